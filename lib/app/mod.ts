@@ -1,0 +1,3 @@
+export * from "./outcome.ts";
+export * from "./publisher.ts";
+export * from "./request.ts";

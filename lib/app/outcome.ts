@@ -1,0 +1,55 @@
+/**
+ * What running a task came to: made by the tracer (trace.ts) inside a pool slot or by the pool for a slot that died,
+ * read by the worker's requests. Plain data, so that it crosses a pipe or a postMessage.
+ */
+
+/** How it ended. */
+export type OutcomeKind =
+  | "success"
+  | "failure"
+  | "retry"
+  | "ignore"
+  | "reject"
+  /** The slot died under it (signal, exit, out of memory). */
+  | "lost"
+  /** Its hard time limit passed and the slot was ended. */
+  | "timeout"
+  /** `revoke(terminate)` ended it. */
+  | "terminated"
+  /** It never started: the slot gives it back unchanged (restart, shrink, a death elsewhere in its batch). */
+  | "returned";
+
+/** A finished chord member, as the worker hands it to the store. */
+export interface OutcomeChord {
+  groupId: string;
+  groupIndex: number | null;
+  /** JSON of the body's signature. */
+  body: string;
+  /** JSON of the value or of the exception object. */
+  result: string;
+}
+
+/** One outcome. */
+export interface Outcome {
+  /** The job's number (pool/pool.ts). */
+  seq: number;
+  kind: OutcomeKind;
+  /** The state to store, or null where nothing is stored (ignored results, Ignore, Reject, returned). */
+  state: string | null;
+  /** The document to store with it: text, or bytes of a binary serializer. */
+  document: string | Uint8Array | null;
+  /** Seconds the function ran. */
+  runtime: number;
+  /** Python's repr of the value or exception, at most 1024 characters; for retry the log's text after "retry: ". */
+  summary: string;
+  /** The exception's repr alone, for events; empty on success. */
+  exception: string;
+  traceback: string | null;
+  /** A failure of a type the task declares in `throws`. */
+  expected: boolean;
+  /** Of reject. */
+  requeue: boolean;
+  chord: OutcomeChord | null;
+  /** Failures only: true where the tracer has published the errbacks already. */
+  errbacksDone: boolean;
+}

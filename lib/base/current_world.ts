@@ -1,0 +1,20 @@
+/**
+ * The World of this program: set once at the door (main.ts, lib/mod.ts, a pool slot), read by what users construct
+ * without naming a World (`new App("shop")`).
+ */
+
+import { assert } from "./assert.ts";
+import type { World } from "./world.ts";
+
+let current: World | null = null;
+
+/** Sets the program's World. Tests pass their own World to constructors instead. */
+export function setCurrentWorld(world: World): void {
+  current = world;
+}
+
+/** The program's World. */
+export function currentWorld(): World {
+  assert(current, "setCurrentWorld was called before");
+  return current;
+}

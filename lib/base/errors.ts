@@ -1,0 +1,60 @@
+/**
+ * The roots of our errors. Three kinds: a programmer's error (assert.ts), an operating error (here), and Celery's
+ * errors that cross the wire (wire/errors.ts).
+ */
+
+/** Root of every operating error: what the world can do. `isRetryable`: the same call may succeed later. */
+export class OperatingError extends Error {
+  override name = "OperatingError";
+  readonly isRetryable: boolean;
+  constructor(message: string, options: { cause?: unknown; isRetryable?: boolean } = {}) {
+    super(message, "cause" in options ? { cause: options.cause } : undefined);
+    this.isRetryable = options.isRetryable ?? false;
+  }
+}
+
+/** A broker or result store could not be reached: refused, timed out, no such host, TLS. */
+export class DialError extends OperatingError {
+  override name = "DialError";
+}
+
+/** An open connection ended under us. What was on the way may or may not have arrived. */
+export class ConnectionLost extends OperatingError {
+  override name = "ConnectionLost";
+}
+
+/** The server refused us: password, permission, virtual host. Trying again does not help. */
+export class AccessRefused extends OperatingError {
+  override name = "AccessRefused";
+}
+
+/** The server answered with an error of its own. `code` is its first word ("OOM", "READONLY") or number. */
+export class ServerError extends OperatingError {
+  override name = "ServerError";
+  readonly code: string;
+  constructor(message: string, options: { code: string; cause?: unknown; isRetryable?: boolean }) {
+    super(message, options);
+    this.code = options.code;
+  }
+}
+
+/** Bytes that break a protocol; the connection that carried them is closed. */
+export class ProtocolError extends OperatingError {
+  override name = "ProtocolError";
+}
+
+/** The person gave something wrong: a setting, an option, a module. `exitCode` is what a command ends with. */
+export class UsageError extends OperatingError {
+  override name = "UsageError";
+  readonly exitCode: number;
+  constructor(message: string, options: { cause?: unknown; exitCode?: number } = {}) {
+    super(message, options);
+    this.exitCode = options.exitCode ?? 64;
+  }
+}
+
+/** The text of anything thrown, in one line. */
+export function errorText(error: unknown): string {
+  if (error instanceof Error) return error.message || error.name;
+  return String(error);
+}

@@ -1,0 +1,15 @@
+/**
+ * base: the ground everything stands on. Imports nothing.
+ *
+ * Reading order: world.ts (what comes from outside: clock, chance, sockets, processes, terminal, host, log),
+ * log.ts (records and the sink's interface), errors.ts (roots of operating errors), assert.ts,
+ * timer_heap.ts (many deadlines on one timer), nearest.ts (did-you-mean).
+ */
+
+export * from "./assert.ts";
+export * from "./current_world.ts";
+export * from "./errors.ts";
+export * from "./log.ts";
+export * from "./nearest.ts";
+export * from "./timer_heap.ts";
+export type * from "./world.ts";

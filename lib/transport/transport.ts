@@ -1,0 +1,192 @@
+/**
+ * Celery's view of a broker: what memory, sqlite, redis and amqp all are.
+ *
+ * Two lanes. Connecting, declaring, purging and subscribing are ordinary async calls. A Consumer is the data lane:
+ * deliveries arrive in batches through a callback, and `ack` and `reject` only append to what leaves at the end of the
+ * turn; neither makes a promise.
+ *
+ * Who holds a message: the queue, until it is fetched; from then the broker's record of unsettled messages, under
+ * this consumer's lease, until `ack` or `reject` has reached the broker. A consumer whose process dies loses its lease,
+ * and any other consumer's sweep puts the messages back at the head of their queues.
+ */
+
+import type { World } from "../base/mod.ts";
+import type { DeliveryInfo, EncodedMessage } from "../wire/mod.ts";
+import type { Exchange, Queue } from "./entity.ts";
+
+/** One message on its way out. */
+export interface OutgoingMessage {
+  /** "" publishes to the queue named by `routingKey`. */
+  readonly exchange: string;
+  readonly routingKey: string;
+  readonly message: EncodedMessage;
+}
+
+/** One message received and not yet settled. */
+export interface Delivery {
+  /** The consumer's own handle; opaque. */
+  readonly tag: number | string;
+  /** The queue it came from. */
+  readonly queue: string;
+  readonly message: EncodedMessage;
+  readonly info: DeliveryInfo;
+  /**
+   * The message as one text in kombu's JSON envelope: what a pool slot is given. Virtual transports hand on what they
+   * received; amqp makes it when first read.
+   */
+  readonly envelope: string;
+  /** How often a process died with this message in hand (leases; 0 where the transport cannot tell). */
+  readonly attempts: number;
+}
+
+/** A message that is no message: broken envelope, wrong base64. It is settled by whoever hears of it. */
+export interface Undecodable {
+  readonly tag: number | string;
+  readonly queue: string;
+  /** What arrived, at most 64 KiB of it as text for the log. */
+  readonly text: string;
+  /** One line: why. */
+  readonly reason: string;
+}
+
+/** What a consumer tells its owner. Called synchronously from the data lane; none may throw. */
+export interface ConsumerEvents {
+  /** Oldest first, at least one. The array and its deliveries belong to the receiver. */
+  onDeliveries(batch: Delivery[]): void;
+  onUndecodable(message: Undecodable): void;
+  /** The connection is gone; nothing more arrives. What was unsettled stays the broker's and comes back to someone. */
+  onLost(error: Error): void;
+  /** Messages of dead workers that this consumer's sweep gave back (for the log). */
+  onRestored?(count: number): void;
+}
+
+/** How to consume. */
+export interface ConsumeOptions {
+  readonly queues: readonly Queue[];
+  /** How many more messages may be taken right now; read before each fetch. 0 stops until `wake`. Infinity: no limit. */
+  window(): number;
+  /** Names the owner of the lease; unique per process start. */
+  readonly owner: string;
+  /** Seconds after the owner's death that its messages stay taken. */
+  readonly leaseSeconds: number;
+}
+
+/** The data lane of one worker: its task queues. */
+export interface Consumer {
+  /** Begins to consume one more queue (declared before by the caller); no effect where it does already. */
+  addQueue(queue: Queue): Promise<void>;
+  /** Stops fetching from a queue; its unsettled messages stay ours. */
+  cancelQueue(name: string): Promise<void>;
+  readonly queues: readonly Queue[];
+  /** Says that `window()` may have grown. Cheap; coalesced to one fetch a turn. */
+  wake(): void;
+  /** Appends the settlement: done with. Each delivery is settled once; a second time is a programmer's error. */
+  ack(tag: number | string): void;
+  /**
+   * Appends the settlement: not done. `requeue` puts it at the back of its queue, marked redelivered; `restore` at the
+   * head; neither drops it (dead-letter exchanges of AMQP apply).
+   */
+  reject(tag: number | string, how: "drop" | "requeue" | "restore"): void;
+  /**
+   * Hands a message back to the broker until `dueMs` (wall clock), when any consumer gets it. True: taken, it is no
+   * longer ours. False: this transport cannot, hold it yourself.
+   */
+  park(tag: number | string, dueMs: number): boolean;
+  /**
+   * Moves a message to the broker's dead letters with a reason of one line. True: taken. False: this transport has
+   * none, settle it yourself.
+   */
+  bury(tag: number | string, reason: string): boolean;
+  /** Sets the broker's own prefetch where it has one (AMQP's basic.qos); no effect elsewhere. */
+  setPrefetch(count: number): void;
+  /** Stops fetching; deliveries already taken can still be settled. */
+  pause(): Promise<void>;
+  /** Fetches again. */
+  resume(): void;
+  /** How many deliveries are unsettled. */
+  readonly unsettled: number;
+  /** Resolves when every settlement appended so far has reached the broker. */
+  flush(): Promise<void>;
+  /** Stops, settles what was appended, restores the rest to the heads of their queues; the number restored. */
+  close(): Promise<number>;
+}
+
+/** A message received without acknowledgement: remote control, replies, events. */
+export interface Note {
+  readonly message: EncodedMessage;
+  readonly info: DeliveryInfo;
+}
+
+/** A running subscription without acknowledgements. */
+export interface Subscription {
+  close(): Promise<void>;
+}
+
+/** A binding as `list bindings` shows it. */
+export interface Binding {
+  readonly queue: string;
+  readonly exchange: string;
+  readonly routingKey: string;
+}
+
+/** One open connection to a broker. `close` (and `await using`) ends everything opened through it. */
+export interface Connection extends AsyncDisposable {
+  readonly transport: TransportKind;
+  /** The URL with its password masked by `**`. */
+  readonly url: string;
+  /** Resolves when the connection is gone: with the cause, or with null after `close`. Never rejects. */
+  readonly lost: Promise<Error | null>;
+  /** Declares exchange, queue and binding; resolves with the number of messages that wait. Again is no error. */
+  declare(queue: Queue): Promise<number>;
+  /** Declares an exchange alone. */
+  declareExchange(exchange: Exchange): Promise<void>;
+  /**
+   * Publishes a batch in order; resolves when the broker has it (with confirms where asked for), rejects with what
+   * went wrong; then none, some or all of the batch was taken.
+   */
+  publish(batch: readonly OutgoingMessage[]): Promise<void>;
+  /** Starts the data lane. One per connection. */
+  consume(options: ConsumeOptions, events: ConsumerEvents): Promise<Consumer>;
+  /**
+   * Receives without acknowledging from a queue: for a fanout exchange its own copy of every message, else the
+   * queue's. The queue is declared, and deleted on close where it is `autoDelete`.
+   */
+  subscribe(queue: Queue, onNote: (note: Note) => void): Promise<Subscription>;
+  /** Deletes what waits in a queue; the number deleted. */
+  purge(queueName: string): Promise<number>;
+  /** How many messages wait in a queue; null where there is none of that name. */
+  queueLength(queueName: string): Promise<number | null>;
+  /** Takes one message for good, or null; for `migrate` and tests. */
+  take(queueName: string): Promise<Note | null>;
+  deleteQueue(queueName: string): Promise<void>;
+  /** Every binding of the broker that Celery made (AMQP: those this connection declared). */
+  bindings(): Promise<Binding[]>;
+  /** How many subscribers a fanout reaches right now, or null where the broker cannot tell. */
+  listeners(exchangeName: string): Promise<number | null>;
+  close(): Promise<void>;
+}
+
+/** The kinds there are. */
+export type TransportKind = "memory" | "sqlite" | "redis" | "amqp";
+
+/** What a connection may be told; from `broker_transport_options` and its neighbours. */
+export interface ConnectOptions {
+  /** Milliseconds for connecting and for logging in. */
+  readonly timeoutMs: number;
+  /** Celery's `broker_transport_options`, as given. */
+  readonly transportOptions: Readonly<Record<string, unknown>>;
+  /** Celery's `broker_use_ssl`, as given. */
+  readonly useSsl: boolean | Readonly<Record<string, unknown>>;
+  /** AMQP: seconds, 0 off. */
+  readonly heartbeatSeconds: number;
+  readonly loginMethod: string | null;
+  /** Shown to the server where it has a place for it. */
+  readonly clientName: string;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Opens one connection to one URL. Rejects with DialError, AccessRefused or ServerError (base/errors.ts).
+ * Retrying and failing over to other URLs is the caller's (app/connecting.ts).
+ */
+export type Connect = (world: World, url: string, options: ConnectOptions) => Promise<Connection>;
