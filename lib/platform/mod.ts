@@ -1,0 +1,16 @@
+/**
+ * platform: the operating system. Everything of `Deno.*` except dialling (net/) and node:sqlite (transport, backend).
+ *
+ * Reading order: real_world.ts (the World that main.ts runs in), clock.ts, random.ts, host.ts, terminal.ts,
+ * log_sink.ts (Celery's log lines), spawn.ts (children, and this program started again), signals.ts, pidfile.ts,
+ * exit_codes.ts, watch.ts (wake-up files of the embedded broker).
+ *
+ * May import base/ and net/ (the real dialer).
+ */
+
+export * from "./exit_codes.ts";
+export * from "./log_sink.ts";
+export * from "./pidfile.ts";
+export * from "./real_world.ts";
+export * from "./signals.ts";
+export * from "./spawn.ts";
