@@ -1,0 +1,330 @@
+/**
+ * Real servers of a test's own: each on a free port of 127.0.0.1, with a folder of its own, ended with the test.
+ * A server that is not installed is an Error with the command that installs it.
+ */
+
+import { answers, eventually, freePort } from "./ports.ts";
+
+/** A private redis-server. */
+export interface RedisServer extends AsyncDisposable {
+  readonly port: number;
+  readonly password: string | null;
+  /** The unix socket it also listens on. */
+  readonly socketPath: string;
+  /** Its URL, with the password; database 0 unless told. */
+  url(db?: number): string;
+  /** Runs redis-cli against it; its trimmed output. */
+  cli(...args: string[]): Promise<string>;
+  /** Ends it in order (SIGTERM) and removes its folder. Twice is once. */
+  stop(): Promise<void>;
+  /** Ends it in order and starts it on the same port, `downMs` later; kept data needs `aof`. */
+  restart(downMs?: number): Promise<void>;
+  /** Ends it by SIGKILL; `restart` brings it back. */
+  kill(): Promise<void>;
+}
+
+/** How to start redis-server. `args` are added to its command line. */
+export interface RedisServerOptions {
+  readonly password?: string;
+  readonly aof?: boolean;
+  readonly port?: number;
+  readonly args?: readonly string[];
+}
+
+/** A private rabbitmq-server with an epmd of its own. */
+export interface RabbitServer extends AsyncDisposable {
+  readonly port: number;
+  url(options?: { vhost?: string; scheme?: string; user?: string; password?: string }): string;
+  /** Runs rabbitmqctl against it; its output. */
+  ctl(...args: string[]): Promise<string>;
+  stop(): Promise<void>;
+  restart(): Promise<void>;
+}
+
+/** Starts a redis-server. */
+export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
+  const program = findProgram("redis-server", "redis-server");
+  const port = options.port ?? freePort();
+  const password = options.password ?? null;
+  const folder = await Deno.makeTempDir({ prefix: "lovage-redis-" });
+  const socketPath = `${folder}/redis.sock`;
+  let child: Child | null = null;
+  let isStopped = false;
+
+  async function start(): Promise<void> {
+    child = new Child(program, [
+      "--port",
+      String(port),
+      "--bind",
+      "127.0.0.1",
+      "--unixsocket",
+      socketPath,
+      "--save",
+      "",
+      "--dir",
+      folder,
+      "--appendonly",
+      options.aof ? "yes" : "no",
+      "--daemonize",
+      "no",
+      ...(password === null ? [] : ["--requirepass", password]),
+      ...options.args ?? [],
+    ]);
+    const started = child;
+    await eventually(
+      async () => {
+        started.mustLive("redis-server");
+        return (await server.cli("ping")) === "PONG";
+      },
+      () => `redis-server answers: ${started.output}`,
+      { withinMs: 20_000, everyMs: 20 },
+    );
+  }
+
+  const server: RedisServer = {
+    port,
+    password,
+    socketPath,
+    url: (db = 0) => `redis://${password === null ? "" : `:${password}@`}127.0.0.1:${port}/${db}`,
+    async cli(...args) {
+      const { stdout } = await new Deno.Command("redis-cli", {
+        args: [
+          "-p",
+          String(port),
+          ...(password === null ? [] : ["-a", password, "--no-auth-warning"]),
+          ...args,
+        ],
+        stdin: "null",
+        stderr: "null",
+      }).output();
+      return new TextDecoder().decode(stdout).trim();
+    },
+    async stop() {
+      if (isStopped) return;
+      isStopped = true;
+      await child?.end("SIGTERM");
+      await Deno.remove(folder, { recursive: true });
+    },
+    async restart(downMs = 100) {
+      await child?.end("SIGTERM");
+      await new Promise((resolve) => setTimeout(resolve, downMs));
+      await start();
+    },
+    async kill() {
+      await child?.end("SIGKILL");
+    },
+    [Symbol.asyncDispose]() {
+      return server.stop();
+    },
+  };
+  try {
+    await start();
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+  return server;
+}
+
+/** Starts a rabbitmq-server; it takes some 8 seconds. User and password are guest. */
+export async function startRabbit(): Promise<RabbitServer> {
+  const wrapper = findProgram("rabbitmq-server", "rabbitmq-server");
+  // Debian's command is a wrapper that changes user; the script behind it runs as anyone.
+  const program = isFile("/usr/lib/rabbitmq/bin/rabbitmq-server")
+    ? "/usr/lib/rabbitmq/bin/rabbitmq-server"
+    : wrapper;
+  const control = isFile("/usr/lib/rabbitmq/bin/rabbitmqctl")
+    ? "/usr/lib/rabbitmq/bin/rabbitmqctl"
+    : findProgram("rabbitmqctl", "rabbitmq-server");
+  const epmdProgram = findProgram("epmd", "rabbitmq-server");
+  const [port, epmdPort, distPort] = [freePort(), freePort(), freePort()];
+  const folder = await Deno.makeTempDir({ prefix: "lovage-rabbit-" });
+  await Deno.writeTextFile(`${folder}/plugins`, "[].\n");
+  await Deno.writeTextFile(
+    `${folder}/rabbitmq.conf`,
+    "vm_memory_high_watermark.absolute = 2GB\ndisk_free_limit.absolute = 100MB\n",
+  );
+  const env = {
+    HOME: folder,
+    ERL_EPMD_PORT: String(epmdPort),
+    ERL_EPMD_ADDRESS: "127.0.0.1",
+    RABBITMQ_NODENAME: `lovage${port}@localhost`,
+    RABBITMQ_NODE_PORT: String(port),
+    RABBITMQ_NODE_IP_ADDRESS: "127.0.0.1",
+    RABBITMQ_DIST_PORT: String(distPort),
+    RABBITMQ_MNESIA_BASE: `${folder}/mnesia`,
+    RABBITMQ_LOG_BASE: `${folder}/log`,
+    RABBITMQ_PID_FILE: `${folder}/pid`,
+    RABBITMQ_CONFIG_FILE: `${folder}/rabbitmq`,
+    RABBITMQ_CONF_ENV_FILE: `${folder}/none`,
+    RABBITMQ_ENABLED_PLUGINS_FILE: `${folder}/plugins`,
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none",
+  };
+  const epmd = new Child(epmdProgram, ["-port", String(epmdPort), "-address", "127.0.0.1"], env);
+  let child: Child | null = null;
+  let isStopped = false;
+
+  async function start(): Promise<void> {
+    const started = child = new Child(program, [], env);
+    await eventually(
+      async () => {
+        started.mustLive("rabbitmq-server");
+        return await greets(port);
+      },
+      () => `rabbitmq-server answers: ${started.output}`,
+      { withinMs: 60_000, everyMs: 100 },
+    );
+  }
+
+  const server: RabbitServer = {
+    port,
+    url: ({ vhost = "/", scheme = "amqp", user = "guest", password = "guest" } = {}) =>
+      `${scheme}://${user}:${password}@127.0.0.1:${port}/${vhost}`,
+    async ctl(...args) {
+      const { stdout, stderr, success } = await new Deno.Command(control, {
+        args: ["-n", env.RABBITMQ_NODENAME, ...args],
+        env,
+        stdin: "null",
+      }).output();
+      if (!success) throw new Error(`rabbitmqctl ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
+      return new TextDecoder().decode(stdout);
+    },
+    async stop() {
+      if (isStopped) return;
+      isStopped = true;
+      await child?.end("SIGTERM");
+      await epmd.end("SIGTERM");
+      await Deno.remove(folder, { recursive: true });
+    },
+    async restart() {
+      await child?.end("SIGTERM");
+      await start();
+    },
+    [Symbol.asyncDispose]() {
+      return server.stop();
+    },
+  };
+  try {
+    await eventually(() => answers(epmdPort), "epmd answers", { everyMs: 20 });
+    await start();
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+  return server;
+}
+
+/** Python with Celery 5.2.6 as Debian installs it. */
+export interface Python {
+  readonly path: string;
+  /** `python -m celery` as one command line. */
+  readonly celery: readonly string[];
+}
+
+let python: Python | null = null;
+
+/** The Python that has Celery and redis-py; an Error with the apt-get command where there is none. */
+export async function requirePython(): Promise<Python> {
+  if (python) return python;
+  const path = "/usr/bin/python3";
+  const help =
+    "Python with Celery is not installed: apt-get install -y --no-install-recommends python3-celery python3-redis";
+  if (!isFile(path)) throw new Error(help);
+  const { success } = await new Deno.Command(path, {
+    args: ["-c", "import celery, kombu, redis"],
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).output();
+  if (!success) throw new Error(help);
+  return python = { path, celery: [path, "-m", "celery"] };
+}
+
+/** A child with its output kept (the last 64 KiB). Ended with its descendants. */
+class Child {
+  output = "";
+  #child: Deno.ChildProcess;
+  #drained: Promise<void>;
+  #hasEnded = false;
+
+  constructor(program: string, args: string[], env: Record<string, string> = {}) {
+    this.#child = new Deno.Command(program, {
+      args,
+      env,
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+      // A group of its own: Erlang leaves helpers behind that end only with the group.
+      detached: true,
+    }).spawn();
+    this.#drained = Promise.all([this.#keep(this.#child.stdout), this.#keep(this.#child.stderr)]).then(
+      () => {},
+    );
+    this.#child.status.then(() => this.#hasEnded = true);
+  }
+
+  /** Throws with its output where it has ended. */
+  mustLive(name: string): void {
+    if (this.#hasEnded) throw new Error(`${name} has ended: ${this.output}`);
+  }
+
+  /** Signals it, waits up to 20 s, then kills the whole group. */
+  async end(signal: Deno.Signal): Promise<void> {
+    if (!this.#hasEnded) {
+      try {
+        this.#child.kill(signal);
+      } catch {
+        // it ended between
+      }
+      const timer = setTimeout(() => this.#killGroup(), 20_000);
+      await this.#child.status;
+      clearTimeout(timer);
+    }
+    this.#killGroup();
+    await this.#drained;
+  }
+
+  #killGroup(): void {
+    try {
+      Deno.kill(-this.#child.pid, "SIGKILL");
+    } catch {
+      // the group is empty
+    }
+  }
+
+  async #keep(stream: ReadableStream<Uint8Array>): Promise<void> {
+    const decoder = new TextDecoder();
+    for await (const chunk of stream) {
+      this.output = (this.output + decoder.decode(chunk, { stream: true })).slice(-65_536);
+    }
+  }
+}
+
+/** Whether an AMQP server greets on the port: it answers a wrong protocol header with its own. */
+async function greets(port: number): Promise<boolean> {
+  try {
+    using conn = await Deno.connect({ hostname: "127.0.0.1", port });
+    await conn.write(new TextEncoder().encode("AMQP\0\0\0\0"));
+    const buffer = new Uint8Array(8);
+    const count = await conn.read(buffer);
+    return count !== null && new TextDecoder().decode(buffer.subarray(0, 4)) === "AMQP";
+  } catch {
+    return false;
+  }
+}
+
+function findProgram(name: string, debianPackage: string): string {
+  const folders = `${Deno.env.get("PATH") ?? ""}:/usr/sbin:/usr/local/sbin:/usr/bin`.split(":");
+  for (const folder of folders) {
+    if (folder && isFile(`${folder}/${name}`)) return `${folder}/${name}`;
+  }
+  throw new Error(`${name} is not installed: apt-get install -y --no-install-recommends ${debianPackage}`);
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
