@@ -1,0 +1,252 @@
+/**
+ * The App: one value that owns configuration, tasks, routing, and the way to the broker and the result store.
+ *
+ * Constructing does no I/O; the first send, wait or `open…` does. `close` (or `await using`) ends what was opened.
+ *
+ * Source: celery 5.2.6 app/base.py Celery.
+ */
+
+import { assert, currentWorld, UsageError, type World } from "../base/mod.ts";
+import type { Backend } from "../backend/mod.ts";
+import type { Connection } from "../transport/mod.ts";
+import type { ResultTuple } from "../wire/mod.ts";
+import { AppBackend } from "./app_backend.ts";
+import { Amqp } from "./amqp.ts";
+import { type ConnectBrokerOptions, connectBroker } from "./connecting.ts";
+import type { Context } from "./context.ts";
+import { GroupResult, ResultSet } from "./group_result.ts";
+import { addPeriodicTask, type PeriodicOptions, type PeriodicSignature } from "./periodic.ts";
+import type { Publisher } from "./publisher.ts";
+import { BrokerPublisher } from "./publisher_broker.ts";
+import { AsyncResult, resultFromTuple } from "./results.ts";
+import type { PreparedSend, SendCall, SendOptions, SendTaskOptions } from "./send_options.ts";
+import { type SendManyItem, Sender } from "./sending.ts";
+import { type Conf, createConf, type Settings } from "./settings.ts";
+import { AppSignal } from "./signals.ts";
+import { createTask, type Task, type TaskOptions, TaskRegistry } from "./task.ts";
+import { createSignature, type Signature, type SignatureOptions } from "./canvas_send.ts";
+
+/** What the mailbox room puts at `app.control`; here only what results need of it. */
+export interface RevokeControl {
+  /** Broadcasts `revoke` to every worker. `signal` is a name such as "SIGTERM". */
+  revoke(ids: string | readonly string[], options?: { terminate?: boolean; signal?: string }): Promise<void>;
+}
+
+/** Parts of an App that live in rooms above this one; each room says here how to make its own. */
+export interface AppExtensions {
+  control: ((app: App) => RevokeControl) | null;
+  events: ((app: App) => unknown) | null;
+}
+
+/** Filled by `lib/mailbox` and `lib/event` when they are loaded. */
+export const appExtensions: AppExtensions = { control: null, events: null };
+
+/** An app. Created once by the user's module; there is no global one. */
+export class App implements AsyncDisposable {
+  readonly name: string;
+  readonly world: World;
+  /** Settings; assigning validates. */
+  readonly conf: Conf;
+  readonly tasks: TaskRegistry;
+  /** Queues and routes. */
+  readonly amqp: Amqp;
+  /** The result store, opened by its first use; `openBackend` gives the store itself. */
+  readonly backend: AppBackend;
+  /** Unique per App and process; `reply_to` of its messages. */
+  readonly oid: string;
+  /** Sent once, before the first use of the configuration. */
+  readonly onConfigure: AppSignal<App> = new AppSignal("onConfigure");
+  /** Sent once, when the configuration is complete: the place for `addPeriodicTask`. */
+  readonly onAfterConfigure: AppSignal<App> = new AppSignal("onAfterConfigure");
+  /** Sent once, when all modules are loaded. */
+  readonly onAfterFinalize: AppSignal<App> = new AppSignal("onAfterFinalize");
+
+  readonly #sender: Sender;
+  #publisher: Publisher | null = null;
+  #ownsPublisher = false;
+  #control: RevokeControl | null = null;
+  #events: unknown = null;
+  #configured = false;
+  #finalized = false;
+
+  /**
+   * `settings` are the module's own; environment and command line win over them. Throws `UsageError` on an unknown or
+   * ill-typed one.
+   */
+  constructor(name: string, settings: Partial<Settings> = {}, options: { world?: World } = {}) {
+    this.name = name;
+    this.world = options.world ?? currentWorld();
+    this.conf = createConf(this.world, settings);
+    this.tasks = new TaskRegistry(this);
+    this.amqp = new Amqp(this);
+    this.backend = new AppBackend(this);
+    this.oid = this.world.random.id();
+    this.#sender = new Sender(this);
+  }
+
+  /** Registers a task under exactly this name. A second task of the name is a `UsageError`. */
+  task<Args extends unknown[], R>(name: string, fn: (...args: Args) => R): Task<Args, Awaited<R>>;
+  task<Args extends unknown[], R>(
+    name: string,
+    options: TaskOptions & { bind: true },
+    fn: (self: Context, ...args: Args) => R,
+  ): Task<Args, Awaited<R>>;
+  task<Args extends unknown[], R>(
+    name: string,
+    options: TaskOptions & { bind?: false },
+    fn: (...args: Args) => R,
+  ): Task<Args, Awaited<R>>;
+  task(
+    name: string,
+    optionsOrFn: TaskOptions | ((...args: never[]) => unknown),
+    fn?: (...args: never[]) => unknown,
+  ): unknown {
+    const options = typeof optionsOrFn === "function" ? {} : optionsOrFn;
+    const handler = typeof optionsOrFn === "function" ? optionsOrFn : fn;
+    if (typeof name !== "string" || name === "") throw new UsageError("A task needs a name");
+    if (typeof handler !== "function") throw new UsageError(`Task "${name}" needs a function`);
+    const task = createTask(this, name, options, handler);
+    this.tasks.register(task);
+    return task;
+  }
+
+  /** A signature of a task by name; the task need not be registered here. */
+  signature(name: string, options: SignatureOptions = {}): Signature {
+    return createSignature(this, name, options);
+  }
+
+  /**
+   * Sends a task by name. Rejects with `EncodeError` where an argument cannot be sent, `UsageError` where an option is
+   * wrong, an operating error where the broker did not take it after the retries of `task_publish_retry_policy`.
+   */
+  sendTask<R = unknown>(name: string, options: SendTaskOptions = {}): Promise<AsyncResult<R>> {
+    return this.#sender.send(name, options.args ?? [], options.kwargs ?? {}, options) as Promise<AsyncResult<R>>;
+  }
+
+  /** As `sendTask`, arguments and options already merged: what `Task.applyAsync` and the canvas send through. */
+  send(
+    name: string,
+    args: readonly unknown[],
+    kwargs: Readonly<Record<string, unknown>>,
+    options: SendOptions | null,
+  ): Promise<AsyncResult> {
+    return this.#sender.send(name, args, kwargs, options);
+  }
+
+  /**
+   * Sends many, pipelined: a part is encoded while the one before is on its way. Results are in the order of the calls.
+   * After a rejection some may have been sent.
+   */
+  sendMany(calls: Iterable<SendManyItem>): Promise<AsyncResult[]> {
+    return this.#sender.sendMany(calls);
+  }
+
+  /** Makes a call into a message and sends nothing: for who publishes several at once (groups, chords). */
+  prepareSend(call: SendCall): PreparedSend {
+    return this.#sender.prepare(call);
+  }
+
+  /** Publishes prepared calls in order, in one batch. */
+  publishPrepared(batch: readonly PreparedSend[], options: SendOptions | null = null): Promise<void> {
+    return this.#sender.publish(batch, options);
+  }
+
+  /** The result of a task by id. Nothing is looked up before it is asked. */
+  AsyncResult<R = unknown>(id: string): AsyncResult<R> {
+    return new AsyncResult<R>(id, this);
+  }
+
+  /** Group results: `app.GroupResult.restore(id)`, `app.GroupResult.create(id, results)`. */
+  get GroupResult(): { create(id: string, results: AsyncResult[]): GroupResult; restore(id: string): Promise<GroupResult | null> } {
+    return {
+      create: (id, results) => new GroupResult(id, results, this),
+      restore: (id) => GroupResult.restore(id, this),
+    };
+  }
+
+  /** Several results as one. */
+  ResultSet(results: AsyncResult[]): ResultSet {
+    return new ResultSet(results, this);
+  }
+
+  /** Reads the JSON form of a result (`asTuple`). */
+  resultFromTuple(tuple: ResultTuple): AsyncResult | GroupResult {
+    return resultFromTuple(tuple, this);
+  }
+
+  /** Adds an entry to `beat_schedule`; its key. Source: celery app/base.py add_periodic_task. */
+  addPeriodicTask(schedule: unknown, signature: PeriodicSignature, options: PeriodicOptions = {}): string {
+    return addPeriodicTask(this, schedule, signature, options);
+  }
+
+  /** The result store itself, opened once. */
+  openBackend(): Promise<Backend> {
+    return this.backend.open();
+  }
+
+  /**
+   * Connects to the first broker of the list that answers, with the retries of `broker_connection_…`. The caller owns
+   * the connection.
+   */
+  connectBroker(options: ConnectBrokerOptions): Promise<Connection> {
+    return connectBroker(this, options);
+  }
+
+  /** Where sent messages go. A broker of our own, connected by the first message, unless one was set. */
+  get publisher(): Publisher {
+    if (!this.#publisher) {
+      this.#publisher = new BrokerPublisher(this);
+      this.#ownsPublisher = true;
+    }
+    return this.#publisher;
+  }
+
+  /** Pool slots and workers set their own; it is theirs to close. */
+  set publisher(publisher: Publisher) {
+    assert(!this.#ownsPublisher, "the publisher is set before the first message is sent");
+    this.#publisher = publisher;
+  }
+
+  /** Remote control. */
+  get control(): RevokeControl {
+    assert(appExtensions.control, "the mailbox room is loaded");
+    return this.#control ??= appExtensions.control(this);
+  }
+
+  /** Events: receiver and state. */
+  get events(): unknown {
+    assert(appExtensions.events, "the event room is loaded");
+    return this.#events ??= appExtensions.events(this);
+  }
+
+  /** Says that configuration is complete; sends `onConfigure` and `onAfterConfigure` the first time. */
+  configure(): void {
+    if (this.#configured) return;
+    this.#configured = true;
+    this.onConfigure.send(this, this.world.log);
+    this.onAfterConfigure.send(this, this.world.log);
+  }
+
+  /** Says that all modules are loaded; sends `onAfterFinalize` the first time. */
+  finalize(): void {
+    this.configure();
+    if (this.#finalized) return;
+    this.#finalized = true;
+    this.onAfterFinalize.send(this, this.world.log);
+  }
+
+  /** Ends what this App opened. Twice is once; a later send opens again. */
+  async close(): Promise<void> {
+    const publisher = this.#ownsPublisher ? this.#publisher : null;
+    if (publisher) {
+      this.#publisher = null;
+      this.#ownsPublisher = false;
+    }
+    await publisher?.close();
+    await this.backend.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * What a call may ask of its sending, and the calls themselves as data: the agreement between those who call
+ * (task.ts, canvas_send.ts) and those who send (sending.ts).
+ *
+ * Source: celery 5.2.6 app/base.py send_task, app/task.py apply_async; protocol.md 1.1, 8.11.
+ */
+
+import type { Exchange, OutgoingMessage, Queue } from "../transport/mod.ts";
+import type { WireSignature } from "../wire/mod.ts";
+
+/** A signature as data, or anything that gives one (`Signature` of the canvas). */
+export type SignatureLike = WireSignature | { toJSON(): WireSignature };
+
+/** How often, and after how long, a publish that failed is tried again. Seconds. */
+export interface PublishRetryPolicy {
+  /** Attempts after the first; null: for ever. */
+  max_retries?: number | null;
+  interval_start?: number;
+  interval_step?: number;
+  interval_max?: number;
+  /** Kept for shared configuration; every operating error that is retryable is retried. */
+  retry_errors?: unknown;
+}
+
+/**
+ * The options of `applyAsync` and `sendTask`, Celery's in camelCase. Null and undefined mean "not given". Durations are
+ * seconds.
+ */
+export interface SendOptions {
+  /** Seconds from now until it may run. */
+  countdown?: number | null | undefined;
+  /** The moment from which it may run. Text is passed on as it is: ISO 8601, without offset it is the worker's zone. */
+  eta?: Date | string | null | undefined;
+  /** Seconds from now, or the moment, after which it is not run any more. Text is passed on as it is. */
+  expires?: number | Date | string | null | undefined;
+  /** A queue of `task_queues`, any name where `task_create_missing_queues`, or a queue itself. */
+  queue?: string | Queue | null | undefined;
+  exchange?: string | Exchange | null | undefined;
+  exchangeType?: string | null | undefined;
+  routingKey?: string | null | undefined;
+  /** 0 to 9: most urgent is 9 on RabbitMQ, 0 on Redis. */
+  priority?: number | null | undefined;
+  /** A serializer's name; default `task_serializer`. */
+  serializer?: string | null | undefined;
+  /** A compressor's name; default `task_compression`. */
+  compression?: string | null | undefined;
+  /** 2 persistent, 1 transient. */
+  deliveryMode?: 1 | 2 | null | undefined;
+  /** The caller's own headers; they travel beside Celery's and win over them. */
+  headers?: Record<string, unknown> | null | undefined;
+  /** Default: a new UUID. */
+  taskId?: string | null | undefined;
+  /** Signatures to send with the result when it succeeds. */
+  link?: SignatureLike | readonly SignatureLike[] | null | undefined;
+  /** Signatures to send when it fails for good. */
+  linkError?: SignatureLike | readonly SignatureLike[] | null | undefined;
+  /** Hard limit, seconds. */
+  timeLimit?: number | null | undefined;
+  /** Soft limit, seconds; at most the hard one. */
+  softTimeLimit?: number | null | undefined;
+  /** False: a publish that fails is not tried again. Default `task_publish_retry`. */
+  retry?: boolean | null | undefined;
+  /** Merged over `task_publish_retry_policy`. */
+  retryPolicy?: PublishRetryPolicy | null | undefined;
+  ignoreResult?: boolean | null | undefined;
+  /** A name for logs and monitors instead of the task's. */
+  shadow?: string | null | undefined;
+  replyTo?: string | null | undefined;
+  correlationId?: string | null | undefined;
+  rootId?: string | null | undefined;
+  parentId?: string | null | undefined;
+  groupId?: string | null | undefined;
+  groupIndex?: number | null | undefined;
+  /** The body's signature. */
+  chord?: SignatureLike | null | undefined;
+  /** What runs after it, reversed: the last element runs next. */
+  chain?: readonly SignatureLike[] | null | undefined;
+  retries?: number | null | undefined;
+  /** False: it is not recorded among the current task's children. Default true. */
+  addToParent?: boolean | null | undefined;
+  stampedHeaders?: readonly string[] | null | undefined;
+  /** Stamp name to value. */
+  stamps?: Record<string, unknown> | null | undefined;
+  /** What monitors see in place of the arguments. */
+  argsrepr?: string | null | undefined;
+  kwargsrepr?: string | null | undefined;
+  replacedTaskNesting?: number | null | undefined;
+  /** Default `gen<pid>@<host>`. */
+  origin?: string | null | undefined;
+  /** The name that routes are looked up by, where it is not the task's. */
+  routeName?: string | null | undefined;
+}
+
+/** One call on its way to be sent: task options and call options merged already. */
+export interface SendCall {
+  readonly name: string;
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  readonly options: SendOptions | null;
+}
+
+/** A call made into a message, not yet published. */
+export interface PreparedSend {
+  readonly taskId: string;
+  readonly outgoing: OutgoingMessage;
+  /** No result will be stored. */
+  readonly ignored: boolean;
+}
+
+/** What `sendTask` takes: the arguments beside the options. */
+export interface SendTaskOptions extends SendOptions {
+  args?: readonly unknown[] | null;
+  kwargs?: Readonly<Record<string, unknown>> | null;
+}
+
+/** The wire form of a signature or of what gives one. */
+export function wireSignature(signature: SignatureLike): WireSignature {
+  const given = signature as { toJSON?: unknown };
+  if (typeof given.toJSON === "function") return (given.toJSON as () => WireSignature).call(signature);
+  return signature as WireSignature;
+}
+
+/** One signature or many, as a list in wire form; null where none. */
+export function wireSignatures(
+  given: SignatureLike | readonly SignatureLike[] | null | undefined,
+): WireSignature[] | null {
+  if (given === null || given === undefined) return null;
+  const list = Array.isArray(given) ? given as readonly SignatureLike[] : [given as SignatureLike];
+  return list.length === 0 ? null : list.map(wireSignature);
+}
