@@ -1,0 +1,44 @@
+/** Every command there is. Modules are imported only when called: `--help` and `status` start fast. */
+
+import type { CommandEntry } from "./command.ts";
+
+/** In the order of the help. */
+export const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: "worker",
+    summary: "Start a worker.",
+    load: async () => (await import("./worker.ts")).worker,
+  },
+  {
+    name: "call",
+    summary: "Call a task by name.",
+    load: async () => (await import("./call.ts")).call,
+  },
+  {
+    name: "result",
+    summary: "Print the result of a task by its id.",
+    load: async () => (await import("./result.ts")).result,
+  },
+  {
+    name: "purge",
+    summary: "Delete all waiting messages of the known queues.",
+    load: async () => (await import("./purge.ts")).purge,
+  },
+  {
+    name: "list",
+    summary: "Show the broker's bindings.",
+    load: async () => (await import("./list.ts")).list,
+  },
+  {
+    name: "report",
+    summary: "Versions, platform and settings, for a bug report.",
+    load: async () => (await import("./report.ts")).report,
+  },
+  {
+    name: "pool-child",
+    summary: "A slot of a worker's process pool.",
+    isHidden: true,
+    isRaw: true,
+    load: async () => (await import("./pool_child.ts")).poolChild,
+  },
+];

@@ -1,0 +1,127 @@
+/** `lovage worker`: starts a worker and runs it to its end. Source: celery 5.2.6 and 5.6.3 bin/worker.py (options). */
+
+import { type Command, InvalidArgumentError } from "commander";
+import { type Level, LEVELS, UsageError } from "../base/mod.ts";
+import { acquirePidfile, listenSignals, type Pidfile } from "../platform/mod.ts";
+import { commaList, numeric, whole } from "./arguments.ts";
+import type { CommandContext, CommandModule } from "./command.ts";
+
+/** What commander makes of the options; names as `WorkerOptions` (worker/mod.ts) where they go on to it. */
+interface Options {
+  hostname?: string;
+  statedb?: string;
+  loglevel?: Level;
+  optimization?: string;
+  prefetchMultiplier?: number;
+  disablePrefetch?: boolean;
+  concurrency?: number;
+  pool?: string;
+  taskEvents?: boolean;
+  timeLimit?: number;
+  softTimeLimit?: number;
+  maxTasksPerChild?: number;
+  maxMemoryPerChild?: number;
+  purge?: boolean;
+  queues?: string[];
+  excludeQueues?: string[];
+  include?: string[];
+  gossip: boolean;
+  mingle: boolean;
+  heartbeat: boolean;
+  heartbeatInterval?: number;
+  autoscale?: [number, number];
+  burst?: boolean;
+  logfile?: string;
+  pidfile?: string;
+  quiet?: boolean;
+}
+
+/** The command. */
+export const worker: CommandModule = {
+  define(command: Command): void {
+    command.argument("[name=value...]", "settings that win over the module's, e.g. task_acks_late=true")
+      .option("-n, --hostname <name>", "node name; %h host, %n its first part, %d the rest")
+      .option("-l, --loglevel <level>", "DEBUG, INFO, WARNING, ERROR or CRITICAL", level)
+      .option("-P, --pool <pool>", "processes (prefork), threads, async (gevent, eventlet) or solo")
+      .option("-c, --concurrency <n>", "tasks at a time; the number of CPUs by default", whole(1))
+      .option("-Q, --queues <names>", "queues to consume, comma separated", commaList)
+      .option("-X, --exclude-queues <names>", "queues not to consume, comma separated", commaList)
+      .option("-I, --include <modules>", "more task modules, comma separated", commaList)
+      .option("-E, --task-events", "send task events")
+      .option("--burst", "work until the queues are empty, then exit; 1 if a task failed")
+      .option("--purge, --discard", "delete what waits in the queues first")
+      .option("--prefetch-multiplier <n>", "messages taken ahead per slot; 0 without limit", whole(0))
+      .option("--disable-prefetch", "take a message only when a slot is free")
+      .option("-O, --optimization <profile>", "default or fair (this worker is always fair)", profile)
+      .option("--time-limit <seconds>", "hard time limit of a task", numeric)
+      .option("--soft-time-limit <seconds>", "soft time limit of a task", numeric)
+      .option("--max-tasks-per-child <n>", "replace a slot after so many tasks", whole(1))
+      .option("--max-memory-per-child <KiB>", "replace a slot that grew beyond", whole(1))
+      .option("--autoscale <max,min>", "slots by load, from min to max", autoscale)
+      .option("--without-gossip", "do not listen to other workers' events")
+      .option("--without-mingle", "do not exchange revoked tasks at the start")
+      .option("--without-heartbeat", "send no heartbeat events")
+      .option("--heartbeat-interval <seconds>", "between heartbeat events", numeric)
+      .option("-S, --statedb <file>", "keeps revoked tasks over restarts")
+      .option("-f, --logfile <file>", "append the log to a file instead of standard error")
+      .option("--pidfile <file>", "write the process id here");
+  },
+
+  async run({ world, loadApp }: CommandContext, words, raw): Promise<number> {
+    const options = raw as unknown as Options;
+    world.log.configure({ level: options.loglevel ?? "WARNING" });
+    const app = await loadApp(settingsOf(words));
+    const { WorkController } = await import("../worker/mod.ts");
+    world.log.configure({
+      format: app.conf.worker_log_format,
+      taskFormat: app.conf.worker_task_log_format,
+      ...(app.conf.worker_log_color === null ? {} : { color: app.conf.worker_log_color }),
+    });
+    const controller = WorkController.create(world, app, options);
+    const logfile = options.logfile ?? app.conf.worker_logfile;
+    if (logfile) world.log.configure({ file: controller.expand(logfile) });
+    const path = options.pidfile ?? app.conf.worker_pidfile;
+    let pidfile: Pidfile | null = null;
+    if (path) pidfile = acquirePidfile(controller.expand(path), (message) => world.log.warning(message));
+    const unlisten = listenSignals(
+      ["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"],
+      (name) => name === "SIGHUP" && logfile ? world.log.reopen() : controller.onSignal(name),
+    );
+    try {
+      return await controller.run();
+    } finally {
+      unlisten();
+      pidfile?.release();
+      await app.close();
+    }
+  },
+};
+
+/** `name=value` words; `worker.name=value` is Celery's way to say the same. */
+export function settingsOf(words: readonly string[]): Record<string, string> {
+  const settings: Record<string, string> = {};
+  for (const word of words) {
+    const at = word.indexOf("=");
+    if (at <= 0) throw new UsageError(`Cannot read "${word}": settings are given as name=value`);
+    settings[word.slice(0, at).replace(/^-+/, "").replace(/^(worker|beat)\./, "$1_")] = word.slice(at + 1);
+  }
+  return settings;
+}
+
+function level(text: string): Level {
+  const name = text.toUpperCase() === "FATAL" ? "CRITICAL" : text.toUpperCase();
+  if (!(name in LEVELS)) throw new InvalidArgumentError(`Levels are ${Object.keys(LEVELS).join(", ")}.`);
+  return name as Level;
+}
+
+function profile(text: string): string {
+  if (text !== "default" && text !== "fair") throw new InvalidArgumentError("Profiles are default and fair.");
+  return text;
+}
+
+/** "max,min" in any order, or "max" (then min is 0). */
+function autoscale(text: string): [number, number] {
+  const parts = text.split(",").map(whole(0));
+  if (parts.length > 2) throw new InvalidArgumentError("Give max,min.");
+  return [Math.max(...parts), parts.length === 1 ? 0 : Math.min(...parts)];
+}
