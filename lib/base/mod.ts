@@ -3,13 +3,20 @@
  *
  * Reading order: world.ts (what comes from outside: clock, chance, sockets, processes, terminal, host, log),
  * log.ts (records and the sink's interface), errors.ts (roots of operating errors), assert.ts,
- * timer_heap.ts (many deadlines on one timer), nearest.ts (did-you-mean).
+ * timer_heap.ts (many deadlines on one timer), outbox.ts (bytes on their way out), ring.ts (a queue of replies'
+ * sinks), nearest.ts (did-you-mean), paths.ts (where the embedded broker lives), mask.ts (URLs without
+ * passwords).
  */
 
 export * from "./assert.ts";
 export * from "./current_world.ts";
 export * from "./errors.ts";
 export * from "./log.ts";
+export * from "./mask.ts";
 export * from "./nearest.ts";
+export * from "./paths.ts";
+export * from "./outbox.ts";
+export * from "./ring.ts";
+export * from "./nodename.ts";
 export * from "./timer_heap.ts";
 export type * from "./world.ts";

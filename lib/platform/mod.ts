@@ -14,3 +14,4 @@ export * from "./pidfile.ts";
 export * from "./real_world.ts";
 export * from "./signals.ts";
 export * from "./spawn.ts";
+export * from "./watch.ts";

@@ -1,2 +1,18 @@
+/**
+ * transport: Celery's view of a broker. One interface, four kinds, chosen by the URL.
+ *
+ *   memory:  one process                           sqlite:  one machine, many processes, durable, no server
+ *   redis:   kombu's own keys, with leases         amqp:    RabbitMQ
+ *
+ * Reading order: entity.ts (exchanges and queues), transport.ts (the interface: Connection, Consumer), url.ts,
+ * registry.ts (which kind), then the kinds. memory.ts and sqlite.ts are stores under one connection that does the
+ * rest for both: routing.ts (exchanges), virtual_store.ts (what a store does), virtual.ts (connection),
+ * virtual_consumer.ts (the data lane); sqlite_schema.ts, sqlite_hub.ts (waking other processes).
+ *
+ * May import base, wire, net, platform, redis and amqp, and node:sqlite. Routes task messages, never looks into them.
+ */
+
 export * from "./entity.ts";
+export { connect } from "./registry.ts";
 export * from "./transport.ts";
+export * from "./url.ts";

@@ -1,0 +1,59 @@
+/** Where the embedded broker and result store live. One rule for both. */
+
+import { UsageError } from "./errors.ts";
+import type { Host } from "./world.ts";
+
+const FILE = "lovage.db";
+
+/**
+ * The folder of everything embedded: `$LOVAGE_HOME`, else `$XDG_STATE_HOME/lovage`, else `~/.local/state/lovage`.
+ * Throws UsageError where no variable names one.
+ */
+export function embeddedHome(host: Host): string {
+  const own = host.env("LOVAGE_HOME");
+  if (own) return absolute(own, host);
+  const state = host.env("XDG_STATE_HOME");
+  // The XDG specification says to ignore a relative path.
+  if (state?.startsWith("/")) return `${trimmed(state)}/lovage`;
+  const home = host.env("HOME");
+  if (home) return `${trimmed(absolute(home, host))}/.local/state/lovage`;
+  throw new UsageError(
+    "Cannot place the embedded broker: none of LOVAGE_HOME, XDG_STATE_HOME and HOME is set",
+  );
+}
+
+/**
+ * The database file of a `sqlite:` URL. `sqlite://` is `lovage.db` in `embeddedHome`; `sqlite:///path.db` is the
+ * absolute path, `sqlite://path.db` a path from the current folder. A query is left out, `%20` is decoded. Throws
+ * UsageError for another scheme, a path that is a folder by its spelling, or a wrong escape.
+ */
+export function embeddedDatabasePath(url: string, host: Host): string {
+  const match = /^sqlite:(?:\/\/)?([^?#]*)/.exec(url);
+  if (!match) throw new UsageError(`Cannot read "${url}" as a sqlite: URL`);
+  let path: string;
+  try {
+    path = decodeURIComponent(match[1]!);
+  } catch {
+    throw new UsageError(`Cannot read "${url}": a wrong % escape`);
+  }
+  if (path === "" || path === "/") return `${embeddedHome(host)}/${FILE}`;
+  if (path === ":memory:" || path === "/:memory:") {
+    throw new UsageError(`Cannot share "${url}" between processes: use memory:// for one process`);
+  }
+  if (path.endsWith("/")) throw new UsageError(`Cannot use "${url}": it names a folder, not a file`);
+  return absolute(path, host);
+}
+
+function absolute(path: string, host: Host): string {
+  const full = path.startsWith("/") ? path : `${trimmed(host.cwd)}/${path}`;
+  const parts: string[] = [];
+  for (const part of full.split("/")) {
+    if (part === "..") parts.pop();
+    else if (part !== "" && part !== ".") parts.push(part);
+  }
+  return `/${parts.join("/")}`;
+}
+
+function trimmed(path: string): string {
+  return path.length > 1 && path.endsWith("/") ? path.slice(0, -1) : path;
+}
