@@ -1,0 +1,181 @@
+/**
+ * Calls that run one after the other, each with the result of the one before.
+ *
+ * Source: celery 5.2.6 and 5.6 canvas.py _chain; protocol.md 8.3, 8.4.
+ */
+
+import { UsageError } from "../base/mod.ts";
+import type { WireSignature } from "../wire/mod.ts";
+import { Chord } from "./chord.ts";
+import { firstFrozen, type Frozen } from "./frozen.ts";
+import { appOf, Group, unrollSingle } from "./group.ts";
+import { optionList, type SignatureLike, type SignatureOptions } from "./options.ts";
+import type { CanvasSender } from "./sender.ts";
+import {
+  type FreezeOptions,
+  joinStamps,
+  optionsFromWire,
+  registerKind,
+  Signature,
+  type StampingVisitor,
+  toSignature,
+} from "./signature.ts";
+
+/** A chain made ready: its steps frozen, the last one first, and the results to come in the same order. */
+export interface PreparedChain {
+  steps: Signature[];
+  results: Frozen[];
+}
+
+/** How a chain is made ready. */
+export interface PrepareOptions extends FreezeOptions {
+  args?: readonly unknown[];
+  kwargs?: Readonly<Record<string, unknown>>;
+  linkError?: SignatureLike | readonly SignatureLike[] | null;
+  /** False: the steps themselves are frozen, not copies. */
+  clone?: boolean;
+}
+
+/** Calls one after the other; its result is the last one's. */
+export class Chain<R = unknown> extends Signature<R> {
+  /** The steps. */
+  get tasks(): Signature[] {
+    return this.kwargs["tasks"] as Signature[];
+  }
+  set tasks(tasks: Signature[]) {
+    this.kwargs["tasks"] = tasks;
+  }
+  /** As `tasks`. */
+  get steps(): Signature[] {
+    return this.tasks;
+  }
+
+  constructor(
+    tasks: readonly SignatureLike[],
+    options: SignatureOptions | null = null,
+    app: CanvasSender | null = null,
+  ) {
+    super("celery.chain", {
+      kwargs: { tasks: tasks.map((task) => toSignature(task, app)) },
+      options,
+      subtaskType: "chain",
+      app: app ?? appOf(tasks),
+    });
+  }
+
+  override get sender(): CanvasSender {
+    return this.app ?? appOf(this.tasks) ?? super.sender;
+  }
+
+  protected override cloneKwargs(kwargs: Record<string, unknown>): Record<string, unknown> {
+    return { ...kwargs, tasks: (kwargs["tasks"] as Signature[]).map((task) => task.clone()) };
+  }
+
+  protected override kwargsToWire(): Record<string, unknown> {
+    return { ...this.kwargs, tasks: this.tasks.map((task) => task.toJSON()) };
+  }
+
+  /** Copies of the steps, each with the chain's errbacks. */
+  unchainTasks(): Signature[] {
+    const errbacks = optionList<SignatureLike>(this.options.linkError);
+    return this.tasks.map((task) => {
+      const copy = task.clone();
+      for (const errback of errbacks) copy.linkError(errback);
+      return copy;
+    });
+  }
+
+  override freeze(how: FreezeOptions = {}): Frozen {
+    const prepared = this.prepare({ ...how, clone: false, args: this.args });
+    const last = prepared.results[0];
+    if (last === undefined) throw new UsageError("Cannot freeze an empty chain");
+    this.tasks = [...prepared.steps].reverse();
+    this.args = [];
+    this.options.taskId = last.id;
+    return last;
+  }
+
+  /**
+   * Makes the steps ready to be sent: chains inside are spliced in, groups of one unrolled, a group before a step
+   * becomes a chord; all get ids. The id, group and chord that are given belong to the last step.
+   */
+  prepare(how: PrepareOptions): PreparedChain {
+    const clone = how.clone ?? true;
+    const todo: Signature[] = [...this.tasks];
+    const steps: Signature[] = [];
+    const results: Frozen[] = [];
+    let isLast = true;
+    let after: Signature | null = null;
+    let afterFrozen: Frozen | null = null;
+    while (todo.length > 0) {
+      let step = unrollSingle(toSignature(todo.pop()!, this.app));
+      const isFirst = todo.length === 0;
+      if (clone) step = isFirst ? step.clone(how.args ?? [], how.kwargs ?? {}) : step.clone();
+      else if (isFirst && how.args && how.args.length > 0) step.args = [...how.args, ...step.args];
+      if (step instanceof Chain) {
+        todo.push(...step.unchainTasks());
+        continue;
+      }
+      if (step instanceof Group && after !== null) {
+        steps.pop();
+        results.pop();
+        const options: SignatureOptions = {};
+        if (how.rootId) options.rootId = how.rootId;
+        step = new Chord(step, after, options, this.app);
+      }
+      const frozen = isLast
+        ? step.freeze({
+          id: how.id,
+          rootId: how.rootId,
+          groupId: how.groupId,
+          chord: how.chord,
+          groupIndex: how.groupIndex,
+        })
+        : step.freeze({ rootId: how.rootId });
+      // A group upgraded with the last step stays last: the ids belong to its body, which has them already.
+      isLast = false;
+      if (after !== null && this.sender.linksChains && !(step instanceof Chord && step.body === after)) {
+        step.link(after);
+      }
+      if (afterFrozen !== null && !(step instanceof Chord && step.body === after)) {
+        afterFrozen.parent ??= frozen;
+      }
+      for (const errback of optionList<SignatureLike>(how.linkError)) step.linkError(errback);
+      steps.push(step);
+      results.push(frozen);
+      after = step;
+      // A chord's result is its body's; what comes before is the parent of its header.
+      afterFrozen = step instanceof Chord ? firstFrozen(frozen) : frozen;
+    }
+    return { steps, results };
+  }
+
+  /** That of its last step that has one. */
+  override chordSize(): number {
+    for (let at = this.tasks.length - 1; at >= 0; at--) {
+      const size = this.tasks[at]!.chordSize();
+      if (size > 0) return size;
+    }
+    return 0;
+  }
+
+  override stampWith(
+    visitor: StampingVisitor | null,
+    append: boolean,
+    stamps: Readonly<Record<string, unknown>>,
+  ): void {
+    const inner = joinStamps(stamps, visitor?.onChainStart?.(this, stamps));
+    this.stampSelf(visitor, append, inner);
+    for (const task of this.tasks) task.stampWith(visitor, append, inner);
+    visitor?.onChainEnd?.(this, inner);
+  }
+}
+
+registerKind("chain", (wire, app) => {
+  const tasks = (wire.kwargs?.["tasks"] ?? []) as WireSignature[];
+  if (!Array.isArray(tasks)) throw new UsageError("Cannot read a chain: its tasks are no list");
+  const made = new Chain(tasks, optionsFromWire(wire.options), app);
+  made.args = wire.args ?? [];
+  made.immutable = wire.immutable ?? false;
+  return made;
+});

@@ -1,0 +1,183 @@
+/**
+ * A group, the header, and a call that gets the list of its results, the body.
+ *
+ * Source: celery 5.2.6 and 5.6 canvas.py _chord; protocol.md 8.3, 8.4.
+ */
+
+import { UsageError } from "../base/mod.ts";
+import type { WireSignature } from "../wire/mod.ts";
+import { firstFrozen, type Frozen } from "./frozen.ts";
+import { appOf, Group, listOf } from "./group.ts";
+import type { SignatureLike, SignatureOptions } from "./options.ts";
+import type { CanvasResult, CanvasSender } from "./sender.ts";
+import {
+  type FreezeOptions,
+  joinStamps,
+  optionsFromWire,
+  registerKind,
+  Signature,
+  type StampingVisitor,
+  toSignature,
+} from "./signature.ts";
+
+/** A header of calls and the body that gets the list of their results. */
+export class Chord<R = unknown> extends Signature<R> {
+  /** The header: a list of calls, or a group once frozen. */
+  get header(): Signature[] | Group {
+    return this.kwargs["header"] as Signature[] | Group;
+  }
+  set header(header: Signature[] | Group) {
+    this.kwargs["header"] = header;
+  }
+  /** The header's calls. */
+  get tasks(): Signature[] {
+    const header = this.header;
+    return header instanceof Group ? header.tasks : header;
+  }
+  /** The body; null before one is given. */
+  get body(): Signature<R> | null {
+    return this.kwargs["body"] as Signature<R> | null;
+  }
+  set body(body: Signature<R> | null) {
+    this.kwargs["body"] = body;
+  }
+
+  constructor(
+    header: readonly SignatureLike[] | Group,
+    body: SignatureLike | null,
+    options: SignatureOptions | null = null,
+    app: CanvasSender | null = null,
+  ) {
+    super("celery.chord", {
+      kwargs: {
+        kwargs: {},
+        header: header instanceof Group && header.options.taskId
+          ? header
+          : (header instanceof Group ? header.tasks : header).map((task) => toSignature(task, app)),
+        body: body === null ? null : toSignature(body, app),
+      },
+      options,
+      subtaskType: "chord",
+      app: app ?? appOf(header instanceof Group ? header.tasks : header) ??
+        (body instanceof Signature ? body.app : null),
+    });
+  }
+
+  /** Sends it with this body. */
+  call(body: Signature<R>): Promise<CanvasResult<R>> {
+    const copy = this.clone();
+    copy.body = body;
+    return copy.applyAsync();
+  }
+
+  protected override cloneKwargs(kwargs: Record<string, unknown>): Record<string, unknown> {
+    const header = kwargs["header"] as Signature[] | Group;
+    const body = kwargs["body"] as Signature | null;
+    return {
+      ...kwargs,
+      header: header instanceof Group ? header.clone() : header.map((task) => task.clone()),
+      body: body === null ? null : body.clone(),
+    };
+  }
+
+  protected override kwargsToWire(): Record<string, unknown> {
+    const header = this.header;
+    return {
+      ...this.kwargs,
+      header: header instanceof Group ? header.toJSON() : header.map((task) => task.toJSON()),
+      body: this.body === null ? null : this.body.toJSON(),
+    };
+  }
+
+  /** Of the header; the body takes its results as it is. */
+  override setImmutable(immutable: boolean): this {
+    for (const task of this.tasks) task.setImmutable(immutable);
+    return this;
+  }
+
+  override link<S extends SignatureLike>(callback: S): S {
+    needBody(this).link(callback);
+    return callback;
+  }
+
+  override linkError<S extends SignatureLike>(errback: S): S {
+    if (this.sender.errbacksOnHeader) {
+      for (const task of this.tasks) {
+        task.linkError(toSignature(errback, this.app).clone().setImmutable(true));
+      }
+    }
+    needBody(this).linkError(errback);
+    return errback;
+  }
+
+  /** Freezes header and body; the result to come is the body's, whose first parent is the header's. */
+  override freeze(how: FreezeOptions = {}): Frozen {
+    if (!(this.header instanceof Group)) this.header = new Group(this.header, null, this.app);
+    const header = this.header.freeze({ parentId: how.parentId, rootId: how.rootId, chord: this.body });
+    this.options.taskId = header.id;
+    if (this.body === null) return header;
+    const body = this.body.freeze({
+      id: how.id,
+      rootId: how.rootId,
+      chord: how.chord,
+      groupId: how.groupId,
+      groupIndex: how.groupIndex,
+    });
+    firstFrozen(body).parent ??= header;
+    return body;
+  }
+
+  override chordSize(): number {
+    return this.body === null ? 0 : this.body.chordSize();
+  }
+
+  /** How many completions its header brings. */
+  headerSize(): number {
+    let size = 0;
+    for (const task of this.tasks) size += task.chordSize();
+    return size;
+  }
+
+  override stampWith(
+    visitor: StampingVisitor | null,
+    append: boolean,
+    stamps: Readonly<Record<string, unknown>>,
+  ): void {
+    this.stampSelf(visitor, append, stamps);
+    const inner = joinStamps(stamps, visitor?.onChordHeaderStart?.(this, stamps));
+    for (const task of this.tasks) task.stampWith(visitor, append, inner);
+    visitor?.onChordHeaderEnd?.(this, inner);
+    this.body?.stampWith(visitor, append, joinStamps(stamps, visitor?.onChordBody?.(this, stamps)));
+  }
+}
+
+function needBody(chord: Chord): Signature {
+  if (chord.body === null) throw new UsageError("Cannot link to a chord without a body");
+  return chord.body;
+}
+
+registerKind("chord", (wire, app) => {
+  const header = wire.kwargs?.["header"] as WireSignature[] | WireSignature | undefined;
+  const body = wire.kwargs?.["body"] as WireSignature | null | undefined;
+  if (header === null || typeof header !== "object") {
+    throw new UsageError("Cannot read a chord: it has no header");
+  }
+  const read = Array.isArray(header) ? header : toSignature(header, app);
+  const made = new Chord(
+    read instanceof Group || Array.isArray(read) ? read : [read],
+    body ?? null,
+    optionsFromWire(wire.options),
+    app,
+  );
+  made.args = wire.args ?? [];
+  made.kwargs["kwargs"] = wire.kwargs?.["kwargs"] ?? {};
+  return made;
+});
+
+/** A chord; without a body it is sent by `call(body)`. */
+export function chord<R = unknown>(
+  header: Iterable<Signature> | Group,
+  body: Signature<R> | null = null,
+): Chord<R> {
+  return new Chord<R>(header instanceof Group ? header : listOf([header]), body);
+}

@@ -1,0 +1,167 @@
+/**
+ * Calls that run side by side, and the loops of one task over many arguments.
+ *
+ * Source: celery 5.2.6 and 5.6 canvas.py group, xmap, xstarmap, chunks; protocol.md 8.3, 8.4.
+ */
+
+import { UsageError } from "../base/mod.ts";
+import type { WireSignature } from "../wire/mod.ts";
+import type { Frozen } from "./frozen.ts";
+import type { SignatureLike, SignatureOptions } from "./options.ts";
+import type { CanvasSender } from "./sender.ts";
+import {
+  type FreezeOptions,
+  joinStamps,
+  optionsFromWire,
+  registerKind,
+  Signature,
+  type StampingVisitor,
+  toSignature,
+} from "./signature.ts";
+
+/** Calls that run side by side; its result is the list of theirs. */
+export class Group<R = unknown> extends Signature<R[]> {
+  /** The calls. */
+  get tasks(): Signature[] {
+    return this.kwargs["tasks"] as Signature[];
+  }
+  set tasks(tasks: Signature[]) {
+    this.kwargs["tasks"] = tasks;
+  }
+
+  constructor(
+    tasks: readonly SignatureLike[],
+    options: SignatureOptions | null = null,
+    app: CanvasSender | null = null,
+  ) {
+    super("celery.group", {
+      kwargs: { tasks: tasks.map((task) => toSignature(task, app)) },
+      options,
+      subtaskType: "group",
+      app: app ?? appOf(tasks),
+    });
+  }
+
+  override get sender(): CanvasSender {
+    return this.app ?? appOf(this.tasks) ?? super.sender;
+  }
+
+  protected override cloneKwargs(kwargs: Record<string, unknown>): Record<string, unknown> {
+    return { ...kwargs, tasks: (kwargs["tasks"] as Signature[]).map((task) => task.clone()) };
+  }
+
+  protected override kwargsToWire(): Record<string, unknown> {
+    return { ...this.kwargs, tasks: this.tasks.map((task) => task.toJSON()) };
+  }
+
+  /** Spreads the start of its calls: countdowns from `start`, `step` apart, no later than `stop`. Seconds. */
+  skew(start = 1, stop: number | null = null, step = 1): this {
+    let countdown = start;
+    for (const task of this.tasks) {
+      task.set({ countdown });
+      if (stop === null || countdown + step <= stop) countdown += step;
+    }
+    return this;
+  }
+
+  override setImmutable(immutable: boolean): this {
+    for (const task of this.tasks) task.setImmutable(immutable);
+    return this;
+  }
+
+  /** Links to the first call alone, as Celery does; the callback does not get the group's results. */
+  override link<S extends SignatureLike>(callback: S): S {
+    const copy = toSignature(callback, this.app).clone().setImmutable(true);
+    this.tasks[0]?.link(copy);
+    return callback;
+  }
+
+  override linkError<S extends SignatureLike>(errback: S): S {
+    for (const task of this.tasks) task.linkError(toSignature(errback, this.app).clone());
+    return errback;
+  }
+
+  override freeze(how: FreezeOptions = {}): Frozen {
+    const options = this.options;
+    const id = options.taskId ??= how.groupId ?? this.sender.newId();
+    if (how.groupId) options.groupId = how.groupId;
+    if (how.chord) options.chord = how.chord;
+    if (how.groupIndex !== null && how.groupIndex !== undefined) options.groupIndex = how.groupIndex;
+    if (how.rootId) options.rootId ??= how.rootId;
+    if (how.parentId) options.parentId ??= how.parentId;
+    this.tasks = unrollGroups(this.tasks);
+    const members = this.tasks.map((task, groupIndex) =>
+      task.freeze({
+        groupId: how.groupId,
+        chord: how.chord,
+        rootId: how.rootId,
+        parentId: how.parentId,
+        groupIndex,
+      })
+    );
+    return { id, parent: null, members };
+  }
+
+  override chordSize(): number {
+    let size = 0;
+    for (const task of this.tasks) size += task.chordSize();
+    return size;
+  }
+
+  override stampWith(
+    visitor: StampingVisitor | null,
+    append: boolean,
+    stamps: Readonly<Record<string, unknown>>,
+  ): void {
+    const inner = joinStamps(stamps, visitor?.onGroupStart?.(this, stamps));
+    this.stampSelf(visitor, append, inner);
+    for (const task of this.tasks) task.stampWith(visitor, append, inner);
+    visitor?.onGroupEnd?.(this, inner);
+  }
+}
+
+registerKind("group", (wire, app) => {
+  const tasks = (wire.kwargs?.["tasks"] ?? []) as WireSignature[];
+  if (!Array.isArray(tasks)) throw new UsageError("Cannot read a group: its tasks are no list");
+  return new Group(tasks, optionsFromWire(wire.options), app);
+});
+
+/** A group of calls; one list, or the calls one by one. */
+export function group<R = unknown>(tasks: Iterable<Signature<R>>): Group<R>;
+export function group<R = unknown>(...tasks: Signature<R>[]): Group<R>;
+export function group(...given: unknown[]): Group {
+  const first = given[0];
+  if (given.length === 1 && first instanceof Group) return new Group(first.tasks, null, first.app);
+  if (given.length === 1 && first instanceof Signature) return new Group([first.clone()], null, first.app);
+  return new Group(listOf(given));
+}
+
+/** The arguments of a composite: one iterable of signatures, or signatures one by one. */
+export function listOf(given: readonly unknown[]): SignatureLike[] {
+  if (given.length === 1 && !(given[0] instanceof Signature)) {
+    return [...given[0] as Iterable<SignatureLike>];
+  }
+  return [...given] as SignatureLike[];
+}
+
+/** The tasks with the groups among them replaced by their members, in order. */
+export function unrollGroups(tasks: readonly Signature[]): Signature[] {
+  const flat: Signature[] = [];
+  for (const task of tasks) {
+    if (task instanceof Group) flat.push(...unrollGroups(task.tasks));
+    else flat.push(task);
+  }
+  return flat;
+}
+
+/** A group of one is its one task. */
+export function unrollSingle(signature: Signature): Signature {
+  if (signature instanceof Group && signature.tasks.length === 1) return signature.tasks[0]!;
+  return signature;
+}
+
+/** The app of the first task that names one. */
+export function appOf(tasks: readonly SignatureLike[]): CanvasSender | null {
+  for (const task of tasks) if (task instanceof Signature && task.app) return task.app;
+  return null;
+}

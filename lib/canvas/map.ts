@@ -1,0 +1,71 @@
+/**
+ * One task over many arguments: in one message (`xmap`, `xstarmap`) or in messages of `n` (`chunks`).
+ *
+ * On the wire they are ordinary immutable calls of `celery.map`, `celery.starmap` and `celery.chunks`.
+ * Source: celery 5.2.6 canvas.py _basemap, chunks; protocol.md 8.3.
+ */
+
+import { UsageError } from "../base/mod.ts";
+import { Group } from "./group.ts";
+import type { SignatureOptions } from "./options.ts";
+import type { CanvasResult } from "./sender.ts";
+import { Signature, toSignature } from "./signature.ts";
+
+function loop<R>(name: string, task: Signature, more: Record<string, unknown>): Signature<R> {
+  return new Signature<R>(name, { kwargs: { task, ...more }, immutable: true, app: task.app });
+}
+
+/** `[task(item) for item in it]` in one message; the result is the list. */
+export function xmap<R = unknown>(task: Signature<R>, it: Iterable<unknown>): Signature<R[]> {
+  return loop("celery.map", task, { it: [...it] });
+}
+
+/** `[task(*item) for item in it]` in one message; the result is the list. */
+export function xstarmap<R = unknown>(
+  task: Signature<R>,
+  it: Iterable<readonly unknown[]>,
+): Signature<R[]> {
+  return loop("celery.starmap", task, { it: [...it] });
+}
+
+/** A partition of arguments into `xstarmap`s of at most `n`. Sending it sends the group of them. */
+export class Chunks<R = unknown> extends Signature<R[][]> {
+  constructor(task: Signature<R>, it: Iterable<readonly unknown[]>, n: number) {
+    if (!Number.isInteger(n) || n < 1) throw new UsageError(`Cannot make chunks of ${n}: n is at least 1`);
+    super("celery.chunks", { kwargs: { task, it: [...it], n }, immutable: true, app: task.app });
+  }
+
+  /** The group of `xstarmap`s. */
+  group(): Group<R[]> {
+    const task = toSignature(this.kwargs["task"] as Signature, this.app) as Signature<R>;
+    const it = this.kwargs["it"] as unknown[][];
+    const n = this.kwargs["n"] as number;
+    const parts: Signature<R[]>[] = [];
+    for (let from = 0; from < it.length; from += n) parts.push(xstarmap(task, it.slice(from, from + n)));
+    return new Group<R[]>(parts, { ...this.options }, this.app);
+  }
+
+  override applyAsync(
+    args: readonly unknown[] | null = null,
+    kwargs: Readonly<Record<string, unknown>> | null = null,
+    options: SignatureOptions | null = null,
+  ): Promise<CanvasResult<R[][]>> {
+    return this.group().applyAsync(args, kwargs, { routeName: routeName(this), ...options });
+  }
+}
+
+/** The task whose routes hold for a loop over it: its own, not `celery.map`'s. Null for other signatures. */
+export function routeName(signature: Signature): string | null {
+  if (!/^celery\.(map|starmap|chunks)$/.test(signature.task)) return null;
+  const task = signature.kwargs["task"] as { task?: unknown } | undefined;
+  return typeof task?.task === "string" ? task.task : null;
+}
+
+/** A partition of arguments into messages of `n` calls each. */
+export function chunks<R = unknown>(
+  task: Signature<R>,
+  it: Iterable<readonly unknown[]>,
+  n: number,
+): Chunks<R> {
+  return new Chunks(task, it, n);
+}

@@ -1,0 +1,21 @@
+/**
+ * canvas: calls as data and the rules by which they are joined. Sends nothing and touches nothing; imports base and
+ * the types of wire.
+ *
+ * A signature is one call. A chain, a group and a chord are signatures too, made of others; they travel as calls of
+ * Celery's builtin tasks with a `subtask_type`. The app sends them (app/canvas_send.ts) through `CanvasSender`.
+ *
+ * Reading order: options.ts (Celery's option names), frozen.ts (results to come), sender.ts (who sends),
+ * signature.ts (one call), group.ts, map.ts (loops of one task), chord.ts, chain.ts (and how it is made ready),
+ * pipe.ts (the rules of `|`).
+ */
+
+export * from "./chain.ts";
+export * from "./chord.ts";
+export * from "./frozen.ts";
+export * from "./group.ts";
+export * from "./map.ts";
+export * from "./options.ts";
+export * from "./pipe.ts";
+export * from "./sender.ts";
+export * from "./signature.ts";

@@ -1,0 +1,98 @@
+/**
+ * A signature's options: Celery's names on the wire, camelCase here.
+ *
+ * Every name that is not Celery's is the caller's own (stamps) and travels as it is.
+ * Source: celery 5.2.6 canvas.py Signature.options, app/task.py apply_async; protocol.md 8.3.
+ */
+
+import type { WireSignature } from "../wire/mod.ts";
+
+/** Anything that is a signature on the wire. */
+export type SignatureLike = WireSignature | { toJSON(): WireSignature };
+
+/**
+ * Options of a signature: what `applyAsync` takes, and stamps under their own names. Durations are seconds. Null means
+ * "not given" where the option has no null of its own.
+ */
+export interface SignatureOptions {
+  taskId?: string | null;
+  replyTo?: string | null;
+  groupId?: string | null;
+  groupIndex?: number | null;
+  rootId?: string | null;
+  parentId?: string | null;
+  chord?: SignatureLike | null;
+  /** Reversed: the last element runs next. */
+  chain?: readonly SignatureLike[] | null;
+  link?: SignatureLike | readonly SignatureLike[] | null;
+  linkError?: SignatureLike | readonly SignatureLike[] | null;
+  countdown?: number | null;
+  eta?: Date | string | null;
+  expires?: number | Date | string | null;
+  queue?: unknown;
+  exchange?: unknown;
+  exchangeType?: string | null;
+  routingKey?: string | null;
+  priority?: number | null;
+  serializer?: string | null;
+  compression?: string | null;
+  deliveryMode?: 1 | 2 | null;
+  headers?: Record<string, unknown> | null;
+  timeLimit?: number | null;
+  softTimeLimit?: number | null;
+  retry?: boolean | null;
+  retryPolicy?: Record<string, unknown> | null;
+  ignoreResult?: boolean | null;
+  shadow?: string | null;
+  retries?: number | null;
+  addToParent?: boolean | null;
+  stampedHeaders?: readonly string[] | null;
+  replacedTaskNesting?: number | null;
+  argsrepr?: string | null;
+  kwargsrepr?: string | null;
+  origin?: string | null;
+  routeName?: string | null;
+  /** Stamps, and options of versions we do not know. */
+  [stamp: string]: unknown;
+}
+
+const NAMES: readonly (readonly [string, string])[] = [
+  ["taskId", "task_id"],
+  ["replyTo", "reply_to"],
+  ["groupId", "group_id"],
+  ["groupIndex", "group_index"],
+  ["rootId", "root_id"],
+  ["parentId", "parent_id"],
+  ["linkError", "link_error"],
+  ["exchangeType", "exchange_type"],
+  ["routingKey", "routing_key"],
+  ["deliveryMode", "delivery_mode"],
+  ["timeLimit", "time_limit"],
+  ["softTimeLimit", "soft_time_limit"],
+  ["retryPolicy", "retry_policy"],
+  ["ignoreResult", "ignore_result"],
+  ["addToParent", "add_to_parent"],
+  ["stampedHeaders", "stamped_headers"],
+  ["replacedTaskNesting", "replaced_task_nesting"],
+  ["correlationId", "correlation_id"],
+  ["routeName", "route_name"],
+  ["bodyEncoding", "body_encoding"],
+];
+const TO_WIRE: ReadonlyMap<string, string> = new Map(NAMES);
+const FROM_WIRE: ReadonlyMap<string, string> = new Map(NAMES.map(([ours, wire]) => [wire, ours]));
+
+/** The wire's name of an option: "task_id" of "taskId"; a name of the caller's own is kept. */
+export function optionToWire(name: string): string {
+  return TO_WIRE.get(name) ?? name;
+}
+
+/** Our name of an option of the wire. */
+export function optionFromWire(name: string): string {
+  return FROM_WIRE.get(name) ?? name;
+}
+
+/** An option as a list: one thing, many, or none. */
+export function optionList<T>(value: T | readonly T[] | null | undefined): T[] {
+  if (value === null || value === undefined) return [];
+  return Array.isArray(value) ? [...value as readonly T[]] : [value as T];
+}

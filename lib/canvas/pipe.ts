@@ -1,0 +1,83 @@
+/**
+ * The rules of `a | b`: what two signatures in a row become.
+ *
+ * task|task is a chain; chain|task a longer one; group|task a chord; a chain that ends in a group, then a task: that
+ * group becomes the header of a chord; chord|task extends the body; a group of one counts as its task.
+ * Source: celery 5.6 canvas.py __or__ of each kind, chain.__new__; protocol.md 8.3.
+ */
+
+import { Chain } from "./chain.ts";
+import { Chord } from "./chord.ts";
+import { Group, listOf, unrollSingle } from "./group.ts";
+import { installPipe, Signature, toSignature } from "./signature.ts";
+
+/** Joins two signatures; neither is changed. */
+export function pipe(left: Signature, right: Signature): Signature {
+  const app = left.app ?? right.app;
+  if (left instanceof Chain) return pipeChain(left, right);
+  if (left instanceof Chord && !(right instanceof Group)) {
+    const chord = left.clone();
+    chord.body = chord.body === null ? right : pipe(chord.body, right);
+    return chord;
+  }
+  if (left instanceof Group) return new Chord(left.tasks, right, null, app);
+  if (right instanceof Chain) return new Chain([left, ...right.unchainTasks()], null, app);
+  return new Chain([left, unrollSingle(right)], null, app);
+}
+
+function pipeChain(left: Chain, right: Signature): Signature {
+  const next = unrollSingle(right);
+  if (next instanceof Group) {
+    const tasks = left.unchainTasks();
+    return tasks.length === 0 ? next : keepOptions(left, new Chain([...tasks, next], null, left.app));
+  }
+  if (next instanceof Chain) {
+    let joined: Signature = left;
+    for (const task of next.unchainTasks()) joined = pipe(joined, task);
+    return joined;
+  }
+  const last = left.tasks.at(-1);
+  if (last instanceof Group) {
+    const chain = left.clone();
+    const made = new Chord(chain.tasks.pop() as Group, next, null, left.app);
+    const before = chain.tasks.at(-1);
+    // Two chords in a row are one chord whose body goes on.
+    if (before instanceof Chord && before.body !== null) before.body = pipe(before.body, made);
+    else chain.tasks.push(made);
+    return chain;
+  }
+  if (last instanceof Chord && last.body !== null) {
+    const chain = left.clone();
+    const chord = chain.tasks.at(-1) as Chord;
+    chord.body = pipe(chord.body!, next);
+    return chain;
+  }
+  return keepOptions(left, new Chain([...left.unchainTasks(), next], null, left.app));
+}
+
+/** The options that were set on a chain stay with the longer one; its errbacks are on its steps already. */
+function keepOptions(from: Chain, to: Chain): Chain {
+  for (const [name, value] of Object.entries(from.options)) {
+    if (name !== "linkError") to.options[name] = value;
+  }
+  return to;
+}
+
+installPipe(pipe);
+
+/** What the last of a list of signatures returns. */
+type LastResult<T extends readonly unknown[]> = T extends readonly [...unknown[], Signature<infer R>] ? R
+  : unknown;
+
+/**
+ * A chain of signatures: one list, or the steps one by one. As in Celery it is `a | b | c`, so that it may become a
+ * chord or, of one group alone, that group; with one step given alone it is a chain of that step.
+ */
+export function chain<T extends readonly Signature[]>(...tasks: T): Signature<LastResult<T>>;
+export function chain(tasks: Iterable<Signature>): Signature;
+export function chain(...given: unknown[]): Signature {
+  if (given.length === 1 && given[0] instanceof Signature) return new Chain([given[0]]);
+  let made: Signature = new Chain([]);
+  for (const task of listOf(given)) made = pipe(made, toSignature(task));
+  return made;
+}

@@ -1,0 +1,62 @@
+/**
+ * Who sends signatures: the app, seen from the canvas, which knows nothing of brokers.
+ *
+ * Source: celery 5.2.6 canvas.py Signature._apply_async, _state.py current_app.
+ */
+
+import { assert } from "../base/mod.ts";
+import type { WireSignature } from "../wire/mod.ts";
+import type { SignatureOptions } from "./options.ts";
+
+/** How results are waited for: the part of `AsyncResult`, `GroupResult` and `EagerResult` that all have. */
+export interface CanvasResult<R = unknown> {
+  readonly id: string;
+  /** The value. Rejects with the task's error, or after `timeout` seconds. */
+  get(options?: { timeout?: number | null; propagate?: boolean }): Promise<R>;
+  ready(): Promise<boolean>;
+  successful(): Promise<boolean>;
+  failed(): Promise<boolean>;
+  forget(): Promise<void>;
+}
+
+/** What a sender is given: in truth a `Signature`. */
+export interface Sendable {
+  readonly task: string;
+  toJSON(): WireSignature;
+}
+
+/** An app, as the canvas sees it. */
+export interface CanvasSender {
+  newId(): string;
+  /** Where rpc results of this process go. */
+  replyTo(): string;
+  /** `task_protocol` 1: chains are made of links. */
+  readonly linksChains: boolean;
+  /** `task_allow_error_cb_on_chord_header`. */
+  readonly errbacksOnHeader: boolean;
+  applyAsync(
+    signature: Sendable,
+    args: readonly unknown[],
+    kwargs: Readonly<Record<string, unknown>>,
+    options: SignatureOptions,
+  ): Promise<CanvasResult>;
+  apply(
+    signature: Sendable,
+    args: readonly unknown[],
+    kwargs: Readonly<Record<string, unknown>>,
+    options: SignatureOptions,
+  ): Promise<CanvasResult>;
+}
+
+let current: CanvasSender | null = null;
+
+/** Sets who sends signatures that name no app: the app made last. */
+export function setCurrentSender(sender: CanvasSender): void {
+  current = sender;
+}
+
+/** Who sends signatures that name no app. */
+export function currentSender(): CanvasSender {
+  assert(current, "an App was made before a signature is frozen or sent");
+  return current;
+}

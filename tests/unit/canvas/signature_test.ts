@@ -1,0 +1,208 @@
+import { deepStrictEqual as equal, notStrictEqual, strictEqual, throws } from "node:assert/strict";
+import fc from "fast-check";
+import {
+  type CanvasResult,
+  type CanvasSender,
+  Chain,
+  chain,
+  Chord,
+  chord,
+  chunks,
+  frozenTuple,
+  Group,
+  group,
+  Signature,
+  signature,
+  xmap,
+  xstarmap,
+} from "../../../lib/canvas/mod.ts";
+import golden from "../../golden/signatures-5.6.3.json" with { type: "json" };
+
+let ids = 0;
+const sender: CanvasSender = {
+  newId: () => `id-${++ids}`,
+  replyTo: () => "oid",
+  linksChains: false,
+  errbacksOnHeader: false,
+  applyAsync: () => Promise.reject<CanvasResult>(new Error("not sent here")),
+  apply: () => Promise.reject<CanvasResult>(new Error("not run here")),
+};
+const sig = (name: string, ...args: unknown[]) => signature(`tasks.${name}`, { args, app: sender });
+
+Deno.test("every golden signature is read and written again unchanged", () => {
+  for (const one of golden.messages) {
+    const read = Signature.fromWire(JSON.parse(one.json), sender);
+    strictEqual(JSON.stringify(read), JSON.stringify(one.value), one.scenario);
+    strictEqual(JSON.stringify(read.clone()), JSON.stringify(one.value), `${one.scenario}, cloned`);
+  }
+});
+
+Deno.test("what is built here is what Celery builds", () => {
+  const built: Record<string, Signature> = {
+    "s()": sig("add", 2, 3),
+    "si()": sig("add", 2, 3).setImmutable(true),
+    "options": sig("add", 2, 3).set({ countdown: 10, queue: "q", priority: 3 }),
+    "link": sig("add", 2, 3).onError(sig("on_error")),
+    "with link": sig("add", 1, 1).set({ link: sig("mul", 2) }),
+    "chain": sig("add", 1, 1).pipe(sig("mul", 2)),
+    "group": group(sig("add", 1, 1), sig("add", 2, 2)),
+    "chord": chord([sig("add", 1, 1), sig("add", 2, 2)], sig("tsum")),
+    "chain | group": sig("add", 1, 1).pipe(group(sig("mul", 2), sig("mul", 3))),
+    "group | task": group(sig("add", 1, 1)).pipe(sig("tsum")),
+    "map": xmap(sig("tsum"), [[1, 2]]),
+    "starmap": xstarmap(sig("add"), [[1, 2]]),
+    "chunks": chunks(sig("add"), [[1, 1], [2, 2], [3, 3]], 2),
+    "chunks as group": chunks(sig("add"), [[1, 1], [2, 2], [3, 3]], 2).group(),
+    "group in group": group<unknown>(group(sig("add", 1, 1)), sig("add", 2, 2)),
+  };
+  for (const [scenario, made] of Object.entries(built)) {
+    const want = golden.messages.find((one) => one.scenario === scenario);
+    strictEqual(JSON.stringify(made), JSON.stringify(want?.value), scenario);
+  }
+});
+
+const names = (made: Signature): unknown =>
+  made instanceof Chain
+    ? ["chain", ...made.tasks.map(names)]
+    : made instanceof Chord
+    ? ["chord", made.tasks.map(names), made.body && names(made.body)]
+    : made instanceof Group
+    ? ["group", ...made.tasks.map(names)]
+    : made.task.slice(6);
+
+Deno.test("pipe upgrades as Celery's | does", () => {
+  const [a, b, c, d] = ["a", "b", "c", "d"].map((name) => sig(name)) as [
+    Signature,
+    Signature,
+    Signature,
+    Signature,
+  ];
+  equal(names(a.pipe(b, c)), ["chain", "a", "b", "c"]);
+  equal(names(a.pipe(b.pipe(c))), ["chain", "a", "b", "c"]);
+  equal(names(chain(a, b).pipe(chain(c, d))), ["chain", "a", "b", "c", "d"]);
+  equal(names(group(a, b).pipe(c)), ["chord", ["a", "b"], "c"]);
+  equal(names(chain(group(a, b), c)), ["chord", ["a", "b"], "c"]);
+  equal(names(chain(a, group(b, c), d)), ["chain", "a", ["chord", ["b", "c"], "d"]]);
+  equal(names(chain(a, group(b, c), d, a)), ["chain", "a", ["chord", ["b", "c"], ["chain", "d", "a"]]]);
+  equal(names(group(a, b).pipe(c).pipe(d)), ["chord", ["a", "b"], ["chain", "c", "d"]]);
+  equal(names(a.pipe(group([b]))), ["chain", "a", "b"]);
+  equal(names(chain(a, group(b, c), group(a, d), b)), [
+    "chain",
+    "a",
+    ["group", "b", "c"],
+    ["chord", ["a", "d"], "b"],
+  ]);
+  equal(names(group(a, b).pipe(group(c, d))), ["chord", ["a", "b"], ["group", "c", "d"]]);
+  equal(names(chain([group(a, b)])), ["group", "a", "b"]);
+});
+
+Deno.test("a chain of any shape never loses or repeats a step", () => {
+  const piece = fc.oneof(fc.constant("t"), fc.integer({ min: 2, max: 3 }));
+  fc.assert(fc.property(fc.array(piece, { minLength: 2, maxLength: 8 }), (pieces) => {
+    let n = 0;
+    const made = pieces.map((one) =>
+      one === "t" ? sig(`t${n++}`) : group(Array.from({ length: one as number }, () => sig(`t${n++}`)))
+    );
+    const text = JSON.stringify(chain(made));
+    for (let at = 0; at < n; at++) strictEqual(text.split(`"tasks.t${at}"`).length, 2, `t${at} in ${text}`);
+  }));
+});
+
+Deno.test("merge: partial arguments come first, an immutable signature takes none, a set group id stays", () => {
+  equal(sig("add", 4).clone([1]).args, [1, 4]);
+  equal(sig("add", 4).setImmutable(true).clone([1]).args, [4]);
+  const grouped = sig("add").set({ groupId: "g" }).clone([], {}, { groupId: "other", queue: "q" });
+  equal(grouped.options, { groupId: "g", queue: "q" });
+});
+
+Deno.test("clone shares no list or options with its origin", () => {
+  const origin = sig("add", 1).onError(sig("err"));
+  const copy = origin.clone();
+  copy.linkError(sig("err2"));
+  copy.args.push(2);
+  strictEqual((origin.options.linkError as unknown[]).length, 1);
+  equal(origin.args, [1]);
+  const tree = group(sig("a"), sig("b"));
+  notStrictEqual(tree.clone().tasks[0], tree.tasks[0]);
+});
+
+Deno.test("linkError of one errback twice is one errback", () => {
+  const made = sig("add").onError(sig("err")).onError(sig("err"));
+  strictEqual((made.options.linkError as unknown[]).length, 1);
+  equal(made.flattenLinks().map((one) => one.task), ["tasks.add"]);
+});
+
+Deno.test("freeze: ids once, parents along the chain, a group's members numbered", () => {
+  const made = chain(sig("a"), group(sig("b"), sig("c")), sig("d"));
+  const frozen = made.freeze({ id: "last" });
+  strictEqual(frozen.id, "last");
+  const header = frozen.parent!;
+  strictEqual(header.members!.length, 2);
+  strictEqual(header.parent!.members, null);
+  strictEqual(made.freeze().id, "last");
+  const [[id, parent], members] = frozenTuple(frozen);
+  strictEqual(id, "last");
+  strictEqual(parent![1]!.length, 2);
+  strictEqual(members, null);
+  const inner = JSON.parse(JSON.stringify(made)).kwargs.tasks[1];
+  equal(inner.kwargs.header.kwargs.tasks.map((one: { options: object }) => one.options), [
+    {
+      task_id: header.members![0]!.id,
+      reply_to: "oid",
+      chord: inner.kwargs.body,
+      group_index: 0,
+    },
+    {
+      task_id: header.members![1]!.id,
+      reply_to: "oid",
+      chord: inner.kwargs.body,
+      group_index: 1,
+    },
+  ]);
+});
+
+Deno.test("chordSize counts leaf completions", () => {
+  const inner = chord([sig("a"), sig("b"), sig("c")], sig("d"));
+  const made = chord([sig("x"), chain(sig("y"), group(sig("z"), sig("w"))), inner], sig("sum"));
+  strictEqual(made.headerSize(), 1 + 2 + 1);
+});
+
+Deno.test("stamp: names are collected, links and parts are stamped, a visitor adds its own", () => {
+  const made = chain(sig("a").onError(sig("err")), group(sig("b"), sig("c"))).stamp({ tenant: "acme" });
+  const wire = JSON.parse(JSON.stringify(made));
+  for (
+    const one of [
+      wire.kwargs.tasks[0],
+      wire.kwargs.tasks[0].options.link_error[0],
+      wire.kwargs.tasks[1].kwargs.tasks[1],
+    ]
+  ) {
+    strictEqual(one.options.tenant, "acme");
+    equal(one.options.stamped_headers, ["tenant"]);
+  }
+  const seen: string[] = [];
+  const visited = chord([sig("a")], sig("b")).stamp({
+    visitor: {
+      onSignature: (one) => (seen.push(one.task), { seen: one.task }),
+      onChordBody: () => ({ body: true }),
+    },
+  });
+  equal(seen, ["celery.chord", "tasks.a", "tasks.b"]);
+  strictEqual(visited.body!.options["body"], true);
+  strictEqual(visited.tasks[0]!.options["seen"], "tasks.a");
+  equal(sig("a").stamp({ on: 1 }).stamp({ on: 2, appendStamps: true }).options["on"], [1, 2]);
+});
+
+Deno.test("skew spreads countdowns", () => {
+  const made = group(sig("a"), sig("b"), sig("c")).skew(1, 2);
+  equal(made.tasks.map((one) => one.options.countdown), [1, 2, 2]);
+});
+
+Deno.test("what is no signature is refused in one line", () => {
+  throws(() => Signature.fromWire({ task: 3 } as never), /Cannot read a signature/);
+  throws(
+    () => Signature.fromWire({ task: "celery.group", subtask_type: "group", kwargs: { tasks: 1 } }),
+    /group/,
+  );
+  throws(() => chunks(sig("a"), [[1]], 0), /at least 1/);
+});
