@@ -1,0 +1,424 @@
+/**
+ * `make bench`: Lovage beside its peers on one private Redis, in one run; what counts are the ratios.
+ *
+ *   drain     20,000 add(1, 2) with results wait in the queue; tasks/s from the first result to the last
+ *   send      tasks/s of publishing 20,000 calls in bulk
+ *   trip      the median idle round trip of send and get, ms
+ *   start     from starting the process to the first result, ms
+ *   memory    a solo worker's RSS after 200,000 tasks, MiB, and half-way
+ *
+ * Beside Lovage's rates stand commands and socket writes per task, counted by Redis.
+ * Arguments choose parts: `deno run -A bench/run.ts drain trip`. LOVAGE=dist/lovage benches the built file.
+ */
+
+import { startRedis } from "../tests/support/servers.ts";
+
+const root = new URL("..", import.meta.url).pathname;
+const modules = `${root}.tools/bench`;
+const parts = new Set(Deno.args.length > 0 ? Deno.args : ["drain", "send", "trip", "start", "memory"]);
+const count = Number(Deno.env.get("TASKS") ?? 20_000);
+const runs = Number(Deno.env.get("RUNS") ?? 3);
+const lovage = Deno.env.get("LOVAGE")?.split(" ") ??
+  [Deno.execPath(), "run", "-A", "--quiet", "--config", `${root}deno.json`, `${root}main.ts`];
+const python = ["/usr/bin/python3", "-m", "celery"];
+const redis = await startRedis();
+const env: Record<string, string> = {
+  BENCH_REDIS: redis.url(0),
+  BENCH_MODULES: modules,
+  PYTHONPATH: `${root}bench/peers`,
+  C_FORCE_ROOT: "1",
+  NO_COLOR: "1",
+};
+const control = await Deno.connect({ hostname: "127.0.0.1", port: redis.port });
+
+/** A worker to measure: how it is started, and where its finished tasks are counted. */
+interface Contender {
+  name: string;
+  argv: string[];
+  finished: "results" | "bullmq";
+}
+
+const solo: Contender = { name: "Lovage solo", argv: ours("solo", 1), finished: "results" };
+const processes: Contender = {
+  name: "Lovage processes -c 2",
+  argv: ours("processes", 2),
+  finished: "results",
+};
+const celery: Contender = {
+  name: "Celery prefork -c 2",
+  argv: [...python, "-A", "tasks", "worker", "-P", "prefork", "-c", "2", "-l", "WARNING"],
+  finished: "results",
+};
+const bullmq: Contender = {
+  name: "BullMQ -c 64",
+  argv: ["node", `${root}bench/peers/bullmq.mjs`, "work"],
+  finished: "bullmq",
+};
+const celeryNode: Contender = {
+  name: "celery.node",
+  argv: ["node", `${root}bench/peers/celery_node.mjs`],
+  finished: "results",
+};
+
+try {
+  await installPeers();
+  if (parts.has("drain")) await benchDrain();
+  if (parts.has("send")) await benchSend();
+  if (parts.has("trip")) await benchTrip();
+  if (parts.has("start")) await benchStart();
+  if (parts.has("memory")) await benchMemory();
+} finally {
+  control.close();
+  await redis.stop();
+}
+
+async function benchDrain(): Promise<void> {
+  console.log(
+    `\ndrain: ${count} no-ops with results, tasks/s (best of ${runs}); commands and writes per task`,
+  );
+  const rates = new Map<Contender, number>();
+  for (const contender of [celery, celeryNode, bullmq, solo, processes]) {
+    const all = [];
+    for (let run = 0; run < (contender === celery ? 1 : runs); run++) all.push(await drain(contender, count));
+    const best = all.sort((a, b) => b.rate - a.rate)[0]!;
+    rates.set(contender, best.rate);
+    const per = `${best.commands.toFixed(2)} commands, ${best.writes.toFixed(3)} writes`;
+    console.log(`  ${contender.name.padEnd(24)}${Math.round(best.rate).toString().padStart(8)}   ${per}`);
+  }
+  const ratio = (a: Contender, b: Contender) => (rates.get(a)! / rates.get(b)!).toFixed(1);
+  console.log(`  solo: ${ratio(solo, celery)}x Celery (goal 40), ${ratio(solo, bullmq)}x BullMQ (goal 2)`);
+  console.log(`  processes: ${ratio(processes, celery)}x Celery (goal 20)`);
+}
+
+/** Fills the queue, starts the worker, and watches the finished tasks grow. */
+async function drain(contender: Contender, n: number) {
+  await call("FLUSHALL");
+  if (contender.finished === "bullmq") {
+    await output(["node", `${root}bench/peers/bullmq.mjs`, "send", String(n)]);
+  } else await fill(n);
+  await call("CONFIG", "RESETSTAT");
+  const worker = start(contender.argv);
+  let first = 0;
+  let firstCount = 0;
+  for (;;) {
+    const done = await finished(contender);
+    const now = performance.now();
+    if (first === 0 && done > 0) [first, firstCount] = [now, done];
+    if (done >= n) {
+      const rate = (done - firstCount) / (now - first) * 1000;
+      const commands = await stat("total_commands_processed");
+      const writes = await stat("total_reads_processed");
+      const polls = pollCount;
+      pollCount = 0;
+      await stop(worker);
+      return { rate, commands: (commands - polls) / n, writes: (writes - polls) / n };
+    }
+    if (now - (first || now) > 120_000) {
+      throw new Error(`${contender.name}: ${done} of ${n} after two minutes`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+let pollCount = 0;
+async function finished({ finished }: Contender): Promise<number> {
+  pollCount++;
+  if (finished === "bullmq") return Number(await call("ZCARD", "bull:bench:completed"));
+  // Results are all the keys there are but for the queue, what is unacked and Celery's and our own few.
+  const keys = Number(await call("DBSIZE"));
+  if (keys < count) return Math.max(0, keys - 16);
+  const rest = await call(
+    "EVAL",
+    "local n = 0 for _, k in ipairs(redis.call('KEYS', '*')) do " +
+      "if string.sub(k, 1, 17) == 'celery-task-meta-' then n = n + 1 end end return n",
+    "0",
+  );
+  return Number(rest);
+}
+
+async function benchSend(): Promise<void> {
+  console.log(`\nsend: ${count} calls in bulk, tasks/s (best of ${runs})`);
+  const best = async (argv: string[]) => {
+    let rate = 0;
+    for (let run = 0; run < runs; run++) {
+      await call("FLUSHALL");
+      rate = Math.max(rate, Number(await output(argv)));
+    }
+    return rate;
+  };
+  const theirs = await best(["node", `${root}bench/peers/bullmq.mjs`, "send", String(count)]);
+  const mine = await best(client("send", String(count)));
+  console.log(`  BullMQ addBulk          ${Math.round(theirs).toString().padStart(8)}`);
+  console.log(`  Lovage sendMany         ${Math.round(mine).toString().padStart(8)}`);
+  console.log(`  ${(mine / theirs).toFixed(1)}x BullMQ (goal 3)`);
+}
+
+async function benchTrip(): Promise<void> {
+  console.log("\ntrip: idle round trip of delay and get, median of 300, ms");
+  const trip = async (contender: Contender, argv: string[]) => {
+    await call("FLUSHALL");
+    const worker = start(contender.argv);
+    await fill(1);
+    while (await finishedOne() === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    const median = Number(await output(argv));
+    await stop(worker);
+    return median;
+  };
+  const theirs = await trip(celery, ["/usr/bin/python3", `${root}bench/peers/tasks.py`, "300"]);
+  const mine = await trip(solo, client("trip", "300"));
+  const pooled = await trip(processes, client("trip", "300"));
+  console.log(`  Celery prefork -c 2     ${theirs.toFixed(2).padStart(8)}`);
+  console.log(
+    `  Lovage solo             ${mine.toFixed(2).padStart(8)}   ${(mine / theirs).toFixed(2)}x (goal 0.5)`,
+  );
+  console.log(
+    `  Lovage processes -c 2   ${pooled.toFixed(2).padStart(8)}   ${(pooled / theirs).toFixed(2)}x`,
+  );
+}
+
+async function benchStart(): Promise<void> {
+  console.log(`\nstart: from starting the process to the first result, ms (best of ${runs + 2})`);
+  for (const contender of [celery, solo, processes]) {
+    let best = Infinity;
+    for (let run = 0; run < (contender === celery ? 2 : runs + 2); run++) {
+      await call("FLUSHALL");
+      await fill(1);
+      const began = performance.now();
+      const worker = start(contender.argv);
+      while (await finishedOne() === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+      best = Math.min(best, performance.now() - began);
+      await stop(worker);
+    }
+    console.log(
+      `  ${contender.name.padEnd(24)}${best.toFixed(0).padStart(8)}${
+        contender === celery ? "" : "   (goal 200)"
+      }`,
+    );
+  }
+  let help = Infinity;
+  for (let run = 0; run < 5; run++) {
+    const began = performance.now();
+    await output([...lovage, "--help"]);
+    help = Math.min(help, performance.now() - began);
+  }
+  console.log(`  lovage --help           ${help.toFixed(0).padStart(8)}   (goal 100)`);
+}
+
+async function benchMemory(): Promise<void> {
+  const total = 200_000;
+  console.log(`\nmemory: a solo worker's RSS over ${total} tasks, MiB`);
+  await call("FLUSHALL");
+  await fill(1);
+  const worker = start(solo.argv);
+  while (await finishedOne() === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+  for (const share of [1, 2, 3, 4]) {
+    await fill(total / 4);
+    while (Number(await call("LLEN", "celery")) > 0) await new Promise((resolve) => setTimeout(resolve, 50));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    console.log(
+      `  after ${String(share * total / 4).padStart(7)} tasks    ${rss(worker.pid).toFixed(0).padStart(8)}`,
+    );
+    await call(
+      "EVAL",
+      "for _, k in ipairs(redis.call('KEYS', 'celery-task-meta-*')) do redis.call('DEL', k) end",
+      "0",
+    );
+  }
+  await stop(worker);
+}
+
+/** Puts `n` calls of bench.add into the queue, as Celery's own producer would. */
+async function fill(n: number): Promise<void> {
+  const one = (id: string) =>
+    JSON.stringify({
+      body: btoa('[[1, 2], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'),
+      "content-encoding": "utf-8",
+      "content-type": "application/json",
+      headers: {
+        ...{
+          lang: "py",
+          task: "bench.add",
+          id,
+          shadow: null,
+          eta: null,
+          expires: null,
+          group: null,
+          group_index: null,
+        },
+        ...{
+          retries: 0,
+          timelimit: [null, null],
+          root_id: id,
+          parent_id: null,
+          argsrepr: "(1, 2)",
+          kwargsrepr: "{}",
+        },
+        ...{
+          origin: "gen1@bench",
+          ignore_result: false,
+          replaced_task_nesting: 0,
+          stamped_headers: null,
+          stamps: {},
+        },
+      },
+      properties: {
+        ...{
+          correlation_id: id,
+          reply_to: crypto.randomUUID(),
+          delivery_mode: 2,
+          priority: 0,
+          body_encoding: "base64",
+        },
+        ...{ delivery_info: { exchange: "", routing_key: "celery" }, delivery_tag: crypto.randomUUID() },
+      },
+    });
+  for (let k = 0; k < n; k += 500) {
+    await call(
+      "LPUSH",
+      "celery",
+      ...Array.from({ length: Math.min(500, n - k) }, () => one(crypto.randomUUID())),
+    );
+  }
+}
+
+/** 1 where any result is there. */
+async function finishedOne(): Promise<number> {
+  const [, keys] = await call("SCAN", "0", "MATCH", "celery-task-meta-*", "COUNT", "1000") as [
+    string,
+    string[],
+  ];
+  return keys.length > 0 ? 1 : 0;
+}
+
+function ours(pool: string, concurrency: number): string[] {
+  const app = ["-A", `${root}bench/tasks.ts`];
+  return [
+    ...lovage,
+    ...app,
+    "worker",
+    "-P",
+    pool,
+    "-c",
+    String(concurrency),
+    "-l",
+    "WARNING",
+    "-n",
+    `${pool}@bench`,
+  ];
+}
+
+function client(...args: string[]): string[] {
+  return [
+    Deno.execPath(),
+    "run",
+    "-A",
+    "--quiet",
+    "--config",
+    `${root}deno.json`,
+    `${root}bench/client.ts`,
+    ...args,
+  ];
+}
+
+function start(argv: string[]): Deno.ChildProcess {
+  return new Deno.Command(argv[0]!, {
+    args: argv.slice(1),
+    env,
+    cwd: `${root}bench/peers`,
+    stdin: "null",
+    stdout: "null",
+    stderr: Deno.env.get("BENCH_LOG") ? "inherit" : "null",
+  }).spawn();
+}
+
+async function stop(child: Deno.ChildProcess): Promise<void> {
+  try {
+    child.kill("SIGTERM");
+  } catch {
+    // ended by itself
+  }
+  const timer = setTimeout(() => child.kill("SIGKILL"), 5000);
+  await child.status;
+  clearTimeout(timer);
+}
+
+async function output(argv: string[]): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(argv[0]!, { args: argv.slice(1), env }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
+  if (!success) throw new Error(`${argv.join(" ")}: ${text(stderr)}`);
+  return text(stdout);
+}
+
+function rss(pid: number): number {
+  const status = Deno.readTextFileSync(`/proc/${pid}/status`);
+  return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024;
+}
+
+async function stat(name: string): Promise<number> {
+  return Number(new RegExp(`${name}:(\\d+)`).exec(await call("INFO", "stats") as string)?.[1]);
+}
+
+async function installPeers(): Promise<void> {
+  try {
+    await Deno.stat(`${modules}/node_modules/bullmq`);
+  } catch {
+    console.log("Fetching BullMQ and celery.node into .tools/bench ...");
+    await Deno.mkdir(modules, { recursive: true });
+    await output([
+      "npm",
+      "install",
+      "--prefix",
+      modules,
+      "--no-save",
+      "--no-audit",
+      "--no-fund",
+      "bullmq@6",
+      "celery-node",
+    ]);
+  }
+}
+
+/** One command on the bench's own connection, and its reply. */
+async function call(...words: string[]): Promise<unknown> {
+  const encoder = new TextEncoder();
+  const text = words.map((word) => `$${encoder.encode(word).length}\r\n${word}\r\n`).join("");
+  let bytes = encoder.encode(`*${words.length}\r\n${text}`);
+  while (bytes.length > 0) bytes = bytes.subarray(await control.write(bytes));
+  let got = "";
+  const buffer = new Uint8Array(65536);
+  for (;;) {
+    const n = await control.read(buffer);
+    if (n === null) throw new Error("Redis has ended");
+    got += new TextDecoder("latin1").decode(buffer.subarray(0, n));
+    const read = reply(got, 0);
+    if (read) return read[0];
+  }
+}
+
+/** Reads one RESP2 value; null where more is to come. */
+function reply(text: string, at: number): [unknown, number] | null {
+  const end = text.indexOf("\r\n", at);
+  if (end < 0) return null;
+  const head = text.slice(at + 1, end);
+  const size = Number(head);
+  switch (text[at]) {
+    case "-":
+      throw new Error(head);
+    case "$":
+      if (size < 0) return [null, end + 2];
+      return text.length < end + 4 + size ? null : [text.slice(end + 2, end + 2 + size), end + 4 + size];
+    case "*": {
+      const values: unknown[] = [];
+      let next = end + 2;
+      for (let n = 0; n < size; n++) {
+        const one = reply(text, next);
+        if (!one) return null;
+        values.push(one[0]);
+        next = one[1];
+      }
+      return [values, next];
+    }
+    default:
+      return [head, end + 2];
+  }
+}

@@ -1,0 +1,7 @@
+/** Lovage's side of the bench: the task. */
+
+import { App } from "lovage";
+
+const url = Deno.env.get("BENCH_REDIS")!;
+export const app = new App("bench", { broker_url: url, result_backend: url });
+export const add = app.task("bench.add", (x: number, y: number) => x + y);
