@@ -1,1 +1,3 @@
 export * from "./message.ts";
+export * from "./resp_decoder.ts";
+export * from "./resp_encoder.ts";

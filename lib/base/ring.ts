@@ -1,0 +1,59 @@
+/** A first-in-first-out queue on a circular buffer: no shifting of arrays, no node per item. */
+
+const FIRST_CAPACITY = 16;
+
+/** A growing ring. `push`, `shift` and `peek` cost O(1) each; its owner bounds what is pushed. */
+export class Ring<T> {
+  // The capacity is always a power of two, so that a mask replaces the division.
+  #items: (T | undefined)[] = new Array<T | undefined>(FIRST_CAPACITY).fill(undefined);
+  #head = 0;
+  #length = 0;
+
+  /** How many items wait. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Appends at the tail. */
+  push(item: T): void {
+    if (this.#length === this.#items.length) this.#grow();
+    this.#items[(this.#head + this.#length) & (this.#items.length - 1)] = item;
+    this.#length++;
+  }
+
+  /** Takes the oldest item, or undefined where there is none. */
+  shift(): T | undefined {
+    if (this.#length === 0) return undefined;
+    const item = this.#items[this.#head];
+    this.#items[this.#head] = undefined;
+    this.#head = (this.#head + 1) & (this.#items.length - 1);
+    this.#length--;
+    return item;
+  }
+
+  /** The oldest item, left in place; undefined where there is none. */
+  peek(): T | undefined {
+    return this.#length === 0 ? undefined : this.#items[this.#head];
+  }
+
+  /** The newest item, left in place; undefined where there is none. */
+  peekLast(): T | undefined {
+    if (this.#length === 0) return undefined;
+    return this.#items[(this.#head + this.#length - 1) & (this.#items.length - 1)];
+  }
+
+  /** Forgets every item. */
+  clear(): void {
+    this.#items = new Array<T | undefined>(FIRST_CAPACITY).fill(undefined);
+    this.#head = 0;
+    this.#length = 0;
+  }
+
+  #grow(): void {
+    const before = this.#items;
+    const after = new Array<T | undefined>(before.length * 2).fill(undefined);
+    for (let i = 0; i < this.#length; i++) after[i] = before[(this.#head + i) & (before.length - 1)];
+    this.#items = after;
+    this.#head = 0;
+  }
+}

@@ -1,0 +1,98 @@
+/** The real Dialer: TCP, TLS and unix sockets, each within a deadline. */
+
+import { type Address, type ByteStream, type Dialer, DialError, errorText } from "../base/mod.ts";
+import { byteStream, type RawConnection } from "./stream.ts";
+import { dialUnverified } from "./tls.ts";
+
+/** A Dialer on the operating system's sockets. TCP connections have no delay (Nagle off) and keep alive. */
+export function realDialer(): Dialer {
+  return { dial };
+}
+
+/** An address as a person reads it: `tcp://host:port`, `tls://host:port`, `unix:/path`. */
+export function addressText(address: Address): string {
+  if (address.kind === "unix") return `unix:${address.path}`;
+  const host = address.host.includes(":") ? `[${address.host}]` : address.host;
+  return `${address.tls === null ? "tcp" : "tls"}://${host}:${address.port}`;
+}
+
+async function dial(
+  address: Address,
+  options: { timeoutMs: number; signal?: AbortSignal },
+): Promise<ByteStream> {
+  options.signal?.throwIfAborted();
+  const deadline = AbortSignal.timeout(options.timeoutMs);
+  const signal = options.signal ? AbortSignal.any([deadline, options.signal]) : deadline;
+  const opening = open(address, signal);
+  try {
+    return await raced(opening, signal);
+  } catch (error) {
+    // Deno's TLS and unix calls take no signal: a connection that arrives after all is closed.
+    void opening.then((late) => late.close(), () => {});
+    options.signal?.throwIfAborted();
+    const why = deadline.aborted ? `no answer in ${options.timeoutMs / 1000} s` : dialCause(error);
+    throw new DialError(`Cannot connect to ${addressText(address)}: ${why}`, {
+      cause: error,
+      isRetryable: true,
+    });
+  }
+}
+
+function raced(opening: Promise<ByteStream>, signal: AbortSignal): Promise<ByteStream> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    if (signal.aborted) return onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    void opening.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
+}
+
+async function open(address: Address, signal: AbortSignal): Promise<ByteStream> {
+  if (address.kind === "unix") {
+    return byteStream(raw(await Deno.connect({ transport: "unix", path: address.path })));
+  }
+  const { host, port, tls } = address;
+  if (tls !== null) {
+    if (!tls.verify) return dialUnverified({ host, port, tls }, signal);
+    const identity = tls.cert !== null && tls.key !== null ? { cert: tls.cert, key: tls.key } : {};
+    const connection = await Deno.connectTls({
+      hostname: host,
+      port,
+      caCerts: [...tls.caCerts],
+      ...identity,
+    });
+    try {
+      // The handshake is done here, so that a refused certificate is an error of dialing.
+      await connection.handshake();
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+    return byteStream(raw(connection));
+  }
+  const connection = await Deno.connect({ transport: "tcp", hostname: host, port, signal });
+  connection.setNoDelay(true);
+  connection.setKeepAlive(true);
+  return byteStream(raw(connection));
+}
+
+/** Deno's types want an ArrayBuffer behind each view; our buffers are never shared memory. */
+function raw(connection: Deno.Conn): RawConnection {
+  return {
+    read: (buffer) => connection.read(buffer as Uint8Array<ArrayBuffer>),
+    write: (bytes) => connection.write(bytes as Uint8Array<ArrayBuffer>),
+    close: () => connection.close(),
+  };
+}
+
+/** The cause in the words of the field, without the runtime's own prefix. */
+function dialCause(error: unknown): string {
+  const text = errorText(error);
+  if (/connection refused/i.test(text)) return "connection refused";
+  if (/connection reset/i.test(text)) return "connection reset";
+  if (/(failed to lookup|no such host|ENOTFOUND|name or service not known)/i.test(text)) {
+    return "no such host";
+  }
+  if (/no such file/i.test(text)) return "no such socket";
+  return text.replaceAll(/\s*\n\s*/g, " ");
+}

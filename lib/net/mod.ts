@@ -1,0 +1,14 @@
+/**
+ * net: byte streams to the outside.
+ *
+ * May touch: Deno.connect, Deno.connectTls, node:tls, and files named by TLS settings. Imports base only.
+ *
+ * Reading order: dialer.ts (the real Dialer: which address goes where, the deadline), stream.ts (a Deno connection as
+ * a ByteStream), tls.ts (certificates from settings; the unverified kind).
+ *
+ * A dial that fails is a DialError whose text names the address and the cause in one line; a stream that breaks is a
+ * ConnectionLost of whoever reads it.
+ */
+
+export * from "./dialer.ts";
+export * from "./tls.ts";

@@ -1,0 +1,81 @@
+/**
+ * The first commands of a connection: protocol, credentials, name, database.
+ *
+ * Servers from Redis 6 take all of it in HELLO; older ones, and those whose administrator hid HELLO, are spoken to in
+ * RESP2 with AUTH and SELECT.
+ */
+
+import { ServerError } from "../base/mod.ts";
+import { type Reply, type RespArg, RespError } from "../wire/mod.ts";
+import { isUnknownCommand, toOperatingError } from "./errors.ts";
+
+/** Who logs in where. */
+export interface Credentials {
+  /** Null: the user `default`. */
+  readonly username: string | null;
+  readonly password: string | null;
+  readonly db: number;
+  /** Shown by CLIENT LIST; null: none. */
+  readonly clientName: string | null;
+}
+
+/** What the server is. */
+export interface ServerFacts {
+  readonly protocol: 2 | 3;
+  /** Major and minor version; 0.0 where it does not tell. */
+  readonly version: readonly [number, number];
+}
+
+/** Sends commands together; their replies, error replies included. */
+export type Exchange = (commands: readonly RespArg[][]) => Promise<Reply[]>;
+
+/** Logs in. Throws AccessRefused, or ServerError (a server that is still loading is retryable). */
+export async function login(exchange: Exchange, who: Credentials): Promise<ServerFacts> {
+  const name = who.clientName === null ? null : who.clientName.replaceAll(/[^\x21-\x7e]/g, "_");
+  const hello: RespArg[] = ["HELLO", 3];
+  if (who.password !== null) hello.push("AUTH", who.username ?? "default", who.password);
+  if (name !== null && name !== "") hello.push("SETNAME", name);
+  const [greeting] = await exchange([hello]);
+  let facts: ServerFacts;
+  if (greeting instanceof RespError) {
+    if (!isUnknownCommand(greeting) && greeting.code !== "NOPERM") throw toOperatingError(greeting, "log in");
+    facts = await loginOldWay(exchange, who, name);
+  } else {
+    const map = greeting instanceof Map ? greeting : new Map<Reply, Reply>();
+    facts = { protocol: map.get("proto") === 3 ? 3 : 2, version: versionOf(text(map.get("version"))) };
+  }
+  // A loading server greets, but answers PING with an error: better heard here than at the first task.
+  const rest: RespArg[][] = who.db === 0 ? [["PING"]] : [["SELECT", who.db], ["PING"]];
+  for (const reply of await exchange(rest)) {
+    if (reply instanceof RespError) throw toOperatingError(reply, `use database ${who.db}`);
+  }
+  return facts;
+}
+
+async function loginOldWay(exchange: Exchange, who: Credentials, name: string | null): Promise<ServerFacts> {
+  if (who.password !== null) {
+    const auth: RespArg[] = who.username === null
+      ? ["AUTH", who.password]
+      : ["AUTH", who.username, who.password];
+    const [answer] = await exchange([auth]);
+    if (answer instanceof RespError) throw toOperatingError(answer, "log in");
+  }
+  if (name !== null && name !== "") await exchange([["CLIENT", "SETNAME", name]]);
+  const [info] = await exchange([["INFO", "server"]]);
+  if (info instanceof RespError && info.code === "NOAUTH") throw toOperatingError(info, "log in");
+  if (typeof info === "string" && /\bredis_mode:sentinel\b/.test(info)) {
+    if (who.db !== 0) throw new ServerError("Cannot use a database of a sentinel", { code: "ERR" });
+  }
+  const version = /\bredis_version:([\d.]+)/.exec(text(info))?.[1] ?? "";
+  return { protocol: 2, version: versionOf(version) };
+}
+
+function text(value: Reply | undefined): string {
+  if (typeof value === "string") return value;
+  return value instanceof Uint8Array ? new TextDecoder().decode(value) : "";
+}
+
+function versionOf(text: string): readonly [number, number] {
+  const [major, minor] = text.split(".").map(Number);
+  return [major || 0, minor || 0];
+}
