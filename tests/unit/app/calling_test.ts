@@ -1,0 +1,96 @@
+import { deepStrictEqual as equal, strictEqual } from "node:assert/strict";
+import { bindArguments, parametersOf, parseParameters } from "../../../lib/app/calling.ts";
+
+// deno-lint-ignore no-explicit-any
+type Any = any;
+
+Deno.test("parseParameters reads every form a function has", () => {
+  const cases: [(...args: Any[]) => unknown, string[]][] = [
+    [(a, b) => [a, b], ["a", "b"]],
+    [(a) => a, ["a"]],
+    [async (a) => await a, ["a"]],
+    [function named(a: Any, b = ",)", c = { d: [1, 2] }) {
+      return [a, b, c];
+    }, ["a", 'b = ",)"', "c = { d: [ 1, 2 ] }"]],
+    [
+      {
+        async *method(a: Any, ...rest: Any[]) {
+          yield [a, rest];
+        },
+      }.method,
+      ["a", "...rest"],
+    ],
+    [() => 1, []],
+    [(a = `x${[1, 2].map((n) => `${n},`)}y`, b = /[/,)]+/) => [a, b], []],
+  ];
+  for (const [fn, want] of cases.slice(0, -1)) {
+    equal(parseParameters(String(fn))?.map((one) => one.replace(/\s+/g, " ")), want);
+  }
+  strictEqual(parseParameters(String(cases.at(-1)![0]))?.length, 2);
+  equal(parseParameters("(a /* , b */, // c,\n d) => 1"), ["a", "d"]);
+  equal(parseParameters("async x=>x"), ["x"]);
+  equal(parseParameters("(příliš, $kůň) => 1"), ["příliš", "$kůň"]);
+  strictEqual(parseParameters(String(Math.max)), null);
+});
+
+const add = (x: number, y: number) => x + y;
+const bound = (
+  fn: (...args: Any[]) => unknown,
+  args: unknown[],
+  kwargs: Record<string, unknown> = {},
+  params?: string[],
+) => bindArguments(parametersOf(fn, { params }), args, kwargs, "add");
+const fails = (
+  fn: (...args: Any[]) => unknown,
+  args: unknown[],
+  kwargs: Record<string, unknown> = {},
+): string => {
+  try {
+    bound(fn, args, kwargs);
+  } catch (error) {
+    strictEqual((error as Error).constructor, TypeError);
+    return (error as Error).message;
+  }
+  return "bound";
+};
+
+Deno.test("bindArguments gives args as they are where nothing is named", () => {
+  const args = [1, 2];
+  strictEqual(bound(add, args), args);
+  strictEqual(bound((..._: unknown[]) => 0, args), args);
+});
+
+Deno.test("bindArguments matches kwargs to names; defaults and rest work", () => {
+  equal(bound(add, [1], { y: 2 }), [1, 2]);
+  equal(bound(add, [], { y: 2, x: 1 }), [1, 2]);
+  equal(bound((a: Any, b = 10, c = "c") => [a, b, c], [1], { c: 3 }), [1, undefined, 3]);
+  equal(bound((a: Any, ...rest: Any[]) => [a, rest], [1, 2, 3], { other: 1 }), [1, 2, 3]);
+  equal(bound((a: Any, { b, c }: Any) => [a, b, c], [1], { b: 2, c: 3 }), [1, { b: 2, c: 3 }]);
+  equal(bound((a: Any, { b } = { b: 1 }) => [a, b], [1]), [1]);
+  equal(bound(({ b }: Any) => b, []), []);
+  equal(bound((...args: Any[]) => args, [1], { second: 2 }, ["first", "second"]), [1, 2]);
+  equal(bound(Math.max, [1, 2, 3]), [1, 2, 3]);
+});
+
+Deno.test("bindArguments words its errors as Python does", () => {
+  strictEqual(fails(add, [1]), "add() missing 1 required positional argument: 'y'");
+  strictEqual(fails(add, []), "add() missing 2 required positional arguments: 'x' and 'y'");
+  strictEqual(
+    fails((a: Any, b: Any, c: Any) => [a, b, c], []),
+    "add() missing 3 required positional arguments: 'a', 'b', and 'c'",
+  );
+  strictEqual(fails(add, [1, 2], { z: 3 }), "add() got an unexpected keyword argument 'z'");
+  strictEqual(fails(add, [1, 2, 3]), "add() takes 2 positional arguments but 3 were given");
+  strictEqual(fails(() => 0, [1]), "add() takes 0 positional arguments but 1 was given");
+  strictEqual(
+    fails((a: Any, b = 1) => [a, b], [1, 2, 3]),
+    "add() takes from 1 to 2 positional arguments but 3 were given",
+  );
+  strictEqual(fails(add, [1, 2], { x: 3 }), "add() got multiple values for argument 'x'");
+  strictEqual(fails(add, [], { "": 1, "__proto__x": 2 }), "add() got an unexpected keyword argument ''");
+});
+
+Deno.test("a bound context is no parameter", () => {
+  const parameters = parametersOf((_self: Any, a: Any, b = 2) => [a, b], { skip: 1 });
+  equal(parameters, { names: ["a", "b"], required: 1, hasRest: false, takesObject: false });
+});
