@@ -1,0 +1,243 @@
+/**
+ * The envelope: one JSON object per message, as kombu's virtual transports keep it in a list, a hash or a channel.
+ *
+ * Source: kombu 5.6.2 transport/virtual/base.py Channel.prepare_message, Message; transport/redis.py _do_restore_message.
+ */
+
+import { base64ToAscii, base64ToBytes, textToBase64 } from "./base64.ts";
+import { DecodeError } from "./errors.ts";
+import { fromJson, fromPlainJson, toJson } from "./json_types.ts";
+import type { DeliveryInfo, EncodedMessage, MessageProperties } from "./message.ts";
+
+/** Where an envelope goes. `deliveryTag` is unique per message: its field in the structures of unacked messages. */
+export interface EnvelopeRoute {
+  exchange: string;
+  routingKey: string;
+  deliveryTag: string;
+}
+
+/** A decoded envelope. */
+export interface DecodedEnvelope {
+  message: EncodedMessage;
+  info: DeliveryInfo;
+  deliveryTag: string | null;
+}
+
+/**
+ * The envelope of a message. Bytes always go as base64; text as the message says. Headers may hold anything that JSON
+ * with kombu's types can carry. Throws EncodeError. Cost: per message sent.
+ */
+export function encodeEnvelope(message: EncodedMessage, route: EnvelopeRoute): string {
+  const { body, properties } = message;
+  let bodyText: string;
+  let bodyEncoding: string;
+  if (typeof body !== "string") {
+    bodyText = '"' + body.toBase64() + '"';
+    bodyEncoding = '"base64"';
+  } else if (message.bodyEncoding === "base64") {
+    bodyText = '"' + body + '"';
+    bodyEncoding = '"base64"';
+  } else {
+    bodyText = JSON.stringify(body);
+    bodyEncoding = "null";
+  }
+  let props = "";
+  if (properties.correlationId !== null) {
+    props += '"correlation_id":' + JSON.stringify(properties.correlationId) + ",";
+  }
+  if (properties.replyTo !== null) props += '"reply_to":' + JSON.stringify(properties.replyTo) + ",";
+  props += '"delivery_mode":' + properties.deliveryMode;
+  if (properties.expiration !== null) props += ',"expiration":' + JSON.stringify(properties.expiration);
+  props += ',"delivery_info":{"exchange":' + JSON.stringify(route.exchange) + ',"routing_key":' +
+    JSON.stringify(route.routingKey) + '},"priority":' + properties.priority + ',"body_encoding":' +
+    bodyEncoding +
+    ',"delivery_tag":' + JSON.stringify(route.deliveryTag);
+  if (properties.rest !== null) props += restJson(properties.rest);
+  return '{"body":' + bodyText + ',"content-encoding":' + JSON.stringify(message.contentEncoding) +
+    ',"content-type":' + JSON.stringify(message.contentType) + ',"headers":' + toJson(message.headers) +
+    ',"properties":{' + props + "}}";
+}
+
+/**
+ * Takes an envelope apart; the body stays encoded. What is missing gets kombu's defaults: no headers, no properties,
+ * content type "application/data", delivery mode 2, priority 0, an unencoded body. Throws DecodeError (one line) where
+ * the text is no JSON object or its body no text. Cost: per message received.
+ */
+export function decodeEnvelope(text: string): DecodedEnvelope {
+  const envelope = envelopeRecord(fromJson(text));
+  const body: unknown = envelope["body"];
+  if (typeof body !== "string") {
+    throw new DecodeError(`Cannot decode envelope: its body is ${kindOf(body)} instead of text`);
+  }
+  const headers = recordOrNull(envelope["headers"]) ?? {};
+  const wireProperties = recordOrNull(envelope["properties"]) ?? NO_PROPERTIES;
+  const properties: MessageProperties = {
+    correlationId: null,
+    replyTo: null,
+    deliveryMode: 2,
+    priority: 0,
+    expiration: null,
+    rest: null,
+  };
+  let bodyEncoding: "base64" | "none" = "none";
+  let deliveryInfo: Record<string, unknown> | null = null;
+  let deliveryTag: string | null = null;
+  for (const key in wireProperties) {
+    const value = wireProperties[key];
+    switch (key) {
+      case "correlation_id":
+        properties.correlationId = textOrNull(value);
+        break;
+      case "reply_to":
+        properties.replyTo = textOrNull(value);
+        break;
+      case "delivery_mode":
+        properties.deliveryMode = value === 1 ? 1 : 2;
+        break;
+      case "priority":
+        properties.priority = typeof value === "number" && value - value === 0 ? value : 0;
+        break;
+      case "expiration":
+        properties.expiration = typeof value === "number" ? String(value) : textOrNull(value);
+        break;
+      case "delivery_info":
+        deliveryInfo = recordOrNull(value);
+        break;
+      case "body_encoding":
+        if (value === "base64") bodyEncoding = "base64";
+        break;
+      case "delivery_tag":
+        deliveryTag = typeof value === "number" ? String(value) : textOrNull(value);
+        break;
+      default:
+        if (properties.rest === null) properties.rest = {};
+        setOwn(properties.rest, key, value);
+    }
+  }
+  const info: DeliveryInfo = {
+    exchange: deliveryInfo === null ? "" : textOrNull(deliveryInfo["exchange"]) ?? "",
+    routingKey: deliveryInfo === null ? "" : textOrNull(deliveryInfo["routing_key"]) ?? "",
+    redelivered: (deliveryInfo !== null && deliveryInfo["redelivered"] === true) ||
+      headers["redelivered"] === true,
+  };
+  const message: EncodedMessage = {
+    body,
+    bodyEncoding,
+    contentType: textOrNull(envelope["content-type"]) ?? "application/data",
+    contentEncoding: textOrNull(envelope["content-encoding"]) ?? "utf-8",
+    headers,
+    properties,
+  };
+  return { message, info, deliveryTag };
+}
+
+/**
+ * The envelope with the marks of a message that is delivered again: `headers.redelivered` and
+ * `properties.delivery_info.redelivered` are true. All else is kept. Throws DecodeError for what is no envelope.
+ */
+export function markRedelivered(envelopeText: string): string {
+  const envelope = envelopeRecord(fromPlainJson(envelopeText));
+  const headers = recordOrNull(envelope["headers"]) ?? {};
+  const properties = recordOrNull(envelope["properties"]) ?? {};
+  const info = recordOrNull(properties["delivery_info"]) ?? {};
+  headers["redelivered"] = true;
+  info["redelivered"] = true;
+  properties["delivery_info"] = info;
+  envelope["headers"] = headers;
+  envelope["properties"] = properties;
+  return toJson(envelope);
+}
+
+/** The priority of an envelope; 0 where it has none or is no envelope. */
+export function envelopePriority(envelopeText: string): number {
+  try {
+    const properties = recordOrNull(envelopeRecord(fromPlainJson(envelopeText))["properties"]);
+    const priority = properties?.["priority"];
+    return typeof priority === "number" && Number.isFinite(priority) ? priority : 0;
+  } catch (error) {
+    if (error instanceof DecodeError) return 0;
+    throw error;
+  }
+}
+
+/** A message's body as bytes, base64 undone. Throws DecodeError on wrong base64. */
+export function bodyBytes(message: EncodedMessage): Uint8Array {
+  const { body } = message;
+  if (typeof body !== "string") return body;
+  return message.bodyEncoding === "base64" ? base64ToBytes(body) : new TextEncoder().encode(body);
+}
+
+/**
+ * A message's body in the form that is cheapest to decode: ASCII text where it is that, else bytes (or the text that
+ * it came as). Throws DecodeError on wrong base64.
+ */
+export function bodyData(message: EncodedMessage): Uint8Array | string {
+  const { body } = message;
+  if (typeof body !== "string" || message.bodyEncoding === "none") return body;
+  return base64ToAscii(body) ?? base64ToBytes(body);
+}
+
+/** A body for `EncodedMessage.body` under the encoding asked for: text or bytes in, what travels out. */
+export function encodeBody(body: string | Uint8Array, bodyEncoding: "base64" | "none"): string | Uint8Array {
+  if (bodyEncoding === "none") return body;
+  return typeof body === "string" ? textToBase64(body) : body.toBase64();
+}
+
+const NO_PROPERTIES: Record<string, unknown> = Object.freeze({});
+const OWN_PROPERTIES: ReadonlySet<string> = new Set([
+  "correlation_id",
+  "reply_to",
+  "delivery_mode",
+  "expiration",
+  "delivery_info",
+  "priority",
+  "body_encoding",
+  "delivery_tag",
+]);
+
+function restJson(rest: Record<string, unknown>): string {
+  let text = "";
+  for (const key of Object.keys(rest)) {
+    if (!OWN_PROPERTIES.has(key)) text += "," + JSON.stringify(key) + ":" + toJson(rest[key]);
+  }
+  return text;
+}
+
+function envelopeRecord(value: unknown): Record<string, unknown> {
+  const record = recordOrNull(value);
+  if (record === null) throw new DecodeError(`Cannot decode envelope: ${kindOf(value)} instead of an object`);
+  return record;
+}
+
+/** A plain object, or null for anything else. */
+export function recordOrNull(value: unknown): Record<string, unknown> | null {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return null;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null ? value as Record<string, unknown> : null;
+}
+
+/** Sets an own property, also under a name such as "__proto__". */
+export function setOwn(record: Record<string, unknown>, key: string, value: unknown): void {
+  if (key === "__proto__") {
+    Object.defineProperty(record, key, { value, enumerable: true, configurable: true, writable: true });
+  } else record[key] = value;
+}
+
+/** What a value is, for an error's text. */
+export function kindOf(value: unknown): string {
+  if (value === undefined) return "missing";
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "an array";
+  switch (typeof value) {
+    case "object":
+      return "an object";
+    case "string":
+      return "text";
+    default:
+      return `a ${typeof value}`;
+  }
+}
+
+function textOrNull(value: unknown): string | null {
+  return typeof value === "string" ? value : null;
+}

@@ -1,0 +1,372 @@
+/**
+ * Celery's exceptions as classes, the wire room's own refusals, and the way of any thrown error to and from the wire.
+ *
+ * `exc_type`, `exc_message` and `exc_module` are data: a Python caller catches what it expects by those two names, so
+ * names and modules here are Celery's, billiard's and kombu's, to the letter.
+ */
+
+import { OperatingError } from "../base/mod.ts";
+import { pythonRepr, pythonText, strictRepr } from "./python_repr.ts";
+import type { WireException } from "./message.ts";
+
+/** A message, result or value that could not be decoded. The text is one line. Source: kombu exceptions.DecodeError. */
+export class DecodeError extends OperatingError {
+  static readonly module: string = "kombu.exceptions";
+  override name = "DecodeError";
+}
+
+/** A value the serializer cannot carry; the text names where it sits. Source: kombu exceptions.EncodeError. */
+export class EncodeError extends OperatingError {
+  static readonly module: string = "kombu.exceptions";
+  override name = "EncodeError";
+}
+
+/** A content type outside `accept_content`. Source: kombu exceptions.ContentDisallowed. */
+export class ContentDisallowed extends OperatingError {
+  static readonly module: string = "kombu.exceptions";
+  override name = "ContentDisallowed";
+}
+
+/**
+ * Root of Celery's own exceptions: `args` are the constructor's arguments as Python would hold them, and travel as
+ * `exc_message`. `module` of the class travels as `exc_module`.
+ */
+export class CeleryError extends Error {
+  static readonly module: string = "celery.exceptions";
+  override name = "CeleryError";
+  readonly args: unknown[];
+  constructor(message = "", args: unknown[] = message === "" ? [] : [message]) {
+    super(message);
+    this.args = args;
+  }
+}
+
+/** Thrown in a task: store nothing, acknowledge, say "ignored". */
+export class Ignore extends CeleryError {
+  override name = "Ignore";
+}
+
+/** Thrown in a task with late ack: reject the message, or put it back. */
+export class Reject extends CeleryError {
+  override name = "Reject";
+  readonly reason: unknown;
+  readonly requeue: boolean;
+  constructor(reason: unknown = null, options: { requeue?: boolean } = {}) {
+    const requeue = options.requeue ?? false;
+    super(`reject requeue=${requeue ? "True" : "False"}: ${pythonText(reason)}`, [reason, requeue]);
+    this.reason = reason;
+    this.requeue = requeue;
+  }
+}
+
+/** What `self.retry()` gives to be thrown. `when`: seconds from now, or ISO 8601 text; null: unknown. */
+export class Retry extends CeleryError {
+  override name = "Retry";
+  /** What made the task try again, or null. */
+  readonly exc: unknown;
+  readonly when: number | string | null;
+  /** True where the task ran eagerly: the caller runs `signature` again by itself. */
+  readonly isEager: boolean;
+  readonly signature: unknown;
+  /** `excRepr` is the text of `exc` in the message, Python's repr of it. */
+  constructor(
+    message: string | null = null,
+    options: {
+      exc?: unknown;
+      excRepr?: string | null;
+      when?: number | string | null;
+      isEager?: boolean;
+      signature?: unknown;
+    } = {},
+  ) {
+    const exc = options.exc ?? null;
+    const when = options.when ?? null;
+    const excRepr = options.excRepr ?? (exc === null ? null : errorRepr(exc));
+    const text = message ?? `Retry ${humanWhen(when)}${excRepr === null ? "" : `: ${excRepr}`}`;
+    super(text, [text, excRepr, when]);
+    this.exc = exc;
+    this.when = when;
+    this.isEager = options.isEager ?? false;
+    this.signature = options.signature ?? null;
+  }
+}
+
+/** The soft time limit passed while the task ran. */
+export class SoftTimeLimitExceeded extends CeleryError {
+  static override readonly module: string = "billiard.exceptions";
+  override name = "SoftTimeLimitExceeded";
+  constructor(args: unknown[] = []) {
+    super("SoftTimeLimitExceeded", args);
+    this.message = `SoftTimeLimitExceeded${strictTuple(args)}`;
+  }
+}
+
+/** The hard time limit passed; the task was killed. `args` is the limit in seconds. */
+export class TimeLimitExceeded extends CeleryError {
+  static override readonly module: string = "billiard.exceptions";
+  override name = "TimeLimitExceeded";
+  constructor(seconds: number) {
+    super(`TimeLimitExceeded(${pythonRepr(seconds)},)`, [seconds]);
+  }
+}
+
+/** The process that ran the task died. */
+export class WorkerLostError extends CeleryError {
+  static override readonly module: string = "billiard.exceptions";
+  override name = "WorkerLostError";
+}
+
+/** The task was ended by a signal on request (`revoke` with terminate). */
+export class Terminated extends CeleryError {
+  static override readonly module: string = "billiard.exceptions";
+  override name = "Terminated";
+}
+
+/** The task was revoked: its reason is "revoked", "terminated" or "expired". */
+export class TaskRevokedError extends CeleryError {
+  override name = "TaskRevokedError";
+}
+
+/** No task of that name is registered. */
+export class NotRegistered extends CeleryError {
+  override name = "NotRegistered";
+}
+
+/** A second task of a name that is taken. */
+export class AlreadyRegistered extends CeleryError {
+  override name = "AlreadyRegistered";
+}
+
+/** A task used up its retries. */
+export class MaxRetriesExceededError extends CeleryError {
+  override name = "MaxRetriesExceededError";
+}
+
+/** A chord's body cannot run: a member failed, or the header is lost. */
+export class ChordError extends CeleryError {
+  override name = "ChordError";
+}
+
+/** Task message fields that are missing or of the wrong type. */
+export class InvalidTaskError extends CeleryError {
+  override name = "InvalidTaskError";
+}
+
+/** The settings contradict one another or the program. */
+export class ImproperlyConfigured extends CeleryError {
+  override name = "ImproperlyConfigured";
+}
+
+/** An operation took longer than it was given: `AsyncResult.get({timeout})`. */
+export class TimeoutError extends CeleryError {
+  override name = "TimeoutError";
+}
+
+/** A queue that is not declared, with `task_create_missing_queues` off. */
+export class QueueNotFound extends CeleryError {
+  override name = "QueueNotFound";
+}
+
+/** The result store could not keep a result. */
+export class BackendStoreError extends CeleryError {
+  override name = "BackendStoreError";
+}
+
+/** The result store could not give a result. */
+export class BackendGetMetaError extends CeleryError {
+  override name = "BackendGetMetaError";
+}
+
+/**
+ * An exception read from the wire that is no class of ours: `name` is its type, `module` and `args` as it travelled,
+ * `traceback` the remote one. Encoded again, it is what it was.
+ */
+export class RemoteError extends Error {
+  override name: string;
+  readonly module: string | null;
+  readonly args: unknown[];
+  readonly traceback: string | null;
+  constructor(exception: WireException, traceback: string | null = null) {
+    super(exceptionMessage(exception));
+    this.name = exception.excType;
+    this.module = exception.excModule;
+    this.args = exception.args;
+    this.traceback = traceback;
+  }
+}
+
+const BUILTIN_EXCEPTIONS: ReadonlySet<string> = new Set(
+  ("ArithmeticError AssertionError AttributeError BaseException BaseExceptionGroup BlockingIOError BrokenPipeError " +
+    "BufferError BytesWarning ChildProcessError ConnectionAbortedError ConnectionError ConnectionRefusedError " +
+    "ConnectionResetError DeprecationWarning EOFError EncodingWarning EnvironmentError Exception ExceptionGroup " +
+    "FileExistsError FileNotFoundError FloatingPointError FutureWarning GeneratorExit IOError ImportError " +
+    "ImportWarning IndentationError IndexError InterruptedError IsADirectoryError KeyError KeyboardInterrupt " +
+    "LookupError MemoryError ModuleNotFoundError NameError NotADirectoryError NotImplementedError OSError " +
+    "OverflowError PendingDeprecationWarning PermissionError ProcessLookupError RecursionError ReferenceError " +
+    "ResourceWarning RuntimeError RuntimeWarning StopAsyncIteration StopIteration SyntaxError SyntaxWarning " +
+    "SystemError SystemExit TabError TimeoutError TypeError UnboundLocalError UnicodeDecodeError " +
+    "UnicodeEncodeError UnicodeError UnicodeTranslateError UnicodeWarning UserWarning ValueError Warning " +
+    "ZeroDivisionError").split(" "),
+);
+
+/** True where Python has a builtin exception of that name. */
+export function isPythonBuiltinException(name: string): boolean {
+  return BUILTIN_EXCEPTIONS.has(name);
+}
+
+/**
+ * Any thrown value as an exception of the wire.
+ *
+ * Type: the class's name (for a plain `Error` with a name of its own, that name). Arguments: the error's own `args`
+ * array, else its message as the one item. Module: the class's static `module` for Celery's own, "builtins" where
+ * Python has a builtin of that name, else the class's static `module`, else the task's name without its last part
+ * (null where that is empty). A thrown value that is no Error becomes type "Error" with its text.
+ */
+export function toWireException(error: unknown, taskName: string): WireException {
+  if (error instanceof RemoteError) {
+    return { excType: error.name, excModule: error.module, args: error.args };
+  }
+  if (!(error instanceof Error)) {
+    return { excType: "Error", excModule: taskModule(taskName), args: [textOf(error)] };
+  }
+  const excType = errorTypeName(error);
+  const own = (error as { args?: unknown }).args;
+  const args = Array.isArray(own) ? own : [String(error.message)];
+  return { excType, excModule: errorModule(error, excType, taskName), args };
+}
+
+/** The name under which a thrown error travels. */
+export function errorTypeName(error: Error): string {
+  if (error instanceof CeleryError || error instanceof OperatingError || error instanceof RemoteError) {
+    return error.name;
+  }
+  const className: unknown = error.constructor?.name;
+  const isPlain = typeof className !== "string" || className === "" || className === "Error" ||
+    className === "DOMException";
+  if (!isPlain) return className as string;
+  return typeof error.name === "string" && error.name !== "" ? error.name : "Error";
+}
+
+type ErrorMaker = (args: unknown[], message: string) => Error;
+
+const OURS: ReadonlyMap<string, ErrorMaker> = new Map<string, ErrorMaker>([
+  ["celery.exceptions.Ignore", (a, m) => new Ignore(m, a)],
+  ["celery.exceptions.Reject", (a) => new Reject(a[0] ?? null, { requeue: a[1] === true })],
+  ["celery.exceptions.Retry", (a, m) => retryFromArgs(a, m)],
+  ["celery.exceptions.TaskRevokedError", (a, m) => new TaskRevokedError(m, a)],
+  ["celery.exceptions.NotRegistered", (a, m) => new NotRegistered(m, a)],
+  ["celery.exceptions.AlreadyRegistered", (a, m) => new AlreadyRegistered(m, a)],
+  ["celery.exceptions.MaxRetriesExceededError", (a, m) => new MaxRetriesExceededError(m, a)],
+  ["celery.exceptions.ChordError", (a, m) => new ChordError(m, a)],
+  ["celery.exceptions.InvalidTaskError", (a, m) => new InvalidTaskError(m, a)],
+  ["celery.exceptions.ImproperlyConfigured", (a, m) => new ImproperlyConfigured(m, a)],
+  ["celery.exceptions.TimeoutError", (a, m) => new TimeoutError(m, a)],
+  ["celery.exceptions.QueueNotFound", (a, m) => new QueueNotFound(m, a)],
+  ["celery.exceptions.BackendStoreError", (a, m) => new BackendStoreError(m, a)],
+  ["celery.exceptions.BackendGetMetaError", (a, m) => new BackendGetMetaError(m, a)],
+  ["billiard.exceptions.SoftTimeLimitExceeded", (a) => new SoftTimeLimitExceeded(a)],
+  ["billiard.exceptions.TimeLimitExceeded", (a, m) => withArgs(new TimeLimitExceeded(0), a, m)],
+  ["billiard.exceptions.WorkerLostError", (a, m) => new WorkerLostError(m, a)],
+  ["billiard.exceptions.Terminated", (a, m) => new Terminated(m, a)],
+  ["kombu.exceptions.DecodeError", (_, m) => new DecodeError(m)],
+  ["kombu.exceptions.EncodeError", (_, m) => new EncodeError(m)],
+  ["kombu.exceptions.ContentDisallowed", (_, m) => new ContentDisallowed(m)],
+  ["builtins.TypeError", (a, m) => withArgs(new TypeError(m), a, m)],
+  ["builtins.SyntaxError", (a, m) => withArgs(new SyntaxError(m), a, m)],
+  ["builtins.ReferenceError", (a, m) => withArgs(new ReferenceError(m), a, m)],
+]);
+
+const NATIVES: ReadonlyMap<string, ErrorMaker> = new Map<string, ErrorMaker>([
+  ["Error", (a, m) => withArgs(new Error(m), a, m)],
+  ["RangeError", (a, m) => withArgs(new RangeError(m), a, m)],
+  ["EvalError", (a, m) => withArgs(new EvalError(m), a, m)],
+  ["URIError", (a, m) => withArgs(new URIError(m), a, m)],
+]);
+
+/**
+ * An exception of the wire as an error to throw: Celery's and JavaScript's own classes as themselves (with `args`,
+ * `module` and `traceback` added), all else a `RemoteError` whose `name` is the type.
+ */
+export function fromWireException(exception: WireException, traceback: string | null = null): Error {
+  const message = exceptionMessage(exception);
+  const make = OURS.get(`${exception.excModule}.${exception.excType}`) ??
+    (exception.excModule === "builtins" ? undefined : NATIVES.get(exception.excType));
+  if (!make) return new RemoteError(exception, traceback);
+  const error = make(exception.args, message);
+  // Not enumerable: an assertion on the error's own fields sees only what its class declares.
+  Object.defineProperty(error, "traceback", { value: traceback, configurable: true, writable: true });
+  Object.defineProperty(error, "module", { value: exception.excModule, configurable: true, writable: true });
+  return error;
+}
+
+/** Python's text of an exception: `str(exc)`. */
+export function exceptionMessage(exception: WireException): string {
+  const { args } = exception;
+  if (args.length === 0) return "";
+  if (args.length > 1) return strictTuple(args);
+  return exception.excType === "KeyError" ? strictRepr(args[0]) : pythonText(args[0]);
+}
+
+/** Python's repr of an exception: `ValueError('boom')`. */
+export function exceptionRepr(exception: WireException): string {
+  const name = exception.excType.slice(exception.excType.lastIndexOf(".") + 1);
+  const { args } = exception;
+  let text = "";
+  for (let n = 0; n < args.length; n++) text += (n === 0 ? "" : ", ") + strictRepr(args[n]);
+  return `${name}(${text})`;
+}
+
+function errorRepr(error: unknown): string {
+  return typeof error === "string" ? error : exceptionRepr(toWireException(error, ""));
+}
+
+function errorModule(error: Error, excType: string, taskName: string): string | null {
+  const carried = Object.hasOwn(error, "module") ? (error as { module?: unknown }).module : undefined;
+  if (typeof carried === "string") return carried;
+  const declared = (error.constructor as { module?: unknown } | undefined)?.module;
+  const isOurs = error instanceof CeleryError || error instanceof OperatingError;
+  if (isOurs && typeof declared === "string") return declared;
+  if (BUILTIN_EXCEPTIONS.has(excType)) return "builtins";
+  if (typeof declared === "string") return declared;
+  return taskModule(taskName);
+}
+
+function taskModule(taskName: string): string | null {
+  const dot = taskName.lastIndexOf(".");
+  return dot > 0 ? taskName.slice(0, dot) : null;
+}
+
+function textOf(value: unknown): string {
+  try {
+    return String(value);
+  } catch {
+    // An object without a primitive form, e.g. Object.create(null).
+    return Object.prototype.toString.call(value);
+  }
+}
+
+function strictTuple(args: readonly unknown[]): string {
+  let text = "(";
+  for (let n = 0; n < args.length; n++) text += (n === 0 ? "" : ", ") + strictRepr(args[n]);
+  return text + (args.length === 1 ? ",)" : ")");
+}
+
+function humanWhen(when: number | string | null): string {
+  if (typeof when === "number") return `in ${pythonRepr(when)}s`;
+  return `at ${when === null ? "None" : when}`;
+}
+
+function retryFromArgs(args: unknown[], message: string): Retry {
+  const [text, exc, when] = args;
+  const retry = new Retry(typeof text === "string" ? text : message, {
+    exc: exc ?? null,
+    when: typeof when === "number" || typeof when === "string" ? when : null,
+  });
+  return withArgs(retry, args, retry.message);
+}
+
+function withArgs<E extends Error>(error: E, args: unknown[], message: string): E {
+  error.message = message;
+  Object.defineProperty(error, "args", { value: args, configurable: true, writable: true });
+  return error;
+}

@@ -1,0 +1,323 @@
+/**
+ * Values as Python would print them: `argsrepr`, `kwargsrepr`, the results in log lines and events, exception texts.
+ *
+ * Two printers: `pythonRepr` limits length and nesting as Celery's own does and quotes every text with single quotes;
+ * `strictRepr` is Python's real `repr`, for exceptions. A whole JavaScript number prints as an int: the two languages
+ * cannot tell more apart.
+ *
+ * Source: celery 5.2.6 utils/saferepr.py saferepr, utils/text.py truncate (behaviour); Python 3 repr.
+ */
+
+/** Limits of a printed value. */
+export interface ReprOptions {
+  /** About how many characters; the text is cut with "..." and closing brackets still follow. Default 1024. */
+  maxChars?: number;
+  /** Containers nested deeper print as "[...]". Default 3. */
+  maxLevels?: number;
+  /** Print an array at the top as a tuple: positional arguments. */
+  tuple?: boolean;
+}
+
+/** A value as Celery prints it. Never throws, never recurses deeper than `maxLevels`. */
+export function pythonRepr(value: unknown, options: ReprOptions = {}): string {
+  const maxChars = options.maxChars ?? 1024;
+  if (typeof value === "number") return cut(numberRepr(value), maxChars);
+  const printer = new Printer(maxChars, options.maxLevels ?? 3);
+  if (options.tuple === true && Array.isArray(value)) {
+    printer.sequence(value, "(", value.length === 1 ? ",)" : ")");
+  } else printer.value(value);
+  return printer.text;
+}
+
+/** The repr of positional arguments, as a tuple. Cost: per message; plain numbers and short texts take a short way. */
+export function argsRepr(args: readonly unknown[]): string {
+  const { length } = args;
+  if (length === 0) return "()";
+  let text = "(";
+  for (let n = 0; n < length; n++) {
+    const value = args[n];
+    let part: string;
+    if (typeof value === "number") part = numberRepr(value);
+    else if (typeof value === "string" && value.length < 256) part = quote(value);
+    else return pythonRepr(args, { tuple: true });
+    text += n === 0 ? part : ", " + part;
+  }
+  if (text.length > 1000) return pythonRepr(args, { tuple: true });
+  return length === 1 ? text + ",)" : text + ")";
+}
+
+/** The repr of keyword arguments. Cost: per message; an empty object takes a short way. */
+export function kwargsRepr(kwargs: Readonly<Record<string, unknown>>): string {
+  for (const _ in kwargs) return pythonRepr(kwargs);
+  return "{}";
+}
+
+/** Python's `str(value)`: texts as they are, all else by `strictRepr`. */
+export function pythonText(value: unknown): string {
+  return typeof value === "string" ? value : strictRepr(value);
+}
+
+/** Python's `repr(value)`, escapes and quotes included; at most `LEVELS_MAX` levels deep. Never throws. */
+export function strictRepr(value: unknown): string {
+  return strict(value, 0);
+}
+
+const LEVELS_MAX = 50;
+
+function strict(value: unknown, level: number): string {
+  if (typeof value === "string") return strictQuote(value);
+  if (value instanceof Uint8Array) return strictBytes(value);
+  if (typeof value !== "object" || value === null) return scalarRepr(value);
+  if (level >= LEVELS_MAX) return "...";
+  if (Array.isArray(value)) return `[${value.map((item) => strict(item, level + 1)).join(", ")}]`;
+  if (value instanceof Set) {
+    if (value.size === 0) return "set()";
+    return `{${[...value].map((item) => strict(item, level + 1)).join(", ")}}`;
+  }
+  const known = objectRepr(value);
+  if (known !== null) return known;
+  const parts: string[] = [];
+  for (const [key, item] of entriesOf(value)) {
+    parts.push(`${strict(key, level + 1)}: ${strict(item, level + 1)}`);
+  }
+  return `{${parts.join(", ")}}`;
+}
+
+/**
+ * Prints with a budget. Once it is used up, ", ..." is printed in the place of the next token, and of what was left
+ * only the closing brackets that are already opened.
+ */
+class Printer {
+  text = "";
+  #left: number;
+  #levelsMax: number;
+  #level = 0;
+  #full = false;
+  #open: unknown[] = [];
+
+  constructor(charsMax: number, levelsMax: number) {
+    this.#left = charsMax;
+    this.#levelsMax = levelsMax;
+  }
+
+  value(value: unknown): void {
+    if (this.#full) return;
+    if (typeof value === "string") this.#take(() => quote(cut(value, this.#left)));
+    else if (value instanceof Uint8Array) this.#take(() => bytesRepr(value, this.#left));
+    else if (Array.isArray(value)) this.sequence(value, "[", "]");
+    else if (value instanceof Set) this.#set(value);
+    else if (typeof value === "object" && value !== null) this.#object(value);
+    else this.#take(() => cut(scalarRepr(value), this.#left));
+  }
+
+  sequence(items: readonly unknown[], start: string, end: string): void {
+    if (!this.#enter(items, start, end)) return;
+    for (let n = 0; n < items.length && !this.#full; n++) {
+      if (n > 0) this.#literal(", ");
+      this.value(items[n]);
+    }
+    this.#leave(end);
+  }
+
+  #set(items: Set<unknown>): void {
+    if (items.size === 0) this.#take(() => "set()");
+    else this.sequence([...items], "{", "}");
+  }
+
+  #object(value: object): void {
+    const known = objectRepr(value);
+    if (known !== null) {
+      this.#take(() => cut(known, this.#left));
+      return;
+    }
+    if (!this.#enter(value, "{", "}")) return;
+    let isFirst = true;
+    for (const [key, item] of entriesOf(value)) {
+      if (this.#full) break;
+      if (!isFirst) this.#literal(", ");
+      isFirst = false;
+      this.#take(() => pythonRepr(key, { maxChars: this.#left, maxLevels: this.#levelsMax }));
+      this.#literal(": ");
+      this.value(item);
+    }
+    this.#leave("}");
+  }
+
+  #enter(value: object, start: string, end: string): boolean {
+    if (this.#full) return false;
+    if (this.#levelsMax > 0 && this.#level >= this.#levelsMax) {
+      this.#take(() => cut(`${start}...${end}`, this.#left));
+      return false;
+    }
+    if (this.#open.includes(value)) {
+      this.#take(() => cut("<Recursion>", this.#left));
+      return false;
+    }
+    this.#literal(start);
+    if (this.#full) return false;
+    this.#open.push(value);
+    this.#level++;
+    return true;
+  }
+
+  #leave(end: string): void {
+    this.#open.pop();
+    this.#level--;
+    if (this.#full) this.text += end;
+    else this.#literal(end);
+  }
+
+  #literal(text: string): void {
+    this.#take(() => text);
+  }
+
+  #take(make: () => string): void {
+    if (this.#full) return;
+    if (this.#left <= 0) {
+      this.text += ", ...";
+      this.#full = true;
+      return;
+    }
+    const text = make();
+    this.text += text;
+    this.#left -= text.length;
+  }
+}
+
+/** Cuts at `chars`, then back to the last space, and marks the cut. */
+function cut(text: string, chars: number): string {
+  if (chars <= 0 || text.length < chars) return text;
+  const head = text.slice(0, chars);
+  const space = head.lastIndexOf(" ");
+  return (space >= 0 ? head.slice(0, space) : head) + "...";
+}
+
+function quote(text: string): string {
+  return text.includes("'") ? "'" + text.replaceAll("'", "\\'") + "'" : "'" + text + "'";
+}
+
+function scalarRepr(value: unknown): string {
+  switch (typeof value) {
+    case "number":
+      return numberRepr(value);
+    case "boolean":
+      return value ? "True" : "False";
+    case "bigint":
+      return value.toString();
+    case "function":
+      return `<function ${value.name}>`;
+    case "symbol":
+      return `<${value.toString()}>`;
+    default:
+      return "None";
+  }
+}
+
+function numberRepr(value: number): string {
+  if (Number.isInteger(value)) return value === 0 && 1 / value < 0 ? "-0.0" : String(value);
+  if (value !== value) return "nan";
+  if (value === Infinity) return "inf";
+  if (value === -Infinity) return "-inf";
+  const size = Math.abs(value);
+  if (size >= 1e-4) return String(value);
+  // Python writes small floats with an exponent of at least two digits, from 1e-05 on.
+  return value.toExponential().replace(/e-(\d)$/, "e-0$1");
+}
+
+/** Objects that Python has a repr of its own for; null: print it as a dict. */
+function objectRepr(value: object): string | null {
+  if (value instanceof Date) return dateRepr(value);
+  if (value instanceof Temporal.PlainDate) {
+    return `datetime.date(${value.year}, ${value.month}, ${value.day})`;
+  }
+  if (value instanceof Temporal.PlainTime) {
+    return `datetime.time(${clock(value.hour, value.minute, value.second, value.millisecond)})`;
+  }
+  if (value instanceof Error) return `${value.name}(${strictQuote(value.message)})`;
+  if (value instanceof RegExp) return `re.compile(${strictQuote(value.source)})`;
+  return null;
+}
+
+function dateRepr(date: Date): string {
+  if (Number.isNaN(date.getTime())) return "None";
+  const day = `${date.getUTCFullYear()}, ${date.getUTCMonth() + 1}, ${date.getUTCDate()}`;
+  const time = clock(
+    date.getUTCHours(),
+    date.getUTCMinutes(),
+    date.getUTCSeconds(),
+    date.getUTCMilliseconds(),
+  );
+  return `datetime.datetime(${day}, ${time}, tzinfo=datetime.timezone.utc)`;
+}
+
+function clock(hour: number, minute: number, second: number, ms: number): string {
+  if (ms > 0) return `${hour}, ${minute}, ${second}, ${ms * 1000}`;
+  return second > 0 ? `${hour}, ${minute}, ${second}` : `${hour}, ${minute}`;
+}
+
+function entriesOf(value: object): Iterable<[unknown, unknown]> {
+  return value instanceof Map ? value.entries() : Object.entries(plainForm(value));
+}
+
+/** What an object with a JSON form of its own stands for: signatures and results print as what they travel as. */
+function plainForm(value: object): object {
+  const toJson: unknown = (value as { toJSON?: unknown }).toJSON;
+  if (typeof toJson !== "function") return value;
+  try {
+    const plain: unknown = toJson.call(value, "");
+    return typeof plain === "object" && plain !== null ? plain : { value: plain };
+  } catch {
+    // A form that cannot be made is no reason to lose the message it describes.
+    return value;
+  }
+}
+
+const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Celery's form of bytes: their text where they are UTF-8, else hex digits. */
+function bytesRepr(bytes: Uint8Array, chars: number): string {
+  const isCut = chars > 0 && bytes.length > chars;
+  const part = isCut ? bytes.subarray(0, chars) : bytes;
+  let text: string;
+  try {
+    text = UTF8.decode(part);
+  } catch {
+    // Not UTF-8.
+    text = part.toHex();
+  }
+  return `b'${text}${isCut ? "..." : ""}'`;
+}
+
+function strictQuote(text: string): string {
+  const mark = text.includes("'") && !text.includes('"') ? '"' : "'";
+  let out = mark;
+  for (const char of text) {
+    const code = char.codePointAt(0)!;
+    if (char === mark || char === "\\") out += "\\" + char;
+    else if (char === "\n") out += "\\n";
+    else if (char === "\r") out += "\\r";
+    else if (char === "\t") out += "\\t";
+    else if (code < 0x20 || code === 0x7f) out += "\\x" + code.toString(16).padStart(2, "0");
+    else if (code < 0x7f || /[\p{L}\p{M}\p{N}\p{P}\p{S}]/u.test(char)) out += char;
+    else if (code <= 0xff) out += "\\x" + code.toString(16);
+    else if (code <= 0xffff) out += "\\u" + code.toString(16).padStart(4, "0");
+    else out += "\\U" + code.toString(16).padStart(8, "0");
+  }
+  return out + mark;
+}
+
+function strictBytes(bytes: Uint8Array): string {
+  const hasSingle = bytes.includes(0x27);
+  const mark = hasSingle && !bytes.includes(0x22) ? '"' : "'";
+  let out = "b" + mark;
+  for (const byte of bytes) {
+    const char = String.fromCharCode(byte);
+    if (char === mark || char === "\\") out += "\\" + char;
+    else if (char === "\n") out += "\\n";
+    else if (char === "\r") out += "\\r";
+    else if (char === "\t") out += "\\t";
+    else if (byte < 0x20 || byte >= 0x7f) out += "\\x" + byte.toString(16).padStart(2, "0");
+    else out += char;
+  }
+  return out + mark;
+}

@@ -1,0 +1,201 @@
+/**
+ * The serializers by name and by content type, and the gate that lets in only what `accept_content` names.
+ *
+ * json and raw are always there. yaml, msgpack and cbor are loaded when first named: they cost start-up time that most
+ * programs never need. pickle is known by name, and refused.
+ *
+ * Source: kombu 5.6.2 serialization.py SerializerRegistry (dumps, loads), prepare_accept_content.
+ */
+
+import { nearest, UsageError } from "../base/mod.ts";
+import { ContentDisallowed, DecodeError, EncodeError } from "./errors.ts";
+import { fromJson, toJson } from "./json_types.ts";
+
+/** Content types that are let in. */
+export type Accept = ReadonlySet<string>;
+
+/** A serializer. `encode` and `decode` may throw anything: the registry says what it was about. */
+export interface Codec {
+  readonly name: string;
+  readonly contentType: string;
+  readonly contentEncoding: string;
+  encode(value: unknown): string | Uint8Array;
+  /** Bytes as they came, or text. */
+  decode(body: Uint8Array | string): unknown;
+}
+
+/** A serialized value with what its message must say about it. */
+export interface SerializedBody {
+  body: string | Uint8Array;
+  contentType: string;
+  contentEncoding: string;
+}
+
+/** The content type of `json`. */
+export const JSON_TYPE = "application/json";
+const RAW_TYPE = "application/data";
+const PICKLE_TYPE = "application/x-python-serialize";
+
+const TYPES: Readonly<Record<string, string>> = {
+  json: JSON_TYPE,
+  yaml: "application/x-yaml",
+  msgpack: "application/x-msgpack",
+  cbor: "application/cbor",
+  raw: RAW_TYPE,
+  pickle: PICKLE_TYPE,
+};
+const NAMES: ReadonlyMap<string, string> = new Map(Object.entries(TYPES).map(([name, type]) => [type, name]));
+/** Data without a form of its own is let in whatever `accept_content` says: nothing is made of it. */
+const TRUSTED: ReadonlySet<string> = new Set([RAW_TYPE, "application/text"]);
+
+const codecs = new Map<string, Codec>();
+
+/** Content types of serializer names or content types. Throws UsageError that names the nearest known one. */
+export function acceptedTypes(names: readonly string[]): Accept {
+  const types = new Set<string>();
+  for (const name of names) types.add(name.includes("/") ? name : typeOf(name));
+  return types;
+}
+
+/** Loads a serializer where it is not there yet. Throws UsageError for an unknown or refused one. */
+export async function loadSerializer(nameOrType: string): Promise<void> {
+  const name = nameOf(nameOrType);
+  if (isSerializerLoaded(name)) return;
+  switch (name) {
+    case "yaml":
+      return addCodec((await import("./serializer_yaml.ts")).YAML);
+    case "msgpack":
+      return addCodec((await import("./serializer_msgpack.ts")).MSGPACK);
+    case "cbor":
+      return addCodec((await import("./serializer_cbor.ts")).CBOR);
+    case "pickle":
+      throw new UsageError("Cannot use serializer 'pickle': it runs code from the message; use json");
+  }
+  typeOf(nameOrType);
+}
+
+/** True where `serialize` and `deserialize` can take it now. */
+export function isSerializerLoaded(nameOrType: string): boolean {
+  const name = nameOf(nameOrType);
+  return name === "json" || name === "raw" || codecs.has(name);
+}
+
+/**
+ * A value in its serialized form: text for json and yaml, bytes for msgpack and cbor, as it is for raw (text or
+ * bytes). Throws EncodeError; the message says which value and why.
+ */
+export function serialize(value: unknown, name: string): SerializedBody {
+  if (name === "json" || name === JSON_TYPE) {
+    return { body: toJson(value), contentType: JSON_TYPE, contentEncoding: "utf-8" };
+  }
+  const known = nameOf(name);
+  if (known === "raw") return serializeRaw(value);
+  const codec = codecs.get(known);
+  if (!codec) throw new EncodeError(notLoadedText("encode", known));
+  try {
+    const body = codec.encode(value);
+    return { body, contentType: codec.contentType, contentEncoding: codec.contentEncoding };
+  } catch (error) {
+    if (error instanceof EncodeError) throw error;
+    throw new EncodeError(`Cannot encode ${known}: ${firstLine(error)}`, { cause: error });
+  }
+}
+
+/**
+ * The value of a serialized body. A content type outside `accept` throws ContentDisallowed before a byte is looked at;
+ * a body that cannot be read throws DecodeError. An empty or unknown content type gives text or bytes as they are
+ * where it is accepted. Source: kombu serialization.py loads.
+ */
+export function deserialize(
+  body: Uint8Array | string,
+  contentType: string,
+  contentEncoding: string,
+  accept: Accept,
+): unknown {
+  const type = contentType === "" ? RAW_TYPE : contentType;
+  if (!accept.has(type) && !TRUSTED.has(type)) throw disallowed(type);
+  if (type === JSON_TYPE) return fromJson(typeof body === "string" ? body : utf8Text(body));
+  const name = NAMES.get(type);
+  if (name === "pickle") throw disallowed(type);
+  const codec = name === undefined ? undefined : codecs.get(name);
+  if (codec) {
+    try {
+      return codec.decode(body);
+    } catch (error) {
+      if (error instanceof DecodeError) throw error;
+      throw new DecodeError(`Cannot decode ${codec.name}: ${firstLine(error)}`, { cause: error });
+    }
+  }
+  if (name !== undefined && name !== "raw") throw new DecodeError(notLoadedText("decode", name));
+  return typeof body === "string" ? body : decodeRaw(body, contentEncoding);
+}
+
+/** Makes a serializer known; the loaders below do it, and tests of a serializer of their own. */
+function addCodec(codec: Codec): void {
+  codecs.set(codec.name, codec);
+}
+
+/** The text of UTF-8 bytes. Throws DecodeError where they are none. */
+export function utf8Text(bytes: Uint8Array): string {
+  try {
+    return UTF8.decode(bytes);
+  } catch {
+    throw new DecodeError("Cannot decode body: not UTF-8");
+  }
+}
+
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
+
+function serializeRaw(value: unknown): SerializedBody {
+  if (typeof value === "string") return { body: value, contentType: RAW_TYPE, contentEncoding: "utf-8" };
+  if (value instanceof Uint8Array) return { body: value, contentType: RAW_TYPE, contentEncoding: "binary" };
+  throw new EncodeError(
+    `Cannot encode raw: neither text nor bytes but ${value === null ? "null" : typeof value}`,
+  );
+}
+
+function decodeRaw(body: Uint8Array, contentEncoding: string): unknown {
+  const encoding = contentEncoding === "" ? "utf-8" : contentEncoding.toLowerCase();
+  if (encoding === "binary" || encoding === "ascii-8bit" || body.length === 0) return body;
+  let decoder: TextDecoder;
+  try {
+    decoder = new TextDecoder(encoding, { fatal: true });
+  } catch {
+    throw new DecodeError(`Cannot decode body: unknown content encoding "${encoding.slice(0, 50)}"`);
+  }
+  try {
+    return decoder.decode(body);
+  } catch {
+    throw new DecodeError(`Cannot decode body: not ${encoding}`);
+  }
+}
+
+function nameOf(nameOrType: string): string {
+  return NAMES.get(nameOrType) ?? nameOrType;
+}
+
+function typeOf(name: string): string {
+  const known = nameOf(name);
+  if (Object.hasOwn(TYPES, known)) return TYPES[known]!;
+  const near = nearest(name, Object.keys(TYPES));
+  throw new UsageError(`Unknown serializer "${name}"${near === null ? "" : `; did you mean "${near}"?`}`);
+}
+
+function disallowed(type: string): ContentDisallowed {
+  const name = NAMES.get(type);
+  const shown = type.slice(0, 100);
+  return new ContentDisallowed(
+    `Refusing to deserialize untrusted content of type ${name === undefined ? shown : `${name} (${shown})`}`,
+  );
+}
+
+function notLoadedText(verb: string, name: string): string {
+  return Object.hasOwn(TYPES, name)
+    ? `Cannot ${verb} ${name}: this serializer is not loaded`
+    : `Cannot ${verb}: unknown serializer "${name}"`;
+}
+
+function firstLine(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.split("\n", 1)[0]!.slice(0, 200);
+}

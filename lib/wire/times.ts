@@ -1,0 +1,58 @@
+/**
+ * Times as Celery writes and reads them: ISO 8601 with microseconds, or without a fraction where they are none.
+ *
+ * Source: celery 5.2.6 utils/iso8601.py parse_iso8601, utils/time.py maybe_iso8601; Python datetime.isoformat.
+ */
+
+import { DecodeError } from "./errors.ts";
+import { isoMs } from "./json_types.ts";
+
+/**
+ * ISO 8601 text as milliseconds since the epoch, microseconds as fraction. Lenient: "Z", "+00:00", "+0000", "+00",
+ * no offset, no seconds, no fraction, no time at all, a blank instead of "T". Text without an offset is UTC; with
+ * `assumeUtc: false` it is local time of `timeZone` (IANA name; default UTC). Throws DecodeError in one line.
+ */
+export function parseIso(text: string, options: { assumeUtc?: boolean; timeZone?: string } = {}): number {
+  const ms = isoMs(text);
+  if (Number.isNaN(ms)) {
+    throw new DecodeError(`Cannot read time ${JSON.stringify(text.slice(0, 100))}: not ISO 8601`);
+  }
+  const zone = options.assumeUtc === false ? options.timeZone ?? "UTC" : "UTC";
+  if (zone === "UTC" || hasOffset(text)) return ms;
+  const whole = Math.floor(ms);
+  const local = Temporal.Instant.fromEpochMilliseconds(whole).toZonedDateTimeISO("UTC").toPlainDateTime();
+  return local.toZonedDateTime(zone).epochMilliseconds + (ms - whole);
+}
+
+/** True where ISO 8601 text says its offset from UTC. */
+export function hasOffset(text: string): boolean {
+  return /(?:[zZ]|[T ]\d\d:\d\d.*[+-]\d\d(?::?\d\d){0,2})$/.test(text);
+}
+
+/**
+ * Milliseconds since the epoch as Python's `isoformat()` of that UTC time: six digits of microseconds, or no fraction
+ * where they are zero. `offset` "+00:00" is added; null gives the naive form. Default "+00:00".
+ */
+export function toPythonIso(ms: number, options: { offset?: "+00:00" | null } = {}): string {
+  const offset = options.offset === undefined ? "+00:00" : options.offset;
+  let whole = Math.floor(ms);
+  let micros = Math.round((ms - whole) * 1000);
+  if (micros === 1000) {
+    whole++;
+    micros = 0;
+  }
+  const iso = new Date(whole).toISOString();
+  const fraction = iso.slice(-4, -1) + String(micros).padStart(3, "0");
+  return iso.slice(0, -5) + (fraction === "000000" ? "" : "." + fraction) + (offset ?? "");
+}
+
+/**
+ * As `toPythonIso`, in a time zone (IANA name): local time with its offset, `+01:00`. Celery's `date_done` and beat
+ * write the app's zone.
+ */
+export function toPythonIsoIn(ms: number, timeZone: string): string {
+  if (timeZone === "UTC") return toPythonIso(ms);
+  const zoned = Temporal.Instant.fromEpochMilliseconds(Math.floor(ms)).toZonedDateTimeISO(timeZone);
+  const offsetMs = zoned.offsetNanoseconds / 1e6;
+  return toPythonIso(ms + offsetMs, { offset: null }) + zoned.offset;
+}
