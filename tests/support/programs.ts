@@ -1,0 +1,243 @@
+/**
+ * The programs that tests drive from outside: Lovage's command line as a process, Python's worker, and Python as a
+ * client. Each ends with the test.
+ */
+
+import { requirePython } from "./servers.ts";
+import { eventually } from "./ports.ts";
+
+const root = new URL("../..", import.meta.url).pathname;
+const support = new URL(".", import.meta.url).pathname;
+
+/** What starts Lovage: from source, or the file that LOVAGE names. */
+export const LOVAGE: readonly string[] = Deno.env.get("LOVAGE")?.split(" ") ??
+  [Deno.execPath(), "run", "-A", "--quiet", "--config", `${root}deno.json`, `${root}main.ts`];
+
+/** The task module of these tests. */
+export const TASKS = `${support}tasks.ts`;
+
+/** Where a program works: its broker and store, and settings for its app. */
+export interface Place {
+  readonly broker?: string;
+  readonly backend?: string;
+  readonly conf?: Readonly<Record<string, unknown>>;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** What a finished command left. */
+export interface Finished {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs a `lovage` command to its end. */
+export async function lovage(args: readonly string[], place: Place = {}, input?: string): Promise<Finished> {
+  const child = new Deno.Command(LOVAGE[0]!, {
+    args: [...LOVAGE.slice(1), ...args],
+    env: environment(place),
+    stdin: input === undefined ? "null" : "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  if (input !== undefined) {
+    const writer = child.stdin.getWriter();
+    await writer.write(new TextEncoder().encode(input));
+    await writer.close();
+  }
+  const { code, stdout, stderr } = await child.output();
+  return { code, out: new TextDecoder().decode(stdout), err: new TextDecoder().decode(stderr) };
+}
+
+/** A program that runs until it is told to end; what it prints is kept. */
+export class Program implements AsyncDisposable {
+  readonly pid: number;
+  /** Standard output and error together, as they came. */
+  text = "";
+  #child: Deno.ChildProcess;
+  #status: Deno.CommandStatus | null = null;
+  readonly ended: Promise<Deno.CommandStatus>;
+  #readers: Promise<unknown>;
+
+  constructor(argv: readonly string[], env: Record<string, string>, cwd?: string) {
+    this.#child = new Deno.Command(argv[0]!, {
+      args: argv.slice(1),
+      env,
+      ...(cwd === undefined ? {} : { cwd }),
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    this.pid = this.#child.pid;
+    this.ended = this.#child.status.then((status) => this.#status = status);
+    this.#readers = Promise.all([this.#read(this.#child.stdout), this.#read(this.#child.stderr)]);
+  }
+
+  /** Null while it runs. */
+  get status(): Deno.CommandStatus | null {
+    return this.#status;
+  }
+
+  /** Waits for a line that matches; fails at once where the program ends first. */
+  async says(pattern: RegExp, withinMs = 20_000): Promise<void> {
+    await eventually(
+      () => {
+        if (pattern.test(this.text)) return true;
+        if (this.#status) throw new Error(`ended with ${this.#status.code} before ${pattern}:\n${this.text}`);
+        return false;
+      },
+      () => `${pattern} in:\n${this.text.slice(-4000)}`,
+      { withinMs },
+    );
+  }
+
+  signal(name: Deno.Signal): void {
+    this.#child.kill(name);
+  }
+
+  /** Asks it to end; resolves with its exit status. */
+  async stop(signal: Deno.Signal = "SIGTERM", withinMs = 20_000): Promise<number> {
+    if (!this.#status) this.#child.kill(signal);
+    const timer = setTimeout(() => this.#child.kill("SIGKILL"), withinMs);
+    const { code } = await this.ended;
+    clearTimeout(timer);
+    await this.#readers;
+    return code;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop("SIGTERM", 5000);
+  }
+
+  async #read(stream: ReadableStream<Uint8Array>): Promise<void> {
+    for await (const part of stream.pipeThrough(new TextDecoderStream() as never)) this.text += part;
+  }
+}
+
+/** Starts a Lovage worker over tests/support/tasks.ts and waits until it is ready. */
+export async function startWorker(
+  place: Place,
+  args: readonly string[] = ["-P", "solo"],
+  options: { app?: string; level?: string; isReady?: boolean } = {},
+): Promise<Program> {
+  const argv = [...LOVAGE, "-A", options.app ?? TASKS, "worker", "-l", options.level ?? "INFO", ...args];
+  const worker = new Program(argv, environment(place));
+  if (options.isReady !== false) await worker.says(/ ready\./);
+  return worker;
+}
+
+/** Starts a Python worker over tests/support/tasks.py and waits until it is ready. */
+export async function startPythonWorker(place: Place, args: readonly string[] = []): Promise<Program> {
+  await requirePython();
+  const quiet = ["--without-gossip", "--without-mingle"];
+  const argv = [
+    "/usr/bin/python3",
+    "-m",
+    "celery",
+    "-A",
+    "tasks",
+    "worker",
+    "-l",
+    "INFO",
+    "-c",
+    "1",
+    ...quiet,
+  ];
+  const worker = new Program([...argv, ...args], environment(place), support);
+  await worker.says(/ ready\./, 30_000);
+  return worker;
+}
+
+/** An answer of the Python client. */
+export interface Answer {
+  id?: string;
+  ids?: string[];
+  state?: string;
+  value?: unknown;
+  error?: string;
+  module?: string;
+  args?: string[];
+  bases?: string[];
+  traceback?: string;
+}
+
+/** Python Celery as a client, in one process. */
+export class PythonClient implements AsyncDisposable {
+  #child: Deno.ChildProcess;
+  #writer: WritableStreamDefaultWriter<Uint8Array>;
+  #lines: AsyncIterator<string>;
+
+  private constructor(child: Deno.ChildProcess) {
+    this.#child = child;
+    this.#writer = child.stdin.getWriter();
+    this.#lines = lines(child.stdout);
+  }
+
+  static async start(place: Place): Promise<PythonClient> {
+    await requirePython();
+    return new PythonClient(
+      new Deno.Command("/usr/bin/python3", {
+        args: [`${support}python_client.py`],
+        env: environment(place),
+        stdin: "piped",
+        stdout: "piped",
+        stderr: "null",
+      }).spawn(),
+    );
+  }
+
+  /** One request, one answer. */
+  async ask(request: Record<string, unknown>): Promise<Answer> {
+    await this.#writer.write(new TextEncoder().encode(JSON.stringify(request) + "\n"));
+    const { value, done } = await this.#lines.next();
+    if (done) throw new Error("the Python client has ended");
+    const answer = JSON.parse(value);
+    if (answer.broken) throw new Error(`the Python client: ${answer.broken}`);
+    return answer;
+  }
+
+  /** Sends a task; its id. */
+  async send(
+    task: string,
+    args: unknown[] = [],
+    options: Record<string, unknown> = {},
+    kwargs = {},
+  ): Promise<string> {
+    return (await this.ask({ do: "send", task, args, kwargs, options })).id!;
+  }
+
+  /** Waits for a result, or for the error that `get` raises. */
+  get(id: string, timeout = 20): Promise<Answer> {
+    return this.ask({ do: "get", id, timeout });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#writer.close();
+    await this.#lines.return?.();
+    await this.#child.status;
+  }
+}
+
+/** The environment of a program under test: nothing of the caller's Celery, no colours. */
+export function environment(place: Place): Record<string, string> {
+  return {
+    NO_COLOR: "1",
+    C_FORCE_ROOT: "1",
+    PYTHONPATH: support,
+    PYTHONDONTWRITEBYTECODE: "1",
+    PYTHONUNBUFFERED: "1",
+    TEST_BROKER: place.broker ?? "",
+    TEST_BACKEND: place.backend ?? "",
+    TEST_CONF: JSON.stringify(place.conf ?? {}),
+    ...place.env,
+  };
+}
+
+async function* lines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  let rest = "";
+  for await (const part of stream.pipeThrough(new TextDecoderStream() as never) as ReadableStream<string>) {
+    const all = (rest + part).split("\n");
+    rest = all.pop()!;
+    yield* all;
+  }
+}
