@@ -13,7 +13,7 @@ test: ## installs what the tests need, then format, lint, types, house rules and
 	@.ci/setup && $(DENO) run -A --quiet .ci/test.ts
 
 dist: ## dist/lovage, one file, and a smoke test of it
-	@$(DENO) run -A --quiet .ci/dist.ts
+	@.ci/setup && $(DENO) run -A --quiet .ci/dist.ts
 
 bench: ## Lovage beside its peers on one Redis: rates and ratios
 	@.ci/setup && $(DENO) run -A --quiet bench/run.ts
