@@ -1,0 +1,182 @@
+/**
+ * `app.amqp`: queues and routes by the settings in force, and where each message goes.
+ *
+ * Source: celery 5.2.6 app/amqp.py AMQP, _create_task_sender; protocol.md 3.2, 3.3.
+ */
+
+import { type Exchange, exchange as makeExchange, type Queue, queue as makeQueue } from "../transport/mod.ts";
+import type { App } from "./app.ts";
+import { exchangeType, isQueue, listQueues, Queues } from "./queues.ts";
+import { Router } from "./routing.ts";
+import type { SendOptions } from "./send_options.ts";
+
+/** Where one message goes, and what its route says beside. */
+export interface Destination {
+  /** "" sends to the queue named by `routingKey`. */
+  readonly exchange: string;
+  readonly routingKey: string;
+  /** Declared before the first message; null where an exchange alone was named. */
+  readonly queue: Queue | null;
+  /** The options with the route's beneath them. */
+  readonly options: SendOptions;
+  readonly deliveryMode: 1 | 2;
+  readonly priority: number;
+}
+
+const NO_OPTIONS: SendOptions = {};
+
+/** Routing of one App. What it holds is made again when a setting changes. */
+export class Amqp {
+  readonly #app: App;
+  #queues: Queues | null = null;
+  #router: Router | null = null;
+  #version = -1;
+  #queuesVersion = "";
+  #constant = new Map<string, Destination>();
+
+  constructor(app: App) {
+    this.#app = app;
+  }
+
+  /** The queues. Selections (`-Q`) and queues added last as long as the settings about queues do not change. */
+  get queues(): Queues {
+    this.#refresh();
+    return this.#queues!;
+  }
+
+  /** The exchange of queues that name none. */
+  get defaultExchange(): Exchange {
+    const { conf } = this.#app;
+    return makeExchange(String(conf.task_default_exchange), {
+      type: exchangeType(conf.task_default_exchange_type),
+    });
+  }
+
+  /** The queue of tasks that no route names another for. */
+  get defaultQueue(): Queue {
+    return this.queues.get(this.#app.conf.task_default_queue);
+  }
+
+  /** Where a call goes. Throws `UsageError` for a queue that is not there and is not to be made. */
+  route(
+    name: string,
+    args: readonly unknown[] = [],
+    kwargs: Readonly<Record<string, unknown>> = {},
+    options: SendOptions | null = null,
+  ): Destination {
+    this.#refresh();
+    const router = this.#router!;
+    const routeName = options?.routeName ?? name;
+    if (options === null || !namesWay(options)) {
+      const known = this.#constant.get(routeName);
+      if (known) return known;
+      const found = this.#destination(router.route(NO_OPTIONS, routeName, args, kwargs, this.#task(name)));
+      // At most as many as there are task names: routes by function are not kept.
+      if (router.isConstant && this.#constant.size < 10_000) this.#constant.set(routeName, found);
+      return found;
+    }
+    return this.#destination(router.route(options, routeName, args, kwargs, this.#task(name)));
+  }
+
+  #task(name: string): unknown {
+    return this.#router!.isConstant ? null : this.#app.tasks.get(name) ?? null;
+  }
+
+  #destination(options: SendOptions & { queue?: Queue | null }): Destination {
+    const conf = this.#app.conf;
+    const queue = this.#named(options);
+    const type = options.exchangeType ?? exchangeOf(options)?.type ?? queue?.exchange.type ?? "direct";
+    let exchange = typeof options.exchange === "string" ? options.exchange : options.exchange?.name ?? null;
+    let routingKey = options.routingKey ?? null;
+    // A direct exchange is left out: the default exchange reaches its queue by name.
+    if ((!exchange || !routingKey) && type === "direct") {
+      if (queue || !exchange) {
+        exchange = "";
+        routingKey = (queue ?? this.defaultQueue).name;
+      } else {
+        routingKey ??= conf.task_default_routing_key;
+      }
+    } else if (!exchange) {
+      exchange = queue?.exchange.name || String(conf.task_default_exchange);
+      routingKey = routingKey || queue?.routingKey || conf.task_default_routing_key;
+    }
+    return {
+      exchange: exchange ?? "",
+      routingKey: routingKey ?? "",
+      queue,
+      options,
+      deliveryMode: options.deliveryMode ?? conf.task_default_delivery_mode,
+      priority: options.priority ?? conf.task_default_priority ?? 0,
+    };
+  }
+
+  #named(options: SendOptions & { queue?: Queue | null }): Queue | null {
+    const { queue } = options;
+    if (!queue) return options.exchange ? null : this.defaultQueue;
+    // A queue given as an object is known from now on, so that whoever publishes can declare it.
+    return this.queues.peek(queue.name) ?? this.queues.add(queue);
+  }
+
+  #refresh(): void {
+    const { conf } = this.#app;
+    if (this.#version === conf.version && this.#queues) return;
+    this.#version = conf.version;
+    this.#constant = new Map();
+    const wanted = JSON.stringify([
+      conf.task_queues,
+      conf.task_default_queue,
+      conf.task_default_exchange,
+      conf.task_default_exchange_type,
+      conf.task_default_routing_key,
+      conf.task_default_queue_type,
+      conf.task_create_missing_queues,
+      conf.task_create_missing_queue_type,
+      conf.task_create_missing_queue_exchange_type,
+      conf.task_queue_max_priority,
+    ]);
+    if (!this.#queues || wanted !== this.#queuesVersion) {
+      this.#queuesVersion = wanted;
+      this.#queues = this.#makeQueues();
+    }
+    this.#router = new Router(conf.task_routes, this.#queues, conf.task_default_queue);
+  }
+
+  #makeQueues(): Queues {
+    const { conf, world } = this.#app;
+    const exchange = this.defaultExchange;
+    const given = listQueues(conf.task_queues);
+    if (given.length === 0) {
+      const queueArguments = conf.task_default_queue_type === "quorum" ? { "x-queue-type": "quorum" } : {};
+      given.push(
+        makeQueue(conf.task_default_queue, {
+          exchange,
+          routingKey: String(conf.task_default_routing_key),
+          queueArguments,
+        }),
+      );
+    }
+    return new Queues({
+      exchange,
+      routingKey: String(conf.task_default_routing_key),
+      createMissing: conf.task_create_missing_queues,
+      missingType: conf.task_create_missing_queue_type,
+      missingExchangeType: conf.task_create_missing_queue_exchange_type,
+      maxPriority: conf.task_queue_max_priority,
+      newId: () => world.random.id(),
+    }, given);
+  }
+}
+
+/** The exchange given as an object, whose type then counts. */
+function exchangeOf(options: SendOptions): Exchange | null {
+  return typeof options.exchange === "object" ? options.exchange ?? null : null;
+}
+
+/** True where the options themselves say where or how the message goes. */
+function namesWay(options: SendOptions): boolean {
+  return (options.queue ?? options.exchange ?? options.routingKey ?? options.exchangeType ??
+    options.priority ??
+    options.deliveryMode ?? options.serializer ?? options.compression ?? null) !== null;
+}
+
+export { isQueue };
