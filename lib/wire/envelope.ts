@@ -35,7 +35,8 @@ export function encodeEnvelope(message: EncodedMessage, route: EnvelopeRoute): s
     bodyText = '"' + body.toBase64() + '"';
     bodyEncoding = '"base64"';
   } else if (message.bodyEncoding === "base64") {
-    bodyText = '"' + body + '"';
+    // Quoted like any text: a body that came from outside may only claim to be base64.
+    bodyText = JSON.stringify(body);
     bodyEncoding = '"base64"';
   } else {
     bodyText = JSON.stringify(body);

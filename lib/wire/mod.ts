@@ -6,13 +6,15 @@
  * json_types.ts (JSON with kombu's types), serializer.ts (by content type; serializer_yaml, _msgpack, _cbor are loaded
  * when named; plain_tree.ts is their ground), compressor.ts, base64.ts, envelope.ts (kombu's virtual envelope),
  * task_message.ts (protocols 2 and 1), result_meta.ts, python_repr.ts, times.ts, event_message.ts,
- * mailbox_message.ts; resp_decoder.ts and resp_encoder.ts (Redis); amqp_*.ts (AMQP 0-9-1).
+ * mailbox_message.ts; resp_decoder.ts and resp_encoder.ts (Redis).
  */
 
 export * from "./compressor.ts";
 export * from "./envelope.ts";
 export * from "./errors.ts";
+export * from "./event_message.ts";
 export * from "./json_types.ts";
+export * from "./mailbox_message.ts";
 export * from "./message.ts";
 export * from "./python_repr.ts";
 export * from "./resp_decoder.ts";
