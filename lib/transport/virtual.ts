@@ -1,0 +1,517 @@
+/**
+ * The Connection of memory and sqlite: one turn of the loop, one transaction.
+ *
+ * Whatever a turn appends (publishes, acks, rejects, parked messages) and what it may fetch go through one
+ * transaction at its end; then promises resolve, others are woken and what was fetched is delivered.
+ */
+
+import {
+  assert,
+  ConnectionLost,
+  type Deadline,
+  errorText,
+  OperatingError,
+  TimerHeap,
+  type World,
+} from "../base/mod.ts";
+import { decodeEnvelope, encodeEnvelope } from "../wire/mod.ts";
+import type { Exchange, Queue } from "./entity.ts";
+import { fanoutFilter, mustBeRoutable, priorityStep } from "./routing.ts";
+import type {
+  Binding,
+  Connection,
+  ConsumeOptions,
+  Consumer,
+  ConsumerEvents,
+  Note,
+  OutgoingMessage,
+  Subscription,
+} from "./transport.ts";
+import { type ConsumerHost, FETCH_MAX, VirtualConsumer } from "./virtual_consumer.ts";
+import { fanoutTopic, type HeldMessage, queueTopic, type Store } from "./virtual_store.ts";
+
+/** How often a shared store is looked at for sessions of dead processes and for wake-ups that were missed. */
+const TICK_MS = 1000;
+/** The lease of a connection that only subscribes, seconds. */
+const SUBSCRIBER_LEASE_SECONDS = 30;
+/** How long a write waits for other processes' writes before it fails, and between two tries. */
+const BUSY_MAX_MS = 10_000;
+const BUSY_PAUSE_MS = 20;
+
+/** What tells one connection from another. */
+export interface VirtualOptions {
+  /** Masked. */
+  readonly url: string;
+  readonly prioritySteps: readonly number[];
+  readonly clientName: string;
+}
+
+interface Outgoing {
+  readonly exchange: string;
+  readonly routingKey: string;
+  readonly step: number;
+  readonly envelope: string;
+}
+
+interface Publish {
+  readonly batch: readonly Outgoing[];
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface Listener {
+  readonly queue: Queue;
+  readonly onNote: (note: Note) => void;
+  readonly isFanout: boolean;
+  readonly filter: RegExp | null;
+  seq: number;
+}
+
+/** One connection over a store. */
+export class VirtualConnection implements Connection {
+  readonly url: string;
+  readonly lost: Promise<Error | null>;
+  #world: World;
+  #store: Store;
+  #options: VirtualOptions;
+  #timers: TimerHeap;
+  #consumer: VirtualConsumer | null = null;
+  #listeners = new Set<Listener>();
+  #publishes: Publish[] = [];
+  #flushes: (() => void)[] = [];
+  #session: number | null = null;
+  #leaseSeconds = SUBSCRIBER_LEASE_SECONDS;
+  #renewAtMs = 0;
+  #due: Deadline | null = null;
+  #dueAtMs: number | null = null;
+  #isScheduled = false;
+  #busySinceMs: number | null = null;
+  #state: "open" | "closing" | "closed" = "open";
+  #tellLost: (cause: Error | null) => void;
+
+  constructor(world: World, store: Store, options: VirtualOptions) {
+    const { promise, resolve } = Promise.withResolvers<Error | null>();
+    this.#world = world;
+    this.#store = store;
+    this.#options = options;
+    this.#timers = new TimerHeap(world.clock);
+    this.url = options.url;
+    this.lost = promise;
+    this.#tellLost = resolve;
+  }
+
+  get transport(): "memory" | "sqlite" {
+    return this.#store.kind;
+  }
+
+  declare(queue: Queue): Promise<number> {
+    return this.#write(() => {
+      mustBeRoutable(queue.exchange.name, queue.exchange.type);
+      return this.#store.declareQueue(queue);
+    });
+  }
+
+  async declareExchange(exchange: Exchange): Promise<void> {
+    mustBeRoutable(exchange.name, exchange.type);
+    await this.#write(() => this.#store.declareExchange(exchange));
+  }
+
+  async publish(batch: readonly OutgoingMessage[]): Promise<void> {
+    this.#mustBeOpen();
+    if (batch.length === 0) return;
+    const outgoing: Outgoing[] = new Array(batch.length);
+    const { random } = this.#world;
+    const steps = this.#options.prioritySteps;
+    for (let n = 0; n < batch.length; n++) {
+      const { exchange, routingKey, message } = batch[n]!;
+      outgoing[n] = {
+        exchange,
+        routingKey,
+        step: priorityStep(message.properties.priority, steps),
+        envelope: encodeEnvelope(message, { exchange, routingKey, deliveryTag: random.id() }),
+      };
+    }
+    await new Promise<void>((resolve, reject) => {
+      this.#publishes.push({ batch: outgoing, resolve, reject });
+      this.#schedule();
+    });
+  }
+
+  async consume(options: ConsumeOptions, events: ConsumerEvents): Promise<Consumer> {
+    assert(this.#consumer === null, "a connection has one consumer");
+    this.#leaseSeconds = options.leaseSeconds;
+    const session = await this.#openSession(options.owner);
+    const host: ConsumerHost = {
+      store: this.#store,
+      session,
+      schedule: () => this.#schedule(),
+      flushed: () => this.#flushed(),
+      write: (fn) => this.#write(fn),
+      topicsChanged: () => this.#watch(),
+      consumerClosed: () => {
+        this.#consumer = null;
+        this.#watch();
+        this.#armDue();
+      },
+    };
+    const consumer = new VirtualConsumer(host, options, events);
+    await this.#write(() => {
+      for (const queue of options.queues) this.#store.listen(session, queue, false);
+    });
+    this.#consumer = consumer;
+    this.#watch();
+    // What a predecessor left behind comes first.
+    this.#sweep();
+    this.#schedule();
+    return consumer;
+  }
+
+  async subscribe(queue: Queue, onNote: (note: Note) => void): Promise<Subscription> {
+    mustBeRoutable(queue.exchange.name, queue.exchange.type);
+    const session = await this.#openSession(`${this.#options.clientName}:${this.#world.random.id()}`);
+    const isFanout = queue.exchange.type === "fanout" && queue.exchange.name !== "";
+    const listener: Listener = {
+      queue,
+      onNote,
+      isFanout,
+      filter: isFanout ? fanoutFilter(queue.routingKey) : null,
+      seq: 0,
+    };
+    await this.#write(() => {
+      const store = this.#store;
+      if (isFanout) {
+        store.declareExchange(queue.exchange);
+        // Copies of a fanout come by sequence; a queue that somebody declared would only fill up.
+        store.deleteQueue(queue.name);
+      } else {
+        store.declareQueue(queue);
+      }
+      store.listen(session, queue, isFanout);
+      listener.seq = store.lastSeq();
+    });
+    this.#listeners.add(listener);
+    this.#watch();
+    this.#schedule();
+    let isOpen = true;
+    return {
+      close: async () => {
+        if (!isOpen) return;
+        isOpen = false;
+        await this.#unsubscribe(listener, session);
+      },
+    };
+  }
+
+  async purge(queueName: string): Promise<number> {
+    return await this.#write(() => this.#store.purge(queueName));
+  }
+
+  // deno-lint-ignore require-await -- a read of the store, behind the interface's promise
+  async queueLength(queueName: string): Promise<number | null> {
+    this.#mustBeOpen();
+    return this.#read(() => this.#store.length(queueName));
+  }
+
+  async take(queueName: string): Promise<Note | null> {
+    return await this.#write(() => {
+      const text = this.#store.peek(queueName);
+      if (text === null) return null;
+      const { message, info } = decodeEnvelope(text);
+      this.#store.pop(queueName, 1);
+      return { message, info };
+    });
+  }
+
+  async deleteQueue(queueName: string): Promise<void> {
+    await this.#write(() => this.#store.deleteQueue(queueName));
+  }
+
+  // deno-lint-ignore require-await -- a read of the store, behind the interface's promise
+  async bindings(): Promise<Binding[]> {
+    this.#mustBeOpen();
+    return this.#read(() => this.#store.bindings());
+  }
+
+  async listeners(exchangeName: string): Promise<number | null> {
+    this.#mustBeOpen();
+    // Those of dead processes are told apart first.
+    if (this.#store.isShared) await this.#write(() => this.#store.sweep(this.#world.clock.wallMs()));
+    return this.#read(() => this.#store.listeners(exchangeName));
+  }
+
+  async close(): Promise<void> {
+    if (this.#state !== "open") return;
+    this.#state = "closing";
+    try {
+      await this.#consumer?.close();
+      await this.#flushed();
+      const session = this.#session;
+      if (session !== null) {
+        await this.#write(() => {
+          for (const { queue } of this.#listeners) this.#store.unlisten(session, queue.name);
+          this.#store.closeSession(session);
+        });
+      }
+    } catch (error) {
+      // The session dies with its lease; what it held comes back to others then.
+      this.#world.log.debug(`Cannot close ${this.url} in order: ${errorText(error)}`);
+    }
+    this.#end(null);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Drops everything as a dying process would: for tests of leases. */
+  abandon(): void {
+    this.#end(new ConnectionLost("abandoned"));
+  }
+
+  #mustBeOpen(): void {
+    if (this.#state === "closed") throw new ConnectionLost(`Connection to ${this.url} is closed`);
+  }
+
+  /** Asked anew after calls to others, which may have closed us. */
+  #isOpen(): boolean {
+    return this.#state !== "closed";
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#state === "closed") return;
+    this.#isScheduled = true;
+    this.#world.clock.defer(this.#turn);
+  }
+
+  #turn = (): void => {
+    this.#isScheduled = false;
+    if (this.#state === "closed") return;
+    try {
+      this.#work();
+    } catch (error) {
+      this.#failed(error);
+    }
+  };
+
+  #work(): void {
+    const consumer = this.#consumer;
+    const store = this.#store;
+    const nowMs = this.#world.clock.wallMs();
+    const publishes = this.#publishes;
+    const isDue = this.#dueAtMs !== null && this.#dueAtMs <= nowMs;
+    const ready = consumer ? consumer.readyQueues() : [];
+    const readers = this.#readyReaders();
+    const settles = consumer !== null && consumer.hasSettlements;
+    let fetched: HeldMessage[] = [];
+    let popped: string[][] = [];
+    const topics = new Set<string>();
+    if (publishes.length > 0 || settles || isDue || ready.length > 0 || readers.length > 0) {
+      store.transact(() => {
+        for (const publish of publishes) this.#insert(publish.batch, topics, nowMs);
+        if (settles) consumer.writeSettlements(nowMs, topics);
+        if (isDue) { for (const queue of store.releaseDue(nowMs)) topics.add(queueTopic(queue)); }
+        if (ready.length > 0) fetched = consumer!.fetch(ready);
+        popped = readers.map((reader) => store.pop(reader.queue.name, FETCH_MAX));
+      });
+    }
+    this.#busySinceMs = null;
+    // Nothing below may leave the state half told: the store has it all.
+    this.#publishes = [];
+    if (settles) consumer.settlementsWritten();
+    if (topics.size > 0) store.wake(topics);
+    for (const publish of publishes) publish.resolve();
+    const flushes = this.#flushes;
+    this.#flushes = [];
+    for (const done of flushes) done();
+    if (fetched.length > 0) consumer!.deliver(fetched);
+    for (let n = 0; n < readers.length; n++) this.#tell(readers[n]!, popped[n]!);
+    this.#readFanouts();
+    if (this.#isOpen()) this.#armDue();
+  }
+
+  #insert(batch: readonly Outgoing[], topics: Set<string>, nowMs: number): void {
+    const store = this.#store;
+    const routing = store.routing();
+    for (const { exchange, routingKey, step, envelope } of batch) {
+      const route = routing.route(exchange, routingKey);
+      for (const queue of route.queues) {
+        store.insert(queue, step, envelope);
+        topics.add(queueTopic(queue));
+      }
+      if (route.isFanout) {
+        store.insertFanout(exchange, routingKey, envelope, nowMs);
+        topics.add(fanoutTopic(exchange));
+      }
+    }
+  }
+
+  #readyReaders(): Listener[] {
+    const readers: Listener[] = [];
+    for (const listener of this.#listeners) {
+      if (!listener.isFanout && this.#store.isReady(listener.queue.name)) readers.push(listener);
+    }
+    return readers;
+  }
+
+  #readFanouts(): void {
+    for (const listener of this.#listeners) {
+      if (!listener.isFanout || !this.#isOpen()) continue;
+      const rows = this.#store.fanoutAfter(listener.queue.exchange.name, listener.seq, FETCH_MAX);
+      if (rows.length === 0) continue;
+      listener.seq = rows.at(-1)!.seq;
+      const wanted = rows.filter((row) => listener.filter === null || listener.filter.test(row.routingKey));
+      this.#tell(listener, wanted.map((row) => row.envelope));
+      if (rows.length === FETCH_MAX) this.#schedule();
+    }
+  }
+
+  #tell(listener: Listener, envelopes: readonly string[]): void {
+    for (const envelope of envelopes) {
+      let note: Note;
+      try {
+        const { message, info } = decodeEnvelope(envelope);
+        note = { message, info };
+      } catch (error) {
+        this.#world.log.warning(`Ignored a message of ${listener.queue.name}: ${errorText(error)}`);
+        continue;
+      }
+      if (this.#listeners.has(listener)) listener.onNote(note);
+    }
+    if (!listener.isFanout && envelopes.length === FETCH_MAX) this.#schedule();
+  }
+
+  async #unsubscribe(listener: Listener, session: number): Promise<void> {
+    this.#listeners.delete(listener);
+    if (this.#state === "closed") return;
+    this.#watch();
+    await this.#write(() => this.#store.unlisten(session, listener.queue.name));
+  }
+
+  /** A write of the control lane, as a transaction of its own; waits where other processes write. */
+  async #write<T>(fn: () => T): Promise<T> {
+    const endMs = this.#world.clock.monoMs() + BUSY_MAX_MS;
+    for (;;) {
+      this.#mustBeOpen();
+      try {
+        return this.#store.transact(fn);
+      } catch (error) {
+        const { isBusy, error: told } = this.#store.failure(error);
+        if (!isBusy || this.#world.clock.monoMs() > endMs) throw told;
+        await this.#world.clock.sleep(BUSY_PAUSE_MS);
+      }
+    }
+  }
+
+  #read<T>(fn: () => T): T {
+    try {
+      return fn();
+    } catch (error) {
+      throw this.#store.failure(error).error;
+    }
+  }
+
+  #flushed(): Promise<void> {
+    this.#mustBeOpen();
+    return new Promise((resolve) => {
+      this.#flushes.push(resolve);
+      this.#schedule();
+    });
+  }
+
+  async #openSession(name: string): Promise<number> {
+    const { clock } = this.#world;
+    if (this.#session === null) {
+      this.#session = await this.#write(() => this.#store.openSession(name, this.#leaseSeconds));
+      if (this.#store.isShared) this.#timers.armIn(TICK_MS, this.#tick);
+    } else {
+      const session = this.#session;
+      await this.#write(() => this.#store.renewSession(session, this.#leaseSeconds));
+    }
+    this.#renewAtMs = clock.monoMs() + this.#leaseSeconds * 1000 / 3;
+    return this.#session;
+  }
+
+  #tick = (): void => {
+    this.#timers.armIn(TICK_MS, this.#tick);
+    const { clock } = this.#world;
+    try {
+      if (clock.monoMs() >= this.#renewAtMs) {
+        this.#renewAtMs = clock.monoMs() + this.#leaseSeconds * 1000 / 3;
+        const session = this.#session!;
+        const isOurs = this.#store.transact(() => this.#store.renewSession(session, this.#leaseSeconds));
+        if (!isOurs) throw new ConnectionLost(`Connection to ${this.url} was taken for dead`);
+      }
+      this.#sweep();
+    } catch (error) {
+      this.#failed(error);
+    }
+    // Makes good a wake-up that was missed.
+    this.#schedule();
+  };
+
+  #sweep(): void {
+    if (!this.#store.isShared || this.#consumer === null) return;
+    const { restored, queues } = this.#store.sweep(this.#world.clock.wallMs());
+    if (queues.length > 0) this.#store.wake(new Set(queues.map(queueTopic)));
+    if (restored > 0) this.#consumer.restored(restored);
+  }
+
+  #armDue(): void {
+    const atMs = this.#consumer ? this.#store.nextDueMs() : null;
+    if (atMs === this.#dueAtMs && (atMs === null || this.#due?.fn)) return;
+    this.#timers.disarm(this.#due);
+    this.#due = null;
+    this.#dueAtMs = atMs;
+    if (atMs !== null) {
+      // Up to a millisecond late rather than early: a message must be due when it comes.
+      this.#due = this.#timers.armIn(
+        Math.max(0, atMs - this.#world.clock.wallMs()) + 1,
+        () => this.#schedule(),
+      );
+    }
+  }
+
+  #watch(): void {
+    if (this.#state === "closed") return;
+    const topics = new Set<string>();
+    for (const queue of this.#consumer?.queues ?? []) topics.add(queueTopic(queue.name));
+    for (const { queue, isFanout } of this.#listeners) {
+      topics.add(isFanout ? fanoutTopic(queue.exchange.name) : queueTopic(queue.name));
+    }
+    this.#store.watch(topics, () => this.#schedule());
+  }
+
+  /** A turn failed: again soon where others were writing, else the connection is lost. */
+  #failed(error: unknown): void {
+    if (this.#state === "closed") return;
+    const { isBusy, error: told } = error instanceof OperatingError
+      ? { isBusy: false, error }
+      : this.#store.failure(error);
+    const nowMs = this.#world.clock.monoMs();
+    this.#busySinceMs ??= nowMs;
+    if (isBusy && nowMs - this.#busySinceMs < BUSY_MAX_MS) {
+      this.#timers.armIn(BUSY_PAUSE_MS, () => this.#schedule());
+      return;
+    }
+    this.#end(told);
+  }
+
+  #end(cause: Error | null): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#timers.close();
+    const consumer = this.#consumer;
+    const publishes = this.#publishes;
+    const flushes = this.#flushes;
+    this.#publishes = [];
+    this.#flushes = [];
+    this.#consumer = null;
+    this.#listeners.clear();
+    this.#store.close();
+    const error = cause ?? new ConnectionLost(`Connection to ${this.url} is closed`);
+    for (const publish of publishes) publish.reject(error);
+    for (const done of flushes) done();
+    if (cause) consumer?.lost(cause);
+    this.#tellLost(cause);
+  }
+}
