@@ -1,0 +1,140 @@
+/**
+ * What every store that counts chords shares: a member's document, a saved group's document, and joining a header
+ * that holds groups, whose shape a flat list of members would lose.
+ *
+ * Source: celery 5.2.6 backends/redis.py RedisBackend.on_chord_part_return, _unpack_chord_result; backends/base.py
+ * BaseKeyValueStoreBackend._save_group, _restore_group; result.py GroupResult.join_native.
+ */
+
+import { type Clock, OperatingError } from "../base/mod.ts";
+import {
+  decodeException,
+  deserialize,
+  EXCEPTION_STATES,
+  fromJson,
+  PROPAGATE_STATES,
+  READY_STATES,
+  type ResultMeta,
+  type ResultTuple,
+  serialize,
+  toJson,
+} from "../wire/mod.ts";
+import type { BackendOptions, ChordMember, ChordPart } from "./backend.ts";
+
+/** Celery's `result_chord_join_timeout`, milliseconds. */
+const JOIN_TIMEOUT_MS = 3000;
+const JOIN_POLL_FIRST_MS = 5;
+const JOIN_POLL_MAX_MS = 500;
+
+/** How documents of a store are encoded. */
+export type Codec = Pick<BackendOptions, "serializer" | "accept">;
+
+/** True where documents are text. */
+export function isTextSerializer(serializer: string): boolean {
+  return serializer !== "msgpack" && serializer !== "application/x-msgpack" && serializer !== "cbor" &&
+    serializer !== "application/cbor";
+}
+
+/** A finished member as Celery keeps it: `[1, "<task id>", "<state>", <value or exception>]`. */
+export function encodeChordMember(part: ChordPart, serializer: string): string | Uint8Array {
+  if (isJson(serializer)) {
+    return `[1,${JSON.stringify(part.taskId)},${JSON.stringify(part.state)},${part.result}]`;
+  }
+  return serialize([1, part.taskId, part.state, fromJson(part.result)], serializer).body;
+}
+
+/** Reads what `encodeChordMember`, or Python, wrote. */
+export function decodeChordMember(document: string | Uint8Array, codec: Codec): ChordMember {
+  const tuple = decode(document, codec);
+  if (!Array.isArray(tuple) || tuple.length < 4 || typeof tuple[1] !== "string") {
+    throw new OperatingError("A chord's member in the result store is no list of four");
+  }
+  return chordMember(tuple[1], String(tuple[2]), tuple[3]);
+}
+
+/** A member from its value as it stands in a document. */
+export function chordMember(taskId: string, state: string, value: unknown): ChordMember {
+  return { taskId, state, result: EXCEPTION_STATES.has(state) ? decodeException(value) : value };
+}
+
+/** A saved group's document: `{"result": <tuple>}`. `tuple` is JSON text. */
+export function encodeGroup(tuple: string, serializer: string): string | Uint8Array {
+  if (isJson(serializer)) return `{"result": ${tuple}}`;
+  return serialize({ result: fromJson(tuple) }, serializer).body;
+}
+
+/** The tuple of a saved group, as JSON text. */
+export function decodeGroup(document: string | Uint8Array, codec: Codec): string {
+  const group = decode(document, codec);
+  const tuple = typeof group === "object" && group !== null
+    ? (group as Record<string, unknown>)["result"]
+    : null;
+  if (!Array.isArray(tuple)) {
+    throw new OperatingError("A saved group in the result store has no result tuple");
+  }
+  return toJson(tuple);
+}
+
+/**
+ * The members of a header that was saved as a group, nested groups as lists of their own. Waits until every task
+ * is ready, at most 3 s; then rejects as Celery's join does. A nested group with a failed task is that failure.
+ */
+export async function joinHeader(
+  tuple: string,
+  fetchMany: (ids: readonly string[]) => Promise<(ResultMeta | null)[]>,
+  clock: Clock,
+): Promise<ChordMember[]> {
+  const [, children] = fromJson(tuple) as ResultTuple;
+  const ids: string[] = [];
+  for (const child of children ?? []) leaves(child, ids);
+  const metas = new Map<string, ResultMeta>();
+  const end = clock.monoMs() + JOIN_TIMEOUT_MS;
+  let pauseMs = JOIN_POLL_FIRST_MS;
+  for (;;) {
+    const missing = ids.filter((id) => !metas.has(id));
+    if (missing.length === 0) break;
+    const found = await fetchMany(missing);
+    found.forEach((meta, n) => {
+      if (meta && READY_STATES.has(meta.state)) metas.set(missing[n]!, meta);
+    });
+    if (metas.size === new Set(ids).size) break;
+    if (clock.monoMs() >= end) throw new OperatingError("The operation timed out.");
+    await clock.sleep(pauseMs);
+    pauseMs = Math.min(JOIN_POLL_MAX_MS, pauseMs * 2);
+  }
+  return (children ?? []).map((child) => joined(child, metas));
+}
+
+function leaves(tuple: ResultTuple, into: string[]): void {
+  const [[id], children] = tuple;
+  if (children === null) into.push(id);
+  else for (const child of children) leaves(child, into);
+}
+
+function joined(tuple: ResultTuple, metas: ReadonlyMap<string, ResultMeta>): ChordMember {
+  const [[id], children] = tuple;
+  if (children === null) {
+    const meta = metas.get(id)!;
+    return { taskId: id, state: meta.state, result: meta.result };
+  }
+  const members = children.map((child) => joined(child, metas));
+  const failed = members.find((member) => PROPAGATE_STATES.has(member.state));
+  return failed ?? { taskId: id, state: "SUCCESS", result: members.map((member) => member.result) };
+}
+
+function isJson(serializer: string): boolean {
+  return serializer === "json" || serializer === "application/json";
+}
+
+const TYPES: Readonly<Record<string, [type: string, encoding: string]>> = {
+  json: ["application/json", "utf-8"],
+  yaml: ["application/x-yaml", "utf-8"],
+  msgpack: ["application/x-msgpack", "binary"],
+  cbor: ["application/cbor", "binary"],
+};
+
+function decode(document: string | Uint8Array, codec: Codec): unknown {
+  if (isJson(codec.serializer) && typeof document === "string") return fromJson(document);
+  const [type, encoding] = TYPES[codec.serializer] ?? [codec.serializer, "utf-8"];
+  return deserialize(document, type, encoding, codec.accept);
+}

@@ -1,0 +1,110 @@
+/** No result store: what is stored vanishes on purpose, and whoever asks for a result is told so. */
+
+import { OperatingError } from "../base/mod.ts";
+import type { ResultMeta } from "../wire/mod.ts";
+import type { Backend, ChordMember, ChordPart, ResultRecord, Watch } from "./backend.ts";
+
+/** What asking for a result says. Source: celery 5.2.6 backends/base.py DisabledBackend, E_NO_BACKEND. */
+export const NO_BACKEND = "No result backend is configured. Set result_backend to keep results";
+const NO_CHORDS = "Starting chords requires a result backend to be configured. Set result_backend";
+
+/** The store of `result_backend = None` and `disabled://`. */
+export class DisabledBackend implements Backend {
+  readonly kind = "disabled" as const;
+  readonly url = "disabled://";
+  readonly countsChords = false;
+  readonly expiresByItself = true;
+  readonly isCongested = false;
+  readonly replyTo = null;
+
+  /** Stores nothing; `done` hears no error, for nothing was promised. */
+  store(_record: ResultRecord, done: ((error: Error | null) => void) | null): void {
+    done?.(null);
+  }
+
+  /** Nothing ever waits. */
+  flush(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** Rejects with OperatingError: no result backend is configured. */
+  fetch(_taskId: string): Promise<ResultMeta | null> {
+    return refused(NO_BACKEND);
+  }
+
+  /** As `fetch`. */
+  fetchMany(_ids: readonly string[]): Promise<(ResultMeta | null)[]> {
+    return refused(NO_BACKEND);
+  }
+
+  /** Tells `onError` that there is no result backend. */
+  watch(
+    _ids: readonly string[],
+    _onMeta: (meta: ResultMeta) => void,
+    onError: (error: Error) => void,
+  ): Watch {
+    let isOpen = true;
+    const close = (): void => void (isOpen = false);
+    queueMicrotask(() => isOpen && onError(new OperatingError(NO_BACKEND)));
+    return { add: () => {}, drop: () => {}, close };
+  }
+
+  /** There is nothing to forget. */
+  forget(_taskId: string): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** Rejects: groups cannot be saved. */
+  saveGroup(_groupId: string, _tuple: string): Promise<void> {
+    return refused(NO_BACKEND);
+  }
+
+  /** Rejects: groups cannot be saved. */
+  fetchGroup(_groupId: string): Promise<string | null> {
+    return refused(NO_BACKEND);
+  }
+
+  /** Rejects: groups cannot be saved. */
+  deleteGroup(_groupId: string): Promise<void> {
+    return refused(NO_BACKEND);
+  }
+
+  /** Rejects: a chord's body would never run. */
+  startChord(_groupId: string, _size: number): Promise<void> {
+    return refused(NO_CHORDS);
+  }
+
+  /** Rejects as `startChord`. */
+  growChord(_groupId: string, _by: number): Promise<void> {
+    return refused(NO_CHORDS);
+  }
+
+  /** Counts nothing: a chord sent by a producer that has a store is not ours to finish. */
+  countChordPart(_part: ChordPart): Promise<ChordMember[] | null> {
+    return Promise.resolve(null);
+  }
+
+  /** Nothing was counted. */
+  endChord(_groupId: string): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** Nothing to clean. */
+  cleanup(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** Nothing to close. */
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** As `close`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+function refused(reason: string): Promise<never> {
+  return Promise.reject(new OperatingError(reason));
+}

@@ -1,0 +1,63 @@
+/** Which store a result backend URL means. Each is loaded when it is first opened. */
+
+import { maskUrl, nearest, UsageError, type World } from "../base/mod.ts";
+import type { Backend, BackendOptions } from "./backend.ts";
+import { DisabledBackend } from "./disabled.ts";
+
+const SCHEMES = [
+  "disabled",
+  "memory",
+  "redis",
+  "rediss",
+  "redis+socket",
+  "socket",
+  "sentinel",
+  "sqlite",
+  "rpc",
+  "cache+memory",
+];
+
+/**
+ * Opens a result store. `url` null, "" or `disabled` stores nothing; `redis` alone means the host, port, database and
+ * password of the `redis_*` settings.
+ *
+ * Resolves before a server is reached. Rejects with UsageError for a URL that names no store of ours, and with
+ * OperatingError where a local file cannot be opened.
+ */
+export async function openBackend(
+  world: World,
+  url: string | null,
+  options: BackendOptions,
+): Promise<Backend> {
+  const given = url === null || url === "" ? "disabled" : url;
+  const scheme = (/^([a-z0-9+._-]+)(?::|$)/i.exec(given)?.[1] ?? "").toLowerCase();
+  // A bare "redis" takes its database from the settings; in a URL the path says it.
+  const bare = given === "redis" ? `redis:///${String(options.redis["redis_db"] ?? 0)}` : `${given}://`;
+  const full = given.includes(":") ? given : bare;
+  switch (scheme) {
+    case "disabled":
+      return new DisabledBackend();
+    case "memory":
+    case "cache+memory":
+      return await (await import("./memory.ts")).MemoryBackend.open(world, full, options);
+    case "sqlite":
+      return await (await import("./sqlite.ts")).SqliteBackend.open(world, full, options);
+    case "redis":
+    case "rediss":
+    case "redis+socket":
+    case "socket":
+    case "sentinel":
+      return await (await import("./redis.ts")).RedisBackend.open(world, full, options);
+    case "rpc":
+      throw new UsageError(
+        'Cannot use result backend "rpc://": results over the AMQP broker are not built yet',
+      );
+  }
+  const near = nearest(scheme, SCHEMES);
+  throw new UsageError(
+    `Cannot use result backend "${maskUrl(given)}": ${
+      scheme === "" ? "it is no URL" : `unknown kind "${scheme}"`
+    }` +
+      (near === null ? `; known are ${SCHEMES.slice(0, -1).join(", ")}` : `; did you mean "${near}"?`),
+  );
+}

@@ -1,0 +1,161 @@
+/** Who waits for which result: one table per store, whatever brings the news. */
+
+import type { ResultMeta } from "../wire/mod.ts";
+import { errorText, OperatingError } from "../base/mod.ts";
+import type { Watch } from "./backend.ts";
+
+/** What the store does when the table changes. Called synchronously; none may throw. */
+export interface WatchersEvents {
+  /** Nobody waited for these ids before. */
+  onFirst(ids: readonly string[]): void;
+  /** Somebody new waits for ids that others wait for already: what is stored is to be told again. */
+  onMore(ids: readonly string[]): void;
+  /** Nobody waits for this id any more. */
+  onLast(id: string): void;
+  decode(document: string | Uint8Array): ResultMeta;
+}
+
+/** One awaited id. */
+export interface Awaited {
+  readonly watches: Set<OpenWatch>;
+  /** The document last told, so that the same news by two ways is told once. */
+  document: string | Uint8Array | null;
+  meta: ResultMeta | null;
+}
+
+/** The table. */
+export class Watchers {
+  readonly #events: WatchersEvents;
+  readonly #awaited = new Map<string, Awaited>();
+
+  constructor(events: WatchersEvents) {
+    this.#events = events;
+  }
+
+  /** How many ids are awaited. */
+  get size(): number {
+    return this.#awaited.size;
+  }
+
+  /** Every awaited id. */
+  ids(): string[] {
+    return [...this.#awaited.keys()];
+  }
+
+  /** Whether anybody waits for an id. */
+  has(id: string): boolean {
+    return this.#awaited.has(id);
+  }
+
+  /** Opens a wait; its callbacks are never called before this returns. */
+  open(
+    ids: readonly string[],
+    onMeta: (meta: ResultMeta) => void,
+    onError: (error: Error) => void,
+  ): Watch {
+    const watch = new OpenWatch(this, onMeta, onError);
+    watch.add(ids);
+    return watch;
+  }
+
+  /** Tells a stored document to those who wait for it. */
+  deliver(id: string, document: string | Uint8Array): void {
+    const awaited = this.#awaited.get(id);
+    if (!awaited || sameDocument(awaited.document, document)) return;
+    let meta: ResultMeta;
+    try {
+      meta = this.#events.decode(document);
+    } catch (error) {
+      const reason = error instanceof Error ? error : new OperatingError(errorText(error));
+      for (const watch of [...awaited.watches]) watch.onError(reason);
+      return;
+    }
+    awaited.document = document;
+    awaited.meta = meta;
+    if (awaited.watches.size === 1) {
+      for (const watch of awaited.watches) watch.onMeta(meta);
+      return;
+    }
+    for (const watch of [...awaited.watches]) if (watch.ids.has(id)) watch.onMeta(meta);
+  }
+
+  /** Tells everybody that nothing more will come, and forgets them. */
+  fail(error: Error): void {
+    const all = new Set<OpenWatch>();
+    for (const { watches } of this.#awaited.values()) for (const watch of watches) all.add(watch);
+    this.#awaited.clear();
+    for (const watch of all) {
+      watch.ids.clear();
+      watch.onError(error);
+    }
+  }
+
+  /** Of OpenWatch. */
+  add(watch: OpenWatch, ids: readonly string[]): void {
+    const first: string[] = [];
+    const more: string[] = [];
+    for (const id of ids) {
+      if (watch.ids.has(id)) continue;
+      watch.ids.add(id);
+      const awaited = this.#awaited.get(id);
+      if (!awaited) {
+        this.#awaited.set(id, { watches: new Set([watch]), document: null, meta: null });
+        first.push(id);
+        continue;
+      }
+      awaited.watches.add(watch);
+      const { meta } = awaited;
+      if (meta === null) more.push(id);
+      else queueMicrotask(() => watch.ids.has(id) && watch.onMeta(meta));
+    }
+    if (first.length > 0) this.#events.onFirst(first);
+    if (more.length > 0) this.#events.onMore(more);
+  }
+
+  /** Of OpenWatch. */
+  drop(watch: OpenWatch, id: string): void {
+    if (!watch.ids.delete(id)) return;
+    const awaited = this.#awaited.get(id);
+    if (!awaited) return;
+    awaited.watches.delete(watch);
+    if (awaited.watches.size > 0) return;
+    this.#awaited.delete(id);
+    this.#events.onLast(id);
+  }
+}
+
+/** One caller's wait. */
+export class OpenWatch implements Watch {
+  readonly #table: Watchers;
+  readonly ids = new Set<string>();
+  readonly onMeta: (meta: ResultMeta) => void;
+  readonly onError: (error: Error) => void;
+
+  constructor(table: Watchers, onMeta: (meta: ResultMeta) => void, onError: (error: Error) => void) {
+    this.#table = table;
+    this.onMeta = onMeta;
+    this.onError = onError;
+  }
+
+  /** Waits for more ids. */
+  add(ids: readonly string[]): void {
+    this.#table.add(this, ids);
+  }
+
+  /** No longer waits for one. */
+  drop(id: string): void {
+    this.#table.drop(this, id);
+  }
+
+  /** No longer waits for any. Twice is once. */
+  close(): void {
+    for (const id of [...this.ids]) this.#table.drop(this, id);
+  }
+}
+
+function sameDocument(a: string | Uint8Array | null, b: string | Uint8Array): boolean {
+  if (a === null || typeof a !== typeof b) return false;
+  if (typeof a === "string") return a === b;
+  const bytes = b as Uint8Array;
+  return a.length === bytes.length && a.every((byte, n) => byte === bytes[n]);
+}

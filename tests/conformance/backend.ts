@@ -1,0 +1,400 @@
+/**
+ * What every result store promises, as one suite: each runner names a store and says where it is.
+ *
+ * Two backends on the same place are always open, so that what one stores the other reads, as producer and worker do.
+ */
+
+import assert from "node:assert/strict";
+import type { World } from "../../lib/base/mod.ts";
+import {
+  type Backend,
+  type BackendOptions,
+  type ChordMember,
+  type ChordPart,
+  openBackend,
+  type ResultRecord,
+} from "../../lib/backend/mod.ts";
+import {
+  acceptedTypes,
+  encodeException,
+  encodeResultMeta,
+  loadSerializer,
+  type ResultMeta,
+  toJson,
+  type WireException,
+} from "../../lib/wire/mod.ts";
+import { eventually } from "../support/ports.ts";
+import { realTestWorld } from "../support/real_test_world.ts";
+
+/** Where a store under test lives. */
+export interface StorePlace extends AsyncDisposable {
+  readonly url: string;
+}
+
+/** The options of a store with Celery's defaults. */
+export function backendOptions(changes: Partial<BackendOptions> = {}): BackendOptions {
+  return {
+    expiresSeconds: 86_400,
+    accept: acceptedTypes(["json", "msgpack", "yaml"]),
+    serializer: "json",
+    transportOptions: {},
+    alwaysRetry: false,
+    maxRetries: Infinity,
+    baseSleepMs: 10,
+    maxSleepMs: 10_000,
+    redis: {},
+    ...changes,
+  };
+}
+
+/** A record of a finished task. For exception states `result` is a WireException. */
+export function resultRecord(
+  taskId: string,
+  state: string,
+  result: unknown,
+  { guard = false, serializer = "json" }: { guard?: boolean; serializer?: string } = {},
+): ResultRecord {
+  const document = encodeResultMeta({
+    taskId,
+    state,
+    result,
+    traceback: null,
+    children: [],
+    dateDone: state === "STARTED" ? null : "2026-11-22T14:26:34.397736+00:00",
+    groupId: null,
+    parentId: null,
+  }, serializer);
+  return { taskId, state, document, guard, replyTo: null };
+}
+
+/** Stores one record and waits until it is there. */
+export function stored(backend: Backend, record: ResultRecord): Promise<void> {
+  return new Promise((resolve, reject) =>
+    backend.store(record, (error) => error === null ? resolve() : reject(error))
+  );
+}
+
+/** Waits for results as AsyncResult does: resolves when every id was told in a ready state. */
+export function awaited(
+  backend: Backend,
+  ids: readonly string[],
+): { told: ResultMeta[]; ready: Promise<ResultMeta[]> } {
+  const told: ResultMeta[] = [];
+  const last = new Map<string, ResultMeta>();
+  const ready = new Promise<ResultMeta[]>((resolve, reject) => {
+    const watch = backend.watch(ids, (meta) => {
+      told.push(meta);
+      if (meta.state !== "SUCCESS" && meta.state !== "FAILURE") return;
+      last.set(meta.taskId, meta);
+      watch.drop(meta.taskId);
+      if (last.size === ids.length) resolve(ids.map((id) => last.get(id)!));
+    }, reject);
+  });
+  return { told, ready };
+}
+
+const FAILURE: WireException = { excType: "ValueError", excModule: "builtins", args: ["boom ✗"] };
+
+/** Runs the suite. `open` is called once; every step uses ids of its own. */
+export function backendConformance(name: string, open: () => Promise<StorePlace>): void {
+  Deno.test(`backend ${name}`, async (t) => {
+    const world: World = realTestWorld();
+    await using place = await open();
+    await using ours = await openBackend(world, place.url, backendOptions());
+    await using theirs = await openBackend(world, place.url, backendOptions());
+    const ids = (count: number): string[] => Array.from({ length: count }, () => world.random.id());
+    const id = (): string => world.random.id();
+    const pair: Pair = { world, place, ours, theirs, id, ids };
+    await storing(t, pair);
+    await waiting(t, pair);
+    await groups(t, pair);
+    await chords(t, pair);
+    await t.step("close: twice is once, and what is stored after it is told so", async () => {
+      const closed = await openBackend(world, place.url, backendOptions());
+      const last = id();
+      const kept = stored(closed, resultRecord(last, "SUCCESS", "last words"));
+      await closed.close();
+      await closed.close();
+      await kept;
+      assert.equal((await ours.fetch(last))?.result, "last words");
+      await assert.rejects(stored(closed, resultRecord(id(), "SUCCESS", 1)), /closed/);
+    });
+  });
+}
+
+interface Pair {
+  world: World;
+  place: StorePlace;
+  ours: Backend;
+  theirs: Backend;
+  id: () => string;
+  ids: (count: number) => string[];
+}
+
+async function storing(t: Deno.TestContext, { world, place, ours, theirs, id, ids }: Pair): Promise<void> {
+  await t.step("fetch: null for what was never stored", async () => {
+    assert.equal(await ours.fetch(id()), null);
+    assert.deepEqual(await ours.fetchMany(ids(2)), [null, null]);
+    assert.deepEqual(await ours.fetchMany([]), []);
+  });
+  await t.step("store: the other one reads it", async () => {
+    const task = id();
+    await stored(ours, resultRecord(task, "SUCCESS", { sum: 3, text: "ß 漢字 😀 \u2028", none: null }));
+    const meta = await theirs.fetch(task);
+    assert.equal(meta?.taskId, task);
+    assert.equal(meta?.state, "SUCCESS");
+    assert.deepEqual(meta?.result, { sum: 3, text: "ß 漢字 😀 \u2028", none: null });
+    assert.equal(meta?.dateDone, "2026-11-22T14:26:34.397736+00:00");
+    assert.deepEqual(meta?.children, []);
+  });
+  await t.step("store: a failure keeps its exception", async () => {
+    const task = id();
+    await stored(ours, resultRecord(task, "FAILURE", FAILURE));
+    assert.deepEqual((await theirs.fetch(task))?.result, FAILURE);
+  });
+  await t.step("store: states of one task are kept in order, the last one stays", async () => {
+    const task = id();
+    ours.store(resultRecord(task, "STARTED", { pid: 1, hostname: "w@h" }), null);
+    ours.store(resultRecord(task, "RETRY", FAILURE), null);
+    ours.store(resultRecord(task, "SUCCESS", 7), null);
+    await ours.flush();
+    assert.equal((await theirs.fetch(task))?.state, "SUCCESS");
+    await stored(ours, resultRecord(task, "FAILURE", FAILURE));
+    assert.equal((await theirs.fetch(task))?.state, "FAILURE", "without guard it is overwritten");
+  });
+  await t.step("store: guard keeps a SUCCESS and overwrites everything else", async () => {
+    const [done, failed, none] = ids(3) as [string, string, string];
+    await stored(ours, resultRecord(done, "SUCCESS", 1));
+    await stored(ours, resultRecord(failed, "FAILURE", FAILURE));
+    await Promise.all([done, failed, none].flatMap((task) => [
+      stored(theirs, resultRecord(task, "STARTED", null, { guard: true })),
+      stored(theirs, resultRecord(task, "SUCCESS", 2, { guard: true })),
+    ]));
+    const metas = await ours.fetchMany([done, failed, none]);
+    assert.deepEqual(metas.map((meta) => meta?.result), [1, 2, 2]);
+  });
+  await t.step("store: thousands in one turn, fetched in the order asked for", async () => {
+    const many = ids(3000);
+    let dones = 0;
+    many.forEach((task, n) =>
+      ours.store(resultRecord(task, "SUCCESS", n), (error) => error === null && dones++)
+    );
+    await ours.flush();
+    assert.equal(dones, 3000);
+    const asked = [many[2999]!, id(), many[0]!];
+    assert.deepEqual((await theirs.fetchMany(asked)).map((meta) => meta?.result ?? null), [2999, null, 0]);
+    const all = await theirs.fetchMany(many);
+    assert.ok(all.every((meta, n) => meta?.result === n));
+  });
+  await t.step("store: documents of a megabyte", async () => {
+    const tasks = ids(6);
+    const large = "ä".repeat(512 * 1024);
+    await Promise.all(tasks.map((task) => stored(ours, resultRecord(task, "SUCCESS", large))));
+    for (const meta of await theirs.fetchMany(tasks)) assert.equal(meta?.result, large);
+  });
+  await t.step("store: documents of a binary serializer", async () => {
+    await loadSerializer("msgpack");
+    const options = backendOptions({ serializer: "msgpack" });
+    await using one = await openBackend(world, place.url, options);
+    await using other = await openBackend(world, place.url, options);
+    const task = id();
+    const bytes = new Uint8Array([0, 13, 10, 255, 128]);
+    const { ready } = awaited(other, [task]);
+    await stored(one, resultRecord(task, "SUCCESS", { bytes, text: "漢" }, { serializer: "msgpack" }));
+    const [told] = await ready;
+    const { bytes: back, text } = told!.result as { bytes: Uint8Array; text: string };
+    assert.deepEqual([...back], [...bytes]);
+    assert.equal(text, "漢");
+    assert.deepEqual((await other.fetch(task))?.result, told!.result);
+    await one.startChord("g" + task, 1);
+    const members = await other.countChordPart(part("g" + task, 0, "m", "SUCCESS", { x: 1 }));
+    assert.deepEqual(members, [{ taskId: "m", state: "SUCCESS", result: { x: 1 } }]);
+  });
+  await t.step("forget: gone for both", async () => {
+    const task = id();
+    await stored(ours, resultRecord(task, "SUCCESS", 1));
+    await theirs.forget(task);
+    assert.equal(await ours.fetch(task), null);
+  });
+  await t.step("store: a result goes when its time is over", async () => {
+    await using brief = await openBackend(world, place.url, backendOptions({ expiresSeconds: 1 }));
+    const task = id();
+    await stored(brief, resultRecord(task, "SUCCESS", 1));
+    assert.equal((await ours.fetch(task))?.result, 1);
+    await eventually(async () => await ours.fetch(task) === null, "the result expired", { everyMs: 50 });
+    await brief.cleanup();
+  });
+}
+
+async function waiting(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Promise<void> {
+  await t.step("watch: told of what is stored later, in order", async () => {
+    const task = id();
+    const { told, ready } = awaited(ours, [task]);
+    await stored(theirs, resultRecord(task, "STARTED", { pid: 1, hostname: "h" }));
+    await eventually(() => told.length > 0, "STARTED was told");
+    await stored(theirs, resultRecord(task, "SUCCESS", "late"));
+    assert.equal((await ready)[0]?.result, "late");
+    assert.deepEqual(told.map((meta) => meta.state), ["STARTED", "SUCCESS"]);
+  });
+  await t.step("watch: told of what is stored already, and not before watch returns", async () => {
+    const task = id();
+    await stored(theirs, resultRecord(task, "SUCCESS", "early"));
+    let isReturned = false;
+    const meta = await new Promise<ResultMeta>((resolve, reject) => {
+      ours.watch([task], (told) => isReturned ? resolve(told) : reject(new Error("too soon")), reject);
+      isReturned = true;
+    });
+    assert.equal(meta.result, "early");
+  });
+  await t.step("watch: its own results too", async () => {
+    const task = id();
+    const { ready } = awaited(ours, [task]);
+    ours.store(resultRecord(task, "SUCCESS", "own"), null);
+    assert.equal((await ready)[0]?.result, "own");
+  });
+  await t.step("watch: a store racing with the start of the wait is never missed", async () => {
+    for (let round = 0; round < 30; round++) {
+      const tasks = ids(5);
+      for (const task of tasks) theirs.store(resultRecord(task, "SUCCESS", round), null);
+      const { ready } = awaited(ours, tasks);
+      assert.equal((await ready).length, 5);
+    }
+  });
+  await t.step("watch: many ids, some there already, more added later", async () => {
+    const before = ids(700);
+    const after = ids(700);
+    for (const task of before) theirs.store(resultRecord(task, "SUCCESS", "b"), null);
+    await theirs.flush();
+    let count = 0;
+    const all = Promise.withResolvers<void>();
+    const seen = new Set<string>();
+    const watch = ours.watch(before, (meta) => {
+      count++;
+      seen.add(meta.taskId);
+      if (seen.size === 1400) all.resolve();
+    }, all.reject);
+    watch.add(after);
+    for (const task of after) theirs.store(resultRecord(task, "SUCCESS", "a"), null);
+    await all.promise;
+    assert.equal(count, 1400, "each is told once");
+    watch.close();
+    watch.close();
+  });
+  await t.step("watch: nothing after drop and close; another's wait for the same id goes on", async () => {
+    const task = id();
+    const dropped: ResultMeta[] = [];
+    const watch = ours.watch([task], (meta) => dropped.push(meta), () => {});
+    const { ready } = awaited(ours, [task]);
+    watch.drop(task);
+    await stored(theirs, resultRecord(task, "SUCCESS", 1));
+    assert.equal((await ready)[0]?.result, 1);
+    assert.deepEqual(dropped, []);
+    watch.close();
+    const again = awaited(ours, [task]);
+    assert.equal((await again.ready)[0]?.result, 1, "waiting anew finds it");
+  });
+}
+
+async function groups(t: Deno.TestContext, { ours, theirs, id }: Pair): Promise<void> {
+  await t.step("saveGroup, fetchGroup, deleteGroup", async () => {
+    const group = id();
+    const tuple = JSON.stringify([[group, null], [[["a", null], null], [["ü", null], null]]]);
+    assert.equal(await ours.fetchGroup(group), null);
+    await ours.saveGroup(group, tuple);
+    assert.deepEqual(JSON.parse((await theirs.fetchGroup(group))!), JSON.parse(tuple));
+    await theirs.deleteGroup(group);
+    assert.equal(await ours.fetchGroup(group), null);
+  });
+}
+
+async function chords(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Promise<void> {
+  if (!ours.countsChords) return;
+  await t.step("countChordPart: the last one gets all members in order of index", async () => {
+    const group = id();
+    await ours.startChord(group, 3);
+    assert.equal(await theirs.countChordPart(part(group, 2, "c", "SUCCESS", { v: "ä" })), null);
+    assert.equal(await ours.countChordPart(part(group, 0, "a", "SUCCESS", null)), null);
+    const members = await theirs.countChordPart(part(group, 1, "b", "FAILURE", FAILURE));
+    assert.deepEqual(members, [
+      { taskId: "a", state: "SUCCESS", result: null },
+      { taskId: "b", state: "FAILURE", result: FAILURE },
+      { taskId: "c", state: "SUCCESS", result: { v: "ä" } },
+    ]);
+    await ours.endChord(group);
+    assert.equal(
+      await ours.countChordPart(part(group, 0, "a", "SUCCESS", null)),
+      null,
+      "nothing after the end",
+    );
+  });
+  await t.step("countChordPart: members counted before the size is known", async () => {
+    const group = id();
+    assert.equal(await ours.countChordPart(part(group, 0, "a", "SUCCESS", 1)), null);
+    await theirs.startChord(group, 2);
+    assert.equal((await ours.countChordPart(part(group, 1, "b", "SUCCESS", 2)))?.length, 2);
+  });
+  await t.step("countChordPart: a member counted twice counts once, with its last result", async () => {
+    const group = id();
+    await ours.startChord(group, 2);
+    assert.equal(await ours.countChordPart(part(group, 0, "a", "FAILURE", FAILURE)), null);
+    assert.equal(await theirs.countChordPart(part(group, 0, "a", "SUCCESS", 1)), null);
+    assert.equal(await theirs.countChordPart(part(group, 0, "a", "SUCCESS", 1)), null);
+    const members = await theirs.countChordPart(part(group, 1, "b", "SUCCESS", 2));
+    assert.deepEqual(members?.map((member) => member.result), [1, 2]);
+    assert.equal(
+      await ours.countChordPart(part(group, 0, "a", "SUCCESS", 1)),
+      null,
+      "the other task gets nothing",
+    );
+    const again = await ours.countChordPart(part(group, 1, "b", "SUCCESS", 2));
+    assert.equal(again?.length, 2, "run again after a crash, the one that completed it goes on");
+  });
+  await t.step("growChord: one more is waited for", async () => {
+    const group = id();
+    await ours.startChord(group, 1);
+    await theirs.growChord(group, 1);
+    assert.equal(await ours.countChordPart(part(group, 0, "a", "SUCCESS", 1)), null);
+    assert.equal((await ours.countChordPart(part(group, 0, "b", "SUCCESS", 2)))?.length, 2);
+  });
+  await t.step("countChordPart: counted at once from two sides, exactly one gets the members", async () => {
+    for (let round = 0; round < 10; round++) {
+      const group = id();
+      const size = 40;
+      await ours.startChord(group, size);
+      const results: (ChordMember[] | null)[] = await Promise.all(
+        Array.from(
+          { length: size },
+          (_, n) => (n % 2 ? ours : theirs).countChordPart(part(group, n, `t${n}`, "SUCCESS", n)),
+        ),
+      );
+      const got = results.filter((members) => members !== null);
+      assert.equal(got.length, 1);
+      assert.deepEqual(got[0]!.map((member) => member.result), Array.from({ length: size }, (_, n) => n));
+    }
+  });
+  await t.step("countChordPart: a header saved as a group keeps the shape of its groups", async () => {
+    const [group, inner, a, b, c] = ids(5) as [string, string, string, string, string];
+    const tuple = [[group, null], [[[a, null], null], [[inner, null], [[[b, null], null], [
+      [c, null],
+      null,
+    ]]]]];
+    await ours.saveGroup(group, JSON.stringify(tuple));
+    await ours.startChord(group, 3);
+    for (const [n, task] of [a, b, c].entries()) await stored(theirs, resultRecord(task, "SUCCESS", n));
+    await theirs.countChordPart(part(group, 0, a, "SUCCESS", 0));
+    await theirs.countChordPart(part(group, 1, b, "SUCCESS", 1));
+    const members = await theirs.countChordPart(part(group, 1, c, "SUCCESS", 2));
+    assert.deepEqual(members?.map((member) => member.result), [0, [1, 2]]);
+  });
+}
+
+function part(
+  groupId: string,
+  groupIndex: number | null,
+  taskId: string,
+  state: string,
+  result: unknown,
+): ChordPart {
+  const value = result === FAILURE ? encodeException(FAILURE) : result;
+  return { groupId, groupIndex, taskId, state, result: toJson(value) };
+}
