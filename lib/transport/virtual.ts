@@ -235,7 +235,7 @@ export class VirtualConnection implements Connection {
   async listeners(exchangeName: string): Promise<number | null> {
     this.#mustBeOpen();
     // Those of dead processes are told apart first.
-    if (this.#store.isShared) await this.#write(() => this.#store.sweep(this.#world.clock.wallMs()));
+    if (this.#store.isShared) await this.#retried(() => this.#store.sweep(this.#world.clock.wallMs()));
     return this.#read(() => this.#store.listeners(exchangeName));
   }
 
@@ -388,12 +388,16 @@ export class VirtualConnection implements Connection {
   }
 
   /** A write of the control lane, as a transaction of its own; waits where other processes write. */
-  async #write<T>(fn: () => T): Promise<T> {
+  #write<T>(fn: () => T): Promise<T> {
+    return this.#retried(() => this.#store.transact(fn));
+  }
+
+  async #retried<T>(fn: () => T): Promise<T> {
     const endMs = this.#world.clock.monoMs() + BUSY_MAX_MS;
     for (;;) {
       this.#mustBeOpen();
       try {
-        return this.#store.transact(fn);
+        return fn();
       } catch (error) {
         const { isBusy, error: told } = this.#store.failure(error);
         if (!isBusy || this.#world.clock.monoMs() > endMs) throw told;

@@ -114,7 +114,7 @@ export interface Store {
   unlisten(session: number, queueName: string): void;
   /** Ends a session that holds nothing. */
   closeSession(session: number): void;
-  /** Restores what sessions of dead processes hold and forgets them. */
+  /** Restores what sessions of dead processes hold and forgets them. Outside `transact`. */
   sweep(nowMs: number): Sweep;
 
   /** Wakes whoever watches one of the topics, in this process and in others. Outside `transact`. */
