@@ -1,0 +1,99 @@
+/**
+ * From the words of a command line to the nodes they mean: ranges, prefixes, hosts, and options of single nodes.
+ *
+ * Source: celery 5.2.6 apps/multi.py MultiParser (behaviour, vectors multi-*).
+ */
+
+import { UsageError } from "../base/mod.ts";
+import { Node, type NodeInit } from "./node.ts";
+import type { MultiWords, NodeOptions } from "./options.ts";
+
+/** A fleet of more nodes than this is a slip of the keyboard. */
+const NODES_MAX = 10_000;
+
+/** What the words leave open. */
+export interface FleetDefaults {
+  readonly hostname: string;
+  readonly pidfile: string;
+  readonly logfile: string;
+}
+
+/**
+ * The nodes. One number N means `celery1` to `celeryN` (`--range-prefix`); other names are taken as given, with the
+ * host of `-n`/`--hostname`, `--suffix` or the machine. Throws UsageError where a node's options name no node.
+ */
+export function nodesOf(words: MultiWords, defaults: FleetDefaults): Node[] {
+  const options: NodeOptions = new Map(words.options);
+  const take = (...names: string[]): string | null => {
+    let taken: string | null = null;
+    for (const name of names) {
+      taken = options.get(name) || taken;
+      options.delete(name);
+    }
+    return taken;
+  };
+  const cmd = take("--cmd");
+  const append = take("--append");
+  const hostname = take("-n", "--hostname") ?? defaults.hostname;
+  let prefix = take("--prefix") ?? "";
+  const suffix = take("--suffix") ?? hostname;
+  const host = suffix === '""' || suffix === "''" ? "" : suffix;
+  const rangePrefix = take("--range-prefix") ?? "celery";
+  let names = words.names;
+  const isRange = names.length === 1 && /^\d+$/.test(names[0]!);
+  if (isRange) {
+    const count = Number(names[0]);
+    if (count > NODES_MAX) throw new UsageError(`Cannot start ${count} nodes: ${NODES_MAX} are the most`);
+    names = Array.from({ length: count }, (_, n) => String(n + 1));
+    prefix = rangePrefix;
+  }
+  const perNode = spread(words.perNode, names, words.names.length === 1);
+  return names.map((name) => {
+    const at = name.indexOf("@");
+    const short = at < 0 ? prefix + name : name.slice(0, at);
+    const nodename = `${short}@${(at < 0 ? host : name.slice(at + 1)).replaceAll("%h", defaults.hostname)}`;
+    const theirs = perNode.get(nodename) ?? perNode.get(at < 0 ? name : short);
+    return new Node(
+      {
+        name: nodename,
+        options: new Map([...options, ...theirs ?? []]),
+        passThrough: words.passThrough,
+        cmd,
+        append,
+        defaults,
+      } satisfies NodeInit,
+    );
+  });
+}
+
+/**
+ * Spreads `-c:1-3`, `-c:1,2` and `-c:2` over the nodes they mean. A single number is an index into the names; numbers
+ * in lists and ranges are names, which only numbered fleets have.
+ */
+function spread(
+  given: ReadonlyMap<string, NodeOptions>,
+  names: readonly string[],
+  hasRanges: boolean,
+): Map<string, NodeOptions> {
+  const perNode = new Map<string, NodeOptions>();
+  const add = (name: string, options: NodeOptions) =>
+    void perNode.set(name, new Map([...perNode.get(name) ?? [], ...options]));
+  for (const [who, options] of given) {
+    if (/^\d+$/.test(who)) {
+      const name = names[Number(who) - 1];
+      if (name === undefined) {
+        throw new UsageError(`There is no node at index ${who}: there are 1 to ${names.length}`);
+      }
+      add(name, options);
+    } else if (who.includes(",") || (hasRanges && who.includes("-"))) {
+      for (const part of who.split(",")) {
+        const range = hasRanges ? /^(\d+)-(\d+)$/.exec(part) : null;
+        if (!range) add(part, options);
+        for (let n = Number(range?.[1]); n <= Math.min(Number(range?.[2]), names.length); n++) {
+          add(String(n), options);
+        }
+      }
+    } else add(who, options);
+  }
+  return perNode;
+}

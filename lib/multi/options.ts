@@ -1,0 +1,85 @@
+/**
+ * Reads the words of a `multi` command line: names, options, options of single nodes, and what is passed through.
+ *
+ * `-c 3` and `--concurrency=3` hold for every node, `-c:1 10` and `--concurrency:image=10` for those that are named
+ * behind the colon. A short option takes the next word as its value unless that begins with a dash; a long one has a
+ * value only behind `=`. Everything from `--` on is handed over as it stands.
+ *
+ * Source: celery 5.2.6 apps/multi.py NamespacedOptionParser (behaviour).
+ */
+
+/** Options by their spelling with dashes; the value is null where there is none. Order is the order given. */
+export type NodeOptions = Map<string, string | null>;
+
+/** The words, sorted. */
+export interface MultiWords {
+  /** Node names, or one number. */
+  readonly names: readonly string[];
+  readonly options: NodeOptions;
+  /** By what stands behind the colon: "1", "1-3", "image", "w1,w2". */
+  readonly perNode: Map<string, NodeOptions>;
+  /** From "--" on, "--" included; empty where there is none. */
+  readonly passThrough: readonly string[];
+  /** The words behind the last name, for signals (`-9`, `-QUIT`). */
+  readonly behindNames: readonly string[];
+}
+
+/** Sorts the words behind `multi COMMAND`. Empty words are passed over. */
+export function readWords(argv: readonly string[]): MultiWords {
+  const words = argv.filter((word) => word !== "");
+  const names: string[] = [];
+  const options: NodeOptions = new Map();
+  const perNode = new Map<string, NodeOptions>();
+  let passThrough: readonly string[] = [];
+  const add = (dashes: string, name: string, value: string | null) => {
+    const colon = name.indexOf(":");
+    if (colon < 0) return void options.set(dashes + name, value);
+    const who = name.slice(colon + 1);
+    const theirs = perNode.get(who) ?? new Map();
+    perNode.set(who, theirs.set(dashes + name.slice(0, colon), value));
+  };
+  for (let at = 0; at < words.length; at++) {
+    const word = words[at]!;
+    if (word === "--") {
+      passThrough = words.slice(at);
+      break;
+    }
+    if (word.startsWith("--")) {
+      const equals = word.indexOf("=");
+      if (equals < 0) add("--", word.slice(2), null);
+      else add("--", word.slice(2, equals), word.slice(equals + 1));
+    } else if (word.startsWith("-")) {
+      const next = words[at + 1];
+      const value = next !== undefined && !next.startsWith("-") ? next : null;
+      if (value !== null) at++;
+      add("-", word.slice(1), value);
+    } else names.push(word);
+  }
+  return { names, options, perNode, passThrough, behindNames: words.slice(names.length) };
+}
+
+/** The last signal among the words (`-9`, `-KILL`, `-SIGQUIT`), as a name such as "SIGTERM". */
+export function signalOf(words: readonly string[], fallback: Deno.Signal): Deno.Signal {
+  for (const word of words.toReversed()) {
+    const text = /^-(?:SIG)?([A-Z][A-Z0-9]*|\d{1,2})$/.exec(word)?.[1];
+    if (text === undefined) continue;
+    const found = Object.entries(SIGNALS).find(([name, number]) => name === text || String(number) === text);
+    if (found) return `SIG${found[0]}` as Deno.Signal;
+  }
+  return fallback;
+}
+
+/** Linux's numbers of the signals that people send to workers. */
+const SIGNALS: Readonly<Record<string, number>> = {
+  HUP: 1,
+  INT: 2,
+  QUIT: 3,
+  ABRT: 6,
+  KILL: 9,
+  USR1: 10,
+  USR2: 12,
+  ALRM: 14,
+  TERM: 15,
+  CONT: 18,
+  STOP: 19,
+};
