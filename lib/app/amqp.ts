@@ -4,9 +4,15 @@
  * Source: celery 5.2.6 app/amqp.py AMQP, _create_task_sender; protocol.md 3.2, 3.3.
  */
 
-import { type Exchange, exchange as makeExchange, type Queue, queue as makeQueue } from "../transport/mod.ts";
+import {
+  type Exchange,
+  exchange as makeExchange,
+  type Queue,
+  queue as makeQueue,
+  type TransportKind,
+} from "../transport/mod.ts";
 import type { App } from "./app.ts";
-import { exchangeType, isQueue, listQueues, Queues } from "./queues.ts";
+import { exchangeType, listQueues, Queues } from "./queues.ts";
 import { Router } from "./routing.ts";
 import type { SendOptions } from "./send_options.ts";
 
@@ -17,13 +23,33 @@ export interface Destination {
   readonly routingKey: string;
   /** Declared before the first message; null where an exchange alone was named. */
   readonly queue: Queue | null;
-  /** The options with the route's beneath them. */
+  /** The call's options with the route's beneath them; of a way that is kept (`isKept`), the route's alone. */
   readonly options: SendOptions;
+  readonly isKept: boolean;
+  /** What a kept way's route says beside the way itself; null: nothing. */
+  readonly extras: SendOptions | null;
+  readonly serializer: string;
+  readonly compression: string | null;
   readonly deliveryMode: 1 | 2;
-  readonly priority: number;
+  /** Null: none was named anywhere. */
+  readonly priority: number | null;
 }
 
 const NO_OPTIONS: SendOptions = {};
+/** Ways kept at most: one for each name of a task that was sent. */
+const KEPT_MAX = 10_000;
+/** The options that say where and how. */
+const WAY_OPTIONS = [
+  "queue",
+  "exchange",
+  "routingKey",
+  "exchangeType",
+  "priority",
+  "deliveryMode",
+  "serializer",
+  "compression",
+] as const;
+const WAY: ReadonlySet<string> = new Set(WAY_OPTIONS);
 
 /** Routing of one App. What it holds is made again when a setting changes. */
 export class Amqp {
@@ -70,19 +96,18 @@ export class Amqp {
     if (options === null || !namesWay(options)) {
       const known = this.#constant.get(routeName);
       if (known) return known;
-      const found = this.#destination(router.route(NO_OPTIONS, routeName, args, kwargs, this.#task(name)));
-      // At most as many as there are task names: routes by function are not kept.
-      if (router.isConstant && this.#constant.size < 10_000) this.#constant.set(routeName, found);
-      return found;
+      if (router.isConstant) {
+        const found = this.#destination(router.route(NO_OPTIONS, routeName, args, kwargs, null), true);
+        if (this.#constant.size < KEPT_MAX) this.#constant.set(routeName, found);
+        return found;
+      }
     }
-    return this.#destination(router.route(options, routeName, args, kwargs, this.#task(name)));
+    options ??= NO_OPTIONS;
+    const task = router.isConstant ? null : this.#app.tasks.get(name) ?? null;
+    return this.#destination(router.route(options, routeName, args, kwargs, task), false);
   }
 
-  #task(name: string): unknown {
-    return this.#router!.isConstant ? null : this.#app.tasks.get(name) ?? null;
-  }
-
-  #destination(options: SendOptions & { queue?: Queue | null }): Destination {
+  #destination(options: SendOptions & { queue?: Queue | null }, isKept: boolean): Destination {
     const conf = this.#app.conf;
     const queue = this.#named(options);
     const type = options.exchangeType ?? exchangeOf(options)?.type ?? queue?.exchange.type ?? "direct";
@@ -105,8 +130,12 @@ export class Amqp {
       routingKey: routingKey ?? "",
       queue,
       options,
+      isKept,
+      extras: isKept ? extrasOf(options) : null,
+      serializer: options.serializer ?? conf.task_serializer,
+      compression: options.compression ?? conf.task_compression,
       deliveryMode: options.deliveryMode ?? conf.task_default_delivery_mode,
-      priority: options.priority ?? conf.task_default_priority ?? 0,
+      priority: options.priority ?? conf.task_default_priority,
     };
   }
 
@@ -174,9 +203,18 @@ function exchangeOf(options: SendOptions): Exchange | null {
 
 /** True where the options themselves say where or how the message goes. */
 function namesWay(options: SendOptions): boolean {
-  return (options.queue ?? options.exchange ?? options.routingKey ?? options.exchangeType ??
-    options.priority ??
-    options.deliveryMode ?? options.serializer ?? options.compression ?? null) !== null;
+  for (const option of WAY_OPTIONS) {
+    if (options[option] !== undefined && options[option] !== null) return true;
+  }
+  return false;
 }
 
-export { isQueue };
+function extrasOf(options: SendOptions): SendOptions | null {
+  const extras = Object.entries(options).filter(([option]) => !WAY.has(option));
+  return extras.length === 0 ? null : Object.fromEntries(extras);
+}
+
+/** The exchange of events: topic on AMQP, fanout elsewhere. Source: celery 5.2.6 events/event.py get_exchange. */
+export function eventExchange(app: App, transport: TransportKind): Exchange {
+  return makeExchange(app.conf.event_exchange, { type: transport === "amqp" ? "topic" : "fanout" });
+}

@@ -10,26 +10,36 @@ import { assert, currentWorld, UsageError, type World } from "../base/mod.ts";
 import type { Backend } from "../backend/mod.ts";
 import type { Connection } from "../transport/mod.ts";
 import type { ResultTuple } from "../wire/mod.ts";
-import { AppBackend } from "./app_backend.ts";
+import { setCurrentSender, Signature } from "../canvas/mod.ts";
 import { Amqp } from "./amqp.ts";
-import { type ConnectBrokerOptions, connectBroker } from "./connecting.ts";
+import { AppBackend } from "./app_backend.ts";
+import { canvasSender } from "./canvas_send.ts";
+import { connectBroker, type ConnectBrokerOptions } from "./connecting.ts";
 import type { Context } from "./context.ts";
-import { GroupResult, ResultSet } from "./group_result.ts";
-import { addPeriodicTask, type PeriodicOptions, type PeriodicSignature } from "./periodic.ts";
+import { GroupResult, resultFromTuple, ResultSet } from "./group_result.ts";
+import { LamportClock } from "./lamport_clock.ts";
+import { addPeriodicTask, type PeriodicOptions } from "./periodic.ts";
 import type { Publisher } from "./publisher.ts";
 import { BrokerPublisher } from "./publisher_broker.ts";
-import { AsyncResult, resultFromTuple } from "./results.ts";
-import type { PreparedSend, SendCall, SendOptions, SendTaskOptions } from "./send_options.ts";
-import { type SendManyItem, Sender } from "./sending.ts";
+import { AsyncResult } from "./results.ts";
+import type { Schedule } from "./schedules.ts";
+import type { PreparedSend, SendCall, SendOptions, SendTaskOptions, SignatureLike } from "./send_options.ts";
+import { Sender, type SendManyItem } from "./sending.ts";
 import { type Conf, createConf, type Settings } from "./settings.ts";
 import { AppSignal } from "./signals.ts";
-import { createTask, type Task, type TaskOptions, TaskRegistry } from "./task.ts";
-import { createSignature, type Signature, type SignatureOptions } from "./canvas_send.ts";
+import { type AnyTask, createTask, type Task, type TaskOptions, TaskRegistry } from "./task.ts";
 
 /** What the mailbox room puts at `app.control`; here only what results need of it. */
 export interface RevokeControl {
   /** Broadcasts `revoke` to every worker. `signal` is a name such as "SIGTERM". */
   revoke(ids: string | readonly string[], options?: { terminate?: boolean; signal?: string }): Promise<void>;
+}
+
+/** What `app.signature` takes. */
+export interface SignatureGiven extends SendTaskOptions {
+  /** It takes no result of what comes before it. */
+  immutable?: boolean;
+  options?: SendOptions;
 }
 
 /** Parts of an App that live in rooms above this one; each room says here how to make its own. */
@@ -52,6 +62,8 @@ export class App implements AsyncDisposable {
   readonly amqp: Amqp;
   /** The result store, opened by its first use; `openBackend` gives the store itself. */
   readonly backend: AppBackend;
+  /** The logical clock of events and remote control. */
+  readonly clock: LamportClock = new LamportClock();
   /** Unique per App and process; `reply_to` of its messages. */
   readonly oid: string;
   /** Sent once, before the first use of the configuration. */
@@ -82,25 +94,26 @@ export class App implements AsyncDisposable {
     this.backend = new AppBackend(this);
     this.oid = this.world.random.id();
     this.#sender = new Sender(this);
+    setCurrentSender(canvasSender(this));
   }
 
   /** Registers a task under exactly this name. A second task of the name is a `UsageError`. */
-  task<Args extends unknown[], R>(name: string, fn: (...args: Args) => R): Task<Args, Awaited<R>>;
+  task<Args extends unknown[], R>(name: string, fn: (...args: Args) => R): Task<Args, Awaited<R>, R>;
   task<Args extends unknown[], R>(
     name: string,
     options: TaskOptions & { bind: true },
     fn: (self: Context, ...args: Args) => R,
-  ): Task<Args, Awaited<R>>;
+  ): Task<Args, Awaited<R>, R>;
   task<Args extends unknown[], R>(
     name: string,
     options: TaskOptions & { bind?: false },
     fn: (...args: Args) => R,
-  ): Task<Args, Awaited<R>>;
+  ): Task<Args, Awaited<R>, R>;
   task(
     name: string,
     optionsOrFn: TaskOptions | ((...args: never[]) => unknown),
     fn?: (...args: never[]) => unknown,
-  ): unknown {
+  ): AnyTask {
     const options = typeof optionsOrFn === "function" ? {} : optionsOrFn;
     const handler = typeof optionsOrFn === "function" ? optionsOrFn : fn;
     if (typeof name !== "string" || name === "") throw new UsageError("A task needs a name");
@@ -110,9 +123,19 @@ export class App implements AsyncDisposable {
     return task;
   }
 
-  /** A signature of a task by name; the task need not be registered here. */
-  signature(name: string, options: SignatureOptions = {}): Signature {
-    return createSignature(this, name, options);
+  /**
+   * A signature of a task by name; the task need not be registered here. Options of the call stand beside `args` and
+   * `kwargs`, or in `options`.
+   */
+  signature<R = unknown>(name: string, given: SignatureGiven = {}): Signature<R> {
+    const { args, kwargs, immutable, options, ...rest } = given;
+    return new Signature<R>(name, {
+      args: args ?? null,
+      kwargs: kwargs ?? null,
+      options: { ...rest, ...options } as Record<string, unknown>,
+      immutable: immutable ?? false,
+      app: canvasSender(this),
+    });
   }
 
   /**
@@ -120,7 +143,9 @@ export class App implements AsyncDisposable {
    * wrong, an operating error where the broker did not take it after the retries of `task_publish_retry_policy`.
    */
   sendTask<R = unknown>(name: string, options: SendTaskOptions = {}): Promise<AsyncResult<R>> {
-    return this.#sender.send(name, options.args ?? [], options.kwargs ?? {}, options) as Promise<AsyncResult<R>>;
+    return this.#sender.send(name, options.args ?? [], options.kwargs ?? {}, options) as Promise<
+      AsyncResult<R>
+    >;
   }
 
   /** As `sendTask`, arguments and options already merged: what `Task.applyAsync` and the canvas send through. */
@@ -141,6 +166,14 @@ export class App implements AsyncDisposable {
     return this.#sender.sendMany(calls);
   }
 
+  /**
+   * What must be loaded or opened before `prepareSend` of such a call: resolves at once nearly always. Rejects with
+   * `EncodeError` for an unknown serializer.
+   */
+  async readyToSend(options: SendOptions | null = null): Promise<void> {
+    await this.#sender.ready(options);
+  }
+
   /** Makes a call into a message and sends nothing: for who publishes several at once (groups, chords). */
   prepareSend(call: SendCall): PreparedSend {
     return this.#sender.prepare(call);
@@ -157,7 +190,10 @@ export class App implements AsyncDisposable {
   }
 
   /** Group results: `app.GroupResult.restore(id)`, `app.GroupResult.create(id, results)`. */
-  get GroupResult(): { create(id: string, results: AsyncResult[]): GroupResult; restore(id: string): Promise<GroupResult | null> } {
+  get GroupResult(): {
+    create(id: string, results: AsyncResult[]): GroupResult;
+    restore(id: string): Promise<GroupResult | null>;
+  } {
     return {
       create: (id, results) => new GroupResult(id, results, this),
       restore: (id) => GroupResult.restore(id, this),
@@ -175,7 +211,7 @@ export class App implements AsyncDisposable {
   }
 
   /** Adds an entry to `beat_schedule`; its key. Source: celery app/base.py add_periodic_task. */
-  addPeriodicTask(schedule: unknown, signature: PeriodicSignature, options: PeriodicOptions = {}): string {
+  addPeriodicTask(schedule: Schedule, signature: SignatureLike, options: PeriodicOptions = {}): string {
     return addPeriodicTask(this, schedule, signature, options);
   }
 
@@ -223,8 +259,8 @@ export class App implements AsyncDisposable {
   configure(): void {
     if (this.#configured) return;
     this.#configured = true;
-    this.onConfigure.send(this, this.world.log);
-    this.onAfterConfigure.send(this, this.world.log);
+    this.onConfigure.send(this, {}, this.world.log);
+    this.onAfterConfigure.send(this, {}, this.world.log);
   }
 
   /** Says that all modules are loaded; sends `onAfterFinalize` the first time. */
@@ -232,7 +268,7 @@ export class App implements AsyncDisposable {
     this.configure();
     if (this.#finalized) return;
     this.#finalized = true;
-    this.onAfterFinalize.send(this, this.world.log);
+    this.onAfterFinalize.send(this, {}, this.world.log);
   }
 
   /** Ends what this App opened. Twice is once; a later send opens again. */

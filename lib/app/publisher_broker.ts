@@ -6,6 +6,7 @@
 
 import { ConnectionLost } from "../base/mod.ts";
 import type { Connection, OutgoingMessage } from "../transport/mod.ts";
+import { eventExchange } from "./amqp.ts";
 import type { App } from "./app.ts";
 import { connectBroker, type ConnectBrokerOptions, isWorthRetrying } from "./connecting.ts";
 import type { Publisher, PublishOptions } from "./publisher.ts";
@@ -93,6 +94,9 @@ export class BrokerPublisher implements Publisher {
     for (const out of batch) {
       const way = wayOf(out);
       if (this.#declared.has(way)) continue;
+      if (out.exchange !== "" && out.exchange === this.#app.conf.event_exchange) {
+        await connection.declareExchange(eventExchange(this.#app, connection.transport));
+      }
       for (const queue of queues) {
         const isMeant = out.exchange === ""
           ? queue.name === out.routingKey

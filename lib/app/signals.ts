@@ -10,10 +10,10 @@
 import { currentWorld, errorText, type Log } from "../base/mod.ts";
 
 /** What a receiver is given. */
-export type SignalEvent<Fields> = Fields & { readonly sender: unknown };
+export type SignalEvent<Fields, Sender = unknown> = Fields & { readonly sender: Sender };
 
 /** A receiver; its value is not used, a promise is waited for by `sendAndWait` alone. */
-export type Receiver<Fields> = (event: SignalEvent<Fields>) => unknown;
+export type Receiver<Fields, Sender = unknown> = (event: SignalEvent<Fields, Sender>) => unknown;
 
 /** How to connect. */
 export interface ConnectSignalOptions {
@@ -23,16 +23,16 @@ export interface ConnectSignalOptions {
   dispatchUid?: string;
 }
 
-interface Connected<Fields> {
-  readonly receiver: Receiver<Fields>;
+interface Connected<Fields, Sender> {
+  readonly receiver: Receiver<Fields, Sender>;
   readonly sender: unknown;
   readonly dispatchUid: string | null;
 }
 
 /** A signal and those who listen. */
-export class Signal<Fields extends object> {
+export class Signal<Fields extends object, Sender = unknown> {
   readonly name: string;
-  #connected: Connected<Fields>[] = [];
+  #connected: Connected<Fields, Sender>[] = [];
 
   constructor(name: string) {
     this.name = name;
@@ -44,7 +44,7 @@ export class Signal<Fields extends object> {
   }
 
   /** Connects a receiver; the same one twice is once. Returns it, so that it may be disconnected. */
-  connect(receiver: Receiver<Fields>, options: ConnectSignalOptions = {}): Receiver<Fields> {
+  connect(receiver: Receiver<Fields, Sender>, options: ConnectSignalOptions = {}): Receiver<Fields, Sender> {
     const sender = options.sender ?? null;
     const dispatchUid = options.dispatchUid ?? null;
     const left = this.#connected.filter((one) => !isSame(one, { receiver, sender, dispatchUid }));
@@ -53,7 +53,7 @@ export class Signal<Fields extends object> {
   }
 
   /** Takes a receiver out; true where it was connected. */
-  disconnect(receiver: Receiver<Fields> | null, options: ConnectSignalOptions = {}): boolean {
+  disconnect(receiver: Receiver<Fields, Sender> | null, options: ConnectSignalOptions = {}): boolean {
     const before = this.#connected.length;
     this.#connected = this.#connected.filter((one) =>
       options.dispatchUid !== undefined
@@ -64,19 +64,19 @@ export class Signal<Fields extends object> {
   }
 
   /** Calls all receivers, in order. `log` hears of their errors; default the program's. */
-  send(sender: unknown, fields: Fields, log?: Log): void {
+  send(sender: Sender, fields: Fields, log?: Log): void {
     if (this.#connected.length > 0) this.#call(sender, fields, log);
   }
 
   /** As `send`, and waits for the promises that receivers return. Never rejects. */
-  async sendAndWait(sender: unknown, fields: Fields, log?: Log): Promise<void> {
+  async sendAndWait(sender: Sender, fields: Fields, log?: Log): Promise<void> {
     if (this.#connected.length > 0) await Promise.all(this.#call(sender, fields, log));
   }
 
-  #call(sender: unknown, fields: Fields, log: Log | undefined): Promise<unknown>[] {
+  #call(sender: Sender, fields: Fields, log: Log | undefined): Promise<unknown>[] {
     const pending: Promise<unknown>[] = [];
     // The fields object itself is handed on, so that what a receiver changes in it is seen by the sender.
-    const event = Object.assign(fields, { sender }) as SignalEvent<Fields>;
+    const event = Object.assign(fields, { sender }) as SignalEvent<Fields, Sender>;
     for (const { receiver, sender: wanted } of this.#connected) {
       if (wanted !== null && !isSender(wanted, sender)) continue;
       try {
@@ -91,7 +91,7 @@ export class Signal<Fields extends object> {
     return pending;
   }
 
-  #report(receiver: Receiver<Fields>, error: unknown, log: Log | undefined): void {
+  #report(receiver: Receiver<Fields, Sender>, error: unknown, log: Log | undefined): void {
     const text = error instanceof Error ? error.stack ?? errorText(error) : errorText(error);
     (log ?? currentWorld().log).error(
       `Signal handler ${receiver.name || "(anonymous)"} of ${this.name} raised: ${text}`,
@@ -99,7 +99,7 @@ export class Signal<Fields extends object> {
   }
 }
 
-function isSame<Fields>(one: Connected<Fields>, other: Connected<Fields>): boolean {
+function isSame<Fields, Sender>(one: Connected<Fields, Sender>, other: Connected<Fields, Sender>): boolean {
   if (other.dispatchUid !== null) return one.dispatchUid === other.dispatchUid;
   return one.receiver === other.receiver && one.sender === other.sender && one.dispatchUid === null;
 }
@@ -116,7 +116,7 @@ function isSender(wanted: unknown, sender: unknown): boolean {
 }
 
 /** A signal of one App; its sender is the App. */
-export class AppSignal extends Signal<Record<string, unknown>> {}
+export class AppSignal<Sender> extends Signal<Record<string, unknown>, Sender> {}
 
 /** Fields that all signals about one execution have. */
 export interface TaskSignalFields {

@@ -1,0 +1,187 @@
+/**
+ * `app.backend`: the result store as tasks and clients see it, opened by its first use.
+ *
+ * Source: celery 5.2.6 backends/base.py Backend.store_result, _get_result_meta; app/base.py backend.
+ */
+
+import { AssertionError, type World } from "../base/mod.ts";
+import { type Backend, type BackendOptions, openBackend } from "../backend/mod.ts";
+import {
+  acceptedTypes,
+  encodeResultMeta,
+  EXCEPTION_STATES,
+  READY_STATES,
+  type ResultMeta,
+  TimeoutError,
+  toPythonIsoIn,
+  toWireException,
+} from "../wire/mod.ts";
+import type { App } from "./app.ts";
+import type { TaskRequest } from "./request.ts";
+
+/** What `storeResult` may be told beside the value. */
+export interface StoreResultOptions {
+  traceback?: string | null;
+  /** The request of the task, for its group, parent and children. */
+  request?: TaskRequest | null;
+}
+
+/** The result store of an App. */
+export class AppBackend {
+  readonly #app: App;
+  #opening: Promise<Backend> | null = null;
+  #opened: Backend | null = null;
+
+  constructor(app: App) {
+    this.#app = app;
+  }
+
+  /** The store, where it is open already. */
+  get opened(): Backend | null {
+    return this.#opened;
+  }
+
+  /** Opens the store of `result_backend`; the same one every time until `close`. */
+  open(): Promise<Backend> {
+    return this.#opening ??= this.#open();
+  }
+
+  /** The store to be used in place of one of our own; it is the giver's to close. */
+  use(backend: Backend): void {
+    if (this.#opening) throw new AssertionError("a backend is given before the first is opened");
+    this.#opening = Promise.resolve(backend);
+    this.#opened = backend;
+    this.#isOurs = false;
+  }
+  #isOurs = true;
+
+  /**
+   * Stores a result, or an error where the state is one of those that carry an exception. Resolves when it is stored
+   * for good. Rejects with `EncodeError`, or as the store does.
+   */
+  async storeResult(
+    taskId: string,
+    result: unknown,
+    state: string,
+    options: StoreResultOptions = {},
+  ): Promise<void> {
+    const { conf, world } = this.#app;
+    const { request = null, traceback = null } = options;
+    const isDone = READY_STATES.has(state);
+    const document = encodeResultMeta({
+      taskId,
+      state,
+      result: EXCEPTION_STATES.has(state) && result instanceof Error
+        ? toWireException(result, request?.task ?? "")
+        : result ?? null,
+      traceback,
+      children: request ? request.children as NonNullable<ResultMeta["children"]> : null,
+      dateDone: isDone ? toPythonIsoIn(world.clock.wallMs(), conf.timezone ?? "UTC") : null,
+      groupId: request?.group ?? null,
+      parentId: request?.parentId ?? null,
+    }, conf.result_serializer);
+    const backend = await this.open();
+    await new Promise<void>((resolve, reject) => {
+      backend.store(
+        { taskId, state, document, guard: true, replyTo: request?.replyTo ?? null },
+        (error) => error ? reject(error) : resolve(),
+      );
+    });
+  }
+
+  /** What is stored of a task; null: nothing (PENDING). */
+  async getTaskMeta(taskId: string): Promise<ResultMeta | null> {
+    return await (await this.open()).fetch(taskId);
+  }
+
+  /** Forgets a result. */
+  async forget(taskId: string): Promise<void> {
+    await (await this.open()).forget(taskId);
+  }
+
+  /** Deletes what has expired. */
+  async cleanup(): Promise<void> {
+    await (await this.open()).cleanup();
+  }
+
+  /**
+   * Hears of every stored change of these ids until `onMeta` returns true. Rejects with `TimeoutError` after
+   * `timeoutSeconds` (null: never), with the store's error, with the signal's reason.
+   */
+  async watchUntil(
+    ids: readonly string[],
+    options: { timeoutSeconds?: number | null | undefined; signal?: AbortSignal | undefined },
+    onMeta: (meta: ResultMeta) => boolean,
+  ): Promise<void> {
+    const { clock } = this.#app.world;
+    const { timeoutSeconds = null, signal } = options;
+    signal?.throwIfAborted();
+    const until = timeoutSeconds === null ? null : clock.monoMs() + timeoutSeconds * 1000;
+    const backend = await this.open();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const onAbort = () => reject(signal!.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    const disarm = until === null
+      ? null
+      : clock.arm(until, () => reject(new TimeoutError("The operation timed out.")));
+    const watch = backend.watch(
+      ids,
+      (meta) => {
+        try {
+          if (onMeta(meta)) resolve();
+        } catch (error) {
+          reject(error);
+        }
+      },
+      reject,
+    );
+    try {
+      await promise;
+    } finally {
+      watch.close();
+      disarm?.();
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Ends the store. Twice is once; a later use opens it again. */
+  async close(): Promise<void> {
+    const opening = this.#opening;
+    const isOurs = this.#isOurs;
+    this.#opening = null;
+    this.#opened = null;
+    this.#isOurs = true;
+    if (!opening || !isOurs) return;
+    // A store that could not be opened was reported to whoever used it.
+    const backend = await opening.catch(() => null);
+    await backend?.close();
+  }
+
+  async #open(): Promise<Backend> {
+    const { conf, world } = this.#app;
+    try {
+      return this.#opened = await openBackend(world as World, conf.result_backend, backendOptions(this.#app));
+    } catch (error) {
+      this.#opening = null;
+      throw error;
+    }
+  }
+}
+
+/** What a store is told by the settings. */
+export function backendOptions(app: App): BackendOptions {
+  const { conf } = app;
+  const redis: Record<string, unknown> = {};
+  for (const name of Object.keys(conf)) if (name.startsWith("redis_")) redis[name] = conf.read(name);
+  return {
+    expiresSeconds: conf.result_expires || null,
+    accept: acceptedTypes(conf.result_accept_content ?? conf.accept_content),
+    serializer: conf.result_serializer,
+    transportOptions: conf.result_backend_transport_options,
+    alwaysRetry: conf.result_backend_always_retry,
+    maxRetries: conf.result_backend_max_retries,
+    baseSleepMs: conf.result_backend_base_sleep_between_retries_ms,
+    maxSleepMs: conf.result_backend_max_sleep_between_retries_ms,
+    redis,
+  };
+}

@@ -1,0 +1,303 @@
+/**
+ * The result of one task: asked for by id, waited for by one shared subscription.
+ *
+ * Nothing here is thenable: `await result` is the result itself, `await result.get()` its value.
+ *
+ * Source: celery 5.2.6 result.py AsyncResult, result_from_tuple; protocol.md 4.2 to 4.4, 8.8.
+ */
+
+import { assert, UsageError } from "../base/mod.ts";
+import {
+  EXCEPTION_STATES,
+  fromWireException,
+  PROPAGATE_STATES,
+  READY_STATES,
+  type ResultMeta,
+  type ResultTuple,
+  type WireException,
+} from "../wire/mod.ts";
+import type { App } from "./app.ts";
+import { currentTask } from "./current_task.ts";
+
+/** How to wait. */
+export interface GetOptions {
+  /** Seconds; null: for ever. */
+  timeout?: number | null;
+  /** False: an error is returned, not thrown. Default true. */
+  propagate?: boolean;
+  /** Hears of every change of state on the way (PROGRESS …). */
+  onMessage?: (meta: ResultMeta) => void;
+  /** False: parents that fail are not looked at. Default true. */
+  followParents?: boolean;
+  /** False: allows waiting inside a task, where a full pool waits for itself. Default true. */
+  disableSyncSubtasks?: boolean;
+  signal?: AbortSignal;
+}
+
+/** What a result may be revoked with. `signal` is a name such as "SIGTERM". */
+export interface RevokeOptions {
+  terminate?: boolean;
+  signal?: string;
+}
+
+/** What a parent of a result is. */
+export interface ParentResult {
+  readonly id: string;
+  readonly parent: ParentResult | null;
+  asTuple(): ResultTuple;
+  /** Ids of the tasks it stands for. */
+  leafIds(): readonly string[];
+  forget(): Promise<void>;
+}
+
+/** Refuses to wait inside a task. Source: celery 5.2.6 result.py assert_will_not_block. */
+export function refuseToBlock(options: GetOptions): void {
+  if (options.disableSyncSubtasks === false || currentTask() === null) return;
+  const error = new Error(
+    "Never call result.get() within a task! A pool that is full would wait for itself; " +
+      "pass { disableSyncSubtasks: false } where it has room for both",
+  );
+  error.name = "RuntimeError";
+  throw error;
+}
+
+/** The error of a stored state that carries one. */
+export function errorOf(meta: ResultMeta): Error {
+  return fromWireException(meta.result as WireException, meta.traceback);
+}
+
+/** The result of a task. `R` is its value. Making one costs nothing and asks nobody. */
+export class AsyncResult<R = unknown> implements ParentResult {
+  readonly id: string;
+  readonly app: App;
+  /** What it was sent by, in a chain: the step before. */
+  parent: ParentResult | null;
+  /** True: no result will ever be stored; `get` gives null at once. */
+  ignored: boolean;
+  readonly #name: string | null;
+  /** A final state, kept: it does not change any more. */
+  #final: ResultMeta | null = null;
+
+  constructor(
+    id: string,
+    app: App,
+    options: { parent?: ParentResult | null; ignored?: boolean; name?: string | null } = {},
+  ) {
+    assert(typeof id === "string" && id !== "", "a result has an id");
+    this.id = id;
+    this.app = app;
+    this.parent = options.parent ?? null;
+    this.ignored = options.ignored ?? false;
+    this.#name = options.name ?? null;
+  }
+
+  /** As `id`. */
+  get taskId(): string {
+    return this.id;
+  }
+
+  /**
+   * Waits for the value. Rejects with the task's own error (`propagate`), with that of a parent that failed, with
+   * `TimeoutError`, or with an `OperatingError` where there is no result store or it is lost.
+   */
+  async get(options: GetOptions = {}): Promise<R> {
+    if (this.ignored) return null as R;
+    refuseToBlock(options);
+    if (this.#final === null) await this.#wait(options);
+    const meta = this.#final!;
+    if (!EXCEPTION_STATES.has(meta.state)) return meta.result as R;
+    if (options.propagate !== false) throw errorOf(meta);
+    return errorOf(meta) as R;
+  }
+
+  /** As `get`. */
+  wait(options: GetOptions = {}): Promise<R> {
+    return this.get(options);
+  }
+
+  /** PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED or a state of the task's own. Unknown ids are PENDING. */
+  async state(): Promise<string> {
+    return (await this.#meta())?.state ?? "PENDING";
+  }
+
+  /** As `state`. */
+  status(): Promise<string> {
+    return this.state();
+  }
+
+  /** The value, the error of a failure, or what `updateState` said; null while there is nothing. */
+  async info(): Promise<unknown> {
+    const meta = await this.#meta();
+    if (meta === null) return null;
+    return EXCEPTION_STATES.has(meta.state) ? errorOf(meta) : meta.result;
+  }
+
+  /** As `info`. */
+  result(): Promise<unknown> {
+    return this.info();
+  }
+
+  /** True where it has ended, well or not. */
+  async ready(): Promise<boolean> {
+    return READY_STATES.has(await this.state());
+  }
+
+  async successful(): Promise<boolean> {
+    return await this.state() === "SUCCESS";
+  }
+
+  async failed(): Promise<boolean> {
+    return await this.state() === "FAILURE";
+  }
+
+  /** The remote traceback, as text. */
+  async traceback(): Promise<string | null> {
+    return (await this.#meta())?.traceback ?? null;
+  }
+
+  /** What the task sent: results of tasks and groups; null where nothing is known. */
+  async children(): Promise<ParentResult[] | null> {
+    const children = (await this.#meta())?.children ?? null;
+    return children === null ? null : children.map((tuple) => this.app.resultFromTuple(tuple));
+  }
+
+  /** When it ended, ISO 8601 text. */
+  async dateDone(): Promise<string | null> {
+    return (await this.#meta())?.dateDone ?? null;
+  }
+
+  /** The task's name: of the call, or with `result_extended` as stored. */
+  async name(): Promise<string | null> {
+    return this.#name ?? (await this.#meta())?.name ?? null;
+  }
+
+  /** With `result_extended`: the arguments. */
+  async args(): Promise<unknown[] | null> {
+    return (await this.#meta())?.args ?? null;
+  }
+
+  /** With `result_extended`. */
+  async kwargs(): Promise<Record<string, unknown> | null> {
+    return (await this.#meta())?.kwargs ?? null;
+  }
+
+  /** With `result_extended`: the node that ran it. */
+  async worker(): Promise<string | null> {
+    return (await this.#meta())?.worker ?? null;
+  }
+
+  /** With `result_extended`. */
+  async retries(): Promise<number | null> {
+    return (await this.#meta())?.retries ?? null;
+  }
+
+  /** With `result_extended`. */
+  async queue(): Promise<string | null> {
+    return (await this.#meta())?.queue ?? null;
+  }
+
+  /** Everything stored of it. */
+  meta(): Promise<ResultMeta | null> {
+    return this.#meta();
+  }
+
+  /** Throws the error of a failure, of its own or of a parent; else the value so far. */
+  async maybeThrow(options: { propagate?: boolean } = {}): Promise<unknown> {
+    const meta = await this.#meta();
+    if (meta === null) return null;
+    if (PROPAGATE_STATES.has(meta.state) && options.propagate !== false) throw errorOf(meta);
+    return await this.info();
+  }
+
+  /** The ids whose failure means that this one never comes, nearest first. */
+  #parentIds(): string[] {
+    const ids: string[] = [];
+    for (let parent = this.parent; parent !== null; parent = parent.parent) ids.push(...parent.leafIds());
+    return ids;
+  }
+
+  leafIds(): readonly string[] {
+    return [this.id];
+  }
+
+  /** Walks this and all it led to, breadth first: `[parent or null, result]`. Children are known when a task ended. */
+  async *iterdeps(): AsyncGenerator<[ParentResult | null, ParentResult]> {
+    const queue: [ParentResult | null, ParentResult][] = [[null, this]];
+    for (let next = queue.shift(); next; next = queue.shift()) {
+      yield next;
+      const [, result] = next;
+      const children = result instanceof AsyncResult ? await result.children() : null;
+      for (const child of children ?? []) queue.push([result, child]);
+    }
+  }
+
+  /** Deletes what is stored of it and of its parents. */
+  async forget(): Promise<void> {
+    this.#final = null;
+    await this.parent?.forget();
+    await this.app.backend.forget(this.id);
+  }
+
+  /** Tells all workers not to run it; with `terminate`, to end it where it runs. */
+  async revoke(options: RevokeOptions = {}): Promise<void> {
+    await this.app.control.revoke(this.id, options);
+  }
+
+  /** Celery's JSON form: `[[id, parent's form or null], null]`. */
+  asTuple(): ResultTuple {
+    return [[this.id, this.parent?.asTuple() ?? null], null];
+  }
+
+  /** As `asTuple`, so that a result may be an argument or a value. */
+  toJSON(): ResultTuple {
+    return this.asTuple();
+  }
+
+  toString(): string {
+    return this.id;
+  }
+
+  /** Keeps a state that someone else has seen, where it is final. */
+  adopt(meta: ResultMeta): void {
+    if (READY_STATES.has(meta.state)) this.#final = meta;
+  }
+
+  async #meta(): Promise<ResultMeta | null> {
+    if (this.#final !== null) return this.#final;
+    const meta = await this.app.backend.getTaskMeta(this.id);
+    if (meta !== null) this.adopt(meta);
+    return meta;
+  }
+
+  async #wait(options: GetOptions): Promise<void> {
+    const { propagate = true, followParents = true, onMessage } = options;
+    const parents = propagate && followParents ? this.#parentIds() : [];
+    await this.app.backend.watchUntil(
+      parents.length === 0 ? [this.id] : [...parents, this.id],
+      { timeoutSeconds: options.timeout, signal: options.signal },
+      (meta) => {
+        if (meta.taskId !== this.id) {
+          // A chain ends with the first of its steps that fails; what follows is never stored.
+          if (PROPAGATE_STATES.has(meta.state)) throw errorOf(meta);
+          return false;
+        }
+        onMessage?.(meta);
+        this.adopt(meta);
+        return this.#final !== null;
+      },
+    );
+  }
+}
+
+/** The parts of Celery's JSON form of a result. Throws `UsageError` where it is none. */
+export function readTuple(tuple: unknown): { id: string; parent: unknown; members: unknown[] | null } {
+  if (typeof tuple === "string") return { id: tuple, parent: null, members: null };
+  const [head, members] = Array.isArray(tuple) ? tuple : [null, null];
+  const [id, parent] = Array.isArray(head) ? head : [head, null];
+  if (typeof id !== "string") {
+    throw new UsageError(
+      `Cannot read a result from ${JSON.stringify(tuple)}: [[id, parent], members] is expected`,
+    );
+  }
+  return { id, parent: parent ?? null, members: Array.isArray(members) ? members : null };
+}
