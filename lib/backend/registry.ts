@@ -55,9 +55,14 @@ export async function openBackend(
   }
   const near = nearest(scheme, SCHEMES);
   throw new UsageError(
-    `Cannot use result backend "${maskUrl(given)}": ${
+    `Cannot use result backend "${shown(given)}": ${
       scheme === "" ? "it is no URL" : `unknown kind "${scheme}"`
     }` +
       (near === null ? `; known are ${SCHEMES.slice(0, -1).join(", ")}` : `; did you mean "${near}"?`),
   );
+}
+
+/** Text that is no URL may still hold a password before its @. */
+function shown(given: string): string {
+  return given.includes("://") ? maskUrl(given) : given.replace(/^.*@/s, "**@");
 }
