@@ -1,0 +1,350 @@
+/**
+ * Sending what the canvas builds: chains, groups, chords, and signatures of one call.
+ *
+ * A canvas is walked once, synchronously, into messages; chords are announced to the result store; then all messages
+ * leave in order, in batches.
+ *
+ * Source: celery 5.2.6 and 5.6 canvas.py run, _apply_tasks, _freeze_gid, backends/base.py fallback_chord_unlock;
+ * protocol.md 4.6, 4.10, 8.4.
+ */
+
+import { assert, UsageError } from "../base/mod.ts";
+import {
+  type CanvasResult,
+  type CanvasSender,
+  Chain,
+  Chord,
+  Chunks,
+  firstFrozen,
+  type Frozen,
+  frozenTask,
+  frozenTuple,
+  Group,
+  mergeOptions,
+  optionList,
+  routeName,
+  Signature,
+  type SignatureLike,
+  type SignatureOptions as CanvasOptions,
+  unrollGroups,
+  valueToWire,
+} from "../canvas/mod.ts";
+import { loadSerializer } from "../wire/mod.ts";
+import type { App } from "./app.ts";
+import { currentTask } from "./current_task.ts";
+import { applySignatureEagerly } from "./eager.ts";
+import type { PreparedSend, SendOptions } from "./send_options.ts";
+
+export type { Signature } from "../canvas/mod.ts";
+
+/** Messages to a batch of one canvas. */
+const BATCH_MAX = 500;
+
+/** What `app.signature` takes: arguments beside the options of sending. */
+export interface SignatureOptions extends SendOptions {
+  args?: readonly unknown[] | null;
+  kwargs?: Readonly<Record<string, unknown>> | null;
+  /** Takes no result and no partial arguments. Default false. */
+  immutable?: boolean;
+}
+
+/** A chord to be announced before its header is sent. */
+interface ChordStart {
+  readonly groupId: string;
+  readonly size: number;
+  readonly body: Signature;
+  readonly header: Frozen;
+  /** Kwargs of `celery.chord_unlock`, where a store cannot count. */
+  readonly interval: number | null;
+  readonly maxRetries: number | null;
+}
+
+/** A canvas walked into messages. */
+interface Walk {
+  readonly app: App;
+  readonly sends: PreparedSend[];
+  readonly chords: ChordStart[];
+}
+
+const senders = new WeakMap<App, CanvasSender>();
+
+/** An app as the canvas sees it; always the same one for the same app. */
+export function canvasSender(app: App): CanvasSender {
+  let sender = senders.get(app);
+  if (sender) return sender;
+  sender = {
+    newId: () => app.world.random.id(),
+    replyTo: () => app.backend.opened?.replyTo ?? app.oid,
+    get linksChains(): boolean {
+      return app.conf.task_protocol === 1;
+    },
+    get errbacksOnHeader(): boolean {
+      return app.conf.task_allow_error_cb_on_chord_header;
+    },
+    applyAsync: (signature, args, kwargs, options) => {
+      assert(signature instanceof Signature, "a sender is given signatures");
+      return applySignature(app, signature, args, kwargs, options);
+    },
+    apply: (signature, args, kwargs, options) => {
+      assert(signature instanceof Signature, "a sender is given signatures");
+      return applySignatureEagerly(app, signature, args, kwargs, options);
+    },
+  };
+  senders.set(app, sender);
+  return sender;
+}
+
+/** A signature of a task by name, sent by this app. */
+export function createSignature(app: App, name: string, options: SignatureOptions = {}): Signature {
+  const { args = null, kwargs = null, immutable = false, ...rest } = options;
+  return new Signature(name, {
+    args,
+    kwargs,
+    immutable,
+    options: rest as CanvasOptions,
+    app: canvasSender(app),
+  });
+}
+
+/**
+ * Sends a signature of any kind with partial arguments and options. Resolves with its result when the broker has every
+ * message. Rejects with UsageError for what cannot be sent (an empty chain, a link on a group, a chord without a result
+ * store), else as `applyAsync` does; then none or some of a group may be on its way.
+ */
+export async function applySignature(
+  app: App,
+  signature: Signature,
+  args: readonly unknown[],
+  kwargs: Readonly<Record<string, unknown>>,
+  options: CanvasOptions,
+): Promise<CanvasResult> {
+  if (app.conf.task_always_eager) return await applySignatureEagerly(app, signature, args, kwargs, options);
+  if (signature.subtaskType === null && !(signature instanceof Chunks)) {
+    const merged = signature.merge(args, kwargs, options);
+    const send = sendOptions(signature, merged.options);
+    const task = app.tasks.get(signature.task);
+    if (task) return await task.applyAsync(merged.args, merged.kwargs, send) as CanvasResult;
+    return await app.send(
+      signature.task,
+      merged.args.map(valueToWire),
+      wireKwargs(merged.kwargs),
+      send,
+    ) as CanvasResult;
+  }
+  await loadSerializer(app.conf.task_serializer);
+  if (/^rpc:/.test(String(app.conf.result_backend ?? ""))) await app.openBackend();
+  const walk: Walk = { app, sends: [], chords: [] };
+  const frozen = walkInto(walk, signature, args, kwargs, options);
+  await publishWalk(walk);
+  return app.resultFromTuple(frozenTuple(frozen)) as unknown as CanvasResult;
+}
+
+/** Announces the chords and publishes the messages of a walk. */
+async function publishWalk(walk: Walk): Promise<void> {
+  const { app, chords, sends } = walk;
+  if (chords.length > 0) {
+    const backend = await app.openBackend();
+    if (backend.kind === "disabled") {
+      throw new UsageError("Cannot start a chord: it needs a result store (result_backend)");
+    }
+    if (backend.kind === "rpc") {
+      throw new UsageError("Cannot start a chord: results over rpc:// do not reach other workers");
+    }
+    for (const chord of chords) {
+      if (backend.countsChords) {
+        const isNested = chord.header.members!.some((member) => member.members !== null);
+        if (isNested) await backend.saveGroup(chord.groupId, JSON.stringify(frozenTuple(chord.header)));
+        await backend.startChord(chord.groupId, chord.size);
+      } else sends.unshift(prepareUnlock(app, chord));
+    }
+  }
+  for (let from = 0; from < sends.length; from += BATCH_MAX) {
+    await app.publishPrepared(sends.slice(from, from + BATCH_MAX));
+  }
+}
+
+/** Source: celery 5.2.6 backends/base.py fallback_chord_unlock. */
+function prepareUnlock(app: App, chord: ChordStart): PreparedSend {
+  const { body } = chord;
+  const options = body instanceof Chain ? body.tasks[0]?.options ?? {} : body.options;
+  const name = body instanceof Chain ? body.tasks[0]?.task ?? body.task : body.task;
+  const task = app.tasks.get(name);
+  const queue = options.queue ?? task?.options.queue ?? app.amqp.route(name, [], {}, null).queue?.name ??
+    null;
+  return app.prepareSend({
+    name: "celery.chord_unlock",
+    args: [chord.groupId, body.toJSON()],
+    kwargs: {
+      interval: chord.interval,
+      max_retries: chord.maxRetries,
+      result: chord.header.members!.map(frozenTuple),
+    },
+    options: {
+      countdown: 1,
+      queue: queue as string | null,
+      priority: options.priority ?? task?.options.priority ?? 0,
+      ignoreResult: true,
+      addToParent: false,
+    },
+  });
+}
+
+function walkInto(
+  walk: Walk,
+  signature: Signature,
+  args: readonly unknown[],
+  kwargs: Readonly<Record<string, unknown>>,
+  options: CanvasOptions,
+): Frozen {
+  if (signature instanceof Chain) return walkChain(walk, signature, args, kwargs, options);
+  if (signature instanceof Group) return walkGroup(walk, signature, args, kwargs, options);
+  if (signature instanceof Chord) return walkChord(walk, signature, args, kwargs, options);
+  if (signature instanceof Chunks) {
+    return walkGroup(walk, signature.group(), args, kwargs, { routeName: routeName(signature), ...options });
+  }
+  const { app } = walk;
+  const merged = signature.merge(args, kwargs, options);
+  const send = sendOptions(signature, merged.options);
+  const task = app.tasks.get(signature.task);
+  if (task && task.options.typing) task.checkArguments(merged.args, merged.kwargs);
+  const prepared = app.prepareSend({
+    name: signature.task,
+    args: merged.args.map(valueToWire),
+    kwargs: wireKwargs(merged.kwargs),
+    options: task ? { ...task.sendOptions, ...send } : send,
+  });
+  walk.sends.push(prepared);
+  return frozenTask(prepared.taskId);
+}
+
+function walkChain(
+  walk: Walk,
+  chain: Chain,
+  args: readonly unknown[],
+  kwargs: Readonly<Record<string, unknown>>,
+  over: CanvasOptions,
+): Frozen {
+  const { groupId, chord, taskId, link, linkError, rootId, groupIndex, ...rest } = mergeOptions(
+    chain.options,
+    over,
+  );
+  const { steps, results } = chain.prepare({
+    args: chain.immutable ? chain.args : [...args, ...chain.args],
+    kwargs,
+    id: taskId,
+    rootId,
+    groupId,
+    chord,
+    groupIndex,
+    linkError: linkError ?? null,
+  });
+  if (steps.length === 0) throw new UsageError("Cannot send an empty chain");
+  for (const callback of optionList<SignatureLike>(link)) steps[0]!.link(callback);
+  const first = steps.pop()!;
+  const options: CanvasOptions = { ...rest };
+  if (chain.sender.linksChains) delete options.chain;
+  else if (steps.length > 0 || rest.chain) options.chain = [...rest.chain ?? [], ...steps];
+  const sent = walkInto(walk, first, [], {}, options);
+  // Of a single step the result is what was sent: a group's has its members.
+  return steps.length === 0 ? sent : results[0]!;
+}
+
+function walkGroup(
+  walk: Walk,
+  group: Group,
+  args: readonly unknown[],
+  kwargs: Readonly<Record<string, unknown>>,
+  over: CanvasOptions,
+): Frozen {
+  const { taskId, groupIndex: _index, link, linkError, addToParent, ...options } = mergeOptions(
+    group.options,
+    over,
+  );
+  if (link || linkError) {
+    throw new UsageError("Cannot add link to group: use a chord, or link its tasks");
+  }
+  const groupId = taskId ?? group.sender.newId();
+  options.groupId = groupId;
+  const members: Frozen[] = [];
+  let size = 0;
+  let body: SignatureLike | null = null;
+  let groupIndex = 0;
+  for (const one of unrollGroups(group.tasks)) {
+    const task = one.clone();
+    const frozen = task.freeze({ groupId, rootId: options.rootId, groupIndex: groupIndex++ });
+    const chord = options.chord ?? task.options.chord ?? null;
+    if (chord !== null && (task.options.groupId ?? groupId) === groupId) {
+      size += task.chordSize();
+      body = chord;
+    }
+    const sent = walkInto(walk, task, args, kwargs, { ...options, addToParent: false, chord });
+    members.push(frozen.members === null && sent.members !== null ? sent : frozen);
+  }
+  const frozen: Frozen = members.length === 1 && members[0]!.members !== null
+    ? members[0]!
+    : { id: groupId, parent: null, members };
+  if (body instanceof Signature && size > 0) {
+    const start = walk.chords.find((one) => one.groupId === groupId);
+    if (!start) {
+      walk.chords.push({ groupId, size, body, header: frozen, interval: null, maxRetries: null });
+    }
+  }
+  if (addToParent !== false) currentTask()?.addChild(frozenTuple(frozen));
+  return frozen;
+}
+
+function walkChord(
+  walk: Walk,
+  chord: Chord,
+  args: readonly unknown[],
+  kwargs: Readonly<Record<string, unknown>>,
+  over: CanvasOptions,
+): Frozen {
+  const { taskId: given, ...overOptions } = over;
+  const { taskId: own, ...options } = mergeOptions(chord.options, overOptions);
+  const replaced = kwargs["body"];
+  const origin = replaced instanceof Signature ? replaced : chord.body;
+  if (origin === null) throw new UsageError("Cannot send a chord without a body");
+  const body = origin.clone([], {}, overOptions);
+  const header = chord.header instanceof Group
+    ? chord.header.clone()
+    : new Group(chord.header, null, chord.app).clone();
+  const groupId = header.options.taskId ?? chord.sender.newId();
+  const rootId = body.options.rootId;
+  Object.assign(body.options, options);
+  const frozen = body.freeze({ id: given ?? own, groupId, rootId });
+  const { chain: _chain, chord: _chord, link: _link, linkError: _errors, ...forHeader } = options;
+  if (header.tasks.length === 0) {
+    walkInto(walk, body, [[]], {}, {});
+    return frozen;
+  }
+  header.freeze({ groupId, chord: body, rootId });
+  const partial = chord.immutable ? chord.args : [...args, ...chord.args];
+  const sent = walkGroup(walk, header, partial, {}, { ...forHeader, taskId: groupId, chord: body });
+  firstFrozen(frozen).parent ??= sent;
+  return frozen;
+}
+
+/** A signature's options as sending takes them. */
+function sendOptions(signature: Signature, options: CanvasOptions): SendOptions {
+  const route = options.routeName === undefined ? routeName(signature) : null;
+  const names = options.stampedHeaders ?? [];
+  const send: Record<string, unknown> = { ...options };
+  if (route !== null) send["routeName"] = route;
+  if (names.length > 0) {
+    const stamps: Record<string, unknown> = {};
+    for (const name of names) {
+      if (!(name in options)) continue;
+      stamps[name] = options[name];
+      delete send[name];
+    }
+    send["stamps"] = stamps;
+  }
+  return send as SendOptions;
+}
+
+function wireKwargs(kwargs: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const wire: Record<string, unknown> = {};
+  for (const name of Object.keys(kwargs)) wire[name] = valueToWire(kwargs[name]);
+  return wire;
+}

@@ -1,0 +1,286 @@
+/**
+ * A task: a function with a name, which stays callable and can be sent.
+ *
+ * Source: celery 5.2.6 app/task.py Task; contract.md section 2, "Task<Args, R>".
+ */
+
+import { Chunks, Signature, valueToWire, xmap, xstarmap } from "../canvas/mod.ts";
+import type { App } from "./app.ts";
+import { bindArguments, type Parameters, parametersOf } from "./calling.ts";
+import { canvasSender } from "./canvas_send.ts";
+import { Context, directExecution } from "./context.ts";
+import { applyEagerly, eagerly, type EagerResult } from "./eager.ts";
+import type { AsyncResult } from "./results.ts";
+import type { SendOptions } from "./send_options.ts";
+import {
+  checkTaskOptions,
+  execOptions,
+  type ResolvedTaskOptions,
+  resolveTaskOptions,
+  type TaskOptions,
+} from "./task_options.ts";
+
+export type {
+  ErrorClass,
+  ErrorInfo,
+  ResolvedTaskOptions,
+  RetryOptions,
+  TaskHooks,
+  TaskOptions,
+} from "./task_options.ts";
+export { TaskRegistry } from "./task_registry.ts";
+
+/** Any task, its types forgotten. */
+// deno-lint-ignore no-explicit-any
+export type AnyTask = Task<any[], any, any>;
+
+/** The arguments of a partial signature: any number of the last ones; what comes before them is given later. */
+export type PartialArgs<Args extends unknown[]> =
+  | Args
+  | []
+  | (Args extends [unknown?, ...infer Rest] ? Rest extends Args ? never : PartialArgs<Rest> : never);
+
+/**
+ * A registered task. Calling it calls the user's function here and now; with `bind` the function gets a context whose
+ * request says `calledDirectly`. `R` is what it comes to, `Out` what the function returns (maybe a promise).
+ */
+export interface Task<Args extends unknown[] = unknown[], R = unknown, Out = R | Promise<R>> {
+  (...args: Args): Out;
+  /** Its name on the wire. */
+  readonly name: string;
+  readonly app: App;
+  /** The user's function. */
+  readonly fn: (...args: never[]) => unknown;
+  /** What it takes besides the context. */
+  readonly parameters: Parameters;
+  /** The name's last part: how errors about arguments call it. */
+  readonly label: string;
+  /** True for Celery's own tasks (`celery.…`). */
+  readonly isBuiltin: boolean;
+  /** The options as given. */
+  readonly given: TaskOptions;
+  /** The options under the settings as they are now. */
+  readonly options: ResolvedTaskOptions;
+  /** What it adds to each of its calls. */
+  readonly sendOptions: SendOptions;
+  /**
+   * Sends it. Resolves when the broker has it; rejects with TypeError where arguments do not fit, EncodeError where
+   * they cannot travel, an operating error where the broker did not take them.
+   */
+  delay(...args: Args): Promise<AsyncResult<R>>;
+  /** As `delay`, with kwargs and options. */
+  applyAsync(
+    args?: Args | readonly unknown[] | null,
+    kwargs?: Readonly<Record<string, unknown>> | null,
+    options?: SendOptions | null,
+  ): Promise<AsyncResult<R>>;
+  /** Runs it here with everything a worker does, and no broker. */
+  apply(
+    args?: Args | readonly unknown[] | null,
+    kwargs?: Readonly<Record<string, unknown>> | null,
+    options?: (SendOptions & { throw?: boolean }) | null,
+  ): Promise<EagerResult<R>>;
+  /** A signature with these last arguments; results come before them. */
+  s(...args: PartialArgs<Args>): Signature<R>;
+  /** A signature that takes no result. */
+  si(...args: Args): Signature<R>;
+  signature(
+    args?: readonly unknown[] | null,
+    kwargs?: Readonly<Record<string, unknown>> | null,
+    options?: SendOptions & { immutable?: boolean },
+  ): Signature<R>;
+  /** `[task(item) for item in it]` in one message. */
+  map(it: Iterable<Args[0]>): Signature<R[]>;
+  /** `[task(*item) for item in it]` in one message. */
+  starmap(it: Iterable<Args>): Signature<R[]>;
+  /** Messages of `n` calls each. */
+  chunks(it: Iterable<Args>, n: number): Chunks<R>;
+  /** The result of a call of it, by id. */
+  AsyncResult(id: string): AsyncResult<R>;
+  /** Throws the TypeError that these arguments would fail with; options `typing: false` turns the check off. */
+  checkArguments(args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>): void;
+}
+
+/** What `createTask` keeps beside the function itself. */
+class TaskCore {
+  readonly app: App;
+  readonly name: string;
+  readonly fn: (...args: never[]) => unknown;
+  readonly given: TaskOptions;
+  readonly label: string;
+  readonly isBuiltin: boolean;
+  readonly parameters: Parameters;
+  #options: ResolvedTaskOptions | null = null;
+  #send: SendOptions = {};
+  #version = -1;
+
+  constructor(
+    app: App,
+    name: string,
+    given: TaskOptions,
+    fn: (...args: never[]) => unknown,
+    isBuiltin: boolean,
+  ) {
+    this.app = app;
+    this.name = name;
+    this.fn = fn;
+    this.given = given;
+    this.isBuiltin = isBuiltin;
+    this.label = name.slice(name.lastIndexOf(".") + 1);
+    this.parameters = parametersOf(fn, { skip: given.bind ? 1 : 0, params: given.params });
+  }
+
+  get options(): ResolvedTaskOptions {
+    this.#refresh();
+    return this.#options!;
+  }
+
+  get sendOptions(): SendOptions {
+    this.#refresh();
+    return this.#send;
+  }
+
+  #refresh(): void {
+    const version = this.app.conf.version;
+    if (this.#options !== null && this.#version === version) return;
+    this.#version = version;
+    this.#options = resolveTaskOptions(this.app, this.name, this.given);
+    this.#send = execOptions(this.#options);
+  }
+}
+
+const NO_KWARGS: Readonly<Record<string, unknown>> = Object.freeze({});
+
+/** The methods of every task; `this` is the function with a core. */
+const METHODS = {
+  delay(this: AnyTask, ...args: unknown[]): Promise<AsyncResult> {
+    return this.applyAsync(args, null, null);
+  },
+
+  applyAsync(
+    this: AnyTask,
+    args: readonly unknown[] | null = null,
+    kwargs: Readonly<Record<string, unknown>> | null = null,
+    options: SendOptions | null = null,
+  ): Promise<AsyncResult> {
+    try {
+      const positional = (args ?? []) as unknown[];
+      const named = kwargs ?? NO_KWARGS;
+      if (this.options.typing) this.checkArguments(positional, named);
+      let merged = options === null ? this.sendOptions : { ...this.sendOptions, ...given(options) };
+      const { shadowName } = this.options;
+      if (shadowName && !merged.shadow) merged = { ...merged, shadow: shadowName(positional, named) };
+      if (this.app.conf.task_always_eager) return eagerly(this, positional, named, merged);
+      return this.app.send(
+        this.name,
+        positional.some(isSignature) ? positional.map(valueToWire) : positional,
+        plainKwargs(named),
+        merged,
+      );
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  },
+
+  apply(
+    this: AnyTask,
+    args: readonly unknown[] | null = null,
+    kwargs: Readonly<Record<string, unknown>> | null = null,
+    options: (SendOptions & { throw?: boolean }) | null = null,
+  ): Promise<EagerResult> {
+    return applyEagerly(this, args ?? [], kwargs ?? NO_KWARGS, options ?? {});
+  },
+
+  s(this: AnyTask, ...args: unknown[]): Signature {
+    return this.signature(args);
+  },
+
+  si(this: AnyTask, ...args: unknown[]): Signature {
+    return this.signature(args, null, { immutable: true });
+  },
+
+  signature(
+    this: AnyTask,
+    args: readonly unknown[] | null = null,
+    kwargs: Readonly<Record<string, unknown>> | null = null,
+    options: SendOptions & { immutable?: boolean } = {},
+  ): Signature {
+    const { immutable = false, ...rest } = options;
+    return new Signature(this.name, {
+      args,
+      kwargs,
+      options: rest as Record<string, unknown>,
+      immutable,
+      app: canvasSender(this.app),
+    });
+  },
+
+  map(this: AnyTask, it: Iterable<unknown>): Signature<unknown[]> {
+    return xmap(this.s(), it);
+  },
+
+  starmap(this: AnyTask, it: Iterable<readonly unknown[]>): Signature<unknown[]> {
+    return xstarmap(this.s(), it);
+  },
+
+  chunks(this: AnyTask, it: Iterable<readonly unknown[]>, n: number): Chunks {
+    return new Chunks(this.s(), it, n);
+  },
+
+  AsyncResult(this: AnyTask, id: string): AsyncResult {
+    return this.app.AsyncResult(id);
+  },
+
+  checkArguments(this: AnyTask, args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>): void {
+    bindArguments(this.parameters, args as unknown[], kwargs, this.label);
+  },
+};
+
+/**
+ * Makes a task of a function; the app registers it. Throws UsageError for unknown options. `isBuiltin` marks Celery's
+ * own.
+ */
+export function createTask(
+  app: App,
+  name: string,
+  options: TaskOptions,
+  fn: (...args: never[]) => unknown,
+  isBuiltin = false,
+): AnyTask {
+  checkTaskOptions(name, options);
+  const core = new TaskCore(app, name, options, fn, isBuiltin);
+  const plain = fn as (...args: unknown[]) => unknown;
+  const task = options.bind
+    ? (...args: unknown[]) => plain(new Context(directExecution(task, args)), ...args)
+    : (...args: unknown[]) => plain(...args);
+  for (const key of ["app", "name", "fn", "given", "label", "isBuiltin", "parameters"] as const) {
+    Object.defineProperty(task, key, { value: core[key], enumerable: key === "name" });
+  }
+  for (const key of ["options", "sendOptions"] as const) {
+    Object.defineProperty(task, key, { get: () => core[key] });
+  }
+  Object.defineProperty(task, "length", { value: fn.length });
+  return Object.assign(task, METHODS) as unknown as AnyTask;
+}
+
+/** The options that are given: null and undefined mean "not given". */
+function given(options: SendOptions): SendOptions {
+  const kept: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== null && value !== undefined) kept[name] = value;
+  }
+  return kept as SendOptions;
+}
+
+function isSignature(value: unknown): boolean {
+  return value instanceof Signature;
+}
+
+function plainKwargs(kwargs: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  let hasSignature = false;
+  for (const name in kwargs) {
+    if (kwargs[name] instanceof Signature) hasSignature = true;
+  }
+  if (!hasSignature) return kwargs;
+  return Object.fromEntries(Object.entries(kwargs).map(([name, value]) => [name, valueToWire(value)]));
+}

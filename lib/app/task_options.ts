@@ -1,0 +1,354 @@
+/**
+ * A task's options: as the user gives them, and as they hold once settings and `task_annotations` are merged in.
+ *
+ * Source: celery 5.2.6 and 5.6 app/task.py Task attributes and from_config; surface.md (c); contract.md section 5.
+ */
+
+import { nearest, UsageError } from "../base/mod.ts";
+import type { App } from "./app.ts";
+import type { Context } from "./context.ts";
+import type { SendOptions } from "./send_options.ts";
+import type { TaskRequest } from "./request.ts";
+
+/** A class of errors, for `instanceof`. */
+export type ErrorClass = abstract new (...args: never[]) => unknown;
+
+/** What hooks are told of an error. */
+export interface ErrorInfo {
+  readonly exception: unknown;
+  /** Python-looking text. */
+  readonly traceback: string;
+}
+
+/** Calls of a task's life, all optional; each may return a promise, which is awaited. `self` is the task's context. */
+export interface TaskHooks {
+  /** Before the function. An error thrown here is the task's. */
+  beforeStart?: (self: Context, taskId: string, args: unknown[], kwargs: Record<string, unknown>) => unknown;
+  onSuccess?: (
+    self: Context,
+    result: unknown,
+    taskId: string,
+    args: unknown[],
+    kwargs: Record<string, unknown>,
+  ) => unknown;
+  onFailure?: (
+    self: Context,
+    error: unknown,
+    taskId: string,
+    args: unknown[],
+    kwargs: Record<string, unknown>,
+    info: ErrorInfo,
+  ) => unknown;
+  /** `error` is what `retry` was given, or null. */
+  onRetry?: (
+    self: Context,
+    error: unknown,
+    taskId: string,
+    args: unknown[],
+    kwargs: Record<string, unknown>,
+    info: ErrorInfo,
+  ) => unknown;
+  /** After success, failure and retry; `result` is the value or the error. */
+  afterReturn?: (
+    self: Context,
+    state: string,
+    result: unknown,
+    taskId: string,
+    args: unknown[],
+    kwargs: Record<string, unknown>,
+    info: ErrorInfo | null,
+  ) => unknown;
+  /** Before a replacement is sent. */
+  onReplace?: (self: Context, signature: unknown) => unknown;
+}
+
+/** What a task may be told, Celery's attributes in camelCase. Durations are seconds; null is "not set". */
+export interface TaskOptions extends TaskHooks {
+  /** The function's first parameter is the context. Default false. */
+  bind?: boolean;
+  /** Arguments are checked at the call too. Default true. */
+  typing?: boolean;
+  /** Retries before it fails for good; null: for ever. Default 3. */
+  maxRetries?: number | null;
+  /** Seconds until a retry. Default 180. */
+  defaultRetryDelay?: number;
+  /** Errors that are retried by themselves. Default none. */
+  autoretryFor?: readonly ErrorClass[];
+  /** Errors that are not, though `autoretryFor` names them. */
+  dontAutoretryFor?: readonly ErrorClass[];
+  /** Delay of automatic retries: doubles from this many seconds (true: 1). Default false: `defaultRetryDelay`. */
+  retryBackoff?: boolean | number;
+  /** Its most, seconds. Default 600. */
+  retryBackoffMax?: number;
+  /** The delay is a random part of itself. Default true. */
+  retryJitter?: boolean;
+  /** Options of automatic retries. */
+  retryKwargs?: RetryOptions;
+  /** `10/s`, `10/m`, `10/h` or a number a second, per worker. */
+  rateLimit?: string | number | null;
+  timeLimit?: number | null;
+  softTimeLimit?: number | null;
+  ignoreResult?: boolean;
+  storeErrorsEvenIfIgnored?: boolean;
+  storeEagerResult?: boolean;
+  trackStarted?: boolean;
+  acksLate?: boolean;
+  acksOnFailureOrTimeout?: boolean;
+  acksOnFailure?: boolean | null;
+  acksOnTimeout?: boolean | null;
+  rejectOnWorkerLost?: boolean | null;
+  /** Expected errors: logged at INFO without a traceback; still FAILURE. */
+  throws?: readonly ErrorClass[];
+  /** Of each call that names none. */
+  expires?: number | Date | string | null;
+  /** 0 to 9, of each call that names none. */
+  priority?: number | null;
+  serializer?: string | null;
+  compression?: string | null;
+  queue?: string | null;
+  exchange?: string | null;
+  exchangeType?: string | null;
+  routingKey?: string | null;
+  deliveryMode?: 1 | 2 | null;
+  /** False: no events of it. Default true. */
+  sendEvents?: boolean;
+  /** False: what it sends is not recorded as its children. Default true. */
+  trail?: boolean;
+  /** Most characters of a result's repr. Default 1024. */
+  resultreprMaxsize?: number;
+  /** A display name for logs, computed for each call; null: the task's name. */
+  shadowName?: (args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>) => string | null;
+  /** Ours: what the task may touch; what is not named is refused. The shape of Deno.PermissionOptionsObject. */
+  permissions?: Readonly<Record<string, unknown>> | null;
+  /** Ours: MiB of memory. */
+  memoryLimit?: number | null;
+  /** Ours: names of the parameters for kwargs, where the function does not show them. */
+  params?: readonly string[] | null;
+}
+
+/** What `self.retry` takes: new arguments, when, how often; and any option of sending. */
+export interface RetryOptions extends SendOptions {
+  args?: unknown[] | null;
+  kwargs?: Record<string, unknown> | null;
+  /** What is thrown when retries are used up; what is stored meanwhile. */
+  exc?: unknown;
+  /** Of this execution; null or absent: the task's own. */
+  maxRetries?: number | null;
+}
+
+/** Options with everything decided. */
+export interface ResolvedTaskOptions extends TaskHooks {
+  readonly bind: boolean;
+  readonly typing: boolean;
+  readonly maxRetries: number | null;
+  readonly defaultRetryDelay: number;
+  readonly autoretryFor: readonly ErrorClass[];
+  readonly dontAutoretryFor: readonly ErrorClass[];
+  readonly retryBackoff: boolean | number;
+  readonly retryBackoffMax: number;
+  readonly retryJitter: boolean;
+  readonly retryKwargs: RetryOptions;
+  readonly rateLimit: string | number | null;
+  readonly timeLimit: number | null;
+  readonly softTimeLimit: number | null;
+  readonly ignoreResult: boolean;
+  readonly storeErrorsEvenIfIgnored: boolean;
+  readonly storeEagerResult: boolean;
+  readonly trackStarted: boolean;
+  readonly acksLate: boolean;
+  readonly acksOnFailure: boolean;
+  readonly acksOnTimeout: boolean;
+  readonly rejectOnWorkerLost: boolean;
+  readonly throws: readonly ErrorClass[];
+  readonly expires: number | Date | string | null;
+  readonly priority: number | null;
+  readonly serializer: string | null;
+  readonly compression: string | null;
+  readonly queue: string | null;
+  readonly exchange: string | null;
+  readonly exchangeType: string | null;
+  readonly routingKey: string | null;
+  readonly deliveryMode: 1 | 2 | null;
+  readonly sendEvents: boolean;
+  readonly trail: boolean;
+  readonly resultreprMaxsize: number;
+  readonly shadowName:
+    | ((args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>) => string | null)
+    | null;
+  readonly permissions: Readonly<Record<string, unknown>> | null;
+  readonly memoryLimit: number | null;
+  readonly params: readonly string[] | null;
+}
+
+const NAMES: ReadonlySet<string> = new Set(
+  ("bind typing maxRetries defaultRetryDelay autoretryFor dontAutoretryFor retryBackoff retryBackoffMax retryJitter " +
+    "retryKwargs rateLimit timeLimit softTimeLimit ignoreResult storeErrorsEvenIfIgnored storeEagerResult " +
+    "trackStarted acksLate acksOnFailureOrTimeout acksOnFailure acksOnTimeout rejectOnWorkerLost throws expires " +
+    "priority serializer compression queue exchange exchangeType routingKey deliveryMode sendEvents trail " +
+    "resultreprMaxsize shadowName permissions memoryLimit params beforeStart onSuccess onFailure onRetry " +
+    "afterReturn onReplace").split(" "),
+);
+
+/** Throws UsageError for an option that there is not. */
+export function checkTaskOptions(name: string, options: TaskOptions): void {
+  for (const option of Object.keys(options)) {
+    if (NAMES.has(option)) continue;
+    const near = nearest(option, NAMES);
+    throw new UsageError(
+      `Unknown option "${option}" of task "${name}"${near ? `: did you mean "${near}"?` : ""}`,
+    );
+  }
+  for (const option of ["autoretryFor", "dontAutoretryFor", "throws"] as const) {
+    const classes = options[option];
+    if (classes === undefined) continue;
+    if (!Array.isArray(classes) || classes.some((one) => typeof one !== "function")) {
+      throw new UsageError(`Option "${option}" of task "${name}" is an array of error classes`);
+    }
+  }
+}
+
+/** The options of a task under the app's settings as they are now. */
+export function resolveTaskOptions(app: App, name: string, given: TaskOptions): ResolvedTaskOptions {
+  const own: TaskOptions = { ...given, ...annotationsOf(app, name) };
+  const conf = app.conf;
+  const acksBoth = own.acksOnFailureOrTimeout ?? conf.task_acks_on_failure_or_timeout;
+  return {
+    bind: own.bind ?? false,
+    typing: own.typing ?? true,
+    maxRetries: own.maxRetries === undefined ? 3 : own.maxRetries,
+    defaultRetryDelay: own.defaultRetryDelay ?? 180,
+    autoretryFor: own.autoretryFor ?? [],
+    dontAutoretryFor: own.dontAutoretryFor ?? [],
+    retryBackoff: own.retryBackoff ?? false,
+    retryBackoffMax: own.retryBackoffMax ?? 600,
+    retryJitter: own.retryJitter ?? true,
+    retryKwargs: own.retryKwargs ?? {},
+    rateLimit: own.rateLimit === undefined ? conf.task_default_rate_limit : own.rateLimit,
+    timeLimit: own.timeLimit ?? null,
+    softTimeLimit: own.softTimeLimit ?? null,
+    ignoreResult: own.ignoreResult ?? conf.task_ignore_result,
+    storeErrorsEvenIfIgnored: own.storeErrorsEvenIfIgnored ?? conf.task_store_errors_even_if_ignored,
+    storeEagerResult: own.storeEagerResult ?? conf.task_store_eager_result,
+    trackStarted: own.trackStarted ?? conf.task_track_started,
+    acksLate: own.acksLate ?? conf.task_acks_late,
+    acksOnFailure: own.acksOnFailure ?? conf.task_acks_on_failure ?? acksBoth,
+    acksOnTimeout: own.acksOnTimeout ?? conf.task_acks_on_timeout ?? acksBoth,
+    rejectOnWorkerLost: own.rejectOnWorkerLost ?? conf.task_reject_on_worker_lost ?? false,
+    throws: own.throws ?? [],
+    expires: own.expires ?? null,
+    priority: own.priority ?? conf.task_default_priority,
+    serializer: own.serializer ?? null,
+    compression: own.compression ?? null,
+    queue: own.queue ?? null,
+    exchange: own.exchange ?? null,
+    exchangeType: own.exchangeType ?? null,
+    routingKey: own.routingKey ?? null,
+    deliveryMode: own.deliveryMode ?? null,
+    sendEvents: own.sendEvents ?? true,
+    trail: own.trail ?? true,
+    resultreprMaxsize: own.resultreprMaxsize ?? 1024,
+    shadowName: own.shadowName ?? null,
+    permissions: own.permissions ?? null,
+    memoryLimit: own.memoryLimit ?? null,
+    params: own.params ?? null,
+    ...hooksOf(own),
+  };
+}
+
+function hooksOf(own: TaskOptions): TaskHooks {
+  const hooks: TaskHooks = {};
+  if (own.beforeStart) hooks.beforeStart = own.beforeStart;
+  if (own.onSuccess) hooks.onSuccess = own.onSuccess;
+  if (own.onFailure) hooks.onFailure = own.onFailure;
+  if (own.onRetry) hooks.onRetry = own.onRetry;
+  if (own.afterReturn) hooks.afterReturn = own.afterReturn;
+  if (own.onReplace) hooks.onReplace = own.onReplace;
+  return hooks;
+}
+
+/** `task_annotations` for one task: `*` first, its name over that, functions asked. Names may be Celery's snake_case. */
+function annotationsOf(app: App, name: string): TaskOptions {
+  const annotations = app.conf.task_annotations;
+  if (!annotations) return {};
+  const found: Record<string, unknown> = {};
+  const all: unknown[] = Array.isArray(annotations) ? annotations : [annotations];
+  for (const one of all) {
+    if (typeof one === "function") addAnnotation(found, one(app.tasks.get(name) ?? { name }));
+    else {
+      addAnnotation(found, (one as Record<string, unknown>)["*"]);
+      addAnnotation(found, (one as Record<string, unknown>)[name]);
+    }
+  }
+  checkTaskOptions(name, found as TaskOptions);
+  return found as TaskOptions;
+}
+
+function addAnnotation(found: Record<string, unknown>, annotation: unknown): void {
+  if (annotation === null || typeof annotation !== "object") return;
+  for (const [option, value] of Object.entries(annotation)) {
+    found[option.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())] = value;
+  }
+}
+
+/** What a task adds to each of its calls. */
+export function execOptions(options: ResolvedTaskOptions): SendOptions {
+  const send: SendOptions = { ignoreResult: options.ignoreResult };
+  if (options.queue !== null) send.queue = options.queue;
+  if (options.exchange !== null) send.exchange = options.exchange;
+  if (options.exchangeType !== null) send.exchangeType = options.exchangeType;
+  if (options.routingKey !== null) send.routingKey = options.routingKey;
+  if (options.priority !== null) send.priority = options.priority;
+  if (options.expires !== null) send.expires = options.expires;
+  if (options.serializer !== null) send.serializer = options.serializer;
+  if (options.compression !== null) send.compression = options.compression;
+  if (options.deliveryMode !== null) send.deliveryMode = options.deliveryMode;
+  if (options.timeLimit !== null) send.timeLimit = options.timeLimit;
+  if (options.softTimeLimit !== null) send.softTimeLimit = options.softTimeLimit;
+  return send;
+}
+
+/** The request of a call made directly, outside any worker. */
+export function directRequest(
+  name: string,
+  args: unknown[],
+  kwargs: Record<string, unknown>,
+  id: string,
+): TaskRequest {
+  return {
+    id,
+    task: name,
+    args,
+    kwargs,
+    rootId: null,
+    parentId: null,
+    group: null,
+    groupIndex: null,
+    chord: null,
+    chain: null,
+    callbacks: null,
+    errbacks: null,
+    retries: 0,
+    eta: null,
+    expires: null,
+    timeLimit: null,
+    softTimeLimit: null,
+    deliveryInfo: { exchange: "", routingKey: "", redelivered: false, priority: 0 },
+    replyTo: null,
+    correlationId: null,
+    headers: {},
+    properties: {},
+    hostname: null,
+    origin: null,
+    shadow: null,
+    argsrepr: null,
+    kwargsrepr: null,
+    utc: true,
+    isEager: false,
+    calledDirectly: true,
+    ignoreResult: false,
+    replacedTaskNesting: 0,
+    stamps: {},
+    stampedHeaders: null,
+    children: [],
+  };
+}
