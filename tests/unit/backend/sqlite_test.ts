@@ -1,0 +1,104 @@
+/** What only the SQLite store has: several processes on one file, rows that expire, a file another one locks. */
+
+import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
+import { type Backend, openBackend } from "../../../lib/backend/mod.ts";
+import { awaited, backendOptions, resultRecord, stored } from "../../conformance/backend.ts";
+import { fakeWorld } from "../../support/fake_world.ts";
+import { eventually } from "../../support/ports.ts";
+import { realTestWorld } from "../../support/real_test_world.ts";
+
+async function withFolder(run: (path: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "lovage-results-" });
+  try {
+    await run(`${folder}/lovage.db`);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+const CHILD = `
+import { openBackend } from "${new URL("../../../lib/backend/mod.ts", import.meta.url)}";
+import { backendOptions, resultRecord } from "${new URL("../../conformance/backend.ts", import.meta.url)}";
+import { realTestWorld } from "${new URL("../../support/real_test_world.ts", import.meta.url)}";
+const [url, from, count] = Deno.args;
+await using backend = await openBackend(realTestWorld(), url, backendOptions());
+for (let n = Number(from); n < Number(from) + Number(count); n++) {
+  backend.store(resultRecord("t" + n, "SUCCESS", n), null);
+  if (n % 20 === 0) await new Promise((resolve) => setImmediate(resolve));
+}
+await backend.flush();
+`;
+
+Deno.test("sqlite: results of other processes are told as they come, none is lost between writers", async () => {
+  await withFolder(async (path) => {
+    await using backend = await openBackend(realTestWorld(), `sqlite://${path}`, backendOptions());
+    const ids = Array.from({ length: 1500 }, (_, n) => `t${n}`);
+    const { ready } = awaited(backend, ids);
+    const script = `${path}.ts`;
+    await Deno.writeTextFile(script, CHILD);
+    const children = [0, 500, 1000].map((from) =>
+      new Deno.Command(Deno.execPath(), {
+        args: [
+          "run",
+          "-A",
+          "-q",
+          "--no-check",
+          "--config",
+          new URL("../../../deno.json", import.meta.url).pathname,
+        ]
+          .concat([script, `sqlite://${path}`, String(from), "500"]),
+        stdin: "null",
+      }).output()
+    );
+    for (const { success, stderr } of await Promise.all(children)) {
+      assert.ok(success, new TextDecoder().decode(stderr));
+    }
+    assert.deepEqual((await ready).map((meta) => meta.result), ids.map((_, n) => n));
+  });
+});
+
+Deno.test("sqlite: expired rows are not read, and go a few at a time while others are stored", async () => {
+  await withFolder(async (path) => {
+    const world = fakeWorld();
+    const backend: Backend = await openBackend(
+      world,
+      `sqlite://${path}`,
+      backendOptions({ expiresSeconds: 10 }),
+    );
+    for (let n = 0; n < 500; n++) backend.store(resultRecord(`t${n}`, "SUCCESS", n), null);
+    await backend.saveGroup("g", "[]");
+    await backend.startChord("g", 1);
+    await backend.flush();
+    await world.clock.advance(10_001);
+    assert.equal(await backend.fetch("t0"), null);
+    assert.equal(await backend.fetchGroup("g"), null);
+    const reader = new DatabaseSync(path);
+    const count = (table: string) => Number(reader.prepare(`SELECT count(*) AS n FROM ${table}`).get()!["n"]);
+    assert.equal(count("result"), 500);
+    await stored(backend, resultRecord("new", "SUCCESS", 1));
+    assert.equal(count("result"), 301);
+    await backend.cleanup();
+    assert.deepEqual(["result", "result_group", "result_chord"].map(count), [1, 0, 0]);
+    reader.close();
+    await backend.close();
+    world.clock.checkNothingArmed();
+  });
+});
+
+Deno.test("sqlite: a file that another process holds is waited for", async () => {
+  await withFolder(async (path) => {
+    await using backend = await openBackend(realTestWorld(), `sqlite://${path}`, backendOptions());
+    const other = new DatabaseSync(path);
+    other.exec("BEGIN IMMEDIATE");
+    let isDone = false;
+    const waits = stored(backend, resultRecord("a", "SUCCESS", 1)).then(() => isDone = true);
+    const counted = backend.startChord("g", 1);
+    await eventually(() => true, "a turn");
+    assert.equal(isDone, false);
+    other.exec("COMMIT");
+    await Promise.all([waits, counted]);
+    other.close();
+    assert.equal((await backend.fetch("a"))?.result, 1);
+  });
+});
