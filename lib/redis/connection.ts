@@ -69,6 +69,11 @@ const SUBSCRIBER_KINDS: ReadonlySet<unknown> = new Set([
 export class RedisConnection implements AsyncDisposable {
   /** Resolves when the connection is gone: with the cause, or with null after `close`. Never rejects. */
   readonly lost: Promise<Error | null>;
+  /**
+   * Called right before a write, to append what was only collected during the turn (settlements, the next fetch).
+   * Set once by the connection's owner; `touch` sees to it that a write comes.
+   */
+  beforeWrite: (() => void) | null = null;
   #world: World;
   #stream: ByteStream;
   #options: RedisConnectionOptions;
@@ -188,6 +193,11 @@ export class RedisConnection implements AsyncDisposable {
     this.#schedule();
   }
 
+  /** Makes sure that `beforeWrite` is called at the end of this turn. Cheap; any number of times is once. */
+  touch(): void {
+    if (this.#failure === null) this.#schedule();
+  }
+
   /**
    * Control lane: sends one command, resolves with its reply. Rejects with AccessRefused or ServerError on an error
    * reply, with ConnectionLost where the connection went; then the command may or may not have been done.
@@ -268,13 +278,17 @@ export class RedisConnection implements AsyncDisposable {
     if (this.#isScheduled || this.#isWriting) return;
     this.#isScheduled = true;
     this.#world.clock.defer(() => {
-      this.#isScheduled = false;
       this.#write();
     });
   }
 
   #write(): void {
-    if (this.#isWriting || this.#outbox.length === 0 || this.#failure !== null) return;
+    if (this.#isWriting || this.#failure !== null) return;
+    // What the hook appends is written right here, not in a turn of its own.
+    this.#isScheduled = true;
+    this.beforeWrite?.();
+    this.#isScheduled = false;
+    if (this.#outbox.length === 0) return;
     const view = this.#outbox.take();
     this.#isWriting = true;
     this.#stream.write(view).then(() => {

@@ -1,0 +1,312 @@
+/**
+ * The Redis transport: kombu's keys, so that Python workers share queues with ours, with leases beside them.
+ *
+ * Connections: one for commands and publishing; one for the consumer, where fetches and settlements leave together;
+ * one for all fanout subscriptions, opened with the first; one for each other queue that is listened to. If one of them
+ * is lost, all are: the owner connects anew.
+ */
+
+import { errorText, maskUrl, UsageError, type World } from "../base/mod.ts";
+import { PubSub, RedisConnection, type RedisConnectionOptions, type RedisTarget } from "../redis/mod.ts";
+import type { Reply, RespArg } from "../wire/mod.ts";
+import type { Exchange, Queue } from "./entity.ts";
+import { RedisConsumer } from "./redis_consumer.ts";
+import { listen, QueuePopper, readNote } from "./redis_fanout.ts";
+import { RedisKeys, toBinding } from "./redis_keys.ts";
+import { type RedisOptions, redisOptionsOf } from "./redis_options.ts";
+import { RedisPublisher } from "./redis_publish.ts";
+import { parseRedisUrl, resolveRedis } from "./redis_url.ts";
+import { mustBeRoutable } from "./routing.ts";
+import type {
+  Binding,
+  Connect,
+  Connection,
+  ConnectOptions,
+  ConsumeOptions,
+  Consumer,
+  ConsumerEvents,
+  Note,
+  OutgoingMessage,
+  Subscription,
+} from "./transport.ts";
+
+/**
+ * Opens a connection to `redis://`, `rediss://`, `redis+socket://` or `sentinel://`. Rejects with UsageError (URL,
+ * options, certificates), DialError, AccessRefused or ServerError.
+ */
+export const connectRedis: Connect = async (
+  world: World,
+  url: string,
+  options: ConnectOptions,
+): Promise<Connection> => {
+  const redis = redisOptionsOf(options);
+  const signal = options.signal ? { signal: options.signal } : {};
+  const target = await resolveRedis(world, parseRedisUrl(url), redis, { useSsl: options.useSsl, ...signal });
+  const command = await RedisConnection.open(world, target, { ...connectionOptions(redis), ...signal });
+  return new RedisTransport(world, { url: maskUrl(url), target, redis, command });
+};
+
+/** How each of the transport's connections behaves. */
+function connectionOptions(redis: RedisOptions): RedisConnectionOptions {
+  return {
+    timeoutMs: redis.connectTimeoutMs,
+    clientName: redis.clientName,
+    healthCheckMs: redis.healthCheckMs,
+    replyTimeoutMs: redis.replyTimeoutMs,
+  };
+}
+
+class RedisTransport implements Connection {
+  readonly transport = "redis";
+  readonly url: string;
+  readonly lost: Promise<Error | null>;
+  #world: World;
+  #target: RedisTarget;
+  #redis: RedisOptions;
+  #keys: RedisKeys;
+  #command: RedisConnection;
+  #publisher: RedisPublisher;
+  #consumer: RedisConsumer | null = null;
+  #pubsub: Promise<PubSub> | null = null;
+  #subscriptions = new Set<Subscription>();
+  #declared = new Set<string>();
+  #resolveLost: (error: Error | null) => void;
+  #isClosing = false;
+  #isLost = false;
+
+  constructor(
+    world: World,
+    parts: { url: string; target: RedisTarget; redis: RedisOptions; command: RedisConnection },
+  ) {
+    this.url = parts.url;
+    this.#world = world;
+    this.#target = parts.target;
+    this.#redis = parts.redis;
+    this.#command = parts.command;
+    this.#keys = new RedisKeys(parts.redis, parts.target.db);
+    this.#publisher = new RedisPublisher(world, parts.command, {
+      keys: this.#keys,
+      deadletterQueue: parts.redis.deadletterQueue,
+    });
+    const { promise, resolve } = Promise.withResolvers<Error | null>();
+    this.lost = promise;
+    this.#resolveLost = resolve;
+    this.#watch(parts.command.lost);
+  }
+
+  async declare(queue: Queue): Promise<number> {
+    const { exchange, name } = queue;
+    mustBeRoutable(exchange.name, exchange.type);
+    this.#publisher.setExchange(exchange.name, exchange.type);
+    const lists = this.#keys.lists(name);
+    const commands: RespArg[][] = lists.map((list) => ["LLEN", list]);
+    if (exchange.name !== "") {
+      commands.push(["SADD", this.#keys.bindings(exchange.name), this.#keys.bindingMember(queue)]);
+    }
+    const replies = await this.#command.callAll(commands);
+    this.#declared.add(name);
+    return sum(replies.slice(0, lists.length));
+  }
+
+  declareExchange(exchange: Exchange): Promise<void> {
+    mustBeRoutable(exchange.name, exchange.type);
+    this.#publisher.setExchange(exchange.name, exchange.type);
+    return Promise.resolve();
+  }
+
+  publish(batch: readonly OutgoingMessage[]): Promise<void> {
+    return this.#publisher.publish(batch);
+  }
+
+  async consume(options: ConsumeOptions, events: ConsumerEvents): Promise<Consumer> {
+    if (this.#consumer !== null) throw new UsageError("Cannot consume twice on one connection");
+    const consumer = await RedisConsumer.open(this.#world, {
+      target: this.#target,
+      redis: this.#redis,
+      keys: this.#keys,
+      timeoutMs: this.#redis.connectTimeoutMs,
+      consume: options,
+      events,
+      route: (exchange, routingKey) => this.#publisher.route(exchange, routingKey),
+      onClosed: () => this.#consumer = null,
+    });
+    this.#consumer = consumer;
+    this.#watch(consumer.lost);
+    return consumer;
+  }
+
+  async subscribe(queue: Queue, onNote: (note: Note) => void): Promise<Subscription> {
+    await this.declare(queue);
+    const stop = queue.exchange.type === "fanout"
+      ? await listen(this.#world, await this.#openPubSub(), this.#keys.channelPattern(queue), onNote)
+      : await this.#openPopper(queue, onNote);
+    let closing: Promise<void> | null = null;
+    const subscription: Subscription = {
+      close: () => closing ??= this.#endSubscription(subscription, queue, stop),
+    };
+    this.#subscriptions.add(subscription);
+    return subscription;
+  }
+
+  async purge(queueName: string): Promise<number> {
+    const lists = this.#keys.lists(queueName);
+    const commands: RespArg[][] = [["MULTI"]];
+    for (const list of lists) commands.push(["LLEN", list], ["DEL", list]);
+    commands.push(["EXEC"]);
+    const replies = await this.#command.callAll(commands);
+    const done = replies.at(-1);
+    return Array.isArray(done) ? sum(done.filter((_, i) => i % 2 === 0)) : 0;
+  }
+
+  async queueLength(queueName: string): Promise<number | null> {
+    const lists = this.#keys.lists(queueName);
+    const length = sum(await this.#command.callAll(lists.map((list) => ["LLEN", list])));
+    // An empty list does not exist: only a binding tells that the queue does.
+    if (length > 0 || this.#declared.has(queueName)) return length;
+    const bindings = await this.bindings();
+    return bindings.some(({ queue }) => queue === queueName) ? 0 : null;
+  }
+
+  async take(queueName: string): Promise<Note | null> {
+    for (const list of this.#keys.lists(queueName)) {
+      for (;;) {
+        const envelope = await this.#command.call(["RPOP", list]);
+        if (typeof envelope !== "string") break;
+        const note = readNote(this.#world, envelope, `queue "${queueName}"`);
+        if (note !== null) return note;
+      }
+    }
+    return null;
+  }
+
+  async deleteQueue(queueName: string): Promise<void> {
+    const commands: RespArg[][] = [["DEL", ...this.#keys.lists(queueName)]];
+    for (const { key, member, queue } of await this.#members()) {
+      if (queue === queueName) commands.push(["SREM", key, member]);
+    }
+    await this.#command.callAll(commands);
+    this.#declared.delete(queueName);
+  }
+
+  async bindings(): Promise<Binding[]> {
+    return (await this.#members()).map((found) => toBinding(found.exchange, found));
+  }
+
+  async listeners(exchangeName: string): Promise<number | null> {
+    // Subscribers use patterns, which PUBSUB cannot count by channel. A message without content, which receivers
+    // ignore, reaches and so counts them.
+    const reached = await this.#command.call(["PUBLISH", this.#keys.channel(exchangeName, ""), ""]);
+    return typeof reached === "number" ? reached : null;
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosing) {
+      await this.lost;
+      return;
+    }
+    this.#isClosing = true;
+    await this.#consumer?.close();
+    await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()));
+    await this.#closeAll(null);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** If one connection is lost, the whole is. */
+  #watch(lost: Promise<Error | null>): void {
+    void lost.then((error) => {
+      if (error === null || this.#isClosing || this.#isLost) return;
+      this.#isLost = true;
+      void this.#closeAll(error);
+    });
+  }
+
+  async #closeAll(error: Error | null): Promise<void> {
+    this.#resolveLost(error);
+    if (error !== null) this.#consumer?.fail(error);
+    const pubsub = this.#pubsub;
+    await Promise.all([
+      this.#command.close(),
+      ...(error === null ? [] : [...this.#subscriptions].map((subscription) => subscription.close())),
+      pubsub?.then((opened) => opened.close(), () => {}),
+    ]);
+  }
+
+  #openPubSub(): Promise<PubSub> {
+    if (this.#pubsub === null) {
+      this.#pubsub = PubSub.open(this.#world, this.#target, connectionOptions(this.#redis)).then((pubsub) => {
+        this.#watch(pubsub.lost);
+        return pubsub;
+      });
+      // The next subscriber tries anew; this one hears the error itself.
+      this.#pubsub.catch(() => this.#pubsub = null);
+    }
+    return this.#pubsub;
+  }
+
+  async #openPopper(queue: Queue, onNote: (note: Note) => void): Promise<() => Promise<void>> {
+    const popper = await QueuePopper.open(this.#world, this.#target, {
+      ...connectionOptions(this.#redis),
+      lists: this.#keys.lists(queue.name),
+      onNote,
+    });
+    this.#watch(popper.lost);
+    return () => popper.close();
+  }
+
+  async #endSubscription(subscription: Subscription, queue: Queue, stop: () => Promise<void>): Promise<void> {
+    this.#subscriptions.delete(subscription);
+    try {
+      await stop();
+      if (!queue.autoDelete || this.#command.isLost) return;
+      this.#declared.delete(queue.name);
+      await this.#command.callAll([
+        ["SREM", this.#keys.bindings(queue.exchange.name), this.#keys.bindingMember(queue)],
+        ["DEL", ...this.#keys.lists(queue.name)],
+      ]);
+    } catch (error) {
+      // With the connection gone there is nothing left to end.
+      if (!this.#command.isLost && !this.#isLost) {
+        this.#world.log.warning(errorText(error));
+      }
+    }
+  }
+
+  /** Every member of every binding set. */
+  async #members(): Promise<
+    { key: string; member: string; exchange: string; routingKey: string; queue: string }[]
+  > {
+    const head = this.#keys.bindings("");
+    const pattern = head.replaceAll(/[*?[\]\\]/g, "\\$&") + "*";
+    const names = new Set<string>();
+    let cursor: Reply = "0";
+    do {
+      const reply: Reply = await this.#command.call([
+        "SCAN",
+        String(cursor),
+        "MATCH",
+        pattern,
+        "COUNT",
+        1000,
+      ]);
+      const [next, found] = reply as [Reply, Reply[]];
+      for (const key of found) names.add(String(key));
+      cursor = next;
+    } while (String(cursor) !== "0");
+    const all = [...names].sort();
+    const sets = await this.#command.callAll(all.map((key) => ["SMEMBERS", key]));
+    return all.flatMap((key, i) =>
+      (sets[i] as Reply[]).map(String).sort().flatMap((member) => {
+        const read = this.#keys.readMember(member);
+        const exchange = this.#keys.exchangeOf(key);
+        return read === null || exchange === null ? [] : [{ key, member, exchange, ...read }];
+      })
+    );
+  }
+}
+
+function sum(replies: readonly Reply[]): number {
+  return replies.reduce<number>((total, reply) => total + (typeof reply === "number" ? reply : 0), 0);
+}

@@ -1,0 +1,276 @@
+/** The data lane of one worker on Redis: fetch, hold, settle, lease, park, in one connection of its own. */
+
+import { assert, errorText, type World } from "../base/mod.ts";
+import { RedisConnection, type RedisTarget } from "../redis/mod.ts";
+import { decodeEnvelope, envelopePriority, type Reply } from "../wire/mod.ts";
+import type { Queue } from "./entity.ts";
+import { attemptsOf } from "./redis_envelope.ts";
+import { Fetcher } from "./redis_fetch.ts";
+import type { RedisKeys } from "./redis_keys.ts";
+import { Lease } from "./redis_lease.ts";
+import type { RedisOptions } from "./redis_options.ts";
+import { Parking } from "./redis_park.ts";
+import { type ConsumerBase, Unacked } from "./redis_unacked.ts";
+import type { ConsumeOptions, Consumer, ConsumerEvents, Delivery } from "./transport.ts";
+
+/** What a consumer is opened with. */
+export interface RedisConsumerOptions {
+  readonly target: RedisTarget;
+  readonly redis: RedisOptions;
+  readonly keys: RedisKeys;
+  readonly timeoutMs: number;
+  readonly consume: ConsumeOptions;
+  readonly events: ConsumerEvents;
+  route(exchange: string, routingKey: string): Promise<string[]>;
+  onClosed(): void;
+}
+
+const UNDECODABLE_CHARS_MAX = 64 * 1024;
+
+/** A Consumer on Redis. Tags are numbers that count up from 1. */
+export class RedisConsumer implements Consumer {
+  #world: World;
+  #options: RedisConsumerOptions;
+  #connection: RedisConnection;
+  #base: ConsumerBase;
+  #queues: Queue[] = [];
+  #unacked: Unacked;
+  #fetcher: Fetcher;
+  #lease: Lease | null = null;
+  #parking: Parking | null = null;
+  #batch: Delivery[] = [];
+  #isClosing = false;
+  #closing: Promise<number> | null = null;
+
+  private constructor(
+    world: World,
+    options: RedisConsumerOptions,
+    connection: RedisConnection,
+    base: ConsumerBase,
+  ) {
+    const { redis, consume } = options;
+    this.#world = world;
+    this.#options = options;
+    this.#connection = connection;
+    this.#base = base;
+    this.#unacked = new Unacked(base, () => this.#fetcher.stir());
+    this.#fetcher = new Fetcher(base, {
+      clock: world.clock,
+      order: redis.queueOrder,
+      pollingMs: redis.pollingIntervalMs,
+      window: consume.window,
+      onTexts: (queueName, texts, first) => this.#onTexts(queueName, texts, first),
+      onFetched: () => this.#onFetched(),
+    });
+    if (!base.isRecording) return;
+    this.#lease = new Lease(base, this.#unacked, {
+      world,
+      redis,
+      owner: consume.owner,
+      leaseMs: consume.leaseSeconds * 1000,
+      route: options.route,
+      priorityOf: envelopePriority,
+      onRestored: (count) => {
+        this.#fetcher.stir();
+        options.events.onRestored?.(count);
+      },
+    });
+    this.#parking = new Parking(base, {
+      clock: world.clock,
+      random: world.random,
+      priorityOf: envelopePriority,
+      onMoved: () => this.#fetcher.stir(),
+    });
+  }
+
+  /** Connects, takes the lease and begins to fetch. Rejects as RedisConnection.open does. */
+  static async open(world: World, options: RedisConsumerOptions): Promise<RedisConsumer> {
+    const { redis, keys, consume } = options;
+    assert(consume.leaseSeconds > 0, "a lease lasts some time");
+    let onPush: ((items: Reply[]) => void) | null = null;
+    const connection = await RedisConnection.open(world, options.target, {
+      timeoutMs: options.timeoutMs,
+      clientName: redis.clientName,
+      healthCheckMs: redis.healthCheckMs,
+      replyTimeoutMs: redis.replyTimeoutMs,
+      onPush: (items) => onPush?.(items),
+    });
+    let consumer: RedisConsumer | null = null;
+    try {
+      const base: ConsumerBase = {
+        connection,
+        keys,
+        log: world.log,
+        // Unique per connection and not per process: what an earlier connection left is never mistaken for ours.
+        id: `l${world.random.id().replaceAll("-", "").slice(0, 12)}`,
+        isRecording: redis.ackEmulation,
+      };
+      consumer = new RedisConsumer(world, options, connection, base);
+      const fetcher = consumer.#fetcher;
+      onPush = (items) => fetcher.onPush(items);
+      await consumer.#start();
+      return consumer;
+    } catch (error) {
+      if (consumer !== null) consumer.#stop();
+      await connection.close(0);
+      throw error;
+    }
+  }
+
+  async #start(): Promise<void> {
+    for (const queue of this.#options.consume.queues) this.#add(queue);
+    await this.#fetcher.startTracking(this.#connection);
+    await this.#lease?.open();
+    this.#parking?.start();
+    this.#connection.beforeWrite = () => {
+      this.#unacked.writeAcks();
+      this.#fetcher.write();
+    };
+    void this.#connection.lost.then((error) => {
+      this.#stop();
+      if (error !== null && !this.#isClosing) this.#options.events.onLost(error);
+    });
+    this.#fetcher.resume();
+  }
+
+  /** Resolves when the consumer's connection is gone: with the cause, or with null after `close`. */
+  get lost(): Promise<Error | null> {
+    return this.#connection.lost;
+  }
+
+  get queues(): readonly Queue[] {
+    return this.#queues;
+  }
+
+  get unsettled(): number {
+    return this.#unacked.size;
+  }
+
+  addQueue(queue: Queue): Promise<void> {
+    this.#add(queue);
+    return Promise.resolve();
+  }
+
+  #add(queue: Queue): void {
+    if (this.#queues.some(({ name }) => name === queue.name)) return;
+    this.#queues.push(queue);
+    this.#fetcher.addQueue(queue.name);
+  }
+
+  async cancelQueue(name: string): Promise<void> {
+    this.#queues = this.#queues.filter((queue) => queue.name !== name);
+    await this.#fetcher.removeQueue(name);
+  }
+
+  wake(): void {
+    this.#fetcher.wake();
+  }
+
+  ack(tag: number | string): void {
+    this.#unacked.ack(tag as number);
+  }
+
+  reject(tag: number | string, how: "drop" | "requeue" | "restore"): void {
+    if (how === "drop") this.#unacked.ack(tag as number);
+    else this.#unacked.giveBack(tag as number, how === "restore" ? "head" : "back");
+  }
+
+  park(tag: number | string, dueMs: number): boolean {
+    if (this.#parking === null) return false;
+    this.#unacked.park(tag as number, `parked:${this.#world.random.id()}`, dueMs);
+    this.#parking.note(dueMs);
+    return true;
+  }
+
+  bury(tag: number | string, reason: string): boolean {
+    if (!this.#base.isRecording) return false;
+    const at = new Date(this.#world.clock.wallMs()).toISOString();
+    this.#unacked.bury(
+      tag as number,
+      ({ queue, envelope }) => JSON.stringify({ reason, at, queue, envelope }),
+    );
+    return true;
+  }
+
+  /** Redis has no prefetch of its own: `window()` is all there is. */
+  setPrefetch(_count: number): void {}
+
+  pause(): Promise<void> {
+    return this.#fetcher.pause();
+  }
+
+  resume(): void {
+    if (!this.#isClosing) this.#fetcher.resume();
+  }
+
+  async flush(): Promise<void> {
+    this.#unacked.writeAcks();
+    if (this.#connection.openReplies === 0 && this.#connection.outboxBytes === 0) return;
+    // Replies come in order: this one comes after those to every settlement before it.
+    await this.#connection.call(["PING"]);
+  }
+
+  /** Gives up with a cause: another connection to the same broker is gone. What is held comes back by the lease. */
+  fail(error: Error): void {
+    this.#connection.fail(error);
+  }
+
+  close(): Promise<number> {
+    return this.#closing ??= this.#close();
+  }
+
+  async #close(): Promise<number> {
+    this.#isClosing = true;
+    this.#stop();
+    let restored = 0;
+    try {
+      await this.#fetcher.pause();
+      this.#unacked.writeAcks();
+      restored = await this.#unacked.restoreAll();
+      if (this.#base.isRecording && !this.#connection.isLost) await this.#lease?.release();
+    } catch (error) {
+      // What could not be restored is the broker's still, and the lease's end brings it back.
+      if (!this.#connection.isLost) this.#world.log.warning(`Cannot restore messages: ${errorText(error)}`);
+    }
+    await this.#connection.close();
+    this.#options.onClosed();
+    return restored;
+  }
+
+  #stop(): void {
+    this.#lease?.stop();
+    this.#parking?.stop();
+  }
+
+  /** Data lane: the messages of one list. */
+  #onTexts(queueName: string, texts: Reply[], first: number): void {
+    for (let i = 0; i < texts.length; i++) {
+      const envelope = texts[i] as string;
+      const tag = first + i;
+      try {
+        const { message, info } = decodeEnvelope(envelope);
+        const priority = message.properties.priority;
+        this.#unacked.hold(tag, { queue: queueName, envelope, priority, isDelivered: !this.#isClosing });
+        const attempts = info.redelivered ? attemptsOf(message.properties.rest) : 0;
+        this.#batch.push({ tag, queue: queueName, message, info, envelope, attempts });
+      } catch (error) {
+        this.#unacked.hold(tag, { queue: queueName, envelope, priority: 0, isDelivered: !this.#isClosing });
+        if (this.#isClosing) continue;
+        this.#options.events.onUndecodable({
+          tag,
+          queue: queueName,
+          text: envelope.slice(0, UNDECODABLE_CHARS_MAX),
+          reason: errorText(error),
+        });
+      }
+    }
+  }
+
+  #onFetched(): void {
+    const batch = this.#batch;
+    if (batch.length === 0) return;
+    this.#batch = [];
+    // What comes in while we close was asked for before: it is restored with the rest, unseen.
+    if (!this.#isClosing) this.#options.events.onDeliveries(batch);
+  }
+}

@@ -1,0 +1,72 @@
+/** Envelopes as they stand in `unacked`, and the marks of a message that is delivered again. */
+
+import { DecodeError, fromPlainJson, markRedelivered, toJson } from "../wire/mod.ts";
+
+/** The property that counts how often a process died with the message in hand. Python ignores and keeps it. */
+const ATTEMPTS_PROPERTY = "lovage_attempts";
+
+/** A value of the `unacked` hash, taken apart. */
+export interface UnackedRecord {
+  readonly envelope: string;
+  readonly exchange: string;
+  readonly routingKey: string;
+}
+
+/**
+ * Takes `[envelope, exchange, routing key]` apart, whoever wrote it; null where it is none. What we wrote ourselves
+ * is cut as text, so that the envelope stays what it was to the byte.
+ */
+export function readUnacked(value: string): UnackedRecord | null {
+  // Inside a JSON text a quote is escaped, so this sequence can only be the border that unackedTail made.
+  const border = value.lastIndexOf(',"","');
+  if (border > 0 && value.startsWith("[") && value.endsWith('"]')) {
+    const routingKey = parsed(value.slice(border + 4, -1));
+    if (typeof routingKey === "string") return { envelope: value.slice(1, border), exchange: "", routingKey };
+  }
+  const whole = parsed(value);
+  if (!Array.isArray(whole) || whole.length !== 3) return null;
+  const [envelope, exchange, routingKey] = whole as unknown[];
+  return {
+    envelope: toJson(envelope),
+    exchange: typeof exchange === "string" ? exchange : "",
+    routingKey: typeof routingKey === "string" ? routingKey : "",
+  };
+}
+
+/** The envelope marked as redelivered; what is no envelope stays as it is. */
+export function marked(envelope: string): string {
+  try {
+    return markRedelivered(envelope);
+  } catch (error) {
+    if (error instanceof DecodeError) return envelope;
+    throw error;
+  }
+}
+
+/** The envelope marked as redelivered, with one more death counted. Null: it is no envelope. */
+export function markedAfterDeath(envelope: string): string | null {
+  try {
+    const record = fromPlainJson(markRedelivered(envelope)) as Record<string, Record<string, unknown>>;
+    const properties = record["properties"]!;
+    properties[ATTEMPTS_PROPERTY] = attemptsOf(properties) + 1;
+    return toJson(record);
+  } catch (error) {
+    if (error instanceof DecodeError) return null;
+    throw error;
+  }
+}
+
+/** How often a process died with the message in hand: a whole number from 0. */
+export function attemptsOf(properties: Readonly<Record<string, unknown>> | null): number {
+  const value = properties?.[ATTEMPTS_PROPERTY];
+  return typeof value === "number" && Number.isInteger(value) && value > 0 ? value : 0;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return fromPlainJson(text);
+  } catch (error) {
+    if (error instanceof DecodeError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,274 @@
+/**
+ * Fetching: one script call in flight, no polling and no blocking pop.
+ *
+ * When the script finds everything empty it ends with LLEN on each list. With CLIENT TRACKING on, the server then
+ * sends `invalidate` at the next push to one of them, and the script is run again. A slow safety fetch watches over
+ * that: if it finds messages that no invalidation announced, the server's tracking is not to be trusted and fetching
+ * falls back to polling. So it does where the server has no tracking at all.
+ */
+
+import { type Clock, type Disarm, errorText } from "../base/mod.ts";
+import {
+  isMovedError,
+  type RedisConnection,
+  type ReplySink,
+  sendScript,
+  toOperatingError,
+} from "../redis/mod.ts";
+import { type Reply, type RespArg, RespError } from "../wire/mod.ts";
+import { unackedTail } from "./redis_keys.ts";
+import { POP, POP_OLD } from "./redis_scripts.ts";
+import type { ConsumerBase } from "./redis_unacked.ts";
+
+/** What the fetcher needs besides. */
+export interface FetcherOptions {
+  readonly clock: Clock;
+  readonly order: "round_robin" | "sorted" | "priority";
+  /** The longest pause while polling. */
+  readonly pollingMs: number;
+  window(): number;
+  /** Texts of one list, oldest first; their tags count up from `first`. */
+  onTexts(queueName: string, texts: Reply[], first: number): void;
+  /** Called after the last `onTexts` of a reply. */
+  onFetched(): void;
+}
+
+/** The most messages of one fetch: a script holds the server up for some microseconds per message. */
+const FETCH_MAX = 512;
+const SAFETY_MS = 2000;
+const POLL_FIRST_MS = 50;
+const RETRY_MS = 1000;
+const TRACKING_LOST =
+  "The server does not announce new messages on this connection; asking for them instead, " +
+  "every second at the latest";
+
+/** Fetches for one consumer. */
+export class Fetcher {
+  #base: ConsumerBase;
+  #options: FetcherOptions;
+  #queues: string[] = [];
+  #next = 1;
+  #isTracking = false;
+  #isOld: boolean;
+  #isInFlight = false;
+  #isPaused = true;
+  #isClosed = false;
+  /** Everything was empty at the last fetch and something will stir us: nothing to fetch. */
+  #isDry = false;
+  /** Whether `stir` was called since the fetch in flight was written, or since the last one. */
+  #wasStirred = false;
+  /** The next fetch is one that nothing called for. */
+  #isSafety = false;
+  /** The fetch in flight is one that nothing called for. */
+  #isCheck = false;
+  #pollMs = POLL_FIRST_MS;
+  #disarm: Disarm | null = null;
+  #idleWaiters: (() => void)[] = [];
+  #sink: ReplySink;
+  /** The queue of each list of the fetch in flight. */
+  #asked: string[] = [];
+  #warned: string | null = null;
+
+  constructor(base: ConsumerBase, options: FetcherOptions) {
+    this.#base = base;
+    this.#options = options;
+    this.#isOld = !base.connection.isAtLeast(6, 2);
+    this.#sink = {
+      onReply: (reply) => this.#onReply(reply),
+      onLost: () => {
+        this.#isInFlight = false;
+        this.#isClosed = true;
+        this.#tellIdle();
+      },
+    };
+  }
+
+  /** Asks the server to announce pushes. Where it cannot, fetching polls, and the log says so once. */
+  async startTracking(connection: RedisConnection): Promise<void> {
+    if (connection.protocol === 3) {
+      try {
+        await connection.call(["CLIENT", "TRACKING", "ON", "NOLOOP"]);
+        this.#isTracking = true;
+        return;
+      } catch (error) {
+        if (connection.isLost) throw error;
+        this.#base.log.info(`No announcements of new messages: ${errorText(error)}`);
+      }
+    }
+    this.#base.log.warning(TRACKING_LOST);
+  }
+
+  /** A push message of the connection. */
+  onPush(items: Reply[]): void {
+    if (items[0] === "invalidate") this.stir();
+  }
+
+  /** Something may be there: fetch although everything was empty. */
+  stir(): void {
+    this.#wasStirred = true;
+    this.#isDry = false;
+    this.#pollMs = POLL_FIRST_MS;
+    this.wake();
+  }
+
+  /** The window may have grown: fetch before the next write unless everything is known to be empty. */
+  wake(): void {
+    if (!this.#isDry && !this.#isInFlight && !this.#isPaused) this.#base.connection.touch();
+  }
+
+  get queues(): readonly string[] {
+    return this.#queues;
+  }
+
+  addQueue(name: string): void {
+    if (!this.#queues.includes(name)) this.#queues.push(name);
+    this.stir();
+  }
+
+  /** Resolves when nothing of the queue can arrive any more. */
+  removeQueue(name: string): Promise<void> {
+    this.#queues = this.#queues.filter((one) => one !== name);
+    return this.#idle();
+  }
+
+  /** Stops; resolves when no fetch is in flight. */
+  pause(): Promise<void> {
+    this.#isPaused = true;
+    this.#disarm?.();
+    this.#disarm = null;
+    return this.#idle();
+  }
+
+  resume(): void {
+    if (this.#isClosed) return;
+    this.#isPaused = false;
+    this.#arm(SAFETY_MS);
+    this.stir();
+  }
+
+  /** Appends the next fetch where there is one to make. Called right before each write. */
+  write(): void {
+    if (this.#isInFlight || this.#isPaused || this.#isClosed || this.#isDry || this.#queues.length === 0) {
+      return;
+    }
+    const count = Math.min(FETCH_MAX, Math.floor(this.#options.window()));
+    // A NaN is no window either.
+    if (!(count > 0)) return;
+    const { keys, id, isRecording, connection } = this.#base;
+    const order = this.#options.order === "sorted" ? [...this.#queues].sort() : this.#queues;
+    const args: RespArg[] = [keys.unacked, keys.unackedIndex];
+    const tails: string[] = [];
+    const lists = order.map((name) => keys.lists(name));
+    this.#asked.length = 0;
+    // For each step every queue, as kombu's BRPOP: what is most urgent comes first whichever queue it is in.
+    for (let step = 0; step < lists[0]!.length; step++) {
+      for (let i = 0; i < order.length; i++) {
+        args.push(lists[i]![step]!);
+        tails.push(unackedTail(order[i]!));
+        this.#asked.push(order[i]!);
+      }
+    }
+    const keyCount = args.length;
+    args.push(count, `${id}:`, this.#next, isRecording ? "1" : "");
+    for (const tail of tails) args.push(tail);
+    this.#isInFlight = true;
+    this.#isCheck = this.#isSafety && !this.#wasStirred;
+    this.#isSafety = false;
+    this.#wasStirred = false;
+    sendScript(connection, this.#isOld ? POP_OLD : POP, keyCount, args, this.#sink);
+  }
+
+  #onReply(reply: Reply): void {
+    this.#isInFlight = false;
+    if (!Array.isArray(reply)) {
+      this.#tellIdle();
+      return this.#onRefused(reply);
+    }
+    if (reply[1] !== "") this.#warn(`Cannot fetch from every queue: ${String(reply[1])}`);
+    const delivered: string[] = [];
+    for (let i = 2; i + 1 < reply.length; i += 2) {
+      const queueName = this.#asked[reply[i] as number]!;
+      const texts = reply[i + 1] as Reply[];
+      const first = this.#next;
+      this.#next += texts.length;
+      delivered.push(queueName);
+      this.#options.onTexts(queueName, texts, first);
+    }
+    if (delivered.length > 0) {
+      // An announcement travels ahead of the reply that finds the message, so it would have been heard by now.
+      if (this.#isCheck && !this.#wasStirred) this.#distrust();
+      this.#pollMs = POLL_FIRST_MS;
+      this.#rotate(delivered);
+      this.#options.onFetched();
+    }
+    const isEmpty = reply[0] === 1;
+    if (isEmpty && !this.#wasStirred) {
+      this.#isDry = true;
+      if (!this.#isTracking && !this.#isPaused) this.#arm(this.#nextPollMs());
+    }
+    this.#tellIdle();
+    this.wake();
+  }
+
+  #distrust(): void {
+    this.#isTracking = false;
+    this.#base.log.warning(TRACKING_LOST);
+  }
+
+  #onRefused(reply: Reply): void {
+    const { connection } = this.#base;
+    if (!(reply instanceof RespError)) return;
+    const error = toOperatingError(reply, "fetch messages");
+    if (isMovedError(reply) || !error.isRetryable) return connection.fail(error);
+    this.#warn(error.message);
+    this.#isDry = true;
+    this.#arm(RETRY_MS);
+  }
+
+  /** Round robin: the queue that delivered goes to the end. Source: kombu 5.2.4 utils/scheduling.py. */
+  #rotate(delivered: readonly string[]): void {
+    if (this.#options.order !== "round_robin" || this.#queues.length < 2) return;
+    for (const name of new Set(delivered)) {
+      const at = this.#queues.indexOf(name);
+      if (at < 0) continue;
+      this.#queues.splice(at, 1);
+      this.#queues.push(name);
+    }
+  }
+
+  #nextPollMs(): number {
+    const now = this.#pollMs;
+    this.#pollMs = Math.min(this.#options.pollingMs, now * 1.5);
+    return now;
+  }
+
+  /** One timer serves all three: the next poll, the next attempt after an error, the safety fetch. */
+  #arm(ms: number): void {
+    this.#disarm?.();
+    this.#disarm = this.#options.clock.arm(this.#options.clock.monoMs() + ms, () => {
+      this.#disarm = null;
+      if (this.#isPaused || this.#isClosed) return;
+      this.#isSafety = this.#isDry && this.#isTracking && ms === SAFETY_MS;
+      this.#isDry = false;
+      this.#arm(SAFETY_MS);
+      this.wake();
+    });
+  }
+
+  #warn(text: string): void {
+    if (this.#warned === text) return;
+    this.#warned = text;
+    this.#base.log.warning(text);
+  }
+
+  #idle(): Promise<void> {
+    if (!this.#isInFlight) return Promise.resolve();
+    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  #tellIdle(): void {
+    const waiters = this.#idleWaiters;
+    this.#idleWaiters = [];
+    for (const resolve of waiters) resolve();
+  }
+}

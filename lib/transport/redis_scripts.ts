@@ -1,0 +1,160 @@
+/**
+ * The Lua that makes steps atomic. No script reads JSON: cjson turns an empty array into an empty object, so envelopes
+ * are spliced and compared as text only.
+ *
+ * Every script takes the time from the server, so that all workers' scores are of one clock.
+ */
+
+import { Script } from "../redis/mod.ts";
+
+/**
+ * Pops over lists and records what it popped as unacked, in one step: nothing is ever in nobody's hands.
+ *
+ * KEYS: unacked, unacked_index, then the lists in order. ARGV: how many at most, tag prefix, first tag number, "1" to
+ * record or "" not to, then per list what follows the envelope in the record. Returns [1 where everything is
+ * empty else 0, an error text or "", list number, messages, list number, messages…].
+ *
+ * RPOP comes first on purpose: a server at its memory limit refuses a script whose first write needs memory, and a
+ * worker that cannot take messages then could never make it free any. The LLENs at the end come after every pop
+ * because a pop would disarm the tracking of what was read before it (CLIENT TRACKING counts a key once).
+ */
+function popText(pop: string): string {
+  return `
+local left = tonumber(ARGV[1])
+local prefix = ARGV[2]
+local number = tonumber(ARGV[3])
+local out = {0, ''}
+local t = redis.call('TIME')
+local now = t[1] .. '.' .. string.format('%06d', tonumber(t[2]))
+for i = 3, #KEYS do
+  if left < 1 then return out end
+  ${pop}
+  if got and got.err then
+    out[2] = got.err
+  elseif got and #got > 0 then
+    if ARGV[4] == '1' then
+      local tail = ARGV[i + 2]
+      local j = 1
+      while j <= #got do
+        local fields, scores, n = {}, {}, 0
+        while j <= #got and n < 1000 do
+          local tag = string.format('%s%.0f', prefix, number)
+          number = number + 1
+          fields[n + 1] = tag
+          fields[n + 2] = '[' .. got[j] .. tail
+          scores[n + 1] = now
+          scores[n + 2] = tag
+          n = n + 2
+          j = j + 1
+        end
+        redis.call('HSET', KEYS[1], unpack(fields))
+        redis.call('ZADD', KEYS[2], unpack(scores))
+      end
+    end
+    left = left - #got
+    out[#out + 1] = i - 3
+    out[#out + 1] = got
+  end
+end
+if left < 1 then return out end
+for i = 3, #KEYS do redis.pcall('LLEN', KEYS[i]) end
+out[1] = 1
+return out`;
+}
+
+/** The pop for Redis 6.2 and later. */
+export const POP = new Script(popText("local got = redis.pcall('RPOP', KEYS[i], left)"));
+
+/** The pop for older servers, whose RPOP takes one: a slice from the end, oldest first, then cut off. */
+export const POP_OLD = new Script(popText(`
+  local slice = redis.pcall('LRANGE', KEYS[i], -left, -1)
+  local got = slice
+  if not slice.err and #slice > 0 then
+    redis.call('LTRIM', KEYS[i], 0, -(#slice + 1))
+    got = {}
+    for k = #slice, 1, -1 do got[#got + 1] = slice[k] end
+  end`));
+
+/**
+ * Gives messages back to one list, each only if it is still unacked: whoever removes the record owns the message.
+ * KEYS: unacked, unacked_index, list. ARGV: "LPUSH" or "RPUSH", then tag and envelope in turn. Returns how many.
+ */
+export const GIVE_BACK = new Script(`
+local given = 0
+for i = 2, #ARGV, 2 do
+  redis.call('ZREM', KEYS[2], ARGV[i])
+  if redis.call('HDEL', KEYS[1], ARGV[i]) == 1 then
+    redis.call(ARGV[1], KEYS[3], ARGV[i + 1])
+    given = given + 1
+  end
+end
+return given`);
+
+/**
+ * Moves a message to the dead letters if it is still unacked. KEYS: unacked, unacked_index, dead. ARGV: tag, document.
+ */
+export const BURY = new Script(`
+redis.call('ZREM', KEYS[2], ARGV[1])
+if redis.call('HDEL', KEYS[1], ARGV[1]) == 1 then
+  redis.call('LPUSH', KEYS[3], ARGV[2])
+  return 1
+end
+return 0`);
+
+/**
+ * Parks a message: its record gets a name without owner and a score in the future, which no sweep looks at before.
+ * KEYS: unacked, unacked_index, parked. ARGV: tag, new tag, due time in epoch seconds.
+ */
+export const PARK = new Script(`
+local value = redis.call('HGET', KEYS[1], ARGV[1])
+if not value then return 0 end
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('HSET', KEYS[1], ARGV[2], value)
+redis.call('ZADD', KEYS[2], ARGV[3], ARGV[2])
+redis.call('ZADD', KEYS[3], ARGV[3], ARGV[2])
+return 1`);
+
+/**
+ * Moves parked messages to the head of one list. KEYS: unacked, unacked_index, parked, list. ARGV: tag and envelope
+ * in turn. Returns how many.
+ */
+export const UNPARK = new Script(`
+local moved = 0
+for i = 1, #ARGV, 2 do
+  redis.call('ZREM', KEYS[2], ARGV[i])
+  redis.call('ZREM', KEYS[3], ARGV[i])
+  if redis.call('HDEL', KEYS[1], ARGV[i]) == 1 then
+    redis.call('RPUSH', KEYS[4], ARGV[i + 1])
+    moved = moved + 1
+  end
+end
+return moved`);
+
+/**
+ * Renews a lease and the scores of what it holds. KEYS: unacked_index, owner, owners. ARGV: id, owner's name, lease
+ * in milliseconds, tag prefix, then tag numbers. Returns 1 where the lease was still alive.
+ */
+export const RENEW = new Script(`
+local t = redis.call('TIME')
+local now = t[1] .. '.' .. string.format('%06d', tonumber(t[2]))
+local alive = redis.call('EXISTS', KEYS[2])
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+redis.call('SADD', KEYS[3], ARGV[1])
+local i = 5
+while i <= #ARGV do
+  local scores, n = {}, 0
+  while i <= #ARGV and n < 1000 do
+    scores[n + 1] = now
+    scores[n + 2] = ARGV[4] .. ARGV[i]
+    n = n + 2
+    i = i + 1
+  end
+  redis.call('ZADD', KEYS[1], 'XX', unpack(scores))
+end
+return alive`);
+
+/** Deletes a key if it still holds our token. KEYS: lock. ARGV: token. */
+export const UNLOCK = new Script(
+  `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`,
+);

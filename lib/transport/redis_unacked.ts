@@ -1,0 +1,207 @@
+/**
+ * What a consumer holds and how it is settled: acks collected during a turn leave as one HDEL and one ZREM.
+ *
+ * HDEL goes first. If the connection breaks between the two, a row of the index is left whose message is gone: every
+ * sweep, ours and Python's, finds nothing for it and drops it. The other order could leave a message that no sweep
+ * would ever look at.
+ */
+
+import { assert, type Log } from "../base/mod.ts";
+import {
+  isMovedError,
+  type RedisConnection,
+  type ReplySink,
+  sendScript,
+  toOperatingError,
+} from "../redis/mod.ts";
+import { type Reply, type RespArg, RespError } from "../wire/mod.ts";
+import { marked } from "./redis_envelope.ts";
+import type { RedisKeys } from "./redis_keys.ts";
+import { BURY, GIVE_BACK, PARK } from "./redis_scripts.ts";
+
+/** What every part of one consumer works with. */
+export interface ConsumerBase {
+  readonly connection: RedisConnection;
+  readonly keys: RedisKeys;
+  readonly log: Log;
+  /** The lease's id; tags are `<id>:<number>`. */
+  readonly id: string;
+  /** False: nothing is recorded (`ack_emulation` off). */
+  readonly isRecording: boolean;
+}
+
+/** A message in our hands. */
+export interface Held {
+  readonly queue: string;
+  readonly envelope: string;
+  readonly priority: number;
+  /** Whether the owner of the consumer has seen it. */
+  readonly isDelivered: boolean;
+}
+
+/** How many tags one command carries at most. */
+const TAGS_MAX = 500;
+/** How many envelopes one script carries at most. */
+const ENVELOPES_MAX = 100;
+
+/** The unsettled messages of one consumer. */
+export class Unacked {
+  #base: ConsumerBase;
+  #prefix: string;
+  #held = new Map<number, Held>();
+  #acked: number[] = [];
+  #sink: ReplySink;
+  #onGivenBack: () => void;
+
+  /** `onGivenBack` is called when messages went back to a list by our own hand, which tracking does not report. */
+  constructor(base: ConsumerBase, onGivenBack: () => void) {
+    this.#base = base;
+    this.#prefix = `${base.id}:`;
+    this.#onGivenBack = onGivenBack;
+    this.#sink = { onReply: (reply) => this.#check(reply), onLost: () => {} };
+  }
+
+  /** How many are unsettled. */
+  get size(): number {
+    return this.#held.size;
+  }
+
+  /** The numbers of all that are unsettled, in order of arrival. */
+  numbers(): number[] {
+    return [...this.#held.keys()];
+  }
+
+  /** Takes a message in hand. Data lane: per message. */
+  hold(number: number, held: Held): void {
+    this.#held.set(number, held);
+  }
+
+  /** Appends the settlement: done with. Data lane: per message. */
+  ack(number: number): void {
+    assert(this.#held.delete(number), "a delivery is settled once");
+    if (!this.#base.isRecording) return;
+    this.#acked.push(number);
+    if (this.#acked.length === 1) this.#base.connection.touch();
+  }
+
+  /** Gives one back: to the head of its queue (`restore`) or the back, marked as redelivered. */
+  giveBack(number: number, where: "head" | "back"): void {
+    const held = this.#take(number);
+    const { connection, keys, isRecording } = this.#base;
+    const list = keys.listFor(held.queue, held.priority);
+    const push = where === "head" ? "RPUSH" : "LPUSH";
+    const envelope = marked(held.envelope);
+    const sink: ReplySink = {
+      onReply: (reply) => {
+        this.#check(reply);
+        this.#onGivenBack();
+      },
+      onLost: () => {},
+    };
+    if (!isRecording) return connection.send([push, list, envelope], sink);
+    const args = [keys.unacked, keys.unackedIndex, list, push, this.#prefix + number, envelope];
+    sendScript(connection, GIVE_BACK, 3, args, sink);
+  }
+
+  /** Parks one until `dueMs` (wall clock) under the name `parkedTag`. */
+  park(number: number, parkedTag: string, dueMs: number): void {
+    this.#take(number);
+    const { connection, keys } = this.#base;
+    const args = [
+      keys.unacked,
+      keys.unackedIndex,
+      keys.parked,
+      this.#prefix + number,
+      parkedTag,
+      dueMs / 1000,
+    ];
+    sendScript(connection, PARK, 3, args, this.#sink);
+  }
+
+  /** Moves one to the dead letters as `document` makes it. */
+  bury(number: number, document: (held: Held) => string): void {
+    const held = this.#take(number);
+    const { connection, keys } = this.#base;
+    const args = [keys.unacked, keys.unackedIndex, keys.dead, this.#prefix + number, document(held)];
+    sendScript(connection, BURY, 3, args, this.#sink);
+  }
+
+  /** Appends what was acked since the last time. Called right before each write. */
+  writeAcks(): void {
+    const acked = this.#acked;
+    if (acked.length === 0) return;
+    const { connection, keys } = this.#base;
+    for (let from = 0; from < acked.length; from += TAGS_MAX) {
+      const to = Math.min(acked.length, from + TAGS_MAX);
+      const args: string[] = ["HDEL", keys.unacked];
+      for (let i = from; i < to; i++) args.push(this.#prefix + acked[i]!);
+      connection.send(args, this.#sink);
+      args[0] = "ZREM";
+      args[1] = keys.unackedIndex;
+      connection.send(args, this.#sink);
+    }
+    acked.length = 0;
+  }
+
+  /**
+   * Gives everything back to the heads of its queues, oldest to be taken first. What the owner never saw goes back
+   * unmarked. Resolves with how many were still ours; with fewer where the connection went.
+   */
+  async restoreAll(): Promise<number> {
+    const held = [...this.#held].reverse();
+    this.#held.clear();
+    let restored = 0;
+    for (const { list, items } of runsByList(held, this.#base.keys)) {
+      restored += await this.#restore(list, items);
+    }
+    return restored;
+  }
+
+  #restore(list: string, items: [number, Held][]): Promise<number> {
+    const { connection, keys, isRecording } = this.#base;
+    const args: RespArg[] = isRecording ? [keys.unacked, keys.unackedIndex, list, "RPUSH"] : ["RPUSH", list];
+    for (const [number, { envelope, isDelivered }] of items) {
+      if (isRecording) args.push(this.#prefix + number);
+      args.push(isDelivered ? marked(envelope) : envelope);
+    }
+    return new Promise((resolve) => {
+      const sink: ReplySink = {
+        onReply: (reply) => {
+          this.#check(reply);
+          resolve(typeof reply === "number" ? isRecording ? reply : items.length : 0);
+        },
+        onLost: () => resolve(0),
+      };
+      if (isRecording) sendScript(connection, GIVE_BACK, 3, args, sink);
+      else connection.send(args, sink);
+    });
+  }
+
+  #take(number: number): Held {
+    const held = this.#held.get(number);
+    assert(held !== undefined, "a delivery is settled once");
+    this.#held.delete(number);
+    return held;
+  }
+
+  #check(reply: Reply): void {
+    if (!(reply instanceof RespError)) return;
+    const error = toOperatingError(reply, "settle messages");
+    // The record stays with the broker: on a server that takes no writes from us nothing can be settled, and a new
+    // connection may find the one that does.
+    if (isMovedError(reply)) this.#base.connection.fail(error);
+    else this.#base.log.error(error.message);
+  }
+}
+
+/** Consecutive messages of one list together, so that order is kept and commands are few. */
+function runsByList(held: [number, Held][], keys: RedisKeys): { list: string; items: [number, Held][] }[] {
+  const runs: { list: string; items: [number, Held][] }[] = [];
+  for (const item of held) {
+    const list = keys.listFor(item[1].queue, item[1].priority);
+    const last = runs.at(-1);
+    if (last !== undefined && last.list === list && last.items.length < ENVELOPES_MAX) last.items.push(item);
+    else runs.push({ list, items: [item] });
+  }
+  return runs;
+}
