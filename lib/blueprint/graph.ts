@@ -33,7 +33,9 @@ export function bootOrder<N extends GraphNode>(nodes: readonly N[]): N[] {
   while (waiting.length > 0) {
     const next = waiting.find((node) => node.requires.every((name) => done.has(name) || !present.has(name)));
     if (!next) {
-      throw new CycleError(`Cannot order steps: ${waiting.map((node) => node.name).join(", ")} need one another`);
+      throw new CycleError(
+        `Cannot order steps: ${waiting.map((node) => node.name).join(", ")} need one another`,
+      );
     }
     order.push(next);
     done.add(next.name);

@@ -1,0 +1,162 @@
+/**
+ * What a task's end needs beside the data lane: results the worker makes itself (revoked, lost, timed out, unknown),
+ * chord parts, a look into the result store, a message published again. Ordinary async code, counted and bounded.
+ */
+
+import { errorText } from "../base/mod.ts";
+import type { OutcomeChord } from "../app/mod.ts";
+import type { EncodedMessage } from "../wire/mod.ts";
+import { TaskRevokedError } from "../wire/mod.ts";
+import type { LaneParts } from "./lane_parts.ts";
+import type { Request } from "./request.ts";
+import type { VerdictKind, WorkerApp, WorkerSupport } from "./worker_app.ts";
+
+/** Pieces of work under way at most before fetching stops. */
+const PENDING_MAX = 1000;
+
+/** The control lane's part in a task's end. */
+export class Aside {
+  #app: WorkerApp;
+  #support: WorkerSupport;
+  #parts: LaneParts | null = null;
+  #pending = new Set<Promise<void>>();
+
+  constructor(app: WorkerApp, support: WorkerSupport) {
+    this.#app = app;
+    this.#support = support;
+  }
+
+  /** Ties it to the lane it works beside; before its first use. */
+  attach(parts: LaneParts): void {
+    this.#parts = parts;
+  }
+
+  /** True while so much is under way that no new task should be fetched. */
+  get isFull(): boolean {
+    return this.#pending.size >= PENDING_MAX;
+  }
+
+  /** How much is under way. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
+  /** Resolves when nothing is under way. */
+  async drain(): Promise<void> {
+    while (this.#pending.size > 0) await Promise.all(this.#pending);
+  }
+
+  /**
+   * Ends a request in the parent: stores the document of its end, publishes errbacks, counts its chord part, and then
+   * calls `settle` (the ack or rejection). `settle` is called whatever happens on the way.
+   */
+  fail(request: Request, error: Error, kind: VerdictKind, settle: () => void): void {
+    this.#begin(async () => {
+      try {
+        await this.#end(request.delivery.message, error, kind, request);
+      } finally {
+        settle();
+        this.#wake();
+      }
+    }, request.human);
+  }
+
+  /** Ends a message that never became a request, so that who waits for its result hears of it. */
+  failMessage(message: EncodedMessage, id: string, error: Error): void {
+    this.#begin(() => this.#end(message, error, "failure", null), id);
+  }
+
+  /** Ends a request as revoked, expired or terminated: event, result, ack, chord part. */
+  revoke(
+    request: Request,
+    how: { reason: "revoked" | "expired" | "terminated"; signum: number | null },
+  ): void {
+    const parts = this.#lane;
+    request.isAnnounced = true;
+    const fields = {
+      terminated: how.reason === "terminated",
+      signum: how.signum,
+      expired: how.reason === "expired",
+    };
+    if (parts.events?.isEnabled && request.strategy.sendEvents) {
+      parts.events.task("task-revoked", request, fields);
+    }
+    parts.signals.taskRevoked?.(request, fields);
+    this.fail(request, new TaskRevokedError(how.reason), "revoked", () => parts.state.ack(request));
+  }
+
+  /** Stores a finished chord member's part; then calls `settle`. */
+  chord(request: Request, state: string, chord: OutcomeChord, settle: (() => void) | null): void {
+    this.#begin(async () => {
+      try {
+        await this.#support.completeChord({ taskId: request.id, state, chord });
+      } finally {
+        settle?.();
+        this.#wake();
+      }
+    }, request.human);
+  }
+
+  /** Asks the result store whether a redelivered task has succeeded before. */
+  deduplicate(request: Request, done: (request: Request, hasSucceeded: boolean) => void): void {
+    this.#begin(async () => {
+      let hasSucceeded = false;
+      try {
+        hasSucceeded = (await this.#lane.backend.fetch(request.id))?.state === "SUCCESS";
+      } finally {
+        done(request, hasSucceeded);
+      }
+    }, request.human);
+  }
+
+  /** Publishes the message of a request again that was acknowledged and then not begun. */
+  republish(request: Request): void {
+    const { message } = request.delivery;
+    this.#begin(
+      () => this.#app.publisher.publish([{ exchange: "", routingKey: request.queue, message }]),
+      request.human,
+    );
+  }
+
+  async #end(
+    message: EncodedMessage,
+    error: Error,
+    kind: VerdictKind,
+    request: Request | null,
+  ): Promise<void> {
+    const parts = this.#lane;
+    const verdict = await this.#support.failTask(message, error, kind);
+    const stores = request === null || request.strategy.storesErrors;
+    const id = request?.id ?? String(message.headers["id"] ?? message.properties.correlationId);
+    if (verdict.state !== null && verdict.document !== null && stores) {
+      const { state, document } = verdict;
+      await new Promise<void>((resolve, reject) => {
+        parts.backend.store(
+          { taskId: id, state, document, guard: true, replyTo: message.properties.replyTo },
+          (failure) => failure ? reject(failure) : resolve(),
+        );
+      });
+    }
+    if (verdict.chord !== null && verdict.state !== null && kind !== "retry") {
+      await this.#support.completeChord({ taskId: id, state: verdict.state, chord: verdict.chord });
+    }
+  }
+
+  // Errors are told here, once; nobody awaits the pieces but `drain`.
+  #begin(work: () => Promise<void>, about: string): void {
+    const running = work().catch((error: unknown) => {
+      this.#lane.world.log.error(`Cannot complete the end of ${about}: ${errorText(error)}`);
+    }).then(() => {
+      this.#pending.delete(running);
+    });
+    this.#pending.add(running);
+  }
+
+  get #lane(): LaneParts {
+    return this.#parts!;
+  }
+
+  #wake(): void {
+    this.#parts?.state.consumer?.wake();
+  }
+}

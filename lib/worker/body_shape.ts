@@ -1,0 +1,43 @@
+/**
+ * A look at the two ends of a task's body: enough to tell, without decoding it, that it is `[[…], …, {…}]` or
+ * `[[…], …, null]`. The pool's slot decodes the body; the parent only keeps what is surely none from going there.
+ */
+
+import type { EncodedMessage } from "../wire/mod.ts";
+
+const OPEN = 0x5b; // [
+const CLOSE = 0x5d; // ]
+const BRACE = 0x7d; // }
+const LETTER_L = 0x6c; // the end of null
+
+/**
+ * True where the body may be a task's; false where it must be decoded to know. Bodies that are compressed, or not
+ * JSON, are passed. Data lane: per message, about 0.2 µs.
+ */
+export function mayBeTaskBody(message: EncodedMessage, isCompressed: boolean): boolean {
+  if (isCompressed || message.contentType !== "application/json") return true;
+  const body = message.body;
+  if (typeof body !== "string") {
+    const n = body.length;
+    return n > 4 && body[0] === OPEN && body[1] === OPEN && ends(body[n - 2]!, body[n - 1]!);
+  }
+  const n = body.length;
+  if (message.bodyEncoding === "none") {
+    return n > 4 && body.charCodeAt(0) === OPEN && body.charCodeAt(1) === OPEN &&
+      ends(body.charCodeAt(n - 2), body.charCodeAt(n - 1));
+  }
+  // "[[" in base64 is "W1" and then one of s, t, u, v … by the third byte's upper bits.
+  if (n < 8 || (n & 3) !== 0 || body.charCodeAt(0) !== 0x57 || body.charCodeAt(1) !== 0x31) return false;
+  let tail: string;
+  try {
+    tail = atob(body.slice(n - 8));
+  } catch {
+    // Not base64 at its end: the full decoder says what is wrong with it.
+    return false;
+  }
+  return ends(tail.charCodeAt(tail.length - 2), tail.charCodeAt(tail.length - 1));
+}
+
+function ends(last2: number, last: number): boolean {
+  return last === CLOSE && (last2 === BRACE || last2 === LETTER_L);
+}

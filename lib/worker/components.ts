@@ -1,0 +1,135 @@
+/**
+ * The steps of the worker's own blueprint: Timer, Hub, Pool, Consumer.
+ *
+ * Source: celery 5.2.6 worker/components.py.
+ */
+
+import { TimerHeap } from "../base/mod.ts";
+import { StartStopStep, Step } from "../blueprint/mod.ts";
+import { type PoolEvents, poolFactory, type PoolOptions } from "../pool/mod.ts";
+import { loadSerializer } from "../wire/mod.ts";
+import type { WorkController } from "./worker.ts";
+
+/** Builds the heap of deadlines. */
+export class TimerStep extends Step<WorkController> {
+  readonly name = "Timer";
+
+  override create(worker: WorkController): void {
+    Object.assign(worker.parts, { timers: new TimerHeap(worker.world.clock) });
+  }
+}
+
+/** What the loop needs before anything arrives: serializers, and the result store. */
+export class HubStep extends StartStopStep<WorkController> {
+  readonly name = "Hub";
+  override readonly requires = ["Timer"];
+
+  override async start(worker: WorkController): Promise<void> {
+    const { conf } = worker.app;
+    for (const name of [...conf.accept_content, conf.result_serializer]) await loadSerializer(name);
+    worker.parts.backend = await worker.app.openBackend();
+  }
+
+  override async stop(worker: WorkController): Promise<void> {
+    if (worker.stopRequest.cold.aborted) return;
+    await worker.parts.backend?.flush();
+  }
+}
+
+/** The pool. */
+export class PoolStep extends StartStopStep<WorkController> {
+  readonly name = "Pool";
+  override readonly requires = ["Hub"];
+
+  override async start(worker: WorkController): Promise<void> {
+    const { pool, given } = worker.options;
+    const factory = given.poolFactory ?? (pool === "solo" ? worker.support.solo : poolFactory(pool));
+    worker.parts.pool = factory(worker.world, poolOptions(worker), poolEvents(worker));
+    await worker.pool.start();
+  }
+
+  /** The loop runs: jobs may go to the pool. */
+  register(worker: WorkController): void {
+    worker.lane.open();
+  }
+
+  override close(worker: WorkController): void {
+    worker.lane.close();
+  }
+
+  override async stop(worker: WorkController): Promise<void> {
+    if (worker.parts.pool) await worker.endPool();
+  }
+
+  override info(worker: WorkController): Record<string, unknown> {
+    const info = worker.parts.pool?.info();
+    if (!info) return { pool: "N/A" };
+    return {
+      pool: {
+        "implementation": info.implementation,
+        "max-concurrency": info.concurrency,
+        "processes": info.pids,
+        "max-tasks-per-child": info.maxTasksPerChild ?? "N/A",
+        "put-guarded-by-semaphore": true,
+        "timeouts": info.timeouts,
+        "writes": info.writes,
+      },
+    };
+  }
+}
+
+/** Runs the consumer's blueprint until the worker stops. */
+export class WorkerConsumerStep extends StartStopStep<WorkController> {
+  readonly name = "Consumer";
+  override readonly last = true;
+
+  override start(worker: WorkController): Promise<void> {
+    return worker.consumer.start();
+  }
+
+  override stop(worker: WorkController): Promise<void> {
+    return worker.consumer.stop();
+  }
+}
+
+function poolOptions(worker: WorkController): PoolOptions {
+  const { app, options, world } = worker;
+  const { conf } = app;
+  return {
+    concurrency: options.concurrency,
+    maxTasksPerChild: options.maxTasksPerChild,
+    maxMemoryPerChild: options.maxMemoryPerChild,
+    procAliveTimeout: conf.worker_proc_alive_timeout,
+    child: {
+      app: options.given.appSpec ?? null,
+      include: [...conf.imports, ...conf.include, ...options.given.include ?? []],
+      overrides: conf.given(["config", "environment", "command line"]),
+      hostname: worker.hostname,
+      logLevel: world.log.level,
+      logFile: options.given.logfile ?? null,
+      isTaskEvents: options.taskEvents,
+    },
+    publish: (batch) => app.publisher.publish(batch),
+  };
+}
+
+function poolEvents(worker: WorkController): PoolEvents {
+  const { settler, lane, parts, world } = worker;
+  return {
+    onAccepted: (jobs, pid) => settler.onAccepted(jobs, pid),
+    onOutcomes: (batch) => settler.onOutcomes(batch),
+    onState: (job, state, document) => settler.onState(job, state, document),
+    onEvent: (job, type, fields) => settler.onEvent(job, type, fields),
+    onFree: () => lane.dispatch(),
+    onSlot: (change, slot) => {
+      if (change === "started") {
+        parts.slots.set(slot.pid, { process: slot.name });
+        return;
+      }
+      parts.slots.delete(slot.pid);
+      if (slot.reason !== null && worker.stopRequest.way === null) {
+        world.log.error(`Process '${slot.name}' pid:${slot.pid} exited with '${slot.reason}'`);
+      }
+    },
+  };
+}

@@ -1,0 +1,43 @@
+/** The connection that tasks come over. Source: celery 5.2.6 worker/consumer/connection.py. */
+
+import { ConnectionLost } from "../../base/mod.ts";
+import { StartStopStep } from "../../blueprint/mod.ts";
+import type { Connection } from "../../transport/mod.ts";
+import type { Consumer } from "./consumer.ts";
+
+/** Connects, with the retries of the settings. */
+export class ConnectionStep extends StartStopStep<Consumer> {
+  readonly name = "Connection";
+
+  override async start(consumer: Consumer): Promise<void> {
+    const connection = await consumer.connect();
+    consumer.connection = connection;
+    consumer.worker.world.log.info(`Connected to ${connection.url}`);
+    void connection.lost.then((error) => {
+      // An older connection's end is no news.
+      if (consumer.connection !== connection || error === null) return;
+      consumer.lost(error ?? new ConnectionLost("the connection ended"));
+    });
+  }
+
+  override async stop(consumer: Consumer): Promise<void> {
+    // In a shutdown the connection is still needed, to settle what runs; after a loss it only takes up space.
+    if (consumer.isLost) await close(consumer);
+  }
+
+  /** After the pool has ended. */
+  async shutdown(consumer: Consumer): Promise<void> {
+    await close(consumer);
+  }
+
+  override info(consumer: Consumer): Record<string, unknown> {
+    const { connection } = consumer;
+    return { broker: connection ? { transport: connection.transport, hostname: connection.url } : "N/A" };
+  }
+}
+
+async function close(consumer: Consumer): Promise<void> {
+  const connection: Connection | null = consumer.connection;
+  consumer.connection = null;
+  await connection?.close();
+}

@@ -1,0 +1,107 @@
+/**
+ * The event loop: opens the lane, then waits for the connection's end or the worker's.
+ *
+ * While it waits it keeps two watches. The watchdog: a consumer that is subscribed and hears nothing although its
+ * queue has messages is built anew. And for `--burst`: nothing anywhere to do ends the worker.
+ *
+ * Source: celery 5.2.6 worker/consumer/consumer.py Evloop, worker/loops.py asynloop.
+ */
+
+import { signals } from "../../app/mod.ts";
+import { ConnectionLost, type Deadline, errorText } from "../../base/mod.ts";
+import { StartStopStep } from "../../blueprint/mod.ts";
+import type { Consumer } from "./consumer.ts";
+
+/** How often the watchdog looks, and how long nothing must have been heard. */
+const WATCH_MS = 10_000;
+/** Looks in a row that must find waiting messages and silence. */
+const WATCH_STRIKES = 3;
+/** How often `--burst` looks whether all is done. */
+const BURST_MS = 50;
+
+/** The last step. Its start ends only with the connection or the worker. */
+export class LoopStep extends StartStopStep<Consumer> {
+  readonly name = "event loop";
+  override readonly last = true;
+  #watch: Deadline | null = null;
+  #isReadyTold = false;
+
+  override async start(consumer: Consumer): Promise<void> {
+    const { worker } = consumer;
+    await worker.blueprint.sendAll(worker, "register", { description: "Hub.register", forward: true });
+    if (!this.#isReadyTold) {
+      this.#isReadyTold = true;
+      worker.world.log.info(`${worker.hostname} ready.`);
+      signals.workerReady.send(consumer, {}, worker.world.log);
+    }
+    const prefetch = worker.parts.window.base;
+    worker.world.log.debug(`basic.qos: prefetch_count->${prefetch}`);
+    consumer.tasks?.setPrefetch(prefetch);
+    consumer.tasks?.wake();
+    this.#watchSilence(consumer, 0);
+    const watching = new AbortController();
+    if (worker.options.given.burst) void this.#watchBurst(consumer, watching.signal);
+    try {
+      throw await consumer.untilLost();
+    } finally {
+      watching.abort();
+      worker.timers.disarm(this.#watch);
+    }
+  }
+
+  #watchSilence(consumer: Consumer, strikes: number): void {
+    const { worker } = consumer;
+    this.#watch = worker.timers.armIn(WATCH_MS, () => {
+      this.#look(consumer).then((isStuck) => {
+        if (consumer.isLost || worker.stopRequest.way !== null) return;
+        const count = isStuck ? strikes + 1 : 0;
+        if (count < WATCH_STRIKES) return this.#watchSilence(consumer, count);
+        worker.world.log.warning("consumer: Nothing heard although messages wait: consuming anew");
+        consumer.lost(new ConnectionLost("nothing heard although messages wait"));
+      }, () => {
+        // The connection cannot be asked: its own end is on the way.
+        if (!consumer.isLost && worker.stopRequest.way === null) this.#watchSilence(consumer, strikes);
+      });
+    });
+  }
+
+  async #look(consumer: Consumer): Promise<boolean> {
+    const { worker, connection, tasks } = consumer;
+    const { state } = worker.parts;
+    const heardMs = state.heardMonoMs;
+    if (connection === null || tasks === null || worker.lane.window() === 0) return false;
+    if (worker.world.clock.monoMs() - heardMs < WATCH_MS) return false;
+    for (const queue of tasks.queues) {
+      if (((await connection.queueLength(queue.name)) ?? 0) > 0) return state.heardMonoMs === heardMs;
+    }
+    return false;
+  }
+
+  async #watchBurst(consumer: Consumer, signal: AbortSignal): Promise<void> {
+    const { worker } = consumer;
+    const { clock, log } = worker.world;
+    try {
+      for (let quiet = 0; quiet < 2;) {
+        await clock.sleep(BURST_MS, signal);
+        quiet = await isIdle(consumer) ? quiet + 1 : 0;
+      }
+      void worker.stop("warm", worker.parts.state.failed > 0 ? 1 : null);
+    } catch (error) {
+      if (!signal.aborted) log.warning(`Cannot see whether the queues are empty: ${errorText(error)}`);
+    }
+  }
+}
+
+/** True where this worker has nothing left to do and its queues are empty. */
+async function isIdle(consumer: Consumer): Promise<boolean> {
+  const { worker, connection, tasks } = consumer;
+  const { state, aside } = worker.parts;
+  const isBusy = (): boolean =>
+    state.inPool.size > 0 || worker.lane.waitingCount > 0 || aside.pending > 0 ||
+    state.unsettled > 0;
+  if (connection === null || tasks === null || isBusy()) return false;
+  for (const queue of tasks.queues) {
+    if (((await connection.queueLength(queue.name)) ?? 0) > 0) return false;
+  }
+  return !isBusy();
+}

@@ -1,0 +1,66 @@
+/** The consumer of task messages. Source: celery 5.2.6 worker/consumer/tasks.py. */
+
+import { assert } from "../../base/mod.ts";
+import { StartStopStep } from "../../blueprint/mod.ts";
+import type { Consumer } from "./consumer.ts";
+
+/** Declares the queues and starts the data lane. */
+export class TasksStep extends StartStopStep<Consumer> {
+  readonly name = "Tasks";
+  override readonly requires = ["Mingle", "Connection"];
+
+  override async start(consumer: Consumer): Promise<void> {
+    const { connection, worker } = consumer;
+    const { app, lane, parts, world } = worker;
+    assert(connection, "the Connection step has started");
+    worker.updateStrategies();
+    const queues = [...app.amqp.queues.consumeFrom.values()];
+    for (const queue of queues) await connection.declare(queue);
+    const epoch = ++parts.state.epoch;
+    const isOurs = (): boolean => parts.state.epoch === epoch;
+    parts.state.heardMonoMs = world.clock.monoMs();
+    consumer.tasks = await connection.consume({
+      queues,
+      // The consumer asks from its first moment on; it is known to the lane when `consume` has resolved.
+      window: () => isOurs() && parts.state.consumer !== null ? lane.window() : 0,
+      owner: `${worker.hostname}:${world.host.pid}:${worker.startedWallMs}`,
+      leaseSeconds: app.conf.lease,
+    }, {
+      onDeliveries: (batch) => isOurs() && lane.onDeliveries(batch),
+      onUndecodable: (message) => isOurs() && lane.onUndecodable(message),
+      onLost: (error) => isOurs() && consumer.lost(error),
+      onRestored: (count) => {
+        world.log.info(`Restored ${count} message${count === 1 ? "" : "s"} of workers that are gone`);
+      },
+    });
+    parts.state.consumer = consumer.tasks;
+  }
+
+  override async stop(consumer: Consumer): Promise<void> {
+    if (consumer.tasks === null) return;
+    consumer.worker.world.log.debug("Canceling task consumer...");
+    if (consumer.isLost) {
+      consumer.tasks = null;
+      return;
+    }
+    await consumer.pauseTasks();
+  }
+
+  /** After the pool has ended: what is still unsettled goes back to the heads of its queues. */
+  async shutdown(consumer: Consumer): Promise<void> {
+    const { tasks, worker } = consumer;
+    const { state } = worker.parts;
+    let count = state.restored;
+    if (tasks !== null) {
+      worker.world.log.debug("Closing consumer channel...");
+      consumer.tasks = null;
+      state.consumer = null;
+      count += await tasks.close();
+    }
+    if (count > 0) worker.world.log.warning(`Restoring ${count} unacknowledged message(s)`);
+  }
+
+  override info(consumer: Consumer): Record<string, unknown> {
+    return { prefetch_count: consumer.tasks ? consumer.worker.parts.window.limit : "N/A" };
+  }
+}

@@ -1,0 +1,478 @@
+/**
+ * The data lane: from a batch of deliveries to jobs in the pool. No promise, timer or closure per message.
+ *
+ *     onDeliveries(batch) ─► strategy ─► Request ─┬─► held until due ─► (parked: the broker's again)
+ *                                                 ├─► waits for a token
+ *                                                 └─► ready ─► pool.submit ─► settle.ts
+ *
+ * Source: celery 5.2.6 worker/consumer/consumer.py create_task_handler, worker/strategy.py default; protocol.md 8.1,
+ * 8.2, 8.10.
+ */
+
+import { errorText } from "../base/mod.ts";
+import type { Job } from "../pool/mod.ts";
+import type { Delivery, Undecodable } from "../transport/mod.ts";
+import { decodeTaskHeaders, parseIso, type TaskHeaders } from "../wire/mod.ts";
+import { mayBeTaskBody } from "./body_shape.ts";
+import type { LaneParts } from "./lane_parts.ts";
+import { ReadyQueue } from "./ready_queue.ts";
+import type { Refusals } from "./refusals.ts";
+import { Request } from "./request.ts";
+import { advance, RequestState } from "./request_states.ts";
+import type { TokenBucket } from "./rate_limit.ts";
+import type { Strategy } from "./strategy.ts";
+import { WINDOW_MAX } from "./window.ts";
+
+/** A task due sooner is held here: parking it would cost more than it saves. */
+const PARK_AFTER_MS = 2000;
+/** A running task this long, while more than Celery's share waits behind it, is reason to give the rest back. */
+const OVERSTOCK_MS = 100;
+/** How soon fetching is tried again while the result store or the control lane is full. */
+const CONGESTED_MS = 50;
+
+/** Intake and dispatch. */
+export class Lane {
+  #parts: LaneParts;
+  #refusals: Refusals;
+  #ready = new ReadyQueue();
+  #held = new Set<Request>();
+  #buckets = new Set<TokenBucket>();
+  #seq = 0;
+  #isOpen = false;
+  #isDispatching = false;
+  #overstockArmed = false;
+  #congestedArmed = false;
+  #doesInfo = false;
+
+  constructor(parts: LaneParts, refusals: Refusals) {
+    this.#parts = parts;
+    this.#refusals = refusals;
+  }
+
+  /** Requests that wait for a slot. */
+  get readyCount(): number {
+    return this.#ready.length;
+  }
+
+  /** Requests this worker holds and has not begun: ready, not yet due, waiting for a token. */
+  get waitingCount(): number {
+    let count = this.#ready.length + this.#held.size;
+    for (const bucket of this.#buckets) count += bucket.waiting.length;
+    return count;
+  }
+
+  /** The requests not begun, oldest first; for `inspect reserved` and `scheduled`. */
+  waiting(): Request[] {
+    const all = [...this.#ready.toArray(), ...this.#held];
+    for (const bucket of this.#buckets) all.push(...bucket.waiting.toArray());
+    return all.sort((a, b) => a.seq - b.seq);
+  }
+
+  /** Lets jobs go to the pool. */
+  open(): void {
+    this.#isOpen = true;
+    this.dispatch();
+  }
+
+  /** No job goes to the pool any more; what comes in is given back. */
+  close(): void {
+    this.#isOpen = false;
+  }
+
+  /** How many more messages may be taken now; what the consumer asks before each fetch. */
+  window(): number {
+    const { state, options, window, pool, backend, aside } = this.#parts;
+    if (!this.#isOpen) return 0;
+    if (backend.isCongested || aside.isFull) {
+      this.#lookAgain();
+      return 0;
+    }
+    if (options.isPrefetchOff) return Math.max(0, pool.free - this.#ready.length);
+    let limit = window.limit;
+    if (options.reducesWindow && state.orphans.size > 0) limit = window.reduced(state.orphans.running);
+    limit = Math.min(WINDOW_MAX, limit + Math.min(state.etaHeld, options.etaMax));
+    return Math.max(0, limit - state.unsettled);
+  }
+
+  /** Takes a batch from the consumer, oldest first. Data lane. */
+  onDeliveries(batch: Delivery[]): void {
+    const { state, world } = this.#parts;
+    state.heardMonoMs = world.clock.monoMs();
+    state.unsettled += batch.length;
+    if (!this.#isOpen) return this.#giveBackUnread(batch);
+    this.#doesInfo = world.log.isOn("INFO");
+    for (let i = 0; i < batch.length; i++) this.#receive(batch[i]!);
+    this.dispatch();
+  }
+
+  /** Takes a message that is none. */
+  onUndecodable(message: Undecodable): void {
+    this.#parts.state.heardMonoMs = this.#parts.world.clock.monoMs();
+    this.#parts.state.unsettled++;
+    this.#refusals.broken(message);
+  }
+
+  #receive(delivery: Delivery): void {
+    const message = delivery.message;
+    // Python's `None` headers arrive as null.
+    const headers = message.headers as Record<string, unknown> | null;
+    const name = headers === null ? undefined : headers["task"];
+    let task: TaskHeaders | null;
+    if (!this.#parts.options.accept.has(message.contentType)) return this.#refusals.disallowed(delivery);
+    if (typeof name === "string" && !this.#parts.strategies.has(name)) {
+      return this.#refusals.unknownTask(delivery, name);
+    }
+    try {
+      task = typeof name === "string" ? decodeTaskHeaders(message) : null;
+      if (task === null || !mayBeTaskBody(message, task.compression !== null)) {
+        task = this.#refusals.fullLook(delivery, task);
+        if (task === null) return;
+      }
+    } catch (error) {
+      return this.#refusals.invalidTask(delivery, error);
+    }
+    const strategy = this.#parts.strategies.get(task.task);
+    if (strategy === undefined) return this.#refusals.unknownTask(delivery, task.task);
+    const request = new Request(++this.#seq, strategy, delivery, task, this.#parts.state.epoch);
+    try {
+      if (task.eta !== null) request.etaWallMs = parseIso(task.eta, { assumeUtc: true });
+    } catch (error) {
+      return this.#refusals.invalidTask(delivery, `invalid ETA value '${task.eta}': ${errorText(error)}`);
+    }
+    try {
+      if (task.expires !== null) request.expiresWallMs = parseIso(task.expires, { assumeUtc: true });
+    } catch (error) {
+      return this.#refusals.invalidTask(
+        delivery,
+        `invalid expires value '${task.expires}': ${errorText(error)}`,
+      );
+    }
+    this.#admit(request, strategy);
+  }
+
+  #admit(request: Request, strategy: Strategy): void {
+    const { state, options, world, events, signals } = this.#parts;
+    if (state.orphans.size > 0 && this.#isOrphanCopy(request)) return;
+    if (request.isLate && request.delivery.attempts >= options.attemptsMax) {
+      return this.#refusals.worn(request);
+    }
+    if (this.#doesInfo) world.log.info(`Task ${request.human} received`);
+    if (this.isOver(request)) return this.discard(request);
+    if (signals.taskReceived !== null) signals.taskReceived(request);
+    if (events !== null && events.isEnabled && strategy.sendEvents) {
+      const task = request.headers;
+      events.task("task-received", request, {
+        name: request.label,
+        args: task.argsrepr,
+        kwargs: task.kwargsrepr,
+        root_id: task.rootId,
+        parent_id: task.parentId,
+        retries: task.retries,
+        eta: task.eta,
+        expires: task.expires,
+      });
+    }
+    if (options.deduplicates && request.isLate && request.isGuarded) {
+      advance(request, RequestState.checking);
+      this.#parts.aside.deduplicate(request, this.#afterCheck);
+      return;
+    }
+    this.#schedule(request);
+  }
+
+  // One function for all requests, made once.
+  #afterCheck = (request: Request, hasSucceeded: boolean): void => {
+    if (request.state !== RequestState.checking) return;
+    if (request.epoch !== this.#parts.state.epoch) return advance(request, RequestState.done);
+    if (!this.#isOpen) {
+      if (this.#giveBack(request)) this.#parts.state.restored++;
+      return;
+    }
+    if (hasSucceeded) {
+      this.#parts.world.log.info(`Task ${request.human} Task already completed successfully.`);
+      advance(request, RequestState.done);
+      this.#parts.state.ack(request);
+      this.#wake();
+      return;
+    }
+    this.#schedule(request);
+    this.dispatch();
+  };
+
+  #schedule(request: Request): void {
+    // NaN compares false: no eta.
+    if (request.etaWallMs > this.#parts.world.clock.wallMs() && this.#hold(request)) return;
+    this.#reserve(request);
+  }
+
+  #hold(request: Request): boolean {
+    const { world, state, options, timers } = this.#parts;
+    const delayMs = request.etaWallMs - world.clock.wallMs();
+    const waitsHere = options.isBurst && request.headers.retries > 0;
+    if (delayMs > PARK_AFTER_MS && !waitsHere && state.consumer!.park(request.tag, request.etaWallMs)) {
+      request.isSettled = true;
+      state.unsettled--;
+      advance(request, RequestState.done);
+      return true;
+    }
+    advance(request, RequestState.eta);
+    state.etaHeld++;
+    this.#held.add(request);
+    // A timer of the platform holds at most 2^31 ms; the deadline is looked at again then.
+    request.deadline = timers.armIn(Math.min(delayMs, 2_000_000_000), () => this.#due(request));
+    return true;
+  }
+
+  #due(request: Request): void {
+    if (request.state !== RequestState.eta) return;
+    request.deadline = null;
+    this.#held.delete(request);
+    this.#parts.state.etaHeld--;
+    if (request.etaWallMs > this.#parts.world.clock.wallMs() + 1000) {
+      // The wall clock was set back, or the wait was longer than one timer.
+      request.state = RequestState.received;
+      this.#hold(request);
+      return;
+    }
+    this.#reserve(request);
+    this.dispatch();
+    this.#wake();
+  }
+
+  #reserve(request: Request): void {
+    const bucket = request.strategy.bucket;
+    if (bucket === null) {
+      advance(request, RequestState.reserved);
+      this.#ready.push(request);
+      return;
+    }
+    advance(request, RequestState.limited);
+    this.#buckets.add(bucket);
+    bucket.waiting.push(request);
+    this.#pour(bucket);
+  }
+
+  /** Lets go what a bucket has tokens for. Also called when remote control has changed a rate. */
+  #pour(bucket: TokenBucket): void {
+    const now = this.#parts.world.clock.monoMs();
+    while (bucket.waiting.length > 0 && bucket.take(now)) {
+      const request = bucket.waiting.shift()!;
+      advance(request, RequestState.reserved);
+      this.#ready.push(request);
+    }
+    if (bucket.waiting.length === 0) {
+      this.#buckets.delete(bucket);
+      return;
+    }
+    if (bucket.isArmed) return;
+    bucket.isArmed = true;
+    this.#parts.timers.armIn(Math.max(1, bucket.waitMs(now)), () => {
+      bucket.isArmed = false;
+      this.#pour(bucket);
+      this.dispatch();
+    });
+  }
+
+  /** Sets a type's rate limit while the worker runs; what waited in the old bucket goes on in the new one. */
+  setRateLimit(strategy: Strategy, perSecond: number): void {
+    const before = strategy.limit(perSecond, this.#parts.world.clock.monoMs());
+    if (before !== null) {
+      this.#buckets.delete(before);
+      for (let one = before.waiting.shift(); one; one = before.waiting.shift()) {
+        advance(one, RequestState.reserved);
+        this.#ready.push(one);
+      }
+    }
+    const bucket = strategy.bucket;
+    if (bucket !== null && bucket.waiting.length > 0) {
+      this.#buckets.add(bucket);
+      this.#pour(bucket);
+    }
+    this.dispatch();
+  }
+
+  /** True where it is revoked or has expired. Data lane: per message, twice. */
+  isOver(request: Request): boolean {
+    if (request.expiresWallMs < this.#parts.world.clock.wallMs()) {
+      this.#parts.revoked.add(request.id);
+      return true;
+    }
+    return this.#parts.revoked.size > 0 && this.#parts.revoked.has(request.id);
+  }
+
+  /** Ends a request that is revoked or has expired, before it was begun. */
+  discard(request: Request): void {
+    const expired = request.expiresWallMs < this.#parts.world.clock.wallMs();
+    this.#parts.world.log.info(`Discarding revoked task: ${request.human}`);
+    advance(request, RequestState.done);
+    this.#parts.aside.revoke(request, { reason: expired ? "expired" : "revoked", signum: null });
+  }
+
+  /** Hands the pool what it has room for. Safe from within the pool's own calls. Data lane: per batch. */
+  dispatch(): void {
+    if (this.#isDispatching) return;
+    this.#isDispatching = true;
+    const { pool, state } = this.#parts;
+    try {
+      while (this.#isOpen && this.#ready.length > 0) {
+        const free = pool.free;
+        if (free <= 0) break;
+        const jobs: Job[] = [];
+        while (jobs.length < free) {
+          const request = this.#ready.shift();
+          if (request === undefined) break;
+          if (this.isOver(request)) {
+            this.discard(request);
+            continue;
+          }
+          request.expectedMs = request.strategy.expectedMs;
+          advance(request, RequestState.submitted);
+          state.inPool.set(request.seq, request);
+          jobs.push(request);
+        }
+        if (jobs.length > 0) {
+          if (this.#parts.world.log.isOn("DEBUG")) this.#tellApply(jobs);
+          pool.submit(jobs);
+        }
+      }
+    } finally {
+      this.#isDispatching = false;
+    }
+    if (!this.#overstockArmed && this.#ready.length > this.#parts.window.base) this.#watchOverstock();
+  }
+
+  #tellApply(jobs: readonly Job[]): void {
+    for (const job of jobs) {
+      const { argsrepr, kwargsrepr } = (job as Request).headers;
+      this.#parts.world.log.debug(
+        `TaskPool: Apply ${job.name}[${job.id}] (args:${argsrepr} kwargs:${kwargsrepr})`,
+      );
+    }
+  }
+
+  /** Takes back a job that the pool did not begin: it is the next to go. */
+  onReturned(request: Request): void {
+    this.#parts.state.inPool.delete(request.seq);
+    advance(request, RequestState.reserved);
+    request.pid = 0;
+    request.slot = null;
+    this.#ready.unshift(request);
+  }
+
+  #watchOverstock(): void {
+    this.#overstockArmed = true;
+    this.#parts.timers.armIn(OVERSTOCK_MS, () => {
+      this.#overstockArmed = false;
+      const window = this.#parts.window;
+      if (!this.#isOpen || this.#ready.length <= window.base) return;
+      if (this.#runsLong()) {
+        window.shrink(OVERSTOCK_MS);
+        while (this.#ready.length > window.base) this.#giveBack(this.#ready.pop()!);
+        return;
+      }
+      this.#watchOverstock();
+    });
+  }
+
+  #runsLong(): boolean {
+    const before = this.#parts.world.clock.monoMs() - OVERSTOCK_MS;
+    for (const request of this.#parts.state.inPool.values()) {
+      if (request.acceptedMonoMs <= before) return true;
+    }
+    return false;
+  }
+
+  /**
+   * Gives back everything that was not begun, newest first, so that the broker's queue has its old order again; the
+   * number given back. Requests that were settled early and came back from the pool are published again.
+   */
+  giveBackWaiting(): number {
+    const all = this.waiting().reverse();
+    this.#ready.clear();
+    this.#clearHeld();
+    let count = 0;
+    for (const request of all) if (this.#giveBack(request)) count++;
+    this.#parts.state.restored += count;
+    return count;
+  }
+
+  #giveBack(request: Request): boolean {
+    advance(request, RequestState.done);
+    if (request.isSettled) {
+      this.#parts.aside.republish(request);
+      return true;
+    }
+    return this.#parts.state.reject(request, "restore");
+  }
+
+  #giveBackUnread(batch: readonly Delivery[]): void {
+    const { state } = this.#parts;
+    for (let i = batch.length - 1; i >= 0; i--) {
+      state.unsettled--;
+      state.restored++;
+      state.consumer?.reject(batch[i]!.tag, "restore");
+    }
+  }
+
+  /**
+   * The connection is lost. What was not begun is forgotten, since the broker gives it to someone again; running
+   * late-acked requests are remembered, so that their copies do not run beside them.
+   */
+  detach(): void {
+    const { state } = this.#parts;
+    state.consumer = null;
+    state.epoch++;
+    state.unsettled = 0;
+    for (const request of this.waiting()) {
+      if (request.isSettled && request.state === RequestState.reserved) continue;
+      request.isSettled = true;
+      advance(request, RequestState.done);
+    }
+    const kept = this.#ready.toArray().filter((request) => request.state === RequestState.reserved);
+    this.#ready.clear();
+    for (const request of kept) this.#ready.push(request);
+    this.#clearHeld();
+    for (const request of state.inPool.values()) {
+      if (!request.isSettled) state.orphans.add(request);
+    }
+  }
+
+  #clearHeld(): void {
+    for (const request of this.#held) {
+      this.#parts.timers.disarm(request.deadline);
+      request.deadline = null;
+    }
+    this.#held.clear();
+    this.#parts.state.etaHeld = 0;
+    for (const bucket of this.#buckets) bucket.waiting.clear();
+    this.#buckets.clear();
+  }
+
+  #isOrphanCopy(copy: Request): boolean {
+    const { state } = this.#parts;
+    const found = state.orphans.claim(copy);
+    if (found === undefined) return false;
+    advance(copy, RequestState.done);
+    if (found === null || found.isSettled) {
+      state.ack(copy);
+      return true;
+    }
+    // It still runs here: from now on its end settles the copy.
+    found.tag = copy.tag;
+    found.epoch = copy.epoch;
+    return true;
+  }
+
+  #lookAgain(): void {
+    if (this.#congestedArmed) return;
+    this.#congestedArmed = true;
+    this.#parts.timers.armIn(CONGESTED_MS, () => {
+      this.#congestedArmed = false;
+      this.#wake();
+    });
+  }
+
+  #wake(): void {
+    this.#parts.state.consumer?.wake();
+  }
+}

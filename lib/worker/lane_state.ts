@@ -1,0 +1,138 @@
+/**
+ * What the lane's parts share: the consumer of the moment, the requests in the pool, and the counts that the window
+ * and `inspect` read.
+ */
+
+import type { Consumer } from "../transport/mod.ts";
+import type { Request } from "./request.ts";
+import { RequestState } from "./request_states.ts";
+
+/** Shared state of one worker's lane. */
+export class LaneState {
+  /** The consumer that deliveries come from; null while there is no connection. */
+  consumer: Consumer | null = null;
+  /** Counts connections. A request of an older one cannot be settled: the broker has given its message back. */
+  epoch = 0;
+  /** Deliveries of this epoch that are not settled. */
+  unsettled = 0;
+  /** Requests held here until their eta. */
+  etaHeld = 0;
+  /** Requests in the pool, by the job's number. */
+  readonly inPool: Map<number, Request> = new Map();
+  /** Tasks begun since the start. */
+  processed = 0;
+  /** Tasks that failed since the start: what `--burst` exits with 1 for. */
+  failed = 0;
+  /** Messages given back since shutdown began. */
+  restored = 0;
+  /** When the last message came, on the monotonic clock. */
+  heardMonoMs = 0;
+  /** What happened to late-acked requests whose connection was lost before they ended. */
+  readonly orphans: Orphans = new Orphans();
+
+  /** Done with: appends the ack, unless the request belongs to a lost connection. Data lane: per message. */
+  ack(request: Request): void {
+    if (request.isSettled) return;
+    request.isSettled = true;
+    if (request.epoch !== this.epoch) {
+      this.orphans.finish(request);
+      return;
+    }
+    this.unsettled--;
+    if (this.consumer !== null) this.consumer.ack(request.tag);
+  }
+
+  /** Not done with: appends the rejection; false where it was settled before or its connection is lost. */
+  reject(request: Request, how: "drop" | "requeue" | "restore"): boolean {
+    if (request.isSettled) return false;
+    request.isSettled = true;
+    if (request.epoch !== this.epoch) {
+      if (how === "drop") this.orphans.finish(request);
+      else this.orphans.forget(request);
+      return false;
+    }
+    this.unsettled--;
+    if (this.consumer === null) return false;
+    this.consumer.reject(request.tag, how);
+    return true;
+  }
+
+  /** Moves the message to the dead letters where the broker has some, else drops it. */
+  bury(request: Request, reason: string): void {
+    if (request.isSettled) return;
+    if (request.epoch === this.epoch && this.consumer !== null && this.consumer.bury(request.tag, reason)) {
+      request.isSettled = true;
+      this.unsettled--;
+      return;
+    }
+    this.reject(request, "drop");
+  }
+}
+
+/** Orphans remembered at most; past that the oldest are forgotten and their copies run again. */
+export const ORPHANS_MAX = 10_000;
+
+/**
+ * Late-acked requests whose connection was lost under them. The broker gives their messages to someone again; where
+ * that is this worker, a copy of one that still runs is joined to it, and a copy of one that has finished is
+ * acknowledged without running.
+ */
+export class Orphans {
+  // A request that still runs, or null for one that has finished.
+  #byKey = new Map<string, Request | null>();
+
+  /** How many are remembered. 0: nobody needs to look. */
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  /** How many of them still run. */
+  get running(): number {
+    let count = 0;
+    for (const request of this.#byKey.values()) {
+      if (request !== null && request.state !== RequestState.done) count++;
+    }
+    return count;
+  }
+
+  /** A request in the pool has lost its connection. */
+  add(request: Request): void {
+    this.#set(key(request), request);
+  }
+
+  /** It has finished; its copy, when it comes, is only acknowledged. */
+  finish(request: Request): void {
+    if (request.isLate || this.#byKey.has(key(request))) this.#set(key(request), null);
+  }
+
+  /** It is to run again. */
+  forget(request: Request): void {
+    if (this.#byKey.size > 0) this.#byKey.delete(key(request));
+  }
+
+  /**
+   * Looks up a copy that has come: the running request to join, null for one that is finished (and is forgotten
+   * now), undefined for one nobody knows.
+   */
+  claim(copy: Request): Request | null | undefined {
+    const found = this.#byKey.get(key(copy));
+    if (found !== undefined) this.#byKey.delete(key(copy));
+    return found;
+  }
+
+  #set(name: string, value: Request | null): void {
+    this.#byKey.delete(name);
+    this.#byKey.set(name, value);
+    if (this.#byKey.size > ORPHANS_MAX) {
+      for (const oldest of this.#byKey.keys()) {
+        this.#byKey.delete(oldest);
+        break;
+      }
+    }
+  }
+}
+
+// A retry keeps the id of what it retries, and is another run.
+function key(request: Request): string {
+  return `${request.id} ${request.headers.retries}`;
+}

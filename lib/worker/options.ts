@@ -1,0 +1,137 @@
+/**
+ * What a worker may be told on its start: every option of Celery's `worker` command, and what its maker adds.
+ *
+ * Source: celery 5.2.6 and 5.6.3 bin/worker.py, worker/worker.py setup_defaults; surface (a).
+ */
+
+import { defaultNodename, type Host, UsageError, workerNodename } from "../base/mod.ts";
+import type { PoolFactory } from "../pool/mod.ts";
+import type { WorkerApp } from "./worker_app.ts";
+
+/** Options of a worker. What is not given is the setting's. Durations are seconds. */
+export interface WorkerOptions {
+  /** `-n`: node name; `%h` host, `%n` its first part, `%d` the rest. Default `celery@<host>`. */
+  hostname?: string;
+  /** `-c`: slots. Default `worker_concurrency`, else the number of CPUs. */
+  concurrency?: number;
+  /** `-P`: a pool's name. Default `worker_pool`. */
+  pool?: string;
+  /** `-Q`: consume from these only. */
+  queues?: readonly string[];
+  /** `-X`: do not consume from these. */
+  excludeQueues?: readonly string[];
+  /** `-I`: more task modules, for the pool's slots; the caller has loaded them here. */
+  include?: readonly string[];
+  /** `-E`: send task events. */
+  taskEvents?: boolean;
+  prefetchMultiplier?: number;
+  disablePrefetch?: boolean;
+  timeLimit?: number;
+  softTimeLimit?: number;
+  maxTasksPerChild?: number;
+  /** KiB. */
+  maxMemoryPerChild?: number;
+  /** Delete what waits in the queues first. */
+  purge?: boolean;
+  /** `-O`: read and without effect: this worker is always fair. */
+  optimization?: string;
+  /** Work until the queues are empty, then end; exit status 1 where a task failed. */
+  burst?: boolean;
+  /** No banner. */
+  quiet?: boolean;
+  /** `-S`: file of revoked ids over restarts; node-formatted. */
+  statedb?: string;
+  /** False: do not take part. Also as Celery's `withoutGossip` … */
+  gossip?: boolean;
+  mingle?: boolean;
+  heartbeat?: boolean;
+  withoutGossip?: boolean;
+  withoutMingle?: boolean;
+  withoutHeartbeat?: boolean;
+  heartbeatInterval?: number;
+  /** `[max, min]` slots by load. */
+  autoscale?: readonly [number, number];
+  /** `-B`: run beat inside. */
+  beat?: boolean;
+  scheduleFilename?: string;
+  scheduler?: string;
+  /** `-f`, for the pool's slots. */
+  logfile?: string;
+  loglevel?: string;
+  pidfile?: string;
+  /** `-A` as given, absolute, for the pool's slots; null: an App that no module holds (solo and async only). */
+  appSpec?: string | null;
+  /** Makes the pool, in place of the one that `pool` names; for tests and for pools of one's own. */
+  poolFactory?: PoolFactory;
+}
+
+/** Options and settings, merged. */
+export interface ResolvedOptions {
+  /** Node name. */
+  readonly hostname: string;
+  readonly concurrency: number;
+  readonly pool: "solo" | "processes" | "threads" | "async";
+  readonly prefetchMultiplier: number;
+  /** Nobody has chosen the multiplier: the window may grow. */
+  readonly isWindowAdaptive: boolean;
+  readonly isPrefetchOff: boolean;
+  readonly taskEvents: boolean;
+  readonly timeLimit: number | null;
+  readonly softTimeLimit: number | null;
+  readonly maxTasksPerChild: number | null;
+  readonly maxMemoryPerChild: number | null;
+  readonly autoscale: readonly [max: number, min: number] | null;
+  readonly withGossip: boolean;
+  readonly withMingle: boolean;
+  readonly withHeartbeat: boolean;
+  readonly given: WorkerOptions;
+}
+
+const POOLS: Readonly<Record<string, ResolvedOptions["pool"]>> = {
+  prefork: "processes",
+  processes: "processes",
+  solo: "solo",
+  threads: "threads",
+  async: "async",
+  eventlet: "async",
+  gevent: "async",
+};
+
+/** Celery's names of the pools, for the banner and `inspect stats`. */
+export const POOL_LABELS: Readonly<Record<ResolvedOptions["pool"], string>> = {
+  processes: "prefork",
+  solo: "solo",
+  threads: "thread",
+  async: "async",
+};
+
+/** Merges options over settings. Throws UsageError for a pool there is not and for a wrong node name. */
+export function resolveOptions(app: WorkerApp, host: Host, given: WorkerOptions): ResolvedOptions {
+  const { conf } = app;
+  const poolName = given.pool ?? conf.worker_pool;
+  const pool = POOLS[poolName.split(":").at(-1)!.split(".").at(-1)!.toLowerCase()];
+  if (!pool) throw new UsageError(`Unknown pool "${poolName}": there are ${Object.keys(POOLS).join(", ")}`);
+  const autoscale = given.autoscale ?? null;
+  const concurrency = autoscale ? autoscale[1] : given.concurrency || conf.worker_concurrency || host.cpus;
+  return {
+    hostname: given.hostname
+      ? workerNodename(given.hostname, host.hostname)
+      : defaultNodename(null, host.hostname),
+    // One thing at a time is what solo is.
+    concurrency: pool === "solo" ? 1 : Math.max(1, concurrency),
+    pool,
+    prefetchMultiplier: given.prefetchMultiplier ?? conf.worker_prefetch_multiplier,
+    isWindowAdaptive: given.prefetchMultiplier === undefined && !conf.isSet("worker_prefetch_multiplier"),
+    isPrefetchOff: given.disablePrefetch ?? conf.worker_disable_prefetch,
+    taskEvents: given.taskEvents ?? conf.worker_send_task_events,
+    timeLimit: given.timeLimit ?? conf.task_time_limit,
+    softTimeLimit: given.softTimeLimit ?? conf.task_soft_time_limit,
+    maxTasksPerChild: given.maxTasksPerChild ?? conf.worker_max_tasks_per_child,
+    maxMemoryPerChild: given.maxMemoryPerChild ?? conf.worker_max_memory_per_child,
+    autoscale,
+    withGossip: (given.gossip ?? true) && !given.withoutGossip,
+    withMingle: (given.mingle ?? true) && !given.withoutMingle,
+    withHeartbeat: (given.heartbeat ?? true) && !given.withoutHeartbeat,
+    given,
+  };
+}

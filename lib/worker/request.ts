@@ -1,0 +1,112 @@
+/**
+ * A delivery accepted by this worker: what is known of it from its arrival to its settlement.
+ *
+ * One object per message; it is also the Job that the pool is given, so that a task costs one allocation here. All
+ * fields are set in the constructor in one order (one hidden class).
+ *
+ * Source: celery 5.2.6 worker/request.py Request.
+ */
+
+import type { Deadline } from "../base/mod.ts";
+import type { Job } from "../pool/mod.ts";
+import type { Delivery } from "../transport/mod.ts";
+import type { EncodedMessage, TaskHeaders } from "../wire/mod.ts";
+import { RequestState, type RequestStateValue } from "./request_states.ts";
+import type { Strategy } from "./strategy.ts";
+
+/** What a slot's log lines are emitted with; one object per slot. */
+export interface SlotName {
+  process: string;
+}
+
+/** One request. Times are milliseconds: `…WallMs` since the epoch, `…MonoMs` of the monotonic clock; NaN: none. */
+export class Request implements Job {
+  readonly seq: number;
+  readonly name: string;
+  readonly id: string;
+  readonly queue: string;
+  readonly redelivered: boolean;
+  timeLimit: number | null;
+  softTimeLimit: number | null;
+  expectedMs: number;
+  /** The name in log lines: the message's `shadow`, else `name`. */
+  readonly label: string;
+  readonly strategy: Strategy;
+  readonly delivery: Delivery;
+  readonly headers: TaskHeaders;
+  /** The consumer's handle, and the number of the consumer that gave it: an older one's handle settles nothing. */
+  tag: number | string;
+  epoch: number;
+  state: RequestStateValue;
+  etaWallMs: number;
+  expiresWallMs: number;
+  /** Nothing is left to settle with the broker. */
+  isSettled: boolean;
+  /** Settled with the broker only after it ran. */
+  isLate: boolean;
+  /** The armed deadline of an eta, or null. */
+  deadline: Deadline | null;
+  /** 0: not begun. */
+  pid: number;
+  acceptedMonoMs: number;
+  acceptedWallMs: number;
+  slot: SlotName | null;
+  /** `revoke(terminate)` asked for this signal before or while it ran; null: did not. */
+  terminateSignal: string | null;
+  /** It was announced as revoked, or cancelled: its outcome changes nothing any more. */
+  isAnnounced: boolean;
+
+  constructor(seq: number, strategy: Strategy, delivery: Delivery, headers: TaskHeaders, epoch: number) {
+    this.seq = seq;
+    this.name = headers.task;
+    this.id = headers.id;
+    this.queue = delivery.queue;
+    this.redelivered = delivery.info.redelivered;
+    this.timeLimit = headers.timeLimit || strategy.timeLimit;
+    this.softTimeLimit = headers.softTimeLimit || strategy.softTimeLimit;
+    this.expectedMs = strategy.expectedMs;
+    this.label = headers.shadow || headers.task;
+    this.strategy = strategy;
+    this.delivery = delivery;
+    this.headers = headers;
+    this.tag = delivery.tag;
+    this.epoch = epoch;
+    this.state = RequestState.received;
+    this.etaWallMs = NaN;
+    this.expiresWallMs = NaN;
+    this.isSettled = false;
+    this.isLate = strategy.acksLate;
+    this.deadline = null;
+    this.pid = 0;
+    this.acceptedMonoMs = NaN;
+    this.acceptedWallMs = NaN;
+    this.slot = null;
+    this.terminateSignal = null;
+    this.isAnnounced = false;
+  }
+
+  /** The message in kombu's envelope; made when first read where the transport has none at hand. */
+  get envelope(): string {
+    return this.delivery.envelope;
+  }
+
+  /** The same decoded, for a pool that does not cross a process. */
+  get message(): EncodedMessage {
+    return this.delivery.message;
+  }
+
+  /** Where results of rpc go. */
+  get replyTo(): string | null {
+    return this.delivery.message.properties.replyTo;
+  }
+
+  /** True where an earlier run may have stored SUCCESS. */
+  get isGuarded(): boolean {
+    return this.redelivered || this.delivery.attempts > 0;
+  }
+
+  /** `name[id]`. */
+  get human(): string {
+    return `${this.label}[${this.id}]`;
+  }
+}

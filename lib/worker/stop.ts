@@ -1,0 +1,67 @@
+/**
+ * How a worker is asked to stop, and what each signal means.
+ *
+ *     TERM            warm: finish what runs, give back the rest
+ *     INT             warm, and a hint; INT again: as QUIT
+ *     QUIT            soft, where `worker_soft_shutdown_timeout` gives running tasks some time; then cold
+ *     QUIT while soft cold at once;  QUIT while cold: the process ends as it is
+ *     REMAP_SIGTERM=SIGQUIT makes TERM a QUIT
+ *
+ * Each way only ever gets harder. Source: celery 5.6.3 apps/worker.py; protocol.md 10.8; scenarios.md "Shutdown".
+ */
+
+/** The ways to stop, softest first. */
+export const STOP_WAYS = ["warm", "soft", "cold", "hard"] as const;
+
+/** One of them. */
+export type StopWay = typeof STOP_WAYS[number];
+
+/** Thrown out of whatever the worker is waiting in when it is asked to stop. Not an error of anyone. */
+export class WorkerStopping extends Error {
+  override name = "WorkerStopping";
+}
+
+/** The stop asked for. Signals abort in order: `any` with the first way, `cold` from cold on, `hard` at the last. */
+export class StopRequest {
+  #way: StopWay | null = null;
+  #any = new AbortController();
+  #cold = new AbortController();
+  #hard = new AbortController();
+
+  /** What was asked for, or null: go on. */
+  get way(): StopWay | null {
+    return this.#way;
+  }
+
+  /** Aborts when a stop of any kind is asked for; its reason is WorkerStopping. */
+  get any(): AbortSignal {
+    return this.#any.signal;
+  }
+
+  /** Aborts when running tasks are to be cut off. */
+  get cold(): AbortSignal {
+    return this.#cold.signal;
+  }
+
+  /** Aborts when nothing is to be waited for any more. */
+  get hard(): AbortSignal {
+    return this.#hard.signal;
+  }
+
+  /** Asks for a stop; one softer than what was asked for before changes nothing. True where it is a change. */
+  ask(way: StopWay): boolean {
+    if (this.#way !== null && STOP_WAYS.indexOf(way) <= STOP_WAYS.indexOf(this.#way)) return false;
+    this.#way = way;
+    const reason = new WorkerStopping(`the worker is stopping (${way})`);
+    this.#any.abort(reason);
+    if (way === "cold" || way === "hard") this.#cold.abort(reason);
+    if (way === "hard") this.#hard.abort(reason);
+    return true;
+  }
+}
+
+/** Resolves when `signal` aborts; at once where it has. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}

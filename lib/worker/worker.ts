@@ -1,0 +1,448 @@
+/**
+ * The worker: one value that owns lane, pool and consumer, and their one way from start to end.
+ *
+ * `create` builds it, `run` runs it to its end and gives the exit status. Its parts are bootsteps (components.ts);
+ * other rooms add theirs with `registerStep`, users with `app.steps`.
+ *
+ * Source: celery 5.2.6 worker/worker.py WorkController, apps/worker.py Worker.
+ */
+
+import {
+  type Deadline,
+  errorText,
+  maskUrl,
+  nodeFormat,
+  OperatingError,
+  type TimerHeap,
+  UsageError,
+  workerDirect,
+  type World,
+} from "../base/mod.ts";
+import { signals } from "../app/mod.ts";
+import type { Backend } from "../backend/mod.ts";
+import { Blueprint } from "../blueprint/mod.ts";
+import type { Pool } from "../pool/mod.ts";
+import { exchange, queue } from "../transport/mod.ts";
+import { acceptedTypes } from "../wire/mod.ts";
+import { Aside } from "./aside.ts";
+import { banner, localTimestamp } from "./banner.ts";
+import { Consumer } from "./consumer/consumer.ts";
+import { Lane } from "./lane.ts";
+import type { LaneParts } from "./lane_parts.ts";
+import { LaneState } from "./lane_state.ts";
+import { POOL_LABELS, type ResolvedOptions, resolveOptions, type WorkerOptions } from "./options.ts";
+import { parseRate } from "./rate_limit.ts";
+import { Refusals } from "./refusals.ts";
+import type { Request } from "./request.ts";
+import { LimitedSet } from "./revoked.ts";
+import { Settler } from "./settle.ts";
+import { orderedSteps } from "./steps.ts";
+import { aborted, StopRequest, type StopWay, WorkerStopping } from "./stop.ts";
+import { Strategy } from "./strategy.ts";
+import { SAY } from "./texts.ts";
+import { PrefetchWindow } from "./window.ts";
+import config from "../../deno.json" with { type: "json" };
+import type { WorkerApp, WorkerSupport } from "./worker_app.ts";
+
+/** Seconds that results and acks have to leave in a cold shutdown. */
+const COLD_FLUSH_SECONDS = 5;
+/** Exit status where the broker cannot be reached. */
+const EX_UNAVAILABLE = 69;
+
+/** The broker could not be reached, or refused us, and the settings say to give up. */
+export class BrokerGivenUp extends OperatingError {
+  override name = "BrokerGivenUp";
+}
+
+/** A worker. */
+export class WorkController {
+  readonly world: World;
+  readonly app: WorkerApp;
+  readonly support: WorkerSupport;
+  /** Node name. */
+  readonly hostname: string;
+  readonly options: ResolvedOptions;
+  readonly blueprint: Blueprint<WorkController>;
+  readonly consumer: Consumer;
+  readonly lane: Lane;
+  readonly settler: Settler;
+  readonly parts: LaneParts;
+  readonly stopRequest: StopRequest = new StopRequest();
+  /** Wall clock, milliseconds, of its creation. */
+  readonly startedWallMs: number;
+  /** HUP asked for a fresh start: the command line starts the program again after `run`. */
+  isRestartWanted = false;
+  #exitCode = 0;
+  #interrupts = 0;
+  #ended: Promise<number> | null = null;
+  #softDeadline: Deadline | null = null;
+
+  /** Builds a worker; nothing is opened and nothing runs. Throws UsageError for options that cannot be. */
+  static create(
+    world: World,
+    app: WorkerApp,
+    options: WorkerOptions,
+    support: WorkerSupport,
+  ): WorkController {
+    return new WorkController(world, app, resolveOptions(app, world.host, options), support);
+  }
+
+  private constructor(world: World, app: WorkerApp, options: ResolvedOptions, support: WorkerSupport) {
+    this.world = world;
+    this.app = app;
+    this.support = support;
+    this.options = options;
+    this.hostname = options.hostname;
+    this.startedWallMs = world.clock.wallMs();
+    signals.celerydInit.send(
+      this.hostname,
+      { instance: this, conf: app.conf, options: { ...options.given } },
+      world.log,
+    );
+    app.finalize();
+    this.#selectQueues();
+    this.parts = this.#makeParts(support);
+    this.parts.aside.attach(this.parts);
+    this.lane = new Lane(this.parts, new Refusals(this.parts));
+    this.settler = new Settler(this.parts, this.lane);
+    this.updateStrategies();
+    signals.workerInit.send(this, {}, world.log);
+    this.blueprint = new Blueprint("Worker", world.log, {
+      onStart: () => this.#onStart(),
+      onStopped: () => this.#onStopped(),
+    });
+    this.consumer = new Consumer(this);
+    this.blueprint.apply(this, orderedSteps("worker", app.steps?.worker));
+  }
+
+  /** The pool, from the Pool step's start on. */
+  get pool(): Pool {
+    return this.parts.pool;
+  }
+
+  /** The result store, from the Hub step's start on. */
+  get backend(): Backend {
+    return this.parts.backend;
+  }
+
+  /** The worker's deadlines. */
+  get timers(): TimerHeap {
+    return this.parts.timers;
+  }
+
+  /** Node-formats a file name: `%n`, `%h`, `%d`, `%p`, `%i`, `%I`. */
+  expand(text: string): string {
+    return nodeFormat(text, this.hostname);
+  }
+
+  /** Reads the registry again; after modules were loaded or reloaded. */
+  updateStrategies(): void {
+    const { conf } = this.app;
+    const defaults = {
+      isAtLeastOnce: conf.delivery === "at-least-once",
+      timeLimit: this.options.timeLimit,
+      softTimeLimit: this.options.softTimeLimit,
+    };
+    const { strategies } = this.parts;
+    for (const task of this.app.tasks) {
+      const strategy = new Strategy(task, defaults);
+      const before = strategies.get(task.name);
+      if (before) strategy.total = before.total;
+      if (!conf.worker_disable_rate_limits) {
+        strategy.limit(parseRate(task.options.rateLimit), this.world.clock.monoMs());
+      }
+      strategies.set(task.name, strategy);
+    }
+  }
+
+  /**
+   * Runs to the end; the exit status: 0, 1 where something went wrong or a task of `--burst` failed, 69 where the
+   * broker cannot be reached. Never rejects.
+   */
+  run(): Promise<number> {
+    return this.#ended ??= this.#run();
+  }
+
+  /**
+   * Asks for a stop and resolves when the worker has ended. Softer ways than what was asked for before change
+   * nothing. `exitCode` becomes the status.
+   */
+  async stop(way: StopWay, exitCode: number | null = null): Promise<void> {
+    if (exitCode !== null) this.#exitCode = exitCode;
+    this.stopRequest.ask(way);
+    await this.#ended;
+  }
+
+  /** What a signal of the process means; its name as `SIGTERM`. */
+  onSignal(name: string): void {
+    const isRemapped = name === "SIGTERM" && this.world.host.env("REMAP_SIGTERM") === "SIGQUIT";
+    switch (isRemapped ? "SIGQUIT" : name) {
+      case "SIGTERM":
+        return this.#warm(name);
+      case "SIGINT":
+        if (this.#interrupts++ > 0) return this.#quit(name);
+        this.#say(SAY.intHint);
+        return this.#warm(name);
+      case "SIGQUIT":
+        return this.#quit(name);
+      case "SIGHUP":
+        this.isRestartWanted = true;
+        return this.#warm(name);
+      case "SIGUSR1":
+        return this.world.terminal.err(`\n${this.report()}\n`);
+    }
+  }
+
+  /** Remote control's `shutdown`. */
+  onRemoteShutdown(): void {
+    this.world.log.warning("Got shutdown from remote");
+    this.#warm("remote");
+  }
+
+  /** What this worker is doing, for USR1: states, counts, running tasks. */
+  report(): string {
+    const { state } = this.parts;
+    const now = this.world.clock.monoMs();
+    const running = [...state.inPool.values()].map((request) => {
+      const since = Number.isNaN(request.acceptedMonoMs)
+        ? "not begun"
+        : `${((now - request.acceptedMonoMs) / 1000).toFixed(1)} s, pid ${request.pid}`;
+      return `  ${request.human}: ${since}`;
+    });
+    return [
+      `${this.hostname}: ${this.blueprint.state}, consumer ${this.consumer.blueprint.state}`,
+      `in the pool ${state.inPool.size}, waiting ${this.lane.waitingCount}, unsettled ${state.unsettled}, ` +
+      `processed ${state.processed}, window ${this.parts.window.limit}`,
+      ...running,
+    ].join("\n");
+  }
+
+  /** The requests in the pool that were begun. */
+  active(): Request[] {
+    return [...this.parts.state.inPool.values()].filter((request) => request.pid !== 0);
+  }
+
+  async #run(): Promise<number> {
+    try {
+      await this.blueprint.start(this);
+    } catch (error) {
+      if (!(error instanceof WorkerStopping)) this.#failed(error);
+    }
+    const end = this.#end();
+    await Promise.race([end, aborted(this.stopRequest.hard)]);
+    await this.world.log.flush();
+    return this.#exitCode;
+  }
+
+  async #end(): Promise<void> {
+    if (this.stopRequest.way === "soft") await this.#softShutdown();
+    await this.blueprint.stop(this, { terminate: this.stopRequest.cold.aborted });
+    signals.workerShutdown.send(this, {}, this.world.log);
+  }
+
+  #failed(error: unknown): void {
+    this.world.log.critical(`Unrecoverable error: ${errorText(error)}`);
+    this.#exitCode = error instanceof BrokerGivenUp
+      ? EX_UNAVAILABLE
+      : error instanceof UsageError
+      ? error.exitCode
+      : 1;
+    this.stopRequest.ask("warm");
+  }
+
+  #warm(sig: string): void {
+    this.#say(SAY.warm);
+    this.#tellShutdown(sig, "Warm");
+    void this.stop("warm");
+  }
+
+  #quit(sig: string): void {
+    switch (this.stopRequest.way) {
+      case "hard":
+        return;
+      case "cold":
+        this.#exitCode = 1;
+        void this.stop("hard");
+        return;
+      case "soft":
+        this.#say(SAY.waiting);
+        void this.stop("cold");
+        return;
+    }
+    this.#say(SAY.coldHint);
+    this.#tellShutdown(sig, "Cold");
+    void this.stop(this.#isSoftWanted() ? "soft" : "cold", this.#interrupts > 1 ? 1 : null);
+  }
+
+  #isSoftWanted(): boolean {
+    const { conf } = this.app;
+    if (!(conf.worker_soft_shutdown_timeout > 0)) return false;
+    return conf.worker_enable_soft_shutdown_on_idle || this.parts.state.inPool.size > 0;
+  }
+
+  #tellShutdown(sig: string, how: "Warm" | "Cold"): void {
+    signals.workerShuttingDown.send(this.hostname, { sig, how, exitcode: this.#exitCode }, this.world.log);
+  }
+
+  // Celery sleeps the whole time; here the wait ends as soon as nothing runs, unless it was asked for on idle too.
+  async #softShutdown(): Promise<void> {
+    const { conf } = this.app;
+    const seconds = conf.worker_soft_shutdown_timeout;
+    this.world.log.warning(`Initiating Soft Shutdown, terminating in ${seconds} seconds`);
+    this.lane.close();
+    await this.consumer.pauseTasks();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#softDeadline = this.timers.armIn(seconds * 1000, resolve);
+    const waits = [promise, aborted(this.stopRequest.cold)];
+    if (!conf.worker_enable_soft_shutdown_on_idle) waits.push(this.pool.drain());
+    await Promise.race(waits);
+    this.timers.disarm(this.#softDeadline);
+    this.stopRequest.ask("cold");
+  }
+
+  /** Lets running tasks finish, unless a cold shutdown is asked for meanwhile; then ends the pool. */
+  async endPool(): Promise<void> {
+    const { pool } = this.parts;
+    const { cold } = this.stopRequest;
+    if (!cold.aborted) await Promise.race([pool.drain(), aborted(cold)]);
+    if (cold.aborted) {
+      this.#say(SAY.cold);
+      this.settler.isCold = true;
+      this.lane.giveBackWaiting();
+      await pool.terminateAll();
+      // What came back from the pool without having begun.
+      this.lane.giveBackWaiting();
+    }
+    await this.#settleAll();
+    await pool.close();
+  }
+
+  /** Resolves when results are stored and settlements have left, or there is no more waiting for them. */
+  async #settleAll(): Promise<void> {
+    const work = (async () => {
+      const { aside, backend, state } = this.parts;
+      await aside.drain();
+      await backend.flush();
+      // A stored result may have begun a chord part, and that a settlement.
+      await aside.drain();
+      await backend.flush();
+      await state.consumer?.flush();
+    })();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    let deadline: Deadline | null = null;
+    const isCold = aborted(this.stopRequest.cold).then(() => {
+      deadline = this.timers.armIn(COLD_FLUSH_SECONDS * 1000, resolve);
+    });
+    await Promise.race([work, isCold.then(() => promise)]);
+    this.timers.disarm(deadline);
+  }
+
+  async #onStart(): Promise<void> {
+    signals.celerydAfterSetup.send(this.hostname, { instance: this, conf: this.app.conf }, this.world.log);
+    if (this.options.given.purge) await this.#purge();
+    if (!this.options.given.quiet) this.world.terminal.out(this.#banner());
+  }
+
+  async #onStopped(): Promise<void> {
+    await this.consumer.shutdown();
+    this.timers.close();
+  }
+
+  async #purge(): Promise<void> {
+    await using connection = await this.consumer.connect();
+    let count = 0;
+    for (const name of this.app.amqp.queues.consumeFrom.keys()) count += await connection.purge(name);
+    if (count > 0) {
+      const noun = count === 1 ? "message" : "messages";
+      this.world.terminal.out(`purge: Erased ${count} ${noun} from the queue.\n\n`);
+    }
+  }
+
+  #banner(): string {
+    const { conf } = this.app;
+    const { log } = this.world;
+    const names = [...this.parts.strategies.keys()];
+    const tasks = log.isOn("DEBUG") ? names : names.filter((name) => !name.startsWith("celery."));
+    return banner({
+      hostname: this.hostname,
+      version: `${config.version} (lovage)`,
+      platform: this.world.host.platform,
+      timestamp: localTimestamp(this.world.clock.wallMs()),
+      app: this.app.name,
+      transport: this.consumer.shownUrl(),
+      results: conf.result_backend ? maskUrl(conf.result_backend) : "disabled://",
+      concurrency: this.options.concurrency,
+      autoscale: this.options.autoscale,
+      pool: POOL_LABELS[this.options.pool],
+      taskEvents: this.options.taskEvents,
+      queues: [...this.app.amqp.queues.consumeFrom.values()],
+      tasks: log.isOn("INFO") ? tasks : null,
+    });
+  }
+
+  #selectQueues(): void {
+    const { queues } = this.app.amqp;
+    const { given } = this.options;
+    if (given.queues?.length) queues.select(given.queues);
+    if (given.excludeQueues?.length) queues.deselect(given.excludeQueues);
+    if (this.app.conf.worker_direct) {
+      const direct = workerDirect(this.hostname);
+      queues.selectAdd(
+        queue(direct.queue, { exchange: exchange(direct.exchange), routingKey: direct.routingKey }),
+      );
+    }
+  }
+
+  #makeParts(support: WorkerSupport): LaneParts {
+    const { conf } = this.app;
+    const { options, world } = this;
+    return {
+      world,
+      options: {
+        hostname: this.hostname,
+        resultSerializer: conf.result_serializer,
+        accept: acceptedTypes(conf.accept_content),
+        attemptsMax: conf.task_max_attempts,
+        etaMax: conf.worker_eta_task_limit || Infinity,
+        isPrefetchOff: options.isPrefetchOff,
+        deduplicates: conf.worker_deduplicate_successful_tasks,
+        isBurst: options.given.burst ?? false,
+        reducesWindow: conf.worker_enable_prefetch_count_reduction,
+      },
+      state: new LaneState(),
+      strategies: new Map(),
+      window: new PrefetchWindow({
+        concurrency: Math.max(options.concurrency, options.autoscale?.[0] ?? 0),
+        multiplier: options.prefetchMultiplier,
+        isAdaptive: options.isWindowAdaptive,
+      }),
+      revoked: new LimitedSet({ nowSeconds: () => world.clock.monoMs() / 1000 }),
+      aside: new Aside(this.app, support),
+      slots: new Map(),
+      signals: this.#signals(),
+      events: null,
+    } as unknown as LaneParts;
+  }
+
+  #signals(): LaneParts["signals"] {
+    const { log } = this.world;
+    return {
+      taskReceived: (request) => {
+        if (signals.taskReceived.hasReceivers) signals.taskReceived.send(this.consumer, { request }, log);
+      },
+      taskRevoked: (request, fields) => {
+        if (!signals.taskRevoked.hasReceivers) return;
+        const signum = fields.signum === null ? null : String(fields.signum);
+        signals.taskRevoked.send(request.strategy.task, { request, ...fields, signum }, log);
+      },
+      taskRejected: (message, reason) =>
+        signals.taskRejected.send(this.consumer, { message, exc: reason }, log),
+      taskUnknown: (name, id) =>
+        signals.taskUnknown.send(this.consumer, { name, id, message: null, exc: null }, log),
+    };
+  }
+
+  #say(text: string): void {
+    this.world.terminal.out(`\n${text}\n`);
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * What the worker asks of an App: an interface as narrow as its use, which `App` (app/app.ts) satisfies.
+ *
+ * It keeps the worker testable with an App of a test's own, and tells a reader what the two rooms owe each other.
+ */
+
+import type { OutcomeChord, Publisher, Settings } from "../app/mod.ts";
+import type { Backend } from "../backend/mod.ts";
+import type { StepClass } from "../blueprint/mod.ts";
+import type { PoolFactory } from "../pool/mod.ts";
+import type { Connection, Queue } from "../transport/mod.ts";
+import type { EncodedMessage } from "../wire/mod.ts";
+import type { Consumer } from "./consumer/consumer.ts";
+import type { WorkController } from "./worker.ts";
+
+/** A registered task, as the worker sees it: its name and its resolved rules, never its function. */
+export interface WorkerTask {
+  readonly name: string;
+  readonly options: WorkerTaskOptions;
+}
+
+/** The rules the parent needs. Durations are seconds. */
+export interface WorkerTaskOptions {
+  readonly acksLate: boolean;
+  readonly acksOnFailure: boolean;
+  readonly acksOnTimeout: boolean;
+  readonly rejectOnWorkerLost: boolean;
+  readonly trackStarted: boolean;
+  readonly ignoreResult: boolean;
+  readonly storeErrorsEvenIfIgnored: boolean;
+  readonly sendEvents: boolean;
+  readonly rateLimit: string | number | null;
+  readonly timeLimit: number | null;
+  readonly softTimeLimit: number | null;
+}
+
+/** Queues by name, and the selection a worker consumes from. */
+export interface WorkerQueues {
+  readonly consumeFrom: ReadonlyMap<string, Queue>;
+  /** Consumes from these only (`-Q`); throws UsageError for one that may not be made. */
+  select(names: readonly string[]): void;
+  /** Does not consume from these (`-X`). */
+  deselect(names: readonly string[]): void;
+  /** Adds one to consume from. */
+  selectAdd(queue: Queue): Queue;
+  /** A queue by name or alias, made where it is missing and that is allowed. */
+  get(name: string): Queue;
+}
+
+/** The settings the worker reads. */
+export type WorkerConf = Readonly<
+  Pick<
+    Settings,
+    | "accept_content"
+    | "broker_connection_retry"
+    | "broker_connection_retry_on_startup"
+    | "broker_connection_max_retries"
+    | "broker_url"
+    | "delivery"
+    | "imports"
+    | "include"
+    | "lease"
+    | "result_backend"
+    | "result_serializer"
+    | "task_max_attempts"
+    | "task_soft_time_limit"
+    | "task_time_limit"
+    | "worker_cancel_long_running_tasks_on_connection_loss"
+    | "worker_concurrency"
+    | "worker_deduplicate_successful_tasks"
+    | "worker_direct"
+    | "worker_disable_prefetch"
+    | "worker_disable_rate_limits"
+    | "worker_enable_prefetch_count_reduction"
+    | "worker_enable_soft_shutdown_on_idle"
+    | "worker_eta_task_limit"
+    | "worker_max_memory_per_child"
+    | "worker_max_tasks_per_child"
+    | "worker_pool"
+    | "worker_prefetch_multiplier"
+    | "worker_proc_alive_timeout"
+    | "worker_send_task_events"
+    | "worker_soft_shutdown_timeout"
+  >
+>;
+
+/** What the worker asks of an App. */
+export interface WorkerApp {
+  readonly name: string;
+  readonly conf: WorkerConf & {
+    /** True where something other than the default was given. */
+    isSet(name: string): boolean;
+    /** Settings that came from these sources, plain. */
+    given(
+      sources: readonly ("module" | "config" | "environment" | "command line")[],
+    ): Record<string, unknown>;
+  };
+  readonly tasks: Iterable<WorkerTask>;
+  readonly amqp: { readonly queues: WorkerQueues };
+  readonly publisher: Publisher;
+  /** The user's own bootsteps. */
+  readonly steps?: {
+    readonly worker: Iterable<StepClass<WorkController>>;
+    readonly consumer: Iterable<StepClass<Consumer>>;
+  };
+  openBackend(): Promise<Backend>;
+  connectBroker(options: {
+    forWriting: boolean;
+    signal?: AbortSignal;
+    isStartup?: boolean;
+    heartbeat?: boolean;
+    onAttempt?(error: Error, delaySeconds: number, attempt: number, max: number | null, url: string): void;
+  }): Promise<Connection>;
+  finalize(): void;
+}
+
+/** How a task ends that the worker itself ends. */
+export type VerdictKind = "failure" | "revoked" | "retry";
+
+/** What such an end comes to: a document to store (null: nothing is stored) and its part in a chord. */
+export interface Verdict {
+  readonly state: string | null;
+  readonly document: string | Uint8Array | null;
+  readonly chord: OutcomeChord | null;
+}
+
+/** What the app does for the worker beside the data lane; all of it control lane. */
+export interface WorkerSupport {
+  /**
+   * Ends a task in the parent: builds its result document and, for failures, publishes its errbacks. Rejects with an
+   * operating error where an errback could not be published.
+   */
+  failTask(message: EncodedMessage, error: Error, kind: VerdictKind): Promise<Verdict>;
+  /**
+   * Counts a finished chord member and, where it was the last, publishes the body or fails it. Rejects with an
+   * operating error after the store's own retries.
+   */
+  completeChord(member: { taskId: string; state: string; chord: OutcomeChord }): Promise<void>;
+  /** Runs tasks in the worker's own isolate, on the worker's own app. */
+  readonly solo: PoolFactory;
+}
