@@ -37,7 +37,7 @@ const NO_SECRET = /routing_key|binding_key|keyprefix|^unacked_|keyfile|_key_/;
 export interface ConfMethods {
   /** Assigns several. All are checked before the first is changed. Throws `UsageError`. */
   update(values: Partial<Settings>): void;
-  /** The same for a source other than the module. */
+  /** The same for a source other than the module. Texts of the command line are read by each setting's kind. */
   apply(values: Readonly<Record<string, unknown>>, source: SettingSource): void;
   /** Applies `name=value` texts of a command line, values read by each setting's kind. */
   applyArguments(texts: readonly string[]): void;
@@ -94,7 +94,10 @@ class ConfStore implements ConfMethods {
     const checked: [string, unknown][] = [];
     for (const [given, value] of Object.entries(values)) {
       // Undefined is "not given": `{ broker_url: env ?? undefined }`.
-      if (value !== undefined) checked.push([knownName(given), checkedValue(knownName(given), value)]);
+      if (value === undefined) continue;
+      const name = knownName(given);
+      const isText = source === "command line" && typeof value === "string";
+      checked.push([name, checkedValue(name, isText ? parsedValue(name, value) : value)]);
     }
     const layer = this.#layers[SETTING_SOURCES.indexOf(source)]!;
     for (const [name, value] of checked) layer.set(name, value);
@@ -106,8 +109,7 @@ class ConfStore implements ConfMethods {
     for (const text of texts) {
       const at = text.indexOf("=");
       if (at < 1) throw new UsageError(`Cannot read "${text}": a setting is given as name=value`);
-      const name = argumentName(text.slice(0, at).trim());
-      values[name] = parsedValue(name, text.slice(at + 1).trim());
+      values[argumentName(text.slice(0, at).trim())] = text.slice(at + 1).trim();
     }
     this.apply(values, "command line");
   }

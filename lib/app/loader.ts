@@ -1,0 +1,246 @@
+/**
+ * `-A`: finds the user's module or manifest, loads it, and finds the App in it; `--config`, `imports` and `include`
+ * beside. The worker and every pool slot load through here.
+ *
+ * Source: celery 5.2.6 app/utils.py find_app, loaders/base.py; contract.md section 2.
+ */
+
+import { readFileSync, statSync } from "node:fs";
+import { errorText, nearest, OperatingError, setCurrentWorld, UsageError, type World } from "../base/mod.ts";
+import { App } from "./app.ts";
+import { manifestApp } from "./manifest.ts";
+import { isRecord } from "./setting_kinds.ts";
+import type { SettingSource } from "./settings.ts";
+import { signals } from "./signals.ts";
+
+/** Exports that are the App where none is named, in this order. */
+const APP_EXPORTS = ["app", "celery", "default"] as const;
+const MODULE_ENDINGS = [".ts", ".js", ".mjs"];
+const DOCUMENT_ENDINGS = [".toml", ".json"];
+/** Files of a folder that are its module. */
+const FOLDER_FILES = [
+  "mod.ts",
+  "mod.js",
+  "mod.mjs",
+  "tasks.ts",
+  "tasks.js",
+  "tasks.mjs",
+  "tasks.toml",
+  "tasks.json",
+];
+/** Exit status where the module itself fails. */
+const MODULE_FAILED = 1;
+/** Where this library lies: its own frames are left out of stacks. */
+const OUR_PLACE = new URL("../", import.meta.url).href;
+
+/** What is loaded beside the module, and what wins over its settings. */
+export interface LoadOptions {
+  /** Settings of the command line; texts are read by each setting's kind. */
+  readonly settings?: Readonly<Record<string, unknown>>;
+  /** Where those come from. Default "command line". */
+  readonly settingsSource?: SettingSource;
+  /** Path of a `.ts`, `.json` or `.toml` of settings; default the variable CELERY_CONFIG_MODULE. */
+  readonly config?: string | null;
+  /** More modules (`-I`), after `imports` and `include`. */
+  readonly include?: readonly string[];
+}
+
+/** Where an App was loaded from: what a pool slot needs to load it again. Paths are absolute. */
+export interface LoadedFrom {
+  /** The `-A` argument with its path made absolute, or null. */
+  readonly app: string | null;
+  readonly config: string | null;
+  readonly include: readonly string[];
+}
+
+const loadedFrom = new WeakMap<App, LoadedFrom>();
+
+/** Where an App came from; an App made in code came from nowhere. */
+export function appSource(app: App): LoadedFrom {
+  return loadedFrom.get(app) ?? { app: null, config: null, include: [] };
+}
+
+/**
+ * Loads the App of `spec` (a path, folder or bare name, with an optional `:export`), or makes one without tasks where
+ * it is null, and all the modules it names.
+ *
+ * Throws `UsageError` where nothing is found, a setting is wrong, or a module throws: then its text holds the user's
+ * own error and the frames of the user's own files.
+ */
+export async function loadApp(world: World, spec: string | null, options: LoadOptions = {}): Promise<App> {
+  setCurrentWorld(world);
+  const found = spec === null ? null : findModule(world, spec);
+  const app = found === null ? new App("default", {}, { world }) : await openModule(world, found);
+  const config = options.config ?? world.host.env("CELERY_CONFIG_MODULE");
+  const configPath = config
+    ? findFile(world, config, "settings", [...MODULE_ENDINGS, ...DOCUMENT_ENDINGS])
+    : null;
+  if (configPath !== null) app.conf.apply(await readSettings(world, configPath), "config");
+  if (options.settings) app.conf.apply(options.settings, options.settingsSource ?? "command line");
+  const folder = found === null ? world.host.cwd : folderOf(found.path);
+  const include = [...app.conf.imports, ...app.conf.include, ...options.include ?? []]
+    .map((name) => findFile(world, name, "task module", MODULE_ENDINGS, folder));
+  for (const path of new Set(include)) await importModule(world, path);
+  loadedFrom.set(app, {
+    app: found === null ? null : found.path + (found.exportName === null ? "" : `:${found.exportName}`),
+    config: configPath,
+    include: [...new Set(include)],
+  });
+  signals.importModules.send(app, {}, world.log);
+  app.finalize();
+  return app;
+}
+
+interface FoundModule {
+  /** Absolute. */
+  readonly path: string;
+  readonly exportName: string | null;
+}
+
+function findModule(world: World, spec: string): FoundModule {
+  const match = /^(.+):([A-Za-z_$][\w$]*)$/.exec(spec);
+  const [name, exportName] = match ? [match[1]!, match[2]!] : [spec, null];
+  return { path: findFile(world, name, "task module", [...MODULE_ENDINGS, ...DOCUMENT_ENDINGS]), exportName };
+}
+
+/** The absolute path of a file, folder or bare name, looked for in the current folder, then in `beside`. */
+function findFile(
+  world: World,
+  name: string,
+  what: string,
+  endings: readonly string[],
+  beside?: string,
+): string {
+  const given = name.startsWith("file:") ? decodeURIComponent(new URL(name).pathname) : name;
+  const tried: string[] = [];
+  for (const folder of given.startsWith("/") ? [""] : [world.host.cwd, ...(beside ? [beside] : [])]) {
+    const base = tidied(given.startsWith("/") ? given : `${folder}/${given}`);
+    for (const path of candidates(base, endings)) {
+      if (isFile(path)) return path;
+      if (!tried.includes(path)) tried.push(path);
+    }
+  }
+  const shown = tried.map((path) => relative(world, path)).slice(0, 5).join(", ");
+  throw new UsageError(`Cannot find ${what} "${name}": there is no ${shown}`);
+}
+
+function candidates(base: string, endings: readonly string[]): string[] {
+  if (kindOfPath(base) === "file" || endings.some((ending) => base.endsWith(ending))) return [base];
+  const files = FOLDER_FILES.filter((file) => endings.some((ending) => file.endsWith(ending)));
+  const inFolder = files.map((file) => `${base}/${file}`);
+  if (kindOfPath(base) === "folder") return [...inFolder, ...endings.map((ending) => base + ending)];
+  const last = base.slice(base.lastIndexOf("/") + 1);
+  // Python's way to name a module: "proj.tasks" is proj/tasks.
+  const dotted = last.includes(".")
+    ? candidates(base.slice(0, -last.length) + last.replaceAll(".", "/"), endings)
+    : [];
+  return [...endings.map((ending) => base + ending), ...inFolder, ...dotted];
+}
+
+function kindOfPath(path: string): "file" | "folder" | null {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat === undefined ? null : stat.isDirectory() ? "folder" : "file";
+}
+
+function isFile(path: string): boolean {
+  return kindOfPath(path) === "file";
+}
+
+function tidied(path: string): string {
+  return decodeURIComponent(
+    new URL(`file://${encodeURI(path).replaceAll("?", "%3F").replaceAll("#", "%23")}`).pathname,
+  )
+    .replace(/(.)\/$/, "$1");
+}
+
+function folderOf(path: string): string {
+  return path.slice(0, path.lastIndexOf("/")) || "/";
+}
+
+function relative(world: World, path: string): string {
+  return path.startsWith(`${world.host.cwd}/`) ? `./${path.slice(world.host.cwd.length + 1)}` : path;
+}
+
+async function openModule(world: World, found: FoundModule): Promise<App> {
+  const { path, exportName } = found;
+  const shown = relative(world, path);
+  if (DOCUMENT_ENDINGS.some((ending) => path.endsWith(ending))) {
+    const name = path.slice(path.lastIndexOf("/") + 1).replace(/\.\w+$/, "");
+    return manifestApp(world, await readDocument(world, path), { name, folder: folderOf(path), shown });
+  }
+  const module = await importModule(world, path);
+  const apps = Object.entries(module).filter(([, value]) => value instanceof App) as [string, App][];
+  if (exportName !== null) {
+    const named = module[exportName];
+    if (named instanceof App) return named;
+    const near = nearest(exportName, Object.keys(module));
+    throw new UsageError(
+      `Cannot use task module "${shown}": ${
+        exportName in module ? `its export "${exportName}" is no App` : `it exports no "${exportName}"`
+      }${near && near !== exportName ? `: did you mean "${near}"?` : ""}`,
+    );
+  }
+  for (const name of APP_EXPORTS) if (module[name] instanceof App) return module[name];
+  const different = new Set(apps.map(([, app]) => app));
+  if (different.size === 1) return apps[0]![1];
+  throw new UsageError(
+    apps.length === 0
+      ? `Cannot use task module "${shown}": it exports no App; export const app = new App("name")`
+      : `Cannot use task module "${shown}": it exports several Apps; name one: ` +
+        apps.map(([name]) => `${shown}:${name}`).join(", "),
+  );
+}
+
+async function importModule(world: World, path: string): Promise<Record<string, unknown>> {
+  try {
+    return await import(fileUrl(path));
+  } catch (error) {
+    throw new UsageError(
+      `Cannot load task module "${relative(world, path)}": ${userError(error)}`,
+      { cause: error, exitCode: MODULE_FAILED },
+    );
+  }
+}
+
+function fileUrl(path: string): string {
+  return `file://${path.split("/").map(encodeURIComponent).join("/")}`;
+}
+
+/**
+ * What the user's module threw, and where in the user's own files: frames of this library and of the runtime are left
+ * out.
+ */
+export function userError(error: unknown): string {
+  if (!(error instanceof Error)) return `it threw ${errorText(error)}`;
+  const name = error instanceof OperatingError ? "" : `${error.name}: `;
+  const frames = (error.stack ?? "").split("\n").filter((line) =>
+    /^\s+at .*file:\/\//.test(line) && !line.includes(OUR_PLACE)
+  );
+  return [`${name}${error.message}`, ...frames].join("\n");
+}
+
+/** The settings of a file: an object of JSON or TOML; a module's default export, else its exports. */
+async function readSettings(world: World, path: string): Promise<Record<string, unknown>> {
+  const isDocument = DOCUMENT_ENDINGS.some((ending) => path.endsWith(ending));
+  const given = isDocument ? await readDocument(world, path) : await importModule(world, path);
+  const settings = !isDocument && isRecord(given) && isRecord(given.default) ? given.default : given;
+  if (!isRecord(settings)) {
+    throw new UsageError(
+      `Cannot use settings "${relative(world, path)}": an object of name to value is expected`,
+    );
+  }
+  // A module's own object has no prototype and is read only.
+  return Object.fromEntries(Object.entries(settings).filter(([name]) => name !== "default"));
+}
+
+async function readDocument(world: World, path: string): Promise<unknown> {
+  try {
+    const text = readFileSync(path, "utf-8");
+    if (path.endsWith(".json")) return JSON.parse(text);
+    const { parse } = await import("smol-toml");
+    return parse(text);
+  } catch (error) {
+    const [first] = errorText(error).split("\n");
+    throw new UsageError(`Cannot read "${relative(world, path)}": ${first}`, { cause: error });
+  }
+}

@@ -1,0 +1,218 @@
+/**
+ * Task manifests: tasks that are commands, declared in TOML or JSON. No shell is involved.
+ *
+ * `argv` items may hold `{0}` (a positional argument) and `{name}` (a keyword argument); `{{` and `}}` are braces. The
+ * whole call goes to the command's standard input as JSON. What it prints is the result: parsed where it is JSON, text
+ * where not. Another exit status than 0 is a failure that carries the end of its standard error.
+ *
+ * Source: contract.md section 2.
+ */
+
+import { errorText, UsageError, type World } from "../base/mod.ts";
+import { App } from "./app.ts";
+import type { Context } from "./context.ts";
+import { isRecord } from "./setting_kinds.ts";
+import type { Settings } from "./settings.ts";
+import type { TaskOptions } from "./task.ts";
+
+/** Bytes of output that a command may print. */
+const OUTPUT_MAX = 64 * 1024 * 1024;
+/** Characters of the end of standard error that a failure carries. */
+const STDERR_TAIL_MAX = 4096;
+/** Milliseconds between asking a command to end and killing it. */
+const KILL_AFTER_MS = 5000;
+
+/** A command ended badly. Its one argument is the message. */
+export class CommandFailed extends Error {
+  static readonly module: string = "lovage";
+  override name = "CommandFailed";
+  /** Exit status; null where a signal ended it or it never started. */
+  readonly exitStatus: number | null;
+  constructor(message: string, exitStatus: number | null) {
+    super(message);
+    this.exitStatus = exitStatus;
+  }
+}
+
+/** A task of a manifest, checked. */
+interface CommandTask {
+  readonly argv: readonly string[];
+  readonly cwd: string | null;
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/**
+ * The App of a manifest's document. `folder` is where it lies: a program given by a relative path is looked for there.
+ * Throws `UsageError` naming the task and what is wrong with it.
+ */
+export function manifestApp(
+  world: World,
+  document: unknown,
+  options: { name: string; folder: string; shown: string },
+): App {
+  const { shown } = options;
+  if (!isRecord(document) || !isRecord(document.tasks)) {
+    throw new UsageError(`Cannot use manifest "${shown}": it has no [tasks."name"] in it`);
+  }
+  const { tasks, settings = {}, name = options.name, ...rest } = document;
+  const [stray] = Object.keys(rest);
+  if (stray !== undefined) {
+    throw new UsageError(`Cannot use manifest "${shown}": "${stray}" is none of name, settings, tasks`);
+  }
+  if (!isRecord(settings)) throw new UsageError(`Cannot use manifest "${shown}": settings must be a table`);
+  const app = new App(String(name), settings as Partial<Settings>, { world });
+  for (const [taskName, given] of Object.entries(tasks as Record<string, unknown>)) {
+    const { command, taskOptions } = readTask(taskName, given, options);
+    app.task(
+      taskName,
+      { ...taskOptions, bind: true },
+      (self: Context, ..._args: unknown[]) => runCommand(world, self, command),
+    );
+  }
+  return app;
+}
+
+function readTask(
+  name: string,
+  given: unknown,
+  { folder, shown }: { folder: string; shown: string },
+): { command: CommandTask; taskOptions: TaskOptions } {
+  const wrong = (why: string) => new UsageError(`Cannot use task "${name}" of manifest "${shown}": ${why}`);
+  if (!isRecord(given)) throw wrong("it must be a table");
+  const { argv, cwd = null, env = {}, ...rest } = given;
+  if (!Array.isArray(argv) || argv.length === 0 || !argv.every((item) => typeof item === "string")) {
+    throw wrong('argv must be a list of texts, such as ["./resize.sh", "{0}"]');
+  }
+  if (cwd !== null && typeof cwd !== "string") throw wrong("cwd must be a path");
+  if (!isRecord(env) || !Object.values(env).every((value) => typeof value === "string")) {
+    throw wrong("env must be a table of texts");
+  }
+  const [program, ...words] = argv as string[];
+  const taskOptions: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(rest)) {
+    taskOptions[key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())] = value;
+  }
+  return {
+    command: {
+      argv: [program!.includes("/") ? inFolder(folder, program!) : program!, ...words],
+      cwd: cwd === null ? null : inFolder(folder, cwd),
+      env: env as Record<string, string>,
+    },
+    taskOptions: taskOptions as TaskOptions,
+  };
+}
+
+function inFolder(folder: string, path: string): string {
+  return path.startsWith("/") ? path : `${folder}/${path.replace(/^\.\//, "")}`;
+}
+
+/** An `argv` item with the call's arguments put in. Throws `TypeError` where one is missing. */
+export function fillTemplate(
+  template: string,
+  args: readonly unknown[],
+  kwargs: Readonly<Record<string, unknown>>,
+  label: string,
+): string {
+  return template.replace(/\{\{|\}\}|\{([A-Za-z_]\w*|\d+)\}/g, (whole, key: string | undefined) => {
+    if (key === undefined) return whole[0]!;
+    const isPosition = /^\d/.test(key);
+    const isThere = isPosition ? Number(key) < args.length : Object.hasOwn(kwargs, key);
+    if (!isThere) throw new TypeError(`${label}() missing 1 required argument: '${key}'`);
+    const value = isPosition ? args[Number(key)] : kwargs[key];
+    return typeof value === "string" ? value : JSON.stringify(value) ?? "";
+  });
+}
+
+async function runCommand(world: World, self: Context, command: CommandTask): Promise<unknown> {
+  const { request, signal } = self;
+  const { id, task, args, kwargs, retries } = request;
+  const [program, ...words] = command.argv.map((item) => fillTemplate(item, args, kwargs, task));
+  signal.throwIfAborted();
+  let child;
+  try {
+    child = world.spawner.spawn(program!, {
+      args: words,
+      ...(command.cwd === null ? {} : { cwd: command.cwd }),
+      env: { ...command.env },
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+    });
+  } catch (error) {
+    throw new CommandFailed(`Cannot start "${program}": ${errorText(error)}`, null);
+  }
+  let disarm = () => {};
+  const onAbort = () => {
+    child.kill("SIGTERM");
+    disarm = world.clock.arm(world.clock.monoMs() + KILL_AFTER_MS, () => child.kill("SIGKILL"));
+  };
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    const [output, errors, ended] = await Promise.all([
+      readAll(child.stdout!, () => child.kill("SIGKILL")),
+      readTail(child.stderr!),
+      child.ended,
+      writeAll(child.stdin!, JSON.stringify({ id, task, args, kwargs, retries })),
+    ]);
+    signal.throwIfAborted();
+    if (output === null) {
+      throw new CommandFailed(`${program} printed more than ${OUTPUT_MAX >> 20} MiB`, null);
+    }
+    if (ended.signal !== null || ended.code !== 0) {
+      const how = ended.signal === null ? `exited with status ${ended.code}` : `was ended by ${ended.signal}`;
+      throw new CommandFailed(
+        `${program} ${how}${errors.trim() === "" ? "" : `: ${errors.trim()}`}`,
+        ended.signal === null ? ended.code : null,
+      );
+    }
+    return resultOf(output);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    disarm();
+  }
+}
+
+/** What was printed, as JSON where it is, else as text without the last newline. Nothing is null. */
+function resultOf(output: string): unknown {
+  if (output.trim() === "") return null;
+  try {
+    return JSON.parse(output);
+  } catch {
+    // Text is as good a result.
+    return output.replace(/\r?\n$/, "");
+  }
+}
+
+async function readAll(stream: ReadableStream<Uint8Array>, onTooMuch: () => void): Promise<string | null> {
+  const decoder = new TextDecoder();
+  let text = "";
+  let bytes = 0;
+  for await (const chunk of stream) {
+    bytes += chunk.length;
+    if (bytes > OUTPUT_MAX) {
+      onTooMuch();
+      return null;
+    }
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
+async function readTail(stream: ReadableStream<Uint8Array>): Promise<string> {
+  const decoder = new TextDecoder();
+  let tail = "";
+  for await (const chunk of stream) {
+    tail = (tail + decoder.decode(chunk, { stream: true })).slice(-STDERR_TAIL_MAX);
+  }
+  return tail;
+}
+
+async function writeAll(stream: WritableStream<Uint8Array>, text: string): Promise<void> {
+  const writer = stream.getWriter();
+  try {
+    await writer.write(new TextEncoder().encode(text));
+    await writer.close();
+  } catch {
+    // A command that does not read its input closes it; that is its right.
+  }
+}
