@@ -4,7 +4,7 @@
 const MASK = "**";
 
 /**
- * A URL with its password shown as `**`, and so each of a list joined by `;` or `,`. The user, host and everything
+ * A URL with its password shown as `**`, and so each of a list joined by `;`. The user, host and everything
  * else stay. Text that is no proper URL is masked as far as it looks like one: rather too much than too little.
  */
 export function maskUrl(url: string): string {
@@ -19,13 +19,16 @@ function maskOne(url: string): string {
   const authorityEnd = rest.search(/[/?#]/);
   const authority = authorityEnd < 0 ? rest : rest.slice(0, authorityEnd);
   const colon = authority.indexOf(":");
-  // An unescaped "/", "?" or "#" in a password ends what a parser takes for the host; the last "@" tells.
-  const at = authority.includes("@") || !isHostAndPort(authority) ? rest.lastIndexOf("@") : -1;
+  // An unescaped "/", "?" or "#" in a password ends what a parser takes for the host; the last "@" tells. Only an "@"
+  // in the query of what does look like a host and port is left alone.
+  const query = rest.search(/[?#]/);
+  const early = query < 0 ? rest : rest.slice(0, query);
+  const at = early.includes("@") || !isHostAndPort(authority) ? rest.lastIndexOf("@") : -1;
   if (colon >= 0 && at > colon) rest = `${rest.slice(0, colon + 1)}${MASK}${rest.slice(at)}`;
   rest = rest.replace(/([?&](?:password|passwd|pwd|secret|token)=)[^&#]*/gi, `$1${MASK}`);
   return url.slice(0, from) + rest;
 }
 
 function isHostAndPort(authority: string): boolean {
-  return /^(\[[^\]]*\]|[^:]*)(:\d*)?(,[^:,]*(:\d*)?)*$/.test(authority);
+  return /^(\[[^\]]*\]|[^:]*)(:\d+)?(,[^:,]*(:\d+)?)*$/.test(authority);
 }

@@ -16,7 +16,7 @@ export function embeddedHome(host: Host): string {
   // The XDG specification says to ignore a relative path.
   if (state?.startsWith("/")) return `${trimmed(state)}/lovage`;
   const home = host.env("HOME");
-  if (home) return `${trimmed(absolute(home, host))}/.local/state/lovage`;
+  if (home) return absolute(`${home}/.local/state/lovage`, host);
   throw new UsageError(
     "Cannot place the embedded broker: none of LOVAGE_HOME, XDG_STATE_HOME and HOME is set",
   );

@@ -1,0 +1,632 @@
+/**
+ * What every transport promises, as one suite. A runner brings a lab: a broker of its own and ways to do to it what
+ * the interface cannot (dying, garbage).
+ */
+
+import assert from "node:assert/strict";
+import {
+  type Connection,
+  type ConnectOptions,
+  type Consumer,
+  type Delivery,
+  exchange,
+  type Note,
+  type OutgoingMessage,
+  type Queue,
+  queue,
+  type Undecodable,
+} from "../../lib/transport/mod.ts";
+import { bodyBytes, type EncodedMessage } from "../../lib/wire/mod.ts";
+import { eventually } from "../support/ports.ts";
+
+/** One broker for one test, empty at the start. */
+export interface TransportLab extends AsyncDisposable {
+  connect(): Promise<Connection>;
+  /** Ends a connection as the death of its process would: nothing is told to the broker. Null: cannot happen. */
+  readonly abandon: ((connection: Connection) => void | Promise<void>) | null;
+  /** Puts a text into a queue as it is. Null: cannot be done. */
+  readonly putRaw: ((queueName: string, text: string) => Promise<void>) | null;
+  /** Puts up a queue with priorities; the default is a plain queue. */
+  priorityQueue?(name: string): Queue;
+  /** Whether priority 0 comes first (Redis, memory, sqlite) or last (AMQP). */
+  readonly isZeroFirst: boolean;
+  /** Whether the broker takes messages that are not yet due, and those that nobody can handle. */
+  readonly canPark: boolean;
+  readonly canBury: boolean;
+  /** Whether it counts how often a holder died. */
+  readonly countsAttempts: boolean;
+  /** Whether `listeners` is known. */
+  readonly knowsListeners: boolean;
+}
+
+/** The options a runner connects with. */
+export const CONNECT_OPTIONS: ConnectOptions = {
+  timeoutMs: 5000,
+  transportOptions: {},
+  useSsl: false,
+  heartbeatSeconds: 0,
+  loginMethod: null,
+  clientName: "conformance",
+};
+
+/** The lease that tests of dying use, seconds. */
+const LEASE_SECONDS = 1;
+
+/** A message whose body is a text. */
+export function textMessage(text: string, priority = 0): EncodedMessage {
+  return {
+    body: new TextEncoder().encode(text).toBase64(),
+    bodyEncoding: "base64",
+    contentType: "text/plain",
+    contentEncoding: "utf-8",
+    headers: { task: "t", id: text },
+    properties: {
+      correlationId: text,
+      replyTo: "",
+      deliveryMode: 2,
+      priority,
+      expiration: null,
+      rest: null,
+    },
+  };
+}
+
+/** The text of a message made by `textMessage`. */
+export function textOf(of: { readonly message: EncodedMessage }): string {
+  return new TextDecoder().decode(bodyBytes(of.message));
+}
+
+function to(queueName: string, ...texts: string[]): OutgoingMessage[] {
+  return texts.map((text) => ({ exchange: "", routingKey: queueName, message: textMessage(text) }));
+}
+
+/** A consumer that records what it is told. */
+class Recorder {
+  readonly deliveries: Delivery[] = [];
+  readonly undecodable: Undecodable[] = [];
+  readonly lost: Error[] = [];
+  /** Sizes of the batches. */
+  readonly batches: number[] = [];
+  restored = 0;
+  /** How many may be unsettled. */
+  window = Infinity;
+  /** Called with each batch after it was recorded. */
+  onBatch: (batch: Delivery[]) => void = () => {};
+  consumer!: Consumer;
+
+  static async start(
+    connection: Connection,
+    queues: Queue[],
+    options: { window?: number; owner?: string; leaseSeconds?: number } = {},
+  ): Promise<Recorder> {
+    const recorder = new Recorder();
+    recorder.window = options.window ?? Infinity;
+    for (const one of queues) await connection.declare(one);
+    recorder.consumer = await connection.consume({
+      queues,
+      window: () => recorder.window - recorder.unsettled,
+      owner: options.owner ?? `owner-${crypto.randomUUID()}`,
+      leaseSeconds: options.leaseSeconds ?? 30,
+    }, {
+      onDeliveries(batch) {
+        recorder.deliveries.push(...batch);
+        recorder.batches.push(batch.length);
+        recorder.onBatch(batch);
+      },
+      onUndecodable: (message) => void recorder.undecodable.push(message),
+      onLost: (error) => void recorder.lost.push(error),
+      onRestored: (count) => void (recorder.restored += count),
+    });
+    return recorder;
+  }
+
+  /** Messages may arrive before the consumer is known. */
+  get unsettled(): number {
+    return this.consumer ? this.consumer.unsettled : this.deliveries.length;
+  }
+
+  get texts(): string[] {
+    return this.deliveries.map(textOf);
+  }
+
+  async until(count: number, withinMs = 10_000): Promise<Delivery[]> {
+    await eventually(
+      () => this.deliveries.length >= count,
+      () => `${count} deliveries; got ${this.deliveries.length}: ${this.texts.slice(0, 10)}`,
+      { withinMs },
+    );
+    return this.deliveries;
+  }
+
+  ackAll(): void {
+    for (const delivery of this.deliveries.splice(0)) this.consumer.ack(delivery.tag);
+    this.consumer.wake();
+  }
+}
+
+/** Runs the suite for one transport. */
+export function transportConformance(name: string, openLab: () => Promise<TransportLab>): void {
+  function test(what: string, run: (lab: TransportLab) => Promise<void>): void {
+    Deno.test({
+      name: `${name}: ${what}`,
+      async fn() {
+        await using lab = await openLab();
+        await run(lab);
+      },
+      sanitizeOps: true,
+      sanitizeResources: true,
+    });
+  }
+
+  test("messages arrive whole and in order; publishing before and after a consumer starts", async (lab) => {
+    await using sender = await lab.connect();
+    await using receiver = await lab.connect();
+    const celery = queue("celery");
+    assert.equal(await sender.declare(celery), 0);
+    await sender.publish(to("celery", "a", "b"));
+    assert.equal(await sender.declare(celery), 2);
+    const recorder = await Recorder.start(receiver, [celery]);
+    await recorder.until(2);
+    await sender.publish(to("celery", "c", "ü\u0000🐢"));
+    await sender.publish(to("celery", "e"));
+    await recorder.until(5);
+    assert.deepEqual(recorder.texts, ["a", "b", "c", "ü\u0000🐢", "e"]);
+    const [first] = recorder.deliveries as [Delivery];
+    assert.equal(first.queue, "celery");
+    assert.deepEqual(first.info, { exchange: "", routingKey: "celery", redelivered: false });
+    assert.equal(first.attempts, 0);
+    assert.deepEqual(first.message.headers, { task: "t", id: "a" });
+    assert.equal(first.message.contentType, "text/plain");
+    assert.equal(first.message.properties.correlationId, "a");
+    assert.equal(first.message.properties.deliveryMode, 2);
+    const envelope = JSON.parse(first.envelope);
+    assert.equal(envelope["content-type"], "text/plain");
+    assert.equal(envelope.properties.body_encoding, "base64");
+    recorder.ackAll();
+    await recorder.consumer.flush();
+    assert.equal(recorder.consumer.unsettled, 0);
+    assert.equal(await sender.queueLength("celery"), 0);
+  });
+
+  test("priorities", async (lab) => {
+    await using connection = await lab.connect();
+    const tasks = lab.priorityQueue?.("tasks") ?? queue("tasks");
+    await connection.declare(tasks);
+    await connection.publish([9, 6, 3, 0, 9, 0, 5].map((priority, n) => ({
+      exchange: "",
+      routingKey: "tasks",
+      message: textMessage(`${priority}-${n}`, priority),
+    })));
+    const recorder = await Recorder.start(connection, [tasks]);
+    await recorder.until(7);
+    const low = ["0-3", "0-5", "3-2", "5-6", "6-1", "9-0", "9-4"];
+    const high = ["9-0", "9-4", "6-1", "5-6", "3-2", "0-3", "0-5"];
+    assert.deepEqual(recorder.texts, lab.isZeroFirst ? low : high);
+  });
+
+  test("the window is honoured, and 0 waits for wake", async (lab) => {
+    await using connection = await lab.connect();
+    const celery = queue("celery");
+    await connection.declare(celery);
+    await connection.publish(to("celery", ..."abcdefghij"));
+    const recorder = await Recorder.start(connection, [celery], { window: 3 });
+    recorder.consumer.setPrefetch(3);
+    await recorder.until(3);
+    await recorder.consumer.flush();
+    assert.equal(recorder.deliveries.length, 3);
+    assert.equal(recorder.consumer.unsettled, 3);
+    recorder.consumer.ack(recorder.deliveries.shift()!.tag);
+    recorder.consumer.wake();
+    await recorder.until(3);
+    await recorder.consumer.flush();
+    assert.deepEqual(recorder.texts, ["b", "c", "d"]);
+    recorder.window = 0;
+    recorder.ackAll();
+    await recorder.consumer.flush();
+    await recorder.consumer.flush();
+    assert.equal(recorder.deliveries.length, 0);
+    recorder.window = 4;
+    recorder.consumer.setPrefetch(4);
+    recorder.consumer.wake();
+    await recorder.until(4);
+    assert.deepEqual(recorder.texts, ["e", "f", "g", "h"]);
+  });
+
+  test("reject drops, requeues at the back, restores at the head, with marks", async (lab) => {
+    await using connection = await lab.connect();
+    await using other = await lab.connect();
+    const celery = queue("celery");
+    await connection.declare(celery);
+    await connection.publish(to("celery", "a", "b", "c", "d", "e"));
+    const recorder = await Recorder.start(connection, [celery], { window: 3 });
+    recorder.consumer.setPrefetch(3);
+    await recorder.until(3);
+    await recorder.consumer.pause();
+    const [a, b, c] = recorder.deliveries as [Delivery, Delivery, Delivery];
+    recorder.consumer.reject(a.tag, "drop");
+    recorder.consumer.reject(b.tag, "requeue");
+    recorder.consumer.reject(c.tag, "restore");
+    await recorder.consumer.flush();
+    const notes: Note[] = [];
+    for (let note; (note = await other.take("celery"));) notes.push(note);
+    if (lab.isZeroFirst) {
+      assert.deepEqual(notes.map(textOf), ["c", "d", "e", "b"]);
+    } else {
+      // AMQP's servers choose the place of what comes back.
+      assert.deepEqual(notes.map(textOf).sort(), ["b", "c", "d", "e"]);
+    }
+    for (const note of notes) {
+      assert.equal(note.info.redelivered, "bc".includes(textOf(note)), textOf(note));
+    }
+  });
+
+  test("settling twice is a programmer's error", async (lab) => {
+    await using connection = await lab.connect();
+    const celery = queue("celery");
+    await connection.declare(celery);
+    await connection.publish(to("celery", "a"));
+    const recorder = await Recorder.start(connection, [celery]);
+    const [a] = await recorder.until(1) as [Delivery];
+    recorder.consumer.ack(a.tag);
+    assert.throws(() => recorder.consumer.ack(a.tag), { name: "AssertionError" });
+  });
+
+  test("closing gives back what is unsettled, at the head and in order", async (lab) => {
+    await using other = await lab.connect();
+    const celery = queue("celery");
+    await other.declare(celery);
+    await other.publish(to("celery", "a", "b", "c", "d", "e", "f"));
+    const connection = await lab.connect();
+    const recorder = await Recorder.start(connection, [celery], { window: 4 });
+    recorder.consumer.setPrefetch(4);
+    await recorder.until(4);
+    recorder.consumer.ack(recorder.deliveries[1]!.tag);
+    recorder.window = 0;
+    const restored = await recorder.consumer.close();
+    assert.ok(restored >= 3, `${restored} restored`);
+    await connection.close();
+    await connection.close();
+    assert.equal(await connection.lost, null);
+    const notes: Note[] = [];
+    await eventually(async () => {
+      const note = await other.take("celery");
+      if (note) notes.push(note);
+      return notes.length === 5;
+    }, () => `5 messages; got ${notes.map(textOf)}`);
+    assert.deepEqual(notes.map(textOf), ["a", "c", "d", "e", "f"]);
+    assert.equal(notes[0]!.info.redelivered, true);
+    assert.equal(notes[4]!.info.redelivered, false);
+    assert.equal(recorder.lost.length, 0);
+  });
+
+  test("a dead owner's messages come back, marked and counted; a live one's do not", async (lab) => {
+    if (!lab.abandon) return;
+    await using sender = await lab.connect();
+    const celery = queue("celery");
+    await sender.declare(celery);
+    await sender.publish(to("celery", "a", "b"));
+    const doomed = await lab.connect();
+    const first = await Recorder.start(doomed, [celery], { window: 1, leaseSeconds: LEASE_SECONDS });
+    await first.until(1);
+    await using living = await lab.connect();
+    const second = await Recorder.start(living, [celery], { window: 1, leaseSeconds: LEASE_SECONDS });
+    await second.until(1);
+    assert.deepEqual([first.texts, second.texts], [["a"], ["b"]]);
+    await lab.abandon(doomed);
+    second.window = 2;
+    second.consumer.wake();
+    await second.until(2, 15_000);
+    const back = second.deliveries[1]!;
+    assert.equal(textOf(back), "a");
+    assert.equal(back.info.redelivered, true);
+    if (lab.countsAttempts) {
+      assert.equal(back.attempts, 1);
+      assert.equal(second.restored, 1);
+    }
+    // The living one's own message stayed its own all the while.
+    assert.equal(second.deliveries.length, 2);
+    second.ackAll();
+    await second.consumer.flush();
+    assert.equal(await sender.queueLength("celery"), 0);
+    await doomed.close();
+  });
+
+  test("a parked message comes back when it is due, not before", async (lab) => {
+    await using connection = await lab.connect();
+    await using other = await lab.connect();
+    const celery = queue("celery");
+    await connection.declare(celery);
+    await connection.publish(to("celery", "later", "soon"));
+    const recorder = await Recorder.start(connection, [celery]);
+    await recorder.until(2);
+    const [later, soon] = recorder.deliveries.splice(0) as [Delivery, Delivery];
+    const nowMs = Date.now();
+    if (!lab.canPark) {
+      assert.equal(recorder.consumer.park(later.tag, nowMs + 50), false);
+      return;
+    }
+    assert.equal(recorder.consumer.park(later.tag, nowMs + 700), true);
+    assert.equal(recorder.consumer.park(soon.tag, nowMs + 250), true);
+    assert.equal(recorder.consumer.unsettled, 0);
+    await recorder.consumer.flush();
+    assert.equal(recorder.deliveries.length, 0);
+    // Whoever consumes then gets it: this consumer is gone by the time the second is due.
+    await recorder.until(1);
+    assert.ok(Date.now() >= nowMs + 250, "not before it is due");
+    assert.deepEqual(recorder.texts, ["soon"]);
+    assert.equal(recorder.deliveries[0]!.attempts, 0);
+    recorder.ackAll();
+    await recorder.consumer.close();
+    const successor = await Recorder.start(other, [celery]);
+    await successor.until(1);
+    assert.ok(Date.now() >= nowMs + 700, "not before it is due");
+    assert.deepEqual(successor.texts, ["later"]);
+    assert.ok(Date.now() < nowMs + 3000, "soon after it is due");
+  });
+
+  test("a buried message is gone from its queue for good", async (lab) => {
+    await using connection = await lab.connect();
+    const celery = queue("celery");
+    await connection.declare(celery);
+    await connection.publish(to("celery", "poison", "b"));
+    const recorder = await Recorder.start(connection, [celery], { window: 1 });
+    recorder.consumer.setPrefetch(1);
+    const [poison] = await recorder.until(1) as [Delivery];
+    assert.equal(recorder.consumer.bury(poison.tag, "it killed 3 workers"), lab.canBury);
+    if (!lab.canBury) return;
+    recorder.consumer.wake();
+    await recorder.until(2);
+    assert.equal(await recorder.consumer.close(), 1);
+    assert.deepEqual([await connection.queueLength("celery"), textOf((await connection.take("celery"))!)], [
+      1,
+      "b",
+    ]);
+  });
+
+  test("pause, resume, adding and cancelling queues", async (lab) => {
+    await using connection = await lab.connect();
+    await using sender = await lab.connect();
+    const [a, b] = [queue("a"), queue("b")];
+    await sender.declare(b);
+    const recorder = await Recorder.start(connection, [a]);
+    await recorder.consumer.pause();
+    await sender.publish(to("a", "1"));
+    await sender.publish(to("b", "2"));
+    await recorder.consumer.flush();
+    assert.deepEqual(recorder.texts, []);
+    recorder.consumer.resume();
+    await recorder.until(1);
+    await recorder.consumer.addQueue(b);
+    await recorder.consumer.addQueue(b);
+    await recorder.until(2);
+    assert.deepEqual(recorder.texts, ["1", "2"]);
+    assert.deepEqual(recorder.consumer.queues.map((one) => one.name), ["a", "b"]);
+    await recorder.consumer.cancelQueue("a");
+    await recorder.consumer.cancelQueue("nobody");
+    await sender.publish(to("a", "3"));
+    await sender.publish(to("b", "4"));
+    await recorder.until(3);
+    assert.deepEqual(recorder.texts, ["1", "2", "4"]);
+    recorder.ackAll();
+    await recorder.consumer.flush();
+    assert.equal(await sender.queueLength("a"), 1);
+  });
+
+  test("no queue starves another", async (lab) => {
+    await using connection = await lab.connect();
+    const [a, b] = [queue("a"), queue("b")];
+    await connection.declare(a);
+    await connection.declare(b);
+    await connection.publish(to("a", ...Array.from({ length: 50 }, (_, n) => `a${n}`)));
+    await connection.publish(to("b", "b0"));
+    const recorder = await Recorder.start(connection, [a, b], { window: 1 });
+    const seen = recorder.texts;
+    recorder.onBatch = (batch) => {
+      for (const delivery of batch) {
+        seen.push(textOf(delivery));
+        recorder.consumer.ack(delivery.tag);
+      }
+      recorder.consumer.wake();
+    };
+    recorder.consumer.setPrefetch(1);
+    recorder.ackAll();
+    await eventually(() => seen.includes("b0"), "b's message");
+    assert.ok(seen.indexOf("b0") < 45, `b's message came after ${seen.indexOf("b0")}`);
+  });
+
+  test("direct and topic exchanges route; what nothing is bound for is dropped", async (lab) => {
+    await using connection = await lab.connect();
+    const media = exchange("media");
+    const news = exchange("news", { type: "topic" });
+    await connection.declareExchange(news);
+    const video = queue("video", { exchange: media, routingKey: "media.video" });
+    const image = queue("image", { exchange: media, routingKey: "media.image" });
+    const sport = queue("sport", { exchange: news, routingKey: "*.sport" });
+    const europe = queue("europe", { exchange: news, routingKey: "europe.#" });
+    for (const one of [video, image, sport, europe]) await connection.declare(one);
+    const publish = (exchangeName: string, routingKey: string) =>
+      connection.publish([{ exchange: exchangeName, routingKey, message: textMessage(routingKey) }]);
+    await publish("media", "media.video");
+    await publish("media", "media.nothing");
+    await publish("news", "europe.sport");
+    await publish("news", "asia.sport");
+    await publish("news", "europe.politics.vote");
+    await publish("", "image");
+    const got: Record<string, string[]> = {};
+    for (const one of ["video", "image", "sport", "europe"]) {
+      const list: string[] = got[one] = [];
+      for (let note; (note = await connection.take(one));) list.push(textOf(note));
+    }
+    assert.deepEqual(got, {
+      video: ["media.video"],
+      image: ["image"],
+      sport: ["europe.sport", "asia.sport"],
+      europe: ["europe.sport", "europe.politics.vote"],
+    });
+    const bindings = await connection.bindings();
+    for (const one of [video, image, sport, europe]) {
+      assert.ok(
+        bindings.some((binding) =>
+          binding.queue === one.name && binding.exchange === one.exchange.name &&
+          binding.routingKey === one.routingKey
+        ),
+        `${one.name} is among ${JSON.stringify(bindings)}`,
+      );
+    }
+  });
+
+  test("a fanout reaches every subscriber, once, and nobody afterwards", async (lab) => {
+    await using publisher = await lab.connect();
+    await using one = await lab.connect();
+    await using two = await lab.connect();
+    const pidbox = exchange("celery.pidbox", { type: "fanout", durable: false });
+    const box = (name: string) =>
+      queue(`${name}.celery.pidbox`, { exchange: pidbox, routingKey: "", durable: false, autoDelete: true });
+    const send = (text: string) =>
+      publisher.publish([{ exchange: "celery.pidbox", routingKey: "", message: textMessage(text) }]);
+    await publisher.declareExchange(pidbox);
+    await send("before");
+    const heard: [string[], string[]] = [[], []];
+    const first = await one.subscribe(box("one"), (note) => heard[0].push(textOf(note)));
+    const second = await two.subscribe(box("two"), (note) => heard[1].push(textOf(note)));
+    if (lab.knowsListeners) assert.equal(await publisher.listeners("celery.pidbox"), 2);
+    await send("x");
+    await send("y");
+    await eventually(() => heard[0].length >= 2 && heard[1].length >= 2, () => `two each: ${heard}`);
+    await first.close();
+    await first.close();
+    await send("z");
+    await eventually(() => heard[1].length >= 3, "the third");
+    await second.close();
+    await send("after");
+    assert.deepEqual(heard, [["x", "y"], ["x", "y", "z"]]);
+    if (lab.knowsListeners) assert.equal(await publisher.listeners("celery.pidbox"), 0);
+  });
+
+  test("a reply queue hands on without acks and goes with its subscription", async (lab) => {
+    await using worker = await lab.connect();
+    await using client = await lab.connect();
+    const replies = queue("oid.reply.celery.pidbox", {
+      exchange: exchange("reply.celery.pidbox"),
+      routingKey: "oid",
+      durable: false,
+      autoDelete: true,
+    });
+    const heard: Note[] = [];
+    const subscription = await client.subscribe(replies, (note) => heard.push(note));
+    const reply = (text: string) =>
+      worker.publish([{ exchange: "reply.celery.pidbox", routingKey: "oid", message: textMessage(text) }]);
+    await reply("1");
+    await reply("2");
+    await eventually(() => heard.length === 2, "two replies");
+    assert.deepEqual(heard.map(textOf), ["1", "2"]);
+    assert.deepEqual(heard[0]!.info, {
+      exchange: "reply.celery.pidbox",
+      routingKey: "oid",
+      redelivered: false,
+    });
+    await subscription.close();
+    if (lab.isZeroFirst) {
+      await reply("3");
+      assert.ok((await client.queueLength(replies.name) ?? 0) === 0);
+    }
+    assert.ok(!(await client.bindings()).some((binding) => binding.queue === replies.name));
+  });
+
+  test("purge, length, take and deleting a queue", async (lab) => {
+    await using connection = await lab.connect();
+    await connection.declare(queue("celery"));
+    await connection.declare(queue("other"));
+    await connection.publish(to("celery", "a", "b", "c"));
+    await connection.publish(to("other", "d"));
+    assert.equal(await connection.queueLength("celery"), 3);
+    assert.equal(textOf((await connection.take("celery"))!), "a");
+    assert.equal(await connection.purge("celery"), 2);
+    assert.equal(await connection.purge("celery"), 0);
+    assert.equal(await connection.queueLength("celery") ?? 0, 0);
+    assert.equal(await connection.take("celery"), null);
+    assert.equal(await connection.queueLength("other"), 1);
+    await connection.deleteQueue("other");
+    assert.equal(await connection.queueLength("other") ?? 0, 0);
+  });
+
+  test("a message that is no message is told of, settled, and does not stop the rest", async (lab) => {
+    if (!lab.putRaw) return;
+    await using connection = await lab.connect();
+    const celery = queue("celery");
+    await connection.declare(celery);
+    await lab.putRaw("celery", '{"body": "tru');
+    await lab.putRaw("celery", "[1, 2]");
+    await connection.publish(to("celery", "good"));
+    const recorder = await Recorder.start(connection, [celery]);
+    await recorder.until(1);
+    assert.deepEqual(recorder.texts, ["good"]);
+    assert.deepEqual(recorder.undecodable.map(({ text }) => text), ['{"body": "tru', "[1, 2]"]);
+    for (const one of recorder.undecodable) {
+      assert.equal(one.queue, "celery");
+      assert.ok(one.reason.length > 0 && !one.reason.includes("\n"), one.reason);
+      recorder.consumer.reject(one.tag, "drop");
+    }
+    recorder.ackAll();
+    await recorder.consumer.flush();
+    assert.equal(await recorder.consumer.close(), 0);
+    assert.equal(await connection.queueLength("celery") ?? 0, 0);
+  });
+
+  test("5,000 messages over two consumers: each once, none lost", async (lab) => {
+    await using sender = await lab.connect();
+    await using one = await lab.connect();
+    await using two = await lab.connect();
+    const celery = queue("celery");
+    const seen = new Map<string, number>();
+    const counts = [0, 0];
+    const receive = async (connection: Connection, which: 0 | 1) => {
+      const recorder = await Recorder.start(connection, [celery], { window: 64 });
+      recorder.consumer.setPrefetch(64);
+      recorder.onBatch = (batch) => {
+        for (const delivery of batch) {
+          const text = textOf(delivery);
+          seen.set(text, (seen.get(text) ?? 0) + 1);
+          counts[which]!++;
+          recorder.consumer.ack(delivery.tag);
+        }
+        recorder.consumer.wake();
+      };
+      return recorder;
+    };
+    const recorders = [await receive(one, 0), await receive(two, 1)];
+    for (let n = 0; n < 5000; n += 250) {
+      await sender.publish(to("celery", ...Array.from({ length: 250 }, (_, k) => `m${n + k}`)));
+    }
+    await eventually(() => seen.size === 5000, () => `5000 messages; got ${seen.size}`, { withinMs: 30_000 });
+    for (const recorder of recorders) await recorder.consumer.flush();
+    assert.ok([...seen.values()].every((count) => count === 1), "each once");
+    for (const recorder of recorders) assert.equal(recorder.consumer.unsettled, 0);
+    assert.equal(await sender.queueLength("celery"), 0);
+  });
+
+  test("a large message", async (lab) => {
+    await using connection = await lab.connect();
+    const celery = queue("celery");
+    await connection.declare(celery);
+    const text = "large ü ".repeat(150_000);
+    await connection.publish(to("celery", text));
+    const recorder = await Recorder.start(connection, [celery]);
+    await recorder.until(1);
+    assert.ok(recorder.texts[0] === text, "the same text");
+    recorder.ackAll();
+  });
+
+  test("a closed connection refuses, and closing needs no order", async (lab) => {
+    const connection = await lab.connect();
+    await connection.declare(queue("celery"));
+    const recorder = await Recorder.start(connection, [queue("celery")]);
+    await connection.close();
+    assert.equal(await recorder.consumer.close(), 0);
+    await recorder.consumer.flush();
+    await assert.rejects(connection.publish(to("celery", "a")));
+    await assert.rejects(connection.declare(queue("celery")));
+    assert.equal(await connection.lost, null);
+    assert.equal(recorder.lost.length, 0);
+  });
+}
