@@ -10,7 +10,6 @@
  * Source: celery 5.2.6 backends/redis.py RedisBackend, backends/base.py BaseKeyValueStoreBackend.
  */
 
-import { Buffer } from "node:buffer";
 import { errorText, OperatingError, ServerError, UsageError, type World } from "../base/mod.ts";
 import { decodeResultMeta, loadSerializer, type ResultMeta } from "../wire/mod.ts";
 import type { Backend, BackendOptions, ChordMember, ChordPart, ResultRecord, Watch } from "./backend.ts";
@@ -25,13 +24,15 @@ import {
 import { type BatchResult, RareLine, type StoreDone, StoreQueue } from "./queue.ts";
 import {
   type Argument,
+  argument,
   AS_BYTES,
   AS_TEXT,
   type NodeRedis,
   type RedisLink,
   RedisLinks,
 } from "./redis_link.ts";
-import { COUNT_SCRIPT, STORE_SCRIPT } from "./redis_scripts.ts";
+import { type ChordCount, countByScript, countPlainly } from "./redis_chord.ts";
+import { STORE_SCRIPT } from "./redis_scripts.ts";
 import { readRedisPlace } from "./redis_url.ts";
 import { RedisWatch } from "./redis_watch.ts";
 import { type RetryPolicy, retryPolicy } from "./retry.ts";
@@ -215,13 +216,8 @@ export class RedisBackend implements Backend {
    * reads): only that task, run again after a crash, gets the members a second time.
    */
   async countChordPart(part: ChordPart): Promise<ChordMember[] | null> {
-    const key = this.#groupPrefix + part.groupId;
     const member = argument(encodeChordMember(part, this.#options.serializer));
-    const reply = await this.#do((client) =>
-      this.#canScript
-        ? this.#countByScript(client, key, part, member)
-        : this.#countPlainly(client, key, part, member)
-    );
+    const reply = await this.#do((client) => this.#count(client, part, member));
     if (reply === null) return null;
     const tuple = await this.fetchGroup(part.groupId);
     if (tuple !== null) return await joinHeader(tuple, (ids) => this.fetchMany(ids), this.#world.clock);
@@ -379,63 +375,31 @@ export class RedisBackend implements Backend {
     this.#world.log.info("The result store allows no scripts: results are written one by one");
   }
 
-  // Chords.
-
-  async #countByScript(
+  /** Counts by script, or with Celery's own commands where scripts are refused. */
+  async #count(
     client: NodeRedis,
-    key: string,
     part: ChordPart,
     member: Argument,
   ): Promise<(string | Uint8Array)[] | null> {
-    const { taskId, groupIndex } = part;
+    const count: ChordCount = {
+      key: this.#groupPrefix + part.groupId,
+      taskId: part.taskId,
+      score: part.groupIndex === null ? "+inf" : String(part.groupIndex),
+      member,
+      isOrdered: this.#isOrdered,
+      ttl: this.#ttl,
+      as: this.#as,
+    };
+    if (!this.#canScript) return await countPlainly(client, count);
     try {
-      const reply = await client.sendCommand([
-        "EVAL",
-        COUNT_SCRIPT,
-        "4",
-        `${key}.j`,
-        `${key}.t`,
-        `${key}.s`,
-        `${key}.o`,
-        this.#isOrdered ? "1" : "0",
-        groupIndex === null ? "+inf" : String(groupIndex),
-        member,
-        taskId,
-        this.#ttl ?? "0",
-      ], this.#as);
-      return reply as (string | Uint8Array)[] | null;
+      return await countByScript(client, count);
     } catch (thrown) {
       const error = this.#links.explain(thrown);
       if (error instanceof OperatingError && error.isRetryable) throw error;
       this.#scriptRefused(error);
       if (this.#canScript) throw error;
-      return await this.#countPlainly(client, key, part, member);
+      return await countPlainly(client, count);
     }
-  }
-
-  /** Celery's own commands. */
-  async #countPlainly(
-    client: NodeRedis,
-    key: string,
-    part: ChordPart,
-    member: Argument,
-  ): Promise<(string | Uint8Array)[] | null> {
-    const { groupIndex } = part;
-    const list = `${key}.j`;
-    const score = groupIndex === null ? "+inf" : String(groupIndex);
-    const commands: Argument[][] = this.#isOrdered
-      ? [["ZADD", list, score, member], ["ZCOUNT", list, "-inf", "+inf"]]
-      : [["RPUSH", list, member], ["LLEN", list]];
-    commands.push(["GET", `${key}.t`], ["GET", `${key}.s`]);
-    if (this.#ttl !== null) {
-      for (const suffix of [".j", ".t", ".s"]) commands.push(["EXPIRE", key + suffix, this.#ttl]);
-    }
-    const replies = await transaction(client, commands);
-    const count = Number(replies[1]);
-    const size = replies[3];
-    if (size === null || count !== Number(size) + Number(replies[2] ?? 0)) return null;
-    const members = this.#isOrdered ? ["ZRANGE", list, "0", "-1"] : ["LRANGE", list, "0", String(count)];
-    return await client.sendCommand(members, this.#as) as (string | Uint8Array)[];
   }
 
   // The control lane: connecting and trying again.
@@ -502,22 +466,4 @@ function globalPrefix(given: unknown): string {
   if (given === undefined || given === null || given === "") return "";
   if (typeof given !== "string") throw new UsageError("global_keyprefix is no text");
   return /[:_.-]$/.test(given) ? given : `${given}_`;
-}
-
-function argument(document: string | Uint8Array): Argument {
-  return typeof document === "string"
-    ? document
-    : Buffer.from(document.buffer, document.byteOffset, document.byteLength);
-}
-
-/** MULTI … EXEC; the replies of the commands between. */
-async function transaction(client: NodeRedis, commands: readonly Argument[][]): Promise<unknown[]> {
-  const sent = [client.sendCommand(["MULTI"])];
-  for (const command of commands) sent.push(client.sendCommand(command));
-  sent.push(client.sendCommand(["EXEC"]));
-  const settled = await Promise.allSettled(sent);
-  for (const outcome of settled) if (outcome.status === "rejected") throw outcome.reason;
-  const replies = (settled.at(-1) as PromiseFulfilledResult<unknown>).value as unknown[];
-  for (const reply of replies) if (reply instanceof Error) throw reply;
-  return replies;
 }

@@ -22,6 +22,13 @@ import type { HostPort, RedisPlace } from "./redis_url.ts";
 /** An argument of a command. */
 export type Argument = string | Buffer;
 
+/** A document as an argument; bytes are not copied. */
+export function argument(document: string | Uint8Array): Argument {
+  return typeof document === "string"
+    ? document
+    : Buffer.from(document.buffer, document.byteOffset, document.byteLength);
+}
+
 /** A reply whose bulk strings are text, or bytes where asked for. */
 export interface ReplyOptions {
   readonly typeMapping?: Readonly<Record<number, unknown>>;

@@ -149,6 +149,25 @@ Deno.test("redis: a server that is full is waited for", async () => {
   assert.equal((await backend.fetch("a"))?.result, 1);
 });
 
+Deno.test("redis: a server that hangs is left after redis_socket_timeout, and found again", async () => {
+  await using server = await startRedis();
+  await using backend = await open(server.url(), {
+    transportOptions: QUICK,
+    redis: { redis_socket_timeout: 0.2, redis_socket_connect_timeout: 0.2 },
+  });
+  await backend.fetch("x");
+  const pid = Number(/process_id:(\d+)/.exec(await server.cli("INFO", "server"))![1]);
+  Deno.kill(pid, "SIGSTOP");
+  let isDone = false;
+  const waits = stored(backend, resultRecord("a", "SUCCESS", 1)).then(() => isDone = true);
+  const { ready } = awaited(backend, ["a"]);
+  await assert.rejects(backend.fetch("a"), /lost|no answer|timeout/i);
+  assert.equal(isDone, false);
+  Deno.kill(pid, "SIGCONT");
+  await waits;
+  assert.equal((await ready)[0]?.result, 1);
+});
+
 Deno.test("redis: unix socket with an ACL user and a database", async () => {
   await using server = await startRedis();
   await server.cli("ACL", "SETUSER", "ann", "on", ">pw", "~*", "&*", "+@all");

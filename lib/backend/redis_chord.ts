@@ -1,0 +1,67 @@
+/**
+ * Counting a chord's member in Celery's own keys, so that Python workers and ours finish one chord together.
+ *
+ * Source: celery 5.2.6 backends/redis.py RedisBackend.on_chord_part_return.
+ */
+
+import type { Argument, NodeRedis, ReplyOptions } from "./redis_link.ts";
+import { COUNT_SCRIPT } from "./redis_scripts.ts";
+
+/** One member to count. */
+export interface ChordCount {
+  /** The group's key; `.j`, `.t`, `.s` and `.o` follow it. */
+  readonly key: string;
+  readonly taskId: string;
+  /** Its index as a score; "+inf" without one. */
+  readonly score: string;
+  readonly member: Argument;
+  /** A sorted set by index, else a list by time (`result_chord_ordered` off). */
+  readonly isOrdered: boolean;
+  /** Seconds; null: for ever. */
+  readonly ttl: string | null;
+  /** How members are read. */
+  readonly as: ReplyOptions;
+}
+
+/** All members, or null: the header is not complete, or another goes on. One round trip. */
+export async function countByScript(
+  client: NodeRedis,
+  count: ChordCount,
+): Promise<(string | Uint8Array)[] | null> {
+  const { key, score, member, taskId } = count;
+  const keys = [`${key}.j`, `${key}.t`, `${key}.s`, `${key}.o`];
+  const args = [count.isOrdered ? "1" : "0", score, member, taskId, count.ttl ?? "0"];
+  const reply = await client.sendCommand(["EVAL", COUNT_SCRIPT, "4", ...keys, ...args], count.as);
+  return reply as (string | Uint8Array)[] | null;
+}
+
+/** The same with Celery's own commands, which cannot tell a member that is counted again with another result. */
+export async function countPlainly(
+  client: NodeRedis,
+  count: ChordCount,
+): Promise<(string | Uint8Array)[] | null> {
+  const { key, score, member, isOrdered, ttl } = count;
+  const list = `${key}.j`;
+  const commands: Argument[][] = isOrdered
+    ? [["ZADD", list, score, member], ["ZCOUNT", list, "-inf", "+inf"]]
+    : [["RPUSH", list, member], ["LLEN", list]];
+  commands.push(["GET", `${key}.t`], ["GET", `${key}.s`]);
+  if (ttl !== null) { for (const suffix of [".j", ".t", ".s"]) commands.push(["EXPIRE", key + suffix, ttl]); }
+  const replies = await transaction(client, commands);
+  const size = replies[3];
+  if (size === null || Number(replies[1]) !== Number(size) + Number(replies[2] ?? 0)) return null;
+  const members = isOrdered ? ["ZRANGE", list, "0", "-1"] : ["LRANGE", list, "0", "-1"];
+  return await client.sendCommand(members, count.as) as (string | Uint8Array)[];
+}
+
+/** MULTI … EXEC; the replies of the commands between. */
+async function transaction(client: NodeRedis, commands: readonly Argument[][]): Promise<unknown[]> {
+  const sent = [client.sendCommand(["MULTI"])];
+  for (const command of commands) sent.push(client.sendCommand(command));
+  sent.push(client.sendCommand(["EXEC"]));
+  const settled = await Promise.allSettled(sent);
+  for (const outcome of settled) if (outcome.status === "rejected") throw outcome.reason;
+  const replies = (settled.at(-1) as PromiseFulfilledResult<unknown>).value as unknown[];
+  for (const reply of replies) if (reply instanceof Error) throw reply;
+  return replies;
+}
