@@ -16,10 +16,12 @@ interface Member {
 }
 
 const hubs = new Map<string, SqliteHub>();
+/** Tells our own sessions from those of other isolates and earlier starts; made once. */
+let instance: string | null = null;
 
 /** One per database and process (isolate). */
 export class SqliteHub {
-  /** Names this process start among the sessions of the database. */
+  /** Names this start of this isolate among the sessions of a database. */
   readonly instance: string;
   /** The sessions that connections of this process keep. */
   readonly sessions = new Set<number>();
@@ -33,7 +35,7 @@ export class SqliteHub {
   private constructor(world: World, path: string) {
     this.#world = world;
     this.#path = path;
-    this.instance = world.random.id();
+    this.instance = instance ??= world.random.id();
   }
 
   /** The hub of a database; each `open` is matched by a `close`. */

@@ -11,7 +11,7 @@ import type { StoreFailure } from "./virtual_store.ts";
  */
 const VERSION = 1;
 /** How long SQLite itself waits for another process's write, milliseconds. The loop stands still meanwhile. */
-const BUSY_TIMEOUT_MS = 1000;
+const BUSY_TIMEOUT_MS = 250;
 /** What is left of the log of writes after it was copied into the database, bytes. */
 const WAL_BYTES_MAX = 64 * 1024 * 1024;
 
