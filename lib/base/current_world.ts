@@ -18,3 +18,8 @@ export function currentWorld(): World {
   assert(current, "setCurrentWorld was called before");
   return current;
 }
+
+/** Makes the program's World where none is set yet: for the library's door, which may not be the first to run. */
+export function ensureCurrentWorld(make: () => World): World {
+  return current ??= make();
+}

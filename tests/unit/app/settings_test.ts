@@ -1,0 +1,214 @@
+import assert from "node:assert/strict";
+import { UsageError } from "../../../lib/base/mod.ts";
+import { createConf } from "../../../lib/app/settings.ts";
+import { INERT_SETTINGS, settingName, SETTINGS } from "../../../lib/app/settings_table.ts";
+import { fakeWorld } from "../../support/fake_world.ts";
+
+const conf = (settings = {}, env: Record<string, string> = {}) => createConf(fakeWorld({ env }), settings);
+const usage = (text: string | RegExp) => (error: unknown) => {
+  assert(error instanceof UsageError);
+  if (typeof text === "string") assert.equal(error.message, text);
+  else assert.match(error.message, text);
+  return true;
+};
+
+Deno.test("settings: every default is of its own kind", () => {
+  for (const [name, row] of SETTINGS) {
+    assert.notEqual(typeof row.accept(row.initial), "symbol", `the default of ${name}`);
+  }
+});
+
+Deno.test("settings: defaults are Celery's", () => {
+  const c = conf();
+  assert.equal(c.broker_url, "sqlite://");
+  assert.equal(c.task_serializer, "json");
+  assert.deepEqual(c.accept_content, ["json"]);
+  assert.equal(c.worker_prefetch_multiplier, 4);
+  assert.equal(c.result_expires, 86400);
+  assert.equal(c.broker_connection_max_retries, 100);
+  assert.equal(c.task_default_exchange, "celery");
+  assert.equal(c.task_default_routing_key, "celery");
+  assert.deepEqual(c.task_publish_retry_policy, {
+    max_retries: 3,
+    interval_start: 0,
+    interval_max: 1,
+    interval_step: 0.2,
+  });
+});
+
+Deno.test("settings: an unknown one names the nearest", () => {
+  assert.throws(
+    () => conf({ task_ack_late: true }),
+    usage('Unknown setting "task_ack_late": did you mean "task_acks_late"?'),
+  );
+  const c = conf();
+  assert.throws(() => {
+    (c as unknown as Record<string, unknown>).worker_concurency = 2;
+  }, usage('Unknown setting "worker_concurency": did you mean "worker_concurrency"?'));
+  assert.throws(() => c.read("qqqqqqqqqqqqqqqqqqqqqq"), usage('Unknown setting "qqqqqqqqqqqqqqqqqqqqqq"'));
+});
+
+Deno.test("settings: an ill-typed one says what is expected, and nothing is changed", () => {
+  const c = conf();
+  const wrong: [string, unknown, string][] = [
+    ["task_time_limit", "x", 'task_time_limit must be a number of seconds or null, not "x"'],
+    ["task_acks_late", "yes", 'task_acks_late must be true or false, not "yes"'],
+    [
+      "worker_prefetch_multiplier",
+      -1,
+      "worker_prefetch_multiplier must be a whole number, at least 0, not -1",
+    ],
+    ["accept_content", [1], "accept_content must be a list of texts, not [1]"],
+    ["task_protocol", 3, "task_protocol must be 1 or 2, not 3"],
+    [
+      "task_default_rate_limit",
+      "ten a day",
+      'task_default_rate_limit must be a rate such as "10/m" or null, ' +
+      'not "ten a day"',
+    ],
+    ["redis_password", 12345, "redis_password must be text or null, not ********"],
+  ];
+  for (const [name, value, text] of wrong) {
+    assert.throws(() => c.update({ task_serializer: "yaml", [name]: value }), usage(text));
+    assert.equal(c.task_serializer, "json");
+  }
+});
+
+Deno.test("settings: assignment validates, counts versions and knows what was set", () => {
+  const c = conf({ task_acks_late: true });
+  const before = c.version;
+  c.task_time_limit = 30;
+  assert.equal(c.task_time_limit, 30);
+  assert(c.version > before);
+  assert(c.isSet("task_time_limit") && c.isSet("task_acks_late") && !c.isSet("task_soft_time_limit"));
+  c.accept_content = "json" as unknown as string[];
+  assert.deepEqual(c.accept_content, ["json"]);
+  assert.throws(() => {
+    (c as unknown as Record<string, unknown>).task_time_limit = {};
+  }, usage("task_time_limit must be a number of seconds or null, not {}"));
+});
+
+Deno.test("settings: undefined is not given", () => {
+  const c = conf({ broker_url: undefined, task_acks_late: undefined });
+  assert(!c.isSet("broker_url"));
+  assert.equal(c.task_acks_late, false);
+});
+
+Deno.test("settings: objects are each App's own", () => {
+  const a = conf();
+  const b = conf();
+  a.beat_schedule.x = { task: "t", schedule: 1 };
+  assert.deepEqual(Object.keys(a.beat_schedule), ["x"]);
+  assert.deepEqual(b.beat_schedule, {});
+});
+
+Deno.test("settings: later sources win", () => {
+  const env = { CELERY_BROKER_URL: "redis://env", CELERY_RESULT_BACKEND: "redis://env/1" };
+  const c = conf({ broker_url: "redis://module", result_backend: "redis://module/1" }, env);
+  assert.equal(c.broker_url, "redis://env");
+  assert.equal(c.broker_read_url, "redis://env");
+  assert.equal(c.result_backend, "redis://env/1");
+  c.apply({ broker_url: "redis://config", task_serializer: "yaml" }, "config");
+  assert.equal(c.broker_url, "redis://env");
+  assert.equal(c.task_serializer, "yaml");
+  c.task_serializer = "json";
+  assert.equal(c.task_serializer, "yaml");
+  c.apply({ broker_url: "redis://line" }, "command line");
+  assert.equal(c.broker_url, "redis://line");
+  assert.deepEqual(c.given(["config", "command line"]), {
+    broker_url: "redis://line",
+    task_serializer: "yaml",
+  });
+});
+
+Deno.test("settings: name=value of a command line is read by the setting's kind", () => {
+  const c = conf();
+  c.applyArguments([
+    "worker.concurrency=3",
+    "task_acks_late=true",
+    "task_time_limit=2.5",
+    "task_soft_time_limit=none",
+    "accept_content=json,yaml",
+    'broker_transport_options={"visibility_timeout": 7}',
+    "CELERYD_PREFETCH_MULTIPLIER=9",
+  ]);
+  assert.equal(c.worker_concurrency, 3);
+  assert.equal(c.task_acks_late, true);
+  assert.equal(c.task_time_limit, 2.5);
+  assert.equal(c.task_soft_time_limit, null);
+  assert.deepEqual(c.accept_content, ["json", "yaml"]);
+  assert.deepEqual(c.broker_transport_options, { visibility_timeout: 7 });
+  assert.equal(c.worker_prefetch_multiplier, 9);
+  assert.throws(
+    () => c.applyArguments(["worker.concurrency=many"]),
+    usage('worker_concurrency must be a whole number, at least 0 or null, not "many"'),
+  );
+  assert.throws(() => c.applyArguments(["task_acks_late"]), usage(/is given as name=value/));
+});
+
+Deno.test("settings: names of old", () => {
+  const old: Record<string, string> = {
+    CELERY_ACKS_LATE: "task_acks_late",
+    CELERY_TASK_ACKS_LATE: "task_acks_late",
+    CELERYD_CONCURRENCY: "worker_concurrency",
+    CELERYD_TASK_TIME_LIMIT: "task_time_limit",
+    CELERYBEAT_SCHEDULE: "beat_schedule",
+    BROKER_URL: "broker_url",
+    CELERY_BROKER_URL: "broker_url",
+    CELERY_RESULT_BACKEND: "result_backend",
+    CELERY_TASK_RESULT_EXPIRES: "result_expires",
+    CELERY_DISABLE_RATE_LIMITS: "worker_disable_rate_limits",
+    CELERY_QUEUES: "task_queues",
+    CELERY_EAGER_PROPAGATES_EXCEPTIONS: "task_eager_propagates",
+    CELERY_MESSAGE_COMPRESSION: "task_compression",
+    CELERY_TIMEZONE: "timezone",
+    CELERYD_WORKER_LOST_WAIT: "worker_lost_wait",
+    CELERY_SEND_EVENTS: "worker_send_task_events",
+  };
+  for (const [name, now] of Object.entries(old)) assert.equal(settingName(name), now, name);
+  assert.equal(settingName("celery_acks_late"), null);
+  const c = conf({ CELERY_TASK_ALWAYS_EAGER: true });
+  assert.equal(c.task_always_eager, true);
+});
+
+Deno.test("settings: Celery's settings that mean nothing here are taken and told", () => {
+  const c = conf({ s3_bucket: "b", worker_hijack_root_logger: false });
+  assert.deepEqual(c.inert, ["s3_bucket", "worker_hijack_root_logger"]);
+  for (const name of INERT_SETTINGS) assert(!SETTINGS.has(name), name);
+});
+
+Deno.test("settings: the embedded broker is its own result store, others have none", () => {
+  assert.equal(conf().result_backend, "sqlite://");
+  assert.equal(conf({ broker_url: "sqlite:///tmp/x.db" }).result_backend, "sqlite:///tmp/x.db");
+  assert.equal(conf({ broker_url: "redis://localhost" }).result_backend, null);
+  assert.equal(conf({ broker_url: ["amqp://a", "amqp://b"] }).result_backend, null);
+  assert.equal(conf({ result_backend: null }).result_backend, null);
+});
+
+Deno.test("settings: a broker in parts", () => {
+  const c = conf({
+    broker_transport: "redis",
+    broker_host: "h",
+    broker_port: 7,
+    broker_password: "p/w",
+    broker_vhost: "2",
+  });
+  assert.equal(c.broker_url, "redis://:p%2Fw@h:7/2");
+});
+
+Deno.test("settings: no secret is shown", () => {
+  const c = conf({
+    broker_url: "redis://:sesame@host/0;redis://u:sesame@other/0",
+    result_backend: "redis://u:sesame@host/1",
+    redis_password: "sesame",
+    security_key: "/etc/key.pem",
+    broker_transport_options: { sentinel_kwargs: { password: "sesame" }, global_keyprefix: "p:" },
+    task_default_routing_key: "rk",
+  });
+  const shown = JSON.stringify(c.table({ withDefaults: true }));
+  assert(!shown.includes("sesame"), shown);
+  assert(shown.includes("redis://:**@host/0"));
+  assert(shown.includes('"task_default_routing_key":"rk"') && shown.includes('"global_keyprefix":"p:"'));
+  assert(c.table({ withDefaults: false })["task_serializer"] === undefined);
+  assert.equal(c.table({ masked: false })["redis_password"], "sesame");
+});
