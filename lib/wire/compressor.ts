@@ -45,18 +45,20 @@ export function decompress(
   options: { bytesMax?: number } = {},
 ): Uint8Array {
   const maxOutputLength = options.bytesMax ?? UNPACKED_BYTES_MAX;
+  let unpacked: Uint8Array | null = null;
   try {
     switch (TYPES.get(type) ?? type) {
       case "application/x-gzip":
-        return plain(
-          bytes[0] === 0x1f && bytes[1] === 0x8b
-            ? zlib.gunzipSync(bytes, { maxOutputLength })
-            : zlib.inflateSync(bytes, { maxOutputLength }),
-        );
+        unpacked = bytes[0] === 0x1f && bytes[1] === 0x8b
+          ? zlib.gunzipSync(bytes, { maxOutputLength })
+          : zlib.inflateSync(bytes, { maxOutputLength });
+        break;
       case "application/x-brotli":
-        return plain(zlib.brotliDecompressSync(bytes, { maxOutputLength }));
+        unpacked = zlib.brotliDecompressSync(bytes, { maxOutputLength });
+        break;
       case "application/zstd":
-        return plain(zlib.zstdDecompressSync(bytes, { maxOutputLength }));
+        unpacked = zlib.zstdDecompressSync(bytes, { maxOutputLength });
+        break;
       case "application/x-bz2":
       case "application/x-lzma":
         break;
@@ -66,12 +68,20 @@ export function decompress(
   } catch (error) {
     if (error instanceof DecodeError) throw error;
     const isBomb = (error as { code?: unknown }).code === "ERR_BUFFER_TOO_LARGE";
-    const reason = isBomb
-      ? `more than ${maxOutputLength} bytes unpacked`
-      : `broken ${type.slice(0, 100)} data`;
-    throw new DecodeError(`Cannot decompress body: ${reason}`);
+    throw isBomb
+      ? new DecodeError(`Cannot decompress body: more than ${maxOutputLength} bytes unpacked`)
+      : broken(type);
   }
-  throw new DecodeError(`Cannot decompress body: ${type} is not supported; send gzip, brotli or zstd`);
+  if (unpacked === null) {
+    throw new DecodeError(`Cannot decompress body: ${type} is not supported; send gzip, brotli or zstd`);
+  }
+  // The runtime takes brotli and zstd data that ends early for a whole: at the least, something must come out.
+  if (unpacked.length === 0) throw broken(type);
+  return plain(unpacked);
+}
+
+function broken(type: string): DecodeError {
+  return new DecodeError(`Cannot decompress body: broken ${type.slice(0, 100)} data`);
 }
 
 function pack(bytes: Uint8Array, type: string, name: string): Uint8Array {

@@ -8,6 +8,7 @@ import { base64ToAscii, base64ToBytes, textToBase64 } from "./base64.ts";
 import { DecodeError } from "./errors.ts";
 import { fromJson, fromPlainJson, toJson } from "./json_types.ts";
 import type { DeliveryInfo, EncodedMessage, MessageProperties } from "./message.ts";
+import { kindOf, recordOrNull, setOwn } from "./record.ts";
 
 /** Where an envelope goes. `deliveryTag` is unique per message: its field in the structures of unacked messages. */
 export interface EnvelopeRoute {
@@ -208,35 +209,6 @@ function envelopeRecord(value: unknown): Record<string, unknown> {
   const record = recordOrNull(value);
   if (record === null) throw new DecodeError(`Cannot decode envelope: ${kindOf(value)} instead of an object`);
   return record;
-}
-
-/** A plain object, or null for anything else. */
-export function recordOrNull(value: unknown): Record<string, unknown> | null {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return null;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null ? value as Record<string, unknown> : null;
-}
-
-/** Sets an own property, also under a name such as "__proto__". */
-export function setOwn(record: Record<string, unknown>, key: string, value: unknown): void {
-  if (key === "__proto__") {
-    Object.defineProperty(record, key, { value, enumerable: true, configurable: true, writable: true });
-  } else record[key] = value;
-}
-
-/** What a value is, for an error's text. */
-export function kindOf(value: unknown): string {
-  if (value === undefined) return "missing";
-  if (value === null) return "null";
-  if (Array.isArray(value)) return "an array";
-  switch (typeof value) {
-    case "object":
-      return "an object";
-    case "string":
-      return "text";
-    default:
-      return `a ${typeof value}`;
-  }
 }
 
 function textOrNull(value: unknown): string | null {

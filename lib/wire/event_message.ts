@@ -4,10 +4,11 @@
  * Source: celery 5.6.3 events/event.py Event, events/dispatcher.py EventDispatcher; protocol captures of both versions.
  */
 
-import { encodeBody, kindOf, recordOrNull } from "./envelope.ts";
+import { encodeBody } from "./envelope.ts";
 import { DecodeError } from "./errors.ts";
 import { toJson } from "./json_types.ts";
 import type { EncodedMessage } from "./message.ts";
+import { kindOf, recordOrNull } from "./record.ts";
 import { type Accept, JSON_TYPE, serialize } from "./serializer.ts";
 import { decodePayload } from "./task_message.ts";
 

@@ -4,9 +4,10 @@
  * Source: kombu 5.6.2 pidbox.py Mailbox._broadcast, Mailbox._publish_reply, Node.handle_message.
  */
 
-import { encodeBody, kindOf, recordOrNull } from "./envelope.ts";
+import { encodeBody } from "./envelope.ts";
 import { DecodeError } from "./errors.ts";
 import type { EncodedMessage } from "./message.ts";
+import { kindOf, recordOrNull } from "./record.ts";
 import { type Accept, serialize } from "./serializer.ts";
 import { decodePayload } from "./task_message.ts";
 

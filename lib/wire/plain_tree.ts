@@ -4,6 +4,7 @@
  */
 
 import { EncodeError } from "./errors.ts";
+import { setOwn } from "./record.ts";
 
 /** What a format can carry beside texts, numbers, booleans, null, arrays and records. */
 export interface PlainTreeOptions {
@@ -24,24 +25,29 @@ export function plainTree(value: unknown, options: PlainTreeOptions): unknown {
   return new Copier(options).copy(value);
 }
 
-/** Bigints that are safe integers become numbers, all through a freshly decoded value; changes it in place. */
-export function settleIntegers(value: unknown, depth = 0): unknown {
+/**
+ * Bigints that are safe integers become numbers, and bytes become a Uint8Array of their own (libraries give views of
+ * the message, or Node's Buffer), all through a freshly decoded value; changes it in place.
+ */
+export function settleDecoded(value: unknown, depth = 0): unknown {
   if (typeof value === "bigint") {
     const number = Number(value);
     return Number.isSafeInteger(number) ? number : value;
   }
   if (typeof value !== "object" || value === null || depth > DEPTH_MAX) return value;
   if (Array.isArray(value)) {
-    for (let n = 0; n < value.length; n++) value[n] = settleIntegers(value[n], depth + 1);
+    for (let n = 0; n < value.length; n++) value[n] = settleDecoded(value[n], depth + 1);
     return value;
   }
+  if (value instanceof Uint8Array) return new Uint8Array(value);
+  if (value instanceof Set) return new Set([...value].map((item) => settleDecoded(item, depth + 1)));
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) return value;
   const record = value as Record<string, unknown>;
   for (const key of Object.keys(record)) {
     const item = record[key];
-    const settled = settleIntegers(item, depth + 1);
-    if (settled !== item) record[key] = settled;
+    const settled = settleDecoded(item, depth + 1);
+    if (settled !== item) setOwn(record, key, settled);
   }
   return value;
 }
@@ -110,14 +116,7 @@ class Copier {
     const copy: Record<string, unknown> = {};
     for (const key of Object.keys(value)) {
       const item = this.#part(key, (value as Record<string, unknown>)[key]);
-      if (key === "__proto__") {
-        Object.defineProperty(copy, key, {
-          value: item,
-          enumerable: true,
-          configurable: true,
-          writable: true,
-        });
-      } else copy[key] = item;
+      setOwn(copy, key, item);
     }
     return copy;
   }

@@ -41,8 +41,8 @@ export function argsRepr(args: readonly unknown[]): string {
     else if (typeof value === "string" && value.length < 256) part = quote(value);
     else return pythonRepr(args, { tuple: true });
     text += n === 0 ? part : ", " + part;
+    if (text.length > 1000) return pythonRepr(args, { tuple: true });
   }
-  if (text.length > 1000) return pythonRepr(args, { tuple: true });
   return length === 1 ? text + ",)" : text + ")";
 }
 
@@ -154,7 +154,11 @@ class Printer {
       return false;
     }
     this.#literal(start);
-    if (this.#full) return false;
+    if (this.#full) {
+      // Celery's printer drops the opening bracket here, and closes it all the same.
+      this.text += end;
+      return false;
+    }
     this.#open.push(value);
     this.#level++;
     return true;
@@ -187,7 +191,9 @@ class Printer {
 /** Cuts at `chars`, then back to the last space, and marks the cut. */
 function cut(text: string, chars: number): string {
   if (chars <= 0 || text.length < chars) return text;
-  const head = text.slice(0, chars);
+  // Never in the middle of a surrogate pair: half of one is no text.
+  const isPair = (text.charCodeAt(chars - 1) & 0xfc00) === 0xd800;
+  const head = text.slice(0, isPair ? chars - 1 : chars);
   const space = head.lastIndexOf(" ");
   return (space >= 0 ? head.slice(0, space) : head) + "...";
 }
@@ -231,7 +237,8 @@ function objectRepr(value: object): string | null {
     return `datetime.date(${value.year}, ${value.month}, ${value.day})`;
   }
   if (value instanceof Temporal.PlainTime) {
-    return `datetime.time(${clock(value.hour, value.minute, value.second, value.millisecond)})`;
+    const micros = value.millisecond * 1000 + value.microsecond;
+    return `datetime.time(${clock(value.hour, value.minute, value.second, micros)})`;
   }
   if (value instanceof Error) return `${value.name}(${strictQuote(value.message)})`;
   if (value instanceof RegExp) return `re.compile(${strictQuote(value.source)})`;
@@ -245,13 +252,13 @@ function dateRepr(date: Date): string {
     date.getUTCHours(),
     date.getUTCMinutes(),
     date.getUTCSeconds(),
-    date.getUTCMilliseconds(),
+    date.getUTCMilliseconds() * 1000,
   );
   return `datetime.datetime(${day}, ${time}, tzinfo=datetime.timezone.utc)`;
 }
 
-function clock(hour: number, minute: number, second: number, ms: number): string {
-  if (ms > 0) return `${hour}, ${minute}, ${second}, ${ms * 1000}`;
+function clock(hour: number, minute: number, second: number, micros: number): string {
+  if (micros > 0) return `${hour}, ${minute}, ${second}, ${micros}`;
   return second > 0 ? `${hour}, ${minute}, ${second}` : `${hour}, ${minute}`;
 }
 

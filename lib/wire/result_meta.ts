@@ -7,7 +7,6 @@
 
 import { isoMs, toJson } from "./json_types.ts";
 import { DecodeError } from "./errors.ts";
-import { kindOf, recordOrNull } from "./envelope.ts";
 import {
   EXCEPTION_STATES,
   type ResultMeta,
@@ -16,6 +15,7 @@ import {
   type WireException,
 } from "./message.ts";
 import { strictRepr } from "./python_repr.ts";
+import { kindOf, recordOrNull } from "./record.ts";
 import { type Accept, deserialize, serialize } from "./serializer.ts";
 import { toPythonIso } from "./times.ts";
 

@@ -2,7 +2,7 @@
 
 import { Encoder } from "cbor-x";
 import type { Codec } from "./serializer.ts";
-import { plainTree, settleIntegers } from "./plain_tree.ts";
+import { plainTree, settleDecoded } from "./plain_tree.ts";
 
 const cbor = new Encoder({ useRecords: false, mapsAsObjects: true, tagUint8Array: false });
 
@@ -17,6 +17,6 @@ export const CBOR: Codec = {
     return new Uint8Array(cbor.encode(tree));
   },
   decode(body: Uint8Array | string): unknown {
-    return settleIntegers(cbor.decode(typeof body === "string" ? new TextEncoder().encode(body) : body));
+    return settleDecoded(cbor.decode(typeof body === "string" ? new TextEncoder().encode(body) : body));
   },
 };

@@ -6,7 +6,7 @@
 
 import { Decoder, Encoder, ExtensionCodec } from "@msgpack/msgpack";
 import type { Codec } from "./serializer.ts";
-import { plainTree, settleIntegers } from "./plain_tree.ts";
+import { plainTree, settleDecoded } from "./plain_tree.ts";
 
 const extensions = new ExtensionCodec();
 const encoder = new Encoder({ extensionCodec: extensions, useBigInt64: true, maxDepth: 1002 });
@@ -22,7 +22,7 @@ export const MSGPACK: Codec = {
     return encoder.encode(widenIntegers(tree));
   },
   decode(body: Uint8Array | string): unknown {
-    return settleIntegers(decoder.decode(typeof body === "string" ? new TextEncoder().encode(body) : body));
+    return settleDecoded(decoder.decode(typeof body === "string" ? new TextEncoder().encode(body) : body));
   },
 };
 

@@ -11,7 +11,7 @@
 import { isMap, isScalar, parseDocument, type ScalarTag, stringify, type Tags } from "yaml";
 import { DecodeError } from "./errors.ts";
 import type { Codec } from "./serializer.ts";
-import { plainTree, settleIntegers } from "./plain_tree.ts";
+import { plainTree, settleDecoded } from "./plain_tree.ts";
 
 /** yaml, loaded by `loadSerializer`. */
 export const YAML: Codec = {
@@ -41,7 +41,7 @@ export const YAML: Codec = {
     });
     const problem = document.errors[0] ?? document.warnings[0];
     if (problem) throw new DecodeError(`Cannot decode yaml: ${problem.message.split("\n", 1)[0]}`);
-    return settleIntegers(document.toJS({ maxAliasCount: 100 }));
+    return settleDecoded(document.toJS({ maxAliasCount: 100 }));
   },
 };
 

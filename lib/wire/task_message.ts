@@ -8,11 +8,12 @@
  */
 
 import { compress, decompress } from "./compressor.ts";
-import { bodyBytes, bodyData, encodeBody, kindOf, recordOrNull, setOwn } from "./envelope.ts";
+import { bodyBytes, bodyData, encodeBody } from "./envelope.ts";
 import { EncodeError, InvalidTaskError } from "./errors.ts";
 import { isoMs, toJson } from "./json_types.ts";
 import type { EncodedMessage, TaskBody, TaskEmbed, TaskHeaders, WireSignature } from "./message.ts";
 import { argsRepr, kwargsRepr, pythonRepr } from "./python_repr.ts";
+import { kindOf, recordOrNull, setOwn } from "./record.ts";
 import { type Accept, deserialize, JSON_TYPE, serialize } from "./serializer.ts";
 import { toPythonIso } from "./times.ts";
 
@@ -211,7 +212,7 @@ const HYBRID_FIELDS = [
   "origin",
 ] as const;
 
-/** The headers of protocol 2; all others are the caller's own. */
+/** The headers of protocol 2, and two that transports and old versions add; all others are the caller's own. */
 const KNOWN_HEADERS: ReadonlySet<string> = new Set([
   ...HYBRID_FIELDS,
   "ignore_result",
@@ -219,6 +220,8 @@ const KNOWN_HEADERS: ReadonlySet<string> = new Set([
   "stamped_headers",
   "stamps",
   "compression",
+  "redelivered",
+  "meth",
 ]);
 
 function headersFromWire(wire: Record<string, unknown>, task: unknown): TaskHeaders {
