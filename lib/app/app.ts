@@ -14,6 +14,7 @@ import { setCurrentSender, Signature } from "../canvas/mod.ts";
 import { Amqp } from "./amqp.ts";
 import { AppBackend } from "./app_backend.ts";
 import { canvasSender } from "./canvas_send.ts";
+import { registerBuiltins } from "./builtins.ts";
 import { connectBroker, type ConnectBrokerOptions } from "./connecting.ts";
 import type { Context } from "./context.ts";
 import { GroupResult, resultFromTuple, ResultSet } from "./group_result.ts";
@@ -94,6 +95,7 @@ export class App implements AsyncDisposable {
     this.backend = new AppBackend(this);
     this.oid = this.world.random.id();
     this.#sender = new Sender(this);
+    registerBuiltins(this);
     setCurrentSender(canvasSender(this));
   }
 

@@ -32,7 +32,7 @@ import {
 import { loadSerializer } from "../wire/mod.ts";
 import type { App } from "./app.ts";
 import { currentTask } from "./current_task.ts";
-import { applySignatureEagerly } from "./eager.ts";
+import { applySignatureEagerly } from "./canvas_eager.ts";
 import type { PreparedSend, SendOptions } from "./send_options.ts";
 
 export type { Signature } from "../canvas/mod.ts";

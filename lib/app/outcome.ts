@@ -52,4 +52,14 @@ export interface Outcome {
   chord: OutcomeChord | null;
   /** Failures only: true where the tracer has published the errbacks already. */
   errbacksDone: boolean;
+  /** Failures only: the same failure for the steps of the chain that will not run; absent or null: none. */
+  also?: readonly AlsoFailed[] | null;
+}
+
+/** A step of a chain that fails because one before it did: stored, and counted in its chord, as its own failure. */
+export interface AlsoFailed {
+  taskId: string;
+  state: string;
+  document: string | Uint8Array | null;
+  chord: OutcomeChord | null;
 }

@@ -251,7 +251,7 @@ export function createTask(
   const core = new TaskCore(app, name, options, fn, isBuiltin);
   const plain = fn as (...args: unknown[]) => unknown;
   const task = options.bind
-    ? (...args: unknown[]) => plain(new Context(directExecution(task, args)), ...args)
+    ? (...args: unknown[]) => plain(new Context(directExecution(core, args)), ...args)
     : (...args: unknown[]) => plain(...args);
   for (const key of ["app", "name", "fn", "given", "label", "isBuiltin", "parameters"] as const) {
     Object.defineProperty(task, key, { value: core[key], enumerable: key === "name" });

@@ -1,0 +1,152 @@
+/**
+ * The end of a chord's header, seen from the worker's main isolate: count a finished member, and when it was the last
+ * one, send the body or fail it.
+ *
+ * Source: celery 5.2.6 backends/redis.py on_chord_part_return, backends/base.py chord_error_from_stack; 5.6 for bodies
+ * that are groups; protocol.md 4.6, 8.8.
+ */
+
+import type { Backend, ChordMember } from "../backend/mod.ts";
+import { toSignature } from "../canvas/mod.ts";
+import {
+  ChordError,
+  encodeException,
+  exceptionRepr,
+  PROPAGATE_STATES,
+  type ResultTuple,
+  toJson,
+  toWireException,
+  type WireException,
+  type WireSignature,
+} from "../wire/mod.ts";
+import type { App } from "./app.ts";
+import { applySignature, canvasSender } from "./canvas_send.ts";
+import { runOutsideTasks } from "./current_task.ts";
+import { sendErrbacks } from "./dispatch.ts";
+import type { OutcomeChord } from "./outcome.ts";
+import { alsoFailed, errorFacts } from "./trace_outcome.ts";
+
+/** A member that has ended. */
+export interface FinishedPart {
+  readonly taskId: string;
+  /** Root of its tree; the body's, when this member is the last. */
+  readonly rootId: string | null;
+  readonly state: string;
+  readonly chord: OutcomeChord;
+}
+
+/**
+ * Counts a finished header task after its own result is stored. When it completes the header, publishes the body with
+ * the list of results, or stores ChordError for it and publishes its errbacks. Nothing where the store cannot count
+ * (`celery.chord_unlock` polls there). Rejects only where the store does; the caller counts again then.
+ */
+export async function completeChord(app: App, backend: Backend, part: FinishedPart): Promise<void> {
+  if (!backend.countsChords) return;
+  const { groupId, groupIndex, body, result } = part.chord;
+  const members = await backend.countChordPart({
+    groupId,
+    groupIndex,
+    taskId: part.taskId,
+    state: part.state,
+    result,
+  });
+  if (members === null) return;
+  const wire = JSON.parse(body) as WireSignature;
+  await runOutsideTasks(() => finishChord(app, backend, part, { wire, members }));
+}
+
+async function finishChord(
+  app: App,
+  backend: Backend,
+  part: FinishedPart,
+  chord: { wire: WireSignature; members: ChordMember[] },
+): Promise<void> {
+  const { groupId } = part.chord;
+  const failed = chord.members.find((member) => PROPAGATE_STATES.has(member.state));
+  if (failed) {
+    const reason = `Dependency ${failed.taskId} raised ${exceptionRepr(failed.result as WireException)}`;
+    return await failChord(app, backend, groupId, chord.wire, new ChordError(reason));
+  }
+  try {
+    const results = await headerValues(backend, groupId, chord.members);
+    await sendChordBody(app, chord.wire, results, { parentId: part.taskId, rootId: part.rootId });
+  } catch (error) {
+    const repr = exceptionRepr(toWireException(error, ""));
+    await failChord(app, backend, groupId, chord.wire, new ChordError(`Callback error: ${repr}`));
+  } finally {
+    await backend.endChord(groupId);
+  }
+}
+
+/** Publishes a chord's body with the list of its header's results. */
+export async function sendChordBody(
+  app: App,
+  wire: WireSignature,
+  results: readonly unknown[],
+  from: { parentId: string | null; rootId: string | null },
+): Promise<void> {
+  const body = toSignature(wire, canvasSender(app));
+  const options: Record<string, string> = {};
+  if (from.parentId !== null && !body.options.parentId) options["parentId"] = from.parentId;
+  if (from.rootId !== null && !body.options.rootId) options["rootId"] = from.rootId;
+  await applySignature(app, body, [results], {}, options);
+}
+
+/** The values in the header's order; where the header held groups, their values are lists inside. */
+async function headerValues(
+  backend: Backend,
+  groupId: string,
+  members: readonly ChordMember[],
+): Promise<unknown[]> {
+  const saved = await backend.fetchGroup(groupId);
+  if (saved === null) return members.map((member) => member.result);
+  const values = new Map(members.map((member) => [member.taskId, member.result]));
+  const tuple = JSON.parse(saved) as ResultTuple;
+  const valueOf = ([[id], inner]: ResultTuple): unknown =>
+    inner === null ? values.get(id) ?? null : inner.map(valueOf);
+  return (tuple[1] ?? []).map(valueOf);
+}
+
+/**
+ * Ends a chord whose body will not run: its errbacks are published, and whoever waits for the body gets `error`. An
+ * outer chord that waits for the body counts it as failed. Never rejects for errbacks; logged instead.
+ */
+export async function failChord(
+  app: App,
+  backend: Backend,
+  groupId: string,
+  wire: WireSignature,
+  error: ChordError,
+): Promise<void> {
+  const facts = errorFacts(error, wire.task);
+  app.world.log.error(`Chord '${groupId}' raised: ${facts.repr}\n${facts.traceback.trimEnd()}`);
+  const body = toSignature(wire, canvasSender(app));
+  const id = body.id;
+  const errbacks = body.toJSON().options?.["link_error"];
+  try {
+    if (id !== null && errbacks) {
+      const list = (Array.isArray(errbacks) ? errbacks : [errbacks]) as WireSignature[];
+      await sendErrbacks(app, { id, rootId: body.options.rootId ?? id, priority: null }, list);
+    }
+  } catch (problem) {
+    app.world.log.error(`Cannot send errbacks of chord '${groupId}': ${errorFacts(problem, "").repr}`);
+  }
+  const style = { serializer: app.conf.result_serializer, now: () => app.world.clock.wallMs() };
+  const failed = alsoFailed(style, [body.toJSON()], { ...facts, state: "FAILURE", isStored: true }) ?? [];
+  for (const one of failed) {
+    const { document } = one;
+    if (document !== null) {
+      backend.store({ taskId: one.taskId, state: one.state, document, guard: true, replyTo: null }, null);
+    }
+  }
+  await backend.flush();
+  for (const one of failed) {
+    if (one.chord === null) continue;
+    await completeChord(app, backend, {
+      taskId: one.taskId,
+      rootId: body.options.rootId ?? null,
+      state: one.state,
+      chord: { ...one.chord, result: toJson(encodeException(facts.exception)) },
+    });
+  }
+}
