@@ -193,6 +193,11 @@ export class RedisConnection implements AsyncDisposable {
     this.#schedule();
   }
 
+  /** Writes now what was appended, without waiting for the end of the turn. For what the server can begin with. */
+  flush(): void {
+    this.#write();
+  }
+
   /** Makes sure that `beforeWrite` is called at the end of this turn. Cheap; any number of times is once. */
   touch(): void {
     if (this.#failure === null) this.#schedule();

@@ -148,18 +148,22 @@ export class Fetcher {
 
   /** Appends the next fetch where there is one to make. Called right before each write. */
   write(): void {
-    if (this.#isInFlight || this.#isPaused || this.#isClosed || this.#isDry || this.#queues.length === 0) {
-      return;
-    }
-    const count = Math.min(FETCH_MAX, Math.floor(this.#options.window()));
+    this.#write(0);
+  }
+
+  /** `arriving`: messages that came but that `window()` does not count yet. True where a fetch was appended. */
+  #write(arriving: number): boolean {
+    if (this.#isInFlight || this.#isPaused || this.#isClosed || this.#isDry) return false;
+    if (this.#queues.length === 0) return false;
+    const count = Math.min(FETCH_MAX, Math.floor(this.#options.window() - arriving));
     // A NaN is no window either.
-    if (!(count > 0)) return;
+    if (!(count > 0)) return false;
     const { keys, id, isRecording, connection } = this.#base;
     const order = this.#options.order === "sorted" ? [...this.#queues].sort() : this.#queues;
     const args: RespArg[] = [keys.unacked, keys.unackedIndex];
     const tails: string[] = [];
     const lists = order.map((name) => keys.lists(name));
-    this.#asked.length = 0;
+    this.#asked = [];
     // For each step every queue, as kombu's BRPOP: what is most urgent comes first whichever queue it is in.
     for (let step = 0; step < lists[0]!.length; step++) {
       for (let i = 0; i < order.length; i++) {
@@ -176,6 +180,7 @@ export class Fetcher {
     this.#isSafety = false;
     this.#wasStirred = false;
     sendScript(connection, this.#isOld ? POP_OLD : POP, keyCount, args, this.#sink);
+    return true;
   }
 
   #onReply(reply: Reply): void {
@@ -185,29 +190,38 @@ export class Fetcher {
       return this.#onRefused(reply);
     }
     if (reply[1] !== "") this.#warn(`Cannot fetch from every queue: ${String(reply[1])}`);
-    const delivered: string[] = [];
-    for (let i = 2; i + 1 < reply.length; i += 2) {
-      const queueName = this.#asked[reply[i] as number]!;
-      const texts = reply[i + 1] as Reply[];
-      const first = this.#next;
-      this.#next += texts.length;
-      delivered.push(queueName);
-      this.#options.onTexts(queueName, texts, first);
-    }
-    if (delivered.length > 0) {
+    const asked = this.#asked;
+    const first = this.#next;
+    let count = 0;
+    for (let i = 3; i < reply.length; i += 2) count += (reply[i] as Reply[]).length;
+    this.#next += count;
+    const isEmpty = reply[0] === 1;
+    if (count > 0) {
       // An announcement travels ahead of the reply that finds the message, so it would have been heard by now.
       if (this.#isCheck && !this.#wasStirred) this.#distrust();
       this.#pollMs = POLL_FIRST_MS;
-      this.#rotate(delivered);
-      this.#options.onFetched();
+      this.#rotate(reply, asked);
     }
-    const isEmpty = reply[0] === 1;
     if (isEmpty && !this.#wasStirred) {
       this.#isDry = true;
       if (!this.#isTracking && !this.#isPaused) this.#arm(this.#nextPollMs());
     }
+    // The next fetch leaves before these messages are decoded: the server works while we do.
+    if (count > 0 && !this.#isDry && this.#write(count)) this.#base.connection.flush();
+    this.#deliver(reply, asked, first);
     this.#tellIdle();
     this.wake();
+  }
+
+  #deliver(reply: Reply[], asked: readonly string[], first: number): void {
+    if (reply.length === 2) return;
+    let number = first;
+    for (let i = 2; i + 1 < reply.length; i += 2) {
+      const texts = reply[i + 1] as Reply[];
+      this.#options.onTexts(asked[reply[i] as number]!, texts, number);
+      number += texts.length;
+    }
+    this.#options.onFetched();
   }
 
   #distrust(): void {
@@ -225,14 +239,14 @@ export class Fetcher {
     this.#arm(RETRY_MS);
   }
 
-  /** Round robin: the queue that delivered goes to the end. Source: kombu 5.2.4 utils/scheduling.py. */
-  #rotate(delivered: readonly string[]): void {
+  /** Round robin: a queue that delivered goes to the end. Source: kombu 5.2.4 utils/scheduling.py. */
+  #rotate(reply: Reply[], asked: readonly string[]): void {
     if (this.#options.order !== "round_robin" || this.#queues.length < 2) return;
-    for (const name of new Set(delivered)) {
-      const at = this.#queues.indexOf(name);
+    for (let i = 2; i < reply.length; i += 2) {
+      const at = this.#queues.indexOf(asked[reply[i] as number]!);
       if (at < 0) continue;
-      this.#queues.splice(at, 1);
-      this.#queues.push(name);
+      const [name] = this.#queues.splice(at, 1);
+      this.#queues.push(name!);
     }
   }
 
