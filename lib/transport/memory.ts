@@ -5,6 +5,7 @@
 
 import { assert, ConnectionLost, errorText, maskUrl, OperatingError } from "../base/mod.ts";
 import type { Exchange, Queue } from "./entity.ts";
+import { Line, type Message } from "./memory_line.ts";
 import { bindingOf, priorityStepsOf, RoutingTable } from "./routing.ts";
 import type { Binding, Connect } from "./transport.ts";
 import { parseBrokerUrl } from "./url.ts";
@@ -19,13 +20,6 @@ import {
   type StoreFailure,
   type Sweep,
 } from "./virtual_store.ts";
-
-interface Message {
-  readonly id: number;
-  readonly queue: string;
-  readonly step: number;
-  envelope: string;
-}
 
 interface Holding {
   readonly session: number;
@@ -43,84 +37,6 @@ interface DeadLetter {
   readonly message: Message;
   readonly reason: string;
   readonly atMs: number;
-}
-
-/** A queue's messages: one line per step. */
-class Line {
-  /** Steps that ever had a message, lowest first. */
-  readonly steps: number[] = [];
-  #fifos = new Map<number, Fifo>();
-  length = 0;
-
-  constructor(readonly declared: Queue | null) {}
-
-  add(messages: readonly Message[], at: "head" | "tail"): void {
-    // The head of a line: last of the batch first, so that the batch keeps its order.
-    for (let n = 0; n < messages.length; n++) {
-      const message = messages[at === "tail" ? n : messages.length - 1 - n]!;
-      let fifo = this.#fifos.get(message.step);
-      if (!fifo) {
-        this.#fifos.set(message.step, fifo = new Fifo());
-        this.steps.push(message.step);
-        this.steps.sort((a, b) => a - b);
-      }
-      if (at === "tail") fifo.push(message);
-      else fifo.unshift(message);
-      this.length++;
-    }
-  }
-
-  shift(step: number): Message | null {
-    const message = this.#fifos.get(step)?.shift() ?? null;
-    if (message) this.length--;
-    return message;
-  }
-
-  peek(): Message | null {
-    for (const step of this.steps) {
-      const message = this.#fifos.get(step)!.peek();
-      if (message) return message;
-    }
-    return null;
-  }
-
-  clear(): void {
-    this.#fifos.clear();
-    this.steps.length = 0;
-    this.length = 0;
-  }
-}
-
-/** First in, first out, with room at the head for what comes back. Each call costs O(1) over time. */
-class Fifo {
-  #head: Message[] = [];
-  #items: Message[] = [];
-  #at = 0;
-
-  push(message: Message): void {
-    this.#items.push(message);
-  }
-
-  unshift(message: Message): void {
-    this.#head.push(message);
-  }
-
-  peek(): Message | null {
-    return this.#head.at(-1) ?? this.#items[this.#at] ?? null;
-  }
-
-  shift(): Message | null {
-    const returned = this.#head.pop();
-    if (returned) return returned;
-    const message = this.#items[this.#at];
-    if (!message) return null;
-    this.#at++;
-    if (this.#at > 1000 && this.#at * 2 > this.#items.length) {
-      this.#items = this.#items.slice(this.#at);
-      this.#at = 0;
-    }
-    return message;
-  }
 }
 
 /** The broker of one URL. Its queues hold what memory can: a process that sends to itself without consuming grows. */

@@ -7,7 +7,8 @@
  * Reading order: entity.ts (exchanges and queues), transport.ts (the interface: Connection, Consumer), url.ts,
  * registry.ts (which kind), then the kinds. memory.ts and sqlite.ts are stores under one connection that does the
  * rest for both: routing.ts (exchanges), virtual_store.ts (what a store does), virtual.ts (connection),
- * virtual_consumer.ts (the data lane); sqlite_schema.ts, sqlite_hub.ts (waking other processes).
+ * virtual_consumer.ts (the data lane); memory_line.ts; sqlite_schema.ts, sqlite_statements.ts, sqlite_session.ts
+ * (who lives), sqlite_hub.ts (waking other processes).
  *
  * May import base, wire, net, platform, redis and amqp, and node:sqlite. Routes task messages, never looks into them.
  */

@@ -7,13 +7,14 @@
  * Processes wake each other through files (sqlite_hub.ts), so that an idle one only looks once a second.
  */
 
-import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
+import type { DatabaseSync } from "node:sqlite";
 import { ConnectionLost, embeddedDatabasePath, type World } from "../base/mod.ts";
-import { processMark, processSpace } from "../platform/mod.ts";
 import type { Exchange, ExchangeType, Queue } from "./entity.ts";
 import { bindingOf, priorityStepsOf, RoutingTable } from "./routing.ts";
 import { makeWakeFolder, SqliteHub } from "./sqlite_hub.ts";
 import { databaseFailure, openDatabase } from "./sqlite_schema.ts";
+import { deadSessions, sessionRow } from "./sqlite_session.ts";
+import { type Row, Statements } from "./sqlite_statements.ts";
 import type { Binding, Connect } from "./transport.ts";
 import { VirtualConnection } from "./virtual.ts";
 import { marked } from "./virtual_consumer.ts";
@@ -50,7 +51,7 @@ class SqliteStore implements Store {
   #path: string;
   #world: World;
   #hub: SqliteHub;
-  #statements = new Map<string, StatementSync>();
+  #sql: Statements;
   #visibilityMs: number;
   #sessions: number[] = [];
   #routing = new RoutingTable();
@@ -64,6 +65,7 @@ class SqliteStore implements Store {
   constructor(world: World, db: DatabaseSync, options: { path: string; visibilitySeconds: number }) {
     this.#world = world;
     this.#db = db;
+    this.#sql = new Statements(db);
     this.#path = options.path;
     this.#visibilityMs = options.visibilitySeconds * 1000;
     this.#hub = SqliteHub.open(world, options.path);
@@ -78,7 +80,9 @@ class SqliteStore implements Store {
     try {
       const result = fn();
       const counter = this.#counter as Counter | null;
-      if (counter) this.#run("UPDATE broker_counter SET next_id = ?, head = ?", counter.nextId, counter.head);
+      if (counter) {
+        this.#sql.run("UPDATE broker_counter SET next_id = ?, head = ?", counter.nextId, counter.head);
+      }
       db.exec("COMMIT");
       return result;
     } catch (error) {
@@ -97,9 +101,9 @@ class SqliteStore implements Store {
 
   declareExchange(exchange: Exchange): void {
     if (exchange.name === "") return;
-    const known = this.#get("SELECT type FROM broker_exchange WHERE name = ?", exchange.name);
+    const known = this.#sql.get("SELECT type FROM broker_exchange WHERE name = ?", exchange.name);
     if (known?.["type"] === exchange.type) return;
-    this.#run(
+    this.#sql.run(
       "INSERT INTO broker_exchange VALUES (?, ?) ON CONFLICT DO UPDATE SET type = excluded.type",
       exchange.name,
       exchange.type,
@@ -112,7 +116,7 @@ class SqliteStore implements Store {
     this.#makeQueue(queue.name);
     const binding = bindingOf(queue);
     if (binding) {
-      const added = this.#run(
+      const added = this.#sql.run(
         "INSERT OR IGNORE INTO broker_binding VALUES (?, ?, ?)",
         binding.exchange,
         binding.routingKey,
@@ -125,19 +129,19 @@ class SqliteStore implements Store {
 
   deleteQueue(name: string): void {
     this.purge(name);
-    this.#run("DELETE FROM broker_queue WHERE name = ?", name);
-    if (this.#run("DELETE FROM broker_binding WHERE queue = ?", name) > 0) this.#topologyChanged();
+    this.#sql.run("DELETE FROM broker_queue WHERE name = ?", name);
+    if (this.#sql.run("DELETE FROM broker_binding WHERE queue = ?", name) > 0) this.#topologyChanged();
     this.#queuesMade.delete(name);
   }
 
   routing(): RoutingTable {
-    const topology = this.#get("SELECT topology FROM broker_counter")!["topology"] as number;
+    const topology = this.#sql.get("SELECT topology FROM broker_counter")!["topology"] as number;
     if (topology !== this.#topology) {
       const routing = new RoutingTable();
-      for (const row of this.#all("SELECT name, type FROM broker_exchange")) {
+      for (const row of this.#sql.all("SELECT name, type FROM broker_exchange")) {
         routing.setExchange(row["name"] as string, row["type"] as ExchangeType);
       }
-      for (const row of this.#all("SELECT exchange, routing_key, queue FROM broker_binding")) {
+      for (const row of this.#sql.all("SELECT exchange, routing_key, queue FROM broker_binding")) {
         routing.bind(bindingRow(row));
       }
       this.#routing = routing;
@@ -147,16 +151,16 @@ class SqliteStore implements Store {
   }
 
   bindings(): Binding[] {
-    const subscribers = this.#all(
+    const subscribers = this.#sql.all(
       "SELECT exchange, routing_key, queue FROM broker_listener WHERE is_subscriber = 1 ORDER BY exchange, queue",
     );
-    return this.#all("SELECT exchange, routing_key, queue FROM broker_binding").concat(subscribers).map(
+    return this.#sql.all("SELECT exchange, routing_key, queue FROM broker_binding").concat(subscribers).map(
       bindingRow,
     );
   }
 
   length(name: string): number | null {
-    const row = this.#get(
+    const row = this.#sql.get(
       `SELECT (SELECT count(*) FROM broker_ready WHERE queue = ?1) AS waiting,
               EXISTS (SELECT 1 FROM broker_queue WHERE name = ?1) AS known`,
       name,
@@ -166,24 +170,27 @@ class SqliteStore implements Store {
   }
 
   purge(name: string): number {
-    this.#run("DELETE FROM broker_message WHERE id IN (SELECT id FROM broker_ready WHERE queue = ?)", name);
-    return this.#run("DELETE FROM broker_ready WHERE queue = ?", name);
+    this.#sql.run(
+      "DELETE FROM broker_message WHERE id IN (SELECT id FROM broker_ready WHERE queue = ?)",
+      name,
+    );
+    return this.#sql.run("DELETE FROM broker_ready WHERE queue = ?", name);
   }
 
   insert(queue: string, step: number, envelope: string): void {
     if (!this.#queuesMade.has(queue)) this.#makeQueue(queue);
     const id = this.#counting().nextId++;
-    this.#statement("INSERT INTO broker_message VALUES (?, ?, ?, 0, ?)").run(id, queue, step, envelope);
-    this.#statement("INSERT INTO broker_ready VALUES (?, ?, ?, ?)").run(queue, step, id, id);
+    this.#sql.statement("INSERT INTO broker_message VALUES (?, ?, ?, 0, ?)").run(id, queue, step, envelope);
+    this.#sql.statement("INSERT INTO broker_ready VALUES (?, ?, ?, ?)").run(queue, step, id, id);
   }
 
   isReady(queue: string): boolean {
-    return this.#get("SELECT 1 FROM broker_ready WHERE queue = ? LIMIT 1", queue) !== undefined;
+    return this.#sql.get("SELECT 1 FROM broker_ready WHERE queue = ? LIMIT 1", queue) !== undefined;
   }
 
   fetch(session: number, queues: readonly string[], limit: number): HeldMessage[] {
     const taken: HeldMessage[] = [];
-    if (!this.#get("SELECT 1 FROM broker_session WHERE id = ?", session)) {
+    if (!this.#sql.get("SELECT 1 FROM broker_session WHERE id = ?", session)) {
       throw new ConnectionLost(`Connection to database "${this.#path}" was taken for dead`);
     }
     if (queues.length === 1) {
@@ -193,7 +200,10 @@ class SqliteStore implements Store {
     while (taken.length < limit) {
       let step = Infinity;
       const heads = queues.map((queue) => {
-        const row = this.#get("SELECT step FROM broker_ready WHERE queue = ? ORDER BY step LIMIT 1", queue);
+        const row = this.#sql.get(
+          "SELECT step FROM broker_ready WHERE queue = ? ORDER BY step LIMIT 1",
+          queue,
+        );
         const head = row === undefined ? Infinity : row["step"] as number;
         step = Math.min(step, head);
         return head;
@@ -216,25 +226,25 @@ class SqliteStore implements Store {
     const last = rows.at(-1);
     if (!last) return [];
     const range = [queue, last["step"]!, last["position"]!] as const;
-    this.#run(
+    this.#sql.run(
       `DELETE FROM broker_message WHERE id IN
          (SELECT id FROM broker_ready WHERE queue = ? AND (step, position) <= (?, ?))`,
       ...range,
     );
-    this.#run("DELETE FROM broker_ready WHERE queue = ? AND (step, position) <= (?, ?)", ...range);
+    this.#sql.run("DELETE FROM broker_ready WHERE queue = ? AND (step, position) <= (?, ?)", ...range);
     return rows.map((row) => row["envelope"] as string);
   }
 
   settle(session: number, ids: readonly number[]): void {
     const list = JSON.stringify(ids);
-    this.#run(
+    this.#sql.run(
       `DELETE FROM broker_message WHERE id IN
          (SELECT held.id FROM json_each(?) AS given CROSS JOIN broker_held AS held ON held.id = given.value
           WHERE held.session = ?)`,
       list,
       session,
     );
-    this.#run(
+    this.#sql.run(
       "DELETE FROM broker_held WHERE id IN (SELECT value FROM json_each(?)) AND session = ?",
       list,
       session,
@@ -250,7 +260,7 @@ class SqliteStore implements Store {
       const { id, envelope } = messages[n]!;
       const place = this.#release(session, id);
       if (!place) continue;
-      this.#run("UPDATE broker_message SET envelope = ? WHERE id = ?", envelope, id);
+      this.#sql.run("UPDATE broker_message SET envelope = ? WHERE id = ?", envelope, id);
       this.#makeReady(place, id, at === "head" ? counter.head + n : counter.nextId++);
       queues.add(place.queue);
     }
@@ -260,17 +270,17 @@ class SqliteStore implements Store {
   park(session: number, id: number, dueMs: number): string | null {
     const place = this.#release(session, id);
     if (!place) return null;
-    this.#run("INSERT INTO broker_parked VALUES (?, ?)", dueMs, id);
+    this.#sql.run("INSERT INTO broker_parked VALUES (?, ?)", dueMs, id);
     return place.queue;
   }
 
   nextDueMs(): number | null {
-    const row = this.#get("SELECT due FROM broker_parked ORDER BY due LIMIT 1");
+    const row = this.#sql.get("SELECT due FROM broker_parked ORDER BY due LIMIT 1");
     return row === undefined ? null : row["due"] as number;
   }
 
   releaseDue(nowMs: number): string[] {
-    const rows = this.#all(
+    const rows = this.#sql.all(
       `SELECT parked.id, queue, step FROM broker_parked AS parked JOIN broker_message USING (id)
        WHERE due <= ? ORDER BY due, parked.id LIMIT ${RELEASE_MAX}`,
       nowMs,
@@ -283,7 +293,7 @@ class SqliteStore implements Store {
       this.#makeReady(place, rows[n]!["id"] as number, counter.head + n);
       queues.add(place.queue);
     }
-    this.#run(
+    this.#sql.run(
       "DELETE FROM broker_parked WHERE (due, id) IN " +
         `(SELECT due, id FROM broker_parked WHERE due <= ? ORDER BY due, id LIMIT ${RELEASE_MAX})`,
       nowMs,
@@ -293,14 +303,14 @@ class SqliteStore implements Store {
 
   bury(session: number, id: number, reason: string, nowMs: number): void {
     if (!this.#release(session, id)) return;
-    this.#run(
+    this.#sql.run(
       `INSERT INTO broker_dead SELECT id, queue, ?, attempts, ?, envelope FROM broker_message WHERE id = ?`,
       nowMs,
       reason,
       id,
     );
-    this.#run("DELETE FROM broker_message WHERE id = ?", id);
-    this.#run(
+    this.#sql.run("DELETE FROM broker_message WHERE id = ?", id);
+    this.#sql.run(
       `DELETE FROM broker_dead WHERE id IN
          (SELECT id FROM broker_dead ORDER BY at DESC LIMIT -1 OFFSET ${DEAD_LETTERS_MAX})`,
     );
@@ -308,9 +318,16 @@ class SqliteStore implements Store {
 
   insertFanout(exchange: string, routingKey: string, envelope: string, nowMs: number): void {
     const subscriber = "SELECT 1 FROM broker_listener WHERE exchange = ? AND is_subscriber = 1 LIMIT 1";
-    if (!this.#get(subscriber, exchange)) return;
+    if (!this.#sql.get(subscriber, exchange)) return;
     const seq = this.#counting().nextId++;
-    this.#run("INSERT INTO broker_fanout VALUES (?, ?, ?, ?, ?)", exchange, seq, routingKey, nowMs, envelope);
+    this.#sql.run(
+      "INSERT INTO broker_fanout VALUES (?, ?, ?, ?, ?)",
+      exchange,
+      seq,
+      routingKey,
+      nowMs,
+      envelope,
+    );
     if (nowMs >= this.#fanoutCleanAtMs) this.#cleanFanouts(nowMs);
   }
 
@@ -319,7 +336,7 @@ class SqliteStore implements Store {
   }
 
   fanoutAfter(exchange: string, seq: number, limit: number): FanoutRow[] {
-    return this.#all(
+    return this.#sql.all(
       "SELECT seq, routing_key, envelope FROM broker_fanout WHERE exchange = ? AND seq > ? ORDER BY seq LIMIT ?",
       exchange,
       seq,
@@ -332,7 +349,7 @@ class SqliteStore implements Store {
   }
 
   listeners(exchange: string): number {
-    return this.#get(
+    return this.#sql.get(
       "SELECT count(*) AS n FROM broker_listener WHERE exchange = ?",
       exchange,
     )!["n"] as number;
@@ -341,17 +358,15 @@ class SqliteStore implements Store {
   openSession(name: string, leaseSeconds: number): number {
     const { host } = this.#world;
     const id = this.#counting().nextId++;
-    const space = processSpace();
-    this.#run(
+    this.#sql.run(
       "INSERT INTO broker_session VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-      id,
-      name,
-      this.#hub.instance,
-      host.pid,
-      space?.boot ?? null,
-      space?.namespace ?? null,
-      processMark(host.pid),
-      this.#expiry(leaseSeconds),
+      ...sessionRow({
+        id,
+        name,
+        instance: this.#hub.instance,
+        pid: host.pid,
+        expires: this.#expiry(leaseSeconds),
+      }),
     );
     this.#hub.sessions.add(id);
     this.#sessions.push(id);
@@ -360,11 +375,11 @@ class SqliteStore implements Store {
 
   renewSession(session: number, leaseSeconds: number): boolean {
     const expires = this.#expiry(leaseSeconds);
-    return this.#run("UPDATE broker_session SET expires = ? WHERE id = ?", expires, session) > 0;
+    return this.#sql.run("UPDATE broker_session SET expires = ? WHERE id = ?", expires, session) > 0;
   }
 
   listen(session: number, queue: Queue, isSubscriber: boolean): void {
-    this.#run(
+    this.#sql.run(
       "INSERT OR REPLACE INTO broker_listener VALUES (?, ?, ?, ?, ?, ?)",
       session,
       queue.name,
@@ -376,13 +391,13 @@ class SqliteStore implements Store {
   }
 
   unlisten(session: number, queueName: string): void {
-    const row = this.#get(
+    const row = this.#sql.get(
       "DELETE FROM broker_listener WHERE session = ? AND queue = ? RETURNING auto_delete",
       session,
       queueName,
     );
     if (row?.["auto_delete"] !== 1) return;
-    if (this.#get("SELECT 1 FROM broker_listener WHERE queue = ? LIMIT 1", queueName)) return;
+    if (this.#sql.get("SELECT 1 FROM broker_listener WHERE queue = ? LIMIT 1", queueName)) return;
     this.deleteQueue(queueName);
   }
 
@@ -392,7 +407,7 @@ class SqliteStore implements Store {
   }
 
   sweep(nowMs: number): Sweep {
-    const dead = this.#deadSessions(nowMs);
+    const dead = deadSessions(this.#sql, { hub: this.#hub, nowMs, visibilityMs: this.#visibilityMs });
     if (dead.length === 0) return { restored: 0, queues: [] };
     return this.transact(() => {
       const queues = new Set<string>();
@@ -417,32 +432,12 @@ class SqliteStore implements Store {
     // A session that was not closed in order is from now on a dead one, to this process too.
     for (const session of this.#sessions) this.#hub.sessions.delete(session);
     this.#hub.close(this);
-    this.#statements.clear();
+    this.#sql.close();
     this.#db.close();
   }
 
-  #deadSessions(nowMs: number): number[] {
-    const dead: number[] = [];
-    const space = processSpace();
-    for (const row of this.#all("SELECT * FROM broker_session")) {
-      const id = row["id"] as number;
-      const expires = row["expires"] as number;
-      let isDead = expires < nowMs;
-      if (row["instance"] === this.#hub.instance) {
-        isDead = !this.#hub.sessions.has(id);
-      } else if (space && row["boot"] !== null && row["boot"] !== space.boot) {
-        isDead = true; // the machine was started anew since
-      } else if (space && row["namespace"] === space.namespace && row["started"] !== null) {
-        // The process table knows better than the lease, save for one that hangs for good.
-        isDead = processMark(row["pid"] as number) !== row["started"] || expires + this.#visibilityMs < nowMs;
-      }
-      if (isDead) dead.push(id);
-    }
-    return dead;
-  }
-
   #restore(session: number, queues: Set<string>): number {
-    const rows = this.#all(
+    const rows = this.#sql.all(
       `SELECT held.id, queue, step, envelope FROM broker_held AS held JOIN broker_message USING (id)
        WHERE session = ? ORDER BY held.id`,
       session,
@@ -453,7 +448,7 @@ class SqliteStore implements Store {
       const row = rows[n]!;
       const id = row["id"] as number;
       const place = placeRow(row);
-      this.#run(
+      this.#sql.run(
         "UPDATE broker_message SET attempts = attempts + 1, envelope = ? WHERE id = ?",
         marked(row["envelope"] as string),
         id,
@@ -466,11 +461,11 @@ class SqliteStore implements Store {
   }
 
   #endSession(session: number): void {
-    this.#run("DELETE FROM broker_held WHERE session = ?", session);
-    for (const row of this.#all("SELECT queue FROM broker_listener WHERE session = ?", session)) {
+    this.#sql.run("DELETE FROM broker_held WHERE session = ?", session);
+    for (const row of this.#sql.all("SELECT queue FROM broker_listener WHERE session = ?", session)) {
       this.unlisten(session, row["queue"] as string);
     }
-    this.#run("DELETE FROM broker_session WHERE id = ?", session);
+    this.#sql.run("DELETE FROM broker_session WHERE id = ?", session);
   }
 
   #takeTo(
@@ -482,13 +477,13 @@ class SqliteStore implements Store {
     const last = rows.at(-1);
     if (!last) return;
     const range = [from.queue, last["step"]!, last["position"]!] as const;
-    this.#run(
+    this.#sql.run(
       `INSERT INTO broker_held SELECT id, ? FROM broker_ready
        WHERE queue = ? AND (step, position) <= (?, ?)`,
       session,
       ...range,
     );
-    this.#run("DELETE FROM broker_ready WHERE queue = ? AND (step, position) <= (?, ?)", ...range);
+    this.#sql.run("DELETE FROM broker_ready WHERE queue = ? AND (step, position) <= (?, ?)", ...range);
     for (const row of rows) {
       taken.push({
         id: row["id"] as number,
@@ -499,8 +494,8 @@ class SqliteStore implements Store {
     }
   }
 
-  #first(queue: string, stepMax: number, limit: number): Record<string, SQLInputValue>[] {
-    return this.#all(
+  #first(queue: string, stepMax: number, limit: number): Row[] {
+    return this.#sql.all(
       `SELECT ready.step, position, ready.id, attempts, envelope
        FROM broker_ready AS ready CROSS JOIN broker_message AS message ON message.id = ready.id
        WHERE ready.queue = ? AND ready.step <= ? ORDER BY ready.step, position LIMIT ?`,
@@ -512,24 +507,24 @@ class SqliteStore implements Store {
 
   /** Takes a held message from its session; where it belongs, or null where the session does not hold it. */
   #release(session: number, id: number): Place | null {
-    if (this.#run("DELETE FROM broker_held WHERE id = ? AND session = ?", id, session) === 0) return null;
-    const row = this.#get("SELECT queue, step FROM broker_message WHERE id = ?", id);
+    if (this.#sql.run("DELETE FROM broker_held WHERE id = ? AND session = ?", id, session) === 0) return null;
+    const row = this.#sql.get("SELECT queue, step FROM broker_message WHERE id = ?", id);
     return row ? placeRow(row) : null;
   }
 
   #makeReady(place: Place, id: number, position: number): void {
     if (!this.#queuesMade.has(place.queue)) this.#makeQueue(place.queue);
-    this.#run("INSERT INTO broker_ready VALUES (?, ?, ?, ?)", place.queue, place.step, position, id);
+    this.#sql.run("INSERT INTO broker_ready VALUES (?, ?, ?, ?)", place.queue, place.step, position, id);
   }
 
   #makeQueue(name: string): void {
-    this.#run("INSERT OR IGNORE INTO broker_queue VALUES (?)", name);
+    this.#sql.run("INSERT OR IGNORE INTO broker_queue VALUES (?)", name);
     this.#queuesMade.add(name);
   }
 
   #cleanFanouts(nowMs: number): void {
     this.#fanoutCleanAtMs = nowMs + FANOUT_CLEAN_MS;
-    this.#run(
+    this.#sql.run(
       "DELETE FROM broker_fanout WHERE at < ? OR seq <= ?",
       nowMs - FANOUT_TTL_SECONDS * 1000,
       this.#counting().nextId - FANOUT_ROWS_MAX,
@@ -537,35 +532,17 @@ class SqliteStore implements Store {
   }
 
   #topologyChanged(): void {
-    this.#run("UPDATE broker_counter SET topology = topology + 1");
+    this.#sql.run("UPDATE broker_counter SET topology = topology + 1");
   }
 
   #counting(): Counter {
     if (this.#counter) return this.#counter;
-    const row = this.#get("SELECT next_id, head FROM broker_counter")!;
+    const row = this.#sql.get("SELECT next_id, head FROM broker_counter")!;
     return this.#counter = { nextId: row["next_id"] as number, head: row["head"] as number };
   }
 
   #expiry(leaseSeconds: number): number {
     return this.#world.clock.wallMs() + leaseSeconds * 1000;
-  }
-
-  #statement(sql: string): StatementSync {
-    let statement = this.#statements.get(sql);
-    if (!statement) this.#statements.set(sql, statement = this.#db.prepare(sql));
-    return statement;
-  }
-
-  #run(sql: string, ...values: SQLInputValue[]): number {
-    return Number(this.#statement(sql).run(...values).changes);
-  }
-
-  #get(sql: string, ...values: SQLInputValue[]): Record<string, SQLInputValue> | undefined {
-    return this.#statement(sql).get(...values) as Record<string, SQLInputValue> | undefined;
-  }
-
-  #all(sql: string, ...values: SQLInputValue[]): Record<string, SQLInputValue>[] {
-    return this.#statement(sql).all(...values) as Record<string, SQLInputValue>[];
   }
 }
 
@@ -575,11 +552,11 @@ interface Place {
   readonly step: number;
 }
 
-function placeRow(row: Record<string, SQLInputValue>): Place {
+function placeRow(row: Row): Place {
   return { queue: row["queue"] as string, step: row["step"] as number };
 }
 
-function bindingRow(row: Record<string, SQLInputValue>): Binding {
+function bindingRow(row: Row): Binding {
   return {
     queue: row["queue"] as string,
     exchange: row["exchange"] as string,

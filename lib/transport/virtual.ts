@@ -161,7 +161,7 @@ export class VirtualConnection implements Connection {
     this.#consumer = consumer;
     this.#watch();
     // What a predecessor left behind comes first.
-    this.#sweep();
+    await this.#retried(() => this.#sweep());
     this.#schedule();
     return consumer;
   }
