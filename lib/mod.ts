@@ -1,0 +1,94 @@
+/**
+ * lovage: Celery's system for TypeScript. The one door of users' modules: `import { App } from "lovage"`.
+ *
+ *   const app = new App("shop", { broker_url: "redis://localhost" });
+ *   export const add = app.task("shop.add", (x: number, y: number) => x + y);
+ *   const result = await add.delay(1, 2);      // sent
+ *   await result.get();                        // 3, from a worker
+ *
+ * What is here: the App and its tasks, the canvas, results, schedules, signals, Celery's exceptions.
+ */
+
+import { ensureCurrentWorld } from "./base/mod.ts";
+import { realWorld } from "./platform/mod.ts";
+
+// Under `lovage worker` the World is there already; a program of the user's own gets the real one here.
+ensureCurrentWorld(realWorld);
+
+export {
+  AccessRefused,
+  ConnectionLost,
+  DialError,
+  OperatingError,
+  ServerError,
+  UsageError,
+} from "./base/mod.ts";
+export {
+  type AnyTask,
+  App,
+  AppSignal,
+  AsyncResult,
+  type BeatEntry,
+  type Conf,
+  type Context,
+  crontab,
+  type CrontabFields,
+  type EagerResult,
+  type GetOptions,
+  GroupResult,
+  type QueueOptions,
+  ResultSet,
+  type RetryOptions,
+  type Route,
+  type RouteFunction,
+  type RouteOptions,
+  type Schedule,
+  schedule,
+  type SendManyItem,
+  type SendOptions,
+  type SendTaskOptions,
+  type Settings,
+  Signal,
+  type SignalEvent,
+  signals,
+  solar,
+  type Task,
+  type TaskOptions,
+  type TaskRequest,
+} from "./app/mod.ts";
+export {
+  chain,
+  chord,
+  Chunks,
+  chunks,
+  group,
+  Signature,
+  signature,
+  type SignatureOptions,
+  type StampingVisitor,
+  xmap,
+  xstarmap,
+} from "./canvas/mod.ts";
+export { type Exchange, exchange, type Queue, queue } from "./transport/mod.ts";
+export {
+  CeleryError,
+  ChordError,
+  ContentDisallowed,
+  DecodeError,
+  EncodeError,
+  Ignore,
+  ImproperlyConfigured,
+  InvalidTaskError,
+  MaxRetriesExceededError,
+  NotRegistered,
+  QueueNotFound,
+  Reject,
+  RemoteError,
+  Retry,
+  SoftTimeLimitExceeded,
+  TaskRevokedError,
+  Terminated,
+  TimeLimitExceeded,
+  TimeoutError,
+  WorkerLostError,
+} from "./wire/mod.ts";
