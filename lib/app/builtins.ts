@@ -4,15 +4,7 @@
  * Source: celery 5.2.6 app/builtins.py; protocol.md 4.10, 4.11, 8.5.
  */
 
-import {
-  chord,
-  chunks,
-  Group,
-  setCurrentSender,
-  Signature,
-  type SignatureLike,
-  toSignature,
-} from "../canvas/mod.ts";
+import { chord, chunks, Group, Signature, type SignatureLike, toSignature } from "../canvas/mod.ts";
 import {
   ChordError,
   exceptionRepr,
