@@ -74,6 +74,8 @@ export interface ChildProcess {
   readonly stdout: ReadableStream<Uint8Array> | null;
   readonly stderr: ReadableStream<Uint8Array> | null;
   readonly stdin: WritableStream<Uint8Array> | null;
+  /** True where the operating system ends it with us (`SpawnOptions.diesWithParent`); else it must watch by itself. */
+  readonly diesWithParent?: boolean;
   /** Sends a signal; a process that has ended already is no error. */
   kill(signal: Deno.Signal): void;
 }
@@ -90,6 +92,8 @@ export interface SpawnOptions {
   readonly stderr?: "piped" | "null" | "inherit";
   /** A session of its own that outlives us. */
   readonly detached?: boolean;
+  /** Asks that it be killed when we die, however we die (Linux with setpriv: PR_SET_PDEATHSIG); see ChildProcess. */
+  readonly diesWithParent?: boolean;
 }
 
 /** Starts processes. */

@@ -1,1 +1,24 @@
+/**
+ * pool: where tasks run.
+ *
+ * May touch: app (the tracer and the loader), platform (the URL of an isolate's entry), Worker,
+ * World.spawner; node:net and node:fs for the pool's own socket and journals. Never a broker or a result
+ * store: what tasks publish and store goes through the worker.
+ *
+ *     worker ── submit ──> SlotPool ── frames ──> Link ══ socket / postMessage ══> SlotEngine ── run ──> SlotRunner
+ *            <─ outcomes ─          <─ frames ─                                               <─ outcome ─ (tracer)
+ *
+ * Reading order: pool.ts (the interface), feeding.ts (jobs into frames), slot_pool.ts (the pool of slots),
+ * slot.ts (one slot), time_limits.ts, slot_end.ts (deaths in Celery's words), frame.ts and slot_message.ts
+ * (what crosses), journal.ts (what is known of a killed slot), link.ts with process_link.ts and
+ * thread_link.ts (the parent's end); then the slot's side: engine.ts, runner.ts, child.ts (the runner on
+ * the tracer), redirect.ts, slot_start.ts, child_process.ts, thread_slot.ts and child_thread.ts; solo.ts
+ * (no slots at all); registry.ts (names).
+ */
+
 export * from "./pool.ts";
+export { runPoolChild } from "./child_process.ts";
+export { poolFactory, soloPool } from "./registry.ts";
+export { threadEntry } from "./thread_link.ts";
+export { SoloPool } from "./solo.ts";
+export type { InterruptReason, OpenRunner, RunnerHost, SlotJob, SlotRunner, TaskLabel } from "./runner.ts";

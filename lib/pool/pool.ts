@@ -1,13 +1,15 @@
 /**
  * Where tasks run: what solo, processes, threads and async all are.
  *
- * The worker submits batches of jobs and hears of them through PoolEvents, synchronously and in batches. A job is in
- * exactly one place: with the worker until `submit`, then with the pool (queued or in one slot) until its outcome.
+ * The worker submits batches of jobs and hears of them through PoolEvents, synchronously and in batches. A
+ * job is in exactly one place: with the worker until `submit`, then with the pool (queued or in one slot)
+ * until its outcome.
  */
 
 import type { World } from "../base/mod.ts";
 import type { Outcome } from "../app/mod.ts";
 import type { OutgoingMessage } from "../transport/mod.ts";
+import type { DeliveryInfo, EncodedMessage, TaskHeaders } from "../wire/mod.ts";
 
 /** One task to run. */
 export interface Job {
@@ -17,6 +19,10 @@ export interface Job {
   readonly id: string;
   /** The message in kombu's JSON envelope; the slot decodes its body. */
   readonly envelope: string;
+  /** The same decoded, where the worker has it: solo then decodes nothing again. */
+  readonly message?: EncodedMessage;
+  readonly info?: DeliveryInfo;
+  readonly headers?: TaskHeaders;
   /** The queue it came from, and whether it was delivered before. */
   readonly queue: string;
   readonly redelivered: boolean;
@@ -24,18 +30,23 @@ export interface Job {
   readonly timeLimit: number | null;
   readonly softTimeLimit: number | null;
   /**
-   * How long this type of task is expected to take, in milliseconds; Infinity: unknown. Slots are given several jobs
-   * at once only where their sum stays about a millisecond.
+   * How long this type of task is expected to take, in milliseconds; Infinity: unknown. Slots are given
+   * several jobs at once only where their sum stays about a millisecond.
    */
   readonly expectedMs: number;
 }
 
 /** What a pool tells the worker. Called synchronously; none may throw. */
 export interface PoolEvents {
-  /** A live slot has begun these jobs (or will within about a millisecond): early acknowledgement, STARTED. */
+  /**
+   * A live slot has begun these jobs (or will within about a millisecond): early acknowledgement, STARTED.
+   */
   onAccepted(jobs: readonly Job[], pid: number): void;
-  /** In the order they ended. Each submitted job gets exactly one. */
-  onOutcomes(batch: readonly Outcome[]): void;
+  /**
+   * In the order they ended. Each submitted job gets exactly one. `process` is the name under which Celery
+   * logs the lines of these tasks: "ForkPoolWorker-1", or "MainProcess" for threads, async and solo.
+   */
+  onOutcomes(batch: readonly Outcome[], process: string): void;
   /** A running task stored a state of its own; `document` is to be stored. */
   onState(job: Job, state: string, document: string | Uint8Array): void;
   /** A running task sent an event (`self.sendEvent`). */
@@ -89,7 +100,10 @@ export interface PoolInfo {
 /** A pool. */
 export interface Pool {
   readonly name: "solo" | "processes" | "threads" | "async";
-  /** Starts all slots; resolves when at least one can take jobs, rejects where none can start (with its error). */
+  /**
+   * Starts all slots; resolves when at least one can take jobs, rejects where none can start (with its
+   * error).
+   */
   start(): Promise<void>;
   /** How many more jobs it takes now without queueing behind long ones. */
   readonly free: number;
@@ -99,7 +113,10 @@ export interface Pool {
   readonly busy: number;
   /** Data lane. At most `free` jobs. */
   submit(jobs: readonly Job[]): void;
-  /** Ends a running job by ending its slot with a signal. False where it is not running here or cannot be ended. */
+  /**
+   * Ends a running job by ending its slot with a signal. False where it is not running here or cannot be
+   * ended.
+   */
   terminate(seq: number, signal: string): boolean;
   grow(by: number): Promise<void>;
   /** Ends `by` slots, idle ones first; jobs not begun come back as "returned". */

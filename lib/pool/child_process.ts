@@ -1,0 +1,158 @@
+/**
+ * The program as a slot of a process pool: what `pool-child` runs.
+ *
+ * It connects to the socket it was told, shows its token, takes frames until the stream ends, and goes. The
+ * end of the stream is the end of the worker: then nothing that runs here matters to anybody.
+ */
+
+import process from "node:process";
+import { type ByteStream, type World } from "../base/mod.ts";
+import type { SlotEngine, SlotPort } from "./engine.ts";
+import { encodeFrame, FRAME, FrameReader } from "./frame.ts";
+import { openFileJournal } from "./journal.ts";
+import { TOKEN_VARIABLE } from "./process_link.ts";
+import type { OpenRunner } from "./runner.ts";
+import type { SlotInit } from "./slot_message.ts";
+import { startSlot } from "./slot_start.ts";
+
+const DIAL_MS = 10_000;
+const READ_BYTES = 64 * 1024;
+/** Milliseconds between two looks whether the parent lives, where the operating system does not look. */
+const WATCH_MS = 1000;
+
+/**
+ * Runs the slot until its worker is done with it; resolves with the exit code. `args`: the socket, "@name"
+ * for an abstract one. Never rejects.
+ */
+export async function runPoolChild(world: World, args: string[], openRunner?: OpenRunner): Promise<number> {
+  const address = args[0];
+  const token = world.host.env(TOKEN_VARIABLE);
+  if (address === undefined || token === null) {
+    world.terminal.err("pool-child is started by a worker\n");
+    return 64;
+  }
+  // Programs that a task starts have no business with it.
+  delete process.env[TOKEN_VARIABLE];
+  // Ctrl+C reaches the whole group; the worker decides what becomes of its children. Source: celery prefork
+  // SIGIGNORE.
+  process.on("SIGINT", () => {});
+  const path = address.startsWith("@") ? `\0${address.slice(1)}` : address;
+  let stream: ByteStream;
+  try {
+    stream = await world.dialer.dial({ kind: "unix", path }, { timeoutMs: DIAL_MS });
+  } catch {
+    return 1; // The worker is gone; there is nobody to tell.
+  }
+  return await new ChildProcessSlot(world, stream).run(token, openRunner);
+}
+
+class ChildProcessSlot implements SlotPort {
+  #world: World;
+  #stream: ByteStream;
+  #pending: Uint8Array[] = [];
+  #writing: Promise<void> | null = null;
+  #engine: SlotEngine | null = null;
+  /** Bytes that arrived before the engine was there. */
+  #early: Uint8Array[] = [];
+  #exit = Promise.withResolvers<number>();
+
+  constructor(world: World, stream: ByteStream) {
+    this.#world = world;
+    this.#stream = stream;
+  }
+
+  async run(token: string, openRunner: OpenRunner | undefined): Promise<number> {
+    this.send(encodeFrame(FRAME.hello, token));
+    void this.#read(openRunner);
+    const code = await this.#exit.promise;
+    this.#stream.close();
+    return code;
+  }
+
+  /** Written at once where nothing is on the way: the system has the bytes then, whatever becomes of us. */
+  send(bytes: Uint8Array): void {
+    if (this.#writing === null) this.#writing = this.#write(bytes);
+    else this.#pending.push(bytes);
+  }
+
+  drained(): Promise<void> | null {
+    return this.#writing;
+  }
+
+  onStopped(): void {
+    this.#exit.resolve(0);
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
+    try {
+      await this.#stream.write(bytes);
+      while (this.#pending.length > 0) {
+        const batch = this.#pending;
+        this.#pending = [];
+        for (const one of batch) await this.#stream.write(one);
+      }
+    } catch {
+      this.#exit.resolve(0); // The worker is gone.
+    }
+    this.#writing = null;
+  }
+
+  async #read(openRunner: OpenRunner | undefined): Promise<void> {
+    const buffer = new Uint8Array(READ_BYTES);
+    const first = new FrameReader();
+    let isStarted = false;
+    try {
+      for (;;) {
+        const count = await this.#stream.read(buffer);
+        if (count === null) break;
+        const bytes = buffer.subarray(0, count);
+        if (this.#engine !== null) this.#engine.feed(bytes);
+        else if (isStarted) this.#early.push(bytes.slice());
+        else {
+          first.feed(bytes, (frame) => {
+            if (frame.type !== FRAME.init) {
+              return this.#early.push(encodeFrame(frame.type, frame.head, frame.text));
+            }
+            isStarted = true;
+            void this.#start(JSON.parse(frame.head) as SlotInit, openRunner);
+          });
+        }
+      }
+    } catch {
+      // A broken stream is the end of the worker too.
+    }
+    // Not by returning: user code may hold the event loop, and an exit handler may wait for ever.
+    process.exit(0);
+  }
+
+  async #start(init: SlotInit, openRunner: OpenRunner | undefined): Promise<void> {
+    const journal = init.journalPath === null ? null : openFileJournal(init.journalPath);
+    const engine = await startSlot(this.#world, init, this, {
+      journal,
+      memoryKib: () => Math.ceil(this.#world.host.rssBytes() / 1024),
+      openRunner: openRunner ?? (await import("./child.ts")).openTaskRunner,
+    });
+    if (engine === null) {
+      await this.#writing;
+      this.#exit.resolve(1);
+      return;
+    }
+    // A task that calls Deno.exit ends the process: what is unsent goes first.
+    globalThis.addEventListener("unload", () => engine.flush());
+    this.#engine = engine;
+    for (const bytes of this.#early.splice(0)) engine.feed(bytes);
+    if (init.watchParent) watchParent();
+  }
+}
+
+/**
+ * Ends this process, also out of a busy loop, when its parent is another than it was: an isolate of its own
+ * looks.
+ */
+function watchParent(): void {
+  const code =
+    `const p = Deno.ppid; setInterval(() => Deno.ppid === p || Deno.kill(Deno.pid, "SIGKILL"), ${WATCH_MS});`;
+  const worker = new Worker(`data:text/javascript,${encodeURIComponent(code)}`, { type: "module" });
+  // Without it a slot is as good while its worker lives.
+  worker.onerror = (event) => event.preventDefault();
+}

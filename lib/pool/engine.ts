@@ -1,0 +1,280 @@
+/**
+ * The slot's side, the same in a child process and in an isolate: takes frames of jobs, runs them one after
+ * the other (or all at once, for the async pool), reports outcomes in batches.
+ *
+ * Outcomes leave when a millisecond has passed since the last time, before a task is awaited, at the end of
+ * a frame, and when the program exits. What a task prints goes to the log with the task's id.
+ */
+
+import type { Level, World } from "../base/mod.ts";
+import type { Outcome } from "../app/mod.ts";
+import type { OutgoingMessage } from "../transport/mod.ts";
+import { FRAME, type Frame, FrameReader, FrameWriter } from "./frame.ts";
+import type { JournalWriter } from "./journal.ts";
+import type { RunnerHost, SlotJob, SlotRunner, TaskLabel } from "./runner.ts";
+import { appendOutcome, appendPublish, bareOutcome, decodeJobs, type Interruption } from "./slot_message.ts";
+
+const FLUSH_MS = 1;
+const MEMORY_REPORT_MS = 100;
+/** Unsent bytes after which a task that only prints or reports states has its frames sent at once. */
+const UNSENT_MAX_BYTES = 1 << 16;
+
+/** Where an engine's bytes go. */
+export interface SlotPort {
+  /** Takes the bytes for good. */
+  send(bytes: Uint8Array<ArrayBuffer>): void;
+  /** Resolves when all sent bytes have left this slot; null: they have. */
+  drained(): Promise<void> | null;
+  /** The parent asked to stop and everything is sent. */
+  onStopped(): void;
+}
+
+/** How an engine is set up. */
+export interface EngineOptions {
+  readonly isConcurrent: boolean;
+  readonly journal: JournalWriter | null;
+  /** KiB, for `maxMemoryPerChild`; null: not reported. */
+  readonly memoryKib: (() => number) | null;
+}
+
+interface WaitingFrame {
+  readonly frameNumber: number;
+  readonly jobs: SlotJob[];
+  next: number;
+}
+
+/** The engine. Feed it bytes from the parent once `start` was called. */
+export class SlotEngine implements RunnerHost {
+  #world: World;
+  #port: SlotPort;
+  #options: EngineOptions;
+  #runner: SlotRunner | null = null;
+  #reader = new FrameReader();
+  #writer = new FrameWriter();
+  #frames: WaitingFrame[] = [];
+  #running = new Set<number>();
+  #isPumping = false;
+  #isStopping = false;
+  #isStopped = false;
+  #flushedMs = 0;
+  #isFlushArmed = false;
+  #memoryMs = 0;
+  #publishes = new Map<number, { resolve: () => void; reject: (error: Error) => void }>();
+  #publishId = 0;
+  #onFrame = (frame: Frame): void => this.#take(frame);
+
+  constructor(world: World, port: SlotPort, options: EngineOptions) {
+    this.#world = world;
+    this.#port = port;
+    this.#options = options;
+  }
+
+  /** Everything is loaded: takes jobs from now on. */
+  start(runner: SlotRunner): void {
+    this.#runner = runner;
+    this.#flushedMs = this.#world.clock.monoMs();
+    this.#writer.append(FRAME.ready, String(this.#options.memoryKib?.() ?? 0));
+    this.flush();
+    this.#pump();
+  }
+
+  /** Takes bytes from the parent. Throws ProtocolError where they are no frames. */
+  feed(bytes: Uint8Array): void {
+    this.#reader.feed(bytes, this.#onFrame);
+    this.#pump();
+  }
+
+  /** Sends what is unsent. */
+  flush(): void {
+    if (this.#writer.length === 0) return;
+    this.#port.send(this.#writer.take());
+  }
+
+  /** Jobs begun and not ended. */
+  get busy(): number {
+    return this.#running.size;
+  }
+
+  onState(seq: number, state: string, document: string | Uint8Array): void {
+    if (typeof document === "string") {
+      this.#writer.append(FRAME.state, JSON.stringify([seq, state, 1]), document);
+    } else this.#writer.append(FRAME.state, JSON.stringify([seq, state, 2]), "", document);
+    this.#flushSoon();
+  }
+
+  onEvent(seq: number, type: string, fields: Record<string, unknown>): void {
+    this.#writer.append(FRAME.event, JSON.stringify([seq, type, fields]));
+    this.#flushSoon();
+  }
+
+  log(level: Level, message: string, task: TaskLabel | null): void {
+    this.#writer.append(
+      FRAME.log,
+      JSON.stringify([level, task === null ? null : [task.name, task.id]]),
+      message,
+    );
+    this.#flushSoon();
+  }
+
+  publish(batch: readonly OutgoingMessage[]): Promise<void> {
+    const id = ++this.#publishId;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#publishes.set(id, { resolve, reject });
+    appendPublish(this.#writer, id, batch);
+    this.flush();
+    return promise;
+  }
+
+  /** The program is about to exit with `code`: says so and sends what is unsent. */
+  leave(code: number): void {
+    this.#writer.append(FRAME.leaving, String(code));
+    this.flush();
+  }
+
+  #take(frame: Frame): void {
+    if (frame.type === FRAME.jobs) {
+      const { frameNumber, jobs } = decodeJobs(frame);
+      this.#frames.push({ frameNumber, jobs, next: 0 });
+    } else if (frame.type === FRAME.interrupt) this.#interrupt(JSON.parse(frame.head) as Interruption);
+    else if (frame.type === FRAME.recall) this.#recall();
+    else if (frame.type === FRAME.stop) this.#isStopping = true;
+    else if (frame.type === FRAME.published) {
+      const [id, error] = JSON.parse(frame.head) as [number, { name: string; message: string } | null];
+      const waiting = this.#publishes.get(id);
+      this.#publishes.delete(id);
+      if (error === null) waiting?.resolve();
+      else waiting?.reject(Object.assign(new Error(error.message), { name: error.name }));
+    }
+  }
+
+  #interrupt({ seq, reason, seconds }: Interruption): void {
+    if (!this.#running.has(seq)) return;
+    if (reason === "hard" || reason === "terminated") {
+      // Among many awaiting tasks one is given up alone: its outcome is said here, what it does afterwards
+      // is dropped.
+      this.#running.delete(seq);
+      const kind = reason === "hard" ? "timeout" : "terminated";
+      appendOutcome(this.#writer, bareOutcome(seq, kind, "", ""));
+      this.flush();
+    }
+    this.#runner!.interrupt(seq, reason, seconds);
+  }
+
+  /** Gives back every job not begun, the last one first: each goes to the head of the parent's queue. */
+  #recall(): void {
+    for (const frame of this.#frames.toReversed()) {
+      for (let n = frame.jobs.length - 1; n >= frame.next; n--) {
+        appendOutcome(this.#writer, bareOutcome(frame.jobs[n]!.seq, "returned", "", ""));
+      }
+      frame.jobs.length = frame.next;
+    }
+    this.flush();
+  }
+
+  /** Runs what waits, until a task is awaited or nothing is left. */
+  #pump(): void {
+    if (this.#isPumping || this.#runner === null) return;
+    this.#isPumping = true;
+    for (;;) {
+      const frame = this.#frames[0];
+      if (frame === undefined) break;
+      if (frame.next === 0) {
+        // The answers of the frame before must be out: the journal forgets them now.
+        const drained = this.#port.drained();
+        if (drained !== null) {
+          void drained.then(() => {
+            this.#isPumping = false;
+            this.#pump();
+          });
+          return;
+        }
+        this.#options.journal?.begin(frame.frameNumber);
+      }
+      if (this.#options.isConcurrent) this.#beginAll(frame);
+      else if (!this.#runInOrder(frame)) return;
+      this.#frames.shift();
+      this.#reportMemory();
+      this.flush();
+    }
+    this.#isPumping = false;
+    if (this.#isStopping && this.#running.size === 0) this.#stop();
+  }
+
+  #runInOrder(frame: WaitingFrame): boolean {
+    const clock = this.#world.clock;
+    while (frame.next < frame.jobs.length) {
+      const job = frame.jobs[frame.next++]!;
+      this.#running.add(job.seq);
+      const outcome = this.#runner!.run(job);
+      if (outcome instanceof Promise) {
+        // Not at once: an async function that awaits nothing real ends before the turn does.
+        this.#flushSoon();
+        void outcome.then((ended) => {
+          this.#ended(ended);
+          this.#isPumping = false;
+          this.#pump();
+        });
+        return false;
+      }
+      this.#ended(outcome);
+      const now = clock.monoMs();
+      if (now - this.#flushedMs >= FLUSH_MS) {
+        this.#flushedMs = now;
+        this.flush();
+      }
+    }
+    return true;
+  }
+
+  #beginAll(frame: WaitingFrame): void {
+    while (frame.next < frame.jobs.length) {
+      const job = frame.jobs[frame.next++]!;
+      this.#running.add(job.seq);
+      const outcome = this.#runner!.run(job);
+      if (outcome instanceof Promise) {
+        void outcome.then((ended) => {
+          this.#ended(ended);
+          this.#flushSoon();
+          if (this.#isStopping) this.#pump();
+        });
+      } else this.#ended(outcome);
+    }
+  }
+
+  #ended(outcome: Outcome): void {
+    if (!this.#running.delete(outcome.seq)) return; // Given up before; its outcome is said.
+    const bytes = appendOutcome(this.#writer, outcome);
+    const journal = this.#options.journal;
+    if (journal !== null && !this.#options.isConcurrent && !journal.append(bytes)) this.flush();
+  }
+
+  #flushSoon(): void {
+    if (this.#writer.length >= UNSENT_MAX_BYTES) return this.flush();
+    if (this.#isFlushArmed) return;
+    this.#isFlushArmed = true;
+    this.#world.clock.defer(() => {
+      this.#isFlushArmed = false;
+      this.#reportMemory();
+      this.flush();
+    });
+  }
+
+  #reportMemory(): void {
+    if (this.#options.memoryKib === null) return;
+    const now = this.#world.clock.monoMs();
+    if (now - this.#memoryMs < MEMORY_REPORT_MS) return;
+    this.#memoryMs = now;
+    this.#writer.append(FRAME.memory, String(this.#options.memoryKib()));
+  }
+
+  #stop(): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    void this.#runner!.close().then(() => {
+      this.flush();
+      const drained = this.#port.drained();
+      if (drained === null) this.#port.onStopped();
+      else void drained.then(() => this.#port.onStopped());
+    });
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * Frames between the worker and its slots: one codec for sockets and for postMessage.
+ *
+ * A frame is `u32 length | u8 type | u32 headBytes | u32 textBytes | head | text | tail`, little endian,
+ * `length` counting what follows it. `head` is JSON; `text` carries envelopes and documents unescaped,
+ * since escaping them again costs more than the rest of the frame together; `tail` carries bytes. Private
+ * to one program: both ends are the same build.
+ */
+
+import { assert, ProtocolError } from "../base/mod.ts";
+
+/** Frame types. To the slot below 16, from it above. */
+export const FRAME = {
+  init: 1,
+  jobs: 2,
+  interrupt: 3,
+  recall: 4,
+  published: 5,
+  stop: 6,
+  hello: 16,
+  ready: 17,
+  failed: 18,
+  outcome: 19,
+  state: 20,
+  event: 21,
+  log: 22,
+  publish: 23,
+  memory: 24,
+  leaving: 25,
+} as const;
+
+/** The largest frame taken, in bytes; more is a broken stream. */
+export const FRAME_MAX = 1 << 30;
+const HEADER = 13;
+
+/** One frame, decoded. `tail` is a copy of its own, or null where empty. */
+export interface Frame {
+  readonly type: number;
+  /** JSON text, or "". */
+  readonly head: string;
+  readonly text: string;
+  readonly tail: Uint8Array | null;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** Encodes frames into one growing buffer. Per frame: two encodings, no promise. */
+export class FrameWriter {
+  #bytes = new Uint8Array(16384);
+  #view = new DataView(this.#bytes.buffer);
+  #length = 0;
+
+  /** Bytes appended since the last `take`. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Appends one frame; the bytes it made, valid until the next call. */
+  append(type: number, head: string, text = "", tail: Uint8Array | null = null): Uint8Array {
+    const tailBytes = tail === null ? 0 : tail.length;
+    // Three bytes of UTF-8 at most for each UTF-16 unit.
+    this.#reserve(HEADER + (head.length + text.length) * 3 + tailBytes);
+    const start = this.#length;
+    let at = start + HEADER;
+    const headBytes = head === "" ? 0 : encoder.encodeInto(head, this.#bytes.subarray(at)).written;
+    at += headBytes;
+    const textBytes = text === "" ? 0 : encoder.encodeInto(text, this.#bytes.subarray(at)).written;
+    at += textBytes;
+    if (tail !== null) this.#bytes.set(tail, at);
+    at += tailBytes;
+    assert(at - start - 4 <= FRAME_MAX, "a frame is at most 1 GiB");
+    this.#view.setUint32(start, at - start - 4, true);
+    this.#bytes[start + 4] = type;
+    this.#view.setUint32(start + 5, headBytes, true);
+    this.#view.setUint32(start + 9, textBytes, true);
+    this.#length = at;
+    return this.#bytes.subarray(start, at);
+  }
+
+  /** Takes what was appended, as a copy of its own. */
+  take(): Uint8Array<ArrayBuffer> {
+    const taken = this.#bytes.slice(0, this.#length);
+    this.#length = 0;
+    // One huge document must not keep its memory for ever.
+    if (this.#bytes.length > 1 << 20) {
+      this.#bytes = new Uint8Array(16384);
+      this.#view = new DataView(this.#bytes.buffer);
+    }
+    return taken;
+  }
+
+  #reserve(bytes: number): void {
+    const needed = this.#length + bytes;
+    if (needed <= this.#bytes.length) return;
+    let size = this.#bytes.length * 2;
+    while (size < needed) size *= 2;
+    const grown = new Uint8Array(size);
+    grown.set(this.#bytes.subarray(0, this.#length));
+    this.#bytes = grown;
+    this.#view = new DataView(grown.buffer);
+  }
+}
+
+/** One frame alone, as bytes of its own. For rare frames. */
+export function encodeFrame(
+  type: number,
+  head: string,
+  text = "",
+  tail: Uint8Array | null = null,
+): Uint8Array<ArrayBuffer> {
+  const writer = new FrameWriter();
+  writer.append(type, head, text, tail);
+  return writer.take();
+}
+
+/** Decodes frames from a stream in any pieces. */
+export class FrameReader {
+  #kept: Uint8Array | null = null;
+  #keptLength = 0;
+
+  /**
+   * Takes a piece and calls `onFrame` for each frame complete by now. The piece is the caller's again
+   * afterwards. Throws ProtocolError on a length out of range; the stream is unusable then.
+   */
+  feed(piece: Uint8Array, onFrame: (frame: Frame) => void): void {
+    let bytes = piece;
+    let length = piece.length;
+    if (this.#kept !== null) {
+      this.#keep(piece, 0);
+      bytes = this.#kept;
+      length = this.#keptLength;
+    }
+    const view = new DataView(bytes.buffer, bytes.byteOffset, length);
+    let at = 0;
+    while (length - at >= 4) {
+      const size = view.getUint32(at, true);
+      if (size < HEADER - 4 || size > FRAME_MAX) {
+        throw new ProtocolError(`Cannot read a frame of ${size} bytes`);
+      }
+      if (length - at - 4 < size) break;
+      const headBytes = view.getUint32(at + 5, true);
+      const textBytes = view.getUint32(at + 9, true);
+      const headAt = at + HEADER, textAt = headAt + headBytes, tailAt = textAt + textBytes;
+      const end = at + 4 + size;
+      if (tailAt > end) throw new ProtocolError("Cannot read a frame: its parts are longer than it is");
+      const frame: Frame = {
+        type: bytes[at + 4]!,
+        head: headBytes === 0 ? "" : decoder.decode(bytes.subarray(headAt, textAt)),
+        text: textBytes === 0 ? "" : decoder.decode(bytes.subarray(textAt, tailAt)),
+        tail: tailAt === end ? null : bytes.slice(tailAt, end),
+      };
+      at = end;
+      onFrame(frame);
+    }
+    if (bytes === piece) {
+      if (at < length) this.#keep(piece, at);
+    } else if (at === length) {
+      this.#kept = null;
+      this.#keptLength = 0;
+    } else if (at > 0) {
+      bytes.copyWithin(0, at, length);
+      this.#keptLength = length - at;
+    }
+  }
+
+  #keep(piece: Uint8Array, from: number): void {
+    const more = piece.length - from;
+    const needed = this.#keptLength + more;
+    if (this.#kept === null || this.#kept.length < needed) {
+      // Doubling: a large frame arrives in many pieces, and each must not copy all before it.
+      const grown = new Uint8Array(Math.max(needed, (this.#kept?.length ?? 2048) * 2));
+      if (this.#kept !== null) grown.set(this.#kept.subarray(0, this.#keptLength));
+      this.#kept = grown;
+    }
+    this.#kept.set(piece.subarray(from), this.#keptLength);
+    this.#keptLength = needed;
+  }
+}

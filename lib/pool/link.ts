@@ -1,0 +1,46 @@
+/**
+ * The parent's end of one slot, as far as processes and isolates differ: sending bytes, hearing bytes,
+ * ending it.
+ */
+
+import type { JournalReader } from "./journal.ts";
+import type { SlotInit } from "./slot_message.ts";
+
+/** How a slot ended. `signal` is a name such as "SIGKILL", or null. */
+export interface SlotEnd {
+  readonly code: number;
+  readonly signal: string | null;
+  /** What it said last on stderr where it died before it was ready, else "". */
+  readonly lastWords: string;
+}
+
+/** What a link tells its slot. */
+export interface LinkEvents {
+  /** Bytes from the slot, in any pieces; the receiver is done with them when it returns. */
+  onBytes(bytes: Uint8Array): void;
+  /** Once, after the last `onBytes`. Never called from within another call on the link. */
+  onEnded(end: SlotEnd): void;
+}
+
+/** A running slot. */
+export interface Link {
+  /** Process id; for isolates that of the worker itself. */
+  readonly pid: number;
+  readonly journal: JournalReader | null;
+  /** In order. Buffers until the slot is connected; never throws. */
+  send(bytes: Uint8Array): void;
+  /** Ends it by a signal ("SIGKILL" always does); isolates know one way to end only. */
+  kill(signal: string): void;
+  /** After `onEnded`: frees what is left. */
+  release(): void;
+}
+
+/** Starts slots of one kind. */
+export interface LinkFactory {
+  /** Whether slots are told apart by process id and can be sent signals. */
+  readonly isProcess: boolean;
+  /** Starts one; failures arrive as `onEnded`. */
+  open(init: Omit<SlotInit, "journalPath" | "watchParent">, events: LinkEvents): Link;
+  /** After all its links have ended. Idempotent. */
+  close(): void;
+}

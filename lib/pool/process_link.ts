@@ -1,0 +1,249 @@
+/**
+ * Child processes as slots: this program started again with `pool-child`, talking over one unix socket each.
+ *
+ * The worker listens on an abstract socket (Linux: no file is ever made) or in a private folder; a child
+ * shows the token it was given in its environment. What a child prints is captured: it goes to the log at
+ * WARNING under the child's name, as Celery's redirected output does, and never into the frames.
+ */
+
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { type ChildProcess, errorText, type World } from "../base/mod.ts";
+import { encodeFrame, FRAME, FrameReader } from "./frame.ts";
+import { createFileJournal, type JournalReader } from "./journal.ts";
+import type { Link, LinkEvents, LinkFactory, SlotEnd } from "./link.ts";
+import type { SlotInit } from "./slot_message.ts";
+
+/** The environment's name for a child's token. */
+export const TOKEN_VARIABLE = "LOVAGE_POOL_TOKEN";
+const LAST_WORDS_MAX = 4096;
+const LINE_MAX = 64 * 1024;
+/** Milliseconds a stranger's connection may stay silent. */
+const HELLO_MS = 5000;
+
+/** Makes the factory; nothing listens before the first `open`. */
+export function processLinks(world: World): LinkFactory {
+  return new ProcessLinks(world);
+}
+
+class ProcessLinks implements LinkFactory {
+  readonly isProcess = true;
+  #world: World;
+  #server: Server | null = null;
+  #address = "";
+  #folder: string | null = null;
+  #waiting = new Map<string, ProcessLink>();
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  open(init: Omit<SlotInit, "journalPath" | "watchParent">, events: LinkEvents): Link {
+    if (this.#server === null) this.#listen();
+    const token = this.#world.random.id();
+    const link = new ProcessLink(this.#world, init, events, () => this.#waiting.delete(token));
+    this.#waiting.set(token, link);
+    link.spawn(this.#address, token);
+    return link;
+  }
+
+  close(): void {
+    this.#server?.close();
+    this.#server = null;
+    if (this.#folder !== null) rmSync(this.#folder, { recursive: true, force: true });
+    this.#folder = null;
+  }
+
+  #listen(): void {
+    const server = createServer((socket) => this.#greet(socket));
+    // A broken listener shows as children that cannot come up; the error itself has nobody else to go to.
+    server.on(
+      "error",
+      (error: Error) => this.#world.log.error(`Cannot listen for pool processes: ${errorText(error)}`),
+    );
+    const name = `lovage-${this.#world.random.id()}`;
+    if (this.#world.host.platform === "linux") {
+      // A NUL cannot stand in an argument, so the child is told "@".
+      this.#address = `@${name}`;
+      server.listen(`\0${name}`);
+    } else {
+      this.#folder = mkdtempSync(`${tmpdir()}/lovage-`);
+      chmodSync(this.#folder, 0o700);
+      this.#address = `${this.#folder}/pool`;
+      server.listen(this.#address);
+    }
+    this.#server = server;
+  }
+
+  /** A connection is nobody's until it has shown a token that is waited for. */
+  #greet(socket: Socket): void {
+    const reader = new FrameReader();
+    let link: ProcessLink | null = null;
+    const disarm = this.#world.clock.arm(this.#world.clock.monoMs() + HELLO_MS, () => socket.destroy());
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => {
+      disarm();
+      link?.onClosed();
+    });
+    socket.on("data", (chunk: Uint8Array) => {
+      // Not as a Buffer, whose slices are no copies.
+      const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length);
+      if (link !== null) return link.onBytes(bytes);
+      try {
+        reader.feed(bytes, (frame) => {
+          const waiting = frame.type === FRAME.hello ? this.#waiting.get(frame.head) : undefined;
+          if (waiting === undefined) return void socket.destroy();
+          disarm();
+          this.#waiting.delete(frame.head);
+          link = waiting;
+          waiting.connect(socket);
+        });
+      } catch {
+        socket.destroy(); // Not a child of ours.
+      }
+    });
+  }
+}
+
+class ProcessLink implements Link {
+  journal: JournalReader | null = null;
+  #world: World;
+  #init: Omit<SlotInit, "journalPath" | "watchParent">;
+  #events: LinkEvents;
+  #forget: () => void;
+  #child: ChildProcess | null = null;
+  #socket: Socket | null = null;
+  #isClosed = true;
+  #unsent: Uint8Array[] = [];
+  #end: { code: number; signal: string | null } | null = null;
+  #isReady = false;
+  #lastWords = "";
+  #openStreams = 0;
+  #isReported = false;
+
+  constructor(
+    world: World,
+    init: Omit<SlotInit, "journalPath" | "watchParent">,
+    events: LinkEvents,
+    forget: () => void,
+  ) {
+    this.#world = world;
+    this.#init = init;
+    this.#events = events;
+    this.#forget = forget;
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
+  spawn(address: string, token: string): void {
+    try {
+      this.#child = this.#world.spawner.spawnSelf({
+        args: ["pool-child", address],
+        env: { [TOKEN_VARIABLE]: token },
+        stdin: "null",
+        stdout: "piped",
+        stderr: "piped",
+        diesWithParent: true,
+      });
+    } catch (error) {
+      this.#lastWords = errorText(error);
+      this.#end = { code: 1, signal: null };
+      this.#world.clock.defer(() => this.#report());
+      return;
+    }
+    const journal = createFileJournal(this.#world);
+    this.journal = journal?.reader ?? null;
+    const init: SlotInit = {
+      ...this.#init,
+      journalPath: journal?.path ?? null,
+      watchParent: this.#child.diesWithParent !== true,
+    };
+    this.#unsent.unshift(encodeFrame(FRAME.init, JSON.stringify(init)));
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      if (stream !== null) void this.#capture(stream);
+    }
+    void this.#child.ended.then((end) => {
+      this.#end = end;
+      this.#report();
+    });
+  }
+
+  connect(socket: Socket): void {
+    this.#socket = socket;
+    this.#isClosed = false;
+    for (const bytes of this.#unsent) socket.write(bytes);
+    this.#unsent.length = 0;
+  }
+
+  onBytes(bytes: Uint8Array): void {
+    this.#isReady = true;
+    try {
+      this.#events.onBytes(bytes);
+    } catch (error) {
+      this.#world.log.error(`Process '${this.#init.name}' sent what cannot be read: ${errorText(error)}`);
+      this.kill("SIGKILL");
+    }
+  }
+
+  onClosed(): void {
+    this.#isClosed = true;
+    // A child that lives without its socket is of no use to anyone.
+    if (this.#end === null) this.kill("SIGKILL");
+    this.#report();
+  }
+
+  send(bytes: Uint8Array): void {
+    if (this.#socket === null) this.#unsent.push(bytes);
+    else if (!this.#isClosed) this.#socket.write(bytes);
+  }
+
+  kill(signal: string): void {
+    this.#child?.kill(signal as Deno.Signal);
+  }
+
+  release(): void {
+    this.#socket?.destroy();
+    this.journal?.close();
+    this.#forget();
+  }
+
+  /** Only when the process is gone, its socket read to the end and its last lines captured. */
+  #report(): void {
+    if (this.#end === null || !this.#isClosed || this.#openStreams > 0 || this.#isReported) return;
+    this.#isReported = true;
+    const end: SlotEnd = { ...this.#end, lastWords: this.#lastWords.trim() };
+    this.#events.onEnded(end);
+  }
+
+  async #capture(stream: ReadableStream<Uint8Array>): Promise<void> {
+    const decoder = new TextDecoder();
+    let rest = "";
+    this.#openStreams++;
+    try {
+      for await (const bytes of stream) {
+        rest += decoder.decode(bytes, { stream: true });
+        const lines = rest.split("\n");
+        rest = lines.pop()!;
+        if (rest.length > LINE_MAX) {
+          lines.push(rest);
+          rest = "";
+        }
+        for (const line of lines) this.#onLine(line);
+      }
+    } catch {
+      // The pipe broke with its process, whose end is reported by itself.
+    }
+    if (rest !== "") this.#onLine(rest);
+    this.#openStreams--;
+    this.#report();
+  }
+
+  #onLine(line: string): void {
+    // What it says before it is connected belongs to the error of its start.
+    if (!this.#isReady) this.#lastWords = (this.#lastWords + line + "\n").slice(-LAST_WORDS_MAX);
+    else if (line.trim() !== "") this.#world.log.emit("WARNING", line, { process: this.#init.name });
+  }
+}

@@ -1,0 +1,183 @@
+/** What the frames between a worker and its slots say: jobs out, outcomes back, and the rare rest as JSON. */
+
+import type { Outcome, OutcomeChord, OutcomeKind } from "../app/mod.ts";
+import type { OutgoingMessage } from "../transport/mod.ts";
+import type { ChildInit, Job } from "./pool.ts";
+import { FRAME, type Frame, type FrameWriter } from "./frame.ts";
+import type { InterruptReason, SlotJob } from "./runner.ts";
+
+/** What a slot is told first. */
+export interface SlotInit {
+  readonly child: ChildInit;
+  /** Its process name for the log: "ForkPoolWorker-1". */
+  readonly name: string;
+  /** A file for the journal (journal.ts), or null. */
+  readonly journalPath: string | null;
+  /** True: report memory with outcomes, at most every 100 ms. */
+  readonly reportMemory: boolean;
+  /** Jobs that run at once; 1 is one after the other. */
+  readonly isConcurrent: boolean;
+  /** True: the slot watches by itself whether its parent lives. */
+  readonly watchParent: boolean;
+}
+
+/** A start that failed, as the parent throws it again. */
+export interface StartFailure {
+  readonly text: string;
+  /** The exit code of a UsageError, else null. */
+  readonly exitCode: number | null;
+}
+
+/** An interruption on its way. */
+export interface Interruption {
+  readonly seq: number;
+  readonly reason: InterruptReason;
+  readonly seconds: number;
+}
+
+/** Appends one frame of jobs. Per job: one short array and the envelope's text as it is. */
+export function appendJobs(writer: FrameWriter, frameNumber: number, jobs: readonly Job[]): void {
+  const heads: unknown[] = [];
+  let text = "";
+  for (const job of jobs) {
+    const envelope = job.envelope;
+    heads.push([job.seq, job.queue, job.redelivered, job.timeLimit, job.softTimeLimit, envelope.length]);
+    text += envelope;
+  }
+  writer.append(FRAME.jobs, JSON.stringify([frameNumber, heads]), text);
+}
+
+/** The jobs of a frame and its number. */
+export function decodeJobs(frame: Frame): { frameNumber: number; jobs: SlotJob[] } {
+  type Head = [number, string, boolean, number | null, number | null, number];
+  const [frameNumber, heads] = JSON.parse(frame.head) as [number, Head[]];
+  const jobs: SlotJob[] = [];
+  let at = 0;
+  for (const head of heads) {
+    const end = at + head[5];
+    jobs.push({
+      seq: head[0],
+      envelope: frame.text.slice(at, end),
+      queue: head[1],
+      redelivered: head[2],
+      timeLimit: head[3],
+      softTimeLimit: head[4],
+    });
+    at = end;
+  }
+  return { frameNumber, jobs };
+}
+
+/** Appends one outcome; its bytes, valid until the writer's next call. */
+export function appendOutcome(writer: FrameWriter, outcome: Outcome): Uint8Array {
+  const document = outcome.document;
+  const form = document === null ? 0 : typeof document === "string" ? 1 : 2;
+  const head = JSON.stringify([
+    outcome.seq,
+    outcome.kind,
+    outcome.state,
+    outcome.runtime,
+    outcome.summary,
+    outcome.exception,
+    outcome.traceback,
+    outcome.expected,
+    outcome.requeue,
+    outcome.chord,
+    outcome.errbacksDone,
+    form,
+  ]);
+  return form === 2
+    ? writer.append(FRAME.outcome, head, "", document as Uint8Array)
+    : writer.append(FRAME.outcome, head, form === 1 ? document as string : "");
+}
+
+/** One outcome. */
+export function decodeOutcome(frame: Frame): Outcome {
+  const head = JSON.parse(frame.head) as [
+    number,
+    OutcomeKind,
+    string | null,
+    number,
+    string,
+    string,
+    string | null,
+    boolean,
+    boolean,
+    OutcomeChord | null,
+    boolean,
+    number,
+  ];
+  return {
+    seq: head[0],
+    kind: head[1],
+    state: head[2],
+    document: head[11] === 0 ? null : head[11] === 1 ? frame.text : frame.tail ?? new Uint8Array(0),
+    runtime: head[3],
+    summary: head[4],
+    exception: head[5],
+    traceback: head[6],
+    expected: head[7],
+    requeue: head[8],
+    chord: head[9],
+    errbacksDone: head[10],
+  };
+}
+
+/** Appends a batch that a task publishes; `id` comes back in the answer. */
+export function appendPublish(writer: FrameWriter, id: number, batch: readonly OutgoingMessage[]): void {
+  const heads: unknown[] = [];
+  const parts: Uint8Array[] = [];
+  let text = "", tailBytes = 0;
+  for (const out of batch) {
+    const { body, ...rest } = out.message;
+    heads.push([out.exchange, out.routingKey, rest, typeof body === "string", body.length]);
+    if (typeof body === "string") text += body;
+    else {
+      parts.push(body);
+      tailBytes += body.length;
+    }
+  }
+  let tail: Uint8Array | null = null;
+  if (tailBytes > 0) {
+    tail = new Uint8Array(tailBytes);
+    let at = 0;
+    for (const part of parts) {
+      tail.set(part, at);
+      at += part.length;
+    }
+  }
+  writer.append(FRAME.publish, JSON.stringify([id, heads]), text, tail);
+}
+
+/** The batch of a publish frame. */
+export function decodePublish(frame: Frame): { id: number; batch: OutgoingMessage[] } {
+  type Head = [string, string, Omit<OutgoingMessage["message"], "body">, boolean, number];
+  const [id, heads] = JSON.parse(frame.head) as [number, Head[]];
+  const batch: OutgoingMessage[] = [];
+  let textAt = 0, tailAt = 0;
+  for (const [exchange, routingKey, rest, isText, length] of heads) {
+    let body: string | Uint8Array;
+    if (isText) body = frame.text.slice(textAt, textAt += length);
+    else body = (frame.tail ?? new Uint8Array(0)).slice(tailAt, tailAt += length);
+    batch.push({ exchange, routingKey, message: { ...rest, body } });
+  }
+  return { id, batch };
+}
+
+/** An outcome that only has a kind: what the pool itself says of a job. */
+export function bareOutcome(seq: number, kind: OutcomeKind, summary: string, exception: string): Outcome {
+  return {
+    seq,
+    kind,
+    state: null,
+    document: null,
+    runtime: 0,
+    summary,
+    exception,
+    traceback: null,
+    expected: false,
+    requeue: false,
+    chord: null,
+    errbacksDone: false,
+  };
+}

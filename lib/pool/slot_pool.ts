@@ -1,0 +1,463 @@
+/**
+ * The pool of slots: processes, threads and async are this, with different links.
+ *
+ * Jobs wait in one queue, and a slot is given a frame when it is idle, or one ahead while it runs jobs
+ * known to be short. So a long job holds back nothing but itself: what was put behind it by mistake is
+ * recalled.
+ */
+
+import { assert, errorText, type Level, OperatingError, TimerHeap, type World } from "../base/mod.ts";
+import type { Outcome } from "../app/mod.ts";
+import type { OutgoingMessage } from "../transport/mod.ts";
+import type { Job, Pool, PoolEvents, PoolInfo, PoolOptions } from "./pool.ts";
+import { JobQueue, jobsForFrame, SHORT_MS, shortJobsPerFrame } from "./feeding.ts";
+import type { LinkFactory, SlotEnd } from "./link.ts";
+import { Slot, type SlotOwner } from "./slot.ts";
+import { endText, returnedOutcome } from "./slot_end.ts";
+import { enforceLimits, nextLookMs } from "./time_limits.ts";
+
+const MAIN_PROCESS = "MainProcess";
+/** Milliseconds a signal other than SIGKILL has to end a slot. */
+const SIGNAL_GRACE_MS = 1000;
+/** Milliseconds a slot has to leave when told to. */
+const STOP_GRACE_MS = 5000;
+/** Milliseconds an isolate of the async pool has to give up one task before it is ended whole. */
+const GIVE_UP_GRACE_MS = 300;
+const BACKOFF_FIRST_MS = 100;
+const BACKOFF_MAX_MS = 30_000;
+/** A slot that dies younger than this without having done anything counts as one that could not start. */
+const STILLBORN_MS = 1000;
+
+/** What tells the pools apart. */
+export interface SlotPoolKind {
+  readonly name: "processes" | "threads" | "async";
+  /** Celery's prefix of process names; null: slots are part of the main process. */
+  readonly processPrefix: string | null;
+  /**
+   * Jobs run at once in one slot, of which there is one; else one job at a time in each of `concurrency`
+   * slots.
+   */
+  readonly isConcurrent: boolean;
+}
+
+/** The pool. */
+export class SlotPool implements Pool, SlotOwner {
+  readonly name: "processes" | "threads" | "async";
+  readonly nowMs: () => number;
+  #world: World;
+  #kind: SlotPoolKind;
+  #options: PoolOptions;
+  #events: PoolEvents;
+  #links: LinkFactory;
+  #timers: TimerHeap;
+  #slots: Slot[] = [];
+  #queue = new JobQueue();
+  /** Given back after they had been accepted: not accepted twice. */
+  #acceptedBefore = new Set<number>();
+  #gathered: Outcome[] = [];
+  #concurrency: number;
+  #busy = 0;
+  #slotNumber = 0;
+  #expectedMs = Infinity;
+  #failures = 0;
+  #isOpen = false;
+  #isClosing = false;
+  #waiters: { isDone: () => boolean; resolve: () => void }[] = [];
+  #firstStart: { reject: (error: Error) => void; left: number } | null = null;
+
+  constructor(
+    world: World,
+    kind: SlotPoolKind,
+    links: LinkFactory,
+    options: PoolOptions,
+    events: PoolEvents,
+  ) {
+    assert(options.concurrency >= 1, "a pool has at least one slot");
+    this.name = kind.name;
+    this.#world = world;
+    this.#kind = kind;
+    this.#links = links;
+    this.#options = options;
+    this.#events = events;
+    this.#concurrency = options.concurrency;
+    this.#timers = new TimerHeap(world.clock);
+    this.nowMs = () => world.clock.monoMs();
+  }
+
+  start(): Promise<void> {
+    assert(!this.#isOpen && !this.#isClosing, "a pool is started once");
+    this.#isOpen = true;
+    const count = this.#kind.isConcurrent ? 1 : this.#concurrency;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#firstStart = { reject, left: count };
+    this.#waiters.push({ isDone: () => this.#slots.some((slot) => slot.state === "ready"), resolve });
+    for (let n = 0; n < count; n++) this.#openSlot();
+    return promise;
+  }
+
+  get size(): number {
+    return this.#concurrency;
+  }
+
+  get busy(): number {
+    return this.#busy;
+  }
+
+  get free(): number {
+    if (this.#isClosing) return 0;
+    let room = -this.#queue.length;
+    const perFrame = shortJobsPerFrame(this.#expectedMs);
+    for (const slot of this.#slots) {
+      if (slot.state !== "ready") continue;
+      if (slot.isConcurrent) room += this.#concurrency - slot.held.size;
+      else if (slot.held.size === 0) room += perFrame;
+      else if (perFrame > 1 && slot.mayTakeAhead) room += perFrame;
+    }
+    return Math.max(0, room);
+  }
+
+  submit(jobs: readonly Job[]): void {
+    assert(!this.#isClosing, "a closed pool takes no jobs");
+    for (const job of jobs) this.#queue.push(job);
+    this.#busy += jobs.length;
+    if (jobs.length > 0) this.#expectedMs = jobs[jobs.length - 1]!.expectedMs;
+    this.#feed();
+  }
+
+  terminate(seq: number, signal: string): boolean {
+    const slot = this.#slots.find((one) => one.held.has(seq));
+    if (slot === undefined || slot.state === "ended") return false;
+    if (signal === "SIGUSR1") {
+      // Celery's prefork raises SoftTimeLimitExceeded in the task on this signal.
+      slot.interrupt(seq, "soft", 0);
+      return true;
+    }
+    if (slot.isConcurrent) {
+      slot.interrupt(seq, "terminated", 0);
+      this.#killLater(slot, seq, "terminated", signal, GIVE_UP_GRACE_MS);
+      return true;
+    }
+    if (slot.running()?.job.seq !== seq) return false;
+    slot.kill(signal, { seq, kind: "terminated", signal });
+    if (signal !== "SIGKILL") this.#killLater(slot, seq, "terminated", signal, SIGNAL_GRACE_MS);
+    return true;
+  }
+
+  async grow(by: number): Promise<void> {
+    this.#concurrency += by;
+    if (this.#kind.isConcurrent) {
+      this.#afterChange();
+      return;
+    }
+    const opened = Array.from({ length: by }, () => this.#openSlot());
+    await this.#until(() => opened.every((slot) => slot.state !== "starting"));
+  }
+
+  async shrink(by: number): Promise<void> {
+    const leaving = Math.min(by, this.#concurrency - 1);
+    this.#concurrency -= leaving;
+    if (this.#kind.isConcurrent) return;
+    const live = this.#slots.filter((slot) => slot.state === "ready" || slot.state === "starting");
+    live.sort((a, b) => a.held.size - b.held.size);
+    const chosen = live.slice(0, Math.max(0, live.length - this.#concurrency));
+    for (const slot of chosen) this.#release(slot);
+    await this.#until(() => chosen.every((slot) => slot.state === "ended"));
+  }
+
+  async restart(): Promise<void> {
+    const old = this.#slots.filter((slot) => slot.state === "ready" || slot.state === "starting");
+    for (const slot of old) {
+      this.#release(slot);
+      this.#openSlot();
+    }
+    await this.#until(() => old.every((slot) => slot.state === "ended"));
+    await this.#until(() => this.#isClosing || this.#slots.some((slot) => slot.state === "ready"));
+  }
+
+  info(): PoolInfo {
+    return {
+      implementation: `lovage.pool:${this.name}`,
+      concurrency: this.#concurrency,
+      pids: this.#slots.filter((slot) => slot.state !== "starting").map((slot) => slot.pid),
+      maxTasksPerChild: this.#options.maxTasksPerChild,
+      timeouts: [0, 0],
+      writes: {},
+    };
+  }
+
+  drain(): Promise<void> {
+    return this.#until(() => this.#busy === 0);
+  }
+
+  async terminateAll(): Promise<void> {
+    this.#isClosing = true;
+    for (const job of this.#queue.takeAll()) this.#gathered.push(returnedOutcome(job));
+    for (const slot of this.#slots) slot.kill("SIGKILL", null);
+    this.#deliver(MAIN_PROCESS);
+    await this.#until(() => this.#slots.length === 0);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    this.#firstStart?.reject(new OperatingError("The pool was closed before it had started"));
+    this.#firstStart = null;
+    for (const slot of [...this.#slots]) {
+      this.#retire(slot);
+      if (slot.held.size > 0) slot.kill("SIGKILL", null);
+    }
+    await this.#until(() => this.#slots.length === 0);
+    this.#timers.close();
+    this.#links.close();
+  }
+
+  onReady(slot: Slot): void {
+    if (slot.state === "retiring") return this.#retire(slot);
+    this.#failures = 0;
+    this.#firstStart = null;
+    this.#events.onSlot("started", { name: slot.name, pid: slot.pid, reason: null });
+  }
+
+  onBegun(slot: Slot, jobs: Job[]): void {
+    let accepted = jobs;
+    if (this.#acceptedBefore.size > 0) accepted = jobs.filter((job) => !this.#acceptedBefore.delete(job.seq));
+    if (accepted.length > 0) this.#events.onAccepted(accepted, slot.pid);
+    this.#watch(slot, nextLookMs(slot));
+  }
+
+  onOutcome(slot: Slot, outcome: Outcome): void {
+    this.#gathered.push(outcome);
+    if (slot.state === "retiring" && slot.held.size === 0) this.#retire(slot);
+  }
+
+  onReturned(slot: Slot, job: Job, isAccepted: boolean): void {
+    if (this.#isClosing) this.#gathered.push(returnedOutcome(job));
+    else {
+      if (isAccepted) this.#acceptedBefore.add(job.seq);
+      this.#queue.pushFront(job);
+    }
+    if (slot.state === "retiring" && slot.held.size === 0) this.#retire(slot);
+  }
+
+  onState(job: Job, state: string, document: string | Uint8Array): void {
+    this.#events.onState(job, state, document);
+  }
+
+  onEvent(job: Job, type: string, fields: Record<string, unknown>): void {
+    this.#events.onEvent(job, type, fields);
+  }
+
+  onLog(slot: Slot, level: Level, message: string, task: { name: string; id: string } | null): void {
+    this.#world.log.emit(level, message, {
+      process: this.#processName(slot),
+      ...(task === null ? {} : { task }),
+    });
+  }
+
+  onPublish(slot: Slot, id: number, batch: OutgoingMessage[]): void {
+    this.#options.publish(batch).then(
+      () => slot.answerPublish(id, null),
+      (error: unknown) =>
+        slot.answerPublish(id, error instanceof Error ? error : new Error(errorText(error))),
+    );
+  }
+
+  onMemory(slot: Slot, kib: number): void {
+    const max = this.#options.maxMemoryPerChild;
+    if (max === null || kib <= max || slot.state !== "ready") return;
+    // Source: billiard pool.py, Worker._ensure_messages_consumed and its memory check.
+    this.#world.log.warning(`child process exiting after exceeding memory limit (${kib}KiB / ${max}KiB)`);
+    this.#replace(slot);
+  }
+
+  onRead(slot: Slot): void {
+    if (slot.held.size > 0) this.#watch(slot, nextLookMs(slot));
+    this.#deliver(this.#processName(slot));
+    this.#afterChange();
+  }
+
+  onEnded(slot: Slot, end: SlotEnd, outcomes: Outcome[]): void {
+    const { state } = slot;
+    this.#slots.splice(this.#slots.indexOf(slot), 1);
+    for (const outcome of outcomes) this.#gathered.push(outcome);
+    const isExpected = state === "stopping" && end.code === 0;
+    if (state !== "starting") {
+      const reason = isExpected ? null : endText(end);
+      this.#events.onSlot("ended", { name: slot.name, pid: slot.pid, reason });
+    }
+    this.#deliver(this.#processName(slot));
+    // A slot that was told to go had been replaced when it was told.
+    if ((state === "starting" || state === "ready") && !this.#isClosing) this.#afterDeath(slot, end);
+    slot.state = "ended";
+    this.#afterChange();
+  }
+
+  #openSlot(): Slot {
+    const number = ++this.#slotNumber;
+    const { processPrefix } = this.#kind;
+    const slot = new Slot(this.#links, {
+      child: this.#options.child,
+      name: `${processPrefix ?? this.#kind.name}-${number}`,
+      reportMemory: this.#options.maxMemoryPerChild !== null,
+      isConcurrent: this.#kind.isConcurrent,
+    }, this);
+    this.#slots.push(slot);
+    this.#timers.armIn(this.#options.procAliveTimeout * 1000, () => {
+      if (slot.state !== "starting") return;
+      this.#world.log.error(`Timed out waiting for UP message from <${slot.name}>`);
+      slot.kill("SIGKILL", null);
+    });
+    return slot;
+  }
+
+  #afterDeath(slot: Slot, end: SlotEnd): void {
+    const isStillborn = slot.state === "starting" ||
+      (slot.done === 0 && this.nowMs() - slot.openedMs < STILLBORN_MS);
+    if (!isStillborn) {
+      this.#openSlot();
+      return;
+    }
+    this.#failures++;
+    const first = this.#firstStart;
+    if (first !== null && slot.state === "starting") {
+      if (--first.left > 0) return;
+      this.#firstStart = null;
+      this.#isClosing = true;
+      first.reject(slot.startError(end));
+      return;
+    }
+    const delayMs = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(20, this.#failures - 1));
+    if (slot.state === "starting") {
+      const seconds = (delayMs / 1000).toFixed(1);
+      this.#world.log.error(
+        `Cannot start a pool slot: ${slot.startError(end).message}\nTrying again in ${seconds} seconds`,
+      );
+    }
+    this.#timers.armIn(delayMs, () => {
+      const live = this.#slots.filter((one) => one.state === "ready" || one.state === "starting").length;
+      if (!this.#isClosing && live < (this.#kind.isConcurrent ? 1 : this.#concurrency)) this.#openSlot();
+    });
+  }
+
+  /** Its last jobs end in it while the next slot comes up. */
+  #replace(slot: Slot): void {
+    if (slot.state !== "ready") return;
+    this.#retire(slot);
+    if (!this.#isClosing) this.#openSlot();
+  }
+
+  /** It takes no more, and goes when what it has has ended. */
+  #retire(slot: Slot): void {
+    if (slot.state === "stopping" || slot.state === "ended") return;
+    if (slot.state === "starting") return slot.kill("SIGKILL", null);
+    slot.retire();
+    if (slot.held.size === 0) this.#timers.armIn(STOP_GRACE_MS, () => slot.kill("SIGKILL", null));
+  }
+
+  /** Retires it without the jobs it has not begun. */
+  #release(slot: Slot): void {
+    this.#retire(slot);
+    if (slot.held.size > 1 && !slot.isConcurrent) slot.recall();
+  }
+
+  #feed(): void {
+    while (this.#queue.length > 0) {
+      let idle = 0, ahead = 0;
+      let chosen: Slot | null = null;
+      for (const slot of this.#slots) {
+        if (slot.state !== "ready") continue;
+        const isIdle = slot.isConcurrent ? slot.held.size < this.#concurrency : slot.held.size === 0;
+        if (isIdle) {
+          if (idle++ === 0) chosen = slot;
+        } else if (slot.mayTakeAhead) {
+          ahead++;
+          chosen ??= slot;
+        }
+      }
+      if (chosen === null) return;
+      if (idle === 0 && this.#queue.peek()!.expectedMs > SHORT_MS) return;
+      this.#sendTo(chosen, Math.ceil(this.#queue.length / (idle || ahead)));
+    }
+  }
+
+  #sendTo(slot: Slot, share: number): void {
+    const max = this.#options.maxTasksPerChild;
+    const left = max === null ? Infinity : max - slot.sent;
+    if (slot.isConcurrent) {
+      const jobs: Job[] = [];
+      const room = Math.min(left, this.#concurrency - slot.held.size);
+      while (jobs.length < room && this.#queue.length > 0) jobs.push(this.#queue.shift()!);
+      slot.send(jobs, false);
+    } else {
+      const jobs = jobsForFrame(this.#queue, Math.min(share, left));
+      // Of a longer job it is the frame alone; nothing is sent behind it.
+      slot.send(jobs, jobs[0]!.expectedMs <= SHORT_MS);
+    }
+    if (slot.sent >= (max ?? Infinity)) this.#replace(slot);
+  }
+
+  /** Arms the next look at a slot's limits, unless one is armed that comes before. */
+  #watch(slot: Slot, nextMs: number): void {
+    if (nextMs >= slot.lookAtMs || nextMs === Infinity) return;
+    slot.lookAtMs = nextMs;
+    this.#timers.arm(nextMs, () => {
+      if (slot.state === "ended") return;
+      // One that was armed later for an earlier time has been here before this one.
+      if (slot.lookAtMs === nextMs) slot.lookAtMs = Infinity;
+      if (slot.held.size > 0) this.#watch(slot, this.#enforce(slot));
+    });
+  }
+
+  #enforce(slot: Slot): number {
+    return enforceLimits(slot, this.nowMs(), {
+      onSoft: ({ job }) => {
+        const task = `${job.name}[${job.id}]`;
+        this.#world.log.warning(`Soft time limit (${job.softTimeLimit}s) exceeded for ${task}`);
+        slot.interrupt(job.seq, "soft", job.softTimeLimit!);
+      },
+      onHard: ({ job }) => {
+        if (slot.isConcurrent) {
+          slot.interrupt(job.seq, "hard", job.timeLimit!);
+          this.#killLater(slot, job.seq, "timeout", "SIGKILL", GIVE_UP_GRACE_MS);
+        } else slot.kill("SIGKILL", { seq: job.seq, kind: "timeout", signal: "SIGKILL" });
+      },
+    });
+  }
+
+  #killLater(slot: Slot, seq: number, kind: "timeout" | "terminated", signal: string, ms: number): void {
+    this.#timers.armIn(ms, () => {
+      if (slot.held.has(seq)) slot.kill("SIGKILL", { seq, kind, signal });
+    });
+  }
+
+  #deliver(process: string): void {
+    if (this.#gathered.length === 0) return;
+    const batch = this.#gathered;
+    this.#gathered = [];
+    this.#busy -= batch.length;
+    if (this.#acceptedBefore.size > 0) { for (const { seq } of batch) this.#acceptedBefore.delete(seq); }
+    this.#events.onOutcomes(batch, process);
+  }
+
+  #afterChange(): void {
+    if (!this.#isClosing) {
+      this.#feed();
+      if (this.free > 0) this.#events.onFree();
+    }
+    if (this.#waiters.length === 0) return;
+    const done = this.#waiters.filter((waiter) => waiter.isDone());
+    if (done.length === 0) return;
+    this.#waiters = this.#waiters.filter((waiter) => !done.includes(waiter));
+    for (const waiter of done) waiter.resolve();
+  }
+
+  #until(isDone: () => boolean): Promise<void> {
+    if (isDone()) return Promise.resolve();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiters.push({ isDone, resolve });
+    return promise;
+  }
+
+  #processName(slot: Slot): string {
+    return this.#kind.processPrefix === null ? MAIN_PROCESS : slot.name;
+  }
+}

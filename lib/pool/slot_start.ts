@@ -1,0 +1,85 @@
+/** How a slot comes up, in a process or an isolate: its World, its console, its app, its engine. */
+
+import { type Level, LEVELS, type Log, UsageError, type World } from "../base/mod.ts";
+import { SlotEngine, type SlotPort } from "./engine.ts";
+import { encodeFrame, FRAME } from "./frame.ts";
+import type { JournalWriter } from "./journal.ts";
+import { captureConsole, describeStray, type Label } from "./redirect.ts";
+import type { OpenRunner, RunnerHost, SlotRunner } from "./runner.ts";
+import type { SlotInit, StartFailure } from "./slot_message.ts";
+
+/**
+ * Starts a slot: its engine takes frames when this resolves. A failed start is told to the parent; then null.
+ * `memoryKib` measures what `maxMemoryPerChild` is compared with.
+ */
+export async function startSlot(
+  world: World,
+  init: SlotInit,
+  port: SlotPort,
+  options: { journal: JournalWriter | null; memoryKib: () => number; openRunner: OpenRunner },
+): Promise<SlotEngine | null> {
+  const engine = new SlotEngine(world, port, {
+    isConcurrent: init.isConcurrent,
+    journal: options.journal,
+    memoryKib: init.reportMemory ? options.memoryKib : null,
+  });
+  let runner: SlotRunner | null = null;
+  const label: Label = () => runner?.current() ?? null;
+  const slotWorld = worldWithLog(world, hostLog(engine, label, init.child.logLevel));
+  captureConsole(label, (text, task) => engine.log("WARNING", text, task), true);
+  const onStray = (event: Event) => {
+    event.preventDefault();
+    const { text, task } = describeStray(event, label);
+    engine.log("ERROR", text, task);
+  };
+  globalThis.addEventListener("error", onStray);
+  globalThis.addEventListener("unhandledrejection", onStray);
+  try {
+    runner = await options.openRunner(slotWorld, init.child, engine);
+    engine.start(runner);
+  } catch (error) {
+    engine.flush();
+    port.send(encodeFrame(FRAME.failed, JSON.stringify(startFailure(error))));
+    return null;
+  }
+  return engine;
+}
+
+function startFailure(error: unknown): StartFailure {
+  if (error instanceof UsageError) return { text: error.message, exitCode: error.exitCode };
+  // The stack is the user's own where their module threw.
+  return { text: error instanceof Error ? error.stack ?? error.message : String(error), exitCode: null };
+}
+
+function worldWithLog(world: World, log: Log): World {
+  return {
+    clock: world.clock,
+    random: world.random,
+    dialer: world.dialer,
+    spawner: world.spawner,
+    terminal: world.terminal,
+    host: world.host,
+    log,
+  };
+}
+
+/** The worker's log, from within a slot. */
+function hostLog(host: RunnerHost, label: Label, levelName: string): Log {
+  const level = levelName.toUpperCase();
+  const emit = (at: Level, message: string) => host.log(at, message, label());
+  const log: Log = {
+    level: level in LEVELS ? level as Level : "WARNING",
+    isOn: (at) => LEVELS[at] >= LEVELS[log.level],
+    emit(at, message, options) {
+      if (log.isOn(at)) host.log(at, message, options?.task ?? null);
+    },
+    debug: (message) => log.isOn("DEBUG") && emit("DEBUG", message),
+    info: (message) => log.isOn("INFO") && emit("INFO", message),
+    warning: (message) => log.isOn("WARNING") && emit("WARNING", message),
+    error: (message) => log.isOn("ERROR") && emit("ERROR", message),
+    critical: (message) => log.isOn("CRITICAL") && emit("CRITICAL", message),
+    flush: () => Promise.resolve(),
+    reopen(): void {},
+  };
+  return log;
+}

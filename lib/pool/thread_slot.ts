@@ -1,0 +1,60 @@
+/** The isolate's side of a thread: frames as messages. */
+
+import type { World } from "../base/mod.ts";
+import type { SlotEngine, SlotPort } from "./engine.ts";
+import { sharedJournalWriter } from "./journal.ts";
+import type { OpenRunner } from "./runner.ts";
+import { startSlot } from "./slot_start.ts";
+import type { ThreadInit } from "./thread_link.ts";
+
+/** What an isolate has of its global scope. */
+interface IsolateScope {
+  onmessage: ((event: MessageEvent<ThreadInit | Uint8Array>) => void) | null;
+  postMessage(message: unknown, transfer?: Transferable[]): void;
+  close(): void;
+}
+
+/** Takes frames until told to stop; call it once, first thing in the isolate. */
+export function runThreadSlot(
+  world: World,
+  openRunner: OpenRunner,
+  options: { memoryKib: () => number; process: { exit(code?: number): never } },
+): void {
+  const scope = globalThis as unknown as IsolateScope;
+  const early: Uint8Array[] = [];
+  let engine: SlotEngine | null = null;
+  const leave = (code: number) => {
+    engine?.flush();
+    scope.postMessage({ left: code });
+  };
+  const port: SlotPort = {
+    send: (bytes) => scope.postMessage(bytes, [bytes.buffer]),
+    drained: () => null,
+    onStopped: () => leave(0),
+  };
+  // An isolate that exits says nothing to its parent by itself.
+  const exit = (code = 0): never => {
+    leave(code);
+    scope.close();
+    throw new Error(`exit(${code})`);
+  };
+  const deno = (globalThis as unknown as { Deno: object }).Deno;
+  Object.defineProperty(deno, "exit", { value: exit, configurable: true });
+  options.process.exit = exit;
+  scope.onmessage = ({ data }) => {
+    if (data instanceof Uint8Array) {
+      if (engine === null) early.push(data);
+      else engine.feed(data);
+      return;
+    }
+    void startSlot(world, data.init, port, {
+      journal: sharedJournalWriter(data.journal),
+      memoryKib: options.memoryKib,
+      openRunner,
+    }).then((started) => {
+      if (started === null) return leave(1);
+      engine = started;
+      for (const bytes of early.splice(0)) started.feed(bytes);
+    });
+  };
+}
