@@ -24,9 +24,12 @@ export interface CommandContext {
   readonly argv: readonly string[];
   /**
    * The App of `-A` (or an App without tasks where none is given), with the command line's settings on top.
-   * `overrides` are more settings that win. Throws UsageError.
+   * `settings` are more that win, `include` more task modules. Throws UsageError.
    */
-  loadApp(overrides?: Readonly<Record<string, unknown>>): Promise<App>;
+  loadApp(more?: {
+    readonly settings?: Readonly<Record<string, unknown>>;
+    readonly include?: readonly string[];
+  }): Promise<App>;
 }
 
 /** A command: how it is called, and what it does. `Options` is what commander makes of the options. */

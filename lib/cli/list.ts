@@ -21,7 +21,7 @@ export const list: CommandModule = {
     }
     await using app = await loadApp();
     await using connection = await app.connectBroker({ forWriting: true });
-    for (const queue of app.amqp.queues.values()) await connection.declare(queue);
+    for (const queue of app.amqp.queues) await connection.declare(queue);
     const bindings = await connection.bindings();
     const { out } = world.terminal;
     if (json) {

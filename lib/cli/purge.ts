@@ -26,7 +26,7 @@ export const purge: CommandModule = {
   async run({ world, loadApp }: CommandContext, _args, raw): Promise<number> {
     const { force, queues, excludeQueues = [], json } = raw as PurgeOptions;
     await using app = await loadApp();
-    const names = [...new Set(queues ?? app.amqp.queues.keys())].filter((name) =>
+    const names = [...new Set(queues ?? app.amqp.queues.names())].filter((name) =>
       !excludeQueues.includes(name)
     ).sort();
     const { terminal } = world;

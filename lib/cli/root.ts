@@ -136,7 +136,7 @@ function context(world: RealWorld, options: GlobalOptions, argv: readonly string
     world,
     globals: options,
     argv,
-    async loadApp(overrides = {}) {
+    async loadApp({ settings = {}, include = [] } = {}) {
       const { loadApp } = await import("../app/mod.ts");
       const { host } = world;
       return await loadApp(world, options.app ?? host.env("CELERY_APP") ?? host.env("APP"), {
@@ -144,8 +144,9 @@ function context(world: RealWorld, options: GlobalOptions, argv: readonly string
         settings: {
           ...(options.broker === undefined ? {} : { broker_url: options.broker }),
           ...(options.resultBackend === undefined ? {} : { result_backend: options.resultBackend }),
-          ...overrides,
+          ...settings,
         },
+        include,
       });
     },
   };

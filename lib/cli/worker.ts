@@ -70,7 +70,7 @@ export const worker: CommandModule = {
   async run({ world, loadApp }: CommandContext, words, raw): Promise<number> {
     const options = raw as unknown as Options;
     world.log.configure({ level: options.loglevel ?? "WARNING" });
-    const app = await loadApp(settingsOf(words));
+    const app = await loadApp({ settings: settingsOf(words), include: options.include ?? [] });
     const { WorkController } = await import("../worker/mod.ts");
     world.log.configure({
       format: app.conf.worker_log_format,
