@@ -1,7 +1,8 @@
 /**
  * Base64 of bodies, both ways, by the shortest road for what a body mostly is: ASCII JSON.
  *
- * Measured for an 81-character body: `btoa` 0.15 µs against 0.9 µs through a TextEncoder; `atob` 0.2 µs against 0.8.
+ * Measured for an 81-character body: `btoa` 0.15 µs against 0.9 µs through a TextEncoder; `atob` 0.2 µs
+ * against 0.8.
  */
 
 import { DecodeError } from "./errors.ts";
@@ -29,7 +30,9 @@ export function base64ToBytes(text: string): Uint8Array {
   }
 }
 
-/** The text that base64 of ASCII text stands for, or null where the bytes are not ASCII. Throws DecodeError. */
+/**
+ * The text that base64 of ASCII text stands for, or null where the bytes are not ASCII. Throws DecodeError.
+ */
 export function base64ToAscii(text: string): string | null {
   let latin: string;
   try {

@@ -1,8 +1,8 @@
 /**
  * The compressors by name and by the content type that travels in the header `compression`.
  *
- * "gzip" is a zlib stream, as Celery has it; real gzip framing is read too. What is unpacked is bounded, so that a
- * small message cannot fill the memory.
+ * "gzip" is a zlib stream, as Celery has it; real gzip framing is read too. What is unpacked is bounded, so
+ * that a small message cannot fill the memory.
  *
  * Source: kombu 5.6.2 compression.py.
  */
@@ -25,7 +25,10 @@ const TYPES: ReadonlyMap<string, string> = new Map([
   ["xz", "application/x-lzma"],
 ]);
 
-/** Compresses; `type` is what the header `compression` says. Throws EncodeError for an unknown or absent compressor. */
+/**
+ * Compresses; `type` is what the header `compression` says. Throws EncodeError for an unknown or absent
+ * compressor.
+ */
 export function compress(bytes: Uint8Array, name: string): { body: Uint8Array; type: string } {
   const type = compressionType(name);
   return { body: plain(pack(bytes, type, name)), type };
@@ -38,7 +41,10 @@ export function compressionType(name: string): string {
   return type;
 }
 
-/** Unpacks what `compress` or kombu made; `type` is a content type or a name. At most `bytesMax`. Throws DecodeError. */
+/**
+ * Unpacks what `compress` or kombu made; `type` is a content type or a name. At most `bytesMax`. Throws
+ * DecodeError.
+ */
 export function decompress(
   bytes: Uint8Array,
   type: string,
@@ -75,7 +81,7 @@ export function decompress(
   if (unpacked === null) {
     throw new DecodeError(`Cannot decompress body: ${type} is not supported; send gzip, brotli or zstd`);
   }
-  // The runtime takes brotli and zstd data that ends early for a whole: at the least, something must come out.
+  // The runtime takes brotli and zstd data that ends early for a whole: something must come out at least.
   if (unpacked.length === 0) throw broken(type);
   return plain(unpacked);
 }

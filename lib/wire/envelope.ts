@@ -1,7 +1,9 @@
 /**
- * The envelope: one JSON object per message, as kombu's virtual transports keep it in a list, a hash or a channel.
+ * The envelope: one JSON object per message, as kombu's virtual transports keep it in a list, a hash or a
+ * channel.
  *
- * Source: kombu 5.6.2 transport/virtual/base.py Channel.prepare_message, Message; transport/redis.py _do_restore_message.
+ * Source: kombu 5.6.2 transport/virtual/base.py Channel.prepare_message, Message; transport/redis.py
+ * _do_restore_message.
  */
 
 import { base64ToAscii, base64ToBytes, textToBase64 } from "./base64.ts";
@@ -10,7 +12,10 @@ import { fromJson, fromPlainJson, toJson } from "./json_types.ts";
 import type { DeliveryInfo, EncodedMessage, MessageProperties } from "./message.ts";
 import { kindOf, recordOrNull, setOwn } from "./record.ts";
 
-/** Where an envelope goes. `deliveryTag` is unique per message: its field in the structures of unacked messages. */
+/**
+ * Where an envelope goes. `deliveryTag` is unique per message: its field in the structures of unacked
+ * messages.
+ */
 export interface EnvelopeRoute {
   exchange: string;
   routingKey: string;
@@ -25,8 +30,8 @@ export interface DecodedEnvelope {
 }
 
 /**
- * The envelope of a message. Bytes always go as base64; text as the message says. Headers may hold anything that JSON
- * with kombu's types can carry. Throws EncodeError. Cost: per message sent.
+ * The envelope of a message. Bytes always go as base64; text as the message says. Headers may hold anything
+ * that JSON with kombu's types can carry. Throws EncodeError. Cost: per message sent.
  */
 export function encodeEnvelope(message: EncodedMessage, route: EnvelopeRoute): string {
   const { body, properties } = message;
@@ -61,9 +66,9 @@ export function encodeEnvelope(message: EncodedMessage, route: EnvelopeRoute): s
 }
 
 /**
- * Takes an envelope apart; the body stays encoded. What is missing gets kombu's defaults: no headers, no properties,
- * content type "application/data", delivery mode 2, priority 0, an unencoded body. Throws DecodeError (one line) where
- * the text is no JSON object or its body no text. Cost: per message received.
+ * Takes an envelope apart; the body stays encoded. What is missing gets kombu's defaults: no headers, no
+ * properties, content type "application/data", delivery mode 2, priority 0, an unencoded body. Throws
+ * DecodeError (one line) where the text is no JSON object or its body no text. Cost: per message received.
  */
 export function decodeEnvelope(text: string): DecodedEnvelope {
   const envelope = envelopeRecord(fromJson(text));
@@ -135,7 +140,8 @@ export function decodeEnvelope(text: string): DecodedEnvelope {
 
 /**
  * The envelope with the marks of a message that is delivered again: `headers.redelivered` and
- * `properties.delivery_info.redelivered` are true. All else is kept. Throws DecodeError for what is no envelope.
+ * `properties.delivery_info.redelivered` are true. All else is kept. Throws DecodeError for what is no
+ * envelope.
  */
 export function markRedelivered(envelopeText: string): string {
   const envelope = envelopeRecord(fromPlainJson(envelopeText));
@@ -170,8 +176,8 @@ export function bodyBytes(message: EncodedMessage): Uint8Array {
 }
 
 /**
- * A message's body in the form that is cheapest to decode: ASCII text where it is that, else bytes (or the text that
- * it came as). Throws DecodeError on wrong base64.
+ * A message's body in the form that is cheapest to decode: ASCII text where it is that, else bytes (or the
+ * text that it came as). Throws DecodeError on wrong base64.
  */
 export function bodyData(message: EncodedMessage): Uint8Array | string {
   const { body } = message;

@@ -1,21 +1,27 @@
 /**
- * Celery's exceptions as classes, the wire room's own refusals, and the way of any thrown error to and from the wire.
+ * Celery's exceptions as classes, the wire room's own refusals, and the way of any thrown error to and from
+ * the wire.
  *
- * `exc_type`, `exc_message` and `exc_module` are data: a Python caller catches what it expects by those two names, so
- * names and modules here are Celery's, billiard's and kombu's, to the letter.
+ * `exc_type`, `exc_message` and `exc_module` are data: a Python caller catches what it expects by those two
+ * names, so names and modules here are Celery's, billiard's and kombu's, to the letter.
  */
 
 import { OperatingError } from "../base/mod.ts";
 import { pythonRepr, pythonText, strictRepr } from "./python_repr.ts";
 import type { WireException } from "./message.ts";
 
-/** A message, result or value that could not be decoded. The text is one line. Source: kombu exceptions.DecodeError. */
+/**
+ * A message, result or value that could not be decoded. The text is one line. Source: kombu
+ * exceptions.DecodeError.
+ */
 export class DecodeError extends OperatingError {
   static readonly module: string = "kombu.exceptions";
   override name = "DecodeError";
 }
 
-/** A value the serializer cannot carry; the text names where it sits. Source: kombu exceptions.EncodeError. */
+/**
+ * A value the serializer cannot carry; the text names where it sits. Source: kombu exceptions.EncodeError.
+ */
 export class EncodeError extends OperatingError {
   static readonly module: string = "kombu.exceptions";
   override name = "EncodeError";
@@ -28,8 +34,8 @@ export class ContentDisallowed extends OperatingError {
 }
 
 /**
- * Root of Celery's own exceptions: `args` are the constructor's arguments as Python would hold them, and travel as
- * `exc_message`. `module` of the class travels as `exc_module`.
+ * Root of Celery's own exceptions: `args` are the constructor's arguments as Python would hold them, and
+ * travel as `exc_message`. `module` of the class travels as `exc_module`.
  */
 export class CeleryError extends Error {
   static readonly module: string = "celery.exceptions";
@@ -178,8 +184,8 @@ export class BackendGetMetaError extends CeleryError {
 }
 
 /**
- * An exception read from the wire that is no class of ours: `name` is its type, `module` and `args` as it travelled,
- * `traceback` the remote one. Encoded again, it is what it was.
+ * An exception read from the wire that is no class of ours: `name` is its type, `module` and `args` as it
+ * travelled, `traceback` the remote one. Encoded again, it is what it was.
  */
 export class RemoteError extends Error {
   override name: string;
@@ -196,17 +202,20 @@ export class RemoteError extends Error {
 }
 
 const BUILTIN_EXCEPTIONS: ReadonlySet<string> = new Set(
-  ("ArithmeticError AssertionError AttributeError BaseException BaseExceptionGroup BlockingIOError BrokenPipeError " +
-    "BufferError BytesWarning ChildProcessError ConnectionAbortedError ConnectionError ConnectionRefusedError " +
-    "ConnectionResetError DeprecationWarning EOFError EncodingWarning EnvironmentError Exception ExceptionGroup " +
-    "FileExistsError FileNotFoundError FloatingPointError FutureWarning GeneratorExit IOError ImportError " +
-    "ImportWarning IndentationError IndexError InterruptedError IsADirectoryError KeyError KeyboardInterrupt " +
-    "LookupError MemoryError ModuleNotFoundError NameError NotADirectoryError NotImplementedError OSError " +
-    "OverflowError PendingDeprecationWarning PermissionError ProcessLookupError RecursionError ReferenceError " +
-    "ResourceWarning RuntimeError RuntimeWarning StopAsyncIteration StopIteration SyntaxError SyntaxWarning " +
-    "SystemError SystemExit TabError TimeoutError TypeError UnboundLocalError UnicodeDecodeError " +
-    "UnicodeEncodeError UnicodeError UnicodeTranslateError UnicodeWarning UserWarning ValueError Warning " +
-    "ZeroDivisionError").split(" "),
+  `
+  ArithmeticError AssertionError AttributeError BaseException BaseExceptionGroup BlockingIOError
+  BrokenPipeError BufferError BytesWarning ChildProcessError ConnectionAbortedError
+  ConnectionError ConnectionRefusedError ConnectionResetError DeprecationWarning EOFError
+  EncodingWarning EnvironmentError Exception ExceptionGroup FileExistsError FileNotFoundError
+  FloatingPointError FutureWarning GeneratorExit IOError ImportError ImportWarning
+  IndentationError IndexError InterruptedError IsADirectoryError KeyError KeyboardInterrupt
+  LookupError MemoryError ModuleNotFoundError NameError NotADirectoryError NotImplementedError
+  OSError OverflowError PendingDeprecationWarning PermissionError ProcessLookupError
+  RecursionError ReferenceError ResourceWarning RuntimeError RuntimeWarning StopAsyncIteration
+  StopIteration SyntaxError SyntaxWarning SystemError SystemExit TabError TimeoutError TypeError
+  UnboundLocalError UnicodeDecodeError UnicodeEncodeError UnicodeError UnicodeTranslateError
+  UnicodeWarning UserWarning ValueError Warning ZeroDivisionError
+  `.trim().split(/\s+/),
 );
 
 /** True where Python has a builtin exception of that name. */
@@ -217,10 +226,11 @@ export function isPythonBuiltinException(name: string): boolean {
 /**
  * Any thrown value as an exception of the wire.
  *
- * Type: the class's name (for a plain `Error` with a name of its own, that name). Arguments: the error's own `args`
- * array, else its message as the one item. Module: the class's static `module` for Celery's own, "builtins" where
- * Python has a builtin of that name, else the class's static `module`, else the task's name without its last part
- * (null where that is empty). A thrown value that is no Error becomes type "Error" with its text.
+ * Type: the class's name (for a plain `Error` with a name of its own, that name). Arguments: the error's own
+ * `args` array, else its message as the one item. Module: the class's static `module` for Celery's own,
+ * "builtins" where Python has a builtin of that name, else the class's static `module`, else the task's name
+ * without its last part (null where that is empty). A thrown value that is no Error becomes type "Error" with
+ * its text.
  */
 export function toWireException(error: unknown, taskName: string): WireException {
   if (error instanceof RemoteError) {
@@ -251,7 +261,7 @@ type ErrorMaker = (args: unknown[], message: string) => Error;
 
 const OURS: ReadonlyMap<string, ErrorMaker> = new Map<string, ErrorMaker>([
   ["celery.exceptions.Ignore", (a, m) => new Ignore(m, a)],
-  ["celery.exceptions.Reject", (a) => new Reject(a[0] ?? null, { requeue: a[1] === true })],
+  ["celery.exceptions.Reject", (a) => rejectFromArgs(a)],
   ["celery.exceptions.Retry", (a, m) => retryFromArgs(a, m)],
   ["celery.exceptions.TaskRevokedError", (a, m) => new TaskRevokedError(m, a)],
   ["celery.exceptions.NotRegistered", (a, m) => new NotRegistered(m, a)],
@@ -265,7 +275,10 @@ const OURS: ReadonlyMap<string, ErrorMaker> = new Map<string, ErrorMaker>([
   ["celery.exceptions.BackendStoreError", (a, m) => new BackendStoreError(m, a)],
   ["celery.exceptions.BackendGetMetaError", (a, m) => new BackendGetMetaError(m, a)],
   ["billiard.exceptions.SoftTimeLimitExceeded", (a) => new SoftTimeLimitExceeded(a)],
-  ["billiard.exceptions.TimeLimitExceeded", (a, m) => withArgs(new TimeLimitExceeded(0), a, m)],
+  [
+    "billiard.exceptions.TimeLimitExceeded",
+    (a) => withArgs(new TimeLimitExceeded(0), a, `TimeLimitExceeded${strictTuple(a)}`),
+  ],
   ["billiard.exceptions.WorkerLostError", (a, m) => new WorkerLostError(m, a)],
   ["billiard.exceptions.Terminated", (a, m) => new Terminated(m, a)],
   ["kombu.exceptions.DecodeError", (_, m) => new DecodeError(m)],
@@ -284,8 +297,8 @@ const NATIVES: ReadonlyMap<string, ErrorMaker> = new Map<string, ErrorMaker>([
 ]);
 
 /**
- * An exception of the wire as an error to throw: Celery's and JavaScript's own classes as themselves (with `args`,
- * `module` and `traceback` added), all else a `RemoteError` whose `name` is the type.
+ * An exception of the wire as an error to throw: Celery's and JavaScript's own classes as themselves (with
+ * `args`, `module` and `traceback` added), all else a `RemoteError` whose `name` is the type.
  */
 export function fromWireException(exception: WireException, traceback: string | null = null): Error {
   const message = exceptionMessage(exception);
@@ -321,8 +334,9 @@ function errorRepr(error: unknown): string {
 }
 
 function errorModule(error: Error, excType: string, taskName: string): string | null {
+  // An error that came over the wire keeps the module it came with, null as well.
   const carried = Object.hasOwn(error, "module") ? (error as { module?: unknown }).module : undefined;
-  if (typeof carried === "string") return carried;
+  if (typeof carried === "string" || carried === null) return carried;
   const declared = (error.constructor as { module?: unknown } | undefined)?.module;
   const isOurs = error instanceof CeleryError || error instanceof OperatingError;
   if (isOurs && typeof declared === "string") return declared;
@@ -363,6 +377,11 @@ function retryFromArgs(args: unknown[], message: string): Retry {
     when: typeof when === "number" || typeof when === "string" ? when : null,
   });
   return withArgs(retry, args, retry.message);
+}
+
+function rejectFromArgs(args: unknown[]): Reject {
+  const reject = new Reject(args[0] ?? null, { requeue: args[1] === true });
+  return withArgs(reject, args, reject.message);
 }
 
 function withArgs<E extends Error>(error: E, args: unknown[], message: string): E {

@@ -1,7 +1,8 @@
 /**
  * Events: what workers and clients tell monitors, single or several task events in one array.
  *
- * Source: celery 5.6.3 events/event.py Event, events/dispatcher.py EventDispatcher; protocol captures of both versions.
+ * Source: celery 5.6.3 events/event.py Event, events/dispatcher.py EventDispatcher; protocol captures of both
+ * versions.
  */
 
 import { encodeBody } from "./envelope.ts";
@@ -10,9 +11,11 @@ import { toJson } from "./json_types.ts";
 import type { EncodedMessage } from "./message.ts";
 import { kindOf, recordOrNull } from "./record.ts";
 import { type Accept, JSON_TYPE, serialize } from "./serializer.ts";
-import { decodePayload } from "./task_message.ts";
+import { decodePayload } from "./task_decoder.ts";
 
-/** One event. `timestamp` is epoch seconds, `utcOffset` hours west of UTC, `clock` the sender's logical clock. */
+/**
+ * One event. `timestamp` is epoch seconds, `utcOffset` hours west of UTC, `clock` the sender's logical clock.
+ */
 export interface EventMessage {
   /** "task-received", "worker-heartbeat" … */
   type: string;
@@ -56,8 +59,9 @@ export function encodeEvents(events: readonly EventMessage[], options: EventEnco
 }
 
 /**
- * The events of a message, single or array. An item of an array that is no event is left out, as the others are
- * still good; a message that holds none throws DecodeError. Throws ContentDisallowed and DecodeError of the body.
+ * The events of a message, single or array. An item of an array that is no event is left out, as the others
+ * are still good; a message that holds none throws DecodeError. Throws ContentDisallowed and DecodeError of
+ * the body.
  */
 export function decodeEvents(message: EncodedMessage, accept: Accept): EventMessage[] {
   const value = decodePayload(message, accept);

@@ -1,15 +1,16 @@
 /**
- * JSON as kombu reads and writes it: typed objects for what JSON has no form for, integers of any size, Python's
- * NaN and Infinity literals.
+ * JSON as kombu reads and writes it: typed objects for what JSON has no form for, integers of any size,
+ * Python's NaN and Infinity literals.
  *
- * The common value holds nothing of the kind; a short walk or scan finds that out, and then V8's own JSON does the
- * work. Separators are written without blanks: JSON is compared as values, never as bytes.
+ * The common value holds nothing of the kind; a short walk or scan finds that out, and then V8's own JSON
+ * does the work. Separators are written without blanks: JSON is compared as values, never as bytes.
  *
- * Source: kombu 5.6.2 utils/json.py (typed objects, register_type), kombu 5.2.4 utils/json.py JSONEncoder (plain
- * texts); celery 5.2.6 both.
+ * Source: kombu 5.6.2 utils/json.py (typed objects, register_type), kombu 5.2.4 utils/json.py JSONEncoder
+ * (plain texts); celery 5.2.6 both.
  */
 
 import { DecodeError, EncodeError } from "./errors.ts";
+import { isoMs } from "./times.ts";
 import { isAscii } from "./base64.ts";
 
 /** Which kombu's form of dates and bytes is written. Reading takes both. */
@@ -21,29 +22,29 @@ export const JSON_DEPTH_MAX = 1000;
 let dialect: JsonDialect = "kombu-5.3";
 
 /**
- * Sets the written form of Date, Temporal's dates and times, and bytes, for the whole program: "kombu-5.3" (default)
- * writes `{"__type__", "__value__"}`; "kombu-5.2" ISO text, and refuses bytes. A cluster with Celery 5.2 workers
- * wants the latter: they take typed objects for plain ones.
+ * Sets the written form of Date, Temporal's dates and times, and bytes, for the whole program: "kombu-5.3"
+ * (default) writes `{"__type__", "__value__"}`; "kombu-5.2" ISO text, and refuses bytes. A cluster with
+ * Celery 5.2 workers wants the latter: they take typed objects for plain ones.
  */
 export function setJsonDialect(to: JsonDialect): void {
   dialect = to;
 }
 
 /**
- * A value as JSON text. `undefined` is written as null; Date, Uint8Array, bigint, Temporal.PlainDate and PlainTime
- * in the dialect's form; NaN and the infinities as Python's literals; `toJSON` is obeyed. Functions, symbols, cycles,
- * maps, sets, promises and errors throw EncodeError that names their place. Cost: per message; plain values 0.1 µs
- * above `JSON.stringify`.
+ * A value as JSON text. `undefined` is written as null; Date, Uint8Array, bigint, Temporal.PlainDate and
+ * PlainTime in the dialect's form; NaN and the infinities as Python's literals; `toJSON` is obeyed.
+ * Functions, symbols, cycles, maps, sets, promises and errors throw EncodeError that names their place. Cost:
+ * per message; plain values 0.1 µs above `JSON.stringify`.
  */
 export function toJson(value: unknown): string {
   return isPlain(value, 0) ? JSON.stringify(value) : new JsonWriter().write(value);
 }
 
 /**
- * JSON text as a value. Objects with exactly the keys `__type__` and `__value__` become what they stand for: datetime
- * a Date (without offset: UTC), date and time Temporal's, bytes and base64 a Uint8Array, decimal and uuid their text.
- * Integers beyond 2^53 become bigint. Throws DecodeError, also for an unknown `__type__` and for nesting beyond
- * `JSON_DEPTH_MAX`.
+ * JSON text as a value. Objects with exactly the keys `__type__` and `__value__` become what they stand for:
+ * datetime a Date (without offset: UTC), date and time Temporal's, bytes and base64 a Uint8Array, decimal and
+ * uuid their text. Integers beyond 2^53 become bigint. Throws DecodeError, also for an unknown `__type__` and
+ * for nesting beyond `JSON_DEPTH_MAX`.
  */
 export function fromJson(text: string): unknown {
   const value = fromPlainJson(text);
@@ -52,7 +53,9 @@ export function fromJson(text: string): unknown {
     : value;
 }
 
-/** As `fromJson`, but typed objects stay the plain objects they are on the wire: for text that is passed on. */
+/**
+ * As `fromJson`, but typed objects stay the plain objects they are on the wire: for text that is passed on.
+ */
 export function fromPlainJson(text: string): unknown {
   if (text.length > JSON_DEPTH_MAX && isTooDeep(text)) {
     throw new DecodeError(`Cannot decode JSON: nested deeper than ${JSON_DEPTH_MAX}`);
@@ -104,7 +107,10 @@ function reviveNumber(_key: string, value: unknown, context?: { source: string }
   return /^-?\d+$/.test(source) ? BigInt(source) : value;
 }
 
-/** True where a run of 16 digits or more is in the text: an integer may be beyond 2^53. Looks at every 16th place. */
+/**
+ * True where a run of 16 digits or more is in the text: an integer may be beyond 2^53. Looks at every 16th
+ * place.
+ */
 function hasLongDigits(text: string): boolean {
   const end = text.length;
   let at = 15;
@@ -220,32 +226,6 @@ function dateFromIso(text: string): Date {
   const ms = isoMs(text);
   if (Number.isNaN(ms)) throw new RangeError("not a date");
   return new Date(ms);
-}
-
-const ISO_TIME =
-  /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?)?\s*(Z|z|[+-]\d\d(?::?\d\d(?::?\d\d)?)?)?$/;
-
-/** Milliseconds since the epoch of ISO 8601 text; NaN where it is none. Without offset: UTC. Microseconds are kept. */
-export function isoMs(text: string): number {
-  const found = ISO_TIME.exec(text);
-  if (!found) return NaN;
-  const [, year, month, day, hour = "0", minute = "0", second = "0", fraction = "", zone = "Z"] = found;
-  const whole = Date.UTC(+year!, +month! - 1, +day!, +hour, +minute, +second);
-  const check = new Date(whole);
-  // Date.UTC carries 31 February over to March; the text is wrong instead. Years below 100 mean 19xx to Date.UTC.
-  if (check.getUTCDate() !== +day! || check.getUTCMonth() !== +month! - 1 || +hour > 23 || +minute > 59) {
-    return NaN;
-  }
-  if (+year! < 100) check.setUTCFullYear(+year!);
-  const micros = fraction === "" ? 0 : Math.floor(+`0.${fraction}` * 1e6 + 1e-6);
-  return check.getTime() + micros / 1000 - offsetMs(zone);
-}
-
-function offsetMs(zone: string): number {
-  if (zone === "Z" || zone === "z") return 0;
-  const digits = zone.slice(1).replaceAll(":", "").padEnd(6, "0");
-  const size = +digits.slice(0, 2) * 3_600_000 + +digits.slice(2, 4) * 60_000 + +digits.slice(4, 6) * 1000;
-  return zone[0] === "-" ? -size : size;
 }
 
 /** True where `JSON.stringify` writes the value as we would. */

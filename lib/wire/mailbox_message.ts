@@ -9,7 +9,7 @@ import { DecodeError } from "./errors.ts";
 import type { EncodedMessage } from "./message.ts";
 import { kindOf, recordOrNull } from "./record.ts";
 import { type Accept, serialize } from "./serializer.ts";
-import { decodePayload } from "./task_message.ts";
+import { decodePayload } from "./task_decoder.ts";
 
 /** A request to one, some or all nodes. */
 export interface MailboxRequest {
@@ -43,7 +43,10 @@ export interface MailboxEncoding {
   bodyEncoding: "base64" | "none";
 }
 
-/** The message of a request: persistent, as kombu has it, although the exchange is transient. Throws EncodeError. */
+/**
+ * The message of a request: persistent, as kombu has it, although the exchange is transient. Throws
+ * EncodeError.
+ */
 export function encodeMailboxRequest(request: MailboxRequest, options: MailboxEncoding): EncodedMessage {
   const body: Record<string, unknown> = {
     method: request.method,
@@ -59,7 +62,10 @@ export function encodeMailboxRequest(request: MailboxRequest, options: MailboxEn
   return mailboxMessage(body, { clock: request.clock ?? 0, expires: request.expires }, 2, options);
 }
 
-/** Reads a request. Throws DecodeError where it is no object with a method, ContentDisallowed for refused content. */
+/**
+ * Reads a request. Throws DecodeError where it is no object with a method, ContentDisallowed for refused
+ * content.
+ */
 export function decodeMailboxRequest(message: EncodedMessage, accept: Accept): MailboxRequest {
   const value = decodePayload(message, accept);
   const record = recordOrNull(value);

@@ -1,12 +1,12 @@
 /**
- * wire: pure codecs. Bytes and text in, values out, and back; no socket, no clock, no promise but for loading a
- * serializer. May touch `node:zlib`, and yaml, msgpack, cbor where they are named.
+ * wire: pure codecs. Bytes and text in, values out, and back; no socket, no clock, no promise but for loading
+ * a serializer. May touch `node:zlib`, and yaml, msgpack, cbor where they are named.
  *
- * Reading order: message.ts (the shapes), errors.ts (Celery's exceptions, and any error to and from the wire),
- * json_types.ts (JSON with kombu's types), serializer.ts (by content type; serializer_yaml, _msgpack, _cbor are loaded
- * when named; plain_tree.ts is their ground), compressor.ts, base64.ts, envelope.ts (kombu's virtual envelope),
- * task_message.ts (protocols 2 and 1), result_meta.ts, python_repr.ts, times.ts, event_message.ts,
- * mailbox_message.ts; resp_decoder.ts and resp_encoder.ts (Redis).
+ * Reading order: message.ts (the shapes), errors.ts (Celery's exceptions, and any error to and from the
+ * wire), json_types.ts (JSON with kombu's types), serializer.ts (by content type; serializer_yaml, _msgpack,
+ * _cbor are loaded when named; plain_tree.ts is their ground), compressor.ts, base64.ts, envelope.ts (kombu's
+ * virtual envelope), task_message.ts and task_decoder.ts (protocols 2 and 1), result_meta.ts, python_repr.ts,
+ * times.ts, event_message.ts, mailbox_message.ts; resp_decoder.ts and resp_encoder.ts (Redis).
  */
 
 export * from "./compressor.ts";
@@ -21,5 +21,6 @@ export * from "./resp_decoder.ts";
 export * from "./resp_encoder.ts";
 export * from "./result_meta.ts";
 export * from "./serializer.ts";
+export * from "./task_decoder.ts";
 export * from "./task_message.ts";
 export * from "./times.ts";

@@ -1,6 +1,6 @@
 /**
- * A value as a tree of plain parts, for the serializers that are not JSON: `undefined` as null, `toJSON` obeyed,
- * functions, cycles and the like refused with their place.
+ * A value as a tree of plain parts, for the serializers that are not JSON: `undefined` as null, `toJSON`
+ * obeyed, functions, cycles and the like refused with their place.
  */
 
 import { EncodeError } from "./errors.ts";
@@ -20,14 +20,17 @@ export interface PlainTreeOptions {
 
 const DEPTH_MAX = 1000;
 
-/** A copy of `value` without anything the format would lose. Throws EncodeError. Bytes and bigints stay themselves. */
+/**
+ * A copy of `value` without anything the format would lose. Throws EncodeError. Bytes and bigints stay
+ * themselves.
+ */
 export function plainTree(value: unknown, options: PlainTreeOptions): unknown {
   return new Copier(options).copy(value);
 }
 
 /**
- * Bigints that are safe integers become numbers, and bytes become a Uint8Array of their own (libraries give views of
- * the message, or Node's Buffer), all through a freshly decoded value; changes it in place.
+ * Bigints that are safe integers become numbers, and bytes become a Uint8Array of their own (libraries give
+ * views of the message, or Node's Buffer), all through a freshly decoded value; changes it in place.
  */
 export function settleDecoded(value: unknown, depth = 0): unknown {
   if (typeof value === "bigint") {

@@ -1,16 +1,19 @@
 /**
- * Values as Python would print them: `argsrepr`, `kwargsrepr`, the results in log lines and events, exception texts.
+ * Values as Python would print them: `argsrepr`, `kwargsrepr`, the results in log lines and events, exception
+ * texts.
  *
- * Two printers: `pythonRepr` limits length and nesting as Celery's own does and quotes every text with single quotes;
- * `strictRepr` is Python's real `repr`, for exceptions. A whole JavaScript number prints as an int: the two languages
- * cannot tell more apart.
+ * Two printers: `pythonRepr` limits length and nesting as Celery's own does and quotes every text with single
+ * quotes; `strictRepr` is Python's real `repr`, for exceptions. A whole JavaScript number prints as an int:
+ * the two languages cannot tell more apart.
  *
  * Source: celery 5.2.6 utils/saferepr.py saferepr, utils/text.py truncate (behaviour); Python 3 repr.
  */
 
 /** Limits of a printed value. */
 export interface ReprOptions {
-  /** About how many characters; the text is cut with "..." and closing brackets still follow. Default 1024. */
+  /**
+   * About how many characters; the text is cut with "..." and closing brackets still follow. Default 1024.
+   */
   maxChars?: number;
   /** Containers nested deeper print as "[...]". Default 3. */
   maxLevels?: number;
@@ -29,7 +32,10 @@ export function pythonRepr(value: unknown, options: ReprOptions = {}): string {
   return printer.text;
 }
 
-/** The repr of positional arguments, as a tuple. Cost: per message; plain numbers and short texts take a short way. */
+/**
+ * The repr of positional arguments, as a tuple. Cost: per message; plain numbers and short texts take a short
+ * way.
+ */
 export function argsRepr(args: readonly unknown[]): string {
   const { length } = args;
   if (length === 0) return "()";
@@ -84,8 +90,8 @@ function strict(value: unknown, level: number): string {
 }
 
 /**
- * Prints with a budget. Once it is used up, ", ..." is printed in the place of the next token, and of what was left
- * only the closing brackets that are already opened.
+ * Prints with a budget. Once it is used up, ", ..." is printed in the place of the next token, and of what
+ * was left only the closing brackets that are already opened.
  */
 class Printer {
   text = "";
@@ -266,7 +272,9 @@ function entriesOf(value: object): Iterable<[unknown, unknown]> {
   return value instanceof Map ? value.entries() : Object.entries(plainForm(value));
 }
 
-/** What an object with a JSON form of its own stands for: signatures and results print as what they travel as. */
+/**
+ * What an object with a JSON form of its own stands for: signatures and results print as what they travel as.
+ */
 function plainForm(value: object): object {
   const toJson: unknown = (value as { toJSON?: unknown }).toJSON;
   if (typeof toJson !== "function") return value;

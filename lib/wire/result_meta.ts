@@ -5,7 +5,7 @@
  * backends/rpc.py RPCBackend._to_result.
  */
 
-import { isoMs, toJson } from "./json_types.ts";
+import { toJson } from "./json_types.ts";
 import { DecodeError } from "./errors.ts";
 import {
   EXCEPTION_STATES,
@@ -17,7 +17,7 @@ import {
 import { strictRepr } from "./python_repr.ts";
 import { kindOf, recordOrNull } from "./record.ts";
 import { type Accept, deserialize, serialize } from "./serializer.ts";
-import { toPythonIso } from "./times.ts";
+import { isoMs, toPythonIso } from "./times.ts";
 
 /** What `result_extended` adds. */
 export interface ExtendedMeta {
@@ -68,7 +68,10 @@ export function encodeResultMeta(meta: MetaToStore, serializer: string): string 
   return text + ',"task_id":' + JSON.stringify(meta.taskId) + "}";
 }
 
-/** The shorter document that the rpc result store sends: no date, no group, no parent. Throws as `encodeResultMeta`. */
+/**
+ * The shorter document that the rpc result store sends: no date, no group, no parent. Throws as
+ * `encodeResultMeta`.
+ */
 export function encodeRpcResult(
   meta: Pick<MetaToStore, "taskId" | "state" | "result" | "traceback" | "children">,
   serializer: string,
@@ -83,7 +86,10 @@ export function encodeRpcResult(
   }, serializer);
 }
 
-/** Reads a document of any version. Throws DecodeError for what is none, ContentDisallowed for a refused serializer. */
+/**
+ * Reads a document of any version. Throws DecodeError for what is none, ContentDisallowed for a refused
+ * serializer.
+ */
 export function decodeResultMeta(
   document: string | Uint8Array,
   serializer: string,

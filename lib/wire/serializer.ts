@@ -1,8 +1,8 @@
 /**
  * The serializers by name and by content type, and the gate that lets in only what `accept_content` names.
  *
- * json and raw are always there. yaml, msgpack and cbor are loaded when first named: they cost start-up time that most
- * programs never need. pickle is known by name, and refused.
+ * json and raw are always there. yaml, msgpack and cbor are loaded when first named: they cost start-up time
+ * that most programs never need. pickle is known by name, and refused.
  *
  * Source: kombu 5.6.2 serialization.py SerializerRegistry (dumps, loads), prepare_accept_content.
  */
@@ -81,8 +81,8 @@ export function isSerializerLoaded(nameOrType: string): boolean {
 }
 
 /**
- * A value in its serialized form: text for json and yaml, bytes for msgpack and cbor, as it is for raw (text or
- * bytes). Throws EncodeError; the message says which value and why.
+ * A value in its serialized form: text for json and yaml, bytes for msgpack and cbor, as it is for raw (text
+ * or bytes). Throws EncodeError; the message says which value and why.
  */
 export function serialize(value: unknown, name: string): SerializedBody {
   if (name === "json" || name === JSON_TYPE) {
@@ -102,9 +102,9 @@ export function serialize(value: unknown, name: string): SerializedBody {
 }
 
 /**
- * The value of a serialized body. A content type outside `accept` throws ContentDisallowed before a byte is looked at;
- * a body that cannot be read throws DecodeError. An empty or unknown content type gives text or bytes as they are
- * where it is accepted. Source: kombu serialization.py loads.
+ * The value of a serialized body. A content type outside `accept` throws ContentDisallowed before a byte is
+ * looked at; a body that cannot be read throws DecodeError. An empty or unknown content type gives text or
+ * bytes as they are where it is accepted. Source: kombu serialization.py loads.
  */
 export function deserialize(
   body: Uint8Array | string,

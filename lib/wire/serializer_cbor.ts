@@ -1,4 +1,7 @@
-/** The `cbor` serializer: ours between our own processes; Celery has none. Dates, bytes and big integers travel. */
+/**
+ * The `cbor` serializer: ours between our own processes; Celery has none. Dates, bytes and big integers
+ * travel.
+ */
 
 import { Encoder } from "cbor-x";
 import type { Codec } from "./serializer.ts";

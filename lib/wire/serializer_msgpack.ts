@@ -26,7 +26,9 @@ export const MSGPACK: Codec = {
   },
 };
 
-/** Whole numbers beyond 32 bits as bigint: with 64-bit integers on, the library writes such numbers as floats. */
+/**
+ * Whole numbers beyond 32 bits as bigint: with 64-bit integers on, the library writes such numbers as floats.
+ */
 function widenIntegers(value: unknown): unknown {
   if (typeof value === "number") {
     const isWide = Number.isSafeInteger(value) && (value > 0xffff_ffff || value < -0x8000_0000);

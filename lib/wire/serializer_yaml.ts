@@ -1,11 +1,12 @@
 /**
- * The `yaml` serializer: YAML 1.1 as PyYAML's safe dump and load have it: block style, keys sorted, dates, bytes and
- * sets as themselves, no tags of a language, aliases bounded.
+ * The `yaml` serializer: YAML 1.1 as PyYAML's safe dump and load have it: block style, keys sorted, dates,
+ * bytes and sets as themselves, no tags of a language, aliases bounded.
  *
- * PyYAML knows fewer plain forms than YAML 1.1 has ("y" is text to it, so are "1e3" and "09") and writes such texts
- * without quotes: reading follows it. What we write is quoted, so nobody has to guess.
+ * PyYAML knows fewer plain forms than YAML 1.1 has ("y" is text to it, so are "1e3" and "09") and writes such
+ * texts without quotes: reading follows it. What we write is quoted, so nobody has to guess.
  *
- * Source: kombu 5.6.2 serialization.py register_yaml (safe_dump, safe_load); PyYAML 6.0 resolver.py (plain forms).
+ * Source: kombu 5.6.2 serialization.py register_yaml (safe_dump, safe_load); PyYAML 6.0 resolver.py (plain
+ * forms).
  */
 
 import { isMap, isScalar, parseDocument, type ScalarTag, stringify, type Tags } from "yaml";
@@ -28,7 +29,7 @@ export const YAML: Codec = {
       defaultStringType: "QUOTE_DOUBLE",
       lineWidth: 0,
     });
-    // Every text is in double quotes, so an escape holds everywhere: readers disagree about U+0085 and its like.
+    // Every text is in double quotes, so an escape holds everywhere; readers disagree about U+0085.
     return text.replace(/[^\0-\x7e]/gu, escapeChar);
   },
   decode(body: Uint8Array | string): unknown {

@@ -1,16 +1,18 @@
 /**
- * Times as Celery writes and reads them: ISO 8601 with microseconds, or without a fraction where they are none.
+ * Times as Celery writes and reads them: ISO 8601 with microseconds, or without a fraction where they are
+ * none.
  *
- * Source: celery 5.2.6 utils/iso8601.py parse_iso8601, utils/time.py maybe_iso8601; Python datetime.isoformat.
+ * Source: celery 5.2.6 utils/iso8601.py parse_iso8601, utils/time.py maybe_iso8601; Python
+ * datetime.isoformat.
  */
 
 import { DecodeError } from "./errors.ts";
-import { isoMs } from "./json_types.ts";
 
 /**
- * ISO 8601 text as milliseconds since the epoch, microseconds as fraction. Lenient: "Z", "+00:00", "+0000", "+00",
- * no offset, no seconds, no fraction, no time at all, a blank instead of "T". Text without an offset is UTC; with
- * `assumeUtc: false` it is local time of `timeZone` (IANA name; default UTC). Throws DecodeError in one line.
+ * ISO 8601 text as milliseconds since the epoch, microseconds as fraction. Lenient: "Z", "+00:00", "+0000",
+ * "+00", no offset, no seconds, no fraction, no time at all, a blank instead of "T". Text without an offset
+ * is UTC; with `assumeUtc: false` it is local time of `timeZone` (IANA name; default UTC). Throws DecodeError
+ * in one line.
  */
 export function parseIso(text: string, options: { assumeUtc?: boolean; timeZone?: string } = {}): number {
   const ms = isoMs(text);
@@ -30,8 +32,8 @@ export function hasOffset(text: string): boolean {
 }
 
 /**
- * Milliseconds since the epoch as Python's `isoformat()` of that UTC time: six digits of microseconds, or no fraction
- * where they are zero. `offset` "+00:00" is added; null gives the naive form. Default "+00:00".
+ * Milliseconds since the epoch as Python's `isoformat()` of that UTC time: six digits of microseconds, or no
+ * fraction where they are zero. `offset` "+00:00" is added; null gives the naive form. Default "+00:00".
  */
 export function toPythonIso(ms: number, options: { offset?: "+00:00" | null } = {}): string {
   const offset = options.offset === undefined ? "+00:00" : options.offset;
@@ -54,12 +56,43 @@ let cachedSecond = NaN;
 let cachedText = "";
 
 /**
- * As `toPythonIso`, in a time zone (IANA name): local time with its offset, `+01:00`. Celery's `date_done` and beat
- * write the app's zone.
+ * As `toPythonIso`, in a time zone (IANA name): local time with its offset, `+01:00`. Celery's `date_done`
+ * and beat write the app's zone.
  */
 export function toPythonIsoIn(ms: number, timeZone: string): string {
   if (timeZone === "UTC") return toPythonIso(ms);
   const zoned = Temporal.Instant.fromEpochMilliseconds(Math.floor(ms)).toZonedDateTimeISO(timeZone);
   const offsetMs = zoned.offsetNanoseconds / 1e6;
   return toPythonIso(ms + offsetMs, { offset: null }) + zoned.offset;
+}
+
+const ISO_TIME = new RegExp(
+  /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?)?/.source +
+    /\s*(Z|z|[+-]\d\d(?::?\d\d(?::?\d\d)?)?)?$/.source,
+);
+
+/**
+ * Milliseconds since the epoch of ISO 8601 text; NaN where it is none. Without offset: UTC. Microseconds are
+ * kept.
+ */
+export function isoMs(text: string): number {
+  const found = ISO_TIME.exec(text);
+  if (!found) return NaN;
+  const [, year, month, day, hour = "0", minute = "0", second = "0", fraction = "", zone = "Z"] = found;
+  const whole = Date.UTC(+year!, +month! - 1, +day!, +hour, +minute, +second);
+  const check = new Date(whole);
+  // Date.UTC carries 31 February over to March, and takes years below 100 for 19xx.
+  if (check.getUTCDate() !== +day! || check.getUTCMonth() !== +month! - 1 || +hour > 23 || +minute > 59) {
+    return NaN;
+  }
+  if (+year! < 100) check.setUTCFullYear(+year!);
+  const micros = fraction === "" ? 0 : Math.floor(+`0.${fraction}` * 1e6 + 1e-6);
+  return check.getTime() + micros / 1000 - offsetMs(zone);
+}
+
+function offsetMs(zone: string): number {
+  if (zone === "Z" || zone === "z") return 0;
+  const digits = zone.slice(1).replaceAll(":", "").padEnd(6, "0");
+  const size = +digits.slice(0, 2) * 3_600_000 + +digits.slice(2, 4) * 60_000 + +digits.slice(4, 6) * 1000;
+  return zone[0] === "-" ? -size : size;
 }

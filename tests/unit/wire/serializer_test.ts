@@ -208,7 +208,9 @@ function billionLaughs(): string {
   return text;
 }
 
-/** JSON keeps no -0, whole numbers beyond 2^53 may come back as bigint, and prototypes are no part of a value. */
+/**
+ * JSON keeps no -0, whole numbers beyond 2^53 may come back as bigint, and prototypes are no part of a value.
+ */
 function settled(value: unknown): unknown {
   if (typeof value === "number" || typeof value === "bigint") return Number(value) + 0;
   if (typeof value !== "object" || value === null || value instanceof Uint8Array) return value;
