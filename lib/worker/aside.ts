@@ -4,12 +4,12 @@
  */
 
 import { errorText } from "../base/mod.ts";
-import type { OutcomeChord } from "../app/mod.ts";
+import type { AlsoFailed, OutcomeChord } from "../app/mod.ts";
 import type { EncodedMessage } from "../wire/mod.ts";
 import { TaskRevokedError } from "../wire/mod.ts";
 import type { LaneParts } from "./lane_parts.ts";
 import type { Request } from "./request.ts";
-import type { VerdictKind, WorkerApp, WorkerSupport } from "./worker_app.ts";
+import type { WorkerApp, WorkerSupport } from "./worker_app.ts";
 
 /** Pieces of work under way at most before fetching stops. */
 const PENDING_MAX = 1000;
@@ -50,7 +50,7 @@ export class Aside {
    * Ends a request in the parent: stores the document of its end, publishes errbacks, counts its chord part, and then
    * calls `settle` (the ack or rejection). `settle` is called whatever happens on the way.
    */
-  fail(request: Request, error: Error, kind: VerdictKind, settle: () => void): void {
+  fail(request: Request, error: Error, kind: "failure" | "revoked", settle: () => void): void {
     this.#begin(async () => {
       try {
         await this.#end(request.delivery.message, error, kind, request);
@@ -89,12 +89,17 @@ export class Aside {
   chord(request: Request, state: string, chord: OutcomeChord, settle: (() => void) | null): void {
     this.#begin(async () => {
       try {
-        await this.#support.completeChord({ taskId: request.id, state, chord });
+        await this.#count(request.id, request.headers.rootId, state, chord);
       } finally {
         settle?.();
         this.#wake();
       }
     }, request.human);
+  }
+
+  /** Ends the steps of a chain that will not run because one before them failed. */
+  alsoFailed(also: readonly AlsoFailed[], request: Request): void {
+    this.#begin(() => this.#endAlso(also, request.headers.rootId), request.human);
   }
 
   /** Asks the result store whether a redelivered task has succeeded before. */
@@ -121,25 +126,42 @@ export class Aside {
   async #end(
     message: EncodedMessage,
     error: Error,
-    kind: VerdictKind,
+    kind: "failure" | "revoked",
     request: Request | null,
   ): Promise<void> {
     const parts = this.#lane;
-    const verdict = await this.#support.failTask(message, error, kind);
-    const stores = request === null || request.strategy.storesErrors;
+    const end = await this.#support.failTask(message, error, kind);
     const id = request?.id ?? String(message.headers["id"] ?? message.properties.correlationId);
-    if (verdict.state !== null && verdict.document !== null && stores) {
-      const { state, document } = verdict;
-      await new Promise<void>((resolve, reject) => {
-        parts.backend.store(
-          { taskId: id, state, document, guard: true, replyTo: message.properties.replyTo },
-          (failure) => failure ? reject(failure) : resolve(),
-        );
+    const rootId = request?.headers.rootId ?? null;
+    if (end.document !== null) await this.#store(id, end.state, end.document, message.properties.replyTo);
+    if (end.chord !== null) await this.#count(id, rootId, end.state, end.chord);
+    if (end.also !== null) await this.#endAlso(end.also, rootId);
+  }
+
+  async #endAlso(also: readonly AlsoFailed[], rootId: string | null): Promise<void> {
+    for (const one of also) {
+      if (one.document !== null) await this.#store(one.taskId, one.state, one.document, null);
+      if (one.chord !== null) await this.#count(one.taskId, rootId, one.state, one.chord);
+    }
+  }
+
+  #count(taskId: string, rootId: string | null, state: string, chord: OutcomeChord): Promise<void> {
+    return this.#support.completeChord(this.#lane.backend, { taskId, rootId, state, chord });
+  }
+
+  #store(
+    taskId: string,
+    state: string,
+    document: string | Uint8Array,
+    replyTo: string | null,
+  ): Promise<void> {
+    const { backend } = this.#lane;
+    return new Promise((resolve, reject) => {
+      backend.store({ taskId, state, document, guard: true, replyTo }, (failure) => {
+        if (failure) reject(failure);
+        else resolve();
       });
-    }
-    if (verdict.chord !== null && verdict.state !== null && kind !== "retry") {
-      await this.#support.completeChord({ taskId: id, state: verdict.state, chord: verdict.chord });
-    }
+    });
   }
 
   // Errors are told here, once; nobody awaits the pieces but `drain`.

@@ -101,9 +101,9 @@ function poolOptions(worker: WorkController): PoolOptions {
     maxMemoryPerChild: options.maxMemoryPerChild,
     procAliveTimeout: conf.worker_proc_alive_timeout,
     child: {
-      app: options.given.appSpec ?? null,
-      include: [...conf.imports, ...conf.include, ...options.given.include ?? []],
-      overrides: conf.given(["config", "environment", "command line"]),
+      app: worker.support.source.app,
+      include: worker.support.source.include,
+      overrides: conf.given(["config", "command line"]),
       hostname: worker.hostname,
       logLevel: world.log.level,
       logFile: options.given.logfile ?? null,
@@ -114,20 +114,15 @@ function poolOptions(worker: WorkController): PoolOptions {
 }
 
 function poolEvents(worker: WorkController): PoolEvents {
-  const { settler, lane, parts, world } = worker;
+  const { settler, lane, world } = worker;
   return {
     onAccepted: (jobs, pid) => settler.onAccepted(jobs, pid),
-    onOutcomes: (batch) => settler.onOutcomes(batch),
+    onOutcomes: (batch, process) => settler.onOutcomes(batch, process),
     onState: (job, state, document) => settler.onState(job, state, document),
     onEvent: (job, type, fields) => settler.onEvent(job, type, fields),
     onFree: () => lane.dispatch(),
     onSlot: (change, slot) => {
-      if (change === "started") {
-        parts.slots.set(slot.pid, { process: slot.name });
-        return;
-      }
-      parts.slots.delete(slot.pid);
-      if (slot.reason !== null && worker.stopRequest.way === null) {
+      if (change === "ended" && slot.reason !== null && worker.stopRequest.way === null) {
         world.log.error(`Process '${slot.name}' pid:${slot.pid} exited with '${slot.reason}'`);
       }
     },

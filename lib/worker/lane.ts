@@ -355,7 +355,6 @@ export class Lane {
     this.#parts.state.inPool.delete(request.seq);
     advance(request, RequestState.reserved);
     request.pid = 0;
-    request.slot = null;
     this.#ready.unshift(request);
   }
 

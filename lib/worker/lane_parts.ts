@@ -5,7 +5,7 @@ import type { Backend } from "../backend/mod.ts";
 import type { Pool } from "../pool/mod.ts";
 import type { Aside } from "./aside.ts";
 import type { LaneState } from "./lane_state.ts";
-import type { Request, SlotName } from "./request.ts";
+import type { Request } from "./request.ts";
 import type { LimitedSet } from "./revoked.ts";
 import type { Strategy } from "./strategy.ts";
 import type { PrefetchWindow } from "./window.ts";
@@ -60,8 +60,6 @@ export interface LaneParts {
   readonly window: PrefetchWindow;
   readonly revoked: LimitedSet;
   readonly aside: Aside;
-  /** By process id; a slot's log lines carry its name. */
-  readonly slots: Map<number, SlotName>;
   readonly signals: WorkerSignals;
   events: TaskEventSink | null;
   pool: Pool;

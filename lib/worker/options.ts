@@ -59,8 +59,6 @@ export interface WorkerOptions {
   logfile?: string;
   loglevel?: string;
   pidfile?: string;
-  /** `-A` as given, absolute, for the pool's slots; null: an App that no module holds (solo and async only). */
-  appSpec?: string | null;
   /** Makes the pool, in place of the one that `pool` names; for tests and for pools of one's own. */
   poolFactory?: PoolFactory;
 }

@@ -10,14 +10,9 @@
 import type { Deadline } from "../base/mod.ts";
 import type { Job } from "../pool/mod.ts";
 import type { Delivery } from "../transport/mod.ts";
-import type { EncodedMessage, TaskHeaders } from "../wire/mod.ts";
+import type { DeliveryInfo, EncodedMessage, TaskHeaders } from "../wire/mod.ts";
 import { RequestState, type RequestStateValue } from "./request_states.ts";
 import type { Strategy } from "./strategy.ts";
-
-/** What a slot's log lines are emitted with; one object per slot. */
-export interface SlotName {
-  process: string;
-}
 
 /** One request. Times are milliseconds: `…WallMs` since the epoch, `…MonoMs` of the monotonic clock; NaN: none. */
 export class Request implements Job {
@@ -50,7 +45,6 @@ export class Request implements Job {
   pid: number;
   acceptedMonoMs: number;
   acceptedWallMs: number;
-  slot: SlotName | null;
   /** `revoke(terminate)` asked for this signal before or while it ran; null: did not. */
   terminateSignal: string | null;
   /** It was announced as revoked, or cancelled: its outcome changes nothing any more. */
@@ -80,7 +74,6 @@ export class Request implements Job {
     this.pid = 0;
     this.acceptedMonoMs = NaN;
     this.acceptedWallMs = NaN;
-    this.slot = null;
     this.terminateSignal = null;
     this.isAnnounced = false;
   }
@@ -90,9 +83,14 @@ export class Request implements Job {
     return this.delivery.envelope;
   }
 
-  /** The same decoded, for a pool that does not cross a process. */
+  /** The same decoded, with how it travelled, for a pool that does not cross a process. */
   get message(): EncodedMessage {
     return this.delivery.message;
+  }
+
+  /** How it travelled. */
+  get info(): DeliveryInfo {
+    return this.delivery.info;
   }
 
   /** Where results of rpc go. */

@@ -25,6 +25,8 @@ export class Settler {
   #lane: Lane;
   #doesInfo = false;
   #sendsEvents = false;
+  /** The slot whose outcomes are being settled. */
+  #slot = { process: "MainProcess" };
   /** True from a cold shutdown on: what is cut off now goes back instead of failing. */
   isCold = false;
   /** Crashes seen here, by task id: the transport counts only deaths of whole workers. */
@@ -37,9 +39,8 @@ export class Settler {
 
   /** A live slot has begun these jobs. Data lane: per batch. */
   onAccepted(jobs: readonly Job[], pid: number): void {
-    const { state, world, events, slots } = this.#parts;
+    const { state, world, events } = this.#parts;
     const now = world.clock.monoMs();
-    const slot = slots.get(pid) ?? null;
     const doesDebug = world.log.isOn("DEBUG");
     const sendsEvents = events !== null && events.isEnabled;
     for (let i = 0; i < jobs.length; i++) {
@@ -48,7 +49,6 @@ export class Settler {
       advance(request, RequestState.accepted);
       request.pid = pid;
       request.acceptedMonoMs = now;
-      request.slot = slot;
       request.strategy.total++;
       state.processed++;
       if (!request.isLate) state.ack(request);
@@ -74,9 +74,10 @@ export class Settler {
     if (request !== undefined && events !== null && events.isEnabled) events.task(type, request, fields);
   }
 
-  /** Jobs have ended. Data lane: per batch. */
-  onOutcomes(batch: readonly Outcome[]): void {
+  /** Jobs have ended, in the slot whose log lines bear the name `process`. Data lane: per batch. */
+  onOutcomes(batch: readonly Outcome[], process: string): void {
     const { state, world, events, window } = this.#parts;
+    this.#slot.process = process;
     this.#doesInfo = world.log.isOn("INFO");
     this.#sendsEvents = events !== null && events.isEnabled;
     let count = 0;
@@ -138,7 +139,7 @@ export class Settler {
       case "retry":
         return this.#retried(request, outcome);
       case "ignore":
-        if (this.#doesInfo) this.#log(request, "INFO", `Task ${request.human} ignored`);
+        if (this.#doesInfo) this.#log("INFO", `Task ${request.human} ignored`);
         return this.#parts.state.ack(request);
       case "reject":
         return this.#rejected(request, outcome);
@@ -155,7 +156,6 @@ export class Settler {
     this.#keep(request, outcome, "ack");
     if (this.#doesInfo) {
       this.#log(
-        request,
         "INFO",
         `Task ${request.human} succeeded in ${pythonFloat(outcome.runtime)}s: ${outcome.summary}`,
       );
@@ -169,11 +169,11 @@ export class Settler {
   #failed(request: Request, outcome: Outcome): void {
     this.#parts.state.failed++;
     this.#keep(request, outcome, request.strategy.acksOnFailure ? "ack" : "drop");
+    if (outcome.also) this.#parts.aside.alsoFailed(outcome.also, request);
     const how = outcome.expected ? "raised expected" : "raised unexpected";
     if (!outcome.expected || this.#doesInfo) {
       const traceback = outcome.traceback ? `\n${outcome.traceback.trimEnd()}` : "";
       this.#log(
-        request,
         outcome.expected ? "INFO" : "ERROR",
         `Task ${request.human} ${how}: ${outcome.summary}${outcome.expected ? "" : traceback}`,
       );
@@ -183,7 +183,7 @@ export class Settler {
 
   #retried(request: Request, outcome: Outcome): void {
     this.#keep(request, outcome, "ack");
-    if (this.#doesInfo) this.#log(request, "INFO", `Task ${request.human} retry: ${outcome.summary}`);
+    if (this.#doesInfo) this.#log("INFO", `Task ${request.human} retry: ${outcome.summary}`);
     this.#failedEvent(request, "task-retried", outcome);
   }
 
@@ -192,7 +192,7 @@ export class Settler {
     const requeue = outcome.requeue ? "True" : "False";
     if (world.log.isOn("WARNING")) {
       const reason = outcome.summary.replace(/^reject requeue=(True|False): /, "");
-      this.#log(request, "WARNING", `Task ${request.human} reject requeue=${requeue}: ${reason}`);
+      this.#log("WARNING", `Task ${request.human} reject requeue=${requeue}: ${reason}`);
     }
     // An early-acked message is gone already; Celery sends no event then.
     if (request.isSettled) return;
@@ -205,7 +205,7 @@ export class Settler {
   #lost(request: Request, outcome: Outcome): void {
     if (request.terminateSignal !== null) return this.#terminated(request);
     const text = /^WorkerLostError\('(.*)',?\)$/s.exec(outcome.summary)?.[1] ?? outcome.summary;
-    this.#log(request, "ERROR", `Task handler raised error: WorkerLostError('${text}')`);
+    this.#log("ERROR", `Task handler raised error: WorkerLostError('${text}')`);
     this.#parts.state.failed++;
     if (request.isLate && request.strategy.rejectOnWorkerLost) {
       if (!this.#isWorn(request)) {
@@ -213,7 +213,6 @@ export class Settler {
         return;
       }
       this.#log(
-        request,
         "ERROR",
         `Task ${request.human} has lost its process too often: it is kept in the dead letters`,
       );
@@ -230,8 +229,8 @@ export class Settler {
 
   #timedOut(request: Request): void {
     const limit = String(request.timeLimit ?? 0);
-    this.#log(request, "ERROR", `Hard time limit (${limit}s) exceeded for ${request.human}`);
-    this.#log(request, "ERROR", `Task handler raised error: TimeLimitExceeded(${limit})`);
+    this.#log("ERROR", `Hard time limit (${limit}s) exceeded for ${request.human}`);
+    this.#log("ERROR", `Task handler raised error: TimeLimitExceeded(${limit})`);
     this.#parts.state.failed++;
     const error = new TimeLimitExceeded(request.timeLimit ?? 0);
     this.#failHere(request, error, request.strategy.acksOnTimeout ? "ack" : "requeue");
@@ -373,9 +372,8 @@ export class Settler {
     this.#parts.events!.task(type, request, fields);
   }
 
-  #log(request: Request, level: "INFO" | "WARNING" | "ERROR", text: string): void {
-    if (request.slot === null) this.#parts.world.log.emit(level, text);
-    else this.#parts.world.log.emit(level, text, request.slot);
+  #log(level: "INFO" | "WARNING" | "ERROR", text: string): void {
+    this.#parts.world.log.emit(level, text, this.#slot);
   }
 }
 

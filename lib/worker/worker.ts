@@ -18,7 +18,7 @@ import {
   workerDirect,
   type World,
 } from "../base/mod.ts";
-import { signals } from "../app/mod.ts";
+import { type App, signals } from "../app/mod.ts";
 import type { Backend } from "../backend/mod.ts";
 import { Blueprint } from "../blueprint/mod.ts";
 import type { Pool } from "../pool/mod.ts";
@@ -39,6 +39,7 @@ import { Settler } from "./settle.ts";
 import { orderedSteps } from "./steps.ts";
 import { aborted, StopRequest, type StopWay, WorkerStopping } from "./stop.ts";
 import { Strategy } from "./strategy.ts";
+import { supportOf } from "./support.ts";
 import { SAY } from "./texts.ts";
 import { PrefetchWindow } from "./window.ts";
 import config from "../../deno.json" with { type: "json" };
@@ -78,13 +79,8 @@ export class WorkController {
   #softDeadline: Deadline | null = null;
 
   /** Builds a worker; nothing is opened and nothing runs. Throws UsageError for options that cannot be. */
-  static create(
-    world: World,
-    app: WorkerApp,
-    options: WorkerOptions,
-    support: WorkerSupport,
-  ): WorkController {
-    return new WorkController(world, app, resolveOptions(app, world.host, options), support);
+  static create(world: World, app: App, options: WorkerOptions): WorkController {
+    return new WorkController(world, app, resolveOptions(app, world.host, options), supportOf(app));
   }
 
   private constructor(world: World, app: WorkerApp, options: ResolvedOptions, support: WorkerSupport) {
@@ -144,7 +140,7 @@ export class WorkController {
       softTimeLimit: this.options.softTimeLimit,
     };
     const { strategies } = this.parts;
-    for (const task of this.app.tasks) {
+    for (const [, task] of this.app.tasks) {
       const strategy = new Strategy(task, defaults);
       const before = strategies.get(task.name);
       if (before) strategy.total = before.total;
@@ -418,7 +414,6 @@ export class WorkController {
       }),
       revoked: new LimitedSet({ nowSeconds: () => world.clock.monoMs() / 1000 }),
       aside: new Aside(this.app, support),
-      slots: new Map(),
       signals: this.#signals(),
       events: null,
     } as unknown as LaneParts;

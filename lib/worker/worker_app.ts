@@ -4,7 +4,7 @@
  * It keeps the worker testable with an App of a test's own, and tells a reader what the two rooms owe each other.
  */
 
-import type { OutcomeChord, Publisher, Settings } from "../app/mod.ts";
+import type { FinishedPart, ParentOutcome, Publisher, Settings } from "../app/mod.ts";
 import type { Backend } from "../backend/mod.ts";
 import type { StepClass } from "../blueprint/mod.ts";
 import type { PoolFactory } from "../pool/mod.ts";
@@ -95,7 +95,7 @@ export interface WorkerApp {
       sources: readonly ("module" | "config" | "environment" | "command line")[],
     ): Record<string, unknown>;
   };
-  readonly tasks: Iterable<WorkerTask>;
+  readonly tasks: Iterable<[string, WorkerTask]>;
   readonly amqp: { readonly queues: WorkerQueues };
   readonly publisher: Publisher;
   /** The user's own bootsteps. */
@@ -114,28 +114,19 @@ export interface WorkerApp {
   finalize(): void;
 }
 
-/** How a task ends that the worker itself ends. */
-export type VerdictKind = "failure" | "revoked" | "retry";
-
-/** What such an end comes to: a document to store (null: nothing is stored) and its part in a chord. */
-export interface Verdict {
-  readonly state: string | null;
-  readonly document: string | Uint8Array | null;
-  readonly chord: OutcomeChord | null;
-}
-
-/** What the app does for the worker beside the data lane; all of it control lane. */
+/** What the app does for the worker beside the data lane; all of it control lane. See support.ts. */
 export interface WorkerSupport {
   /**
-   * Ends a task in the parent: builds its result document and, for failures, publishes its errbacks. Rejects with an
-   * operating error where an errback could not be published.
+   * Ends a task in the parent: builds its result document and, for failures, publishes its errbacks. Never rejects.
    */
-  failTask(message: EncodedMessage, error: Error, kind: VerdictKind): Promise<Verdict>;
+  failTask(message: EncodedMessage, error: Error, kind: "failure" | "revoked"): Promise<ParentOutcome>;
   /**
    * Counts a finished chord member and, where it was the last, publishes the body or fails it. Rejects with an
    * operating error after the store's own retries.
    */
-  completeChord(member: { taskId: string; state: string; chord: OutcomeChord }): Promise<void>;
+  completeChord(backend: Backend, part: FinishedPart): Promise<void>;
   /** Runs tasks in the worker's own isolate, on the worker's own app. */
   readonly solo: PoolFactory;
+  /** What a pool's slot needs to load the app again. Paths are absolute. */
+  readonly source: { readonly app: string | null; readonly include: readonly string[] };
 }

@@ -1,0 +1,145 @@
+/** The consumer's blueprint over a lost connection: what is forgotten, what is joined, what runs only once. */
+
+import assert from "node:assert/strict";
+import { ConnectionLost, DialError } from "../../../lib/base/mod.ts";
+import { Rig } from "./rig.ts";
+
+/** Ends the consumer's connection as a broker that goes away does: what it held goes back to the queue. */
+async function cut(rig: Rig): Promise<void> {
+  const { consumer } = rig.worker;
+  const before = consumer.starts;
+  consumer.lost(new ConnectionLost("cut"));
+  await rig.until(() => consumer.starts > before && rig.worker.parts.state.consumer !== null);
+  await rig.settle();
+}
+
+Deno.test("reconnect: the consumer half restarts with Celery's lines, and work goes on", async () => {
+  await using rig = await Rig.start();
+  await rig.send();
+  const at = rig.world.log.records.length;
+  await cut(rig);
+  assert.deepEqual(rig.log().slice(at).filter((line) => !line.startsWith("Connected to")), [
+    "consumer: Connection to broker lost. Trying to re-establish the connection...",
+    "consumer: cut",
+    "| Consumer: Restarting event loop...",
+    "| Consumer: Restarting Tasks...",
+    "Canceling task consumer...",
+    "| Consumer: Restarting Connection...",
+    "| Consumer: Starting Connection",
+    "^-- substep ok",
+    "| Consumer: Starting Tasks",
+    "^-- substep ok",
+    "| Consumer: Starting event loop",
+    "| Worker: Hub.register Pool...",
+    "basic.qos: prefetch_count->8",
+  ]);
+  const id = await rig.send();
+  assert.equal(await rig.state(id), "SUCCESS");
+});
+
+Deno.test("reconnect: what was not begun comes again and runs once", async () => {
+  await using rig = await Rig.start({ options: { concurrency: 1 } });
+  rig.pool.script = () => null;
+  await rig.send();
+  const second = await rig.send();
+  assert.equal(rig.worker.lane.readyCount, 1);
+  await cut(rig);
+  assert.equal(rig.worker.lane.readyCount, 1);
+  rig.pool.end(rig.pool.submitted[0]!);
+  await rig.settle();
+  assert.deepEqual(rig.pool.submitted.slice(1).map((job) => job.id), [second]);
+});
+
+Deno.test("reconnect: the copy of a late-acked task that still runs is joined to it", async () => {
+  await using rig = await Rig.start({ settings: { task_acks_late: true } });
+  rig.pool.script = () => null;
+  const id = await rig.send();
+  await cut(rig);
+  assert.equal(rig.pool.submitted.length, 1);
+  assert.equal(rig.worker.parts.state.unsettled, 1);
+  rig.pool.end(rig.pool.submitted[0]!);
+  await rig.settle();
+  assert.equal(rig.worker.parts.state.unsettled, 0);
+  assert.equal(await rig.waiting(), 0);
+  assert.equal(await rig.state(id), "SUCCESS");
+});
+
+Deno.test("reconnect: the copy of one that finished meanwhile is only acknowledged", async () => {
+  await using rig = await Rig.start({ settings: { task_acks_late: true } });
+  rig.pool.script = () => null;
+  const id = await rig.send();
+  const { connectBroker } = rig.app;
+  const gate = Promise.withResolvers<void>();
+  rig.app.connectBroker = async (options) => {
+    await gate.promise;
+    return await connectBroker.call(rig.app, options);
+  };
+  rig.worker.consumer.lost(new ConnectionLost("cut"));
+  await rig.settle();
+  rig.pool.end(rig.pool.submitted[0]!);
+  await rig.settle();
+  assert.equal(await rig.state(id), "SUCCESS");
+  gate.resolve();
+  await rig.until(() => rig.worker.parts.state.consumer !== null);
+  await rig.settle();
+  assert.equal(rig.pool.submitted.length, 1);
+  assert.equal(await rig.waiting(), 0);
+  assert.equal(rig.worker.parts.state.unsettled, 0);
+});
+
+Deno.test("reconnect: the window is lower while tasks of the old connection run", async () => {
+  await using rig = await Rig.start({
+    options: { concurrency: 2, prefetchMultiplier: 4 },
+    settings: { worker_cancel_long_running_tasks_on_connection_loss: false },
+  });
+  rig.pool.script = () => null;
+  rig.pool.begins = false;
+  await rig.send();
+  const { state } = rig.worker.parts;
+  rig.worker.lane.detach();
+  assert.equal(state.orphans.running, 1);
+  assert.equal(rig.worker.lane.window(), 4);
+});
+
+Deno.test("reconnect: late-acked tasks are cancelled where the setting says so", async () => {
+  await using rig = await Rig.start({
+    settings: { task_acks_late: true, worker_cancel_long_running_tasks_on_connection_loss: true },
+  });
+  rig.pool.script = () => null;
+  const id = await rig.send();
+  await cut(rig);
+  assert.deepEqual(rig.pool.terminated, [{ seq: rig.pool.submitted[0]!.seq, signal: "SIGTERM" }]);
+  assert.ok(
+    rig.log("WARNING").some((line) => line.startsWith(`Task bars.add[${id}] cannot be acknowledged`)),
+  );
+});
+
+Deno.test("connecting: every attempt is told, and the worker gives up with 69", async () => {
+  const rig = new Rig();
+  rig.app.connectBroker = (options) => {
+    options.onAttempt?.(new DialError("Connection refused"), 2, 1, 100, "redis://u:secret@h:6379/0");
+    return Promise.reject(new DialError("Connection refused"));
+  };
+  const code = await rig.worker.run();
+  assert.equal(code, 69);
+  assert.equal(
+    rig.log("ERROR")[0],
+    "consumer: Cannot connect to redis://u:**@h:6379/0: Connection refused.\n" +
+      "Trying again in 2.00 seconds... (1/100)\n",
+  );
+  assert.match(rig.log("CRITICAL")[0]!, /^Unrecoverable error: Cannot connect to /);
+  await rig.app.close();
+});
+
+Deno.test("connecting: a stop while connecting ends the worker", async () => {
+  const rig = new Rig();
+  rig.app.connectBroker = (options) =>
+    new Promise((_, reject) =>
+      options.signal?.addEventListener("abort", () => reject(options.signal!.reason), { once: true })
+    );
+  const run = rig.worker.run();
+  await rig.settle();
+  rig.worker.onSignal("SIGTERM");
+  assert.equal(await run, 0);
+  await rig.app.close();
+});

@@ -1,0 +1,253 @@
+/** A worker on the memory broker and store, on a fake clock, with a pool that a test scripts. */
+
+import { App, type Outcome, type Settings } from "../../../lib/app/mod.ts";
+import type { Job, Pool, PoolEvents, PoolFactory, PoolInfo } from "../../../lib/pool/mod.ts";
+import type { Connection } from "../../../lib/transport/mod.ts";
+import { WorkController, type WorkerOptions } from "../../../lib/worker/mod.ts";
+import { type FakeWorld, fakeWorld, type FakeWorldOptions } from "../../support/fake_world.ts";
+
+// Memory brokers of one name are one broker; each rig has its own.
+let rigs = 0;
+
+/** What a scripted run comes to. */
+export type Script = (job: Job, pool: ScriptedPool) => Outcome | null;
+
+/** An outcome with its defaults. */
+export function outcome(job: Job, given: Partial<Outcome> = {}): Outcome {
+  const kind = given.kind ?? "success";
+  return {
+    seq: job.seq,
+    kind,
+    state: kind === "success" ? "SUCCESS" : kind === "failure" ? "FAILURE" : null,
+    document: kind === "success" || kind === "failure"
+      ? JSON.stringify({
+        status: kind === "success" ? "SUCCESS" : "FAILURE",
+        result: kind === "success"
+          ? 3
+          : { exc_type: "ValueError", exc_message: ["boom"], exc_module: "builtins" },
+        traceback: null,
+        children: [],
+        date_done: "2024-01-02T03:04:05.678000+00:00",
+        task_id: job.id,
+      })
+      : null,
+    runtime: 0.005,
+    summary: kind === "success" ? "3" : "ValueError('boom')",
+    exception: "",
+    traceback: null,
+    expected: false,
+    requeue: false,
+    chord: null,
+    errbacksDone: true,
+    ...given,
+  };
+}
+
+/** A pool whose slots do what the test says. `script` gives an outcome at once, or null: the test ends the job. */
+export class ScriptedPool implements Pool {
+  readonly name = "processes";
+  readonly size: number;
+  readonly submitted: Job[] = [];
+  /** Begun and not ended. */
+  readonly running = new Map<number, Job>();
+  readonly terminated: { seq: number; signal: string }[] = [];
+  script: Script = (job) => outcome(job);
+  /** False: submitted jobs are not begun until `begin`. */
+  begins = true;
+  #events: PoolEvents;
+  #idle: (() => void)[] = [];
+  #pending = new Map<number, Job>();
+
+  constructor(size: number, events: PoolEvents) {
+    this.size = size;
+    this.#events = events;
+  }
+
+  start(): Promise<void> {
+    this.#events.onSlot("started", { name: "ForkPoolWorker-1", pid: 100, reason: null });
+    return Promise.resolve();
+  }
+
+  get free(): number {
+    return this.size - this.busy;
+  }
+
+  get busy(): number {
+    return this.running.size + this.#pending.size;
+  }
+
+  submit(jobs: readonly Job[]): void {
+    for (const job of jobs) {
+      this.submitted.push(job);
+      this.#pending.set(job.seq, job);
+    }
+    if (this.begins) { for (const job of jobs) this.begin(job); }
+  }
+
+  /** A slot begins the job. */
+  begin(job: Job): void {
+    this.#pending.delete(job.seq);
+    this.running.set(job.seq, job);
+    this.#events.onAccepted([job], 100);
+    const made = this.script(job, this);
+    if (made) this.end(job, made);
+  }
+
+  /** The job ends. */
+  end(job: Job, given: Partial<Outcome> = {}): void {
+    this.running.delete(job.seq);
+    this.#pending.delete(job.seq);
+    this.#events.onOutcomes([outcome(job, given)], "ForkPoolWorker-1");
+    this.#events.onFree();
+    if (this.busy === 0) { for (const resolve of this.#idle.splice(0)) resolve(); }
+  }
+
+  terminate(seq: number, signal: string): boolean {
+    this.terminated.push({ seq, signal });
+    return this.running.has(seq);
+  }
+
+  grow(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  shrink(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  restart(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  info(): PoolInfo {
+    return {
+      implementation: "scripted",
+      concurrency: this.size,
+      pids: [100],
+      maxTasksPerChild: null,
+      timeouts: [0, 0],
+      writes: {},
+    };
+  }
+
+  drain(): Promise<void> {
+    if (this.busy === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  terminateAll(): Promise<void> {
+    for (const job of [...this.running.values()]) this.end(job, { kind: "lost", summary: "Worker exited" });
+    for (const job of [...this.#pending.values()]) this.end(job, { kind: "returned" });
+    return Promise.resolve();
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** How to build a rig. */
+export interface RigOptions {
+  readonly settings?: Partial<Settings>;
+  readonly options?: WorkerOptions;
+  readonly world?: FakeWorldOptions;
+  /** Registers tasks; default `bars.add`. */
+  readonly tasks?: (app: App) => void;
+}
+
+/** The rig. */
+export class Rig implements AsyncDisposable {
+  readonly world: FakeWorld;
+  readonly app: App;
+  readonly worker: WorkController;
+  /** A second connection to the same broker, to look at it with. */
+  broker!: Connection;
+  exit: number | null = null;
+  #pool: ScriptedPool | null = null;
+  #run: Promise<void> | null = null;
+
+  constructor(given: RigOptions = {}) {
+    this.world = fakeWorld(given.world);
+    this.app = new App("bars", {
+      broker_url: `memory://rig-${++rigs}`,
+      result_backend: `memory://rig-${rigs}`,
+      ...given.settings,
+    }, { world: this.world });
+    (given.tasks ?? ((app) => void app.task("bars.add", (x: number, y: number) => x + y)))(this.app);
+    const poolFactory: PoolFactory = (_world, options, events) =>
+      this.#pool = new ScriptedPool(options.concurrency, events);
+    this.worker = WorkController.create(this.world, this.app, {
+      hostname: "w1@example",
+      concurrency: 2,
+      quiet: true,
+      poolFactory,
+      ...given.options,
+    });
+  }
+
+  /** Builds and starts one; resolves when it is ready. */
+  static async start(given: RigOptions = {}): Promise<Rig> {
+    const rig = new Rig(given);
+    await rig.start();
+    return rig;
+  }
+
+  get pool(): ScriptedPool {
+    return this.#pool!;
+  }
+
+  async start(): Promise<void> {
+    this.broker = await this.app.connectBroker({ forWriting: true });
+    this.#run = this.worker.run().then((code) => {
+      this.exit = code;
+    });
+    await this.until(() => this.exit !== null || this.log().includes("w1@example ready."));
+  }
+
+  /** Lets the worker do what it can without time passing, until `done`. */
+  async until(done: () => boolean): Promise<void> {
+    for (let turn = 0; turn < 200; turn++) {
+      await this.world.clock.settle();
+      if (done()) return;
+    }
+    throw new Error(`not done after 200 turns; log:\n${this.log().join("\n")}`);
+  }
+
+  /** Lets the worker do what it can without time passing. */
+  async settle(): Promise<void> {
+    for (let turn = 0; turn < 10; turn++) await this.world.clock.settle();
+  }
+
+  /** Sends `bars.add(1, 1)` or what is given; its id. */
+  async send(options: Parameters<App["sendTask"]>[1] = {}, name = "bars.add"): Promise<string> {
+    const result = await this.app.sendTask(name, { args: [1, 1], ...options });
+    await this.settle();
+    return result.id;
+  }
+
+  /** Log messages, of one level where given. */
+  log(level?: Parameters<FakeWorld["log"]["messages"]>[0]): string[] {
+    return this.world.log.messages(level);
+  }
+
+  /** The stored state of a task. */
+  async state(id: string): Promise<string | null> {
+    return (await (await this.app.openBackend()).fetch(id))?.state ?? null;
+  }
+
+  /** Messages that wait in a queue. */
+  async waiting(queue = "celery"): Promise<number> {
+    return (await this.broker.queueLength(queue)) ?? 0;
+  }
+
+  /** Ends the worker and everything. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#run) {
+      void this.worker.stop("cold");
+      await this.until(() => this.exit !== null);
+      await this.#run;
+    }
+    await this.broker?.close();
+    await this.app.close();
+  }
+}

@@ -1,0 +1,219 @@
+/** Every way to stop: what finishes, what goes back, what is said, and the exit status. */
+
+import assert from "node:assert/strict";
+import { StopRequest } from "../../../lib/worker/stop.ts";
+import { Rig } from "./rig.ts";
+
+async function ended(rig: Rig): Promise<number> {
+  await rig.until(() => rig.exit !== null);
+  return rig.exit!;
+}
+
+Deno.test("StopRequest: only ever harder", () => {
+  const request = new StopRequest();
+  assert.ok(request.ask("warm"));
+  assert.equal(request.ask("warm"), false);
+  assert.ok(request.ask("cold"));
+  assert.equal(request.ask("soft"), false);
+  assert.ok(request.any.aborted && request.cold.aborted && !request.hard.aborted);
+});
+
+Deno.test("boot and warm shutdown: Celery's debug lines in Celery's order", async () => {
+  const rig = await Rig.start();
+  rig.worker.onSignal("SIGTERM");
+  assert.equal(await ended(rig), 0);
+  const lines = rig.log().filter((line) => !line.startsWith("Connected to"));
+  assert.deepEqual(lines, [
+    "| Consumer: Preparing bootsteps.",
+    "| Consumer: Building graph...",
+    "| Consumer: New boot order: {Connection, Tasks, event loop}",
+    "| Worker: Preparing bootsteps.",
+    "| Worker: Building graph...",
+    "| Worker: New boot order: {Timer, Hub, Pool, Consumer}",
+    "| Worker: Starting Hub",
+    "^-- substep ok",
+    "| Worker: Starting Pool",
+    "^-- substep ok",
+    "| Worker: Starting Consumer",
+    "| Consumer: Starting Connection",
+    "^-- substep ok",
+    "| Consumer: Starting Tasks",
+    "^-- substep ok",
+    "| Consumer: Starting event loop",
+    "| Worker: Hub.register Pool...",
+    "w1@example ready.",
+    "basic.qos: prefetch_count->8",
+    "| Worker: Closing Hub...",
+    "| Worker: Closing Pool...",
+    "| Worker: Closing Consumer...",
+    "| Worker: Stopping Consumer...",
+    "| Consumer: Closing Connection...",
+    "| Consumer: Closing Tasks...",
+    "| Consumer: Closing event loop...",
+    "| Consumer: Stopping event loop...",
+    "| Consumer: Stopping Tasks...",
+    "Canceling task consumer...",
+    "| Consumer: Stopping Connection...",
+    "| Worker: Stopping Pool...",
+    "| Worker: Stopping Hub...",
+    "| Consumer: Shutdown Tasks...",
+    "Closing consumer channel...",
+    "| Consumer: Shutdown Connection...",
+  ]);
+  assert.equal(rig.world.terminal.outText, "\nworker: Warm shutdown (MainProcess)\n");
+  await rig[Symbol.asyncDispose]();
+  rig.world.clock.checkNothingArmed();
+});
+
+Deno.test("warm: what runs finishes, what waits goes back at once; more TERMs change nothing", async () => {
+  await using rig = await Rig.start({ options: { concurrency: 1 } });
+  rig.pool.script = () => null;
+  const running = await rig.send();
+  const second = await rig.send();
+  const third = await rig.send();
+  assert.equal(await rig.waiting(), 0);
+  for (let n = 0; n < 3; n++) rig.worker.onSignal("SIGTERM");
+  await rig.settle();
+  assert.equal(rig.exit, null);
+  assert.equal(await rig.waiting(), 2);
+  rig.pool.end(rig.pool.submitted[0]!);
+  assert.equal(await ended(rig), 0);
+  assert.equal(await rig.state(running), "SUCCESS");
+  const first = await rig.broker.take("celery");
+  const next = await rig.broker.take("celery");
+  assert.deepEqual([first, next].map((note) => note!.message.headers["id"]).sort(), [second, third].sort());
+  assert.ok(rig.log("WARNING").includes("Restoring 2 unacknowledged message(s)"));
+});
+
+Deno.test("INT: a hint and warm; again: cold, status 1", async () => {
+  await using rig = await Rig.start();
+  rig.pool.script = () => null;
+  await rig.send();
+  rig.worker.onSignal("SIGINT");
+  await rig.settle();
+  assert.equal(rig.exit, null);
+  rig.worker.onSignal("SIGINT");
+  assert.equal(await ended(rig), 1);
+  assert.equal(
+    rig.world.terminal.outText,
+    "\nworker: Hitting Ctrl+C again will initiate cold shutdown, terminating all running tasks!\n" +
+      "\nworker: Warm shutdown (MainProcess)\n" +
+      "\nworker: Hitting Ctrl+C again will terminate all running tasks!\n" +
+      "\nworker: Cold shutdown (MainProcess)\n",
+  );
+});
+
+Deno.test("QUIT: early-acked tasks are stored as RETRY, late-acked ones and the rest go back", async () => {
+  await using rig = await Rig.start({
+    tasks: (app) => {
+      app.task("bars.add", (x: number, y: number) => x + y);
+      app.task("bars.late", { acksLate: true }, (x: number, y: number) => x + y);
+    },
+  });
+  rig.pool.script = () => null;
+  const early = await rig.send();
+  const late = await rig.send({}, "bars.late");
+  const waiting = await rig.send();
+  rig.worker.onSignal("SIGQUIT");
+  assert.equal(await ended(rig), 0);
+  const meta = await (await rig.app.openBackend()).fetch(early);
+  assert.equal(meta?.state, "RETRY");
+  assert.deepEqual(meta?.result, {
+    excType: "Retry",
+    excModule: "celery.exceptions",
+    args: ["Retry(Retry(...), None, None)", null, null],
+  });
+  assert.equal(await rig.state(late), null);
+  const ids = [await rig.broker.take("celery"), await rig.broker.take("celery")];
+  assert.deepEqual(ids.map((note) => note!.message.headers["id"]).sort(), [late, waiting].sort());
+  assert.ok(rig.log("WARNING").includes("Restoring 2 unacknowledged message(s)"));
+});
+
+Deno.test("REMAP_SIGTERM=SIGQUIT: TERM is a QUIT", async () => {
+  await using rig = await Rig.start({ world: { env: { REMAP_SIGTERM: "SIGQUIT" } } });
+  rig.pool.script = () => null;
+  await rig.send();
+  rig.worker.onSignal("SIGTERM");
+  assert.equal(await ended(rig), 0);
+  assert.match(rig.world.terminal.outText, /worker: Cold shutdown \(MainProcess\)/);
+});
+
+Deno.test("soft: a task that fits finishes; the worker ends when nothing runs", async () => {
+  await using rig = await Rig.start({ settings: { worker_soft_shutdown_timeout: 10 } });
+  rig.pool.script = () => null;
+  const id = await rig.send();
+  rig.worker.onSignal("SIGQUIT");
+  await rig.settle();
+  assert.ok(rig.log("WARNING").includes("Initiating Soft Shutdown, terminating in 10 seconds"));
+  await rig.world.clock.advance(5000);
+  assert.equal(rig.exit, null);
+  rig.pool.end(rig.pool.submitted[0]!);
+  assert.equal(await ended(rig), 0);
+  assert.equal(await rig.state(id), "SUCCESS");
+  assert.match(rig.world.terminal.outText, /worker: Cold shutdown/);
+});
+
+Deno.test("soft: what does not fit goes back; exactly that is told as restored", async () => {
+  await using rig = await Rig.start({
+    settings: { worker_soft_shutdown_timeout: 10, task_acks_late: true },
+  });
+  rig.pool.script = () => null;
+  const short = await rig.send();
+  await rig.send();
+  rig.worker.onSignal("SIGQUIT");
+  await rig.settle();
+  rig.pool.end(rig.pool.submitted[0]!);
+  await rig.settle();
+  await rig.world.clock.advance(10_001);
+  assert.equal(await ended(rig), 0);
+  assert.equal(await rig.state(short), "SUCCESS");
+  assert.equal(await rig.waiting(), 1);
+  assert.ok(rig.log("WARNING").includes("Restoring 1 unacknowledged message(s)"));
+});
+
+Deno.test("soft: QUIT again is cold at once, and once more ends the process as it is", async () => {
+  await using rig = await Rig.start({ settings: { worker_soft_shutdown_timeout: 10 } });
+  rig.pool.script = () => null;
+  await rig.send();
+  rig.worker.onSignal("SIGQUIT");
+  await rig.settle();
+  rig.worker.onSignal("SIGQUIT");
+  assert.match(rig.world.terminal.outText, /Waiting gracefully for cold shutdown to complete\.\.\./);
+  assert.equal(await ended(rig), 0);
+});
+
+Deno.test("soft on idle: waits although nothing runs", async () => {
+  await using rig = await Rig.start({
+    settings: { worker_soft_shutdown_timeout: 10, worker_enable_soft_shutdown_on_idle: true },
+  });
+  rig.worker.onSignal("SIGQUIT");
+  await rig.world.clock.advance(9000);
+  assert.equal(rig.exit, null);
+  await rig.world.clock.advance(1001);
+  assert.equal(await ended(rig), 0);
+});
+
+Deno.test("a store that never answers does not hold up a cold shutdown for ever", async () => {
+  await using rig = await Rig.start();
+  const { backend } = rig.worker.parts;
+  const flush = backend.flush;
+  backend.flush = () => new Promise(() => {});
+  rig.worker.onSignal("SIGQUIT");
+  await rig.world.clock.advance(5001);
+  backend.flush = flush;
+  assert.equal(await ended(rig), 0);
+});
+
+Deno.test("burst: ends when the queues are empty; status 1 where a task failed", async () => {
+  for (const kind of ["success", "failure"] as const) {
+    const rig = new Rig({ options: { burst: true } });
+    for (let n = 0; n < 5; n++) await rig.app.sendTask("bars.add", { args: [1, n] });
+    await rig.start();
+    const { outcome } = await import("./rig.ts");
+    rig.pool.script = (job) => outcome(job, { kind });
+    for (let n = 0; n < 20 && rig.exit === null; n++) await rig.world.clock.advance(50);
+    assert.equal(rig.pool.submitted.length, 5);
+    assert.equal(await ended(rig), 0);
+    await rig[Symbol.asyncDispose]();
+  }
+});
