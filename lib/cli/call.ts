@@ -84,7 +84,7 @@ function pick(options: CallOptions): Record<string, unknown> {
 /** "ValueError: text", as Python prints an exception. */
 export function described(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const name = error.constructor.name === "Error" ? error.name : error.constructor.name;
+  const name = error.name === "Error" ? error.constructor.name : error.name;
   const text = errorText(error);
   return text === "" || text === name ? name : `${name}: ${text}`;
 }

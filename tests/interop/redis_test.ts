@@ -174,7 +174,7 @@ Deno.test("Lovage sends, Python runs", async (t) => {
     const sent = await send("t.fail", ["ValueError", "boom"]);
     const error = await sent.get({ timeout: 20 }).then(() => null, (error: Error) => error);
     assert(error instanceof Error);
-    assert.equal(error.constructor.name, "ValueError");
+    assert.equal(error.name, "ValueError");
     assert.equal(error.message, "boom");
     assert.match(await sent.traceback() ?? "", /tasks\.py/);
     assert(
@@ -189,7 +189,7 @@ Deno.test("Lovage sends, Python runs", async (t) => {
     assert(await get("t.at", [], { countdown: 1 }) as number - began >= 0.95);
     const late = await send("t.at", [], { countdown: 1, expires: 0.2 });
     const error = await late.get({ timeout: 20 }).catch((error: Error) => error) as Error;
-    assert.equal(error.constructor.name, "TaskRevokedError");
+    assert.equal(error.name, "TaskRevokedError");
     assert.equal(await late.state(), "REVOKED");
   });
 
