@@ -23,7 +23,9 @@ export interface Destination {
   readonly routingKey: string;
   /** Declared before the first message; null where an exchange alone was named. */
   readonly queue: Queue | null;
-  /** The call's options with the route's beneath them; of a way that is kept (`isKept`), the route's alone. */
+  /**
+   * The call's options with the route's beneath them; of a way that is kept (`isKept`), the route's alone.
+   */
   readonly options: SendOptions;
   readonly isKept: boolean;
   /** What a kept way's route says beside the way itself; null: nothing. */
@@ -64,7 +66,9 @@ export class Amqp {
     this.#app = app;
   }
 
-  /** The queues. Selections (`-Q`) and queues added last as long as the settings about queues do not change. */
+  /**
+   * The queues. Selections (`-Q`) and queues added last as long as the settings about queues do not change.
+   */
   get queues(): Queues {
     this.#refresh();
     return this.#queues!;
@@ -214,7 +218,10 @@ function extrasOf(options: SendOptions): SendOptions | null {
   return extras.length === 0 ? null : Object.fromEntries(extras);
 }
 
-/** The exchange of events: topic on AMQP, fanout elsewhere. Source: celery 5.2.6 events/event.py get_exchange. */
+/**
+ * The exchange of events: topic on AMQP, fanout elsewhere. Source: celery 5.2.6 events/event.py
+ * get_exchange.
+ */
 export function eventExchange(app: App, transport: TransportKind): Exchange {
   return makeExchange(app.conf.event_exchange, { type: transport === "amqp" ? "topic" : "fanout" });
 }

@@ -1,7 +1,8 @@
 /**
  * The App: one value that owns configuration, tasks, routing, and the way to the broker and the result store.
  *
- * Constructing does no I/O; the first send, wait or `open…` does. `close` (or `await using`) ends what was opened.
+ * Constructing does no I/O; the first send, wait or `open…` does. `close` (or `await using`) ends what was
+ * opened.
  *
  * Source: celery 5.2.6 app/base.py Celery.
  */
@@ -83,8 +84,8 @@ export class App implements AsyncDisposable {
   #finalized = false;
 
   /**
-   * `settings` are the module's own; environment and command line win over them. Throws `UsageError` on an unknown or
-   * ill-typed one.
+   * `settings` are the module's own; environment and command line win over them. Throws `UsageError` on an
+   * unknown or ill-typed one.
    */
   constructor(name: string, settings: Partial<Settings> = {}, options: { world?: World } = {}) {
     this.name = name;
@@ -126,8 +127,8 @@ export class App implements AsyncDisposable {
   }
 
   /**
-   * A signature of a task by name; the task need not be registered here. Options of the call stand beside `args` and
-   * `kwargs`, or in `options`.
+   * A signature of a task by name; the task need not be registered here. Options of the call stand beside
+   * `args` and `kwargs`, or in `options`.
    */
   signature<R = unknown>(name: string, given: SignatureGiven = {}): Signature<R> {
     const { args, kwargs, immutable, options, ...rest } = given;
@@ -141,8 +142,9 @@ export class App implements AsyncDisposable {
   }
 
   /**
-   * Sends a task by name. Rejects with `EncodeError` where an argument cannot be sent, `UsageError` where an option is
-   * wrong, an operating error where the broker did not take it after the retries of `task_publish_retry_policy`.
+   * Sends a task by name. Rejects with `EncodeError` where an argument cannot be sent, `UsageError` where an
+   * option is wrong, an operating error where the broker did not take it after the retries of
+   * `task_publish_retry_policy`.
    */
   sendTask<R = unknown>(name: string, options: SendTaskOptions = {}): Promise<AsyncResult<R>> {
     return this.#sender.send(name, options.args ?? [], options.kwargs ?? {}, options) as Promise<
@@ -150,7 +152,9 @@ export class App implements AsyncDisposable {
     >;
   }
 
-  /** As `sendTask`, arguments and options already merged: what `Task.applyAsync` and the canvas send through. */
+  /**
+   * As `sendTask`, arguments and options already merged: what `Task.applyAsync` and the canvas send through.
+   */
   send(
     name: string,
     args: readonly unknown[],
@@ -161,16 +165,16 @@ export class App implements AsyncDisposable {
   }
 
   /**
-   * Sends many, pipelined: a part is encoded while the one before is on its way. Results are in the order of the calls.
-   * After a rejection some may have been sent.
+   * Sends many, pipelined: a part is encoded while the one before is on its way. Results are in the order of
+   * the calls. After a rejection some may have been sent.
    */
   sendMany(calls: Iterable<SendManyItem>): Promise<AsyncResult[]> {
     return this.#sender.sendMany(calls);
   }
 
   /**
-   * What must be loaded or opened before `prepareSend` of such a call: resolves at once nearly always. Rejects with
-   * `EncodeError` for an unknown serializer.
+   * What must be loaded or opened before `prepareSend` of such a call: resolves at once nearly always.
+   * Rejects with `EncodeError` for an unknown serializer.
    */
   async readyToSend(options: SendOptions | null = null): Promise<void> {
     await this.#sender.ready(options);
@@ -223,8 +227,8 @@ export class App implements AsyncDisposable {
   }
 
   /**
-   * Connects to the first broker of the list that answers, with the retries of `broker_connection_…`. The caller owns
-   * the connection.
+   * Connects to the first broker of the list that answers, with the retries of `broker_connection_…`. The
+   * caller owns the connection.
    */
   connectBroker(options: ConnectBrokerOptions): Promise<Connection> {
     return connectBroker(this, options);

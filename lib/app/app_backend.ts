@@ -56,8 +56,8 @@ export class AppBackend {
   #isOurs = true;
 
   /**
-   * Stores a result, or an error where the state is one of those that carry an exception. Resolves when it is stored
-   * for good. Rejects with `EncodeError`, or as the store does.
+   * Stores a result, or an error where the state is one of those that carry an exception. Resolves when it
+   * is stored for good. Rejects with `EncodeError`, or as the store does.
    */
   async storeResult(
     taskId: string,

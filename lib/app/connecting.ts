@@ -30,8 +30,9 @@ export interface ConnectBrokerOptions {
   /** Opens one connection; tests give their own. Default the transport room's. */
   connect?: (world: World, url: string, options: ConnectOptions) => Promise<Connection>;
   /**
-   * Hears of each failed attempt that is followed by another: seconds until then (0: another broker is tried at
-   * once), how many waits there were, how many attempts at most (null: no limit), the URL (mask it before showing).
+   * Hears of each failed attempt that is followed by another: seconds until then (0: another broker is tried
+   * at once), how many waits there were, how many attempts at most (null: no limit), the URL (mask it before
+   * showing).
    */
   onAttempt?(error: Error, delaySeconds: number, attempt: number, max: number | null, url: string): void;
 }
@@ -66,11 +67,11 @@ export function connectOptions(app: App, options: ConnectBrokerOptions): Connect
 }
 
 /**
- * Connects to the first broker that answers. All are tried in turn without a wait; then 2, 4, 6 … 30 seconds pass
- * before the next round, at most `broker_connection_max_retries` attempts in all.
+ * Connects to the first broker that answers. All are tried in turn without a wait; then 2, 4 … 30 seconds
+ * pass before the next round, at most `broker_connection_max_retries` attempts in all.
  *
- * Rejects with the last error when retries are used up or not wanted, at once where every broker refuses us for good
- * (wrong password, unknown scheme), and with the signal's reason when it aborts.
+ * Rejects with the last error when retries are used up or not wanted, at once where every broker refuses us
+ * for good (wrong password, unknown scheme), and with the signal's reason when it aborts.
  */
 export async function connectBroker(app: App, options: ConnectBrokerOptions): Promise<Connection> {
   const { conf, world } = app;

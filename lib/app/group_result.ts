@@ -64,8 +64,8 @@ export class ResultSet<R = unknown> implements AsyncIterable<R> {
   }
 
   /**
-   * Waits for all values, in the order of the results; inner groups are arrays inside. Rejects with the first error
-   * (`propagate`), or `TimeoutError`.
+   * Waits for all values, in the order of the results; inner groups are arrays inside. Rejects with the
+   * first error (`propagate`), or `TimeoutError`.
    */
   async get(options: GetOptions = {}): Promise<R[]> {
     refuseToBlock(options);
@@ -87,7 +87,9 @@ export class ResultSet<R = unknown> implements AsyncIterable<R> {
     for await (const [, meta] of this.iterNative()) yield meta.result as R;
   }
 
-  /** `[id, stored state]` in the order of completion; errors are states like others with `propagate: false`. */
+  /**
+   * `[id, stored state]` in the order of completion; errors are states like others with `propagate: false`.
+   */
   async *iterNative(options: GetOptions = {}): AsyncGenerator<[string, ResultMeta]> {
     refuseToBlock(options);
     const arrived: ResultMeta[] = [];

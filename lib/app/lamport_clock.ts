@@ -1,4 +1,7 @@
-/** The logical clock of events and remote control. Source: celery/kombu 5.2 clocks.py LamportClock; protocol.md 7.5. */
+/**
+ * The logical clock of events and remote control. Source: celery/kombu 5.2 clocks.py LamportClock;
+ * protocol.md 7.5.
+ */
 export class LamportClock {
   #value: number;
 

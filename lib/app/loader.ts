@@ -1,6 +1,6 @@
 /**
- * `-A`: finds the user's module or manifest, loads it, and finds the App in it; `--config`, `imports` and `include`
- * beside. The worker and every pool slot load through here.
+ * `-A`: finds the user's module or manifest, loads it, and finds the App in it; `--config`, `imports` and
+ * `include` beside. The worker and every pool slot load through here.
  *
  * Source: celery 5.2.6 app/utils.py find_app, loaders/base.py; contract.md section 2.
  */
@@ -61,11 +61,11 @@ export function appSource(app: App): LoadedFrom {
 }
 
 /**
- * Loads the App of `spec` (a path, folder or bare name, with an optional `:export`), or makes one without tasks where
- * it is null, and all the modules it names.
+ * Loads the App of `spec` (a path, folder or bare name, with an optional `:export`), or makes one without
+ * tasks where it is null, and all the modules it names.
  *
- * Throws `UsageError` where nothing is found, a setting is wrong, or a module throws: then its text holds the user's
- * own error and the frames of the user's own files.
+ * Throws `UsageError` where nothing is found, a setting is wrong, or a module throws: then its text holds
+ * the user's own error and the frames of the user's own files.
  */
 export async function loadApp(world: World, spec: string | null, options: LoadOptions = {}): Promise<App> {
   setCurrentWorld(world);
@@ -207,8 +207,8 @@ function fileUrl(path: string): string {
 }
 
 /**
- * What the user's module threw, and where in the user's own files: frames of this library and of the runtime are left
- * out.
+ * What the user's module threw, and where in the user's own files: frames of this library and of the runtime
+ * are left out.
  */
 export function userError(error: unknown): string {
   if (!(error instanceof Error)) return `it threw ${errorText(error)}`;
@@ -238,7 +238,8 @@ async function readDocument(world: World, path: string): Promise<unknown> {
     const text = readFileSync(path, "utf-8");
     if (path.endsWith(".json")) return JSON.parse(text);
     const { parse } = await import("smol-toml");
-    return parse(text);
+    // Plain objects, as from JSON: the parser's have no prototype.
+    return structuredClone(parse(text));
   } catch (error) {
     const [first] = errorText(error).split("\n");
     throw new UsageError(`Cannot read "${relative(world, path)}": ${first}`, { cause: error });

@@ -1,9 +1,10 @@
 /**
  * Task manifests: tasks that are commands, declared in TOML or JSON. No shell is involved.
  *
- * `argv` items may hold `{0}` (a positional argument) and `{name}` (a keyword argument); `{{` and `}}` are braces. The
- * whole call goes to the command's standard input as JSON. What it prints is the result: parsed where it is JSON, text
- * where not. Another exit status than 0 is a failure that carries the end of its standard error.
+ * `argv` items may hold `{0}` (a positional argument) and `{name}` (a keyword argument); `{{` and `}}` are
+ * braces. The whole call goes to the command's standard input as JSON. What it prints is the result: parsed
+ * where it is JSON, text where not. Another exit status than 0 is a failure that carries the end of its
+ * standard error.
  *
  * Source: contract.md section 2.
  */
@@ -42,8 +43,8 @@ interface CommandTask {
 }
 
 /**
- * The App of a manifest's document. `folder` is where it lies: a program given by a relative path is looked for there.
- * Throws `UsageError` naming the task and what is wrong with it.
+ * The App of a manifest's document. `folder` is where it lies: a program given by a relative path is looked
+ * for there. Throws `UsageError` naming the task and what is wrong with it.
  */
 export function manifestApp(
   world: World,

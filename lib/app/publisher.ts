@@ -14,8 +14,9 @@ export interface PublishOptions {
 /** Takes encoded messages. */
 export interface Publisher {
   /**
-   * Publishes a batch in order; resolves when the broker has it. Rejects with an operating error (base/errors.ts)
-   * after the retries of `task_publish_retry_policy`. A batch that is tried again may arrive twice.
+   * Publishes a batch in order; resolves when the broker has it. Rejects with an operating error
+   * (base/errors.ts) after the retries of `task_publish_retry_policy`. A batch that is tried again may
+   * arrive twice.
    */
   publish(batch: readonly OutgoingMessage[], options?: PublishOptions): Promise<void>;
   close(): Promise<void>;

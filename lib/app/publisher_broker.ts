@@ -1,7 +1,8 @@
 /**
  * The client's own way to the broker: one connection, opened by the first message and again when it was lost.
  *
- * Source: kombu 5.2.4 messaging.py Producer.publish, connection.py Connection.ensure; celery 5.2.6 app/amqp.py.
+ * Source: kombu 5.2.4 messaging.py Producer.publish, connection.py Connection.ensure; celery 5.2.6
+ * app/amqp.py.
  */
 
 import { ConnectionLost } from "../base/mod.ts";
@@ -109,7 +110,7 @@ export class BrokerPublisher implements Publisher {
     }
   }
 
-  /** Milliseconds until the next attempt, or null where there is none. Source: kombu utils/functional.py retry_over_time. */
+  /** Milliseconds until the next attempt; null: none. Source: kombu utils/functional.py retry_over_time. */
   #retryDelayMs(error: unknown, attempt: number, options: PublishOptions): number | null {
     const { conf } = this.#app;
     if (!(options.retry ?? conf.task_publish_retry)) return null;

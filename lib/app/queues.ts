@@ -1,7 +1,8 @@
 /**
  * The queues of an App: `task_queues`, those made when named, and which of them a worker consumes.
  *
- * Source: celery 5.2.6 app/amqp.py Queues (5.6.3 for queue types); kombu 5.2 entity.py Queue.from_dict, Broadcast.
+ * Source: celery 5.2.6 app/amqp.py Queues (5.6.3 for queue types); kombu 5.2 entity.py Queue.from_dict,
+ * Broadcast.
  */
 
 import { nearest, UsageError } from "../base/mod.ts";
@@ -229,7 +230,7 @@ export function listQueues(given: TaskQueues | null): (Queue | QueueOptions)[] {
   return Object.entries(given as Record<string, QueueOptions>).map(([name, one]) => ({ ...one, name }));
 }
 
-/** The queue that a node alone consumes, with `worker_direct`. Source: celery 5.2.6 utils/nodenames.py worker_direct. */
+/** The queue that a node alone consumes (`worker_direct`). Source: celery 5.2.6 utils/nodenames.py. */
 export function workerDirectQueue(nodename: string): Queue {
   return queue(`${nodename}.dq2`, { exchange: exchange("C.dq2"), routingKey: nodename });
 }

@@ -97,8 +97,8 @@ export class AsyncResult<R = unknown> implements ParentResult {
   }
 
   /**
-   * Waits for the value. Rejects with the task's own error (`propagate`), with that of a parent that failed, with
-   * `TimeoutError`, or with an `OperatingError` where there is no result store or it is lost.
+   * Waits for the value. Rejects with the task's own error (`propagate`), with that of a parent that failed,
+   * with `TimeoutError`, or with an `OperatingError` where there is no result store or it is lost.
    */
   async get(options: GetOptions = {}): Promise<R> {
     if (this.ignored) return null as R;
@@ -115,7 +115,10 @@ export class AsyncResult<R = unknown> implements ParentResult {
     return this.get(options);
   }
 
-  /** PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED or a state of the task's own. Unknown ids are PENDING. */
+  /**
+   * PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED or a state of the task's own. Unknown ids are
+   * PENDING.
+   */
   async state(): Promise<string> {
     return (await this.#meta())?.state ?? "PENDING";
   }
@@ -220,7 +223,10 @@ export class AsyncResult<R = unknown> implements ParentResult {
     return [this.id];
   }
 
-  /** Walks this and all it led to, breadth first: `[parent or null, result]`. Children are known when a task ended. */
+  /**
+   * Walks this and all it led to, breadth first: `[parent or null, result]`. Children are known when a task
+   * ended.
+   */
   async *iterdeps(): AsyncGenerator<[ParentResult | null, ParentResult]> {
     const queue: [ParentResult | null, ParentResult][] = [[null, this]];
     for (let next = queue.shift(); next; next = queue.shift()) {

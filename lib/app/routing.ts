@@ -40,7 +40,10 @@ export type RouteFunction = (
   task: unknown,
 ) => Route | null | undefined;
 
-/** Task name, or glob (`feed.*`), or regular expression, to route. Exact names are looked at first, then in order. */
+/**
+ * Task name, or glob (`feed.*`), or regular expression, to route. Exact names are looked at first, then in
+ * order.
+ */
 export type RouteMap = Readonly<Record<string, Route>> | readonly (readonly [string | RegExp, Route])[];
 
 /** What `task_routes` may be. */
@@ -93,7 +96,10 @@ export class Router {
     this.#defaultQueue = defaultQueue;
   }
 
-  /** The options with the route's beneath them; `queue` is a Queue, or absent where a route names only an exchange. */
+  /**
+   * The options with the route's beneath them; `queue` is a Queue, or absent where a route names only an
+   * exchange.
+   */
   route(
     options: SendOptions,
     name: string,

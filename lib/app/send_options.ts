@@ -23,13 +23,16 @@ export interface PublishRetryPolicy {
 }
 
 /**
- * The options of `applyAsync` and `sendTask`, Celery's in camelCase. Null and undefined mean "not given". Durations are
- * seconds.
+ * The options of `applyAsync` and `sendTask`, Celery's in camelCase. Null and undefined mean "not given".
+ * Durations are seconds.
  */
 export interface SendOptions {
   /** Seconds from now until it may run. */
   countdown?: number | null | undefined;
-  /** The moment from which it may run. Text is passed on as it is: ISO 8601, without offset it is the worker's zone. */
+  /**
+   * The moment from which it may run. Text is passed on as it is: ISO 8601, without offset it is the
+   * worker's zone.
+   */
   eta?: Date | string | null | undefined;
   /** Seconds from now, or the moment, after which it is not run any more. Text is passed on as it is. */
   expires?: number | Date | string | null | undefined;

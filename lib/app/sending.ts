@@ -1,10 +1,11 @@
 /**
  * Calls made into messages and handed to the publisher.
  *
- * `prepare` is synchronous and does everything for one message; `send` adds one publish, `sendMany` publishes in parts
- * of `CHUNK` and encodes the next while earlier ones are on their way.
+ * `prepare` is synchronous and does everything for one message; `send` adds one publish, `sendMany`
+ * publishes in parts of `CHUNK` and encodes the next while earlier ones are on their way.
  *
- * Source: celery 5.2.6 app/base.py send_task, app/amqp.py as_task_v2, _create_task_sender; protocol.md 1.1, 1.5, 8.11.
+ * Source: celery 5.2.6 app/base.py send_task, app/amqp.py as_task_v2, _create_task_sender; protocol.md 1.1,
+ * 1.5, 8.11.
  */
 
 import { UsageError } from "../base/mod.ts";
@@ -166,9 +167,9 @@ export class Sender {
   }
 
   /**
-   * The message of a call, with its route, ids and times. Throws `EncodeError` (an argument cannot be sent) naming the
-   * task, `UsageError` for options that contradict one another. Records the child with the current task.
-   * Cost: per message.
+   * The message of a call, with its route, ids and times. Throws `EncodeError` (an argument cannot be sent)
+   * naming the task, `UsageError` for options that contradict one another. Records the child with the
+   * current task. Cost: per message.
    */
   prepare(call: SendCall): PreparedSend {
     const { name, args, kwargs } = call;
@@ -183,8 +184,8 @@ export class Sender {
     const timeLimit = options.timeLimit ?? null;
     if (softTimeLimit !== null && timeLimit !== null && softTimeLimit > timeLimit) {
       throw new UsageError(
-        `Cannot send task "${name}": soft_time_limit ${softTimeLimit} must be less than or equal to time_limit ` +
-          timeLimit,
+        `Cannot send task "${name}": soft_time_limit ${softTimeLimit} must be less than or equal to ` +
+          `time_limit ${timeLimit}`,
       );
     }
     const expires = options.expires ?? null;

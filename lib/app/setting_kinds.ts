@@ -1,6 +1,6 @@
 /**
- * The kinds of values a setting may have: what is accepted, how it is said when it is not, and how it is read from the
- * text of a command line.
+ * The kinds of values a setting may have: what is accepted, how it is said when it is not, and how it is
+ * read from the text of a command line.
  *
  * Source: the types of celery 5.2.6 app/defaults.py Option.typemap.
  */

@@ -1,8 +1,8 @@
 /**
  * `app.conf`: the settings in force, where each comes from, and how one is refused.
  *
- * Sources, later ones win: defaults, the module (constructor, `app.conf`), the `--config` file, the environment
- * (`CELERY_BROKER_URL` and its kin), the command line.
+ * Sources, later ones win: defaults, the module (constructor, `app.conf`), the `--config` file, the
+ * environment (`CELERY_BROKER_URL` and its kin), the command line.
  *
  * Source: celery 5.2.6 app/utils.py Settings, app/base.py; surface (b).
  */
@@ -18,7 +18,9 @@ export const SETTING_SOURCES = ["module", "config", "environment", "command line
 /** One of them. */
 export type SettingSource = typeof SETTING_SOURCES[number];
 
-/** The variables that are settings. Source: celery 5.2.6 app/utils.py Settings.broker_url and its neighbours. */
+/**
+ * The variables that are settings. Source: celery 5.2.6 app/utils.py Settings.broker_url and its neighbours.
+ */
 const ENVIRONMENT: readonly (readonly [string, string])[] = [
   ["CELERY_BROKER_URL", "broker_url"],
   ["CELERY_BROKER_READ_URL", "broker_read_url"],
@@ -37,7 +39,9 @@ const NO_SECRET = /routing_key|binding_key|keyprefix|^unacked_|keyfile|_key_/;
 export interface ConfMethods {
   /** Assigns several. All are checked before the first is changed. Throws `UsageError`. */
   update(values: Partial<Settings>): void;
-  /** The same for a source other than the module. Texts of the command line are read by each setting's kind. */
+  /**
+   * The same for a source other than the module. Texts of the command line are read by each setting's kind.
+   */
   apply(values: Readonly<Record<string, unknown>>, source: SettingSource): void;
   /** Applies `name=value` texts of a command line, values read by each setting's kind. */
   applyArguments(texts: readonly string[]): void;
@@ -175,7 +179,9 @@ class ConfStore implements ConfMethods {
     }
   }
 
-  /** The embedded broker is its own result store; any other broker has none unless it is named, as in Celery. */
+  /**
+   * The embedded broker is its own result store; any other broker has none unless it is named, as in Celery.
+   */
   #embeddedStore(): string | null {
     const url = this.#effective("broker_url");
     const first = (Array.isArray(url) ? String(url[0]) : String(url)).split(";")[0]!;
@@ -241,7 +247,10 @@ function knownName(given: string): string {
   throw new UsageError(`Unknown setting "${given}"${near ? `: did you mean "${near}"?` : ""}`);
 }
 
-/** `worker.concurrency`, `.concurrency`-like forms of a command line. Source: celery 5.2.6 loaders/base.py cmdline_config_parser. */
+/**
+ * `worker.concurrency` as well as the name itself. Source: celery 5.2.6 loaders/base.py
+ * cmdline_config_parser.
+ */
 function argumentName(given: string): string {
   return knownName(given.includes(".") ? given.split(".").filter(Boolean).join("_") : given);
 }
@@ -283,7 +292,7 @@ export function maskedSetting(name: string, value: unknown): unknown {
     return value.includes("://") ? value.split(";").map(maskUrl).join(";") : value;
   }
   if (Array.isArray(value)) return value.map((one) => maskedSetting("", one));
-  if (isRecord(value) && Object.getPrototypeOf(value) === Object.prototype) {
+  if (isRecord(value) && [Object.prototype, null].includes(Object.getPrototypeOf(value))) {
     return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, maskedSetting(key, one)]));
   }
   return value;

@@ -27,22 +27,23 @@ export const SETTINGS: ReadonlyMap<string, Setting<unknown>> = new Map(
 );
 
 /**
- * Celery's settings that mean nothing here: other result stores, classes of Python. They are taken, so that one
- * configuration serves both, kept, and without effect.
+ * Celery's settings that mean nothing here: other result stores, classes of Python. They are taken, so that
+ * one configuration serves both, kept, and without effect.
  */
 export const INERT_SETTINGS: ReadonlySet<string> = new Set(
   `arangodb_backend_settings azureblockblob_base_path azureblockblob_connection_timeout
   azureblockblob_container_name azureblockblob_read_timeout azureblockblob_retry_increment_base
-  azureblockblob_retry_initial_backoff_sec azureblockblob_retry_max_attempts beat_executable beat_gid beat_logfile
-  beat_pidfile beat_uid beat_umask cache_backend cache_backend_options cassandra_auth_kwargs cassandra_auth_provider
-  cassandra_bundle_path cassandra_entry_ttl cassandra_keyspace cassandra_options cassandra_port
-  cassandra_read_consistency cassandra_secure_bundle_path cassandra_servers cassandra_table
-  cassandra_write_consistency cosmosdbsql_collection_name cosmosdbsql_consistency_level cosmosdbsql_database_name
-  cosmosdbsql_max_retry_attempts cosmosdbsql_max_retry_wait_time couchbase_backend_settings
-  database_create_tables_at_setup database_engine_callback database_engine_options database_short_lived_sessions
-  database_table_names database_table_schemas database_url elasticsearch_max_retries elasticsearch_retry_on_timeout
-  elasticsearch_save_meta_as_text elasticsearch_timeout events_executable events_gid events_logfile events_pidfile
-  events_uid events_umask gcs_base_path gcs_bucket gcs_project gcs_ttl mongodb_backend_settings override_backends
+  azureblockblob_retry_initial_backoff_sec azureblockblob_retry_max_attempts beat_executable beat_gid
+  beat_logfile beat_pidfile beat_uid beat_umask cache_backend cache_backend_options cassandra_auth_kwargs
+  cassandra_auth_provider cassandra_bundle_path cassandra_entry_ttl cassandra_keyspace cassandra_options
+  cassandra_port cassandra_read_consistency cassandra_secure_bundle_path cassandra_servers cassandra_table
+  cassandra_write_consistency cosmosdbsql_collection_name cosmosdbsql_consistency_level
+  cosmosdbsql_database_name cosmosdbsql_max_retry_attempts cosmosdbsql_max_retry_wait_time
+  couchbase_backend_settings database_create_tables_at_setup database_engine_callback
+  database_engine_options database_short_lived_sessions database_table_names database_table_schemas
+  database_url elasticsearch_max_retries elasticsearch_retry_on_timeout elasticsearch_save_meta_as_text
+  elasticsearch_timeout events_executable events_gid events_logfile events_pidfile events_uid events_umask
+  gcs_base_path gcs_bucket gcs_project gcs_ttl mongodb_backend_settings override_backends
   redis_backend_credential_provider result_backend_thread_safe s3_access_key_id s3_base_path s3_bucket
   s3_endpoint_url s3_region s3_secret_access_key task_remote_tracebacks worker_agent worker_consumer
   worker_executable worker_hijack_root_logger worker_timer`.split(/\s+/),
@@ -72,7 +73,8 @@ function isKnown(name: string): boolean {
 
 /**
  * The setting that a name means: itself, or for an upper-case name the setting of today (`CELERY_ACKS_LATE`,
- * `CELERYD_CONCURRENCY`, `BROKER_URL`, and with Django's namespace `CELERY_TASK_ACKS_LATE`). Null where there is none.
+ * `CELERYD_CONCURRENCY`, `BROKER_URL`, and with Django's namespace `CELERY_TASK_ACKS_LATE`). Null where
+ * there is none.
  */
 export function settingName(given: string): string | null {
   if (isKnown(given)) return given;

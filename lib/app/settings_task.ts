@@ -20,7 +20,10 @@ import type { PublishRetryPolicy } from "./send_options.ts";
 import type { TaskQueues } from "./queues.ts";
 import type { TaskRoutes } from "./routing.ts";
 
-/** Options by task name; `*` names all. A function is asked for each task. Source: celery 5.2.6 app/annotations.py. */
+/**
+ * Options by task name; `*` names all. A function is asked for each task. Source: celery 5.2.6
+ * app/annotations.py.
+ */
 export type TaskAnnotations =
   | Record<string, Record<string, unknown>>
   | readonly (

@@ -1,8 +1,8 @@
 /**
  * Celery's signals: hooks that anyone may connect to.
  *
- * A receiver is given one object: the signal's fields and `sender`. What it throws, or what its promise rejects with,
- * is logged and harms nobody. Sending to nobody costs one look at an array's length.
+ * A receiver is given one object: the signal's fields and `sender`. What it throws, or what its promise
+ * rejects with, is logged and harms nobody. Sending to nobody costs one look at an array's length.
  *
  * Source: celery 5.2.6 signals.py, utils/dispatch/signal.py; surface (d).
  */

@@ -1,0 +1,211 @@
+import assert from "node:assert/strict";
+import { OperatingError, UsageError } from "../../../lib/base/mod.ts";
+import { App, appExtensions, type AsyncResult, GroupResult, runAsTask } from "../../../lib/app/mod.ts";
+import { RemoteError, TaskRevokedError, TimeoutError } from "../../../lib/wire/mod.ts";
+import { fakeWorld } from "../../support/fake_world.ts";
+
+let stores = 0;
+
+/** An App over a memory store of its own. */
+function withStore(settings = {}) {
+  const world = fakeWorld();
+  const url = `memory://results-${stores++}`;
+  const app = new App("t", { broker_url: "memory://", result_backend: url, ...settings }, { world });
+  return { app, world };
+}
+
+class ValueError extends Error {}
+
+Deno.test("AsyncResult: get gives the value, before and after it is there", async () => {
+  const { app } = withStore();
+  await using _ = app;
+  await app.backend.storeResult("a", { x: 1 }, "SUCCESS");
+  assert.deepEqual(await app.AsyncResult("a").get({ timeout: 5 }), { x: 1 });
+  const waiting = app.AsyncResult<number>("b").get();
+  await app.backend.storeResult("b", null, "STARTED");
+  await app.backend.storeResult("b", 7, "SUCCESS");
+  assert.equal(await waiting, 7);
+});
+
+Deno.test("AsyncResult: is not thenable, and costs nothing to make", async () => {
+  const { app } = withStore();
+  const result = app.AsyncResult("x");
+  assert.equal((result as { then?: unknown }).then, undefined);
+  assert.equal(await Promise.resolve(result), result);
+  assert.equal(app.backend.opened, null);
+  await app.close();
+});
+
+Deno.test("AsyncResult: states on the way and what is known", async () => {
+  const { app } = withStore();
+  await using _ = app;
+  const result = app.AsyncResult("a");
+  assert.equal(await result.state(), "PENDING");
+  assert.equal(await result.info(), null);
+  const heard: unknown[] = [];
+  const waiting = result.get({ onMessage: (meta) => heard.push([meta.state, meta.result]) });
+  await app.backend.open();
+  await app.backend.storeResult("a", { done: 50 }, "PROGRESS");
+  assert.deepEqual([await result.state(), await result.info(), await result.ready()], ["PROGRESS", {
+    done: 50,
+  }, false]);
+  await app.backend.storeResult("a", "end", "SUCCESS");
+  assert.equal(await waiting, "end");
+  assert.deepEqual(heard.at(-1), ["SUCCESS", "end"]);
+  assert(await result.ready() && await result.successful() && !await result.failed());
+  assert.match((await result.dateDone())!, /^2024-01-02T03:04:05\.678000\+00:00$/);
+  assert.deepEqual(await result.children(), null);
+});
+
+Deno.test("AsyncResult: a failure is thrown as its own class with the remote traceback", async () => {
+  const { app } = withStore();
+  await using _ = app;
+  await app.backend.storeResult("f", new ValueError("bad"), "FAILURE", { traceback: "Traceback: there" });
+  await app.backend.storeResult("t", new TypeError("no"), "FAILURE");
+  await app.backend.storeResult("r", new TaskRevokedError("revoked"), "REVOKED");
+  await assert.rejects(app.AsyncResult("f").get(), (error: unknown) => {
+    assert(error instanceof RemoteError);
+    assert.deepEqual([error.name, error.module, error.args, error.traceback], [
+      "ValueError",
+      "builtins",
+      ["bad"],
+      "Traceback: there",
+    ]);
+    return true;
+  });
+  await assert.rejects(app.AsyncResult("t").get(), TypeError);
+  await assert.rejects(app.AsyncResult("r").get(), TaskRevokedError);
+  const error = await app.AsyncResult("f").get({ propagate: false });
+  assert(error instanceof RemoteError);
+  assert.equal(await app.AsyncResult("f").traceback(), "Traceback: there");
+  assert(await app.AsyncResult("f").failed());
+});
+
+Deno.test("AsyncResult: timeout and abort leave no timer behind", async () => {
+  const { app, world } = withStore();
+  await using _ = app;
+  const late = assert.rejects(app.AsyncResult("never").get({ timeout: 1.5 }), TimeoutError);
+  await world.clock.advance(1600);
+  await late;
+  const abort = new AbortController();
+  const stopped = assert.rejects(
+    app.AsyncResult("never").get({ timeout: 9, signal: abort.signal }),
+    /enough/,
+  );
+  await world.clock.settle();
+  abort.abort(new Error("enough"));
+  await stopped;
+});
+
+Deno.test("AsyncResult: a parent that fails ends the wait", async () => {
+  const { app } = withStore();
+  await using _ = app;
+  const last = app.resultFromTuple([["c", [["b", [["a", null], null]], null]], null]) as AsyncResult;
+  const waiting = assert.rejects(last.get(), /first step/);
+  await app.backend.open();
+  await app.backend.storeResult("b", null, "STARTED");
+  await app.backend.storeResult("a", new ValueError("first step"), "FAILURE");
+  await waiting;
+  assert.deepEqual(last.asTuple(), [["c", [["b", [["a", null], null]], null]], null]);
+});
+
+Deno.test("AsyncResult: ignored results, no store, inside a task", async () => {
+  const { app } = withStore();
+  await using _ = app;
+  app.publisher = { publish: () => Promise.resolve(), close: () => Promise.resolve() };
+  const ignored = await app.sendTask("t", { ignoreResult: true });
+  assert.equal(await ignored.get(), null);
+  const none = new App("n", { broker_url: "memory://" }, { world: fakeWorld() });
+  await assert.rejects(
+    none.AsyncResult("x").get(),
+    (error: unknown) =>
+      error instanceof OperatingError && /No result backend is configured/.test(error.message),
+  );
+  const current = {
+    id: "me",
+    name: "t.me",
+    rootId: "root",
+    priority: 0,
+    trail: true,
+    request: null as never,
+    addChild: () => {},
+  };
+  await runAsTask(current, async () => {
+    await assert.rejects(app.AsyncResult("x").get(), /Never call result\.get\(\) within a task/);
+  }, null);
+});
+
+Deno.test("AsyncResult: forget, revoke", async () => {
+  const { app } = withStore();
+  await using _ = app;
+  await app.backend.storeResult("a", 1, "SUCCESS");
+  const result = app.AsyncResult("a");
+  assert.equal(await result.get(), 1);
+  await result.forget();
+  assert.equal(await result.state(), "PENDING");
+  const before = appExtensions.control;
+  const revoked: unknown[] = [];
+  appExtensions.control = () => ({
+    revoke: (ids, options) => {
+      revoked.push([ids, options]);
+      return Promise.resolve();
+    },
+  });
+  try {
+    await result.revoke({ terminate: true, signal: "SIGKILL" });
+    await new GroupResult("g", [app.AsyncResult("x"), app.AsyncResult("y")], app).revoke();
+  } finally {
+    appExtensions.control = before;
+  }
+  assert.deepEqual(revoked, [["a", { terminate: true, signal: "SIGKILL" }], [["x", "y"], {}]]);
+});
+
+Deno.test("GroupResult: join in order, iteration in order of completion, nested groups", async () => {
+  const { app } = withStore();
+  await using _ = app;
+  const inner = new GroupResult("in", [app.AsyncResult("c"), app.AsyncResult("d")], app);
+  const group = new GroupResult("g", [app.AsyncResult("a"), app.AsyncResult("b"), inner], app);
+  const joined = group.join();
+  const order: unknown[] = [];
+  const iterating = (async () => {
+    for await (const [id] of group.iterNative()) order.push(id);
+  })();
+  await app.backend.open();
+  await Promise.resolve();
+  assert.equal(await group.completedCount(), 0);
+  for (const id of ["d", "b", "a", "c"]) await app.backend.storeResult(id, id.toUpperCase(), "SUCCESS");
+  assert.deepEqual(await joined, ["A", "B", ["C", "D"]]);
+  await iterating;
+  assert.deepEqual(order.toSorted(), ["a", "b", "c", "d"]);
+  assert.equal(await group.completedCount(), 4);
+  assert(await group.ready() && await group.successful() && !await group.failed());
+});
+
+Deno.test("GroupResult: the first failure is thrown, or returned in its place", async () => {
+  const { app } = withStore();
+  await using _ = app;
+  const group = new GroupResult("g", [app.AsyncResult("a"), app.AsyncResult("b")], app);
+  await app.backend.storeResult("a", 1, "SUCCESS");
+  await app.backend.storeResult("b", new ValueError("bad"), "FAILURE");
+  await assert.rejects(group.join(), /bad/);
+  const [one, two] = await group.join({ propagate: false });
+  assert.equal(one, 1);
+  assert(two instanceof RemoteError);
+  await assert.rejects(group.maybeThrow(), /bad/);
+  assert(await group.failed());
+});
+
+Deno.test("GroupResult: save, restore, delete; tuples both ways", async () => {
+  const { app } = withStore();
+  await using _ = app;
+  const group = new GroupResult("g", [app.AsyncResult("a"), app.AsyncResult("b")], app, app.AsyncResult("p"));
+  await group.save();
+  const restored = await app.GroupResult.restore("g");
+  assert.deepEqual(restored?.asTuple(), [["g", [["p", null], null]], [[["a", null], null], [
+    ["b", null],
+    null,
+  ]]]);
+  await group.delete();
+  assert.equal(await app.GroupResult.restore("g"), null);
+  assert.throws(() => app.resultFromTuple([[1]] as never), UsageError);
+});
