@@ -34,7 +34,9 @@ async function compile(): Promise<boolean> {
   const { success, stderr } = await run(Deno.execPath(), [...args, ENTRIES[0]!]);
   if (!success) {
     console.log(
-      `deno compile is not possible here (${text(stderr).trim().split("\n").pop()}): packing instead`,
+      `deno compile is not possible here (${
+        text(stderr).split("\n").find((line) => line.includes("error")) ?? "no base"
+      }): packing instead`,
     );
     return false;
   }

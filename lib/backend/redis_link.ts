@@ -140,7 +140,7 @@ export class RedisLinks {
   }
 
   async #dial(): Promise<RedisLink> {
-    this.#module ??= await import("@redis/client");
+    this.#module ??= await loadNodeRedis();
     const place = this.#place;
     const address = place.masterName === null ? place.hosts[0] ?? null : await this.#askSentinels();
     for (;;) {
@@ -311,4 +311,10 @@ async function tlsOptions(
     ...(/^[\d.]+$|:/.test(host) ? {} : { servername: host }),
     ...(tls.checkHostname ? {} : { checkServerIdentity: () => undefined }),
   };
+}
+
+/** node-redis is CommonJS: bundled, all of it is behind `default`. */
+async function loadNodeRedis(): Promise<NodeRedisModule> {
+  const module: NodeRedisModule & { default?: NodeRedisModule } = await import("@redis/client");
+  return module.default ?? module;
 }
