@@ -120,7 +120,8 @@ function findFile(
       if (!tried.includes(path)) tried.push(path);
     }
   }
-  const shown = tried.map((path) => relative(world, path)).slice(0, 5).join(", ");
+  const told = tried.length <= 5 ? tried : tried.filter((path) => /\.[tj]s$/.test(path)).slice(0, 5);
+  const shown = told.map((path) => relative(world, path)).join(", ");
   throw new UsageError(`Cannot find ${what} "${name}": there is no ${shown}`);
 }
 
