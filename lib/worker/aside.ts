@@ -129,7 +129,6 @@ export class Aside {
     kind: "failure" | "revoked",
     request: Request | null,
   ): Promise<void> {
-    const parts = this.#lane;
     const end = await this.#support.failTask(message, error, kind);
     const id = request?.id ?? String(message.headers["id"] ?? message.properties.correlationId);
     const rootId = request?.headers.rootId ?? null;

@@ -83,6 +83,10 @@ export class WorkerConsumerStep extends StartStopStep<WorkController> {
   readonly name = "Consumer";
   override readonly last = true;
 
+  override create(worker: WorkController): void {
+    worker.consumer.build();
+  }
+
   override start(worker: WorkController): Promise<void> {
     return worker.consumer.start();
   }

@@ -200,8 +200,9 @@ export class Lane {
   };
 
   #schedule(request: Request): void {
-    // NaN compares false: no eta.
-    if (request.etaWallMs > this.#parts.world.clock.wallMs() && this.#hold(request)) return;
+    const eta = request.etaWallMs;
+    // NaN: no eta. The clock is read only where it matters: a reading costs a call out of the engine.
+    if (eta === eta && eta > this.#parts.world.clock.wallMs() && this.#hold(request)) return;
     this.#reserve(request);
   }
 
@@ -293,7 +294,8 @@ export class Lane {
 
   /** True where it is revoked or has expired. Data lane: per message, twice. */
   isOver(request: Request): boolean {
-    if (request.expiresWallMs < this.#parts.world.clock.wallMs()) {
+    const expires = request.expiresWallMs;
+    if (expires === expires && expires < this.#parts.world.clock.wallMs()) {
       this.#parts.revoked.add(request.id);
       return true;
     }

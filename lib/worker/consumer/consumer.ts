@@ -31,7 +31,11 @@ export class Consumer {
   constructor(worker: WorkController) {
     this.worker = worker;
     this.blueprint = new Blueprint("Consumer", worker.world.log);
-    this.blueprint.apply(this, orderedSteps("consumer", worker.app.steps?.consumer));
+  }
+
+  /** Builds its steps; once. */
+  build(): void {
+    this.blueprint.apply(this, orderedSteps("consumer", this.worker.app.steps?.consumer));
   }
 
   /** True from the moment the connection was lost until the blueprint starts again. */

@@ -24,12 +24,12 @@ Deno.test("boot and warm shutdown: Celery's debug lines in Celery's order", asyn
   assert.equal(await ended(rig), 0);
   const lines = rig.log().filter((line) => !line.startsWith("Connected to"));
   assert.deepEqual(lines, [
-    "| Consumer: Preparing bootsteps.",
-    "| Consumer: Building graph...",
-    "| Consumer: New boot order: {Connection, Tasks, event loop}",
     "| Worker: Preparing bootsteps.",
     "| Worker: Building graph...",
     "| Worker: New boot order: {Timer, Hub, Pool, Consumer}",
+    "| Consumer: Preparing bootsteps.",
+    "| Consumer: Building graph...",
+    "| Consumer: New boot order: {Connection, Tasks, event loop}",
     "| Worker: Starting Hub",
     "^-- substep ok",
     "| Worker: Starting Pool",
