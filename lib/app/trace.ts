@@ -33,7 +33,7 @@ import type { App } from "./app.ts";
 import { bindArguments } from "./calling.ts";
 import { applySignature } from "./canvas_send.ts";
 import { Context } from "./context.ts";
-import { runAsTask } from "./current_task.ts";
+import { runAsTask, runSyncAsTask } from "./current_task.ts";
 import { type Done, sendErrbacks, sendNext } from "./dispatch.ts";
 import type { Outcome } from "./outcome.ts";
 import { replacementOf } from "./replacing.ts";
@@ -82,7 +82,15 @@ interface Plan {
   readonly task: AnyTask;
   readonly options: ResolvedTaskOptions;
   readonly hasHooks: boolean;
+  /** Runs in a row that returned no promise; -1: it may, it is always entered so that its awaits see the task. */
+  syncRuns: number;
 }
+
+/**
+ * After so many runs without a promise a function is taken to be synchronous. Should it return one after all, what it
+ * sends after its first await in that one run has no parent.
+ */
+const SYNC_AFTER_RUNS = 16;
 
 const NO_PROPERTIES = {
   correlationId: null,
@@ -148,11 +156,17 @@ export class Tracer implements RunHost {
     if (plan.hasHooks || hasListeners()) return this.#executeSlowly(run);
     let value: unknown;
     try {
-      value = runAsTask(run, callTask, run);
+      value = plan.syncRuns >= SYNC_AFTER_RUNS
+        ? runSyncAsTask(run, callTask, run)
+        : runAsTask(run, callTask, run);
     } catch (error) {
       return this.#failed(run, error);
     }
-    if (isPromise(value)) return this.#settle(run, value);
+    if (isPromise(value)) {
+      plan.syncRuns = -1;
+      return this.#settle(run, value);
+    }
+    if (plan.syncRuns >= 0) plan.syncRuns++;
     return this.#succeeded(run, value);
   }
 
@@ -165,7 +179,7 @@ export class Tracer implements RunHost {
         options.beforeStart ?? options.onSuccess ?? options.onFailure ?? options.onRetry ??
           options.afterReturn ?? options.onReplace,
       );
-      plan = { task, options, hasHooks };
+      plan = { task, options, hasHooks, syncRuns: isAsyncFunction(task.fn) ? -1 : 0 };
       this.#plans.set(task.name, plan);
     }
     return plan;
@@ -522,6 +536,10 @@ function callTask(run: Run): unknown {
   const fn = task.fn as (...args: unknown[]) => unknown;
   if (run.options.bind) return fn(new Context(run), ...args);
   return fn.apply(undefined, args);
+}
+
+function isAsyncFunction(fn: (...args: never[]) => unknown): boolean {
+  return fn.constructor.name === "AsyncFunction";
 }
 
 function isPromise(value: unknown): value is PromiseLike<unknown> {
