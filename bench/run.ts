@@ -29,6 +29,8 @@ const env: Record<string, string> = {
   C_FORCE_ROOT: "1",
   NO_COLOR: "1",
 };
+/** Looks at the counters, taken off the commands and writes counted. */
+let pollCount = 0;
 const control = await Deno.connect({ hostname: "127.0.0.1", port: redis.port });
 
 /** A worker to measure: how it is started, and where its finished tasks are counted. */
@@ -120,7 +122,6 @@ async function drain(contender: Contender, n: number) {
   }
 }
 
-let pollCount = 0;
 async function finished({ finished }: Contender): Promise<number> {
   pollCount++;
   if (finished === "bullmq") return Number(await call("ZCARD", "bull:bench:completed"));
