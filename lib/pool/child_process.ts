@@ -5,17 +5,17 @@
  * end of the stream is the end of the worker: then nothing that runs here matters to anybody.
  */
 
-import process from "node:process";
 import { type ByteStream, type World } from "../base/mod.ts";
+import { listenSignals } from "../platform/mod.ts";
 import type { SlotEngine, SlotPort } from "./engine.ts";
 import { encodeFrame, FRAME, FrameReader } from "./frame.ts";
-import { openFileJournal } from "./journal.ts";
-import { TOKEN_VARIABLE } from "./process_link.ts";
+import { TOKEN_VARIABLE } from "./slot_message.ts";
 import type { OpenRunner } from "./runner.ts";
 import type { SlotInit } from "./slot_message.ts";
 import { startSlot } from "./slot_start.ts";
 
 const DIAL_MS = 10_000;
+const DIAL_AGAIN_MS = 10;
 const READ_BYTES = 64 * 1024;
 /** Milliseconds between two looks whether the parent lives, where the operating system does not look. */
 const WATCH_MS = 1000;
@@ -31,19 +31,26 @@ export async function runPoolChild(world: World, args: string[], openRunner?: Op
     world.terminal.err("pool-child is started by a worker\n");
     return 64;
   }
-  // Programs that a task starts have no business with it.
-  delete process.env[TOKEN_VARIABLE];
   // Ctrl+C reaches the whole group; the worker decides what becomes of its children. Source: celery prefork
   // SIGIGNORE.
-  process.on("SIGINT", () => {});
+  listenSignals(["SIGINT"], () => {});
   const path = address.startsWith("@") ? `\0${address.slice(1)}` : address;
-  let stream: ByteStream;
-  try {
-    stream = await world.dialer.dial({ kind: "unix", path }, { timeoutMs: DIAL_MS });
-  } catch {
-    return 1; // The worker is gone; there is nobody to tell.
-  }
+  const stream = await dialParent(world, path);
+  if (stream === null) return 1; // The worker is gone; there is nobody to tell.
   return await new ChildProcessSlot(world, stream).run(token, openRunner);
+}
+
+/** The worker begins to listen while its first children start: a refusal may be too early. */
+async function dialParent(world: World, path: string): Promise<ByteStream | null> {
+  const end = world.clock.monoMs() + DIAL_MS;
+  do {
+    try {
+      return await world.dialer.dial({ kind: "unix", path }, { timeoutMs: DIAL_MS });
+    } catch {
+      await world.clock.sleep(DIAL_AGAIN_MS);
+    }
+  } while (world.clock.monoMs() < end);
+  return null;
 }
 
 class ChildProcessSlot implements SlotPort {
@@ -121,14 +128,12 @@ class ChildProcessSlot implements SlotPort {
     } catch {
       // A broken stream is the end of the worker too.
     }
-    // Not by returning: user code may hold the event loop, and an exit handler may wait for ever.
-    process.exit(0);
+    this.#exit.resolve(0);
   }
 
   async #start(init: SlotInit, openRunner: OpenRunner | undefined): Promise<void> {
-    const journal = init.journalPath === null ? null : openFileJournal(init.journalPath);
     const engine = await startSlot(this.#world, init, this, {
-      journal,
+      journal: null,
       memoryKib: () => Math.ceil(this.#world.host.rssBytes() / 1024),
       openRunner: openRunner ?? (await import("./child.ts")).openTaskRunner,
     });

@@ -32,7 +32,9 @@ export interface SlotPort {
 /** How an engine is set up. */
 export interface EngineOptions {
   readonly isConcurrent: boolean;
+  /** Open from the start; else it comes as a path for `openJournal`. */
   readonly journal: JournalWriter | null;
+  readonly openJournal: (path: string) => JournalWriter | null;
   /** KiB, for `maxMemoryPerChild`; null: not reported. */
   readonly memoryKib: (() => number) | null;
 }
@@ -48,6 +50,7 @@ export class SlotEngine implements RunnerHost {
   #world: World;
   #port: SlotPort;
   #options: EngineOptions;
+  #journal: JournalWriter | null;
   #runner: SlotRunner | null = null;
   #reader = new FrameReader();
   #writer = new FrameWriter();
@@ -67,6 +70,7 @@ export class SlotEngine implements RunnerHost {
     this.#world = world;
     this.#port = port;
     this.#options = options;
+    this.#journal = options.journal;
   }
 
   /** Everything is loaded: takes jobs from now on. */
@@ -137,6 +141,7 @@ export class SlotEngine implements RunnerHost {
       this.#frames.push({ frameNumber, jobs, next: 0 });
     } else if (frame.type === FRAME.interrupt) this.#interrupt(JSON.parse(frame.head) as Interruption);
     else if (frame.type === FRAME.recall) this.#recall();
+    else if (frame.type === FRAME.journal) this.#journal = this.#options.openJournal(frame.head);
     else if (frame.type === FRAME.stop) this.#isStopping = true;
     else if (frame.type === FRAME.published) {
       const [id, error] = JSON.parse(frame.head) as [number, { name: string; message: string } | null];
@@ -188,7 +193,7 @@ export class SlotEngine implements RunnerHost {
           });
           return;
         }
-        this.#options.journal?.begin(frame.frameNumber);
+        this.#journal?.begin(frame.frameNumber);
       }
       if (this.#options.isConcurrent) this.#beginAll(frame);
       else if (!this.#runInOrder(frame)) return;
@@ -244,7 +249,7 @@ export class SlotEngine implements RunnerHost {
   #ended(outcome: Outcome): void {
     if (!this.#running.delete(outcome.seq)) return; // Given up before; its outcome is said.
     const bytes = appendOutcome(this.#writer, outcome);
-    const journal = this.#options.journal;
+    const journal = this.#journal;
     if (journal !== null && !this.#options.isConcurrent && !journal.append(bytes)) this.flush();
   }
 

@@ -17,6 +17,7 @@ export const FRAME = {
   recall: 4,
   published: 5,
   stop: 6,
+  journal: 7,
   hello: 16,
   ready: 17,
   failed: 18,

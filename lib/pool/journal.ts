@@ -9,8 +9,8 @@
  * SharedArrayBuffer.
  */
 
-import { closeSync, fstatSync, ftruncateSync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
 import type { World } from "../base/mod.ts";
+import { nodeFs } from "./builtin.ts";
 import { FRAME, FrameReader } from "./frame.ts";
 import { decodeOutcome } from "./slot_message.ts";
 import type { Outcome } from "../app/mod.ts";
@@ -30,7 +30,7 @@ export interface JournalWriter {
 
 /** What a journal said when its slot had died. */
 export interface JournalRecord {
-  /** The frame begun last; 0: none. */
+  /** The frame begun last. */
   readonly frameNumber: number;
   /** Outcomes of that frame, in order. */
   readonly outcomes: readonly Outcome[];
@@ -38,13 +38,13 @@ export interface JournalRecord {
 
 /** The parent's side. */
 export interface JournalReader {
-  /** Null where the journal cannot be read. */
+  /** Null where nothing is in it, or it cannot be read. */
   read(): JournalRecord | null;
   close(): void;
 }
 
-function decodeJournal(bytes: Uint8Array): JournalRecord {
-  if (bytes.length < 4) return { frameNumber: 0, outcomes: [] };
+function decodeJournal(bytes: Uint8Array): JournalRecord | null {
+  if (bytes.length < 4) return null;
   const frameNumber = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
   const outcomes: Outcome[] = [];
   new FrameReader().feed(bytes.subarray(4), (frame) => {
@@ -63,7 +63,7 @@ export function createFileJournal(world: World): { path: string; reader: Journal
     const path = `${folder}/${name}`;
     let file: number;
     try {
-      file = openSync(path, "wx+", 0o600);
+      file = nodeFs().openSync(path, "wx+", 0o600);
     } catch {
       continue; // The next folder may take it; without any the pool only knows less about a killed slot.
     }
@@ -84,10 +84,10 @@ class FileJournalReader implements JournalReader {
   read(): JournalRecord | null {
     if (this.#file === null) return null;
     try {
-      const bytes = new Uint8Array(fstatSync(this.#file).size);
+      const bytes = new Uint8Array(nodeFs().fstatSync(this.#file).size);
       let at = 0;
       while (at < bytes.length) {
-        const got = readSync(this.#file, bytes, at, bytes.length - at, at);
+        const got = nodeFs().readSync(this.#file, bytes, at, bytes.length - at, at);
         if (got === 0) break;
         at += got;
       }
@@ -98,7 +98,7 @@ class FileJournalReader implements JournalReader {
   }
 
   close(): void {
-    if (this.#file !== null) closeSync(this.#file);
+    if (this.#file !== null) nodeFs().closeSync(this.#file);
     this.#file = null;
     removeQuietly(this.#path); // Gone already where the child came up.
   }
@@ -109,7 +109,7 @@ export function openFileJournal(path: string): JournalWriter | null {
   let file: number;
   try {
     // Appending: after a truncation the next write is at the start again.
-    file = openSync(path, "a");
+    file = nodeFs().openSync(path, "a");
   } catch {
     return null;
   }
@@ -119,13 +119,14 @@ export function openFileJournal(path: string): JournalWriter | null {
 
 function removeQuietly(path: string): void {
   try {
-    unlinkSync(path);
+    nodeFs().unlinkSync(path);
   } catch {
     // Removed by the other side, which is as good.
   }
 }
 
 class FileJournalWriter implements JournalWriter {
+  #fs = nodeFs();
   #file: number | null;
   #number = new Uint8Array(4);
 
@@ -137,8 +138,8 @@ class FileJournalWriter implements JournalWriter {
     if (this.#file === null) return;
     new DataView(this.#number.buffer).setUint32(0, frameNumber, true);
     try {
-      ftruncateSync(this.#file, 0);
-      writeSync(this.#file, this.#number);
+      this.#fs.ftruncateSync(this.#file, 0);
+      this.#fs.writeSync(this.#file, this.#number);
     } catch {
       this.#giveUp();
     }
@@ -147,7 +148,7 @@ class FileJournalWriter implements JournalWriter {
   append(outcomeFrame: Uint8Array): boolean {
     if (this.#file === null || outcomeFrame.length > JOURNAL_OUTCOME_MAX_BYTES) return false;
     try {
-      return writeSync(this.#file, outcomeFrame) === outcomeFrame.length;
+      return this.#fs.writeSync(this.#file, outcomeFrame) === outcomeFrame.length;
     } catch {
       this.#giveUp();
       return false;
@@ -157,7 +158,7 @@ class FileJournalWriter implements JournalWriter {
   /** A full disk: a wrong journal is worse than an empty one. */
   #giveUp(): void {
     try {
-      if (this.#file !== null) ftruncateSync(this.#file, 0);
+      if (this.#file !== null) this.#fs.ftruncateSync(this.#file, 0);
     } catch {
       // Nothing more can be done with it.
     }
@@ -165,7 +166,7 @@ class FileJournalWriter implements JournalWriter {
   }
 
   close(): void {
-    if (this.#file !== null) closeSync(this.#file);
+    if (this.#file !== null) this.#fs.closeSync(this.#file);
     this.#file = null;
   }
 }
@@ -179,7 +180,8 @@ export function createSharedJournal(): SharedArrayBuffer {
 export function sharedJournalReader(memory: SharedArrayBuffer): JournalReader {
   const words = new Int32Array(memory, 0, 2);
   return {
-    read(): JournalRecord {
+    read(): JournalRecord | null {
+      if (Atomics.load(words, 0) === 0) return null;
       const used = Atomics.load(words, 1);
       const bytes = new Uint8Array(4 + used);
       new DataView(bytes.buffer).setUint32(0, Atomics.load(words, 0), true);

@@ -26,7 +26,10 @@ export interface LinkEvents {
 export interface Link {
   /** Process id; for isolates that of the worker itself. */
   readonly pid: number;
+  /** Null until it is open: jobs are then sent one by one. */
   readonly journal: JournalReader | null;
+  /** Opens the journal, once the slot is ready; nothing happens where it cannot be had. */
+  openJournal(): void;
   /** In order. Buffers until the slot is connected; never throws. */
   send(bytes: Uint8Array): void;
   /** Ends it by a signal ("SIGKILL" always does); isolates know one way to end only. */
@@ -40,7 +43,7 @@ export interface LinkFactory {
   /** Whether slots are told apart by process id and can be sent signals. */
   readonly isProcess: boolean;
   /** Starts one; failures arrive as `onEnded`. */
-  open(init: Omit<SlotInit, "journalPath" | "watchParent">, events: LinkEvents): Link;
+  open(init: Omit<SlotInit, "watchParent">, events: LinkEvents): Link;
   /** After all its links have ended. Idempotent. */
   close(): void;
 }

@@ -6,17 +6,14 @@
  * WARNING under the child's name, as Celery's redirected output does, and never into the frames.
  */
 
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
-import { createServer, type Server, type Socket } from "node:net";
-import { tmpdir } from "node:os";
+import type { Server, Socket } from "node:net";
 import { type ChildProcess, errorText, type World } from "../base/mod.ts";
+import { nodeFs, nodeNet, nodeOs } from "./builtin.ts";
 import { encodeFrame, FRAME, FrameReader } from "./frame.ts";
 import { createFileJournal, type JournalReader } from "./journal.ts";
 import type { Link, LinkEvents, LinkFactory, SlotEnd } from "./link.ts";
-import type { SlotInit } from "./slot_message.ts";
+import { type SlotInit, TOKEN_VARIABLE } from "./slot_message.ts";
 
-/** The environment's name for a child's token. */
-export const TOKEN_VARIABLE = "LOVAGE_POOL_TOKEN";
 const LAST_WORDS_MAX = 4096;
 const LINE_MAX = 64 * 1024;
 /** Milliseconds a stranger's connection may stay silent. */
@@ -31,7 +28,7 @@ class ProcessLinks implements LinkFactory {
   readonly isProcess = true;
   #world: World;
   #server: Server | null = null;
-  #address = "";
+  #path: string | null = null;
   #folder: string | null = null;
   #waiting = new Map<string, ProcessLink>();
 
@@ -39,40 +36,49 @@ class ProcessLinks implements LinkFactory {
     this.#world = world;
   }
 
-  open(init: Omit<SlotInit, "journalPath" | "watchParent">, events: LinkEvents): Link {
-    if (this.#server === null) this.#listen();
+  open(init: Omit<SlotInit, "watchParent">, events: LinkEvents): Link {
+    const address = this.#address();
     const token = this.#world.random.id();
     const link = new ProcessLink(this.#world, init, events, () => this.#waiting.delete(token));
     this.#waiting.set(token, link);
-    link.spawn(this.#address, token);
+    link.spawn(address, token);
     return link;
   }
 
   close(): void {
     this.#server?.close();
     this.#server = null;
-    if (this.#folder !== null) rmSync(this.#folder, { recursive: true, force: true });
+    this.#path = null;
+    if (this.#folder !== null) nodeFs().rmSync(this.#folder, { recursive: true, force: true });
     this.#folder = null;
   }
 
+  /** Where to listen; the listener itself comes up while the first children start. */
+  #address(): string {
+    if (this.#path !== null) return this.#path;
+    const name = `lovage-${this.#world.random.id()}`;
+    if (this.#world.host.platform === "linux") {
+      // Abstract: a NUL, which cannot stand in an argument, so the child is told "@".
+      this.#path = `@${name}`;
+    } else {
+      this.#folder = nodeFs().mkdtempSync(`${nodeOs().tmpdir()}/lovage-`);
+      nodeFs().chmodSync(this.#folder, 0o700);
+      this.#path = `${this.#folder}/pool`;
+    }
+    this.#world.clock.defer(() => this.#listen());
+    return this.#path;
+  }
+
   #listen(): void {
-    const server = createServer((socket) => this.#greet(socket));
+    const path = this.#path;
+    if (path === null) return;
+    const server = nodeNet().createServer((socket) => this.#greet(socket));
     // A broken listener shows as children that cannot come up; the error itself has nobody else to go to.
     server.on(
       "error",
       (error: Error) => this.#world.log.error(`Cannot listen for pool processes: ${errorText(error)}`),
     );
-    const name = `lovage-${this.#world.random.id()}`;
-    if (this.#world.host.platform === "linux") {
-      // A NUL cannot stand in an argument, so the child is told "@".
-      this.#address = `@${name}`;
-      server.listen(`\0${name}`);
-    } else {
-      this.#folder = mkdtempSync(`${tmpdir()}/lovage-`);
-      chmodSync(this.#folder, 0o700);
-      this.#address = `${this.#folder}/pool`;
-      server.listen(this.#address);
-    }
+    server.listen(path.startsWith("@") ? `\0${path.slice(1)}` : path);
     this.#server = server;
   }
 
@@ -109,7 +115,7 @@ class ProcessLinks implements LinkFactory {
 class ProcessLink implements Link {
   journal: JournalReader | null = null;
   #world: World;
-  #init: Omit<SlotInit, "journalPath" | "watchParent">;
+  #init: Omit<SlotInit, "watchParent">;
   #events: LinkEvents;
   #forget: () => void;
   #child: ChildProcess | null = null;
@@ -124,7 +130,7 @@ class ProcessLink implements Link {
 
   constructor(
     world: World,
-    init: Omit<SlotInit, "journalPath" | "watchParent">,
+    init: Omit<SlotInit, "watchParent">,
     events: LinkEvents,
     forget: () => void,
   ) {
@@ -154,11 +160,8 @@ class ProcessLink implements Link {
       this.#world.clock.defer(() => this.#report());
       return;
     }
-    const journal = createFileJournal(this.#world);
-    this.journal = journal?.reader ?? null;
     const init: SlotInit = {
       ...this.#init,
-      journalPath: journal?.path ?? null,
       watchParent: this.#child.diesWithParent !== true,
     };
     this.#unsent.unshift(encodeFrame(FRAME.init, JSON.stringify(init)));
@@ -169,6 +172,13 @@ class ProcessLink implements Link {
       this.#end = end;
       this.#report();
     });
+  }
+
+  openJournal(): void {
+    const journal = createFileJournal(this.#world);
+    if (journal === null) return;
+    this.journal = journal.reader;
+    this.send(encodeFrame(FRAME.journal, journal.path));
   }
 
   connect(socket: Socket): void {

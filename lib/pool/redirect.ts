@@ -5,7 +5,7 @@
  * Source: celery 5.2.6 app/log.py redirect_stdouts_to_logger: everything at WARNING.
  */
 
-import { format } from "node:util";
+import { nodeUtil } from "./builtin.ts";
 import type { TaskLabel } from "./runner.ts";
 
 const METHODS = ["log", "info", "debug", "warn", "error", "trace"] as const;
@@ -28,7 +28,7 @@ export function captureConsole(
     target[name] = (...args: unknown[]) => {
       const task = label();
       if (task === null && !isEverything) original(...args);
-      else emit(format(...args), task);
+      else emit(nodeUtil().format(...args), task);
     };
   }
   return () => {
@@ -41,6 +41,6 @@ export function describeStray(event: Event, label: Label): { text: string; task:
   const isRejection = event.type === "unhandledrejection";
   const thrown = isRejection ? (event as PromiseRejectionEvent).reason : (event as ErrorEvent).error;
   const what = isRejection ? "Unhandled rejection" : "Uncaught error";
-  const text = thrown instanceof Error ? thrown.stack ?? String(thrown) : format(thrown);
+  const text = thrown instanceof Error ? thrown.stack ?? String(thrown) : nodeUtil().format(thrown);
   return { text: `${what} outside a task: ${text}`, task: label() };
 }

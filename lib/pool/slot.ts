@@ -102,7 +102,7 @@ export class Slot {
 
   constructor(
     factory: LinkFactory,
-    init: Omit<SlotInit, "journalPath" | "watchParent">,
+    init: Omit<SlotInit, "watchParent">,
     owner: SlotOwner,
   ) {
     this.name = init.name;
@@ -120,6 +120,16 @@ export class Slot {
 
   get pid(): number {
     return this.#link.pid;
+  }
+
+  /** True where several jobs may be sent as one frame: were it killed, its journal would tell them apart. */
+  get mayTakeSeveral(): boolean {
+    return this.#link.journal !== null;
+  }
+
+  /** See Link. */
+  openJournal(): void {
+    if (this.state === "ready") this.#link.openJournal();
   }
 
   /** True where a frame is being run and none waits behind it. */
@@ -300,7 +310,7 @@ export class Slot {
     this.#link.release();
     const outcomes: Outcome[] = [];
     const unbegun: Held[] = [];
-    if (record !== null && record.frameNumber > 0) {
+    if (record !== null) {
       for (const outcome of record.outcomes) {
         const held = this.held.get(outcome.seq);
         if (held === undefined || held.frame !== record.frameNumber) continue;

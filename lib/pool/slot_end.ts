@@ -7,8 +7,8 @@
  * Source: billiard 3.6 pool.py (WorkerLostError's text, human_status), protocol.md 10.2 and 10.8.
  */
 
-import { constants } from "node:os";
 import type { Outcome } from "../app/mod.ts";
+import { nodeOs } from "./builtin.ts";
 import type { SlotEnd } from "./link.ts";
 import type { Job } from "./pool.ts";
 import { bareOutcome } from "./slot_message.ts";
@@ -16,7 +16,7 @@ import { bareOutcome } from "./slot_message.ts";
 /** "signal 9 (SIGKILL)" or "exitcode 3". */
 export function endText(end: SlotEnd): string {
   if (end.signal === null) return `exitcode ${end.code}`;
-  const number = (constants.signals as Record<string, number | undefined>)[end.signal] ?? end.code;
+  const number = (nodeOs().constants.signals as Record<string, number | undefined>)[end.signal] ?? end.code;
   return `signal ${number} (${end.signal})`;
 }
 

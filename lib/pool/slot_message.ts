@@ -6,13 +6,17 @@ import type { ChildInit, Job } from "./pool.ts";
 import { FRAME, type Frame, type FrameWriter } from "./frame.ts";
 import type { InterruptReason, SlotJob } from "./runner.ts";
 
+/**
+ * The environment's name for a child's token. It is taken once: programs that a task starts can do nothing
+ * with it.
+ */
+export const TOKEN_VARIABLE = "LOVAGE_POOL_TOKEN";
+
 /** What a slot is told first. */
 export interface SlotInit {
   readonly child: ChildInit;
   /** Its process name for the log: "ForkPoolWorker-1". */
   readonly name: string;
-  /** A file for the journal (journal.ts), or null. */
-  readonly journalPath: string | null;
   /** True: report memory with outcomes, at most every 100 ms. */
   readonly reportMemory: boolean;
   /** Jobs that run at once; 1 is one after the other. */

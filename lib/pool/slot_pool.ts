@@ -19,6 +19,8 @@ import { enforceLimits, nextLookMs } from "./time_limits.ts";
 const MAIN_PROCESS = "MainProcess";
 /** Milliseconds a signal other than SIGKILL has to end a slot. */
 const SIGNAL_GRACE_MS = 1000;
+/** Milliseconds after its start that a slot gets its journal: not before the first results are out. */
+const JOURNAL_AFTER_MS = 100;
 /** Milliseconds a slot has to leave when told to. */
 const STOP_GRACE_MS = 5000;
 /** Milliseconds an isolate of the async pool has to give up one task before it is ended whole. */
@@ -110,8 +112,8 @@ export class SlotPool implements Pool, SlotOwner {
     for (const slot of this.#slots) {
       if (slot.state !== "ready") continue;
       if (slot.isConcurrent) room += this.#concurrency - slot.held.size;
-      else if (slot.held.size === 0) room += perFrame;
-      else if (perFrame > 1 && slot.mayTakeAhead) room += perFrame;
+      else if (slot.held.size === 0) room += slot.mayTakeSeveral ? perFrame : 1;
+      else if (perFrame > 1 && slot.mayTakeAhead) room += slot.mayTakeSeveral ? perFrame : 1;
     }
     return Math.max(0, room);
   }
@@ -214,6 +216,10 @@ export class SlotPool implements Pool, SlotOwner {
     if (slot.state === "retiring") return this.#retire(slot);
     this.#failures = 0;
     this.#firstStart = null;
+    this.#timers.armIn(JOURNAL_AFTER_MS, () => {
+      slot.openJournal();
+      this.#afterChange();
+    });
     this.#events.onSlot("started", { name: slot.name, pid: slot.pid, reason: null });
   }
 
@@ -388,7 +394,7 @@ export class SlotPool implements Pool, SlotOwner {
       while (jobs.length < room && this.#queue.length > 0) jobs.push(this.#queue.shift()!);
       slot.send(jobs, false);
     } else {
-      const jobs = jobsForFrame(this.#queue, Math.min(share, left));
+      const jobs = jobsForFrame(this.#queue, Math.min(share, left, slot.mayTakeSeveral ? Infinity : 1));
       // Of a longer job it is the frame alone; nothing is sent behind it.
       slot.send(jobs, jobs[0]!.expectedMs <= SHORT_MS);
     }

@@ -40,7 +40,7 @@ class ThreadLink implements Link {
   constructor(
     world: World,
     entry: URL,
-    init: Omit<SlotInit, "journalPath" | "watchParent">,
+    init: Omit<SlotInit, "watchParent">,
     events: LinkEvents,
   ) {
     this.#world = world;
@@ -60,9 +60,11 @@ class ThreadLink implements Link {
       this.#end(1, null, event.message);
     };
     this.#worker.onmessageerror = () => this.#end(1, null, "a message that cannot be read");
-    const first: ThreadInit = { init: { ...init, journalPath: null, watchParent: false }, journal: memory };
+    const first: ThreadInit = { init: { ...init, watchParent: false }, journal: memory };
     this.#worker.postMessage(first);
   }
+
+  openJournal(): void {}
 
   send(bytes: Uint8Array): void {
     if (!this.#isEnding) this.#worker.postMessage(bytes);

@@ -18,7 +18,7 @@ interface IsolateScope {
 export function runThreadSlot(
   world: World,
   openRunner: OpenRunner,
-  options: { memoryKib: () => number; process: { exit(code?: number): never } },
+  options: { memoryKib: () => number },
 ): void {
   const scope = globalThis as unknown as IsolateScope;
   const early: Uint8Array[] = [];
@@ -40,7 +40,6 @@ export function runThreadSlot(
   };
   const deno = (globalThis as unknown as { Deno: object }).Deno;
   Object.defineProperty(deno, "exit", { value: exit, configurable: true });
-  options.process.exit = exit;
   scope.onmessage = ({ data }) => {
     if (data instanceof Uint8Array) {
       if (engine === null) early.push(data);

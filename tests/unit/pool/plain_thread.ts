@@ -1,8 +1,7 @@
 /** An isolate that runs plain_runner.ts. */
 
-import process from "node:process";
 import { realWorld } from "../../../lib/platform/mod.ts";
 import { runThreadSlot } from "../../../lib/pool/thread_slot.ts";
 import { openPlainRunner } from "./plain_runner.ts";
 
-runThreadSlot(realWorld(), openPlainRunner, { memoryKib: () => 1000, process });
+runThreadSlot(realWorld(), openPlainRunner, { memoryKib: () => 1000 });
