@@ -1,0 +1,277 @@
+import { deepStrictEqual as equal, match, rejects, strictEqual } from "node:assert/strict";
+import {
+  chain,
+  chord,
+  chunks,
+  group,
+  Signature,
+  signature,
+  xmap,
+  xstarmap,
+} from "../../../lib/canvas/mod.ts";
+import { type App, EagerResult, type Task } from "../../../lib/app/mod.ts";
+import golden from "../../golden/canvas-publish-5.6.3.json" with { type: "json" };
+import { documentOf, MiniWorker } from "./mini_worker.ts";
+
+class ValueError extends Error {}
+
+interface Tasks {
+  add: Task<[number, number], number>;
+  mul: Task<[number, number], number>;
+  tsum: Task<[number[]], number>;
+  fail: Task<[string], number>;
+}
+
+function define(app: App): void {
+  app.task("tasks.add", (x: number, y: number) => x + y);
+  app.task("tasks.mul", (x: number, y: number) => x * y);
+  app.task("tasks.tsum", (numbers: number[]) => numbers.reduce((a, b) => a + b, 0));
+  app.task("tasks.echo", (value: unknown) => value);
+  app.task("tasks.fail", (text: string) => {
+    throw new ValueError(text);
+  });
+  app.task("tasks.on_error", (id: string) => id);
+}
+const tasksOf = (app: App): Tasks => ({
+  add: app.tasks.need("tasks.add"),
+  mul: app.tasks.need("tasks.mul"),
+  tsum: app.tasks.need("tasks.tsum"),
+  fail: app.tasks.need("tasks.fail"),
+});
+
+/** Ids become U0, U1 … in the order they are met; options that are null are left out, as is who is asked to reply. */
+function canonical(value: unknown): unknown {
+  const ids = new Map<string, string>();
+  const walk = (one: unknown): unknown => {
+    if (typeof one === "string" && /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/.test(one)) {
+      if (!ids.has(one)) ids.set(one, `U${ids.size}`);
+      return ids.get(one);
+    }
+    if (Array.isArray(one)) return one.map(walk);
+    if (one === null || typeof one !== "object") return one;
+    const kept: Record<string, unknown> = {};
+    for (const [name, inner] of Object.entries(one).sort(([a], [b]) => a < b ? -1 : 1)) {
+      if (inner === null || name === "reply_to") continue;
+      if (name === "add_to_parent" || name === "parent_id" && inner === null) continue;
+      kept[name] = walk(inner);
+    }
+    return kept;
+  };
+  return walk(value);
+}
+
+Deno.test("canvases are published as Celery 5.6 publishes them", async () => {
+  const sig = (name: string, ...args: unknown[]) => signature(`tasks.${name}`, { args });
+  const cases: [string, () => Signature][] = [
+    ["chain of 3", () => chain(sig("add", 1, 2), sig("mul", 4), sig("echo"))],
+    [
+      "chain with link_error",
+      () => chain(sig("add", 1, 1), sig("mul", 2), sig("echo")).onError(sig("on_error")),
+    ],
+    ["group of 3", () => group([0, 1, 2].map((n) => sig("add", n, n)))],
+    ["chord (2 header tasks)", () => chord([sig("add", 1, 1), sig("add", 2, 2)], sig("tsum"))],
+    ["chord of one", () => chord([sig("add", 1, 1)], sig("tsum"))],
+    [
+      "chain | group (becomes chain ending in a group)",
+      () => chain(sig("add", 1, 1), group(sig("mul", 2), sig("mul", 3))),
+    ],
+    ["group | task (becomes a chord)", () => group(sig("add", 1, 1), sig("add", 2, 2)).pipe(sig("tsum"))],
+    [
+      "task | group | task | task (chain ending in a chord)",
+      () => sig("add", 1, 1).pipe(group(sig("mul", 2), sig("mul", 3)), sig("tsum"), sig("echo")),
+    ],
+    [
+      "chord whose header holds a chain and whose body is a chain",
+      () =>
+        chord([chain(sig("add", 1, 1), sig("mul", 3)), sig("add", 2, 2)], chain(sig("tsum"), sig("echo"))),
+    ],
+    [
+      "group of chords",
+      () => group<unknown>(chord([sig("add", 1, 1), sig("add", 2, 2)], sig("tsum")), sig("add", 9, 9)),
+    ],
+    [
+      "chord in chord header",
+      () => chord([chord([sig("add", 1, 1), sig("add", 2, 2)], sig("tsum")), sig("add", 3, 3)], sig("tsum")),
+    ],
+    ["map", () => xmap(sig("tsum"), [[1, 2], [3, 4]])],
+    ["starmap", () => xstarmap(sig("add"), [[1, 2], [3, 4]])],
+    ["chunks(3)", () => chunks(sig("add"), [0, 1, 2, 3, 4, 5, 6].map((n) => [n, n]), 3)],
+    ["stamped chain", () => chain(sig("add", 1, 2), sig("mul", 4), sig("echo")).stamp({ tenant: "acme" })],
+  ];
+  for (const [scenario, make] of cases) {
+    await using worker = new MiniWorker({}, define);
+    await make().applyAsync();
+    const want = golden.messages.find((one) => one.scenario === scenario)!;
+    const got = worker.sent.map(({ headers, args, kwargs, embed }) => ({
+      headers: Object.fromEntries(
+        Object.keys(want.published[0]!.headers).map((name) => [name, headers[name]]),
+      ),
+      body: [args, kwargs, embed],
+    }));
+    equal(canonical(got), canonical(want.published), scenario);
+  }
+});
+
+Deno.test("canvases of every shape come to what they should", async () => {
+  await using worker = new MiniWorker({}, define);
+  const { add, mul, tsum } = tasksOf(worker.app);
+  const cases: [Signature, unknown][] = [
+    [chain(add.s(1, 2), mul.s(4), add.s(1)), 13],
+    [chord([add.s(1, 1), add.s(2, 2)], tsum.s()), 6],
+    [chord([add.s(1, 1)], tsum.s()), 2],
+    [chord([] as Signature[], tsum.s()), 0],
+    [chain(add.s(1, 1), group(mul.s(2), mul.s(10)), tsum.s(), add.s(1)), 25],
+    [chord([chain(add.s(1, 1), mul.s(3)), add.s(2, 2)], chain(tsum.s(), add.s(100))), 110],
+    [chord([chord([add.s(1, 1), add.s(2, 2)], tsum.s()), add.s(3, 3)], tsum.s()), 12],
+    [chain(group(add.s(1, 1), add.s(2, 2)), group(tsum.s(), tsum.s()), tsum.s()), 12],
+    [tsum.map([[1, 2], [3, 4]]), [3, 7]],
+    [add.starmap([[1, 2], [3, 4]]), [3, 7]],
+    [add.si(2, 2).pipe(add.si(3, 3)), 6],
+    [chain(add.s(1, 1), chain(mul.s(2), mul.s(3))), 12],
+  ];
+  for (const [canvas, want] of cases) {
+    const text = JSON.stringify(canvas).slice(0, 300);
+    const read = Signature.fromWire(JSON.parse(JSON.stringify(canvas)));
+    for (const one of [canvas, read]) {
+      const result = await one.applyAsync();
+      await worker.drain();
+      equal((await worker.stored(result.id))?.result, want, text);
+    }
+  }
+});
+
+Deno.test("a group gives its members' values, a chunk its lists", async () => {
+  await using worker = new MiniWorker({}, define);
+  const { add } = tasksOf(worker.app);
+  const results = await group(add.s(1, 1), add.s(2, 2)).applyAsync();
+  const parts = await add.chunks([[1, 1], [2, 2], [3, 3]], 2).applyAsync();
+  await worker.drain();
+  equal(await results.get({ timeout: 5 }), [2, 4]);
+  equal(await parts.get({ timeout: 5 }), [[2, 4], [6]]);
+});
+
+Deno.test("a failed header fails the body with ChordError, and its errbacks hear of it", async () => {
+  await using worker = new MiniWorker({}, define);
+  const { add, fail, tsum } = tasksOf(worker.app);
+  const body = tsum.s().onError(signature("tasks.on_error"));
+  const result = await chord([add.s(1, 1), fail.s("bad")], body).applyAsync();
+  await worker.drain();
+  const meta = await worker.stored(result.id);
+  strictEqual(meta?.state, "FAILURE");
+  const { excType, args } = meta.result as { excType: string; args: string[] };
+  strictEqual(excType, "ChordError");
+  match(args[0]!, /^Dependency [0-9a-f-]+ raised ValueError\('bad'\)$/);
+  const told = worker.sent.at(-1)!;
+  equal([told.headers["task"], told.args], ["tasks.on_error", [result.id]]);
+});
+
+Deno.test("a chain that breaks fails every step after it, and its errbacks are sent with the failed id", async () => {
+  await using worker = new MiniWorker({}, define);
+  const { add, fail, tsum } = tasksOf(worker.app);
+  const broken = fail.si("mid").set({ taskId: "mid" });
+  const result = await chain(add.s(1, 1), broken, group(add.s(1), add.s(2)), tsum.s()).onError(
+    signature("tasks.on_error"),
+  ).applyAsync();
+  await worker.drain();
+  strictEqual((await worker.stored("mid"))?.state, "FAILURE");
+  const last = await worker.stored(result.id);
+  equal([last?.state, (last?.result as { excType: string }).excType], ["FAILURE", "ValueError"]);
+  const told = worker.sent.at(-1)!;
+  equal([told.headers["task"], told.args, told.headers["parent_id"]], ["tasks.on_error", ["mid"], "mid"]);
+});
+
+Deno.test("a member of a chord that fails inside its chain does not stall the chord", async () => {
+  await using worker = new MiniWorker({}, define);
+  const { add, fail, tsum } = tasksOf(worker.app);
+  const result = await chord([chain(fail.s("x"), add.s(1), add.s(2)), add.s(1, 1)], tsum.s()).applyAsync();
+  await worker.drain();
+  strictEqual((await worker.stored(result.id))?.state, "FAILURE");
+});
+
+Deno.test("callbacks get the result; several are a group; all are children", async () => {
+  await using worker = new MiniWorker({}, define);
+  const { add, mul } = tasksOf(worker.app);
+  const outcome = await worker.call("tasks.add", [1, 2], {}, { taskId: "t", link: [add.s(10), mul.s(10)] });
+  const sent = worker.sent.slice(-2);
+  equal(sent.map((one) => one.args), [[3, 10], [3, 10]]);
+  strictEqual(sent[0]!.headers["group"], sent[1]!.headers["group"]);
+  strictEqual((documentOf(outcome)["children"] as unknown[]).length, 1);
+});
+
+Deno.test("self.addToChord adds a member that the body waits for", async () => {
+  await using worker = new MiniWorker({}, (app) => {
+    define(app);
+    app.task("unit.grow", { bind: true }, async (self, n: number) => {
+      if (n > 0) await self.addToChord(app.signature("unit.grow", { args: [n - 1] }));
+      return 1;
+    });
+  });
+  const { tsum } = tasksOf(worker.app);
+  const result = await chord([worker.app.signature("unit.grow", { args: [2] })], tsum.s()).applyAsync();
+  await worker.drain();
+  strictEqual((await worker.stored(result.id))?.result, 3);
+});
+
+Deno.test("chord_unlock sends the body once all are ready, and asks again before", async () => {
+  await using worker = new MiniWorker({}, define);
+  const backend = await worker.app.openBackend();
+  const unlock = () =>
+    worker.call("celery.chord_unlock", ["gid", worker.app.signature("tasks.tsum").toJSON()], {
+      interval: null,
+      max_retries: null,
+      result: [[["a", null], null], [["b", null], null]],
+    });
+  const early = await unlock();
+  equal([early.kind, early.summary], ["retry", "Retry in 1s"]);
+  for (const [id, value] of [["a", 1], ["b", 2]]) {
+    const document = JSON.stringify({ status: "SUCCESS", result: value, task_id: id });
+    backend.store({ taskId: String(id), state: "SUCCESS", document, guard: false, replyTo: null }, null);
+  }
+  await backend.flush();
+  strictEqual((await unlock()).kind, "success");
+  equal([worker.sent.at(-1)!.headers["task"], worker.sent.at(-1)!.args], ["tasks.tsum", [[1, 2]]]);
+});
+
+Deno.test("accumulate, chain and cleanup are there", async () => {
+  await using worker = new MiniWorker();
+  strictEqual((await worker.call("celery.accumulate", [[1, 2], 3], { index: 0 })).summary, "[1, 2]");
+  strictEqual((await worker.call("celery.accumulate", [1, 2])).summary, "[1, 2]");
+  match((await worker.call("celery.chain")).summary, /^NotImplementedError/);
+  strictEqual((await worker.call("celery.backend_cleanup")).kind, "success");
+});
+
+Deno.test("task_always_eager runs every call and canvas at once", async () => {
+  await using worker = new MiniWorker({ task_always_eager: true }, define);
+  const { add, mul, tsum, fail } = tasksOf(worker.app);
+  const result = await add.delay(1, 2);
+  strictEqual(result instanceof EagerResult, true);
+  strictEqual(await result.get(), 3);
+  strictEqual(await (await chain(add.s(1, 2), mul.s(2)).applyAsync()).get(), 6);
+  equal(await (await group(add.s(1, 1), add.s(2, 2)).applyAsync()).get(), [2, 4]);
+  strictEqual(await (await chord([add.s(1, 1), add.s(2, 2)], tsum.s()).applyAsync()).get(), 6);
+  const failed = await fail.delay("no");
+  strictEqual(await failed.state(), "FAILURE");
+  await rejects(failed.get(), ValueError);
+  await rejects(add.delay(1, (() => 1) as unknown as number), /./);
+  strictEqual(worker.sent.length, 0);
+});
+
+Deno.test("apply runs here: retries at once, errors in the result or thrown", async () => {
+  await using worker = new MiniWorker({}, (app) => {
+    define(app);
+    app.task("unit.retries", { bind: true }, (self) => {
+      if (self.request.retries < 2) throw self.retry({ countdown: 100 });
+      return self.request.retries;
+    });
+    app.task("unit.replaced", { bind: true }, (self, x: number) => {
+      self.replace(app.signature("tasks.add", { args: [x, 1] }));
+    });
+  });
+  const retries = await worker.app.tasks.need("unit.retries").apply();
+  strictEqual(await retries.get(), 2);
+  strictEqual(await (await worker.app.tasks.need("unit.replaced").apply([4])).get(), 5);
+  const { fail } = tasksOf(worker.app);
+  await rejects(fail.apply(["x"], {}, { throw: true }), ValueError);
+  worker.app.conf.task_eager_propagates = true;
+  await rejects(fail.apply(["x"]), ValueError);
+});
