@@ -6,9 +6,15 @@
  * wire), json_types.ts (JSON with kombu's types), serializer.ts (by content type; serializer_yaml, _msgpack,
  * _cbor are loaded when named; plain_tree.ts is their ground), compressor.ts, base64.ts, envelope.ts (kombu's
  * virtual envelope), task_message.ts and task_decoder.ts (protocols 2 and 1), result_meta.ts, python_repr.ts,
- * times.ts, event_message.ts, mailbox_message.ts; resp_decoder.ts and resp_encoder.ts (Redis).
+ * times.ts, event_message.ts, mailbox_message.ts; resp_decoder.ts and resp_encoder.ts (Redis); amqp_spec.ts (the
+ * table of AMQP), amqp_table.ts, amqp_frame.ts, amqp_method.ts, amqp_properties.ts.
  */
 
+export * from "./amqp_frame.ts";
+export * from "./amqp_method.ts";
+export * from "./amqp_properties.ts";
+export * from "./amqp_spec.ts";
+export * from "./amqp_table.ts";
 export * from "./compressor.ts";
 export * from "./envelope.ts";
 export * from "./errors.ts";
