@@ -114,7 +114,9 @@ export class Context {
     throw new Replaced();
   }
 
-  /** Adds a call to the chord that this task is in the header of, and sends it. Rejects with an Error outside a chord. */
+  /**
+   * Adds a call to the chord that this task is in the header of, and sends it. Rejects with an Error outside a chord.
+   */
   async addToChord(signature: Signature): Promise<CanvasResult> {
     const { request, app } = this.#run;
     if (request.chord === null || request.group === null) {

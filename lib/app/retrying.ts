@@ -113,7 +113,9 @@ export function autoRetry(run: Execution, error: unknown, random: Random): Retry
   return requestRetry(run, options);
 }
 
-/** Seconds before retry `retries + 1`: the factor doubled each time, at most `maximum`, with jitter a random part of it. */
+/**
+ * Seconds before retry `retries + 1`: the factor doubled each time, at most `maximum`; with jitter a random part of it.
+ */
 export function backoffSeconds(
   retries: number,
   options: { factor: number; maximum: number; jitter: Random | null },

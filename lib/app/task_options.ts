@@ -266,7 +266,9 @@ function hooksOf(own: TaskOptions): TaskHooks {
   return hooks;
 }
 
-/** `task_annotations` for one task: `*` first, its name over that, functions asked. Names may be Celery's snake_case. */
+/**
+ * `task_annotations` for one task: `*` first, its name over that, functions asked. Names may be Celery's snake_case.
+ */
 function annotationsOf(app: App, name: string): TaskOptions {
   const annotations = app.conf.task_annotations;
   if (!annotations) return {};

@@ -1,5 +1,6 @@
 /**
- * Outcomes that the worker's main isolate decides by itself: hard time limit, lost child, revoked, expired, unknown task.
+ * Outcomes that the worker's main isolate decides by itself: hard time limit, lost child, revoked, expired, unknown
+ * task.
  *
  * Source: celery 5.2.6 worker/request.py on_timeout, on_failure, _announce_revoked; worker/consumer/consumer.py
  * on_unknown_task; protocol.md 8.2, 8.10.
