@@ -43,6 +43,7 @@ export class Lane {
   #overstockArmed = false;
   #congestedArmed = false;
   #doesInfo = false;
+  #toldPrefetch = -1;
 
   constructor(parts: LaneParts, refusals: Refusals) {
     this.#parts = parts;
@@ -81,17 +82,31 @@ export class Lane {
 
   /** How many more messages may be taken now; what the consumer asks before each fetch. */
   window(): number {
-    const { state, options, window, pool, backend, aside } = this.#parts;
+    const { state, options, pool, backend, aside } = this.#parts;
     if (!this.#isOpen) return 0;
     if (backend.isCongested || aside.isFull) {
       this.#lookAgain();
       return 0;
     }
     if (options.isPrefetchOff) return Math.max(0, pool.free - this.#ready.length);
-    let limit = window.limit;
-    if (options.reducesWindow && state.orphans.size > 0) limit = window.reduced(state.orphans.running);
-    limit = Math.min(WINDOW_MAX, limit + Math.min(state.etaHeld, options.etaMax));
-    return Math.max(0, limit - state.unsettled);
+    return Math.max(0, this.prefetch() - state.unsettled);
+  }
+
+  /** How many unsettled messages this worker may hold now; what AMQP is told as its prefetch count. */
+  prefetch(): number {
+    const { state, options, window } = this.#parts;
+    const limit = options.reducesWindow ? window.reduced(state.leftovers) : window.limit;
+    return Math.min(WINDOW_MAX, limit + Math.min(state.etaHeld, options.etaMax));
+  }
+
+  /** Tells the broker where the prefetch count has changed. Data lane: per batch. */
+  tellPrefetch(): void {
+    const { state, world } = this.#parts;
+    const count = this.prefetch();
+    if (count === this.#toldPrefetch || state.consumer === null) return;
+    this.#toldPrefetch = count;
+    if (world.log.isOn("DEBUG")) world.log.debug(`basic.qos: prefetch_count->${count}`);
+    state.consumer.setPrefetch(count);
   }
 
   /** Takes a batch from the consumer, oldest first. Data lane. */
@@ -103,6 +118,7 @@ export class Lane {
     this.#doesInfo = world.log.isOn("INFO");
     for (let i = 0; i < batch.length; i++) this.#receive(batch[i]!);
     this.dispatch();
+    this.tellPrefetch();
   }
 
   /** Takes a message that is none. */
@@ -237,6 +253,7 @@ export class Lane {
     }
     this.#reserve(request);
     this.dispatch();
+    this.tellPrefetch();
     this.#wake();
   }
 
@@ -424,6 +441,7 @@ export class Lane {
     state.consumer = null;
     state.epoch++;
     state.unsettled = 0;
+    this.#toldPrefetch = -1;
     for (const request of this.waiting()) {
       if (request.isSettled && request.state === RequestState.reserved) continue;
       request.isSettled = true;
@@ -435,6 +453,8 @@ export class Lane {
     this.#clearHeld();
     for (const request of state.inPool.values()) {
       if (!request.isSettled) state.orphans.add(request);
+      if (!request.isLeftover) state.leftovers++;
+      request.isLeftover = true;
     }
   }
 

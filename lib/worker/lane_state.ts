@@ -5,7 +5,6 @@
 
 import type { Consumer } from "../transport/mod.ts";
 import type { Request } from "./request.ts";
-import { RequestState } from "./request_states.ts";
 
 /** Shared state of one worker's lane. */
 export class LaneState {
@@ -25,6 +24,8 @@ export class LaneState {
   failed = 0;
   /** Messages given back since shutdown began. */
   restored = 0;
+  /** Requests in the pool whose connection was lost: they hold slots that the new one's prefetch must not count on. */
+  leftovers = 0;
   /** When the last message came, on the monotonic clock. */
   heardMonoMs = 0;
   /** What happened to late-acked requests whose connection was lost before they ended. */
@@ -84,15 +85,6 @@ export class Orphans {
   /** How many are remembered. 0: nobody needs to look. */
   get size(): number {
     return this.#byKey.size;
-  }
-
-  /** How many of them still run. */
-  get running(): number {
-    let count = 0;
-    for (const request of this.#byKey.values()) {
-      if (request !== null && request.state !== RequestState.done) count++;
-    }
-    return count;
   }
 
   /** A request in the pool has lost its connection. */

@@ -16,6 +16,7 @@
 
 export type { TaskEventSink } from "./lane_parts.ts";
 export type { WorkerOptions } from "./options.ts";
+export type { RemoteAutoscaler, RemoteEvents, RemoteGossip, RemoteParts } from "./remote.ts";
 export { RequestState } from "./request_states.ts";
 export type { Request } from "./request.ts";
 export { LimitedSet } from "./revoked.ts";

@@ -47,6 +47,8 @@ export class Request implements Job {
   acceptedWallMs: number;
   /** `revoke(terminate)` asked for this signal before or while it ran; null: did not. */
   terminateSignal: string | null;
+  /** Its connection was lost while the pool had it. */
+  isLeftover: boolean;
   /** It was announced as revoked, or cancelled: its outcome changes nothing any more. */
   isAnnounced: boolean;
 
@@ -75,6 +77,7 @@ export class Request implements Job {
     this.acceptedMonoMs = NaN;
     this.acceptedWallMs = NaN;
     this.terminateSignal = null;
+    this.isLeftover = false;
     this.isAnnounced = false;
   }
 

@@ -104,6 +104,7 @@ export class Settler {
     }
     window.observe(count, sumMs, longestMs);
     this.#lane.dispatch();
+    this.#lane.tellPrefetch();
     state.consumer?.wake();
   }
 
@@ -123,6 +124,7 @@ export class Settler {
   #end(request: Request, outcome: Outcome): void {
     this.#parts.state.inPool.delete(request.seq);
     advance(request, RequestState.done);
+    if (request.isLeftover) this.#leftoverEnded(request);
     if (request.isAnnounced) {
       // Cancelled: a copy that comes is to run.
       this.#parts.state.orphans.forget(request);
@@ -150,6 +152,16 @@ export class Settler {
       case "terminated":
         return this.#terminated(request);
     }
+  }
+
+  #leftoverEnded(request: Request): void {
+    const { state, window, options, world } = this.#parts;
+    request.isLeftover = false;
+    if (--state.leftovers > 0 || !options.reducesWindow) return;
+    world.log.info(
+      `Resuming normal operations following a restart.\nPrefetch count has been restored to the maximum of ` +
+        `${window.base}`,
+    );
   }
 
   #succeeded(request: Request, outcome: Outcome): void {
@@ -265,6 +277,7 @@ export class Settler {
 
   #returned(request: Request): void {
     const { state } = this.#parts;
+    if (request.isLeftover) this.#leftoverEnded(request);
     if (!request.isSettled && request.epoch !== state.epoch) {
       // Its connection is lost: the broker gives the message to someone again.
       state.inPool.delete(request.seq);

@@ -8,6 +8,7 @@
  */
 
 import {
+  ConnectionLost,
   type Deadline,
   errorText,
   maskUrl,
@@ -33,6 +34,7 @@ import { LaneState } from "./lane_state.ts";
 import { POOL_LABELS, type ResolvedOptions, resolveOptions, type WorkerOptions } from "./options.ts";
 import { parseRate } from "./rate_limit.ts";
 import { Refusals } from "./refusals.ts";
+import { RemoteParts } from "./remote.ts";
 import type { Request } from "./request.ts";
 import { LimitedSet } from "./revoked.ts";
 import { Settler } from "./settle.ts";
@@ -69,6 +71,8 @@ export class WorkController {
   readonly settler: Settler;
   readonly parts: LaneParts;
   readonly stopRequest: StopRequest = new StopRequest();
+  /** What remote control acts on beside the lane. */
+  readonly remote: RemoteParts = new RemoteParts();
   /** Wall clock, milliseconds, of its creation. */
   readonly startedWallMs: number;
   /** HUP asked for a fresh start: the command line starts the program again after `run`. */
@@ -218,6 +222,39 @@ export class WorkController {
     return [...this.parts.state.inPool.values()].filter((request) => request.pid !== 0);
   }
 
+  /** What `inspect stats` tells, but for what other rooms add. Source: celery worker/worker.py stats. */
+  stats(): Record<string, unknown> {
+    const total: Record<string, number> = {};
+    for (const [name, strategy] of this.parts.strategies) {
+      if (strategy.total > 0) total[name] = strategy.total;
+    }
+    return {
+      total,
+      pid: this.world.host.pid,
+      uptime: Math.round((this.world.clock.wallMs() - this.startedWallMs) / 1000),
+      ...this.blueprint.info(this),
+      ...this.consumer.blueprint.info(this.consumer),
+    };
+  }
+
+  /**
+   * Flags tasks as revoked: they are discarded when their turn comes. With `terminate`, those that the pool has are
+   * ended with the signal (now, or as they begin); their ids are given back.
+   */
+  revoke(ids: readonly string[], options: { terminate?: boolean; signal?: string } = {}): string[] {
+    for (const id of ids) this.parts.revoked.add(id);
+    if (!options.terminate) return [];
+    const wanted = new Set(ids);
+    const ended: string[] = [];
+    for (const request of this.parts.state.inPool.values()) {
+      if (!wanted.has(request.id)) continue;
+      request.terminateSignal = options.signal ?? "SIGTERM";
+      if (request.pid !== 0) this.pool.terminate(request.seq, request.terminateSignal);
+      ended.push(request.id);
+    }
+    return ended;
+  }
+
   async #run(): Promise<number> {
     try {
       await this.blueprint.start(this);
@@ -238,11 +275,10 @@ export class WorkController {
 
   #failed(error: unknown): void {
     this.world.log.critical(`Unrecoverable error: ${errorText(error)}`);
-    this.#exitCode = error instanceof BrokerGivenUp
-      ? EX_UNAVAILABLE
-      : error instanceof UsageError
-      ? error.exitCode
-      : 1;
+    if (error instanceof UsageError) this.#exitCode = error.exitCode;
+    else if (error instanceof BrokerGivenUp || error instanceof ConnectionLost) {
+      this.#exitCode = EX_UNAVAILABLE;
+    } else this.#exitCode = 1;
     this.stopRequest.ask("warm");
   }
 

@@ -4,7 +4,7 @@
  * It keeps the worker testable with an App of a test's own, and tells a reader what the two rooms owe each other.
  */
 
-import type { FinishedPart, ParentOutcome, Publisher, Settings } from "../app/mod.ts";
+import type { FinishedPart, LamportClock, ParentOutcome, Publisher, Settings } from "../app/mod.ts";
 import type { Backend } from "../backend/mod.ts";
 import type { StepClass } from "../blueprint/mod.ts";
 import type { PoolFactory } from "../pool/mod.ts";
@@ -98,6 +98,8 @@ export interface WorkerApp {
   readonly tasks: Iterable<[string, WorkerTask]>;
   readonly amqp: { readonly queues: WorkerQueues };
   readonly publisher: Publisher;
+  /** The logical clock of events and remote control. */
+  readonly clock: LamportClock;
   /** The user's own bootsteps. */
   readonly steps?: {
     readonly worker: Iterable<StepClass<WorkController>>;

@@ -4,7 +4,7 @@
  * Source: celery 5.2.6 worker/consumer/consumer.py Consumer.
  */
 
-import { ConnectionLost, errorText, maskUrl, OperatingError } from "../../base/mod.ts";
+import { ConnectionLost, errorText, maskUrl, OperatingError, UsageError } from "../../base/mod.ts";
 import { Blueprint } from "../../blueprint/mod.ts";
 import type { Connection, Consumer as TaskConsumer, Queue } from "../../transport/mod.ts";
 import { orderedSteps } from "../steps.ts";
@@ -106,12 +106,13 @@ export class Consumer {
         heartbeat: true,
         onAttempt: (error, delaySeconds, attempt, max, url) => {
           const step = delaySeconds === 0 ? NEXT_FAILOVER : retryStep(delaySeconds, attempt, max ?? Infinity);
-          world.log.error(connectionError(maskUrl(url), errorText(error), step));
+          world.log.error(connectionError(maskUrl(url), reasonOf(error), step));
         },
       });
     } catch (error) {
-      if (error instanceof WorkerStopping || !(error instanceof OperatingError)) throw error;
-      throw new BrokerGivenUp(`Cannot connect to ${this.shownUrl()}: ${errorText(error)}`, { cause: error });
+      if (error instanceof WorkerStopping || error instanceof UsageError) throw error;
+      if (!(error instanceof OperatingError)) throw error;
+      throw new BrokerGivenUp(`Cannot connect to ${this.shownUrl()}: ${reasonOf(error)}`, { cause: error });
     }
   }
 
@@ -179,4 +180,9 @@ export class Consumer {
   #complain(what: string, error: unknown): void {
     this.worker.world.log.warning(`Cannot ${what} the task consumer: ${errorText(error)}`);
   }
+}
+
+/** Why, without saying again to where. */
+function reasonOf(error: unknown): string {
+  return errorText(error).replace(/^Cannot connect to \S+: /, "");
 }

@@ -34,9 +34,8 @@ export class LoopStep extends StartStopStep<Consumer> {
       worker.world.log.info(`${worker.hostname} ready.`);
       signals.workerReady.send(consumer, {}, worker.world.log);
     }
-    const prefetch = worker.parts.window.base;
-    worker.world.log.debug(`basic.qos: prefetch_count->${prefetch}`);
-    consumer.tasks?.setPrefetch(prefetch);
+    tellReduction(consumer);
+    worker.lane.tellPrefetch();
     consumer.tasks?.wake();
     this.#watchSilence(consumer, 0);
     const watching = new AbortController();
@@ -90,6 +89,18 @@ export class LoopStep extends StartStopStep<Consumer> {
       if (!signal.aborted) log.warning(`Cannot see whether the queues are empty: ${errorText(error)}`);
     }
   }
+}
+
+/** After a reconnect, while tasks of the old connection run. Source: celery 5.6.3 worker/consumer/consumer.py. */
+function tellReduction(consumer: Consumer): void {
+  const { lane, parts, world } = consumer.worker;
+  const count = lane.prefetch();
+  if (parts.state.leftovers === 0 || count >= parts.window.base) return;
+  world.log.info(
+    `Temporarily reducing the prefetch count to ${count} to avoid over-fetching since ${parts.state.leftovers} ` +
+      `tasks are currently being processed.\nThe prefetch count will be gradually restored to ` +
+      `${parts.window.base} as the tasks complete processing.`,
+  );
 }
 
 /** True where this worker has nothing left to do and its queues are empty. */

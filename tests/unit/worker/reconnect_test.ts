@@ -97,7 +97,7 @@ Deno.test("reconnect: the window is lower while tasks of the old connection run"
   await rig.send();
   const { state } = rig.worker.parts;
   rig.worker.lane.detach();
-  assert.equal(state.orphans.running, 1);
+  assert.equal(state.leftovers, 1);
   assert.equal(rig.worker.lane.window(), 4);
 });
 
