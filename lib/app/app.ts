@@ -22,6 +22,7 @@ import { GroupResult, resultFromTuple, ResultSet } from "./group_result.ts";
 import { LamportClock } from "./lamport_clock.ts";
 import { addPeriodicTask, type PeriodicOptions } from "./periodic.ts";
 import type { Publisher } from "./publisher.ts";
+import { type Control, type RemoteCommandOptions, RemoteCommands, type RemoteHandler } from "./remote.ts";
 import { BrokerPublisher } from "./publisher_broker.ts";
 import { AsyncResult } from "./results.ts";
 import type { Schedule } from "./schedules.ts";
@@ -30,12 +31,6 @@ import { Sender, type SendManyItem } from "./sending.ts";
 import { type Conf, createConf, type Settings } from "./settings.ts";
 import { AppSignal } from "./signals.ts";
 import { type AnyTask, createTask, type Task, type TaskOptions, TaskRegistry } from "./task.ts";
-
-/** What the mailbox room puts at `app.control`; here only what results need of it. */
-export interface RevokeControl {
-  /** Broadcasts `revoke` to every worker. `signal` is a name such as "SIGTERM". */
-  revoke(ids: string | readonly string[], options?: { terminate?: boolean; signal?: string }): Promise<void>;
-}
 
 /** What `app.signature` takes. */
 export interface SignatureGiven extends SendTaskOptions {
@@ -46,7 +41,7 @@ export interface SignatureGiven extends SendTaskOptions {
 
 /** Parts of an App that live in rooms above this one; each room says here how to make its own. */
 export interface AppExtensions {
-  control: ((app: App) => RevokeControl) | null;
+  control: ((app: App) => Control) | null;
   events: ((app: App) => unknown) | null;
 }
 
@@ -64,6 +59,8 @@ export class App implements AsyncDisposable {
   readonly amqp: Amqp;
   /** The result store, opened by its first use; `openBackend` gives the store itself. */
   readonly backend: AppBackend;
+  /** Remote commands that the modules have added. */
+  readonly remoteCommands: RemoteCommands = new RemoteCommands();
   /** The logical clock of events and remote control. */
   readonly clock: LamportClock = new LamportClock();
   /** Unique per App and process; `reply_to` of its messages. */
@@ -78,7 +75,7 @@ export class App implements AsyncDisposable {
   readonly #sender: Sender;
   #publisher: Publisher | null = null;
   #ownsPublisher = false;
-  #control: RevokeControl | null = null;
+  #control: Control | null = null;
   #events: unknown = null;
   #configured = false;
   #finalized = false;
@@ -250,9 +247,34 @@ export class App implements AsyncDisposable {
   }
 
   /** Remote control. */
-  get control(): RevokeControl {
+  get control(): Control {
     assert(appExtensions.control, "the mailbox room is loaded");
     return this.#control ??= appExtensions.control(this);
+  }
+
+  /**
+   * Adds a remote command that changes something: every worker of this App answers to it, `lovage control` and
+   * `app.control.broadcast` call it. Throws `UsageError` without a name or function.
+   */
+  controlCommand(name: string, run: RemoteHandler): void;
+  controlCommand(name: string, options: RemoteCommandOptions, run: RemoteHandler): void;
+  controlCommand(
+    name: string,
+    optionsOrRun: RemoteCommandOptions | RemoteHandler,
+    run?: RemoteHandler,
+  ): void {
+    this.remoteCommands.add("control", name, optionsOrRun, run);
+  }
+
+  /** Adds a remote command that only looks: `lovage inspect` and `app.control.inspect().ask` call it. */
+  inspectCommand(name: string, run: RemoteHandler): void;
+  inspectCommand(name: string, options: RemoteCommandOptions, run: RemoteHandler): void;
+  inspectCommand(
+    name: string,
+    optionsOrRun: RemoteCommandOptions | RemoteHandler,
+    run?: RemoteHandler,
+  ): void {
+    this.remoteCommands.add("inspect", name, optionsOrRun, run);
   }
 
   /** Events: receiver and state. */
@@ -284,6 +306,7 @@ export class App implements AsyncDisposable {
       this.#publisher = null;
       this.#ownsPublisher = false;
     }
+    await this.#control?.close();
     await publisher?.close();
     await this.backend.close();
   }

@@ -7,8 +7,8 @@
  *
  * Reading order: app.ts (the App), settings.ts, settings_table.ts and its groups, setting_kinds.ts; amqp.ts, queues.ts,
  * routing.ts (which way); send_options.ts, sending.ts, publisher.ts, publisher_broker.ts, connecting.ts (and there);
- * results.ts, group_result.ts, app_backend.ts; signals.ts, schedules.ts, periodic.ts, lamport_clock.ts; loader.ts,
- * manifest.ts; then running: task.ts, task_options.ts, calling.ts, context.ts, request.ts, outcome.ts, current_task.ts.
+ * results.ts, group_result.ts, app_backend.ts; remote.ts (app.control); signals.ts, schedules.ts, periodic.ts,
+ * lamport_clock.ts; loader.ts, manifest.ts; then running: task.ts, task_options.ts, calling.ts, context.ts, request.ts, outcome.ts, current_task.ts.
  */
 
 export * from "./amqp.ts";
@@ -25,6 +25,7 @@ export * from "./periodic.ts";
 export * from "./publisher.ts";
 export * from "./publisher_broker.ts";
 export * from "./queues.ts";
+export * from "./remote.ts";
 export * from "./request.ts";
 export * from "./results.ts";
 export * from "./routing.ts";
