@@ -8,7 +8,8 @@
  * Reading order: app.ts (the App), settings.ts, settings_table.ts and its groups, setting_kinds.ts; amqp.ts, queues.ts,
  * routing.ts (which way); send_options.ts, sending.ts, publisher.ts, publisher_broker.ts, connecting.ts (and there);
  * results.ts, group_result.ts, app_backend.ts; remote.ts (app.control); signals.ts, schedules.ts, periodic.ts,
- * lamport_clock.ts; loader.ts, manifest.ts; then running: task.ts, task_options.ts, calling.ts, context.ts, request.ts, outcome.ts, current_task.ts.
+ * lamport_clock.ts; loader.ts, manifest.ts; then running: task.ts, task_options.ts, calling.ts, context.ts, request.ts,
+ * outcome.ts, current_task.ts.
  */
 
 export * from "./amqp.ts";
