@@ -9,6 +9,7 @@ import {
   type Address,
   type ByteStream,
   ConnectionLost,
+  DialError,
   type Disarm,
   errorText,
   OperatingError,
@@ -122,7 +123,7 @@ export class RedisConnection implements AsyncDisposable {
     void connection.#readLoop();
     const disarm = world.clock.arm(
       world.clock.monoMs() + timeoutMs,
-      () => connection.fail(new ConnectionLost(`Cannot log in: no answer in ${timeoutMs / 1000} s`)),
+      () => connection.fail(connection.#loginTimeout()),
     );
     const onAbort = () => connection.fail(new ConnectionLost("Cannot log in: given up"));
     signal?.addEventListener("abort", onAbort, { once: true });
@@ -384,6 +385,11 @@ export class RedisConnection implements AsyncDisposable {
       }
       this.#watch();
     });
+  }
+
+  #loginTimeout(): DialError {
+    const why = `no answer in ${this.#options.timeoutMs / 1000} s`;
+    return new DialError(`Cannot log in at ${this.#name}: ${why}`, { isRetryable: true });
   }
 
   #lostError(why: string, cause: unknown): ConnectionLost {

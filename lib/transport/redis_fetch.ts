@@ -189,7 +189,7 @@ export class Fetcher {
       this.#tellIdle();
       return this.#onRefused(reply);
     }
-    if (reply[1] !== "") this.#warn(`Cannot fetch from every queue: ${String(reply[1])}`);
+    if (reply[1] !== "") this.#onListRefused(new RespError(String(reply[1]).replace(/^-/, "")));
     const asked = this.#asked;
     const first = this.#next;
     let count = 0;
@@ -227,6 +227,13 @@ export class Fetcher {
   #distrust(): void {
     this.#isTracking = false;
     this.#base.log.warning(TRACKING_LOST);
+  }
+
+  /** One list could not be popped, such as one whose key holds something else; the others were. */
+  #onListRefused(reply: RespError): void {
+    const error = toOperatingError(reply, "fetch from every queue");
+    if (isMovedError(reply)) this.#base.connection.fail(error);
+    else this.#warn(error.message);
   }
 
   #onRefused(reply: Reply): void {

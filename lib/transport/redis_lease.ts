@@ -10,7 +10,7 @@
  */
 
 import { type Disarm, errorText, type World } from "../base/mod.ts";
-import { callScript, sendScript, toOperatingError } from "../redis/mod.ts";
+import { callScript, isMovedError, sendScript, toOperatingError } from "../redis/mod.ts";
 import { type Reply, type RespArg, RespError } from "../wire/mod.ts";
 import { marked, markedAfterDeath, readUnacked } from "./redis_envelope.ts";
 import { readTag } from "./redis_keys.ts";
@@ -107,13 +107,20 @@ export class Lease {
       for (; from < to; from++) args.push(numbers[from]!);
       sendScript(connection, RENEW, 3, args, {
         onReply: (reply) => {
-          if (reply instanceof RespError) log.error(toOperatingError(reply, "renew the lease").message);
+          if (reply instanceof RespError) this.#onRefused(reply);
           else if (isFirst && reply === 0) log.warning(LAPSED);
         },
         onLost: () => {},
       });
     } while (from < numbers.length);
     this.#arm(0, this.#renewMs, () => this.#renew());
+  }
+
+  #onRefused(reply: RespError): void {
+    const { connection, log } = this.#base;
+    const error = toOperatingError(reply, "renew the lease");
+    if (isMovedError(reply)) connection.fail(error);
+    else log.error(error.message);
   }
 
   /** Owners by id: milliseconds until their lease ends, or below 0 for the dead. */
