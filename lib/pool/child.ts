@@ -57,6 +57,8 @@ class TaskRunner implements SlotRunner {
       const decoded = decodeEnvelope(job.envelope);
       message = decoded.message;
       info = decoded.info;
+      // What the broker says of the delivery, not what its sender wrote.
+      if (info.redelivered !== job.redelivered) info = { ...info, redelivered: job.redelivered };
     }
     return this.#tracer.run({
       seq: job.seq,

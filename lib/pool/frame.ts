@@ -44,7 +44,8 @@ export interface Frame {
 }
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+// A byte order mark is a character like any other here: texts are cut by their lengths.
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Encodes frames into one growing buffer. Per frame: two encodings, no promise. */
 export class FrameWriter {

@@ -189,7 +189,11 @@ class ProcessLink implements Link {
   }
 
   onBytes(bytes: Uint8Array): void {
-    this.#isReady = true;
+    if (!this.#isReady) {
+      this.#isReady = true;
+      for (const line of this.#lastWords.split("\n")) this.#onLine(line);
+      this.#lastWords = "";
+    }
     try {
       this.#events.onBytes(bytes);
     } catch (error) {

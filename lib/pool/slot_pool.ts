@@ -27,7 +27,7 @@ const STOP_GRACE_MS = 5000;
 const GIVE_UP_GRACE_MS = 300;
 const BACKOFF_FIRST_MS = 100;
 const BACKOFF_MAX_MS = 30_000;
-/** A slot that dies younger than this without having done anything counts as one that could not start. */
+/** A slot that dies younger than this without having had a job counts as one that could not start. */
 const STILLBORN_MS = 1000;
 
 /** What tells the pools apart. */
@@ -317,7 +317,7 @@ export class SlotPool implements Pool, SlotOwner {
 
   #afterDeath(slot: Slot, end: SlotEnd): void {
     const isStillborn = slot.state === "starting" ||
-      (slot.done === 0 && this.nowMs() - slot.openedMs < STILLBORN_MS);
+      (slot.sent === 0 && this.nowMs() - slot.openedMs < STILLBORN_MS);
     if (!isStillborn) {
       this.#openSlot();
       return;

@@ -1,0 +1,49 @@
+import assert from "node:assert/strict";
+import { JobQueue, jobsForFrame, shortJobsPerFrame } from "../../../lib/pool/feeding.ts";
+import type { Job } from "../../../lib/pool/mod.ts";
+import { poolFactory } from "../../../lib/pool/mod.ts";
+
+function job(seq: number, expectedMs: number): Job {
+  const rest = { queue: "q", redelivered: false, timeLimit: null, softTimeLimit: null };
+  return { seq, name: "t", id: `${seq}`, envelope: "{}", expectedMs, ...rest };
+}
+
+function queueOf(...expected: number[]): JobQueue {
+  const queue = new JobQueue();
+  expected.forEach((ms, n) => queue.push(job(n, ms)));
+  return queue;
+}
+
+Deno.test("jobsForFrame: short jobs up to a millisecond and 64, an unknown one alone", () => {
+  assert.equal(jobsForFrame(queueOf(0.3, 0.3, 0.3, 0.3), Infinity).length, 3);
+  assert.equal(jobsForFrame(queueOf(Infinity, 0.1), Infinity).length, 1);
+  assert.equal(jobsForFrame(queueOf(0.1, Infinity, 0.1), Infinity).length, 1);
+  assert.equal(jobsForFrame(queueOf(30, 30), Infinity).length, 1);
+  assert.equal(jobsForFrame(queueOf(...Array(100).fill(0)), Infinity).length, 64);
+  assert.equal(jobsForFrame(queueOf(...Array(100).fill(0)), 5).length, 5);
+});
+
+Deno.test("shortJobsPerFrame: by expectation", () => {
+  assert.deepEqual([Infinity, NaN, 5, 1, 0.3, 0.01, 0].map(shortJobsPerFrame), [1, 1, 1, 1, 3, 64, 64]);
+});
+
+Deno.test("JobQueue: first in first out, and back to the head", () => {
+  const queue = queueOf(...Array(3000).fill(1));
+  for (let n = 0; n < 2000; n++) assert.equal(queue.shift()!.seq, n);
+  queue.pushFront(job(1999, 1));
+  queue.pushFront(job(1998, 1));
+  assert.equal(queue.length, 1002);
+  assert.deepEqual([queue.shift()!.seq, queue.shift()!.seq, queue.peek()!.seq], [1998, 1999, 2000]);
+  assert.equal(queue.takeAll().length, 1000);
+  assert.equal(queue.shift(), null);
+  queue.pushFront(job(7, 1));
+  assert.equal(queue.shift()!.seq, 7);
+});
+
+Deno.test("poolFactory: Celery's aliases; another name is refused with the nearest", () => {
+  assert.equal(poolFactory("prefork"), poolFactory("processes"));
+  assert.equal(poolFactory("gevent"), poolFactory("async"));
+  assert.equal(poolFactory("eventlet"), poolFactory("async"));
+  assert.throws(() => poolFactory("proceses"), /did you mean 'processes'/);
+  assert.throws(() => poolFactory("constructor"), { name: "UsageError" });
+});

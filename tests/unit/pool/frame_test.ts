@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { encodeFrame, FRAME, type Frame, FrameReader, FrameWriter } from "../../../lib/pool/frame.ts";
+import {
+  appendJobs,
+  appendOutcome,
+  appendPublish,
+  bareOutcome,
+  decodeJobs,
+  decodeOutcome,
+  decodePublish,
+} from "../../../lib/pool/slot_message.ts";
+import type { Job } from "../../../lib/pool/mod.ts";
+import type { OutgoingMessage } from "../../../lib/transport/mod.ts";
+
+function readAll(pieces: Iterable<Uint8Array>): Frame[] {
+  const reader = new FrameReader();
+  const frames: Frame[] = [];
+  for (const piece of pieces) reader.feed(piece, (frame) => frames.push(frame));
+  return frames;
+}
+
+function job(seq: number, envelope: string): Job {
+  return {
+    seq,
+    name: "t",
+    id: `id-${seq}`,
+    envelope,
+    queue: "q",
+    redelivered: seq % 2 === 0,
+    timeLimit: null,
+    softTimeLimit: 1.5,
+    expectedMs: 1,
+  };
+}
+
+Deno.test("FrameReader: the same frames at every split, one byte at a time, and at a byte offset", () => {
+  const writer = new FrameWriter();
+  writer.append(FRAME.log, '["INFO",null]', "ü\u{1f600}");
+  writer.append(FRAME.stop, "");
+  writer.append(FRAME.state, "[1]", "", new Uint8Array([1, 2, 3]));
+  const bytes = writer.take();
+  const whole = readAll([bytes]);
+  assert.equal(whole.length, 3);
+  assert.deepEqual(whole[0], { type: FRAME.log, head: '["INFO",null]', text: "ü\u{1f600}", tail: null });
+  assert.deepEqual(whole[2]!.tail, new Uint8Array([1, 2, 3]));
+  for (let at = 0; at <= bytes.length; at++) {
+    assert.deepEqual(readAll([bytes.subarray(0, at), bytes.subarray(at)]), whole, `split at ${at}`);
+  }
+  assert.deepEqual(readAll([...bytes].map((byte) => new Uint8Array([byte]))), whole);
+  const shifted = new Uint8Array(bytes.length + 7);
+  shifted.set(bytes, 7);
+  assert.deepEqual(readAll([shifted.subarray(7)]), whole);
+});
+
+Deno.test("FrameReader: any frames in any pieces", () => {
+  fc.assert(fc.property(
+    fc.array(fc.tuple(fc.string({ unit: "binary" }), fc.string(), fc.uint8Array()), { maxLength: 8 }),
+    fc.array(fc.nat(40), { maxLength: 40 }),
+    (contents, cuts) => {
+      const writer = new FrameWriter();
+      for (const [head, text, tail] of contents) writer.append(9, head, text, tail);
+      const bytes = writer.take();
+      const pieces: Uint8Array[] = [];
+      let at = 0;
+      for (const cut of cuts) pieces.push(bytes.subarray(at, at = Math.min(bytes.length, at + cut)));
+      pieces.push(bytes.subarray(at));
+      const decoded = readAll(pieces).map(({ head, text, tail }) => [head, text, tail ?? new Uint8Array()]);
+      assert.deepEqual(decoded, contents.map(([head, text, tail]) => [head, text, Uint8Array.from(tail)]));
+    },
+  ));
+});
+
+Deno.test("FrameReader: a length out of range breaks the stream", () => {
+  assert.throws(() => readAll([new Uint8Array([1, 0, 0, 0])]), { name: "ProtocolError" });
+  assert.throws(() => readAll([new Uint8Array([255, 255, 255, 255, 0])]), { name: "ProtocolError" });
+  const wrong = encodeFrame(1, "abc");
+  wrong[5] = 200;
+  assert.throws(() => readAll([wrong]), { name: "ProtocolError" });
+});
+
+Deno.test("jobs: envelopes pass unchanged, whatever they hold", () => {
+  const writer = new FrameWriter();
+  const envelopes = ["\ufeff{}", '{"a": "\\u00fc"}', "ü\u{1f600}\n[", "", "x".repeat(100_000)];
+  appendJobs(writer, 7, envelopes.map((envelope, n) => job(n + 1, envelope)));
+  const { frameNumber, jobs } = decodeJobs(readAll([writer.take()])[0]!);
+  assert.equal(frameNumber, 7);
+  assert.deepEqual(jobs.map(({ envelope }) => envelope), envelopes);
+  assert.deepEqual(
+    jobs.map((
+      { seq, queue, redelivered, timeLimit, softTimeLimit },
+    ) => [seq, queue, redelivered, timeLimit, softTimeLimit])[1],
+    [2, "q", true, null, 1.5],
+  );
+});
+
+Deno.test("outcomes: text, bytes and no document", () => {
+  for (const document of ["täxt", "", new Uint8Array([0, 255]), new Uint8Array(), null]) {
+    const writer = new FrameWriter();
+    const chord = { groupId: "g", groupIndex: 1, body: "{}", result: "1" };
+    const outcome = { ...bareOutcome(3, "success", "s", ""), document, chord, runtime: 0.25, requeue: true };
+    appendOutcome(writer, outcome);
+    assert.deepEqual(decodeOutcome(readAll([writer.take()])[0]!), outcome);
+  }
+});
+
+Deno.test("publish: bodies of text and bytes keep their order", () => {
+  const message = (body: string | Uint8Array): OutgoingMessage => ({
+    exchange: "e",
+    routingKey: "k",
+    message: {
+      body,
+      bodyEncoding: typeof body === "string" ? "base64" : "none",
+      contentType: "application/json",
+      contentEncoding: "utf-8",
+      headers: { task: "t" },
+      properties: {
+        correlationId: "c",
+        replyTo: "",
+        deliveryMode: 2,
+        priority: 3,
+        expiration: null,
+        rest: { a: 1 },
+      },
+    },
+  });
+  const batch = [message("aä"), message(new Uint8Array([1, 2])), message(""), message(new Uint8Array([3]))];
+  const writer = new FrameWriter();
+  appendPublish(writer, 5, batch);
+  const decoded = decodePublish(readAll([writer.take()])[0]!);
+  assert.equal(decoded.id, 5);
+  assert.deepEqual(decoded.batch, batch);
+});
