@@ -19,12 +19,10 @@ import { ReadyQueue } from "./ready_queue.ts";
 import type { Refusals } from "./refusals.ts";
 import { Request } from "./request.ts";
 import { advance, RequestState } from "./request_states.ts";
-import type { TokenBucket } from "./rate_limit.ts";
 import type { Strategy } from "./strategy.ts";
+import { WaitingRoom } from "./waiting_room.ts";
 import { WINDOW_MAX } from "./window.ts";
 
-/** A task due sooner is held here: parking it would cost more than it saves. */
-const PARK_AFTER_MS = 2000;
 /** A running task this long, while more than Celery's share waits behind it, is reason to give the rest back. */
 const OVERSTOCK_MS = 100;
 /** How soon fetching is tried again while the result store or the control lane is full. */
@@ -32,11 +30,11 @@ const CONGESTED_MS = 50;
 
 /** Intake and dispatch. */
 export class Lane {
+  /** Where requests wait that are not due, or whose rate is limited. */
+  readonly room: WaitingRoom;
   #parts: LaneParts;
   #refusals: Refusals;
   #ready = new ReadyQueue();
-  #held = new Set<Request>();
-  #buckets = new Set<TokenBucket>();
   #seq = 0;
   #isOpen = false;
   #isDispatching = false;
@@ -48,6 +46,7 @@ export class Lane {
   constructor(parts: LaneParts, refusals: Refusals) {
     this.#parts = parts;
     this.#refusals = refusals;
+    this.room = new WaitingRoom(parts, (request) => this.#ready.push(request), () => this.#turn());
   }
 
   /** Requests that wait for a slot. */
@@ -57,16 +56,17 @@ export class Lane {
 
   /** Requests this worker holds and has not begun: ready, not yet due, waiting for a token. */
   get waitingCount(): number {
-    let count = this.#ready.length + this.#held.size;
-    for (const bucket of this.#buckets) count += bucket.waiting.length;
-    return count;
+    return this.#ready.length + this.room.size;
   }
 
   /** The requests not begun, oldest first; for `inspect reserved` and `scheduled`. */
   waiting(): Request[] {
-    const all = [...this.#ready.toArray(), ...this.#held];
-    for (const bucket of this.#buckets) all.push(...bucket.waiting.toArray());
-    return all.sort((a, b) => a.seq - b.seq);
+    return [...this.#ready.toArray(), ...this.room.toArray()].sort((a, b) => a.seq - b.seq);
+  }
+
+  /** Sets a type's rate limit in tasks a second, 0 none; what waits goes on under the new one. */
+  setRateLimit(strategy: Strategy, perSecond: number): void {
+    this.room.setRateLimit(strategy, perSecond);
   }
 
   /** Lets jobs go to the pool. */
@@ -88,7 +88,7 @@ export class Lane {
       this.#lookAgain();
       return 0;
     }
-    if (options.isPrefetchOff) return Math.max(0, pool.free - this.#ready.length);
+    if (options.isPrefetchOff) return Math.max(0, pool.free - this.#ready.length - this.room.limitedCount);
     return Math.max(0, this.prefetch() - state.unsettled);
   }
 
@@ -193,7 +193,7 @@ export class Lane {
       this.#parts.aside.deduplicate(request, this.#afterCheck);
       return;
     }
-    this.#schedule(request);
+    this.room.admit(request);
   }
 
   // One function for all requests, made once.
@@ -211,103 +211,9 @@ export class Lane {
       this.#wake();
       return;
     }
-    this.#schedule(request);
+    this.room.admit(request);
     this.dispatch();
   };
-
-  #schedule(request: Request): void {
-    const eta = request.etaWallMs;
-    // NaN: no eta. The clock is read only where it matters: a reading costs a call out of the engine.
-    if (eta === eta && eta > this.#parts.world.clock.wallMs() && this.#hold(request)) return;
-    this.#reserve(request);
-  }
-
-  #hold(request: Request): boolean {
-    const { world, state, options, timers } = this.#parts;
-    const delayMs = request.etaWallMs - world.clock.wallMs();
-    const waitsHere = options.isBurst && request.headers.retries > 0;
-    if (delayMs > PARK_AFTER_MS && !waitsHere && state.consumer!.park(request.tag, request.etaWallMs)) {
-      request.isSettled = true;
-      state.unsettled--;
-      advance(request, RequestState.done);
-      return true;
-    }
-    advance(request, RequestState.eta);
-    state.etaHeld++;
-    this.#held.add(request);
-    // A timer of the platform holds at most 2^31 ms; the deadline is looked at again then.
-    request.deadline = timers.armIn(Math.min(delayMs, 2_000_000_000), () => this.#due(request));
-    return true;
-  }
-
-  #due(request: Request): void {
-    if (request.state !== RequestState.eta) return;
-    request.deadline = null;
-    this.#held.delete(request);
-    this.#parts.state.etaHeld--;
-    if (request.etaWallMs > this.#parts.world.clock.wallMs() + 1000) {
-      // The wall clock was set back, or the wait was longer than one timer.
-      request.state = RequestState.received;
-      this.#hold(request);
-      return;
-    }
-    this.#reserve(request);
-    this.dispatch();
-    this.tellPrefetch();
-    this.#wake();
-  }
-
-  #reserve(request: Request): void {
-    const bucket = request.strategy.bucket;
-    if (bucket === null) {
-      advance(request, RequestState.reserved);
-      this.#ready.push(request);
-      return;
-    }
-    advance(request, RequestState.limited);
-    this.#buckets.add(bucket);
-    bucket.waiting.push(request);
-    this.#pour(bucket);
-  }
-
-  /** Lets go what a bucket has tokens for. Also called when remote control has changed a rate. */
-  #pour(bucket: TokenBucket): void {
-    const now = this.#parts.world.clock.monoMs();
-    while (bucket.waiting.length > 0 && bucket.take(now)) {
-      const request = bucket.waiting.shift()!;
-      advance(request, RequestState.reserved);
-      this.#ready.push(request);
-    }
-    if (bucket.waiting.length === 0) {
-      this.#buckets.delete(bucket);
-      return;
-    }
-    if (bucket.isArmed) return;
-    bucket.isArmed = true;
-    this.#parts.timers.armIn(Math.max(1, bucket.waitMs(now)), () => {
-      bucket.isArmed = false;
-      this.#pour(bucket);
-      this.dispatch();
-    });
-  }
-
-  /** Sets a type's rate limit while the worker runs; what waited in the old bucket goes on in the new one. */
-  setRateLimit(strategy: Strategy, perSecond: number): void {
-    const before = strategy.limit(perSecond, this.#parts.world.clock.monoMs());
-    if (before !== null) {
-      this.#buckets.delete(before);
-      for (let one = before.waiting.shift(); one; one = before.waiting.shift()) {
-        advance(one, RequestState.reserved);
-        this.#ready.push(one);
-      }
-    }
-    const bucket = strategy.bucket;
-    if (bucket !== null && bucket.waiting.length > 0) {
-      this.#buckets.add(bucket);
-      this.#pour(bucket);
-    }
-    this.dispatch();
-  }
 
   /** True where it is revoked or has expired. Data lane: per message, twice. */
   isOver(request: Request): boolean {
@@ -407,7 +313,7 @@ export class Lane {
   giveBackWaiting(): number {
     const all = this.waiting().reverse();
     this.#ready.clear();
-    this.#clearHeld();
+    this.room.clear();
     let count = 0;
     for (const request of all) if (this.#giveBack(request)) count++;
     this.#parts.state.restored += count;
@@ -450,23 +356,12 @@ export class Lane {
     const kept = this.#ready.toArray().filter((request) => request.state === RequestState.reserved);
     this.#ready.clear();
     for (const request of kept) this.#ready.push(request);
-    this.#clearHeld();
+    this.room.clear();
     for (const request of state.inPool.values()) {
       if (!request.isSettled) state.orphans.add(request);
       if (!request.isLeftover) state.leftovers++;
       request.isLeftover = true;
     }
-  }
-
-  #clearHeld(): void {
-    for (const request of this.#held) {
-      this.#parts.timers.disarm(request.deadline);
-      request.deadline = null;
-    }
-    this.#held.clear();
-    this.#parts.state.etaHeld = 0;
-    for (const bucket of this.#buckets) bucket.waiting.clear();
-    this.#buckets.clear();
   }
 
   #isOrphanCopy(copy: Request): boolean {
@@ -482,6 +377,12 @@ export class Lane {
     found.tag = copy.tag;
     found.epoch = copy.epoch;
     return true;
+  }
+
+  #turn(): void {
+    this.dispatch();
+    this.tellPrefetch();
+    this.#wake();
   }
 
   #lookAgain(): void {

@@ -10,7 +10,8 @@
  *
  * Reading order: worker.ts (WorkController), options.ts, stop.ts, components.ts, consumer/ (consumer.ts and its
  * steps), steps.ts (how other rooms add theirs); then the lane: lane_parts.ts, lane_state.ts, strategy.ts,
- * request.ts, request_states.ts, lane.ts, window.ts, rate_limit.ts, body_shape.ts, refusals.ts, settle.ts, aside.ts.
+ * request.ts, request_states.ts, lane.ts, waiting_room.ts, rate_limit.ts, ready_queue.ts, window.ts, body_shape.ts,
+ * refusals.ts, settle.ts, aside.ts.
  * Texts people match: texts.ts, banner.ts. May import everything below; touches nothing of the outside but World.
  */
 

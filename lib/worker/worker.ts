@@ -11,7 +11,6 @@ import {
   ConnectionLost,
   type Deadline,
   errorText,
-  maskUrl,
   nodeFormat,
   OperatingError,
   type TimerHeap,
@@ -26,12 +25,12 @@ import type { Pool } from "../pool/mod.ts";
 import { exchange, queue } from "../transport/mod.ts";
 import { acceptedTypes } from "../wire/mod.ts";
 import { Aside } from "./aside.ts";
-import { banner, localTimestamp } from "./banner.ts";
 import { Consumer } from "./consumer/consumer.ts";
+import { bannerOf, reportOf, statsOf } from "./facts.ts";
 import { Lane } from "./lane.ts";
 import type { LaneParts } from "./lane_parts.ts";
 import { LaneState } from "./lane_state.ts";
-import { POOL_LABELS, type ResolvedOptions, resolveOptions, type WorkerOptions } from "./options.ts";
+import { type ResolvedOptions, resolveOptions, type WorkerOptions } from "./options.ts";
 import { parseRate } from "./rate_limit.ts";
 import { Refusals } from "./refusals.ts";
 import { RemoteParts } from "./remote.ts";
@@ -44,7 +43,6 @@ import { Strategy } from "./strategy.ts";
 import { supportOf } from "./support.ts";
 import { SAY } from "./texts.ts";
 import { PrefetchWindow } from "./window.ts";
-import config from "../../deno.json" with { type: "json" };
 import type { WorkerApp, WorkerSupport } from "./worker_app.ts";
 
 /** Seconds that results and acks have to leave in a cold shutdown. */
@@ -189,7 +187,7 @@ export class WorkController {
         this.isRestartWanted = true;
         return this.#warm(name);
       case "SIGUSR1":
-        return this.world.terminal.err(`\n${this.report()}\n`);
+        return this.world.terminal.err(`\n${reportOf(this)}\n`);
     }
   }
 
@@ -199,42 +197,14 @@ export class WorkController {
     this.#warm("remote");
   }
 
-  /** What this worker is doing, for USR1: states, counts, running tasks. */
-  report(): string {
-    const { state } = this.parts;
-    const now = this.world.clock.monoMs();
-    const running = [...state.inPool.values()].map((request) => {
-      const since = Number.isNaN(request.acceptedMonoMs)
-        ? "not begun"
-        : `${((now - request.acceptedMonoMs) / 1000).toFixed(1)} s, pid ${request.pid}`;
-      return `  ${request.human}: ${since}`;
-    });
-    return [
-      `${this.hostname}: ${this.blueprint.state}, consumer ${this.consumer.blueprint.state}`,
-      `in the pool ${state.inPool.size}, waiting ${this.lane.waitingCount}, unsettled ${state.unsettled}, ` +
-      `processed ${state.processed}, window ${this.parts.window.limit}`,
-      ...running,
-    ].join("\n");
-  }
-
   /** The requests in the pool that were begun. */
   active(): Request[] {
     return [...this.parts.state.inPool.values()].filter((request) => request.pid !== 0);
   }
 
-  /** What `inspect stats` tells, but for what other rooms add. Source: celery worker/worker.py stats. */
+  /** What `inspect stats` tells, but for what other rooms add. */
   stats(): Record<string, unknown> {
-    const total: Record<string, number> = {};
-    for (const [name, strategy] of this.parts.strategies) {
-      if (strategy.total > 0) total[name] = strategy.total;
-    }
-    return {
-      total,
-      pid: this.world.host.pid,
-      uptime: Math.round((this.world.clock.wallMs() - this.startedWallMs) / 1000),
-      ...this.blueprint.info(this),
-      ...this.consumer.blueprint.info(this.consumer),
-    };
+    return statsOf(this);
   }
 
   /**
@@ -372,7 +342,7 @@ export class WorkController {
   async #onStart(): Promise<void> {
     signals.celerydAfterSetup.send(this.hostname, { instance: this, conf: this.app.conf }, this.world.log);
     if (this.options.given.purge) await this.#purge();
-    if (!this.options.given.quiet) this.world.terminal.out(this.#banner());
+    if (!this.options.given.quiet) this.world.terminal.out(bannerOf(this));
   }
 
   async #onStopped(): Promise<void> {
@@ -388,28 +358,6 @@ export class WorkController {
       const noun = count === 1 ? "message" : "messages";
       this.world.terminal.out(`purge: Erased ${count} ${noun} from the queue.\n\n`);
     }
-  }
-
-  #banner(): string {
-    const { conf } = this.app;
-    const { log } = this.world;
-    const names = [...this.parts.strategies.keys()];
-    const tasks = log.isOn("DEBUG") ? names : names.filter((name) => !name.startsWith("celery."));
-    return banner({
-      hostname: this.hostname,
-      version: `${config.version} (lovage)`,
-      platform: this.world.host.platform,
-      timestamp: localTimestamp(this.world.clock.wallMs()),
-      app: this.app.name,
-      transport: this.consumer.shownUrl(),
-      results: conf.result_backend ? maskUrl(conf.result_backend) : "disabled://",
-      concurrency: this.options.concurrency,
-      autoscale: this.options.autoscale,
-      pool: POOL_LABELS[this.options.pool],
-      taskEvents: this.options.taskEvents,
-      queues: [...this.app.amqp.queues.consumeFrom.values()],
-      tasks: log.isOn("INFO") ? tasks : null,
-    });
   }
 
   #selectQueues(): void {

@@ -263,3 +263,69 @@ Deno.test("lane: a job the pool did not begin is the next to go", async () => {
   await rig.settle();
   assert.deepEqual(rig.pool.submitted.map((job) => job.id), [first, first]);
 });
+
+Deno.test("lane: revoke with terminate ends what runs, now or as it begins", async () => {
+  await using rig = await Rig.start({ options: { concurrency: 1 } });
+  rig.pool.script = () => null;
+  const id = await rig.send();
+  assert.deepEqual(rig.worker.revoke([id, "other"], { terminate: true, signal: "SIGKILL" }), [id]);
+  const [job] = rig.pool.submitted;
+  assert.deepEqual(rig.pool.terminated, [{ seq: job!.seq, signal: "SIGKILL" }]);
+  rig.pool.end(job!, { kind: "terminated", summary: "SIGKILL" });
+  await rig.settle();
+  const meta = await (await rig.app.openBackend()).fetch(id);
+  assert.equal(meta?.state, "REVOKED");
+  assert.deepEqual((meta?.result as { args: unknown[] }).args, ["terminated"]);
+});
+
+Deno.test("lane: a redelivered task that has succeeded before is not run again where the setting says so", async () => {
+  await using rig = await Rig.start({
+    settings: { task_acks_late: true, worker_deduplicate_successful_tasks: true },
+  });
+  const id = await rig.send();
+  assert.equal(await rig.state(id), "SUCCESS");
+  rig.pool.script = (job) =>
+    job.redelivered ? outcome(job) : outcome(job, { kind: "reject", requeue: true, summary: "again" });
+  await rig.send({ taskId: id });
+  await rig.settle();
+  assert.equal(rig.pool.submitted.length, 2);
+  assert.equal(rig.log("INFO").at(-1), `Task bars.add[${id}] Task already completed successfully.`);
+  assert.equal(rig.worker.parts.state.unsettled, 0);
+});
+
+Deno.test("lane: a chord's last part publishes its body", async () => {
+  await using rig = await Rig.start({
+    tasks: (app) => {
+      app.task("bars.add", (x: number, y: number) => x + y);
+      app.task("bars.sum", (values: number[]) => values.length);
+    },
+  });
+  const backend = await rig.app.openBackend();
+  await backend.startChord("the-group", 1);
+  const body = JSON.stringify({
+    task: "bars.sum",
+    args: [],
+    kwargs: {},
+    options: { task_id: "the-body" },
+    subtask_type: null,
+    immutable: false,
+  });
+  const first = "header-task";
+  rig.pool.script = (job) =>
+    job.id === first
+      ? outcome(job, { chord: { groupId: "the-group", groupIndex: 0, body, result: "3" } })
+      : outcome(job);
+  await rig.send({ taskId: first });
+  await rig.until(() => rig.pool.submitted.length === 2);
+  assert.equal(rig.pool.submitted[1]!.id, "the-body");
+});
+
+Deno.test("lane: stats count what was begun, by name", async () => {
+  await using rig = await Rig.start();
+  await rig.send();
+  await rig.send();
+  const stats = rig.worker.stats();
+  assert.deepEqual(stats["total"], { "bars.add": 2 });
+  assert.equal(stats["pid"], 4242);
+  assert.deepEqual((stats["pool"] as Record<string, unknown>)["processes"], [100]);
+});

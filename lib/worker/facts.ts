@@ -1,0 +1,62 @@
+/** What a worker tells about itself: its banner, its stats, and what it is doing right now. */
+
+import { maskUrl } from "../base/mod.ts";
+import config from "../../deno.json" with { type: "json" };
+import { banner, localTimestamp } from "./banner.ts";
+import { POOL_LABELS } from "./options.ts";
+import type { WorkController } from "./worker.ts";
+
+/** The banner of a worker about to start. Its task list is as long as the log level allows. */
+export function bannerOf(worker: WorkController): string {
+  const { app, options, parts, world } = worker;
+  const names = [...parts.strategies.keys()];
+  const tasks = world.log.isOn("DEBUG") ? names : names.filter((name) => !name.startsWith("celery."));
+  return banner({
+    hostname: worker.hostname,
+    version: `${config.version} (lovage)`,
+    platform: world.host.platform,
+    timestamp: localTimestamp(world.clock.wallMs()),
+    app: app.name,
+    transport: worker.consumer.shownUrl(),
+    results: app.conf.result_backend ? maskUrl(app.conf.result_backend) : "disabled://",
+    concurrency: options.concurrency,
+    autoscale: options.autoscale,
+    pool: POOL_LABELS[options.pool],
+    taskEvents: options.taskEvents,
+    queues: [...app.amqp.queues.consumeFrom.values()],
+    tasks: world.log.isOn("INFO") ? tasks : null,
+  });
+}
+
+/** What `inspect stats` tells, but for what other rooms add. Source: celery 5.2.6 worker/worker.py stats. */
+export function statsOf(worker: WorkController): Record<string, unknown> {
+  const total: Record<string, number> = {};
+  for (const [name, strategy] of worker.parts.strategies) {
+    if (strategy.total > 0) total[name] = strategy.total;
+  }
+  return {
+    total,
+    pid: worker.world.host.pid,
+    uptime: Math.round((worker.world.clock.wallMs() - worker.startedWallMs) / 1000),
+    ...worker.blueprint.info(worker),
+    ...worker.consumer.blueprint.info(worker.consumer),
+  };
+}
+
+/** What a worker is doing, for USR1: states, counts, running tasks. Several lines. */
+export function reportOf(worker: WorkController): string {
+  const { state, window } = worker.parts;
+  const now = worker.world.clock.monoMs();
+  const running = [...state.inPool.values()].map((request) => {
+    const since = Number.isNaN(request.acceptedMonoMs)
+      ? "not begun"
+      : `${((now - request.acceptedMonoMs) / 1000).toFixed(1)} s, pid ${request.pid}`;
+    return `  ${request.human}: ${since}`;
+  });
+  return [
+    `${worker.hostname}: ${worker.blueprint.state}, consumer ${worker.consumer.blueprint.state}`,
+    `in the pool ${state.inPool.size}, waiting ${worker.lane.waitingCount}, unsettled ${state.unsettled}, ` +
+    `processed ${state.processed}, window ${window.limit}`,
+    ...running,
+  ].join("\n");
+}
