@@ -10,7 +10,7 @@ export class ConnectionStep extends StartStopStep<Consumer> {
   readonly name = "Connection";
 
   override async start(consumer: Consumer): Promise<void> {
-    const connection = await consumer.connect();
+    const connection = await consumer.takeConnection();
     consumer.connection = connection;
     consumer.worker.world.log.info(`Connected to ${connection.url}`);
     void connection.lost.then((error) => {

@@ -27,6 +27,7 @@ export class Consumer {
   #lost: PromiseWithResolvers<Error> = Promise.withResolvers<Error>();
   #isLost = false;
   #startedMs: number[] = [];
+  #ahead: Promise<Connection> | null = null;
 
   constructor(worker: WorkController) {
     this.worker = worker;
@@ -78,7 +79,24 @@ export class Consumer {
 
   /** Settles and closes what is left of the connection; after the pool has ended. */
   async shutdown(): Promise<void> {
+    const unused = await this.#ahead?.catch(() => null);
+    this.#ahead = null;
+    await unused?.close();
     await this.blueprint.shutdown(this);
+  }
+
+  /** Begins to connect while the pool starts: the two wait for different things. */
+  connectAhead(): void {
+    this.#ahead = this.connect();
+    // Whoever takes it hears of its failure.
+    this.#ahead.catch(() => {});
+  }
+
+  /** The connection begun ahead, or a new one. Rejects as `connect`. */
+  takeConnection(): Promise<Connection> {
+    const ahead = this.#ahead;
+    this.#ahead = null;
+    return ahead ?? this.connect();
   }
 
   /** Says that the connection is gone; what the loop waits for. Again is no error. */
