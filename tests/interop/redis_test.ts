@@ -59,7 +59,7 @@ Deno.test("Python sends, Lovage runs", async (t) => {
       assert.deepEqual([got.error, got.module, got.args], [kind, "builtins", [text]]);
       assert(got.bases!.includes(bases!));
       assert.match(got.traceback!, /^Traceback \(most recent call last\):/);
-      assert.match(got.traceback!, new RegExp(`${kind}: ${text}$`, "m"));
+      assert.match(got.traceback!, new RegExp(`^${kind}: .?${text}.?$`, "m"));
     }
     const own = await python.get(await python.send("t.fail", ["ShopError", "closed"]));
     assert.deepEqual([own.error, own.module], ["ShopError", "shop.errors"]);
