@@ -35,7 +35,10 @@ export function anonNodename(pid: number, hostname: string, prefix = "gen"): str
  */
 export function workerNodename(text: string | null, hostname: string): string {
   if (text === null || text === "") return defaultNodename(null, hostname);
-  return defaultNodename(hostFormat(text, { host: hostname, name: null, nodename: null, index: 0 }), hostname);
+  return defaultNodename(
+    hostFormat(text, { host: hostname, name: null, nodename: null, index: 0 }),
+    hostname,
+  );
 }
 
 /**

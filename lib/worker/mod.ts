@@ -15,6 +15,7 @@
  * Texts people match: texts.ts, banner.ts. May import everything below; touches nothing of the outside but World.
  */
 
+export { BrokerGivenUp } from "./errors.ts";
 export type { TaskEventSink } from "./lane_parts.ts";
 export type { WorkerOptions } from "./options.ts";
 export type { RemoteAutoscaler, RemoteEvents, RemoteGossip, RemoteParts } from "./remote.ts";
@@ -23,5 +24,5 @@ export type { Request } from "./request.ts";
 export { LimitedSet } from "./revoked.ts";
 export { registerStep, type StepParents } from "./steps.ts";
 export type { StopWay } from "./stop.ts";
-export { BrokerGivenUp, WorkController } from "./worker.ts";
+export { WorkController } from "./worker.ts";
 export type { Consumer } from "./consumer/consumer.ts";

@@ -12,7 +12,6 @@ import {
   type Deadline,
   errorText,
   nodeFormat,
-  OperatingError,
   type TimerHeap,
   UsageError,
   workerDirect,
@@ -26,6 +25,7 @@ import { exchange, queue } from "../transport/mod.ts";
 import { acceptedTypes } from "../wire/mod.ts";
 import { Aside } from "./aside.ts";
 import { Consumer } from "./consumer/consumer.ts";
+import { BrokerGivenUp } from "./errors.ts";
 import { bannerOf, reportOf, statsOf } from "./facts.ts";
 import { Lane } from "./lane.ts";
 import type { LaneParts } from "./lane_parts.ts";
@@ -49,11 +49,6 @@ import type { WorkerApp, WorkerSupport } from "./worker_app.ts";
 const COLD_FLUSH_SECONDS = 5;
 /** Exit status where the broker cannot be reached. */
 const EX_UNAVAILABLE = 69;
-
-/** The broker could not be reached, or refused us, and the settings say to give up. */
-export class BrokerGivenUp extends OperatingError {
-  override name = "BrokerGivenUp";
-}
 
 /** A worker. */
 export class WorkController {

@@ -7,10 +7,11 @@
 import { ConnectionLost, errorText, maskUrl, OperatingError, UsageError } from "../../base/mod.ts";
 import { Blueprint } from "../../blueprint/mod.ts";
 import type { Connection, Consumer as TaskConsumer, Queue } from "../../transport/mod.ts";
+import { BrokerGivenUp } from "../errors.ts";
 import { orderedSteps } from "../steps.ts";
 import { aborted, WorkerStopping } from "../stop.ts";
 import { CONNECTION_RETRY, connectionError, NEXT_FAILOVER, retryStep } from "../texts.ts";
-import { BrokerGivenUp, type WorkController } from "../worker.ts";
+import type { WorkController } from "../worker.ts";
 
 /** More restarts than this within a second, and the next one waits a second. */
 const RESTARTS_PER_SECOND_MAX = 5;
