@@ -1,0 +1,42 @@
+/**
+ * `app.events`: what a user's code has of events.
+ *
+ * Source: celery 5.2.6 app/events.py Events.
+ */
+
+import type { App, AppExtensions } from "../app/mod.ts";
+import { type DispatcherOptions, EventDispatcher } from "./dispatcher.ts";
+import { EventReceiver, type ReceiverOptions } from "./receiver.ts";
+import { ClusterState, type StateOptions } from "./state.ts";
+
+/** Events of one App's broker. */
+export class AppEvents {
+  readonly #app: App;
+  /** `new app.events.State()`: workers and tasks as their events tell of them. */
+  readonly State: new (options?: StateOptions) => ClusterState;
+
+  constructor(app: App) {
+    this.#app = app;
+    this.State = class extends ClusterState {
+      constructor(options: StateOptions = {}) {
+        super({ world: app.world, ...options });
+      }
+    };
+  }
+
+  /** Listens to the cluster; resolves when it does. Close the receiver when done (`await using`). */
+  receiver(options: ReceiverOptions = {}): Promise<EventReceiver> {
+    return EventReceiver.open(this.#app, options);
+  }
+
+  /** Sends events of one's own. Close it when done. Default sender: `gen<pid>@<host>`. */
+  dispatcher(options: Partial<DispatcherOptions> = {}): EventDispatcher {
+    const { host } = this.#app.world;
+    return new EventDispatcher(this.#app, { hostname: `gen${host.pid}@${host.hostname}`, ...options });
+  }
+}
+
+/** Gives every App its `events`; called once by whoever loads both rooms. */
+export function installEvents(extensions: AppExtensions): void {
+  extensions.events ??= (app) => new AppEvents(app);
+}

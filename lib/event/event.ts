@@ -1,0 +1,165 @@
+/**
+ * An event on its way in: from a message to what handlers are given, whatever the message holds.
+ *
+ * Source: celery 5.2.6 events/receiver.py EventReceiver.event_from_message, events/event.py; protocol.md 5.2, 5.3.
+ */
+
+import { errorText, type Log, type World } from "../base/mod.ts";
+import { type App, eventExchange, type LamportClock } from "../app/mod.ts";
+import { type Note, type Queue, queue, type TransportKind } from "../transport/mod.ts";
+import { type Accept, acceptedTypes, decodeEvents, type EventMessage, eventRecord } from "../wire/mod.ts";
+
+/** Bytes or base64 characters of one message at most; a larger one is dropped unread. */
+export const EVENT_BODY_MAX = 4 << 20;
+/** Events of one message at most; one that holds more is dropped. */
+export const EVENTS_PER_MESSAGE_MAX = 10_000;
+/** Between two lines about messages that are no events. */
+const COMPLAINT_EVERY_MS = 1000;
+
+/** An event as handlers get it: the wire's names, its own fields beside the common ones. Times are epoch seconds. */
+export interface ReceivedEvent {
+  /** "task-received", "worker-heartbeat" … */
+  type: string;
+  /** The sender's node name; never empty. */
+  hostname: string;
+  /** Hours west of UTC, of the sender. */
+  utcoffset: number;
+  pid: number;
+  /** The sender's logical clock; ours where it has none, or where it is a client's. */
+  clock: number;
+  /** When it was sent, by the sender's clock in our zone. */
+  timestamp: number;
+  /** When it came, by our clock. */
+  local_received: number;
+  [field: string]: unknown;
+}
+
+/** Hours west of UTC here and then, as Celery counts them: whole, rounded down. */
+export function utcOffset(wallMs: number): number {
+  return Math.floor(new Date(wallMs).getTimezoneOffset() / 60);
+}
+
+/** The group of an event: "task" of "task-sent". */
+export function eventGroup(type: string): string {
+  const dash = type.indexOf("-");
+  return dash < 0 ? type : type.slice(0, dash);
+}
+
+/** The queue of one monitor. `ttlSeconds`: how long an event waits for a slow reader (RabbitMQ). */
+export function eventQueue(
+  app: App,
+  transport: TransportKind,
+  options: { routingKey: string; ttlSeconds?: number | null; nodeId?: string; prefix?: string },
+): Queue {
+  const { conf } = app;
+  const ttl = options.ttlSeconds === undefined ? conf.event_queue_ttl : options.ttlSeconds;
+  const expires = conf.event_queue_expires;
+  const prefix = options.prefix ?? conf.event_queue_prefix;
+  return queue(`${prefix}.${options.nodeId ?? app.world.random.id()}`, {
+    exchange: eventExchange(app, transport),
+    routingKey: options.routingKey,
+    durable: conf.event_queue_durable,
+    exclusive: conf.event_queue_exclusive,
+    autoDelete: !conf.event_queue_durable,
+    noAck: true,
+    queueArguments: {
+      ...(ttl === null ? {} : { "x-message-ttl": Math.round(ttl * 1000) }),
+      ...(expires === null ? {} : { "x-expires": Math.round(expires * 1000) }),
+    },
+  });
+}
+
+/** Reads messages of the event exchange. One per subscription. */
+export class EventReader {
+  readonly #world: World;
+  readonly #clock: LamportClock;
+  readonly #accept: Accept;
+  readonly #complaints: Complaints;
+
+  constructor(app: App) {
+    this.#world = app.world;
+    this.#clock = app.clock;
+    this.#accept = acceptedTypes([app.conf.event_serializer, "json"]);
+    this.#complaints = new Complaints(app.world);
+  }
+
+  /** The events of a message, clocks adjusted; none, and a line in the log, where it is no event or too large. */
+  read(note: Note): ReceivedEvent[] {
+    return this.decode(note).map((event) => this.receive(event));
+  }
+
+  /** As `read`, with our clock left alone. */
+  decode({ message, info }: Note): EventMessage[] {
+    if (message.body.length > EVENT_BODY_MAX) {
+      return this.#dropped(info.routingKey, `its body of ${message.body.length} bytes is too large`);
+    }
+    try {
+      const events = decodeEvents(message, this.#accept);
+      if (events.length > EVENTS_PER_MESSAGE_MAX) {
+        return this.#dropped(info.routingKey, `it holds ${events.length} events`);
+      }
+      const sender = message.headers["hostname"];
+      const named = events.filter((event) => {
+        // Workers of the first protocol named themselves in the header alone.
+        if (event.hostname === "" && typeof sender === "string") event.hostname = sender;
+        return event.hostname !== "" && Number.isFinite(event.timestamp);
+      });
+      if (named.length < events.length) this.#dropped(info.routingKey, "it does not tell sender or time");
+      return named;
+    } catch (error) {
+      return this.#dropped(info.routingKey, errorText(error));
+    }
+  }
+
+  /** What handlers are given for an event; our clock is adjusted by its. */
+  receive(event: EventMessage): ReceivedEvent {
+    const nowMs = this.#world.clock.wallMs();
+    if (event.type === "task-sent") {
+      // Clients never hear of other clocks, so theirs says nothing.
+      event.clock = (this.#clock.value || 1) - 1;
+      this.#clock.adjust(event.clock);
+    } else if (event.clock > 0 && event.clock <= Number.MAX_SAFE_INTEGER) this.#clock.adjust(event.clock);
+    else event.clock = this.#clock.forward();
+    const record = eventRecord(event) as ReceivedEvent;
+    record.timestamp = event.timestamp - (event.utcOffset - utcOffset(nowMs)) * 3600;
+    record.local_received = nowMs / 1000;
+    return record;
+  }
+
+  #dropped(routingKey: string, reason: string): [] {
+    this.#complaints.tell(`Event ${JSON.stringify(shown(routingKey))} dropped: ${shown(reason)}`);
+    return [];
+  }
+}
+
+/** Warnings that may come in floods: a line a second, with the number of those left out. */
+export class Complaints {
+  readonly #log: Log;
+  readonly #world: World;
+  #nextMs = -Infinity;
+  #left = 0;
+
+  constructor(world: World) {
+    this.#world = world;
+    this.#log = world.log;
+  }
+
+  /** Warns, unless it did so less than a second ago. */
+  tell(text: string): void {
+    const now = this.#world.clock.monoMs();
+    if (now < this.#nextMs) {
+      this.#left++;
+      return;
+    }
+    this.#nextMs = now + COMPLAINT_EVERY_MS;
+    this.#log.warning(this.#left > 0 ? `${text} (and ${this.#left} more like it)` : text);
+    this.#left = 0;
+  }
+}
+
+/** Text from outside on one line of a log or screen: no control characters, at most `max` characters. */
+export function shown(text: string, max = 200): string {
+  // deno-lint-ignore no-control-regex -- control characters are what is taken out
+  const plain = text.slice(0, max + 1).replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e]/g, " ");
+  return plain.length > max ? `${plain.slice(0, max - 1)}…` : plain;
+}

@@ -1,0 +1,208 @@
+/**
+ * Listening to the events of a cluster, for as long as wanted: a lost broker is found again.
+ *
+ * Source: celery 5.2.6 events/receiver.py EventReceiver; protocol.md 5.1, 5.3.
+ */
+
+import { errorText } from "../base/mod.ts";
+import type { App } from "../app/mod.ts";
+import { type Connection, exchange, type Note } from "../transport/mod.ts";
+import { encodeMailboxRequest } from "../wire/mod.ts";
+import { eventQueue, EventReader, type ReceivedEvent } from "./event.ts";
+
+/** Events that wait for a loop over a receiver at most; past it the oldest go. */
+const QUEUE_MAX = 10_000;
+
+/** How to receive. */
+export interface ReceiverOptions {
+  /** By event type; "*" hears what has no handler of its own. What a handler throws is logged. */
+  handlers?: Readonly<Record<string, (event: ReceivedEvent) => void>>;
+  /** Which events: "#" (the default) all, "worker.#" those of a group. */
+  routingKey?: string;
+  /** Asks workers for a heartbeat at the start, so that all are known at once. Default true. */
+  wakeup?: boolean;
+  /** The last part of its queue's name. Default an id of its own. */
+  nodeId?: string;
+  /** The first part. Default `event_queue_prefix`. */
+  queuePrefix?: string;
+  /** Seconds an event waits for us. Default `event_queue_ttl`. */
+  queueTtl?: number | null;
+  /** The connection was lost; another is being made. */
+  onLost?: (error: Error) => void;
+  /** It listens, at first and after each loss. */
+  onReady?: (url: string) => void;
+}
+
+/** What a loop may be told. */
+export interface CaptureOptions {
+  /** Ends after so many events. */
+  limit?: number;
+  /** Ends when nothing came for so many seconds. */
+  timeout?: number;
+}
+
+/** Receives events until it is closed. */
+export class EventReceiver implements AsyncDisposable {
+  readonly #app: App;
+  readonly #options: ReceiverOptions;
+  readonly #reader: EventReader;
+  readonly #ending = new AbortController();
+  #connection: Connection | null = null;
+  #running: Promise<void> | null = null;
+  #queue: ReceivedEvent[] = [];
+  #isQueued = false;
+  #wake: (() => void) | null = null;
+  #failure: unknown = null;
+
+  private constructor(app: App, options: ReceiverOptions) {
+    this.#app = app;
+    this.#options = options;
+    this.#reader = new EventReader(app);
+  }
+
+  /** Connects and listens. Rejects where the broker cannot be had after the retries of the settings. */
+  static async open(app: App, options: ReceiverOptions = {}): Promise<EventReceiver> {
+    const receiver = new EventReceiver(app, options);
+    const connection = await receiver.#listen();
+    receiver.#running = receiver.#run(connection);
+    return receiver;
+  }
+
+  /** Resolves when it has ended: by `close`, or with the error where the broker cannot be had any more. */
+  async ended(): Promise<void> {
+    await this.#running;
+    if (this.#failure !== null) throw this.#failure;
+  }
+
+  /** The events as they come. Those that come between two turns of the loop wait, at most 10000 of them. */
+  async *capture(options: CaptureOptions = {}): AsyncGenerator<ReceivedEvent, void> {
+    this.#isQueued = true;
+    let left = options.limit ?? Infinity;
+    while (left > 0) {
+      const event = this.#queue.shift();
+      if (event !== undefined) {
+        left--;
+        yield event;
+        continue;
+      }
+      if (this.#ending.signal.aborted) return;
+      if (!await this.#untilMore(options.timeout ?? null)) return;
+    }
+  }
+
+  /** All events, until it is closed. */
+  [Symbol.asyncIterator](): AsyncGenerator<ReceivedEvent, void> {
+    return this.capture();
+  }
+
+  /** Asks all workers for a heartbeat event now. */
+  async wakeupWorkers(): Promise<void> {
+    const connection = this.#connection;
+    if (connection === null) return;
+    const { conf, clock } = this.#app;
+    const name = `${conf.control_exchange}.pidbox`;
+    await connection.declareExchange(exchange(name, { type: "fanout", durable: false }));
+    const message = encodeMailboxRequest({
+      method: "heartbeat",
+      arguments: {},
+      destination: null,
+      pattern: null,
+      matcher: null,
+      ticket: null,
+      replyTo: null,
+      clock: clock.forward(),
+      expires: 0,
+    }, { bodyEncoding: connection.transport === "amqp" ? "none" : "base64" });
+    await connection.publish([{ exchange: name, routingKey: "", message }]);
+  }
+
+  /** Ends. Twice is once. */
+  async close(): Promise<void> {
+    this.#ending.abort(new Error("the receiver was closed"));
+    this.#wake?.();
+    await this.#connection?.close();
+    await this.#running;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #run(connection: Connection): Promise<void> {
+    const { signal } = this.#ending;
+    try {
+      for (;;) {
+        const error = await connection.lost;
+        this.#connection = null;
+        if (signal.aborted) return;
+        this.#options.onLost?.(error ?? new Error("the connection ended"));
+        connection = await this.#listen();
+        if (signal.aborted) await connection.close();
+      }
+    } catch (error) {
+      if (!signal.aborted) this.#failure = error;
+    } finally {
+      this.#ending.abort();
+      this.#wake?.();
+    }
+  }
+
+  /** Connects and subscribes. */
+  async #listen(): Promise<Connection> {
+    const app = this.#app;
+    const options = this.#options;
+    const connection = await app.connectBroker({
+      forWriting: false,
+      signal: this.#ending.signal,
+      clientName: "lovage-events",
+    });
+    try {
+      const queue = eventQueue(app, connection.transport, {
+        routingKey: options.routingKey ?? "#",
+        ...(options.nodeId === undefined ? {} : { nodeId: options.nodeId }),
+        ...(options.queuePrefix === undefined ? {} : { prefix: options.queuePrefix }),
+        ...(options.queueTtl === undefined ? {} : { ttlSeconds: options.queueTtl }),
+      });
+      await connection.subscribe(queue, (note) => this.#onNote(note));
+      this.#connection = connection;
+      if (options.wakeup ?? true) await this.wakeupWorkers();
+    } catch (error) {
+      this.#connection = null;
+      await connection.close();
+      throw error;
+    }
+    options.onReady?.(connection.url);
+    return connection;
+  }
+
+  #onNote(note: Note): void {
+    const handlers = this.#options.handlers;
+    for (const event of this.#reader.read(note)) {
+      const handler = handlers &&
+        (Object.hasOwn(handlers, event.type) ? handlers[event.type] : handlers["*"]);
+      if (handler) {
+        try {
+          handler(event);
+        } catch (error) {
+          this.#app.world.log.error(`Handler of event ${event.type} raised: ${errorText(error)}`);
+        }
+      }
+      if (!this.#isQueued) continue;
+      this.#queue.push(event);
+      if (this.#queue.length > QUEUE_MAX) this.#queue.splice(0, QUEUE_MAX / 10);
+    }
+    this.#wake?.();
+  }
+
+  /** True when something came; false after `seconds`, and at the end. */
+  async #untilMore(seconds: number | null): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wake = resolve;
+    const { clock } = this.#app.world;
+    const disarm = seconds === null ? null : clock.arm(clock.monoMs() + seconds * 1000, resolve);
+    await promise;
+    disarm?.();
+    this.#wake = null;
+    return this.#queue.length > 0;
+  }
+}
