@@ -10,7 +10,7 @@ import type { Level, World } from "../base/mod.ts";
 import type { Outcome } from "../app/mod.ts";
 import type { OutgoingMessage } from "../transport/mod.ts";
 import { FRAME, type Frame, FrameReader, FrameWriter } from "./frame.ts";
-import type { JournalWriter } from "./journal.ts";
+import { createFileJournal, type JournalWriter } from "./journal.ts";
 import type { RunnerHost, SlotJob, SlotRunner, TaskLabel } from "./runner.ts";
 import { appendOutcome, appendPublish, bareOutcome, decodeJobs, type Interruption } from "./slot_message.ts";
 
@@ -32,9 +32,8 @@ export interface SlotPort {
 /** How an engine is set up. */
 export interface EngineOptions {
   readonly isConcurrent: boolean;
-  /** Open from the start; else it comes as a path for `openJournal`. */
+  /** There from the start, or made when the parent asks for it (journal.ts). */
   readonly journal: JournalWriter | null;
-  readonly openJournal: (path: string) => JournalWriter | null;
   /** KiB, for `maxMemoryPerChild`; null: not reported. */
   readonly memoryKib: (() => number) | null;
 }
@@ -51,6 +50,8 @@ export class SlotEngine implements RunnerHost {
   #port: SlotPort;
   #options: EngineOptions;
   #journal: JournalWriter | null;
+  /** Made while a frame runs, whose beginning it does not have: used from the next one on. */
+  #nextJournal: JournalWriter | null = null;
   #runner: SlotRunner | null = null;
   #reader = new FrameReader();
   #writer = new FrameWriter();
@@ -141,7 +142,7 @@ export class SlotEngine implements RunnerHost {
       this.#frames.push({ frameNumber, jobs, next: 0 });
     } else if (frame.type === FRAME.interrupt) this.#interrupt(JSON.parse(frame.head) as Interruption);
     else if (frame.type === FRAME.recall) this.#recall();
-    else if (frame.type === FRAME.journal) this.#journal = this.#options.openJournal(frame.head);
+    else if (frame.type === FRAME.journal) this.#makeJournal(JSON.parse(frame.head) as string[]);
     else if (frame.type === FRAME.stop) this.#isStopping = true;
     else if (frame.type === FRAME.published) {
       const [id, error] = JSON.parse(frame.head) as [number, { name: string; message: string } | null];
@@ -150,6 +151,14 @@ export class SlotEngine implements RunnerHost {
       if (error === null) waiting?.resolve();
       else waiting?.reject(Object.assign(new Error(error.message), { name: error.name }));
     }
+  }
+
+  #makeJournal(paths: readonly string[]): void {
+    const made = createFileJournal(paths);
+    if (made === null) return;
+    this.#nextJournal = made.writer;
+    this.#writer.append(FRAME.journalled, made.path);
+    this.flush();
   }
 
   #interrupt({ seq, reason, seconds }: Interruption): void {
@@ -192,6 +201,10 @@ export class SlotEngine implements RunnerHost {
             this.#pump();
           });
           return;
+        }
+        if (this.#nextJournal !== null) {
+          this.#journal = this.#nextJournal;
+          this.#nextJournal = null;
         }
         this.#journal?.begin(frame.frameNumber);
       }

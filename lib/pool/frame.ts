@@ -28,6 +28,7 @@ export const FRAME = {
   publish: 23,
   memory: 24,
   leaving: 25,
+  journalled: 26,
 } as const;
 
 /** The largest frame taken, in bytes; more is a broken stream. */

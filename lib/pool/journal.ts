@@ -53,32 +53,41 @@ function decodeJournal(bytes: Uint8Array): JournalRecord | null {
   return { frameNumber, outcomes };
 }
 
-/**
- * Makes the journal's file; `path` is for the child, who opens and removes it. Null where no folder takes
- * it.
- */
-export function createFileJournal(world: World): { path: string; reader: JournalReader } | null {
+/** Where a child may make its journal, the best place first. */
+export function journalPaths(world: World): string[] {
   const name = `lovage-${world.host.pid}-${world.random.id()}`;
-  for (const folder of ["/dev/shm", world.host.env("TMPDIR") ?? "/tmp"]) {
-    const path = `${folder}/${name}`;
-    let file: number;
+  return ["/dev/shm", world.host.env("TMPDIR") ?? "/tmp"].map((folder) => `${folder}/${name}`);
+}
+
+/** Makes the journal on the child's side, in the first folder that takes it. Null where none does. */
+export function createFileJournal(paths: readonly string[]): { path: string; writer: JournalWriter } | null {
+  for (const path of paths) {
     try {
-      file = nodeFs().openSync(path, "wx+", 0o600);
+      // Appending: after a truncation the next write is at the start again.
+      return { path, writer: new FileJournalWriter(nodeFs().openSync(path, "ax", 0o600)) };
     } catch {
       continue; // The next folder may take it; without any the pool only knows less about a killed slot.
     }
-    return { path, reader: new FileJournalReader(file, path) };
   }
   return null;
 }
 
+/** Opens a child's journal and takes its name away: it ends with the two from now on. Null where that fails. */
+export function openFileJournal(path: string): JournalReader | null {
+  try {
+    const file = nodeFs().openSync(path, "r");
+    nodeFs().unlinkSync(path);
+    return new FileJournalReader(file);
+  } catch {
+    return null;
+  }
+}
+
 class FileJournalReader implements JournalReader {
   #file: number | null;
-  #path: string;
 
-  constructor(file: number, path: string) {
+  constructor(file: number) {
     this.#file = file;
-    this.#path = path;
   }
 
   read(): JournalRecord | null {
@@ -100,28 +109,6 @@ class FileJournalReader implements JournalReader {
   close(): void {
     if (this.#file !== null) nodeFs().closeSync(this.#file);
     this.#file = null;
-    removeQuietly(this.#path); // Gone already where the child came up.
-  }
-}
-
-/** Opens the journal on the child's side and takes its name away. Null where that fails. */
-export function openFileJournal(path: string): JournalWriter | null {
-  let file: number;
-  try {
-    // Appending: after a truncation the next write is at the start again.
-    file = nodeFs().openSync(path, "a");
-  } catch {
-    return null;
-  }
-  removeQuietly(path);
-  return new FileJournalWriter(file);
-}
-
-function removeQuietly(path: string): void {
-  try {
-    nodeFs().unlinkSync(path);
-  } catch {
-    // Removed by the other side, which is as good.
   }
 }
 

@@ -28,8 +28,10 @@ export interface Link {
   readonly pid: number;
   /** Null until it is open: jobs are then sent one by one. */
   readonly journal: JournalReader | null;
-  /** Opens the journal, once the slot is ready; nothing happens where it cannot be had. */
-  openJournal(): void;
+  /** Asks the slot for a journal, once it is ready; nothing happens where it cannot be had. */
+  askJournal(): void;
+  /** The slot has made its journal at `path`. */
+  openJournal(path: string): void;
   /** In order. Buffers until the slot is connected; never throws. */
   send(bytes: Uint8Array): void;
   /** Ends it by a signal ("SIGKILL" always does); isolates know one way to end only. */

@@ -5,8 +5,8 @@
  * World.spawner; node:net and node:fs for the pool's own socket and journals. Never a broker or a result
  * store: what tasks publish and store goes through the worker.
  *
- *     worker ── submit ──> SlotPool ── frames ──> Link ══ socket / postMessage ══> SlotEngine ── run ──> SlotRunner
- *            <─ outcomes ─          <─ frames ─                                               <─ outcome ─ (tracer)
+ *   worker ── submit ──> SlotPool ── frames ──> Link ══ socket, postMessage ══> SlotEngine ── run ──> SlotRunner
+ *          <─ outcomes ─          <─ frames ─                                             <─ outcome ─
  *
  * Reading order: pool.ts (the interface), feeding.ts (jobs into frames), slot_pool.ts (the pool of slots),
  * slot.ts (one slot), time_limits.ts, slot_end.ts (deaths in Celery's words), frame.ts and slot_message.ts

@@ -10,7 +10,7 @@ import type { Server, Socket } from "node:net";
 import { type ChildProcess, errorText, type World } from "../base/mod.ts";
 import { nodeFs, nodeNet, nodeOs } from "./builtin.ts";
 import { encodeFrame, FRAME, FrameReader } from "./frame.ts";
-import { createFileJournal, type JournalReader } from "./journal.ts";
+import { journalPaths, type JournalReader, openFileJournal } from "./journal.ts";
 import type { Link, LinkEvents, LinkFactory, SlotEnd } from "./link.ts";
 import { type SlotInit, TOKEN_VARIABLE } from "./slot_message.ts";
 
@@ -174,11 +174,12 @@ class ProcessLink implements Link {
     });
   }
 
-  openJournal(): void {
-    const journal = createFileJournal(this.#world);
-    if (journal === null) return;
-    this.journal = journal.reader;
-    this.send(encodeFrame(FRAME.journal, journal.path));
+  askJournal(): void {
+    this.send(encodeFrame(FRAME.journal, JSON.stringify(journalPaths(this.#world))));
+  }
+
+  openJournal(path: string): void {
+    this.journal = openFileJournal(path);
   }
 
   connect(socket: Socket): void {

@@ -128,8 +128,8 @@ export class Slot {
   }
 
   /** See Link. */
-  openJournal(): void {
-    if (this.state === "ready") this.#link.openJournal();
+  askJournal(): void {
+    if (this.state === "ready") this.#link.askJournal();
   }
 
   /** True where a frame is being run and none waits behind it. */
@@ -258,6 +258,8 @@ export class Slot {
         if (this.state === "starting") this.state = "ready";
         this.#owner.onReady(this);
         return;
+      case FRAME.journalled:
+        return this.#link.openJournal(frame.head);
       case FRAME.failed:
         this.failure = JSON.parse(frame.head) as StartFailure;
         return;

@@ -216,10 +216,7 @@ export class SlotPool implements Pool, SlotOwner {
     if (slot.state === "retiring") return this.#retire(slot);
     this.#failures = 0;
     this.#firstStart = null;
-    this.#timers.armIn(JOURNAL_AFTER_MS, () => {
-      slot.openJournal();
-      this.#afterChange();
-    });
+    this.#timers.armIn(JOURNAL_AFTER_MS, () => slot.askJournal());
     this.#events.onSlot("started", { name: slot.name, pid: slot.pid, reason: null });
   }
 

@@ -3,7 +3,7 @@
 import { type Level, LEVELS, type Log, UsageError, type World } from "../base/mod.ts";
 import { SlotEngine, type SlotPort } from "./engine.ts";
 import { encodeFrame, FRAME } from "./frame.ts";
-import { type JournalWriter, openFileJournal } from "./journal.ts";
+import type { JournalWriter } from "./journal.ts";
 import { captureConsole, describeStray, type Label } from "./redirect.ts";
 import type { OpenRunner, RunnerHost, SlotRunner } from "./runner.ts";
 import type { SlotInit, StartFailure } from "./slot_message.ts";
@@ -21,7 +21,6 @@ export async function startSlot(
   const engine = new SlotEngine(world, port, {
     isConcurrent: init.isConcurrent,
     journal: options.journal,
-    openJournal: openFileJournal,
     memoryKib: init.reportMemory ? options.memoryKib : null,
   });
   let runner: SlotRunner | null = null;

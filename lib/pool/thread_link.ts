@@ -64,6 +64,8 @@ class ThreadLink implements Link {
     this.#worker.postMessage(first);
   }
 
+  askJournal(): void {}
+
   openJournal(): void {}
 
   send(bytes: Uint8Array): void {

@@ -6,7 +6,11 @@ Deno.test("processes: a child in an endless loop ends with its worker", async ()
   const folder = Deno.makeTempDirSync();
   Deno.writeTextFileSync(
     `${folder}/tasks.js`,
-    `export const busy = (self) => { self.host.onState(self.seq, "BEGUN", ""); setTimeout(() => { for (;;); }); return new Promise(() => {}); };`,
+    `export const busy = (self) => {
+      self.host.onState(self.seq, "BEGUN", "");
+      setTimeout(() => { for (;;); });
+      return new Promise(() => {});
+    };`,
   );
   const parent = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "-q", "--no-check", new URL("./plain_parent.ts", import.meta.url).pathname, folder],

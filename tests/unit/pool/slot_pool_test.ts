@@ -23,6 +23,10 @@ class HandLink implements Link {
 
   constructor(readonly pid: number, readonly events: LinkEvents) {}
 
+  askJournal(): void {
+    this.events.onBytes(encodeFrame(FRAME.journalled, "/journal"));
+  }
+
   openJournal(): void {
     this.journal = { read: () => this.record, close(): void {} };
   }
@@ -181,7 +185,7 @@ Deno.test("SlotPool: without a journal jobs go one by one", async () => {
   await end(all);
 });
 
-Deno.test("SlotPool: of a killed slot's frame the ended count, the one that ran is lost, the rest run elsewhere", async () => {
+Deno.test("SlotPool: of a killed slot's frame only the job that ran is lost", async () => {
   const all = await started(1);
   const { pool, links, accepted, outcomes } = all;
   pool.submit(jobs(6));
@@ -291,7 +295,7 @@ Deno.test("SlotPool: a slot that does not report in time is killed and replaced"
   await all.pool.close();
 });
 
-Deno.test("SlotPool: maxTasksPerChild ends a slot after its last job, its successor starts before", async () => {
+Deno.test("SlotPool: maxTasksPerChild: the successor starts before the slot ends", async () => {
   const all = await started(1, { maxTasksPerChild: 3 });
   const { pool, links, outcomes } = all;
   pool.submit(jobs(5));
@@ -321,7 +325,7 @@ Deno.test("SlotPool: a signal that does not end a slot is followed by SIGKILL", 
   await end(all);
 });
 
-Deno.test("SlotPool: an isolate of many tasks gives up one by itself, and is ended whole only where it cannot", async () => {
+Deno.test("SlotPool: an isolate of many tasks gives up one, and is ended where it cannot", async () => {
   const all = await started(10, { isConcurrent: true });
   const { pool, links, outcomes } = all;
   assert.equal(pool.free, 10);
