@@ -4,8 +4,10 @@
  * Source: celery 5.2.6 schedules.py crontab, solar, schedule; surface (g).
  */
 
+import { UsageError } from "../base/mod.ts";
+
 /** One field of a crontab: text in Celery's grammar (`"*\/15"`, `"mon-fri"`), a number, or numbers. */
-export type CrontabField = string | number | readonly number[];
+export type CrontabField = string | number | readonly number[] | ReadonlySet<number>;
 
 /** Fields of a crontab; what is left out is `*`. Celery's own names are taken too. */
 export interface CrontabFields {
@@ -44,8 +46,11 @@ export interface IntervalSchedule {
   readonly relative: boolean;
 }
 
-/** What an entry's `schedule` may be; a number is seconds. */
-export type Schedule = number | CrontabSchedule | SolarSchedule | IntervalSchedule;
+/**
+ * What an entry's `schedule` may be; a number is seconds. Text is an ISO 8601 duration ("PT30S"), or the five fields of
+ * a crontab in cron's order ("0 4 * * mon").
+ */
+export type Schedule = number | string | CrontabSchedule | SolarSchedule | IntervalSchedule;
 
 /** An entry of `beat_schedule`. */
 export interface BeatEntry {
@@ -59,14 +64,35 @@ export interface BeatEntry {
   relative?: boolean;
   /** IANA name of the zone of this entry's crontab. Ours. */
   timezone?: string;
-  /** Runs missed while no beat ran are sent: all, the last, or none. Ours. */
-  catchUp?: boolean | "all" | "last" | "none";
-  /** False: not sent while the last one still runs. Ours. */
-  overlap?: boolean;
+  /**
+   * Runs missed while no beat ran: the latest of them is sent (`latest`, `last`, true; the default, as Celery does), each
+   * of them (`all`), or those not late by more than 30 seconds (`none`, false). Ours.
+   */
+  catchUp?: boolean | "latest" | "last" | "all" | "none";
+  /** `skip` (false): not sent while the last one has not ended; it needs a result store. Default `allow`. Ours. */
+  overlap?: boolean | "allow" | "skip";
 }
 
-/** A crontab. The grammar of its fields is checked by beat. */
-export function crontab(fields: CrontabFields = {}): CrontabSchedule {
+/**
+ * A crontab, from its fields or from text of five fields in cron's order: minute, hour, day of the month, month, day
+ * of the week. Throws UsageError for text of another number of fields; their grammar is checked by beat.
+ */
+export function crontab(fields: CrontabFields | string = {}): CrontabSchedule {
+  if (typeof fields === "string") {
+    const [minute, hour, dayOfMonth, monthOfYear, dayOfWeek, ...rest] = fields.trim().split(/\s+/);
+    if (dayOfWeek === undefined || rest.length > 0) {
+      throw new UsageError(
+        `Cannot read crontab "${fields}": five fields are expected (minute, hour, day of month, month, day of week)`,
+      );
+    }
+    return crontab({
+      minute: minute!,
+      hour: hour!,
+      dayOfMonth: dayOfMonth!,
+      monthOfYear: monthOfYear!,
+      dayOfWeek,
+    });
+  }
   return {
     kind: "crontab",
     minute: fields.minute ?? "*",

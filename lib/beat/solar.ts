@@ -1,0 +1,92 @@
+/**
+ * The sun: dawns, sunrise, noon, sunset and dusks at a place. The astronomy is astronomy-engine's, loaded with the
+ * first such entry.
+ *
+ * Where an event does not happen on a day (polar day and night, white nights), the next day on which it does is meant.
+ *
+ * Source: celery 5.6.3 schedules.py solar (events, horizons); protocol.md 9.7. Celery 5.2's `dusk_astronomical` has the
+ * sign of its horizon wrong and comes in daylight; here it is 18 degrees below, as in 5.6.
+ */
+
+import type { SolarSchedule } from "../app/mod.ts";
+import { UsageError } from "../base/mod.ts";
+import { latestByNext, type Timing } from "./timing.ts";
+
+type Astronomy = typeof import("astronomy-engine");
+
+/** Height of the sun's centre in degrees, null: the upper limb at the refracted horizon; 0: transit. */
+const EVENTS: Readonly<Record<string, { direction: 1 | -1 | 0; altitude: number | null }>> = {
+  dawn_astronomical: { direction: 1, altitude: -18 },
+  dawn_nautical: { direction: 1, altitude: -12 },
+  dawn_civil: { direction: 1, altitude: -6 },
+  sunrise: { direction: 1, altitude: null },
+  solar_noon: { direction: 0, altitude: null },
+  sunset: { direction: -1, altitude: null },
+  dusk_civil: { direction: -1, altitude: -6 },
+  dusk_nautical: { direction: -1, altitude: -12 },
+  dusk_astronomical: { direction: -1, altitude: -18 },
+};
+
+/** Days looked ahead: an event that does not come within a year never does. */
+const DAYS_AHEAD = 370;
+const HOUR_MS = 3_600_000;
+
+let astronomy: Astronomy | null = null;
+
+/** Loads the astronomy; needed before the first `Solar`. */
+export async function loadAstronomy(): Promise<void> {
+  astronomy ??= await import("astronomy-engine");
+}
+
+/** An event of the sun. */
+export class Solar implements Timing {
+  readonly kind = "solar";
+  readonly repr: string;
+  readonly #event: { direction: 1 | -1 | 0; altitude: number | null };
+  readonly #latitude: number;
+  readonly #longitude: number;
+
+  /** Throws UsageError for an unknown event or a place that is none. `loadAstronomy` comes first. */
+  constructor({ event, latitude, longitude }: SolarSchedule) {
+    const known = Object.hasOwn(EVENTS, event) ? EVENTS[event] : undefined;
+    if (!known) {
+      throw new UsageError(
+        `Unknown event of the sun "${event}": there are ${Object.keys(EVENTS).sort().join(", ")}`,
+      );
+    }
+    if (!(latitude >= -90 && latitude <= 90)) {
+      throw new UsageError(`Cannot use latitude ${latitude}: it is between -90 and 90`);
+    }
+    if (!(longitude >= -180 && longitude <= 180)) {
+      throw new UsageError(`Cannot use longitude ${longitude}: it is between -180 and 180`);
+    }
+    this.#event = known;
+    this.#latitude = latitude;
+    this.#longitude = longitude;
+    this.repr = `<solar: ${event} at latitude ${latitude}, longitude: ${longitude}>`;
+  }
+
+  next(lastMs: number): number | null {
+    if (!astronomy) throw new UsageError("The astronomy of solar schedules is not loaded");
+    const { Body, Observer, SearchAltitude, SearchHourAngle, SearchRiseSet } = astronomy;
+    const { direction, altitude } = this.#event;
+    const observer = new Observer(this.#latitude, this.#longitude, 0);
+    // A second on, since an event found is exact to less, and must not be found again.
+    const from = new Date(lastMs + 1000);
+    if (direction === 0) {
+      return Math.round(SearchHourAngle(Body.Sun, observer, 0, from).time.date.getTime());
+    }
+    const found = altitude === null
+      ? SearchRiseSet(Body.Sun, observer, direction, from, DAYS_AHEAD)
+      : SearchAltitude(Body.Sun, observer, direction, from, DAYS_AHEAD, altitude);
+    return found === null ? null : Math.round(found.date.getTime());
+  }
+
+  latest(lastMs: number, nowMs: number): number {
+    return latestByNext(this, lastMs, nowMs, 30 * HOUR_MS);
+  }
+
+  resume(slotMs: number, _nowMs: number): number {
+    return slotMs;
+  }
+}
