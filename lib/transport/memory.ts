@@ -15,6 +15,7 @@ import {
   FANOUT_TTL_SECONDS,
   type FanoutRow,
   type HeldMessage,
+  type LeaseRow,
   type ReturnedMessage,
   type Store,
   type StoreFailure,
@@ -48,6 +49,8 @@ class MemoryBroker {
   readonly parked: { dueMs: number; message: Message }[] = [];
   readonly dead: DeadLetter[] = [];
   readonly fanouts = new Map<string, (FanoutRow & { atMs: number })[]>();
+  readonly leases = new Map<string, LeaseRow>();
+  readonly books = new Map<string, Map<string, string>>();
   listening: Listening[] = [];
   readonly watchers = new Map<MemoryStore, { topics: ReadonlySet<string>; onWake: () => void }>();
   nextId = 1;
@@ -250,6 +253,30 @@ class MemoryStore implements Store {
 
   listeners(exchange: string): number {
     return this.#broker.listening.filter(({ queue }) => queue.exchange.name === exchange).length;
+  }
+
+  readLease(name: string): LeaseRow | null {
+    return this.#broker.leases.get(name) ?? null;
+  }
+
+  writeLease(name: string, lease: LeaseRow): void {
+    this.#broker.leases.set(name, lease);
+  }
+
+  records(book: string): Map<string, string> {
+    return new Map(this.#broker.books.get(book));
+  }
+
+  readRecord(book: string, key: string): string | null {
+    return this.#broker.books.get(book)?.get(key) ?? null;
+  }
+
+  writeRecord(book: string, key: string, value: string | null): void {
+    const { books } = this.#broker;
+    let records = books.get(book);
+    if (!records) books.set(book, records = new Map());
+    if (value === null) records.delete(key);
+    else records.set(key, value);
   }
 
   openSession(_name: string, _leaseSeconds: number): number {

@@ -8,12 +8,14 @@
  * registry.ts (which kind), then the kinds. memory.ts and sqlite.ts are stores under one connection that does the
  * rest for both: routing.ts (exchanges), virtual_store.ts (what a store does), virtual.ts (connection),
  * virtual_consumer.ts (the data lane); memory_line.ts; sqlite_schema.ts, sqlite_statements.ts, sqlite_session.ts
- * (who lives), sqlite_hub.ts (waking other processes).
+ * (who lives), sqlite_hub.ts (waking other processes). ledger.ts (leases and records), redis_ledger.ts,
+ * virtual_ledger.ts.
  *
  * May import base, wire, net, platform, redis and amqp, and node:sqlite. Routes task messages, never looks into them.
  */
 
 export * from "./entity.ts";
+export type * from "./ledger.ts";
 export { connect } from "./registry.ts";
 export * from "./transport.ts";
 export * from "./url.ts";

@@ -10,9 +10,11 @@ import { errorText, maskUrl, UsageError, type World } from "../base/mod.ts";
 import { PubSub, RedisConnection, type RedisConnectionOptions, type RedisTarget } from "../redis/mod.ts";
 import type { Reply, RespArg } from "../wire/mod.ts";
 import type { Exchange, Queue } from "./entity.ts";
+import type { Ledger } from "./ledger.ts";
 import { RedisConsumer } from "./redis_consumer.ts";
 import { listen, QueuePopper, readNote } from "./redis_fanout.ts";
 import { RedisKeys, toBinding } from "./redis_keys.ts";
+import { RedisLedger } from "./redis_ledger.ts";
 import { type RedisOptions, redisOptionsOf } from "./redis_options.ts";
 import { RedisPublisher } from "./redis_publish.ts";
 import { parseRedisUrl, resolveRedis } from "./redis_url.ts";
@@ -60,6 +62,7 @@ class RedisTransport implements Connection {
   readonly transport = "redis";
   readonly url: string;
   readonly lost: Promise<Error | null>;
+  readonly ledger: Ledger;
   #world: World;
   #target: RedisTarget;
   #redis: RedisOptions;
@@ -87,6 +90,11 @@ class RedisTransport implements Connection {
     this.#publisher = new RedisPublisher(world, parts.command, {
       keys: this.#keys,
       deadletterQueue: parts.redis.deadletterQueue,
+    });
+    this.ledger = new RedisLedger(world, {
+      connection: parts.command,
+      keys: this.#keys,
+      publisher: this.#publisher,
     });
     const { promise, resolve } = Promise.withResolvers<Error | null>();
     this.lost = promise;

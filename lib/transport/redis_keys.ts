@@ -47,6 +47,21 @@ export class RedisKeys {
     return `${this.#options.keyPrefix}lovage:owner:${id}`;
   }
 
+  /** Hash, expires: who holds a lease of the ledger. */
+  lease(name: string): string {
+    return `${this.#options.keyPrefix}lovage:lease:${name}`;
+  }
+
+  /** String: how often a lease was taken. */
+  leaseCounter(name: string): string {
+    return `${this.#options.keyPrefix}lovage:leases:${name}`;
+  }
+
+  /** Hash: the records of a book of the ledger. */
+  book(name: string): string {
+    return `${this.#options.keyPrefix}lovage:book:${name}`;
+  }
+
   /** The list of a queue at one step; step 0 is the queue's own name. */
   list(queueName: string, step: number): string {
     return this.#options.keyPrefix + (step === 0 ? queueName : queueName + this.#options.sep + step);

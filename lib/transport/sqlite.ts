@@ -23,6 +23,7 @@ import {
   FANOUT_TTL_SECONDS,
   type FanoutRow,
   type HeldMessage,
+  type LeaseRow,
   type ReturnedMessage,
   type Store,
   type StoreFailure,
@@ -353,6 +354,44 @@ class SqliteStore implements Store {
       "SELECT count(*) AS n FROM broker_listener WHERE exchange = ?",
       exchange,
     )!["n"] as number;
+  }
+
+  readLease(name: string): LeaseRow | null {
+    const row = this.#sql.get("SELECT owner, token, since, ends FROM broker_lease WHERE name = ?", name);
+    return row
+      ? {
+        owner: row["owner"] as string,
+        token: row["token"] as number,
+        sinceMs: row["since"] as number,
+        endsMs: row["ends"] as number,
+      }
+      : null;
+  }
+
+  writeLease(name: string, { owner, token, sinceMs, endsMs }: LeaseRow): void {
+    this.#sql.run(
+      "INSERT OR REPLACE INTO broker_lease VALUES (?, ?, ?, ?, ?)",
+      name,
+      owner,
+      token,
+      sinceMs,
+      endsMs,
+    );
+  }
+
+  records(book: string): Map<string, string> {
+    const rows = this.#sql.all("SELECT key, value FROM broker_record WHERE book = ?", book);
+    return new Map(rows.map((row) => [row["key"] as string, row["value"] as string]));
+  }
+
+  readRecord(book: string, key: string): string | null {
+    const row = this.#sql.get("SELECT value FROM broker_record WHERE book = ? AND key = ?", book, key);
+    return row ? row["value"] as string : null;
+  }
+
+  writeRecord(book: string, key: string, value: string | null): void {
+    if (value === null) this.#sql.run("DELETE FROM broker_record WHERE book = ? AND key = ?", book, key);
+    else this.#sql.run("INSERT OR REPLACE INTO broker_record VALUES (?, ?, ?)", book, key, value);
   }
 
   openSession(name: string, leaseSeconds: number): number {

@@ -52,6 +52,11 @@ CREATE TABLE IF NOT EXISTS broker_session (
 CREATE TABLE IF NOT EXISTS broker_listener (
   session INTEGER NOT NULL, queue TEXT NOT NULL, exchange TEXT NOT NULL, routing_key TEXT NOT NULL,
   is_subscriber INTEGER NOT NULL, auto_delete INTEGER NOT NULL, PRIMARY KEY (session, queue)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS broker_lease (
+  name TEXT PRIMARY KEY, owner TEXT NOT NULL, token INTEGER NOT NULL, since REAL NOT NULL, ends REAL NOT NULL)
+  WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS broker_record (
+  book TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (book, key)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS broker_listener_exchange ON broker_listener (exchange);
 CREATE INDEX IF NOT EXISTS broker_listener_queue ON broker_listener (queue);
 `;

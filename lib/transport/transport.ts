@@ -13,6 +13,7 @@
 import type { World } from "../base/mod.ts";
 import type { DeliveryInfo, EncodedMessage } from "../wire/mod.ts";
 import type { Exchange, Queue } from "./entity.ts";
+import type { Ledger } from "./ledger.ts";
 
 /** One message on its way out. */
 export interface OutgoingMessage {
@@ -161,6 +162,8 @@ export interface Connection extends AsyncDisposable {
   deleteQueue(queueName: string): Promise<void>;
   /** Every binding of the broker that Celery made (AMQP: those this connection declared). */
   bindings(): Promise<Binding[]>;
+  /** Leases, and records that change together with what is published; brokers that cannot leave it out. */
+  readonly ledger?: Ledger;
   /** How many subscribers a fanout reaches right now, or null where the broker cannot tell. */
   listeners(exchangeName: string): Promise<number | null>;
   close(): Promise<void>;

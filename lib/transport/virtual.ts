@@ -16,6 +16,7 @@ import {
 } from "../base/mod.ts";
 import { decodeEnvelope, encodeEnvelope } from "../wire/mod.ts";
 import type { Exchange, Queue } from "./entity.ts";
+import type { Ledger } from "./ledger.ts";
 import { fanoutFilter, mustBeRoutable, priorityStep } from "./routing.ts";
 import type {
   Binding,
@@ -28,6 +29,7 @@ import type {
   Subscription,
 } from "./transport.ts";
 import { type ConsumerHost, FETCH_MAX, VirtualConsumer } from "./virtual_consumer.ts";
+import { VirtualLedger } from "./virtual_ledger.ts";
 import { fanoutTopic, type HeldMessage, queueTopic, type Store } from "./virtual_store.ts";
 
 /** How often a shared store is looked at for sessions of dead processes and for wake-ups that were missed. */
@@ -71,6 +73,7 @@ interface Listener {
 export class VirtualConnection implements Connection {
   readonly url: string;
   readonly lost: Promise<Error | null>;
+  readonly ledger: Ledger;
   #world: World;
   #store: Store;
   #options: VirtualOptions;
@@ -96,6 +99,12 @@ export class VirtualConnection implements Connection {
     this.#options = options;
     this.#timers = new TimerHeap(world.clock);
     this.url = options.url;
+    this.ledger = new VirtualLedger({
+      world,
+      store,
+      write: (fn) => this.#write(fn),
+      insert: (messages, topics) => this.#insert(this.#encode(messages), topics, world.clock.wallMs()),
+    });
     this.lost = promise;
     this.#tellLost = resolve;
   }
@@ -119,18 +128,7 @@ export class VirtualConnection implements Connection {
   async publish(batch: readonly OutgoingMessage[]): Promise<void> {
     this.#mustBeOpen();
     if (batch.length === 0) return;
-    const outgoing: Outgoing[] = new Array(batch.length);
-    const { random } = this.#world;
-    const steps = this.#options.prioritySteps;
-    for (let n = 0; n < batch.length; n++) {
-      const { exchange, routingKey, message } = batch[n]!;
-      outgoing[n] = {
-        exchange,
-        routingKey,
-        step: priorityStep(message.properties.priority, steps),
-        envelope: encodeEnvelope(message, { exchange, routingKey, deliveryTag: random.id() }),
-      };
-    }
+    const outgoing = this.#encode(batch);
     await new Promise<void>((resolve, reject) => {
       this.#publishes.push({ batch: outgoing, resolve, reject });
       this.#schedule();
@@ -327,6 +325,22 @@ export class VirtualConnection implements Connection {
     for (let n = 0; n < readers.length; n++) this.#tell(readers[n]!, popped[n]!);
     this.#readFanouts();
     if (this.#isOpen()) this.#armDue();
+  }
+
+  #encode(batch: readonly OutgoingMessage[]): Outgoing[] {
+    const outgoing: Outgoing[] = new Array(batch.length);
+    const { random } = this.#world;
+    const steps = this.#options.prioritySteps;
+    for (let n = 0; n < batch.length; n++) {
+      const { exchange, routingKey, message } = batch[n]!;
+      outgoing[n] = {
+        exchange,
+        routingKey,
+        step: priorityStep(message.properties.priority, steps),
+        envelope: encodeEnvelope(message, { exchange, routingKey, deliveryTag: random.id() }),
+      };
+    }
+    return outgoing;
   }
 
   #insert(batch: readonly Outgoing[], topics: Set<string>, nowMs: number): void {

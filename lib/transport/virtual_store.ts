@@ -39,6 +39,14 @@ export interface Sweep {
   readonly queues: readonly string[];
 }
 
+/** Who holds a lease of the ledger, from when until when (wall clock). `owner` "": nobody. */
+export interface LeaseRow {
+  readonly owner: string;
+  readonly token: number;
+  readonly sinceMs: number;
+  readonly endsMs: number;
+}
+
 /** What went wrong in a store. `isBusy`: another process writes, the same call will succeed soon. */
 export interface StoreFailure {
   readonly isBusy: boolean;
@@ -104,6 +112,14 @@ export interface Store {
   fanoutAfter(exchange: string, seq: number, limit: number): FanoutRow[];
   /** How many listen to an exchange. */
   listeners(exchange: string): number;
+
+  readLease(name: string): LeaseRow | null;
+  writeLease(name: string, lease: LeaseRow): void;
+  /** The records of a book of the ledger. */
+  records(book: string): Map<string, string>;
+  readRecord(book: string, key: string): string | null;
+  /** Null deletes it. */
+  writeRecord(book: string, key: string, value: string | null): void;
 
   openSession(name: string, leaseSeconds: number): number;
   /** Prolongs the lease; false where the session was taken for dead. */

@@ -1,0 +1,177 @@
+/** The ledger over every broker that has one: leases, and records that change together with what is published. */
+
+import assert from "node:assert/strict";
+import { connect, type Connection, type LedgerEntry, queue } from "../../lib/transport/mod.ts";
+import { eventually } from "../support/ports.ts";
+import { realTestWorld } from "../support/real_test_world.ts";
+import { type RedisServer, startRedis } from "../support/servers.ts";
+import { CONNECT_OPTIONS, textMessage, textOf } from "./transport.ts";
+
+interface Lab {
+  name: string;
+  open(): Promise<{ url: string; redis: RedisServer | null; close(): Promise<void> }>;
+}
+
+const LABS: Lab[] = [
+  {
+    name: "memory",
+    open: () =>
+      Promise.resolve({
+        url: `memory://${crypto.randomUUID()}`,
+        redis: null,
+        close: () => Promise.resolve(),
+      }),
+  },
+  {
+    name: "sqlite",
+    async open() {
+      const folder = await Deno.makeTempDir();
+      return {
+        url: `sqlite://${folder}/broker.db`,
+        redis: null,
+        close: () => Deno.remove(folder, { recursive: true }),
+      };
+    },
+  },
+  {
+    name: "redis",
+    async open() {
+      const redis = await startRedis();
+      return { url: redis.url(), redis, close: () => redis.stop() };
+    },
+  },
+];
+
+const world = realTestWorld();
+const plain = queue("q");
+
+function entry(key: string, expected: string | null, value: string, text: string | null = null): LedgerEntry {
+  const message = text === null ? null : { exchange: "", routingKey: "q", message: textMessage(text) };
+  return { key, expected, value, message };
+}
+
+for (const lab of LABS) {
+  Deno.test(`ledger on ${lab.name}`, async (t) => {
+    const place = await lab.open();
+    const open = () => connect(world, place.url, CONNECT_OPTIONS);
+    const one = await open();
+    const two = await open();
+    try {
+      await suite(t, one, two, place.redis);
+    } finally {
+      await one.close();
+      await two.close();
+      await place.close();
+    }
+  });
+}
+
+async function suite(t: Deno.TestContext, one: Connection, two: Connection, redis: RedisServer | null) {
+  const a = one.ledger!;
+  const b = two.ledger!;
+  await one.declare(plain);
+  await two.declare(plain);
+  const waiting = async () => {
+    const texts: string[] = [];
+    for (let note; (note = await one.take("q")) !== null;) texts.push(textOf(note));
+    return texts;
+  };
+
+  await t.step("one holds it; the other is told for how long", async () => {
+    assert.deepEqual(await a.lease("l1", "A", 5000, 0), { token: 1, leftMs: 5000 });
+    const refused = await b.lease("l1", "B", 5000, 0);
+    assert.equal(refused.token, 0);
+    assert(refused.leftMs > 4000 && refused.leftMs <= 5000);
+    assert.deepEqual(await a.lease("l1", "A", 9000, 1), { token: 1, leftMs: 9000 });
+    assert((await b.lease("l1", "B", 5000, 0)).leftMs > 8000);
+  });
+
+  await t.step("given up, the next has it under a greater token, and the old one is nothing", async () => {
+    await a.release("l1", 1);
+    assert.deepEqual(await b.lease("l1", "B", 5000, 0), { token: 2, leftMs: 5000 });
+    assert.equal((await a.lease("l1", "A", 5000, 1)).token, 0);
+    await a.release("l1", 1);
+    assert.equal((await a.lease("l1", "A", 5000, 0)).token, 0);
+  });
+
+  await t.step("the same owner follows itself at once, and overtakes what it was", async () => {
+    assert.equal((await a.lease("l2", "A", 60_000, 0)).token, 1);
+    assert.equal((await b.lease("l2", "A", 60_000, 0)).token, 2);
+    assert.equal((await a.lease("l2", "A", 60_000, 1)).token, 0);
+  });
+
+  await t.step("ended, anybody has it, and its holder must take it anew", async () => {
+    await a.lease("l3", "A", 60, 0);
+    const taken = await eventually(async () => {
+      const state = await b.lease("l3", "B", 60, 0);
+      return state.token > 0 ? state : null;
+    }, "the lease ends");
+    assert.equal(taken.token, 2);
+    const again = await eventually(async () => {
+      const state = await a.lease("l3", "A", 5000, 1);
+      return state.token > 0 ? state : null;
+    }, "the lease ends");
+    assert.equal(again.token, 3);
+  });
+
+  await t.step("a change and its message go together; one not expected does neither", async () => {
+    const under = {
+      book: "b1",
+      lease: "l4",
+      token: (await a.lease("l4", "A", 5000, 0)).token,
+      leaseMs: 5000,
+    };
+    assert.deepEqual(await a.commit(under, [entry("x", null, "1", "m1"), entry("y", null, "1")]), [
+      null,
+      null,
+    ]);
+    assert.deepEqual(await a.commit(under, [entry("x", "1", "2", "m2"), entry("y", "9", "2", "no")]), [
+      null,
+      "1",
+    ]);
+    assert.deepEqual(await a.commit(under, [entry("x", null, "3", "no")]), ["2"]);
+    assert.deepEqual([...await b.records("b1")].sort(), [["x", "2"], ["y", "1"]]);
+    assert.deepEqual(await waiting(), ["m1", "m2"]);
+    await a.forget("b1", ["y"]);
+    assert.deepEqual([...await b.records("b1")], [["x", "2"]]);
+    assert.deepEqual(await a.commit(under, [entry("y", "long ago", "7", "m3")]), [null], "a lost record");
+    assert.deepEqual(await waiting(), ["m3"]);
+  });
+
+  await t.step("whoever was overtaken changes nothing", async () => {
+    const token = (await a.lease("l5", "A", 60_000, 0)).token;
+    assert.equal((await b.lease("l5", "A", 60_000, 0)).token, token + 1);
+    const old = { book: "b2", lease: "l5", token, leaseMs: 5000 };
+    assert.equal(await a.commit(old, [entry("x", null, "1", "no")]), null);
+    assert.equal((await a.records("b2")).size, 0);
+    assert.deepEqual(await waiting(), []);
+  });
+
+  await t.step("a commit prolongs the lease", async () => {
+    const token = (await a.lease("l6", "A", 1000, 0)).token;
+    await a.commit({ book: "b3", lease: "l6", token, leaseMs: 30_000 }, [entry("x", null, "1")]);
+    assert((await b.lease("l6", "B", 1000, 0)).leftMs > 20_000);
+  });
+
+  await t.step("many changes at once, in order", async () => {
+    const under = {
+      book: "b4",
+      lease: "l7",
+      token: (await a.lease("l7", "A", 5000, 0)).token,
+      leaseMs: 5000,
+    };
+    const texts = Array.from({ length: 250 }, (_, n) => `m${n}`);
+    const found = await a.commit(under, texts.map((text) => entry(text, null, "1", text)));
+    assert(found !== null && found.length === 250 && found.every((one) => one === null));
+    assert.deepEqual(await waiting(), texts);
+    assert.equal((await b.records("b4")).size, 250);
+  });
+
+  if (redis) {
+    await t.step("what is kept on Redis goes by itself", async () => {
+      for (const key of (await redis.cli("keys", "lovage:*")).split("\n")) {
+        assert(Number(await redis.cli("ttl", key)) > 0, key);
+      }
+    });
+  }
+}
