@@ -15,6 +15,7 @@
 export * from "./amqp.ts";
 export * from "./app.ts";
 export * from "./app_backend.ts";
+export { bugReport } from "./bugreport.ts";
 export * from "./connecting.ts";
 export * from "./current_task.ts";
 export * from "./group_result.ts";

@@ -117,6 +117,19 @@ export interface Terminal {
   prompt(question: string): string | null;
 }
 
+/** Resource use of this process since its start. */
+export interface ResourceUsage {
+  readonly userMs: number;
+  readonly systemMs: number;
+  readonly maxRssKib: number;
+  readonly minorFaults: number;
+  readonly majorFaults: number;
+  readonly blocksRead: number;
+  readonly blocksWritten: number;
+  readonly voluntarySwitches: number;
+  readonly involuntarySwitches: number;
+}
+
 /** Facts of the host. */
 export interface Host {
   /** The full host name, e.g. "web1.example.org". */
@@ -128,6 +141,10 @@ export interface Host {
   loadavg(): [number, number, number];
   /** Resident memory of this process, in bytes. */
   rssBytes(): number;
+  /** What getrusage tells, where it can be had. */
+  resourceUsage?(): ResourceUsage;
+  /** Seconds since the machine started, where it tells. */
+  uptimeSeconds?(): number;
   /** A variable of the environment, or null. */
   env(name: string): string | null;
   readonly cwd: string;

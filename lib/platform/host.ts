@@ -21,6 +21,22 @@ export function realHost(): Host {
       return [one ?? 0, five ?? 0, fifteen ?? 0];
     },
     rssBytes: () => Deno.memoryUsage().rss,
+    resourceUsage() {
+      // deno-lint-ignore no-process-global -- importing node:process takes 20 ms of every start
+      const use = process.resourceUsage();
+      return {
+        userMs: use.userCPUTime / 1000,
+        systemMs: use.systemCPUTime / 1000,
+        maxRssKib: use.maxRSS,
+        minorFaults: use.minorPageFault,
+        majorFaults: use.majorPageFault,
+        blocksRead: use.fsRead,
+        blocksWritten: use.fsWrite,
+        voluntarySwitches: use.voluntaryContextSwitches,
+        involuntarySwitches: use.involuntaryContextSwitches,
+      };
+    },
+    uptimeSeconds: () => Deno.osUptime(),
     env: (name) => Deno.env.get(name) ?? null,
     get cwd() {
       return Deno.cwd();

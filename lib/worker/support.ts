@@ -1,6 +1,9 @@
 /** What an App does for its worker: the functions of app/ and pool/ that take the whole App. */
 
-import { type App, appSource, completeChord, failTask } from "../app/mod.ts";
+import { type App, appSource, canvasSender, completeChord, failTask } from "../app/mod.ts";
+import { Signature } from "../canvas/mod.ts";
+import { EventDispatcher, eventQueue, EventReader } from "../event/mod.ts";
+import { mailboxSettings } from "../mailbox/mod.ts";
 import { soloPool } from "../pool/mod.ts";
 import type { WorkerSupport } from "./worker_app.ts";
 
@@ -9,7 +12,15 @@ export function supportOf(app: App): WorkerSupport {
   return {
     failTask: (message, error, kind) => failTask(app, message, error, kind),
     completeChord: (backend, part) => completeChord(app, backend, part),
+    dispatcher: (options) => new EventDispatcher(app, options),
+    eventReader: () => new EventReader(app),
+    eventQueue: (transport, options) => eventQueue(app, transport, options),
+    mailbox: mailboxSettings(app.conf),
+    sendSignature: async (wire) => {
+      await Signature.fromWire(wire, canvasSender(app)).applyAsync();
+    },
     solo: soloPool(app),
+    app,
     source: appSource(app),
   };
 }

@@ -8,6 +8,7 @@
  */
 
 import type { LaneParts } from "./lane_parts.ts";
+import { ParkedList } from "./parked.ts";
 import type { TokenBucket } from "./rate_limit.ts";
 import type { Request } from "./request.ts";
 import { advance, RequestState } from "./request_states.ts";
@@ -22,6 +23,8 @@ const CLOCK_SLACK_MS = 1000;
 
 /** The waiting room of one worker. What is in it is unsettled, and so bounded by the window. */
 export class WaitingRoom {
+  /** What was handed back to the broker until due, for `inspect scheduled`. */
+  readonly parked: ParkedList = new ParkedList();
   #parts: LaneParts;
   #held = new Set<Request>();
   #buckets = new Set<TokenBucket>();
@@ -69,6 +72,7 @@ export class WaitingRoom {
     if (delayMs > PARK_AFTER_MS && !waitsHere && state.consumer!.park(request.tag, request.etaWallMs)) {
       request.isSettled = true;
       state.unsettled--;
+      this.parked.add(request);
       advance(request, RequestState.done);
       return;
     }

@@ -4,12 +4,14 @@
  * It keeps the worker testable with an App of a test's own, and tells a reader what the two rooms owe each other.
  */
 
-import type { FinishedPart, LamportClock, ParentOutcome, Publisher, Settings } from "../app/mod.ts";
+import type { App, FinishedPart, LamportClock, ParentOutcome, Publisher, Settings } from "../app/mod.ts";
 import type { Backend } from "../backend/mod.ts";
 import type { StepClass } from "../blueprint/mod.ts";
 import type { PoolFactory } from "../pool/mod.ts";
-import type { Connection, Queue } from "../transport/mod.ts";
-import type { EncodedMessage } from "../wire/mod.ts";
+import type { DispatcherOptions, EventDispatcher, EventReader } from "../event/mod.ts";
+import type { MailboxSettings } from "../mailbox/mod.ts";
+import type { Connection, Queue, TransportKind } from "../transport/mod.ts";
+import type { EncodedMessage, WireSignature } from "../wire/mod.ts";
 import type { Consumer } from "./consumer/consumer.ts";
 import type { WorkController } from "./worker.ts";
 
@@ -127,8 +129,23 @@ export interface WorkerSupport {
    * operating error after the store's own retries.
    */
   completeChord(backend: Backend, part: FinishedPart): Promise<void>;
+  /** Sends this worker's events. */
+  dispatcher(options: DispatcherOptions): EventDispatcher;
+  /** Reads other workers' events. */
+  eventReader(): EventReader;
+  /** The queue that they come through. `ttlSeconds`: how long one waits; null for ever. */
+  eventQueue(
+    transport: TransportKind,
+    options: { routingKey: string; ttlSeconds?: number | null },
+  ): Queue;
+  /** How mailboxes are named and shaped. */
+  readonly mailbox: MailboxSettings;
+  /** Publishes a signature of any kind. Rejects as `applyAsync` does. */
+  sendSignature(wire: WireSignature): Promise<void>;
   /** Runs tasks in the worker's own isolate, on the worker's own app. */
   readonly solo: PoolFactory;
+  /** The whole App, for the panel of remote control. */
+  readonly app: App;
   /** What a pool's slot needs to load the app again. Paths are absolute. */
   readonly source: { readonly app: string | null; readonly include: readonly string[] };
 }

@@ -1,0 +1,29 @@
+/** The text of `report`: versions, platform and settings, secrets masked. Source: celery 5.2.6 app/utils.py bugreport. */
+
+import { maskUrl } from "../base/mod.ts";
+import { strictRepr } from "../wire/mod.ts";
+import type { App } from "./app.ts";
+import config from "../../deno.json" with { type: "json" };
+
+/** The report of an App in this process. */
+export function bugReport(app: App): string {
+  const { conf, world } = app;
+  const runtime = navigator.userAgent.replace("/", ":").toLowerCase();
+  const lines = [
+    "",
+    `software -> lovage:${config.version} ${runtime}`,
+    `platform -> system:${world.host.platform} cpus:${world.host.cpus}`,
+    `app      -> ${app.name} (${[...app.tasks.names()].length} tasks)`,
+    `settings -> transport:${scheme(conf.broker_url)} results:${
+      conf.result_backend ? maskUrl(conf.result_backend) : "disabled"
+    }`,
+    "",
+  ];
+  for (const [name, value] of Object.entries(conf.table())) lines.push(`${name}: ${strictRepr(value)}`);
+  return lines.join("\n") + "\n";
+}
+
+function scheme(url: string | readonly string[] | null): string {
+  const first = typeof url === "string" ? url : url?.[0] ?? "sqlite";
+  return first.split(":")[0] || "sqlite";
+}

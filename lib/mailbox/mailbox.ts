@@ -1,0 +1,302 @@
+/**
+ * The asking side of remote control, over one connection: publishes a request to every node, gathers the replies, and
+ * stops waiting when everybody who is there has answered.
+ *
+ * Who is there: the broker counts the listeners of the fanout (Redis, sqlite, memory). Where it cannot (AMQP), the
+ * replies are taken to be complete when none has come for a while.
+ *
+ * Source: kombu 5.2.4 pidbox.py Mailbox._broadcast, _publish, _collect; protocol.md 6.1, 6.2.
+ */
+
+import { type Deadline, errorText, TimerHeap, type World } from "../base/mod.ts";
+import type { SilentNodes } from "../app/mod.ts";
+import type { Connection, Note, Subscription } from "../transport/mod.ts";
+import { type Accept, acceptedTypes, decodeMailboxReply, encodeMailboxRequest } from "../wire/mod.ts";
+import { matches } from "./matcher.ts";
+import {
+  MAILBOX_DEFAULTS,
+  type MailboxSettings,
+  nodeOfQueue,
+  replyExchangeName,
+  replyQueue,
+  requestExchange,
+} from "./places.ts";
+import { bodyTooLong } from "./limits.ts";
+
+/** Where the broker cannot count: the shortest time without a reply that ends the wait. */
+const QUIET_MS = 250;
+/** And how many times the slowest gap so far it must be. */
+const QUIET_FACTOR = 4;
+/** How long the names of silent nodes are looked for. */
+const NAMES_MS = 500;
+
+/** The logical clock that messages carry. */
+export interface MailboxClock {
+  forward(): number;
+  adjust(other: number): number;
+}
+
+/** How a mailbox speaks. */
+export interface MailboxOptions {
+  readonly settings?: MailboxSettings;
+  readonly clock: MailboxClock;
+  /** Content types of replies that may be decoded. Default JSON. */
+  readonly accept?: Accept;
+}
+
+/** A request. */
+export interface Ask {
+  readonly command: string;
+  readonly arguments?: Readonly<Record<string, unknown>>;
+  /** Node names; null or empty: all, or whom `pattern` selects. */
+  readonly destination?: readonly string[] | null;
+  readonly pattern?: string | null;
+  readonly matcher?: "glob" | "pcre" | null;
+  /** Milliseconds without a reply after which the wait ends whoever is missing. Default 1000. */
+  readonly timeoutMs?: number;
+  /** Replies after which the wait ends. */
+  readonly limit?: number | null;
+  /** Hears each reply as it comes. */
+  readonly onReply?: (node: string, reply: unknown) => void;
+  readonly abort?: AbortSignal;
+}
+
+/** What came of a request. */
+export interface Answer {
+  /** Node and reply, in the order they came; a node's name given twice answers twice. */
+  readonly replies: readonly (readonly [node: string, reply: unknown])[];
+  /** Nodes that are there, or were named, and did not answer in time. */
+  readonly silent: SilentNodes;
+}
+
+interface Pending {
+  readonly replies: [string, unknown][];
+  readonly onReply: ((node: string, reply: unknown) => void) | null;
+  /** How many replies end the wait; Infinity: nobody knows. */
+  expected: number;
+  /** Milliseconds without a reply that end the wait. */
+  patienceMs: number;
+  /** Where nobody knows how many there are: when the last reply came, and the longest gap. */
+  isCounted: boolean;
+  lastMs: number;
+  gapMs: number;
+  deadline: Deadline | null;
+  /** Ends the wait, with an error or with what there is. */
+  finish: ((error?: unknown) => void) | null;
+}
+
+/** A client of remote control. The connection is the caller's; `close` ends only the mailbox. */
+export class Mailbox {
+  readonly settings: MailboxSettings;
+  #world: World;
+  #connection: Connection;
+  #clock: MailboxClock;
+  #accept: Accept;
+  #timers: TimerHeap;
+  #id: string;
+  #pending = new Map<string, Pending>();
+  #listening: Promise<Subscription> | null = null;
+  #askers = 0;
+  #isDeclared = false;
+
+  constructor(world: World, connection: Connection, options: MailboxOptions) {
+    this.settings = options.settings ?? MAILBOX_DEFAULTS;
+    this.#world = world;
+    this.#connection = connection;
+    this.#clock = options.clock;
+    this.#accept = options.accept ?? acceptedTypes(["json"]);
+    this.#timers = new TimerHeap(world.clock);
+    this.#id = world.random.id();
+    void connection.lost.then((error) => {
+      for (const pending of this.#pending.values()) pending.finish?.(error ?? undefined);
+    });
+  }
+
+  /** Sends a request that nobody answers. Rejects with what the broker said, or EncodeError. */
+  async tell(ask: Ask): Promise<void> {
+    await this.#declare();
+    await this.#publish(ask, null);
+  }
+
+  /**
+   * Sends a request and gathers its replies. The reply queue is there before the request leaves, and is deleted with
+   * the last wait. Rejects with ConnectionLost and the like, with EncodeError, and with the abort signal's reason.
+   */
+  async ask(ask: Ask): Promise<Answer> {
+    ask.abort?.throwIfAborted();
+    const ticket = this.#world.random.id();
+    this.#askers++;
+    try {
+      const subscribing = this.#listening ??= this.#connection.subscribe(
+        replyQueue(this.#id, this.settings),
+        (note) => this.#onNote(note),
+      );
+      await Promise.all([this.#declare(), subscribing]);
+      return await this.#gather(ask, ticket);
+    } finally {
+      this.#pending.delete(ticket);
+      if (--this.#askers === 0) await this.#stopListening();
+    }
+  }
+
+  /** Ends waits that are open (they resolve with what there is) and the reply queue. Twice is once. */
+  async close(): Promise<void> {
+    for (const pending of this.#pending.values()) pending.finish?.();
+    await this.#stopListening();
+    this.#timers.close();
+  }
+
+  async #gather(ask: Ask, ticket: string): Promise<Answer> {
+    const named = [...new Set(ask.destination ?? [])];
+    const pending: Pending = {
+      replies: [],
+      onReply: ask.onReply ?? null,
+      expected: ask.limit ?? (named.length > 0 ? named.length : Infinity),
+      patienceMs: ask.timeoutMs ?? 1000,
+      isCounted: true,
+      lastMs: this.#world.clock.monoMs(),
+      gapMs: 0,
+      deadline: null,
+      finish: null,
+    };
+    const { promise: finished, resolve, reject } = Promise.withResolvers<void>();
+    finished.catch(() => {});
+    const finish = (error?: unknown): void => error === undefined ? resolve() : reject(error);
+    pending.finish = finish;
+    this.#pending.set(ticket, pending);
+    const isForAll = pending.expected === Infinity;
+    // Both leave in one turn: who is counted hears the request.
+    const counting = this.#connection.listeners(requestExchange(this.settings).name);
+    counting.catch(() => {});
+    await this.#publish(ask, ticket);
+    const count = await counting;
+    if (count === 0) finish();
+    if (isForAll && count !== null) pending.expected = await this.#meant(ask, count);
+    pending.isCounted = !isForAll || count !== null;
+    if (pending.replies.length >= pending.expected) finish();
+    pending.lastMs = this.#world.clock.monoMs();
+    this.#arm(pending, pending.patienceMs);
+    const onAbort = (): void => finish(ask.abort!.reason);
+    ask.abort?.addEventListener("abort", onAbort, { once: true });
+    try {
+      await finished;
+    } finally {
+      ask.abort?.removeEventListener("abort", onAbort);
+      this.#timers.disarm(pending.deadline);
+    }
+    return { replies: pending.replies, silent: await this.#silent(ask, pending, count) };
+  }
+
+  #onNote({ message }: Note): void {
+    if (bodyTooLong(message)) {
+      this.#world.log.warning(`Ignored a control reply of ${message.body.length} bytes: too long`);
+      return;
+    }
+    try {
+      const { ticket, clock, replies } = decodeMailboxReply(message, this.#accept);
+      if (clock !== null) this.#clock.adjust(clock);
+      // One whose asker has gone home is nobody's.
+      const pending = ticket === null ? undefined : this.#pending.get(ticket);
+      if (pending === undefined) return;
+      for (const [node, reply] of Object.entries(replies)) {
+        pending.replies.push([node, reply]);
+        pending.onReply?.(node, reply);
+      }
+      this.#heard(pending);
+    } catch (error) {
+      this.#world.log.warning(`Ignored a control reply: ${errorText(error)}`);
+    }
+  }
+
+  #heard(pending: Pending): void {
+    if (pending.replies.length >= pending.expected) return pending.finish?.();
+    const nowMs = this.#world.clock.monoMs();
+    pending.gapMs = Math.max(pending.gapMs, nowMs - pending.lastMs);
+    pending.lastMs = nowMs;
+    if (pending.deadline === null) return;
+    // Each reply restarts the wait, as in Celery.
+    const quietMs = Math.max(QUIET_MS, QUIET_FACTOR * pending.gapMs);
+    this.#arm(pending, pending.isCounted ? pending.patienceMs : Math.min(pending.patienceMs, quietMs));
+  }
+
+  #arm(pending: Pending, ms: number): void {
+    this.#timers.disarm(pending.deadline);
+    pending.deadline = this.#timers.armIn(ms, () => pending.finish?.());
+  }
+
+  async #publish(ask: Ask, ticket: string | null): Promise<void> {
+    const { namespace } = this.settings;
+    const timeoutMs = ask.timeoutMs ?? 1000;
+    const message = encodeMailboxRequest({
+      method: ask.command,
+      arguments: { ...ask.arguments },
+      destination: ask.destination && ask.destination.length > 0 ? [...ask.destination] : null,
+      pattern: ask.pattern ?? null,
+      matcher: ask.matcher ?? null,
+      ticket,
+      replyTo: ticket === null ? null : { exchange: replyExchangeName(namespace), routingKey: this.#id },
+      clock: this.#clock.forward(),
+      expires: timeoutMs > 0 ? (this.#world.clock.wallMs() + timeoutMs) / 1000 : 0,
+    }, { bodyEncoding: this.#connection.transport === "amqp" ? "none" : "base64" });
+    const exchange = requestExchange(this.settings).name;
+    await this.#connection.publish([{ exchange, routingKey: "", message }]);
+  }
+
+  async #declare(): Promise<void> {
+    if (this.#isDeclared) return;
+    await this.#connection.declareExchange(requestExchange(this.settings));
+    this.#isDeclared = true;
+  }
+
+  async #stopListening(): Promise<void> {
+    const listening = this.#listening;
+    this.#listening = null;
+    // A subscription that never came about has told its asker so.
+    await listening?.then((subscription) => subscription.close(), () => {});
+  }
+
+  async #silent(ask: Ask, pending: Pending, count: number | null): Promise<SilentNodes> {
+    const answered = new Set(pending.replies.map(([node]) => node));
+    const named = [...new Set(ask.destination ?? [])];
+    if (named.length > 0) {
+      const names = named.filter((node) => !answered.has(node));
+      return { count: ask.limit ? 0 : names.length, names };
+    }
+    const missing = (ask.limit ? 0 : count ?? 0) - pending.replies.length;
+    if (missing <= 0) return NOBODY;
+    const found = (await this.#nodes()).filter((node) => !answered.has(node));
+    const { pattern, matcher } = ask;
+    if (!pattern || !matcher) return { count: missing, names: found };
+    const meant = found.filter((node) => matches(node, pattern, matcher));
+    return meant.length === 0 ? NOBODY : { count: Math.min(missing, meant.length), names: meant };
+  }
+
+  /** How many of `count` listeners a request is for. A pattern tells only where every listener's name is known. */
+  async #meant(ask: Ask, count: number): Promise<number> {
+    const { pattern, matcher } = ask;
+    if (!pattern || !matcher || count === 0) return count;
+    const nodes = await this.#nodes();
+    return nodes.length === count ? nodes.filter((node) => matches(node, pattern, matcher)).length : count;
+  }
+
+  /** Names of nodes, as the broker's bindings tell them. On Redis those of crashed workers may be among them. */
+  async #nodes(): Promise<string[]> {
+    const over = new AbortController();
+    const { name } = requestExchange(this.settings);
+    try {
+      const bindings = await Promise.race([
+        this.#connection.bindings(),
+        this.#world.clock.sleep(NAMES_MS, over.signal).then(() => [], () => []),
+      ]);
+      const queues = bindings.filter((binding) => binding.exchange === name).map(({ queue }) => queue);
+      return queues.map((queue) => nodeOfQueue(queue, this.settings)).filter((node) => node !== null).sort();
+    } catch {
+      // Names are a courtesy: the count is told without them.
+      return [];
+    } finally {
+      over.abort();
+    }
+  }
+}
+
+const NOBODY: SilentNodes = { count: 0, names: [] };

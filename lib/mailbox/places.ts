@@ -1,0 +1,101 @@
+/**
+ * Where remote control's messages go: a fanout that every worker listens to, and a queue of replies per asker.
+ *
+ * Source: kombu 5.2.4 pidbox.py Mailbox.get_queue, get_reply_queue; celery 5.2.6 app/control.py Control.__init__;
+ * protocol.md 3.2, 6.
+ */
+
+import { type Exchange, exchange, type Queue, queue } from "../transport/mod.ts";
+
+/** The settings that name and shape them. Durations are seconds. */
+export interface MailboxSettings {
+  /** `control_exchange`. */
+  readonly namespace: string;
+  /** `control_queue_ttl`: how long a request waits for a node. */
+  readonly ttl: number;
+  /** `control_queue_expires`: how long a queue outlives its reader. */
+  readonly expires: number;
+  readonly isDurable: boolean;
+  readonly isExclusive: boolean;
+}
+
+/** Celery's defaults. */
+export const MAILBOX_DEFAULTS: MailboxSettings = {
+  namespace: "celery",
+  ttl: 300,
+  expires: 10,
+  isDurable: false,
+  isExclusive: false,
+};
+
+/** What of an App's settings the mailbox reads. */
+export interface MailboxConf {
+  readonly control_exchange: string;
+  readonly control_queue_ttl: number;
+  readonly control_queue_expires: number;
+  readonly control_queue_durable: boolean;
+  readonly control_queue_exclusive: boolean;
+}
+
+/** The mailbox's part of an App's settings. */
+export function mailboxSettings(conf: MailboxConf): MailboxSettings {
+  return {
+    namespace: conf.control_exchange,
+    ttl: conf.control_queue_ttl,
+    expires: conf.control_queue_expires,
+    isDurable: conf.control_queue_durable,
+    isExclusive: conf.control_queue_exclusive,
+  };
+}
+
+/** The exchange that requests are published to: fanout, neither durable nor deleted. */
+export function requestExchange({ namespace }: MailboxSettings): Exchange {
+  return exchange(`${namespace}.pidbox`, { type: "fanout", durable: false });
+}
+
+/** The exchange that replies go through. */
+export function replyExchange({ namespace }: MailboxSettings): Exchange {
+  return exchange(replyExchangeName(namespace), { durable: false });
+}
+
+/** Its name: `reply.celery.pidbox`. */
+export function replyExchangeName(namespace: string): string {
+  return `reply.${namespace}.pidbox`;
+}
+
+/** A node's own queue of requests: `<node name>.celery.pidbox`. */
+export function requestQueue(nodename: string, settings: MailboxSettings): Queue {
+  return queue(`${nodename}.${settings.namespace}.pidbox`, {
+    exchange: requestExchange(settings),
+    routingKey: "",
+    ...shape(settings),
+  });
+}
+
+/** The node of a request queue's name, or null where it is another queue. */
+export function nodeOfQueue(name: string, { namespace }: MailboxSettings): string | null {
+  const tail = `.${namespace}.pidbox`;
+  return name.endsWith(tail) && name.length > tail.length ? name.slice(0, -tail.length) : null;
+}
+
+/** An asker's queue of replies: `<id>.reply.celery.pidbox`. */
+export function replyQueue(id: string, settings: MailboxSettings): Queue {
+  return queue(`${id}.${replyExchangeName(settings.namespace)}`, {
+    exchange: replyExchange(settings),
+    routingKey: id,
+    ...shape({ ...settings, isDurable: false, isExclusive: false }),
+  });
+}
+
+function shape(settings: MailboxSettings): Partial<Queue> {
+  return {
+    durable: settings.isDurable,
+    exclusive: settings.isExclusive,
+    autoDelete: !settings.isDurable,
+    noAck: true,
+    queueArguments: {
+      "x-message-ttl": Math.round(settings.ttl * 1000),
+      "x-expires": Math.round(settings.expires * 1000),
+    },
+  };
+}

@@ -1,0 +1,174 @@
+/** Inspect commands: they look and change nothing (`hello` merges). Source: celery 5.2.6 worker/control.py. */
+
+import { pythonText } from "../wire/mod.ts";
+import { bugReport } from "../app/mod.ts";
+import { PythonError } from "./panel_error.ts";
+import { brokerInfo, humanBytes, jsonable, queueInfo, requestInfo, resourceUse } from "./panel_info.ts";
+import type { Request } from "./request.ts";
+import { RequestState } from "./request_states.ts";
+import { mergeRevoked, revokedToWire } from "./revoked_wire.ts";
+import type { WorkController } from "./worker.ts";
+
+/** Does one command for one worker. What it returns, or resolves with, is the reply. */
+export type PanelHandler = (worker: WorkController, args: Record<string, unknown>) => unknown;
+
+/** Attributes of a task that `registered` shows unless others are asked for. */
+const TASK_ATTRIBUTES = ["exchange", "routing_key", "rate_limit"];
+/** The priority of Celery's timers, which `scheduled` shows. */
+const TIMER_PRIORITY = 6;
+/** Memory samples kept at most. */
+const SAMPLES_MAX = 1000;
+
+/** The commands by name. */
+export const INSPECT_HANDLERS: Readonly<Record<string, PanelHandler>> = {
+  ping: () => ({ ok: "pong" }),
+  clock: ({ app }) => ({ clock: app.clock.value }),
+  report: ({ support }) => ({ ok: bugReport(support.app) }),
+  conf: ({ support }, args) =>
+    jsonable(support.app.conf.table({ withDefaults: args["with_defaults"] === true })),
+  active: (worker, args) =>
+    worker.active().map((request) => requestInfo(worker, request, args["safe"] === true)),
+  reserved: (worker) => reserved(worker).map((request) => requestInfo(worker, request)),
+  scheduled,
+  revoked: ({ parts }) => [...parts.revoked.entries()].map(([id]) => id),
+  registered,
+  stats,
+  active_queues: ({ consumer }) => (consumer.tasks?.queues ?? []).map(queueInfo),
+  query_task: queryTask,
+  hello,
+  memsample: (worker) => sample(worker),
+  memdump,
+  objgraph: () => {
+    throw new PythonError("ImportError", "Requires the objgraph library");
+  },
+};
+
+/** Requests that wait for a slot or a token: neither running nor waiting for their eta. */
+export function reserved(worker: WorkController): Request[] {
+  const waiting = worker.lane.waiting().filter(({ state }) => state !== RequestState.eta);
+  const given = [...worker.parts.state.inPool.values()].filter(({ pid }) => pid === 0);
+  return [...given, ...waiting];
+}
+
+function scheduled(worker: WorkController): unknown[] {
+  const held = worker.lane.waiting().filter(({ state }) => state === RequestState.eta);
+  const parked = worker.lane.room.parked.list(worker.world.clock.wallMs());
+  return [...held, ...parked].map((request) => ({
+    eta: isoSeconds(request.etaWallMs),
+    priority: TIMER_PRIORITY,
+    // Parked, it is the broker's again: nobody has acknowledged it.
+    request: {
+      ...requestInfo(worker, request),
+      acknowledged: false,
+    },
+  }));
+}
+
+/** As Python's isoformat: microseconds, and the offset with a colon. */
+function isoSeconds(wallMs: number): string {
+  const micros = String(Math.round((wallMs % 1000 + 1000) % 1000 * 1000)).padStart(6, "0");
+  const text = new Date(Math.floor(wallMs / 1000) * 1000).toISOString().slice(0, 19);
+  return `${text}${micros === "000000" ? "" : `.${micros}`}+00:00`;
+}
+
+function registered(worker: WorkController, args: Record<string, unknown>): string[] {
+  const given = args["taskinfoitems"];
+  const names = Array.isArray(given) && given.length > 0 ? given.map(String) : TASK_ATTRIBUTES;
+  const lines: [string, string][] = [];
+  for (const [name, task] of worker.app.tasks) {
+    if (name.startsWith("celery.") && args["builtins"] !== true) continue;
+    const fields: string[] = [];
+    for (const attribute of names) {
+      const value = attributeOf(name, task.options as unknown as Record<string, unknown>, attribute);
+      if (value !== null && value !== undefined) fields.push(`${attribute}=${pythonText(value)}`);
+    }
+    lines.push([name, fields.length > 0 ? `${name} [${fields.join(" ")}]` : name]);
+  }
+  return lines.sort(([a], [b]) => a < b ? -1 : a > b ? 1 : 0).map(([, line]) => line);
+}
+
+/** A task's attribute by Python's name: `rate_limit` is `rateLimit` here. */
+function attributeOf(name: string, options: Record<string, unknown>, attribute: string): unknown {
+  if (attribute === "name") return name;
+  const key = attribute.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  const value = Object.hasOwn(options, key) ? options[key] : null;
+  return typeof value === "function" || typeof value === "object" ? null : value;
+}
+
+function stats(worker: WorkController): Record<string, unknown> {
+  const told = worker.stats();
+  const pool = told["pool"] as Record<string, unknown> | string;
+  const { state } = worker.parts;
+  const { processed } = state;
+  return {
+    ...told,
+    clock: String(worker.app.clock.value),
+    broker: brokerInfo(worker),
+    ...(typeof pool === "object"
+      ? {
+        pool: {
+          ...pool,
+          timeouts: [worker.options.softTimeLimit ?? 0, worker.options.timeLimit ?? 0],
+          // The pool takes jobs through one door; Celery tells of a pipe per process.
+          writes: {
+            total: processed,
+            avg: processed > 0 ? "1.00" : "0.00",
+            all: processed > 0 ? "1.00" : "",
+            raw: processed > 0 ? String(processed) : "",
+            strategy: "fair",
+            inqueues: { total: worker.pool.size, active: state.inPool.size },
+            ...pool["writes"] as Record<string, unknown>,
+          },
+        },
+      }
+      : {}),
+    rusage: resourceUse(worker),
+  };
+}
+
+function queryTask(worker: WorkController, args: Record<string, unknown>): Record<string, unknown> {
+  const ids = args["ids"];
+  if (ids === undefined) {
+    throw new PythonError("TypeError", "query_task() missing 1 required positional argument: 'ids'");
+  }
+  const wanted = new Set(Array.isArray(ids) ? ids.map(String) : [String(ids)]);
+  const found: Record<string, unknown> = {};
+  for (const request of worker.active()) {
+    if (wanted.has(request.id)) found[request.id] = ["active", requestInfo(worker, request)];
+  }
+  for (const request of reserved(worker)) {
+    if (wanted.has(request.id)) found[request.id] = ["reserved", requestInfo(worker, request)];
+  }
+  return found;
+}
+
+function hello(worker: WorkController, args: Record<string, unknown>): unknown {
+  const from = args["from_node"];
+  if (from === worker.hostname) return null;
+  const { world, parts } = worker;
+  world.log.info(`sync with ${String(from).slice(0, 255)}`);
+  mergeRevoked(world, parts.revoked, args["revoked"]);
+  return { revoked: revokedToWire(world, parts.revoked), clock: worker.app.clock.forward() };
+}
+
+const samples = new WeakMap<WorkController, string[]>();
+
+function sample(worker: WorkController): string {
+  const text = humanBytes(worker.world.host.rssBytes());
+  const list = samples.get(worker) ?? [];
+  samples.set(worker, list);
+  list.push(text);
+  if (list.length > SAMPLES_MAX) list.shift();
+  return text;
+}
+
+function memdump(worker: WorkController, args: Record<string, unknown>): string {
+  const count = typeof args["samples"] === "number" ? args["samples"] : 10;
+  const list = samples.get(worker) ?? [];
+  samples.delete(worker);
+  // Evenly spread over all of them, as Celery picks.
+  const step = Math.max(1, list.length / Math.max(1, count));
+  const picked = list.filter((_, n) => Math.floor(n / step) !== Math.floor((n - 1) / step));
+  const lines = picked.length > 0 ? ["- rss (sample):", ...picked.map((one) => `-    > ${one},`)] : [];
+  return [...lines, `- rss (end): ${humanBytes(worker.world.host.rssBytes())}.`, ""].join("\n");
+}
