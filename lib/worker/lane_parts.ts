@@ -16,6 +16,8 @@ export interface TaskEventSink {
   readonly isEnabled: boolean;
   /** Appends an event of a task; `fields` without uuid, timestamp and the common ones. */
   task(type: string, request: Request, fields: Record<string, unknown>): void;
+  /** Appends an event that a task's own code asked for (`self.sendEvent`), also while task events are off. */
+  custom(type: string, request: Request, fields: Record<string, unknown>): void;
   /** Appends an event about a message that never became a request. */
   message(type: string, fields: Record<string, unknown>): void;
 }

@@ -71,7 +71,7 @@ export class Settler {
   onEvent(job: Job, type: string, fields: Record<string, unknown>): void {
     const { events, state } = this.#parts;
     const request = state.inPool.get(job.seq);
-    if (request !== undefined && events !== null && events.isEnabled) events.task(type, request, fields);
+    if (request !== undefined && events !== null) events.custom(type, request, fields);
   }
 
   /** Jobs have ended, in the slot whose log lines bear the name `process`. Data lane: per batch. */
@@ -381,7 +381,8 @@ export class Settler {
 
   #failedEvent(request: Request, type: string, outcome: Outcome): void {
     if (!this.#sendsEvents || !request.strategy.sendEvents) return;
-    const fields = { exception: outcome.exception, traceback: outcome.traceback };
+    // A retry without a cause: Python prints its None.
+    const fields = { exception: outcome.exception ?? "None", traceback: outcome.traceback };
     this.#parts.events!.task(type, request, fields);
   }
 

@@ -8,7 +8,11 @@ import type { Step, StepClass } from "../blueprint/mod.ts";
 import { HubStep, PoolStep, TimerStep, WorkerConsumerStep } from "./components.ts";
 import { ConnectionStep } from "./consumer/connection_step.ts";
 import type { Consumer } from "./consumer/consumer.ts";
+import { EventsStep } from "./consumer/events_step.ts";
+import { GossipStep } from "./consumer/gossip_step.ts";
+import { HeartStep } from "./consumer/heart_step.ts";
 import { LoopStep } from "./consumer/loop_step.ts";
+import { MingleStep } from "./consumer/mingle_step.ts";
 import { TasksStep } from "./consumer/tasks_step.ts";
 import type { WorkController } from "./worker.ts";
 
@@ -33,7 +37,7 @@ const CONSUMER_ORDER = [
 
 const registered: { [K in keyof StepParents]: StepClass<StepParents[K]>[] } = {
   worker: [TimerStep, HubStep, PoolStep, WorkerConsumerStep],
-  consumer: [ConnectionStep, TasksStep, LoopStep],
+  consumer: [ConnectionStep, EventsStep, HeartStep, MingleStep, GossipStep, TasksStep, LoopStep],
 };
 
 /**

@@ -6,6 +6,7 @@
 
 import { ConnectionLost, errorText, maskUrl, OperatingError, UsageError } from "../../base/mod.ts";
 import { Blueprint } from "../../blueprint/mod.ts";
+import type { EventDispatcher } from "../../event/mod.ts";
 import type { Connection, Consumer as TaskConsumer, Queue } from "../../transport/mod.ts";
 import { BrokerGivenUp } from "../errors.ts";
 import { orderedSteps } from "../steps.ts";
@@ -23,6 +24,10 @@ export class Consumer {
   /** Null while there is none. */
   connection: Connection | null = null;
   tasks: TaskConsumer | null = null;
+  /** Sends this worker's events; from the Events step's making on, over all connections. */
+  events: EventDispatcher | null = null;
+  /** Other workers that gossip knows to be there. */
+  neighbours = 0;
   /** How often the blueprint was started. */
   starts = 0;
   #lost: PromiseWithResolvers<Error> = Promise.withResolvers<Error>();

@@ -1,0 +1,87 @@
+/**
+ * Events of this worker and its tasks. Source: celery 5.2.6 worker/consumer/events.py, worker/heartbeat.py.
+ *
+ * The dispatcher is made once and outlives connections: what a lost one could not take is sent over the next.
+ */
+
+import { StartStopStep } from "../../blueprint/mod.ts";
+import type { EventDispatcher } from "../../event/mod.ts";
+import type { TaskEventSink } from "../lane_parts.ts";
+import type { Request } from "../request.ts";
+import type { WorkController } from "../worker.ts";
+import type { Consumer } from "./consumer.ts";
+import config from "../../../deno.json" with { type: "json" };
+
+/** Milliseconds that the last events have to leave, in a warm shutdown and in a cold one. */
+const CLOSE_MS = 1000;
+const CLOSE_COLD_MS = 200;
+/** Seconds that a heartbeat somebody asked for stands for. */
+const ASKED_FREQ = 5;
+
+/** The step. */
+export class EventsStep extends StartStopStep<Consumer> {
+  readonly name = "Events";
+  override readonly requires = ["Connection"];
+
+  override create(consumer: Consumer): void {
+    const { worker } = consumer;
+    const { taskEvents, withGossip, withHeartbeat } = worker.options;
+    const dispatcher = worker.support.dispatcher({
+      hostname: worker.hostname,
+      enabled: taskEvents || withGossip || withHeartbeat,
+      groups: taskEvents ? [] : ["worker"],
+    });
+    consumer.events = dispatcher;
+    worker.parts.events = new TaskEvents(dispatcher);
+    worker.remote.events = {
+      enableTasks: () => dispatcher.enableGroup("task"),
+      disableTasks: () => dispatcher.disableGroup("task"),
+      heartbeat: () => {
+        const { sw_ident, sw_ver, sw_sys } = software(worker);
+        dispatcher.send("worker-heartbeat", { freq: ASKED_FREQ, sw_ident, sw_ver, sw_sys });
+      },
+    };
+  }
+
+  override start(consumer: Consumer): void {
+    consumer.events?.retry();
+  }
+
+  /** After the pool has ended. */
+  async shutdown(consumer: Consumer): Promise<void> {
+    const { worker } = consumer;
+    worker.remote.events = null;
+    await consumer.events?.close(worker.stopRequest.cold.aborted ? CLOSE_COLD_MS : CLOSE_MS);
+  }
+}
+
+/** Name, version and system, as workers tell them. */
+export function software(worker: WorkController): { sw_ident: string; sw_ver: string; sw_sys: string } {
+  const [system] = worker.world.host.platform.split("-");
+  return { sw_ident: "lovage", sw_ver: config.version, sw_sys: system ?? "" };
+}
+
+/** The lane's way to the dispatcher. */
+class TaskEvents implements TaskEventSink {
+  readonly #dispatcher: EventDispatcher;
+
+  constructor(dispatcher: EventDispatcher) {
+    this.#dispatcher = dispatcher;
+  }
+
+  get isEnabled(): boolean {
+    return this.#dispatcher.sendsTasks;
+  }
+
+  task(type: string, request: Request, fields: Record<string, unknown>): void {
+    this.#dispatcher.task(type, request.id, fields);
+  }
+
+  custom(type: string, request: Request, fields: Record<string, unknown>): void {
+    this.#dispatcher.custom(type, request.id, fields);
+  }
+
+  message(type: string, fields: Record<string, unknown>): void {
+    this.#dispatcher.send(type, fields);
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * Gossip: what this worker hears of the others: who comes, goes and is missed, and elections.
+ *
+ * Source: celery 5.2.6 worker/consumer/gossip.py; protocol.md 7.2, 7.3.
+ */
+
+import { type Deadline, errorText } from "../../base/mod.ts";
+import { StartStopStep } from "../../blueprint/mod.ts";
+import { ClusterState, type Decision, Elections, type EventReader, shown } from "../../event/mod.ts";
+import type { Note, Subscription } from "../../transport/mod.ts";
+import { type EventMessage, strictRepr, type WireSignature } from "../../wire/mod.ts";
+import type { Consumer } from "./consumer.ts";
+
+/** How often workers that are late are looked for. */
+const LOOK_MS = 5000;
+/** Characters of an election's id at most. */
+const ID_MAX = 512;
+
+/** The step. */
+export class GossipStep extends StartStopStep<Consumer> {
+  readonly name = "Gossip";
+  override readonly requires = ["Mingle"];
+  override readonly conditional = true;
+  #state: ClusterState | null = null;
+  #elections: Elections | null = null;
+  #reader: EventReader | null = null;
+  #subscription: Subscription | null = null;
+  #look: Deadline | null = null;
+
+  override isIncluded(consumer: Consumer): boolean {
+    return consumer.worker.options.withGossip;
+  }
+
+  override create(consumer: Consumer): void {
+    const { worker } = consumer;
+    const { log } = worker.world;
+    this.#reader = worker.support.eventReader();
+    const state = this.#state = new ClusterState({
+      world: worker.world,
+      maxTasksInMemory: 1,
+      onNodeJoin: (one) => log.debug(`${shown(one.hostname)} joined the party`),
+      onNodeLeave: (one) => log.debug(`${shown(one.hostname)} left`),
+    });
+    this.#elections = new Elections({
+      others: () => state.aliveWorkers().map((one) => one.hostname),
+      arm: (ms, fn) => void worker.timers.armIn(ms, fn),
+      decided: (decision) => this.#decided(consumer, decision),
+    });
+    worker.remote.gossip = {
+      election: (id, topic, action) => {
+        this.#elections!.join(id);
+        consumer.events?.send("worker-elect", { id, topic, action, cver: 1 });
+      },
+    };
+  }
+
+  override async start(consumer: Consumer): Promise<void> {
+    const { connection, worker } = consumer;
+    if (connection === null) return;
+    const ttl = worker.options.given.heartbeatInterval;
+    const queue = worker.support.eventQueue(connection.transport, {
+      routingKey: "worker.#",
+      ...(ttl === undefined ? {} : { ttlSeconds: ttl }),
+    });
+    this.#subscription = await connection.subscribe(queue, (note) => this.#onNote(consumer, note));
+    this.#armLook(consumer);
+  }
+
+  override async stop(consumer: Consumer): Promise<void> {
+    consumer.worker.timers.disarm(this.#look);
+    this.#look = null;
+    const subscription = this.#subscription;
+    this.#subscription = null;
+    if (consumer.isLost) return;
+    await subscription?.close();
+  }
+
+  /** The workers it knows; the others, never this one. */
+  get workers(): ClusterState["workers"] {
+    return this.#state?.workers ?? new Map();
+  }
+
+  #onNote(consumer: Consumer, note: Note): void {
+    for (const event of this.#reader!.decode(note)) {
+      if (!event.type.startsWith("worker-")) continue;
+      if (event.type === "worker-elect") this.#onElect(consumer, event);
+      else if (event.type === "worker-elect-ack") this.#onAck(event);
+      else if (event.hostname === consumer.worker.hostname) consumer.worker.app.clock.forward();
+      else this.#state!.event(this.#reader!.receive(event));
+    }
+    consumer.neighbours = this.#state!.workers.size;
+  }
+
+  #onElect(consumer: Consumer, event: EventMessage): void {
+    const { id, topic, action } = event.fields;
+    if (typeof id !== "string" || id.length > ID_MAX || typeof topic !== "string") {
+      consumer.worker.world.log.error(`Election request of ${shown(event.hostname)} without id or topic`);
+      return;
+    }
+    this.#elections!.stand(id, {
+      clock: event.clock,
+      id: `${event.hostname}.${event.pid}`,
+      hostname: event.hostname,
+      topic,
+      action,
+    });
+    consumer.events?.send("worker-elect-ack", { id });
+  }
+
+  #onAck(event: EventMessage): void {
+    const { id } = event.fields;
+    if (typeof id === "string") this.#elections!.acknowledge(id);
+  }
+
+  #decided(consumer: Consumer, { election, winner }: Decision): void {
+    const { hostname, support, world } = consumer.worker;
+    const id = shown(strictRepr(election));
+    if (winner.id !== `${hostname}.${world.host.pid}`) {
+      world.log.info(`node ${shown(winner.id)} elected for ${id}`);
+      return;
+    }
+    world.log.info(`I won the election ${id}`);
+    if (winner.topic !== "task") {
+      world.log.error(`Unknown election topic ${shown(strictRepr(winner.topic))}`);
+      return;
+    }
+    const failed = (error: unknown): void => world.log.error(`Could not call task: ${errorText(error)}`);
+    try {
+      support.sendSignature(winner.action as WireSignature).catch(failed);
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  #armLook(consumer: Consumer): void {
+    const { timers, world } = consumer.worker;
+    const plannedMs = world.clock.monoMs() + LOOK_MS;
+    this.#look = timers.arm(plannedMs, () => {
+      // After a stall of our own everybody else looks late: what they sent is still to be read.
+      const isStalled = world.clock.monoMs() - plannedMs > LOOK_MS / 2;
+      if (!isStalled) this.#missLate(consumer);
+      this.#armLook(consumer);
+    });
+  }
+
+  #missLate(consumer: Consumer): void {
+    const workers = this.#state!.workers;
+    for (const [name, one] of workers) {
+      if (one.alive) continue;
+      workers.delete(name);
+      consumer.worker.world.log.info(`missed heartbeat from ${shown(name)}`);
+    }
+    consumer.neighbours = workers.size;
+  }
+}
