@@ -9,8 +9,12 @@
  * What is here: the App and its tasks, the canvas, results, schedules, signals, Celery's exceptions.
  */
 
+import { appExtensions } from "./app/mod.ts";
 import { ensureCurrentWorld } from "./base/mod.ts";
+import { installEvents } from "./event/mod.ts";
 import { realWorld } from "./platform/mod.ts";
+
+installEvents(appExtensions);
 
 // Under `lovage worker` the World is there already; a program of the user's own gets the real one here.
 ensureCurrentWorld(realWorld);
@@ -69,6 +73,18 @@ export {
   xmap,
   xstarmap,
 } from "./canvas/mod.ts";
+export {
+  type AppEvents,
+  type CaptureOptions,
+  type ClusterState,
+  type EventDispatcher,
+  type EventReceiver,
+  type ReceivedEvent,
+  type ReceiverOptions,
+  type StateOptions,
+  type TaskState,
+  type WorkerState,
+} from "./event/mod.ts";
 export { type Exchange, exchange, type Queue, queue } from "./transport/mod.ts";
 export {
   CeleryError,

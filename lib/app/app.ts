@@ -39,10 +39,14 @@ export interface SignatureGiven extends SendTaskOptions {
   options?: SendOptions;
 }
 
+/** What `app.events` offers: its members are declared by the event room (event/app_events.ts). */
+// deno-lint-ignore no-empty-interface -- filled where the room is loaded
+export interface EventsApi {}
+
 /** Parts of an App that live in rooms above this one; each room says here how to make its own. */
 export interface AppExtensions {
   control: ((app: App) => Control) | null;
-  events: ((app: App) => unknown) | null;
+  events: ((app: App) => EventsApi) | null;
 }
 
 /** Filled by `lib/mailbox` and `lib/event` when they are loaded. */
@@ -76,7 +80,7 @@ export class App implements AsyncDisposable {
   #publisher: Publisher | null = null;
   #ownsPublisher = false;
   #control: Control | null = null;
-  #events: unknown = null;
+  #events: EventsApi | null = null;
   #configured = false;
   #finalized = false;
 
@@ -278,7 +282,7 @@ export class App implements AsyncDisposable {
   }
 
   /** Events: receiver and state. */
-  get events(): unknown {
+  get events(): EventsApi {
     assert(appExtensions.events, "the event room is loaded");
     return this.#events ??= appExtensions.events(this);
   }

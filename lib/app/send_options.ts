@@ -106,6 +106,8 @@ export interface SendCall {
 export interface PreparedSend {
   readonly taskId: string;
   readonly outgoing: OutgoingMessage;
+  /** The queue it goes to, where one is known by name. */
+  readonly queue: string | null;
   /** No result will be stored. */
   readonly ignored: boolean;
 }

@@ -108,6 +108,7 @@ export class Sender {
     let bodySize = 0;
     const flush = async () => {
       if (batch.length > 0) {
+        if (this.#profile?.sendsEvent) this.#addSentEvents(prepared, batch);
         inFlight.push(this.#handOver(publisher.publish(batch), prepared));
         batch = [];
         prepared = [];
@@ -231,6 +232,7 @@ export class Sender {
     return {
       taskId: id,
       outgoing: { exchange: to.exchange, routingKey: to.routingKey, message },
+      queue: to.queue?.name ?? (to.exchange === "" ? to.routingKey : null),
       ignored: ignoreResult,
     };
   }
@@ -379,12 +381,14 @@ export class Sender {
     const profile = this.#profileNow();
     const { bodyEncoding } = profile.encoding;
     const now = world.clock.wallMs();
-    for (const { taskId, outgoing: sent } of batch) {
+    // Hours west of UTC, rounded down as Celery does: readers undo just that.
+    const utcOffset = Math.floor(new Date(now).getTimezoneOffset() / 60);
+    for (const { taskId, outgoing: sent, queue } of batch) {
       const { headers } = sent.message;
       const event = {
         type: "task-sent",
         hostname: profile.origin,
-        utcOffset: Math.trunc(new Date(now).getTimezoneOffset() / 60),
+        utcOffset,
         pid: world.host.pid,
         clock: clock.forward(),
         timestamp: now / 1000,
@@ -398,7 +402,7 @@ export class Sender {
           retries: headers["retries"] ?? 0,
           eta: headers["eta"] ?? null,
           expires: headers["expires"] ?? null,
-          queue: sent.exchange === "" ? sent.routingKey : null,
+          queue,
           exchange: sent.exchange,
           routing_key: sent.routingKey,
         },

@@ -9,6 +9,10 @@ import { type DispatcherOptions, EventDispatcher } from "./dispatcher.ts";
 import { EventReceiver, type ReceiverOptions } from "./receiver.ts";
 import { ClusterState, type StateOptions } from "./state.ts";
 
+declare module "../app/app.ts" {
+  interface EventsApi extends AppEvents {}
+}
+
 /** Events of one App's broker. */
 export class AppEvents {
   readonly #app: App;
