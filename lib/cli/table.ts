@@ -30,6 +30,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./list.ts")).list,
   },
   {
+    name: "dead",
+    summary: "Show, retry or drop dead letters.",
+    load: async () => (await import("./dead.ts")).dead,
+  },
+  {
     name: "report",
     summary: "Versions, platform and settings, for a bug report.",
     load: async () => (await import("./report.ts")).report,

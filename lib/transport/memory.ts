@@ -7,11 +7,16 @@ import { assert, ConnectionLost, errorText, maskUrl, OperatingError } from "../b
 import type { Exchange, Queue } from "./entity.ts";
 import { Line, type Message } from "./memory_line.ts";
 import { bindingOf, priorityStepsOf, RoutingTable } from "./routing.ts";
-import type { Binding, Connect } from "./transport.ts";
+import {
+  type Binding,
+  type Connect,
+  DEAD_LETTERS_MAX,
+  type DeadLetter,
+  type ParkedMessage,
+} from "./transport.ts";
 import { parseBrokerUrl } from "./url.ts";
 import { VirtualConnection } from "./virtual.ts";
 import {
-  DEAD_LETTERS_MAX,
   FANOUT_TTL_SECONDS,
   type FanoutRow,
   type HeldMessage,
@@ -34,7 +39,7 @@ interface Listening {
 }
 
 /** What became of a message that nobody could handle. */
-interface DeadLetter {
+interface DeadMessage {
   readonly message: Message;
   readonly reason: string;
   readonly atMs: number;
@@ -47,7 +52,7 @@ class MemoryBroker {
   readonly held = new Map<number, Holding>();
   /** Soonest first. */
   readonly parked: { dueMs: number; message: Message }[] = [];
-  readonly dead: DeadLetter[] = [];
+  readonly dead: DeadMessage[] = [];
   readonly fanouts = new Map<string, (FanoutRow & { atMs: number })[]>();
   readonly leases = new Map<string, LeaseRow>();
   readonly books = new Map<string, Map<string, string>>();
@@ -226,6 +231,39 @@ class MemoryStore implements Store {
     if (dead.length > DEAD_LETTERS_MAX) dead.shift();
   }
 
+  parked(limit: number): ParkedMessage[] {
+    return this.#broker.parked.slice(0, Math.max(0, limit)).map(({ dueMs, message }) => ({
+      queue: message.queue,
+      dueMs,
+      envelope: message.envelope,
+    }));
+  }
+
+  deadCount(): number {
+    return this.#broker.dead.length;
+  }
+
+  deadLetters(limit: number): DeadLetter[] {
+    return this.#broker.dead.toReversed().slice(0, Math.max(0, limit)).map(({ message, reason, atMs }) => ({
+      id: String(message.id),
+      queue: message.queue,
+      reason,
+      atMs,
+      envelope: message.envelope,
+    }));
+  }
+
+  revive(id: string, queue: string, step: number): boolean {
+    const letter = this.#takeDead(id);
+    if (letter === null) return false;
+    this.insert(queue, step, letter.message.envelope);
+    return true;
+  }
+
+  dropDead(id: string): boolean {
+    return this.#takeDead(id) !== null;
+  }
+
   insertFanout(exchange: string, routingKey: string, envelope: string, nowMs: number): void {
     const { fanouts } = this.#broker;
     if (!this.#broker.listening.some((one) => one.isSubscriber && one.queue.exchange.name === exchange)) {
@@ -325,6 +363,12 @@ class MemoryStore implements Store {
 
   close(): void {
     this.#broker.watchers.delete(this);
+  }
+
+  #takeDead(id: string): DeadMessage | null {
+    const { dead } = this.#broker;
+    const index = dead.findIndex(({ message }) => String(message.id) === id);
+    return index < 0 ? null : dead.splice(index, 1)[0]!;
   }
 
   #release(session: number, id: number): Message | null {

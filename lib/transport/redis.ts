@@ -12,10 +12,12 @@ import type { Reply, RespArg } from "../wire/mod.ts";
 import type { Exchange, Queue } from "./entity.ts";
 import type { Ledger } from "./ledger.ts";
 import { RedisConsumer } from "./redis_consumer.ts";
+import { RedisDeadLetters } from "./redis_dead.ts";
 import { listen, QueuePopper, readNote } from "./redis_fanout.ts";
 import { RedisKeys, toBinding } from "./redis_keys.ts";
 import { RedisLedger } from "./redis_ledger.ts";
 import { type RedisOptions, redisOptionsOf } from "./redis_options.ts";
+import { listParked } from "./redis_park.ts";
 import { RedisPublisher } from "./redis_publish.ts";
 import { parseRedisUrl, resolveRedis } from "./redis_url.ts";
 import { mustBeRoutable } from "./routing.ts";
@@ -29,6 +31,7 @@ import type {
   ConsumerEvents,
   Note,
   OutgoingMessage,
+  ParkedMessage,
   Subscription,
 } from "./transport.ts";
 
@@ -70,6 +73,7 @@ class RedisTransport implements Connection {
   #command: RedisConnection;
   #publisher: RedisPublisher;
   #consumer: RedisConsumer | null = null;
+  #dead: RedisDeadLetters | null = null;
   #pubsub: Promise<PubSub> | null = null;
   #subscriptions = new Set<Subscription>();
   #declared = new Set<string>();
@@ -205,6 +209,14 @@ class RedisTransport implements Connection {
     // ignore, reaches and so counts them.
     const reached = await this.#command.call(["PUBLISH", this.#keys.channel(exchangeName, ""), ""]);
     return typeof reached === "number" ? reached : null;
+  }
+
+  get deadLetters(): RedisDeadLetters {
+    return this.#dead ??= new RedisDeadLetters(this.#command, this.#keys);
+  }
+
+  parked(limit: number): Promise<ParkedMessage[]> {
+    return listParked(this.#command, this.#keys, limit);
   }
 
   async close(): Promise<void> {

@@ -4,6 +4,7 @@ import { assert, errorText, type World } from "../base/mod.ts";
 import { RedisConnection, type RedisTarget } from "../redis/mod.ts";
 import { decodeEnvelope, envelopePriority, type Reply } from "../wire/mod.ts";
 import type { Queue } from "./entity.ts";
+import { deadDocument } from "./redis_dead.ts";
 import { attemptsOf } from "./redis_envelope.ts";
 import { Fetcher } from "./redis_fetch.ts";
 import type { RedisKeys } from "./redis_keys.ts";
@@ -184,10 +185,9 @@ export class RedisConsumer implements Consumer {
 
   bury(tag: number | string, reason: string): boolean {
     if (!this.#base.isRecording) return false;
-    const at = new Date(this.#world.clock.wallMs()).toISOString();
     this.#unacked.bury(
       tag as number,
-      ({ queue, envelope }) => JSON.stringify({ reason, at, queue, envelope }),
+      ({ queue, envelope }) => deadDocument(this.#world, { reason, queue, envelope }),
     );
     return true;
   }

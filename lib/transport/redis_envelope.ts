@@ -56,6 +56,16 @@ export function markedAfterDeath(envelope: string): string | null {
   }
 }
 
+/** The envelope with no deaths counted; what is no envelope stays as it is. */
+export function withoutAttempts(envelope: string): string {
+  const record = envelope.includes(ATTEMPTS_PROPERTY) ? parsed(envelope) : null;
+  if (typeof record !== "object" || record === null) return envelope;
+  const properties = (record as Record<string, unknown>)["properties"];
+  if (typeof properties !== "object" || properties === null) return envelope;
+  delete (properties as Record<string, unknown>)[ATTEMPTS_PROPERTY];
+  return toJson(record);
+}
+
 /** How often a process died with the message in hand: a whole number from 0. */
 export function attemptsOf(properties: Readonly<Record<string, unknown>> | null): number {
   const value = properties?.[ATTEMPTS_PROPERTY];

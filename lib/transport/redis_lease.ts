@@ -12,10 +12,12 @@
 import { type Disarm, errorText, type World } from "../base/mod.ts";
 import { callScript, isMovedError, sendScript, toOperatingError } from "../redis/mod.ts";
 import { type Reply, type RespArg, RespError } from "../wire/mod.ts";
+import { deadDocument } from "./redis_dead.ts";
 import { marked, markedAfterDeath, readUnacked } from "./redis_envelope.ts";
 import { readTag } from "./redis_keys.ts";
 import type { RedisOptions } from "./redis_options.ts";
 import { BURY, GIVE_BACK, RENEW, UNLOCK } from "./redis_scripts.ts";
+import { scored } from "./redis_sorted.ts";
 import type { ConsumerBase, Unacked } from "./redis_unacked.ts";
 
 /** What the lease needs besides. */
@@ -259,10 +261,10 @@ export class Lease {
       : marked(record.envelope);
     if (record === null || envelope === null) {
       const reason = "Not a message: found among the unacknowledged of a dead worker";
-      const at = new Date(this.#options.world.clock.wallMs()).toISOString();
+      const letter = { reason, queue: record?.routingKey || null, envelope: record?.envelope ?? value };
       await callScript(connection, BURY, {
         keys: [keys.unacked, keys.unackedIndex, keys.dead],
-        args: [tag, JSON.stringify({ reason, at, queue: record?.routingKey ?? null, envelope: value })],
+        args: [tag, deadDocument(this.#options.world, letter)],
         doing: "bury a message",
       });
       return 0;
@@ -310,22 +312,6 @@ export class Lease {
       }
     }
   }
-}
-
-/** RESP3 gives pairs, RESP2 a flat list of texts. */
-export function scored(reply: Reply): { tag: string; scoreMs: number }[] {
-  const rows: { tag: string; scoreMs: number }[] = [];
-  const items = Array.isArray(reply) ? reply : [];
-  if (Array.isArray(items[0])) {
-    for (const pair of items as Reply[][]) {
-      rows.push({ tag: String(pair[0]), scoreMs: Number(pair[1]) * 1000 });
-    }
-  } else {
-    for (let i = 0; i + 1 < items.length; i += 2) {
-      rows.push({ tag: String(items[i]), scoreMs: Number(items[i + 1]) * 1000 });
-    }
-  }
-  return rows;
 }
 
 function orderOf(tag: string): number {

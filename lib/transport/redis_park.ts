@@ -5,11 +5,14 @@
  */
 
 import { type Clock, type Disarm, errorText, type Random } from "../base/mod.ts";
-import { callScript } from "../redis/mod.ts";
+import { callScript, type RedisConnection } from "../redis/mod.ts";
 import type { Reply, RespArg } from "../wire/mod.ts";
 import { readUnacked } from "./redis_envelope.ts";
+import type { RedisKeys } from "./redis_keys.ts";
 import { UNPARK } from "./redis_scripts.ts";
+import { scored } from "./redis_sorted.ts";
 import type { ConsumerBase } from "./redis_unacked.ts";
+import type { ParkedMessage } from "./transport.ts";
 
 /** What moving parked messages needs besides. */
 export interface ParkOptions {
@@ -23,6 +26,7 @@ export interface ParkOptions {
 /** Others park too: how long one waits at most before it looks again. */
 const LOOK_MS = 5000;
 const MOVED_PER_STEP = 100;
+const LISTED_PER_STEP = 500;
 
 /** The mover of one consumer. */
 export class Parking {
@@ -73,9 +77,8 @@ export class Parking {
     try {
       while (!this.#isClosed && await this.#moveDue());
       const { connection, keys } = this.#base;
-      const reply = await connection.call(["ZRANGE", keys.parked, 0, 0, "WITHSCORES"]) as Reply[];
-      const first = Array.isArray(reply[0]) ? reply[0] : reply;
-      if (first.length > 1) this.#dueMs = Math.min(this.#dueMs, Number(first[1]) * 1000);
+      const [first] = scored(await connection.call(["ZRANGE", keys.parked, 0, 0, "WITHSCORES"]));
+      if (first !== undefined) this.#dueMs = Math.min(this.#dueMs, first.scoreMs);
       nextMs = Math.min(nextMs, Math.max(0, this.#dueMs - this.#options.clock.wallMs()));
     } catch (error) {
       if (!this.#isClosed && !this.#base.connection.isLost) {
@@ -123,4 +126,27 @@ export class Parking {
     this.#options.onMoved();
     return due.length === MOVED_PER_STEP;
   }
+}
+
+/** The parked messages, soonest due first. */
+export async function listParked(
+  connection: RedisConnection,
+  keys: RedisKeys,
+  limit: number,
+): Promise<ParkedMessage[]> {
+  if (limit < 1) return [];
+  const rows = scored(await connection.call(["ZRANGE", keys.parked, 0, limit - 1, "WITHSCORES"]));
+  const parked: ParkedMessage[] = [];
+  for (let from = 0; from < rows.length; from += LISTED_PER_STEP) {
+    const step = rows.slice(from, from + LISTED_PER_STEP);
+    const values = await connection.call(["HMGET", keys.unacked, ...step.map(({ tag }) => tag)]) as Reply[];
+    for (let i = 0; i < step.length; i++) {
+      const value = values[i];
+      const record = typeof value === "string" ? readUnacked(value) : null;
+      // Moved on meanwhile.
+      if (record === null) continue;
+      parked.push({ queue: record.routingKey, dueMs: step[i]!.scoreMs, envelope: record.envelope });
+    }
+  }
+  return parked;
 }

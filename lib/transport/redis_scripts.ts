@@ -6,6 +6,7 @@
  */
 
 import { Script } from "../redis/mod.ts";
+import { DEAD_LETTERS_MAX } from "./transport.ts";
 
 /**
  * Pops over lists and records what it popped as unacked, in one step: nothing is ever in nobody's hands.
@@ -99,9 +100,16 @@ export const BURY = new Script(`
 redis.call('ZREM', KEYS[2], ARGV[1])
 if redis.call('HDEL', KEYS[1], ARGV[1]) == 1 then
   redis.call('LPUSH', KEYS[3], ARGV[2])
+  redis.call('LTRIM', KEYS[3], 0, ${DEAD_LETTERS_MAX - 1})
   return 1
 end
 return 0`);
+
+/** Puts a dead letter into a list, if it still is one. KEYS: dead, list. ARGV: document, envelope. */
+export const REVIVE = new Script(`
+if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+redis.call('LPUSH', KEYS[2], ARGV[2])
+return 1`);
 
 /**
  * Parks a message: its record gets a name without owner and a score in the future, which no sweep looks at before.

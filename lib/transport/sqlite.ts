@@ -15,11 +15,16 @@ import { makeWakeFolder, SqliteHub } from "./sqlite_hub.ts";
 import { databaseFailure, openDatabase } from "./sqlite_schema.ts";
 import { deadSessions, sessionRow } from "./sqlite_session.ts";
 import { type Row, Statements } from "./sqlite_statements.ts";
-import type { Binding, Connect } from "./transport.ts";
+import {
+  type Binding,
+  type Connect,
+  DEAD_LETTERS_MAX,
+  type DeadLetter,
+  type ParkedMessage,
+} from "./transport.ts";
 import { VirtualConnection } from "./virtual.ts";
 import { marked } from "./virtual_consumer.ts";
 import {
-  DEAD_LETTERS_MAX,
   FANOUT_TTL_SECONDS,
   type FanoutRow,
   type HeldMessage,
@@ -315,6 +320,47 @@ class SqliteStore implements Store {
       `DELETE FROM broker_dead WHERE id IN
          (SELECT id FROM broker_dead ORDER BY at DESC LIMIT -1 OFFSET ${DEAD_LETTERS_MAX})`,
     );
+  }
+
+  parked(limit: number): ParkedMessage[] {
+    return this.#sql.all(
+      `SELECT queue, due, envelope FROM broker_parked AS parked CROSS JOIN broker_message AS message
+         ON message.id = parked.id
+       ORDER BY due, parked.id LIMIT ?`,
+      Math.min(limit, STEP_MAX),
+    ).map((row) => ({
+      queue: row["queue"] as string,
+      dueMs: row["due"] as number,
+      envelope: row["envelope"] as string,
+    }));
+  }
+
+  deadCount(): number {
+    return this.#sql.get("SELECT count(*) AS n FROM broker_dead")!["n"] as number;
+  }
+
+  deadLetters(limit: number): DeadLetter[] {
+    return this.#sql.all(
+      "SELECT id, queue, at, reason, envelope FROM broker_dead ORDER BY at DESC, id DESC LIMIT ?",
+      Math.min(limit, STEP_MAX),
+    ).map((row) => ({
+      id: String(row["id"]),
+      queue: row["queue"] as string,
+      reason: row["reason"] as string,
+      atMs: row["at"] as number,
+      envelope: row["envelope"] as string,
+    }));
+  }
+
+  revive(id: string, queue: string, step: number): boolean {
+    const row = this.#sql.get("DELETE FROM broker_dead WHERE id = ? RETURNING envelope", Number(id));
+    if (row === undefined) return false;
+    this.insert(queue, step, row["envelope"] as string);
+    return true;
+  }
+
+  dropDead(id: string): boolean {
+    return this.#sql.run("DELETE FROM broker_dead WHERE id = ?", Number(id)) > 0;
   }
 
   insertFanout(exchange: string, routingKey: string, envelope: string, nowMs: number): void {

@@ -130,6 +130,44 @@ export interface Binding {
   readonly routingKey: string;
 }
 
+/** A message that nobody could handle, or whose workers died too often, as the broker keeps it. */
+export interface DeadLetter {
+  /** Names it among the broker's dead letters; one word. */
+  readonly id: string;
+  /** The queue it was taken from; null where that is not known any more. */
+  readonly queue: string | null;
+  /** One line: why it is here. */
+  readonly reason: string;
+  /** When it came here, wall clock. */
+  readonly atMs: number;
+  /** What arrived, as text; kombu's JSON envelope unless that is what was wrong with it. */
+  readonly envelope: string;
+}
+
+/** The dead letters of one broker. Each of its letters is one of this connection's `list`. */
+export interface DeadLetters {
+  /** How many there are. */
+  count(): Promise<number>;
+  /** The newest first, at most `limit` of them. */
+  list(limit: number): Promise<DeadLetter[]>;
+  /** Puts one at the back of a queue, its attempts forgotten, in one step. False: somebody else has dealt with it. */
+  retry(letter: DeadLetter, queueName: string): Promise<boolean>;
+  /** Deletes one for good. False: somebody else has dealt with it. */
+  drop(letter: DeadLetter): Promise<boolean>;
+}
+
+/** How many dead letters a broker keeps; past it the oldest go. */
+export const DEAD_LETTERS_MAX = 10_000;
+
+/** A message that is not due yet and that no worker holds. */
+export interface ParkedMessage {
+  readonly queue: string;
+  /** When it is due, wall clock. */
+  readonly dueMs: number;
+  /** Kombu's JSON envelope. */
+  readonly envelope: string;
+}
+
 /** One open connection to a broker. `close` (and `await using`) ends everything opened through it. */
 export interface Connection extends AsyncDisposable {
   readonly transport: TransportKind;
@@ -166,6 +204,10 @@ export interface Connection extends AsyncDisposable {
   readonly ledger?: Ledger;
   /** How many subscribers a fanout reaches right now, or null where the broker cannot tell. */
   listeners(exchangeName: string): Promise<number | null>;
+  /** Absent where the transport keeps no dead letters of ours (AMQP has exchanges of its own for them). */
+  readonly deadLetters?: DeadLetters;
+  /** The messages parked at the broker, soonest due first, at most `limit`; absent where nothing is ever parked. */
+  parked?(limit: number): Promise<ParkedMessage[]>;
   close(): Promise<void>;
 }
 
@@ -183,6 +225,10 @@ export interface ConnectOptions {
   /** AMQP: seconds, 0 off. */
   readonly heartbeatSeconds: number;
   readonly loginMethod: string | null;
+  /** AMQP: `broker_native_delayed_delivery_queue_type`; default "quorum". */
+  readonly delayQueueType?: "classic" | "quorum";
+  /** AMQP: `worker_detect_quorum_queues`; default true. */
+  readonly detectQuorumQueues?: boolean;
   /** Shown to the server where it has a place for it. */
   readonly clientName: string;
   readonly signal?: AbortSignal;

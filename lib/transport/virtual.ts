@@ -14,7 +14,7 @@ import {
   TimerHeap,
   type World,
 } from "../base/mod.ts";
-import { decodeEnvelope, encodeEnvelope } from "../wire/mod.ts";
+import { decodeEnvelope, encodeEnvelope, envelopePriority } from "../wire/mod.ts";
 import type { Exchange, Queue } from "./entity.ts";
 import type { Ledger } from "./ledger.ts";
 import { fanoutFilter, mustBeRoutable, priorityStep } from "./routing.ts";
@@ -24,8 +24,10 @@ import type {
   ConsumeOptions,
   Consumer,
   ConsumerEvents,
+  DeadLetters,
   Note,
   OutgoingMessage,
+  ParkedMessage,
   Subscription,
 } from "./transport.ts";
 import { type ConsumerHost, FETCH_MAX, VirtualConsumer } from "./virtual_consumer.ts";
@@ -235,6 +237,27 @@ export class VirtualConnection implements Connection {
     // Those of dead processes are told apart first.
     if (this.#store.isShared) await this.#retried(() => this.#store.sweep(this.#world.clock.wallMs()));
     return this.#read(() => this.#store.listeners(exchangeName));
+  }
+
+  get deadLetters(): DeadLetters {
+    const store = this.#store;
+    return {
+      count: () => this.#write(() => store.deadCount()),
+      list: (limit) => this.#write(() => store.deadLetters(limit)),
+      retry: async ({ id, envelope }, queueName) => {
+        const step = priorityStep(envelopePriority(envelope), this.#options.prioritySteps);
+        const isRevived = await this.#write(() => store.revive(id, queueName, step));
+        if (isRevived) store.wake(new Set([queueTopic(queueName)]));
+        return isRevived;
+      },
+      drop: ({ id }) => this.#write(() => store.dropDead(id)),
+    };
+  }
+
+  // deno-lint-ignore require-await -- a read of the store, behind the interface's promise
+  async parked(limit: number): Promise<ParkedMessage[]> {
+    this.#mustBeOpen();
+    return this.#read(() => this.#store.parked(limit));
   }
 
   async close(): Promise<void> {

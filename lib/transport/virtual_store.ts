@@ -8,7 +8,7 @@
 import type { OperatingError } from "../base/mod.ts";
 import type { Exchange, Queue } from "./entity.ts";
 import type { RoutingTable } from "./routing.ts";
-import type { Binding } from "./transport.ts";
+import type { Binding, DeadLetter, ParkedMessage } from "./transport.ts";
 
 /** A message taken by a consumer and not settled. */
 export interface HeldMessage {
@@ -55,9 +55,6 @@ export interface StoreFailure {
 
 /** Seconds that a fanout's messages stay for subscribers who have not read them yet. */
 export const FANOUT_TTL_SECONDS = 60;
-/** How many dead letters are kept; past it the oldest go. */
-export const DEAD_LETTERS_MAX = 10_000;
-
 /** The store of one connection. A session is what holds messages and listens; it dies with its process. */
 export interface Store {
   readonly kind: "memory" | "sqlite";
@@ -103,7 +100,15 @@ export interface Store {
   nextDueMs(): number | null;
   /** Puts parked messages that are due at the heads of their queues; those queues. */
   releaseDue(nowMs: number): string[];
+  /** The parked messages, soonest due first. */
+  parked(limit: number): ParkedMessage[];
   bury(session: number, id: number, reason: string, nowMs: number): void;
+  deadCount(): number;
+  /** Newest first. */
+  deadLetters(limit: number): DeadLetter[];
+  /** Puts a dead letter at the tail of a queue's step, its attempts forgotten; false where there is none of that id. */
+  revive(id: string, queue: string, step: number): boolean;
+  dropDead(id: string): boolean;
 
   /** Adds a message for the subscribers of a fanout; nothing where there is none. */
   insertFanout(exchange: string, routingKey: string, envelope: string, nowMs: number): void;

@@ -8,6 +8,7 @@ import {
   type Connection,
   type ConnectOptions,
   type Consumer,
+  type DeadLetter,
   type Delivery,
   exchange,
   type Note,
@@ -32,6 +33,8 @@ export interface TransportLab extends AsyncDisposable {
   readonly isZeroFirst: boolean;
   /** Whether the broker takes messages that are not yet due, and those that nobody can handle. */
   readonly canPark: boolean;
+  /** Parked messages come back at whole seconds, never late and up to one early. Default: to the millisecond. */
+  readonly parksInSeconds?: boolean;
   readonly canBury: boolean;
   /** Whether it counts how often a holder died. */
   readonly countsAttempts: boolean;
@@ -74,6 +77,11 @@ export function textMessage(text: string, priority = 0): EncodedMessage {
 /** The text of a message made by `textMessage`. */
 export function textOf(of: { readonly message: EncodedMessage }): string {
   return new TextDecoder().decode(bodyBytes(of.message));
+}
+
+/** The id of a message made by `textMessage`, from its envelope. */
+function idOf(envelope: string): unknown {
+  return JSON.parse(envelope).headers.id;
 }
 
 function to(queueName: string, ...texts: string[]): OutgoingMessage[] {
@@ -350,6 +358,16 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     assert.equal(recorder.consumer.unsettled, 0);
     await recorder.consumer.flush();
     assert.equal(recorder.deliveries.length, 0);
+    // Anybody sees them, soonest first.
+    const parked = await other.parked!(10);
+    assert.deepEqual(
+      parked.map(({ queue: name, dueMs, envelope }) => [name, Math.round(dueMs), idOf(envelope)]),
+      [
+        ["celery", nowMs + 250, "soon"],
+        ["celery", nowMs + 700, "later"],
+      ],
+    );
+    assert.equal((await other.parked!(1)).length, 1);
     // Whoever consumes then gets it: this consumer is gone by the time the second is due.
     await recorder.until(1);
     assert.ok(Date.now() >= nowMs + 250, "not before it is due");
@@ -381,6 +399,41 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
       1,
       "b",
     ]);
+  });
+
+  test("dead letters are listed, put back into a queue and dropped, each by one caller", async (lab) => {
+    await using connection = await lab.connect();
+    await using other = await lab.connect();
+    if (!lab.canBury) return assert.equal(connection.deadLetters, undefined);
+    const celery = queue("celery");
+    await connection.declare(celery);
+    await connection.publish(to("celery", "a", "b", "c"));
+    const recorder = await Recorder.start(connection, [celery]);
+    for (const delivery of await recorder.until(3)) {
+      recorder.consumer.bury(delivery.tag, `reason ${textOf(delivery)}`);
+    }
+    await recorder.consumer.close();
+    const [dead, theirs] = [connection.deadLetters!, other.deadLetters!];
+    assert.equal(await dead.count(), 3);
+    const letters = await dead.list(10);
+    assert.deepEqual(letters.map(({ reason, queue: name, envelope }) => [reason, name, idOf(envelope)]), [
+      ["reason c", "celery", "c"],
+      ["reason b", "celery", "b"],
+      ["reason a", "celery", "a"],
+    ]);
+    assert.equal(new Set(letters.map(({ id }) => id)).size, 3);
+    assert.ok(letters.every(({ atMs }) => Math.abs(atMs - Date.now()) < 60_000));
+    assert.deepEqual((await dead.list(1)).map(({ reason }) => reason), ["reason c"]);
+    const [c, b] = letters as [DeadLetter, DeadLetter];
+    const [theirC] = await theirs.list(1) as [DeadLetter];
+    assert.equal(await dead.retry(c, "elsewhere"), true);
+    assert.equal(await theirs.retry(theirC, "elsewhere"), false);
+    assert.equal(await dead.drop(b), true);
+    assert.equal(await dead.drop(b), false);
+    assert.equal(await theirs.count(), 1);
+    const again = await other.take("elsewhere");
+    assert.equal(textOf(again!), "c");
+    assert.equal(await other.take("elsewhere"), null);
   });
 
   test("pause, resume, adding and cancelling queues", async (lab) => {
