@@ -12,8 +12,10 @@
 import { appExtensions } from "./app/mod.ts";
 import { ensureCurrentWorld } from "./base/mod.ts";
 import { installEvents } from "./event/mod.ts";
+import { installControl } from "./mailbox/mod.ts";
 import { realWorld } from "./platform/mod.ts";
 
+installControl(appExtensions);
 installEvents(appExtensions);
 
 // Under `lovage worker` the World is there already; a program of the user's own gets the real one here.
@@ -33,14 +35,22 @@ export {
   AppSignal,
   AsyncResult,
   type BeatEntry,
+  type CommandOptions,
   type Conf,
   type Context,
+  type Control,
   crontab,
   type CrontabFields,
   type EagerResult,
   type GetOptions,
   GroupResult,
+  type Inspect,
   type QueueOptions,
+  type RemoteCommandOptions,
+  type RemoteHandler,
+  type RemoteOptions,
+  type RemoteState,
+  type Replies,
   ResultSet,
   type RetryOptions,
   type Route,

@@ -12,7 +12,7 @@
 import { errorText } from "../base/mod.ts";
 import type { Job } from "../pool/mod.ts";
 import type { Delivery, Undecodable } from "../transport/mod.ts";
-import { decodeTaskHeaders, parseIso, type TaskHeaders } from "../wire/mod.ts";
+import { decodeTaskHeaders, parseIso, strictRepr, type TaskHeaders } from "../wire/mod.ts";
 import { mayBeTaskBody } from "./body_shape.ts";
 import type { LaneParts } from "./lane_parts.ts";
 import { ReadyQueue } from "./ready_queue.ts";
@@ -222,13 +222,21 @@ export class Lane {
       this.#parts.revoked.add(request.id);
       return true;
     }
-    return this.#parts.revoked.size > 0 && this.#parts.revoked.has(request.id);
+    const { revoked, revokedStamps } = this.#parts;
+    if (revoked.size > 0 && revoked.has(request.id)) return true;
+    return revokedStamps.size > 0 && revokedStamps.find(request.headers.stamps) !== null;
   }
 
   /** Ends a request that is revoked or has expired, before it was begun. */
   discard(request: Request): void {
     const expired = request.expiresWallMs < this.#parts.world.clock.wallMs();
-    this.#parts.world.log.info(`Discarding revoked task: ${request.human}`);
+    const stamp = this.#parts.revokedStamps.find(request.headers.stamps);
+    const why = stamp === null ? "" : ` (revoked by header: ${
+      strictRepr({
+        [stamp]: request.headers.stamps[stamp],
+      })
+    })`;
+    this.#parts.world.log.info(`Discarding revoked task: ${request.human}${why}`);
     advance(request, RequestState.done);
     this.#parts.aside.revoke(request, { reason: expired ? "expired" : "revoked", signum: null });
   }

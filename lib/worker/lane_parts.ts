@@ -7,6 +7,7 @@ import type { Aside } from "./aside.ts";
 import type { LaneState } from "./lane_state.ts";
 import type { Request } from "./request.ts";
 import type { LimitedSet } from "./revoked.ts";
+import type { RevokedStamps } from "./revoked_stamps.ts";
 import type { Strategy } from "./strategy.ts";
 import type { PrefetchWindow } from "./window.ts";
 
@@ -61,6 +62,7 @@ export interface LaneParts {
   readonly timers: TimerHeap;
   readonly window: PrefetchWindow;
   readonly revoked: LimitedSet;
+  readonly revokedStamps: RevokedStamps;
   readonly aside: Aside;
   readonly signals: WorkerSignals;
   events: TaskEventSink | null;

@@ -8,6 +8,7 @@ import type { Step, StepClass } from "../blueprint/mod.ts";
 import { HubStep, PoolStep, TimerStep, WorkerConsumerStep } from "./components.ts";
 import { ConnectionStep } from "./consumer/connection_step.ts";
 import type { Consumer } from "./consumer/consumer.ts";
+import { ControlStep } from "./consumer/control_step.ts";
 import { EventsStep } from "./consumer/events_step.ts";
 import { GossipStep } from "./consumer/gossip_step.ts";
 import { HeartStep } from "./consumer/heart_step.ts";
@@ -37,7 +38,7 @@ const CONSUMER_ORDER = [
 
 const registered: { [K in keyof StepParents]: StepClass<StepParents[K]>[] } = {
   worker: [TimerStep, HubStep, PoolStep, WorkerConsumerStep],
-  consumer: [ConnectionStep, EventsStep, HeartStep, MingleStep, GossipStep, TasksStep, LoopStep],
+  consumer: [ConnectionStep, EventsStep, HeartStep, MingleStep, GossipStep, TasksStep, ControlStep, LoopStep],
 };
 
 /**

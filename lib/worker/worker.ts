@@ -36,6 +36,7 @@ import { Refusals } from "./refusals.ts";
 import { RemoteParts } from "./remote.ts";
 import type { Request } from "./request.ts";
 import { LimitedSet } from "./revoked.ts";
+import { RevokedStamps } from "./revoked_stamps.ts";
 import { Settler } from "./settle.ts";
 import { orderedSteps } from "./steps.ts";
 import { aborted, StopRequest, type StopWay, WorkerStopping } from "./stop.ts";
@@ -392,6 +393,7 @@ export class WorkController {
         isAdaptive: options.isWindowAdaptive,
       }),
       revoked: new LimitedSet({ nowSeconds: () => world.clock.monoMs() / 1000 }),
+      revokedStamps: new RevokedStamps(),
       aside: new Aside(this.app, support),
       signals: this.#signals(),
       events: null,
