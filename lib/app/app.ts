@@ -191,6 +191,11 @@ export class App implements AsyncDisposable {
     return this.#sender.publish(batch, options);
   }
 
+  /** Tells of prepared calls that the caller published by other means: events and signals, as after `publishPrepared`. */
+  announcePublished(batch: readonly PreparedSend[]): Promise<void> {
+    return this.#sender.announce(batch);
+  }
+
   /** The result of a task by id. Nothing is looked up before it is asked. */
   AsyncResult<R = unknown>(id: string): AsyncResult<R> {
     return new AsyncResult<R>(id, this);

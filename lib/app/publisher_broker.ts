@@ -90,24 +90,8 @@ export class BrokerPublisher implements Publisher {
     return false;
   }
 
-  async #declare(connection: Connection, batch: readonly OutgoingMessage[]): Promise<void> {
-    const { queues } = this.#app.amqp;
-    for (const out of batch) {
-      const way = wayOf(out);
-      if (this.#declared.has(way)) continue;
-      if (out.exchange !== "" && out.exchange === this.#app.conf.event_exchange) {
-        await connection.declareExchange(eventExchange(this.#app, connection.transport));
-      }
-      for (const queue of queues) {
-        const isMeant = out.exchange === ""
-          ? queue.name === out.routingKey
-          : queue.exchange.name === out.exchange;
-        // A broadcast's queue belongs to whoever consumes; here its exchange alone matters.
-        if (isMeant && queue.autoDelete) await connection.declareExchange(queue.exchange);
-        else if (isMeant) await connection.declare(queue);
-      }
-      this.#declared.add(way);
-    }
+  #declare(connection: Connection, batch: readonly OutgoingMessage[]): Promise<void> {
+    return declareWays(this.#app, connection, batch, this.#declared);
   }
 
   /** Milliseconds until the next attempt; null: none. Source: kombu utils/functional.py retry_over_time. */
@@ -121,6 +105,33 @@ export class BrokerPublisher implements Publisher {
     const start = policy.interval_start ?? 0;
     const step = policy.interval_step ?? 0.2;
     return Math.min(start + attempt * step, policy.interval_max ?? 1) * 1000;
+  }
+}
+
+/**
+ * Declares what a batch goes to, unless `declared` says that this connection has it already; what was declared is added.
+ */
+export async function declareWays(
+  app: App,
+  connection: Connection,
+  batch: readonly OutgoingMessage[],
+  declared: Set<string>,
+): Promise<void> {
+  for (const out of batch) {
+    const way = wayOf(out);
+    if (declared.has(way)) continue;
+    if (out.exchange !== "" && out.exchange === app.conf.event_exchange) {
+      await connection.declareExchange(eventExchange(app, connection.transport));
+    }
+    for (const queue of app.amqp.queues) {
+      const isMeant = out.exchange === ""
+        ? queue.name === out.routingKey
+        : queue.exchange.name === out.exchange;
+      // A broadcast's queue belongs to whoever consumes; here its exchange alone matters.
+      if (isMeant && queue.autoDelete) await connection.declareExchange(queue.exchange);
+      else if (isMeant) await connection.declare(queue);
+    }
+    declared.add(way);
   }
 }
 

@@ -159,6 +159,13 @@ export class Sender {
     await this.#handOver(publishing, batch);
   }
 
+  /** Tells of calls that somebody else published: `task-sent` events where asked for, `afterTaskPublish`. */
+  async announce(batch: readonly PreparedSend[]): Promise<void> {
+    const events: OutgoingMessage[] = [];
+    if (this.#profileNow().sendsEvent) this.#addSentEvents(batch, events);
+    await this.#handOver(events.length > 0 ? this.#app.publisher.publish(events) : Promise.resolve(), batch);
+  }
+
   /** What must be loaded or opened before `prepare`; null where all is there. */
   ready(options: SendOptions | null): Promise<void> | null {
     const { isRpc } = this.#profileNow();

@@ -3,12 +3,14 @@
  *
  * Reading order: real_world.ts (the World that main.ts runs in), clock.ts, random.ts, host.ts, terminal.ts,
  * log_sink.ts (Celery's log lines), spawn.ts (children, and this program started again), signals.ts, pidfile.ts,
- * exit_codes.ts, watch.ts (wake-up files of the embedded broker).
+ * exit_codes.ts, kv_file.ts (one file of keys and values, and who has it), watch.ts (wake-up files of the embedded
+ * broker).
  *
  * May import base/ and net/ (the real dialer).
  */
 
 export * from "./exit_codes.ts";
+export * from "./kv_file.ts";
 export * from "./log_sink.ts";
 export * from "./pidfile.ts";
 export * from "./real_world.ts";
