@@ -35,6 +35,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./dead.ts")).dead,
   },
   {
+    name: "events",
+    summary: "Show what happens in the cluster, live.",
+    load: async () => (await import("./events.ts")).events,
+  },
+  {
     name: "report",
     summary: "Versions, platform and settings, for a bug report.",
     load: async () => (await import("./report.ts")).report,

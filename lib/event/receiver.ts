@@ -4,7 +4,7 @@
  * Source: celery 5.2.6 events/receiver.py EventReceiver; protocol.md 5.1, 5.3.
  */
 
-import { errorText } from "../base/mod.ts";
+import { errorText, maskUrl } from "../base/mod.ts";
 import type { App } from "../app/mod.ts";
 import { type Connection, exchange, type Note } from "../transport/mod.ts";
 import { encodeMailboxRequest } from "../wire/mod.ts";
@@ -29,6 +29,8 @@ export interface ReceiverOptions {
   queueTtl?: number | null;
   /** The connection was lost; another is being made. */
   onLost?: (error: Error) => void;
+  /** A broker could not be had; another attempt follows in `seconds` (0: another broker's at once). */
+  onAttempt?: (error: Error, seconds: number, url: string) => void;
   /** It listens, at first and after each loss. */
   onReady?: (url: string) => void;
 }
@@ -155,6 +157,7 @@ export class EventReceiver implements AsyncDisposable {
       forWriting: false,
       signal: this.#ending.signal,
       clientName: "lovage-events",
+      onAttempt: (error, seconds, _attempt, _max, url) => options.onAttempt?.(error, seconds, maskUrl(url)),
     });
     try {
       const queue = eventQueue(app, connection.transport, {

@@ -1,0 +1,88 @@
+/**
+ * Events as lines of text. Source: celery 5.2.6 events/dumper.py Dumper (layout and words).
+ */
+
+import type { ReceivedEvent } from "../event/mod.ts";
+import { pythonText } from "../wire/mod.ts";
+
+/** Tasks whose names are remembered for their later events. */
+const TASKS_MAX = 4095;
+
+const TYPES: Readonly<Record<string, string>> = {
+  "worker-offline": "shutdown",
+  "worker-online": "started",
+  "worker-heartbeat": "heartbeat",
+};
+
+/** Fields that are floats in Python, whole or not. */
+const FLOATS: ReadonlySet<string> = new Set(["freq", "runtime", "local_received"]);
+
+/** What the dump says beside events. */
+export const SAY = {
+  start: "-> evdump: starting capture...",
+  lost: "-> Connection lost, attempting reconnect",
+  attempt: (url: string, reason: string, seconds: number): string =>
+    `-> Cannot connect to ${url}: ${reason}.\nTrying again ${
+      seconds > 0 ? `in ${seconds.toFixed(2)} second${seconds === 1 ? "" : "s"}` : "now"
+    }\n`,
+} as const;
+
+/** Makes lines of events; remembers tasks by id, so that every event of one tells its name. */
+export class EventDumper {
+  readonly #tasks = new Map<string, string>();
+
+  /** The line of an event, without its end. A traceback keeps its lines; other control characters are blanks. */
+  line(event: ReceivedEvent): string {
+    const { type, timestamp, hostname, ...rest } = event;
+    const name = type.toLowerCase();
+    let task: string | null = null;
+    if (name.startsWith("task-")) {
+      const { uuid, ...own } = rest;
+      const id = String(uuid);
+      if (name === "task-received" || name === "task-sent") {
+        const { name: taskName, args, kwargs, ...others } = own;
+        task = `${pythonText(taskName)}(${id}) args=${pythonText(args)} kwargs=${pythonText(kwargs)}`;
+        this.#remember(id, task);
+        return line(`${hostname} [${stamp(timestamp)}] ${humanType(name)}`, task, others);
+      }
+      return line(`${hostname} [${stamp(timestamp)}] ${humanType(name)}`, this.#tasks.get(id) ?? "", own);
+    }
+    return line(`${hostname} [${stamp(timestamp)}] ${humanType(name)}`, task, rest);
+  }
+
+  #remember(id: string, task: string): void {
+    this.#tasks.delete(id);
+    this.#tasks.set(id, task);
+    if (this.#tasks.size <= TASKS_MAX) return;
+    for (const oldest of this.#tasks.keys()) {
+      this.#tasks.delete(oldest);
+      break;
+    }
+  }
+}
+
+function line(head: string, task: string | null, fields: Readonly<Record<string, unknown>>): string {
+  const shown = Object.keys(fields).sort().map((key) => `${key}=${text(key, fields[key])}`).join(", ");
+  const whole = `${head}${shown === "" ? "" : ":"} ${task === null ? "" : `${task} `}${shown}`;
+  // deno-lint-ignore no-control-regex -- control characters are what is taken out
+  return whole.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, " ");
+}
+
+function text(key: string, value: unknown): string {
+  if (FLOATS.has(key) && typeof value === "number" && Number.isInteger(value)) return `${value}.0`;
+  return pythonText(value);
+}
+
+function humanType(type: string): string {
+  return Object.hasOwn(TYPES, type) ? TYPES[type]! : type.replaceAll("-", " ");
+}
+
+/** As Python prints a datetime in UTC: microseconds only where there are some. */
+function stamp(seconds: number): string {
+  const micros = Math.round(seconds * 1e6);
+  const date = new Date(Math.floor(micros / 1000));
+  if (Number.isNaN(date.getTime())) return String(seconds);
+  const fraction = ((micros % 1e6) + 1e6) % 1e6;
+  const head = date.toISOString().slice(0, 19).replace("T", " ");
+  return fraction === 0 ? head : `${head}.${String(fraction).padStart(6, "0")}`;
+}
