@@ -40,6 +40,21 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./events.ts")).events,
   },
   {
+    name: "status",
+    summary: "Show which workers are there.",
+    load: async () => (await import("./status.ts")).status,
+  },
+  {
+    name: "inspect",
+    summary: "Ask workers about themselves.",
+    load: async () => (await import("./inspect.ts")).inspect,
+  },
+  {
+    name: "control",
+    summary: "Have workers do something.",
+    load: async () => (await import("./control.ts")).control,
+  },
+  {
     name: "report",
     summary: "Versions, platform and settings, for a bug report.",
     load: async () => (await import("./report.ts")).report,
