@@ -61,6 +61,8 @@ export function connectOptions(app: App, options: ConnectBrokerOptions): Connect
     useSsl: conf.broker_use_ssl,
     heartbeatSeconds: options.heartbeat ? conf.broker_heartbeat ?? 0 : 0,
     loginMethod: conf.broker_login_method,
+    delayQueueType: conf.broker_native_delayed_delivery_queue_type,
+    detectQuorumQueues: conf.worker_detect_quorum_queues,
     clientName: options.clientName ?? `lovage-${world.host.pid}@${world.host.hostname}`,
     ...(options.signal ? { signal: options.signal } : {}),
   };

@@ -1,6 +1,6 @@
 /** Which transport serves a URL; each is loaded only when it is asked for. */
 
-import { maskUrl, UsageError, type World } from "../base/mod.ts";
+import type { World } from "../base/mod.ts";
 import type { Connect, Connection, ConnectOptions } from "./transport.ts";
 import { transportOf } from "./url.ts";
 
@@ -27,11 +27,6 @@ async function load(url: string): Promise<Connect> {
     case "redis":
       return (await import("./redis.ts")).connectRedis;
     case "amqp":
-      throw new UsageError(
-        `Cannot use broker "${
-          maskUrl(url)
-        }": AMQP is not built in yet; known are memory, sqlite, redis, rediss, ` +
-          "redis+socket, sentinel",
-      );
+      return (await import("./amqp.ts")).connectAmqp;
   }
 }

@@ -8,6 +8,7 @@ import { type Outbox, ProtocolError } from "../base/mod.ts";
 import { beginFrame, endFrame } from "./amqp_frame.ts";
 import { readField, writeField } from "./amqp_method.ts";
 import { AMQP_FRAME_OVERHEAD, AMQP_FRAMES, BASIC_PROPERTIES } from "./amqp_spec.ts";
+import { EncodeError } from "./errors.ts";
 import { AmqpReader, type AmqpTable, utf8Bytes, writeLonglong, writeShort } from "./amqp_table.ts";
 
 /** A message's properties; null where absent. */
@@ -82,7 +83,7 @@ export function readProperties(reader: AmqpReader): AmqpProperties {
 
 /**
  * Appends a message's header frame and its body frames, each at most `frameMax` bytes (0: no limit). A text is sent as
- * UTF-8. Throws EncodeError where a property cannot be sent; the outbox is then as it was. Data lane: per message.
+ * UTF-8. Throws EncodeError where a property cannot be sent or all do not fit one frame; the outbox is then as it was. Data lane: per message.
  */
 export function encodeContent(
   outbox: Outbox,
@@ -101,6 +102,11 @@ export function encodeContent(
     writeProperties(outbox, properties);
     endFrame(outbox, at);
     const partMax = frameMax === 0 ? Infinity : frameMax - AMQP_FRAME_OVERHEAD;
+    const headSize = outbox.length - start - AMQP_FRAME_OVERHEAD;
+    // A header cannot be split; the server would end the whole connection for it.
+    if (headSize > partMax) {
+      throw new EncodeError(`Cannot send headers of ${headSize} bytes: at most ${partMax} fit an AMQP frame`);
+    }
     // Three bytes per unit is the most that UTF-8 takes: such a text surely fits one frame.
     if (typeof body === "string" && body.length * 3 <= partMax) {
       if (body.length > 0) patchSize(outbox, sizeAt, encodeTextBody(outbox, channel, body));

@@ -28,7 +28,7 @@ function stream(): Uint8Array {
   });
   const properties = new AmqpProperties();
   properties.headers = { task: "t.add" };
-  encodeContent(outbox, 258, properties, "body".repeat(10), 20);
+  encodeContent(outbox, 258, properties, "body".repeat(40), 64);
   encodeMethod(outbox, 1, "channel.close-ok");
   return outbox.take();
 }

@@ -1,0 +1,116 @@
+/**
+ * Native delayed delivery, set up on a broker: exchanges, queues and bindings of amqp_delay.ts.
+ *
+ * Source: protocol.md 3.5; celery 5.6.3 worker/consumer/delayed_delivery.py.
+ */
+
+import type { AmqpChannel } from "../amqp/mod.ts";
+import { type Clock, errorText, type Log } from "../base/mod.ts";
+import { type AmqpControl, declareExchange } from "./amqp_control.ts";
+import {
+  DELAY_EXCHANGE,
+  delayExchange,
+  delayKey,
+  delayLevels,
+  DELIVERY_EXCHANGE,
+  deliveryKeys,
+  parkedKey,
+} from "./amqp_delay.ts";
+import type { Queue } from "./entity.ts";
+
+/** What is set up for whom. */
+export interface AmqpDelaysOptions {
+  readonly queues: readonly Queue[];
+  readonly queueType: "classic" | "quorum";
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** The delays of one connection. */
+export class AmqpDelays {
+  #control: AmqpControl;
+  #options: AmqpDelaysOptions;
+  #bound = new Set<string>();
+
+  private constructor(control: AmqpControl, options: AmqpDelaysOptions) {
+    this.#control = control;
+    this.#options = options;
+  }
+
+  /**
+   * Declares everything, again is no error; null, with a line in the log, where the broker refuses: delayed tasks are
+   * then held by the worker. A queue that cannot be bound does not keep the others from it.
+   */
+  static async setUp(control: AmqpControl, options: AmqpDelaysOptions): Promise<AmqpDelays | null> {
+    try {
+      await control.run((channel) => declareLevels(channel, options.queueType));
+    } catch (error) {
+      options.log.warning(`Cannot set up native delayed delivery: ${errorText(error)}`);
+      return null;
+    }
+    const delays = new AmqpDelays(control, options);
+    for (const queue of options.queues) await delays.bind(queue);
+    return delays;
+  }
+
+  /** Binds one more queue. Never rejects. */
+  async bind(queue: Queue): Promise<void> {
+    try {
+      await this.#control.run((channel) => bindQueue(channel, queue));
+      this.#bound.add(queue.name);
+    } catch (error) {
+      this.#options.log.warning(`Cannot delay messages for queue "${queue.name}": ${errorText(error)}`);
+    }
+  }
+
+  /** Where a message of a queue waits until `dueMs`, wall clock; null where it cannot. */
+  way(queueName: string, dueMs: number): { exchange: string; routingKey: string } | null {
+    if (!this.#bound.has(queueName)) return null;
+    const seconds = Math.floor((dueMs - this.#options.clock.wallMs()) / 1000);
+    // The rest of a second is waited for in the worker.
+    if (seconds < 1) return null;
+    return { exchange: DELAY_EXCHANGE, routingKey: delayKey(seconds, parkedKey(queueName)) };
+  }
+}
+
+async function declareLevels(channel: AmqpChannel, queueType: "classic" | "quorum"): Promise<void> {
+  const levels = delayLevels(queueType);
+  const calls = [declareExchange(channel, delayExchange(DELIVERY_EXCHANGE))];
+  for (const { name } of levels) calls.push(declareExchange(channel, delayExchange(name)));
+  for (const { name, queueArguments, waitKey, passKey, next } of levels) {
+    calls.push(
+      call(channel, "queue.declare", { queue: name, durable: true, arguments: queueArguments }),
+      call(channel, "queue.bind", { queue: name, exchange: name, "routing-key": waitKey }),
+      call(channel, "exchange.bind", { destination: next, source: name, "routing-key": passKey }),
+    );
+  }
+  // All leave in one write; the first error is the cause of the others.
+  const ended = await Promise.allSettled(calls);
+  const failed = ended.find((one) => one.status === "rejected");
+  if (failed) throw failed.reason;
+}
+
+async function bindQueue(channel: AmqpChannel, queue: Queue): Promise<void> {
+  const { parked, routed } = deliveryKeys(queue);
+  const { name, exchange } = queue;
+  const calls = [
+    call(channel, "queue.bind", { queue: name, exchange: DELIVERY_EXCHANGE, "routing-key": parked }),
+  ];
+  if (routed !== null) {
+    calls.push(
+      call(channel, "exchange.bind", {
+        destination: exchange.name,
+        source: DELIVERY_EXCHANGE,
+        "routing-key": routed,
+      }),
+      call(channel, "queue.bind", { queue: name, exchange: exchange.name, "routing-key": routed }),
+    );
+  }
+  const ended = await Promise.allSettled(calls);
+  const failed = ended.find((one) => one.status === "rejected");
+  if (failed) throw failed.reason;
+}
+
+async function call(channel: AmqpChannel, method: string, args: Record<string, unknown>): Promise<void> {
+  await channel.call(method, args, `set up delayed delivery (${method})`);
+}
