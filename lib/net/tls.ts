@@ -6,8 +6,8 @@
  * (`ca_certs` and its neighbours), redis-py 4.3.4 SSLConnection.
  */
 
-import { Buffer } from "node:buffer";
-import { connect, type TLSSocket } from "node:tls";
+import type { Buffer } from "node:buffer";
+import type { TLSSocket } from "node:tls";
 import { type ByteStream, ConnectionLost, errorText, type TlsOptions, UsageError } from "../base/mod.ts";
 
 /** Where the parts of a TLS set-up are, as settings name them. Paths are files of PEM text. */
@@ -72,11 +72,14 @@ async function readPem(path: string): Promise<string> {
  * Connects over TLS without looking at the certificate (`ssl_cert_reqs=none`). Rejects with the socket's own error;
  * closes what it opened when the signal aborts.
  */
-export function dialUnverified(
+export async function dialUnverified(
   where: { host: string; port: number; tls: TlsOptions },
   signal: AbortSignal,
 ): Promise<ByteStream> {
-  return new Promise((resolve, reject) => {
+  // Loaded only here: node:tls takes 40 ms, which every start would pay.
+  const { connect } = await import("node:tls");
+  signal.throwIfAborted();
+  return await new Promise((resolve, reject) => {
     const { cert, key, caCerts } = where.tls;
     const socket = connect({
       host: where.host,
@@ -149,8 +152,7 @@ function socketStream(socket: TLSSocket): ByteStream {
     write(bytes) {
       return new Promise((resolve, reject) => {
         if (failure !== null || isEnded) return reject(failure ?? new ConnectionLost("Cannot write: closed"));
-        const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-        socket.write(view, (error) => error ? reject(error) : resolve());
+        socket.write(bytes, (error) => error ? reject(error) : resolve());
       });
     },
     close: () => void socket.destroy(),

@@ -1,19 +1,23 @@
 /** Lua scripts by their hash: EVALSHA, and EVAL once where the server has not seen the script. */
 
-import { createHash } from "node:crypto";
 import { type Reply, type RespArg, RespError } from "../wire/mod.ts";
 import type { RedisConnection } from "./connection.ts";
 import { toOperatingError } from "./errors.ts";
 import type { ReplySink } from "./reply_queue.ts";
+import { sha1Hex } from "./sha1.ts";
 
 /** A script's text and its SHA-1 in hex. */
 export class Script {
   readonly text: string;
-  readonly sha: string;
+  #sha: string | null = null;
 
   constructor(text: string) {
     this.text = text;
-    this.sha = createHash("sha1").update(text).digest("hex");
+  }
+
+  /** Computed by its first use: not every connection runs scripts. */
+  get sha(): string {
+    return this.#sha ??= sha1Hex(this.text);
   }
 }
 

@@ -7,11 +7,17 @@
  * Source: kombu 5.6.2 compression.py.
  */
 
-import * as zlib from "node:zlib";
+import type * as Zlib from "node:zlib";
 import { DecodeError, EncodeError } from "./errors.ts";
 
 /** The most that `decompress` gives unless told otherwise: 256 MiB. */
 export const UNPACKED_BYTES_MAX = 256 * 1024 * 1024;
+
+/** Loaded by its first use: it takes 20 to 30 ms, which a start without compression need not pay. */
+function zlib(): typeof Zlib {
+  // deno-lint-ignore no-process-global -- an import of node:process costs as much as the one avoided
+  return process.getBuiltinModule("node:zlib");
+}
 
 const TYPES: ReadonlyMap<string, string> = new Map([
   ["gzip", "application/x-gzip"],
@@ -56,14 +62,14 @@ export function decompress(
     switch (TYPES.get(type) ?? type) {
       case "application/x-gzip":
         unpacked = bytes[0] === 0x1f && bytes[1] === 0x8b
-          ? zlib.gunzipSync(bytes, { maxOutputLength })
-          : zlib.inflateSync(bytes, { maxOutputLength });
+          ? zlib().gunzipSync(bytes, { maxOutputLength })
+          : zlib().inflateSync(bytes, { maxOutputLength });
         break;
       case "application/x-brotli":
-        unpacked = zlib.brotliDecompressSync(bytes, { maxOutputLength });
+        unpacked = zlib().brotliDecompressSync(bytes, { maxOutputLength });
         break;
       case "application/zstd":
-        unpacked = zlib.zstdDecompressSync(bytes, { maxOutputLength });
+        unpacked = zlib().zstdDecompressSync(bytes, { maxOutputLength });
         break;
       case "application/x-bz2":
       case "application/x-lzma":
@@ -93,11 +99,11 @@ function broken(type: string): DecodeError {
 function pack(bytes: Uint8Array, type: string, name: string): Uint8Array {
   switch (type) {
     case "application/x-gzip":
-      return zlib.deflateSync(bytes);
+      return zlib().deflateSync(bytes);
     case "application/x-brotli":
-      return zlib.brotliCompressSync(bytes);
+      return zlib().brotliCompressSync(bytes);
     case "application/zstd":
-      return zlib.zstdCompressSync(bytes);
+      return zlib().zstdCompressSync(bytes);
     case "application/x-bz2":
     case "application/x-lzma":
       throw new EncodeError(`Cannot compress: "${name}" is not supported; use gzip, brotli or zstd`);
