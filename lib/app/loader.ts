@@ -5,8 +5,15 @@
  * Source: celery 5.2.6 app/utils.py find_app, loaders/base.py; contract.md section 2.
  */
 
-import { readFileSync, statSync } from "node:fs";
-import { errorText, nearest, OperatingError, setCurrentWorld, UsageError, type World } from "../base/mod.ts";
+import {
+  errorText,
+  nearest,
+  nodeFs,
+  OperatingError,
+  setCurrentWorld,
+  UsageError,
+  type World,
+} from "../base/mod.ts";
 import { App } from "./app.ts";
 import { manifestApp } from "./manifest.ts";
 import { isRecord } from "./setting_kinds.ts";
@@ -139,7 +146,7 @@ function candidates(base: string, endings: readonly string[]): string[] {
 }
 
 function kindOfPath(path: string): "file" | "folder" | null {
-  const stat = statSync(path, { throwIfNoEntry: false });
+  const stat = nodeFs().statSync(path, { throwIfNoEntry: false });
   return stat === undefined ? null : stat.isDirectory() ? "folder" : "file";
 }
 
@@ -236,7 +243,7 @@ async function readSettings(world: World, path: string): Promise<Record<string, 
 
 async function readDocument(world: World, path: string): Promise<unknown> {
   try {
-    const text = readFileSync(path, "utf-8");
+    const text = nodeFs().readFileSync(path, "utf-8");
     if (path.endsWith(".json")) return JSON.parse(text);
     const { parse } = await import("smol-toml");
     // Plain objects, as from JSON: the parser's have no prototype.

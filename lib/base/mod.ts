@@ -3,12 +3,13 @@
  *
  * Reading order: world.ts (what comes from outside: clock, chance, sockets, processes, terminal, host, log),
  * log.ts (records and the sink's interface), errors.ts (roots of operating errors), assert.ts,
- * timer_heap.ts (many deadlines on one timer), outbox.ts (bytes on their way out), ring.ts (a queue of replies'
+ * builtin.ts (node's modules, on first use), timer_heap.ts (many deadlines on one timer), outbox.ts (bytes on their way out), ring.ts (a queue of replies'
  * sinks), nearest.ts (did-you-mean), paths.ts (where the embedded broker lives), mask.ts (URLs without
  * passwords).
  */
 
 export * from "./assert.ts";
+export * from "./builtin.ts";
 export * from "./current_world.ts";
 export * from "./errors.ts";
 export * from "./log.ts";

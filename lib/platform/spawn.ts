@@ -8,11 +8,8 @@
 
 import type { ChildProcess, Spawner, SpawnOptions } from "../base/mod.ts";
 
-/** Set to true by the bundler (tools of `make dist`); absent when running from source. */
-declare const LOVAGE_BUNDLED: boolean | undefined;
-
 /** True in the bundled program, where modules lie side by side as .js files. */
-export const IS_BUNDLED = typeof LOVAGE_BUNDLED !== "undefined" && LOVAGE_BUNDLED === true;
+export const IS_BUNDLED = import.meta.url.endsWith(".js");
 
 /** The URL of a module of ours by its name in the bundle and its path from lib/ in the source. */
 export function moduleUrl(bundled: string, fromLib: string): URL {

@@ -10,7 +10,7 @@
  */
 
 import type { World } from "../base/mod.ts";
-import { nodeFs } from "./builtin.ts";
+import { nodeFs } from "../base/mod.ts";
 import { FRAME, FrameReader } from "./frame.ts";
 import { decodeOutcome } from "./slot_message.ts";
 import type { Outcome } from "../app/mod.ts";

@@ -8,7 +8,7 @@
 
 import type { Server, Socket } from "node:net";
 import { type ChildProcess, errorText, type World } from "../base/mod.ts";
-import { nodeFs, nodeNet, nodeOs } from "./builtin.ts";
+import { nodeFs, nodeNet, nodeOs } from "../base/mod.ts";
 import { encodeFrame, FRAME, FrameReader } from "./frame.ts";
 import { journalPaths, type JournalReader, openFileJournal } from "./journal.ts";
 import type { Link, LinkEvents, LinkFactory, SlotEnd } from "./link.ts";

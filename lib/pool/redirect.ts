@@ -5,7 +5,7 @@
  * Source: celery 5.2.6 app/log.py redirect_stdouts_to_logger: everything at WARNING.
  */
 
-import { nodeUtil } from "./builtin.ts";
+import { nodeUtil } from "../base/mod.ts";
 import type { TaskLabel } from "./runner.ts";
 
 const METHODS = ["log", "info", "debug", "warn", "error", "trace"] as const;

@@ -8,7 +8,7 @@
  */
 
 import type { Outcome } from "../app/mod.ts";
-import { nodeOs } from "./builtin.ts";
+import { nodeOs } from "../base/mod.ts";
 import type { SlotEnd } from "./link.ts";
 import type { Job } from "./pool.ts";
 import { bareOutcome } from "./slot_message.ts";

@@ -1,0 +1,76 @@
+/** Small files that must never be seen half written, and folders that may not be ours. */
+
+import { errorText, nodeFs, OperatingError } from "../base/mod.ts";
+
+/** Whether files can be made in a folder, or the folder itself where it is missing. Nothing is made. */
+export function isWritableFolder(path: string): boolean {
+  for (let at = path; at !== ""; at = at.slice(0, at.lastIndexOf("/"))) {
+    try {
+      if (!Deno.statSync(at).isDirectory) return false;
+    } catch {
+      continue; // missing: whether it can be made is up to its parent
+    }
+    try {
+      nodeFs().accessSync(at, nodeFs().constants.W_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+  return false;
+}
+
+/** Makes a folder with its parents; `mode` holds for those that are made. Throws OperatingError. */
+export function makeFolder(path: string, mode = 0o755): void {
+  try {
+    Deno.mkdirSync(path, { recursive: true, mode });
+  } catch (error) {
+    throw new OperatingError(`Cannot create folder "${path}": ${errorText(error)}`, { cause: error });
+  }
+}
+
+/** Writes a whole file or none of it: whoever reads meanwhile sees the old one. Throws OperatingError. */
+export function replaceFile(path: string, text: string, mode = 0o644): void {
+  const temporary = `${path}.${Deno.pid}.new`;
+  try {
+    Deno.writeTextFileSync(temporary, text, { mode });
+    Deno.chmodSync(temporary, mode);
+    Deno.renameSync(temporary, path);
+  } catch (error) {
+    removeFile(temporary);
+    throw new OperatingError(`Cannot write "${path}": ${errorText(error)}`, { cause: error });
+  }
+}
+
+/** A file's text, or null where there is none or it cannot be read. */
+export function readFile(path: string): string | null {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch {
+    return null;
+  }
+}
+
+/** Removes a file; true where there was one. */
+export function removeFile(path: string): boolean {
+  try {
+    Deno.removeSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Removes a folder where it is empty; true where it went. */
+export function removeEmptyFolder(path: string): boolean {
+  return removeFile(path);
+}
+
+/** The names in a folder, sorted; none where there is no such folder. */
+export function listFolder(path: string): string[] {
+  try {
+    return [...Deno.readDirSync(path)].map(({ name }) => name).sort();
+  } catch {
+    return [];
+  }
+}
