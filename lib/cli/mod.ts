@@ -3,7 +3,8 @@
  * print.
  *
  * Reading order: command.ts (what a command is), table.ts (all of them, lazily loaded), root.ts (finding the command,
- * global options, errors and exit statuses), arguments.ts and output.ts (reading options, printing values), then the
+ * errors and exit statuses), quick.ts and grammar.ts (options: the plain case, and everything), arguments.ts and
+ * output.ts (reading options, printing values), remote.ts and remote_output.ts (status, inspect, control), then the
  * commands: worker.ts, call.ts, result.ts, purge.ts, list.ts, report.ts, and pool_child.ts, which the process pool
  * starts.
  *

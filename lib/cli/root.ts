@@ -5,7 +5,6 @@
  * before or after it. Exit statuses: 0 done, 1 failed, 64 usage, 69 unreachable, 128 + n ended by a signal.
  */
 
-import { Command, CommanderError } from "commander";
 import {
   AccessRefused,
   ConnectionLost,
@@ -17,9 +16,9 @@ import {
   UsageError,
 } from "../base/mod.ts";
 import { EXIT, type RealWorld } from "../platform/mod.ts";
-import type { CommandContext, CommandEntry, GlobalOptions } from "./command.ts";
+import type { CommandContext, GlobalOptions } from "./command.ts";
+import { readQuickly } from "./quick.ts";
 import { COMMANDS } from "./table.ts";
-import { VERSION } from "./version.ts";
 
 /** Global options that take a value, by their spellings. */
 const WITH_VALUE = new Set(["-A", "--app", "-b", "--broker", "--result-backend", "--config", "--workdir"]);
@@ -36,27 +35,26 @@ export async function runCli(world: RealWorld, argv: readonly string[]): Promise
 
 async function dispatch(world: RealWorld, argv: readonly string[]): Promise<number> {
   const at = commandIndex(argv);
-  if (at === null) return rootCommand(world, argv);
+  if (at === null) return (await import("./grammar.ts")).runRoot(world, argv);
   const name = argv[at]!;
   const entry = COMMANDS.find((one) => one.name === name);
   if (!entry) throw unknownCommand(name);
   const rest = argv.slice(at + 1);
-  if (entry.isRaw) return await runRaw(world, entry, argv.slice(0, at), rest);
-  const module = await entry.load();
-  const command = new Command(`lovage ${entry.name}`).description(entry.summary);
-  module.define(addGlobals(command));
-  quieten(world, command);
-  let exit = EXIT.OK as number;
-  command.action(async () => {
-    const options = command.opts<GlobalOptions & Record<string, unknown>>();
-    exit = await module.run(context(world, options, rest), command.args, options);
-  });
-  try {
-    await command.parseAsync([...argv.slice(0, at), ...rest], { from: "user" });
-  } catch (error) {
-    return commanderExit(error);
+  if (entry.isRaw) {
+    const { readGlobals } = await import("./grammar.ts");
+    const globals = await readGlobals(world, argv.slice(0, at));
+    if (typeof globals === "number") return globals;
+    return await (await entry.load()).run(context(world, globals, rest), rest, {});
   }
-  return exit;
+  const read = entry.quick ? readQuickly(entry.quick, [...argv.slice(0, at), ...rest]) : null;
+  if (read) {
+    const module = await entry.load();
+    return await module.run(context(world, read.globals, rest), read.args, read.options);
+  }
+  const { runByGrammar } = await import("./grammar.ts");
+  return await runByGrammar(world, entry, [...argv.slice(0, at), ...rest], (globals) => {
+    return context(world, globals, rest);
+  });
 }
 
 /** The place of the command's name: the first word that is no global option and no value of one. */
@@ -67,66 +65,6 @@ function commandIndex(argv: readonly string[]): number | null {
     else if (!word.startsWith("-")) return n;
   }
   return null;
-}
-
-/** No command: `--help`, `--version`, or a mistake. */
-async function rootCommand(world: RealWorld, argv: readonly string[]): Promise<number> {
-  const root = addGlobals(new Command("lovage")).usage("[options] command [arguments]")
-    .description("Celery's system in one binary: workers, results, remote control.")
-    .version(`${VERSION} (lovage)`, "--version", "print the version and exit");
-  for (const { name, summary, isHidden } of COMMANDS) {
-    root.command(name, { hidden: isHidden ?? false }).description(summary);
-  }
-  root.helpCommand(false).addHelpText("after", "\nlovage COMMAND --help tells the options of a command.");
-  quieten(world, root);
-  try {
-    await root.parseAsync([...argv], { from: "user" });
-  } catch (error) {
-    return commanderExit(error);
-  }
-  return EXIT.USAGE;
-}
-
-/** A command that reads its own words: the globals before its name are parsed here. */
-async function runRaw(world: RealWorld, entry: CommandEntry, before: readonly string[], rest: string[]) {
-  const globals = quieten(world, addGlobals(new Command("lovage")));
-  let options = {} as GlobalOptions;
-  globals.action(() => void (options = globals.opts<GlobalOptions>()));
-  try {
-    await globals.parseAsync([...before], { from: "user" });
-  } catch (error) {
-    return commanderExit(error);
-  }
-  const module = await entry.load();
-  return await module.run(context(world, options, rest), rest, {});
-}
-
-function addGlobals(command: Command): Command {
-  return command
-    .option("-A, --app <module>", "task module: a file, a folder or a bare name, with an optional :export")
-    .option("-b, --broker <url>", "the broker")
-    .option("--result-backend <url>", "the result store")
-    .option("--config <file>", "settings from a .ts, .json or .toml file")
-    .option("--workdir <folder>", "change to this folder first")
-    .option("-C, --no-color", "no colours")
-    .option("-q, --quiet", "say less")
-    .helpOption("--help", "print this help and exit");
-}
-
-function quieten(world: RealWorld, command: Command): Command {
-  return command.exitOverride().showSuggestionAfterError(true).configureOutput({
-    writeOut: (text) => world.terminal.out(text),
-    writeErr: (text) => world.terminal.err(text),
-    getOutHelpWidth: () => world.terminal.columns,
-    getErrHelpWidth: () => world.terminal.columns,
-    outputError: (text, write) =>
-      write(
-        `${text.trimEnd()}\nTry lovage ${command.name().replace(/^lovage ?/, "")} --help.\n`.replace(
-          "lovage  ",
-          "lovage ",
-        ),
-      ),
-  });
 }
 
 function context(world: RealWorld, options: GlobalOptions, argv: readonly string[]): CommandContext {
@@ -165,11 +103,6 @@ function unknownCommand(name: string): UsageError {
   return new UsageError(
     `No such command "${name}"${near ? `: did you mean "${near}"?` : "; lovage --help lists them"}`,
   );
-}
-
-function commanderExit(error: unknown): number {
-  if (!(error instanceof CommanderError)) throw error;
-  return error.exitCode === 0 ? EXIT.OK : EXIT.USAGE;
 }
 
 /** Tells an error in one line and gives its exit status. A fault of our own is told with its stack. */

@@ -1,6 +1,18 @@
 /** Every command there is. Modules are imported only when called: `--help` and `status` start fast. */
 
-import type { CommandEntry } from "./command.ts";
+import type { CommandEntry, QuickOptions } from "./command.ts";
+
+/** Options of remote control, as `addRemoteOptions` (remote.ts) has them. */
+const REMOTE: QuickOptions = {
+  values: { "-t": "timeout", "--timeout": "timeout", "-d": "destination", "--destination": "destination" },
+  flags: { "-j": "json", "--json": "json" },
+  argsMax: 0,
+};
+const REMOTE_COMMAND: QuickOptions = {
+  ...REMOTE,
+  flags: { ...REMOTE.flags, "--list": "list" },
+  argsMax: 1000,
+};
 
 /** In the order of the help. */
 export const COMMANDS: readonly CommandEntry[] = [
@@ -42,17 +54,35 @@ export const COMMANDS: readonly CommandEntry[] = [
   {
     name: "status",
     summary: "Show which workers are there.",
+    quick: { ...REMOTE, values: { ...REMOTE.values, "--min": "min", "--wait": "wait" } },
     load: async () => (await import("./status.ts")).status,
   },
   {
     name: "inspect",
     summary: "Ask workers about themselves.",
+    quick: REMOTE_COMMAND,
     load: async () => (await import("./inspect.ts")).inspect,
   },
   {
     name: "control",
     summary: "Have workers do something.",
+    quick: REMOTE_COMMAND,
     load: async () => (await import("./control.ts")).control,
+  },
+  {
+    name: "graph",
+    summary: "Draw the boot steps, or the cluster, in DOT.",
+    load: async () => (await import("./graph.ts")).graph,
+  },
+  {
+    name: "migrate",
+    summary: "Copy or move messages from one broker to another.",
+    load: async () => (await import("./migrate.ts")).migrate,
+  },
+  {
+    name: "logtool",
+    summary: "Read worker logs: counts, tracebacks, errors, what did not complete.",
+    load: async () => (await import("./logtool.ts")).logtool,
   },
   {
     name: "report",
