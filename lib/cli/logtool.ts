@@ -1,0 +1,180 @@
+/**
+ * `lovage logtool stats|traces|errors|incomplete|debug FILES…`: what worker logs tell, Celery's or ours.
+ *
+ * Source: celery 5.2.6 bin/logtool.py (commands, report). Celery's own reader knows only the words that workers used
+ * before 4.0; this one knows both.
+ */
+
+import type { Command } from "commander";
+import { errorText, nearest, UsageError } from "../base/mod.ts";
+import { EXIT } from "../platform/mod.ts";
+import type { CommandContext, CommandModule } from "./command.ts";
+import { jsonLine } from "./output.ts";
+
+const ACTIONS = ["stats", "traces", "errors", "incomplete", "debug"] as const;
+type Action = typeof ACTIONS[number];
+
+/** The command. */
+export const logtool: CommandModule = {
+  define(command: Command): void {
+    command.argument("<action>", ACTIONS.join(", "))
+      .argument("[files...]", "worker logs; standard input where none is named")
+      .option("-j, --json", "print JSON");
+  },
+
+  async run({ world }: CommandContext, [action, ...files], { json }): Promise<number> {
+    if (!ACTIONS.includes(action as Action)) {
+      const near = nearest(action!, ACTIONS);
+      throw new UsageError(
+        `No such logtool command "${action}"${
+          near ? `: did you mean "${near}"?` : `: ${ACTIONS.join(", ")}`
+        }`,
+      );
+    }
+    const { out } = world.terminal;
+    const lines: string[] = [];
+    const print = json ? (text: string) => void lines.push(text) : (text: string) => out(`${text}\n`);
+    const audit = new LogAudit({
+      ...(action === "traces" ? { onTrace: print } : {}),
+      ...(action === "errors" ? { onError: print } : {}),
+      ...(action === "debug" ? { onOther: print } : {}),
+    });
+    for (const file of files.length > 0 ? files : ["-"]) {
+      for await (const line of linesOf(file)) audit.feed(line);
+      audit.endOfFile();
+    }
+    if (action === "incomplete") {
+      for (const id of audit.incomplete()) print(json ? id : `Did not complete: ${id}`);
+    }
+    if (action === "stats") out(json ? jsonLine(audit.report()) : reportText(audit.report()));
+    else if (json) out(jsonLine(lines));
+    return EXIT.OK;
+  },
+};
+
+/** The counts of some logs. */
+export interface LogReport {
+  readonly total: number;
+  readonly errors: number;
+  readonly succeeded: number;
+  readonly completed: number;
+  /** Received tasks by name, the most frequent first. */
+  readonly types: Readonly<Record<string, number>>;
+}
+
+const LINE_START = /^\[\d{4}-\d\d-\d\d /;
+const RECEIVED = /\] (?:Task |Received task: )([^\s[]+)\[([^\]]+)\](?:\s+received\b.*)?\s*$/;
+const ENDED = /\] Task ([^\s[]+)\[([^\]]+)\]:? (succeeded in|raised|ignored|reject|INTERNAL ERROR)/;
+const REVOKED = /\] Discarding revoked task: ([^\s[]+)\[([^\]]+)\]/;
+const RETRIED = /\] Task [^\s[]+\[[^\]]+\]:? retry:/;
+
+/** Reads log lines one by one. */
+export class LogAudit {
+  readonly #hears: {
+    onTrace?: (text: string) => void;
+    onError?: (line: string) => void;
+    onOther?: (line: string) => void;
+  };
+  readonly #received = new Set<string>();
+  readonly #ended = new Set<string>();
+  readonly #types = new Map<string, number>();
+  #errors = 0;
+  #succeeded = 0;
+  #before: string | null = null;
+  #trace: string[] = [];
+
+  /** `onTrace` hears a line with the lines under it, `onError` of tasks that failed, `onOther` lines about no task. */
+  constructor(
+    hears: {
+      onTrace?: (text: string) => void;
+      onError?: (line: string) => void;
+      onOther?: (line: string) => void;
+    } = {},
+  ) {
+    this.#hears = hears;
+  }
+
+  /** Takes the next line, without its end. */
+  feed(line: string): void {
+    if (!LINE_START.test(line)) {
+      if (this.#trace.length === 0 && this.#before !== null) this.#trace.push(this.#before);
+      this.#trace.push(line);
+      this.#before = null;
+      return;
+    }
+    this.endOfFile();
+    this.#before = line;
+    const received = RECEIVED.exec(line);
+    if (received) return this.#onReceived(received[1]!, received[2]!);
+    const ended = ENDED.exec(line);
+    if (ended) return this.#onEnded(line, ended[2]!, ended[3]!);
+    const revoked = REVOKED.exec(line);
+    if (revoked) return void this.#ended.add(revoked[2]!);
+    if (!RETRIED.test(line)) this.#hears.onOther?.(line);
+  }
+
+  /** Says that what comes next belongs to another file. */
+  endOfFile(): void {
+    if (this.#trace.length > 0) this.#hears.onTrace?.(this.#trace.join("\n"));
+    this.#trace = [];
+    this.#before = null;
+  }
+
+  /** Ids of tasks that were received and did not end. */
+  incomplete(): string[] {
+    return [...this.#received].filter((id) => !this.#ended.has(id));
+  }
+
+  /** The counts. */
+  report(): LogReport {
+    return {
+      total: this.#received.size,
+      errors: this.#errors,
+      succeeded: this.#succeeded,
+      completed: this.#ended.size,
+      types: Object.fromEntries([...this.#types].sort((a, b) => b[1] - a[1])),
+    };
+  }
+
+  #onReceived(name: string, id: string): void {
+    // A retry is received again under its id.
+    this.#ended.delete(id);
+    if (this.#received.has(id)) return;
+    this.#received.add(id);
+    this.#types.set(name, (this.#types.get(name) ?? 0) + 1);
+  }
+
+  #onEnded(line: string, id: string, how: string): void {
+    this.#ended.add(id);
+    if (how === "succeeded in") this.#succeeded++;
+    else if (how !== "ignored") {
+      this.#errors++;
+      this.#hears.onError?.(line);
+    }
+  }
+}
+
+/** The report as Celery prints it. */
+function reportText({ total, errors, succeeded, completed, types }: LogReport): string {
+  const names = Object.entries(types).map(([name, count]) => `${name}: ${count}`);
+  return `\nReport\n======\nTask total: ${total}\nTask errors: ${errors}\nTask success: ${succeeded}\n` +
+    `Task completed: ${completed}\nTasks\n=====\n${names.join("\n")}\n\n`;
+}
+
+/** The lines of a file; of standard input for "-". */
+async function* linesOf(path: string): AsyncGenerator<string> {
+  let stream: ReadableStream<Uint8Array>;
+  try {
+    stream = path === "-" ? Deno.stdin.readable : (await Deno.open(path)).readable;
+  } catch (error) {
+    throw new UsageError(`Cannot read "${path}": ${errorText(error)}`, { cause: error });
+  }
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of stream) {
+    const parts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    rest = parts.pop()!;
+    for (const part of parts) yield part.replace(/\r$/, "");
+  }
+  if (rest !== "") yield rest;
+}

@@ -1,0 +1,225 @@
+/**
+ * `lovage migrate SOURCE DESTINATION`: copies task messages from one broker to another, or moves them.
+ *
+ * A message is acknowledged at the source (`-a`) only when the destination has it; without `-a`, and for messages that
+ * are not wanted, the source keeps it at its place.
+ *
+ * Source: celery 5.2.6 bin/migrate.py, contrib/migrate.py (options, progress line).
+ */
+
+import type { Command } from "commander";
+import { errorText, UsageError, type World } from "../base/mod.ts";
+import { type App, connectOptions } from "../app/mod.ts";
+import { EXIT, listenSignals } from "../platform/mod.ts";
+import { connect, type Connection, type Consumer, type Delivery, type Queue } from "../transport/mod.ts";
+import { bodyBytes, encodeBody, type EncodedMessage } from "../wire/mod.ts";
+import { commaList, numeric, whole } from "./arguments.ts";
+import type { CommandContext, CommandModule } from "./command.ts";
+import { jsonLine } from "./output.ts";
+
+/** Messages taken from the source and not yet at the destination at most. */
+const IN_FLIGHT_MAX = 500;
+/** How often an idle source is looked at. */
+const LOOK_MS = 50;
+
+interface MigrateOptions {
+  limit?: number;
+  timeout?: number;
+  ackMessages?: boolean;
+  tasks?: string[];
+  queues?: string[];
+  forever?: boolean;
+  json?: boolean;
+}
+
+/** The command. */
+export const migrate: CommandModule = {
+  define(command: Command): void {
+    command.argument("<source>", "the broker to take messages from")
+      .argument("<destination>", "the broker to publish them to")
+      .option("-n, --limit <count>", "at most so many messages", whole(1))
+      .option("-t, --timeout <seconds>", "end when nothing came for so long; 1 by default", numeric)
+      .option("-a, --ack-messages", "take the messages away from the source: move them")
+      .option("-T, --tasks <names>", "only these tasks, comma separated", commaList)
+      .option("-Q, --queues <names>", "these queues, comma separated; old:new names another there", commaList)
+      .option("-F, --forever", "go on until told to stop")
+      .option("-j, --json", "print JSON: how many were migrated");
+  },
+
+  async run({ world, loadApp }: CommandContext, [source, destination], raw): Promise<number> {
+    const options = raw as MigrateOptions;
+    if (source === destination) throw new UsageError("Cannot migrate: source and destination are the same");
+    await using app = await loadApp();
+    const told = connectOptions(app, { forWriting: true, clientName: "lovage-migrate" });
+    await using from = await connect(world, source!, told);
+    await using to = await connect(world, destination!, told);
+    const stop = new AbortController();
+    let signal: string | null = null;
+    const unlisten = listenSignals(["SIGINT", "SIGTERM"], (name) => {
+      signal ??= name;
+      stop.abort();
+    });
+    try {
+      const migration = new Migration(world, { from, to, options, names: queueNames(app, options) });
+      const count = await migration.run(queuesOf(app, queueNames(app, options)), stop.signal);
+      if (options.json) world.terminal.out(jsonLine({ migrated: count }));
+      return signal === null ? EXIT.OK : signal === "SIGINT" ? 130 : 143;
+    } finally {
+      unlisten();
+    }
+  },
+};
+
+/** Source queues and their names at the destination. */
+function queueNames(app: App, { queues }: MigrateOptions): Map<string, string> {
+  const given = queues ?? app.amqp.queues.names();
+  return new Map([...given].map((word) => {
+    const at = word.indexOf(":");
+    return at < 0 ? [word, word] : [word.slice(0, at), word.slice(at + 1)];
+  }));
+}
+
+function queuesOf(app: App, names: ReadonlyMap<string, string>): Queue[] {
+  return [...names.keys()].map((name) => app.amqp.queues.get(name));
+}
+
+interface MigrationParts {
+  readonly from: Connection;
+  readonly to: Connection;
+  readonly options: MigrateOptions;
+  readonly names: ReadonlyMap<string, string>;
+}
+
+/** One run. */
+class Migration {
+  readonly #world: World;
+  readonly #parts: MigrationParts;
+  readonly #tasks: ReadonlySet<string>;
+  #consumer: Consumer | null = null;
+  #waiting: Delivery[] = [];
+  #publishing: Promise<void> | null = null;
+  #count = 0;
+  #total = 0;
+  #heardMs = 0;
+  #failure: unknown = null;
+
+  constructor(world: World, parts: MigrationParts) {
+    this.#world = world;
+    this.#parts = parts;
+    this.#tasks = new Set(parts.options.tasks ?? []);
+  }
+
+  /** Runs to its end; how many messages the destination got. Rejects with what went wrong at either broker. */
+  async run(queues: readonly Queue[], stop: AbortSignal): Promise<number> {
+    const { from, to, options, names } = this.#parts;
+    const { clock, host } = this.#world;
+    for (const queue of queues) {
+      this.#total += await from.declare(queue);
+      await to.declare(renamed(queue, names.get(queue.name)!));
+    }
+    this.#heardMs = clock.monoMs();
+    this.#consumer = await from.consume({
+      queues,
+      window: () => Math.min(IN_FLIGHT_MAX, this.#left) - this.#waiting.length,
+      owner: `migrate:${host.hostname}:${host.pid}`,
+      leaseSeconds: 30,
+    }, {
+      onDeliveries: (batch) => this.#onDeliveries(batch),
+      onUndecodable: ({ queue, reason }) =>
+        this.#world.log.warning(`A message of ${queue} stays where it is: ${reason}`),
+      onLost: (error) => this.#failure ??= error,
+    });
+    const quietMs = (options.timeout ?? 1) * 1000;
+    try {
+      while (!stop.aborted && this.#failure === null && this.#count < (options.limit ?? Infinity)) {
+        const isIdle = this.#waiting.length === 0 && this.#publishing === null;
+        const silentMs = clock.monoMs() - this.#heardMs;
+        if (!options.forever && isIdle && silentMs >= LOOK_MS) {
+          if (silentMs >= quietMs || await this.#isEmpty(queues)) break;
+        }
+        await clock.sleep(LOOK_MS, stop).catch(() => {});
+      }
+      await this.#publishing;
+      await this.#consumer.flush();
+    } finally {
+      // What was not acknowledged goes back to its place.
+      await this.#consumer.close().catch((error: unknown) => this.#failure ??= error);
+    }
+    if (this.#failure !== null) throw this.#failure;
+    return this.#count;
+  }
+
+  get #left(): number {
+    return (this.#parts.options.limit ?? Infinity) - this.#count;
+  }
+
+  async #isEmpty(queues: readonly Queue[]): Promise<boolean> {
+    for (const queue of queues) {
+      if (((await this.#parts.from.queueLength(queue.name)) ?? 0) > 0) return false;
+    }
+    return true;
+  }
+
+  #onDeliveries(batch: Delivery[]): void {
+    this.#heardMs = this.#world.clock.monoMs();
+    for (const delivery of batch) {
+      // Others stay unacknowledged, and so at the source.
+      if (this.#tasks.size > 0 && !this.#tasks.has(nameOf(delivery))) continue;
+      this.#waiting.push(delivery);
+    }
+    this.#publishing ??= this.#publish();
+  }
+
+  async #publish(): Promise<void> {
+    const { to, options, names } = this.#parts;
+    try {
+      while (this.#waiting.length > 0 && this.#left > 0) {
+        const part = this.#waiting.splice(0, Math.min(IN_FLIGHT_MAX, this.#left));
+        await to.publish(part.map(({ message, info }) => ({
+          exchange: names.get(info.exchange) ?? info.exchange,
+          routingKey: names.get(info.routingKey) ?? info.routingKey,
+          message: recoded(message, to),
+        })));
+        for (const delivery of part) {
+          this.#count++;
+          if (options.ackMessages) this.#consumer!.ack(delivery.tag);
+          if (options.json) continue;
+          const total = Math.max(this.#total, this.#count);
+          const id = String(delivery.message.headers["id"] ?? "?");
+          this.#world.terminal.out(`Migrating task ${this.#count}/${total}: ${nameOf(delivery)}[${id}]\n`);
+        }
+        this.#consumer!.wake();
+      }
+      // Past the limit: it goes back with the rest.
+      this.#waiting = [];
+    } catch (error) {
+      this.#failure ??= error;
+      this.#world.log.error(`Cannot publish to the destination: ${errorText(error)}`);
+    } finally {
+      this.#publishing = null;
+    }
+  }
+}
+
+function nameOf({ message }: Delivery): string {
+  const name = message.headers["task"];
+  return typeof name === "string" ? name : "?";
+}
+
+function renamed(queue: Queue, name: string): Queue {
+  if (name === queue.name) return queue;
+  const { exchange } = queue;
+  return {
+    ...queue,
+    name,
+    routingKey: queue.routingKey === queue.name ? name : queue.routingKey,
+    exchange: exchange.name === queue.name ? { ...exchange, name } : exchange,
+  };
+}
+
+/** The message in the form that the other broker carries: base64 in an envelope, or bytes. */
+function recoded(message: EncodedMessage, to: Connection): EncodedMessage {
+  const bodyEncoding = to.transport === "amqp" ? "none" : "base64";
+  if (message.bodyEncoding === bodyEncoding) return message;
+  return { ...message, body: encodeBody(bodyBytes(message), bodyEncoding), bodyEncoding };
+}
