@@ -2,12 +2,14 @@
 
 import { type Command, InvalidArgumentError } from "commander";
 import { type Level, LEVELS, UsageError } from "../base/mod.ts";
-import { acquirePidfile, listenSignals, type Pidfile } from "../platform/mod.ts";
+import { listenSignals, type RealWorld } from "../platform/mod.ts";
+import type { WorkController } from "../worker/mod.ts";
 import { commaList, numeric, whole } from "./arguments.ts";
 import type { CommandContext, CommandModule } from "./command.ts";
+import { type Daemon, type DaemonFlags, defineDaemon, enterDaemon } from "./daemon.ts";
 
 /** What commander makes of the options; names as `WorkerOptions` (worker/mod.ts) where they go on to it. */
-interface Options {
+interface Options extends DaemonFlags {
   hostname?: string;
   statedb?: string;
   loglevel?: Level;
@@ -39,7 +41,10 @@ interface Options {
 /** The command. */
 export const worker: CommandModule = {
   define(command: Command): void {
-    command.argument("[name=value...]", "settings that win over the module's, e.g. task_acks_late=true")
+    defineDaemon(command).argument(
+      "[name=value...]",
+      "settings that win over the module's, e.g. task_acks_late=true",
+    )
       .option("-n, --hostname <name>", "node name; %h host, %n its first part, %d the rest")
       .option("-l, --loglevel <level>", "DEBUG, INFO, WARNING, ERROR or CRITICAL", level)
       .option("-P, --pool <pool>", "processes (prefork), threads, async (gevent, eventlet) or solo")
@@ -69,6 +74,8 @@ export const worker: CommandModule = {
 
   async run({ world, loadApp }: CommandContext, words, raw): Promise<number> {
     const options = raw as unknown as Options;
+    const daemon = await enterDaemon(world, options);
+    if (typeof daemon === "number") return daemon;
     world.log.configure({ level: options.loglevel ?? "WARNING" });
     const app = await loadApp({ settings: settingsOf(words), include: options.include ?? [] });
     const { WorkController } = await import("../worker/mod.ts");
@@ -77,25 +84,66 @@ export const worker: CommandModule = {
       taskFormat: app.conf.worker_task_log_format,
       ...(app.conf.worker_log_color === null ? {} : { color: app.conf.worker_log_color }),
     });
-    const controller = WorkController.create(world, app, options);
-    const logfile = options.logfile ?? app.conf.worker_logfile;
-    if (logfile) world.log.configure({ file: controller.expand(logfile) });
+    const controller = WorkController.create(daemon.isDetached ? mute(world) : world, app, options);
+    const logfile = options.logfile ?? app.conf.worker_logfile ??
+      (daemon.isDetached ? (await import("../multi/mod.ts")).defaultFiles(world.host).logfile : null);
+    if (logfile) daemon.openLog(controller.expand(logfile));
     const path = options.pidfile ?? app.conf.worker_pidfile;
-    let pidfile: Pidfile | null = null;
-    if (path) pidfile = acquirePidfile(controller.expand(path), (message) => world.log.warning(message));
+    if (path) daemon.holdPidfile(controller.expand(path));
+    daemon.starting(() => `${controller.hostname}: connecting to ${controller.consumer.shownUrl()}`);
+    const { signals } = await import("../app/mod.ts");
+    signals.workerReady.connect(() => daemon.ready(() => statusOf(controller), () => isWorking(controller)));
     const unlisten = listenSignals(
       ["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"],
-      (name) => name === "SIGHUP" && logfile ? world.log.reopen() : controller.onSignal(name),
+      (name) => onSignal(name, controller, daemon),
     );
+    let exit: number;
     try {
-      return await controller.run();
+      exit = await controller.run();
     } finally {
       unlisten();
-      pidfile?.release();
       await app.close();
+      if (!controller.isRestartWanted) daemon.close();
     }
+    return controller.isRestartWanted ? daemon.restart() : exit;
   },
 };
+
+function onSignal(name: string, controller: WorkController, daemon: Daemon): void {
+  if (name === "SIGHUP") return controller.onSignal(daemon.hangUp() ? name : "SIGTERM");
+  if (name === "SIGTERM" || name === "SIGINT" || name === "SIGQUIT") {
+    // Whoever asks for the end after a HUP means the end.
+    controller.isRestartWanted = false;
+    daemon.stopping(`${controller.hostname}: stopping, ${controller.parts.state.inPool.size} running`);
+  }
+  controller.onSignal(name);
+}
+
+/** What systemd shows of a worker. */
+function statusOf({ hostname, parts, consumer, stopRequest }: WorkController): string {
+  const { inPool, processed } = parts.state;
+  const now = stopRequest.way !== null ? "stopping" : consumer.isLost ? "connecting to the broker" : "ready";
+  return `${hostname}: ${now}, ${inPool.size} running, ${processed} processed`;
+}
+
+/** Whether a worker that turns is one that works: it consumes, tries to connect, or stops as it was asked to. */
+function isWorking({ blueprint, consumer, stopRequest }: WorkController): boolean {
+  return stopRequest.way !== null ||
+    blueprint.state === "running" && (consumer.tasks !== null || consumer.isLost);
+}
+
+/** The World of a daemon that has no terminal: what is said on standard error goes to the log. */
+function mute(world: RealWorld): RealWorld {
+  return {
+    ...world,
+    terminal: {
+      ...world.terminal,
+      columns: 80,
+      out: () => {},
+      err: (text) => world.log.warning(text.trim()),
+    },
+  };
+}
 
 /** `name=value` words; `worker.name=value` is Celery's way to say the same. */
 export function settingsOf(words: readonly string[]): Record<string, string> {

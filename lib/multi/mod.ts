@@ -8,5 +8,6 @@
  */
 
 export * from "./cluster_names.ts";
+export * from "./defaults.ts";
 export * from "./node.ts";
 export * from "./options.ts";

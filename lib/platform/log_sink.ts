@@ -31,6 +31,8 @@ export interface LogSinkOptions {
   color?: boolean | null;
   /** "MainProcess" unless the record says otherwise. */
   processName?: string;
+  /** Errors go to standard error too, though there is a file: for a daemon whose starter still listens. */
+  mirrorErrors?: boolean;
 }
 
 /** A Log that can be configured again, once the settings are known. */
@@ -54,6 +56,7 @@ class FileLogSink implements LogSink {
   #taskFormat = TASK_FORMAT;
   #color = false;
   #processName = "MainProcess";
+  #mirrorsErrors = false;
   #buffer = "";
   #isDeferred = false;
   #second = -1;
@@ -70,6 +73,7 @@ class FileLogSink implements LogSink {
     if (options.format !== undefined) this.#format = options.format;
     if (options.taskFormat !== undefined) this.#taskFormat = options.taskFormat;
     if (options.processName !== undefined) this.#processName = options.processName;
+    if (options.mirrorErrors !== undefined) this.#mirrorsErrors = options.mirrorErrors;
     if (options.file !== undefined && options.file !== this.#path) {
       this.#path = options.file;
       this.reopen();
@@ -89,6 +93,7 @@ class FileLogSink implements LogSink {
     const process = options?.process ?? this.#processName;
     const task = options?.task ?? null;
     this.#buffer += this.#line(level, message, process, task);
+    if (this.#mirrorsErrors && this.#file !== null && LEVELS[level] >= LEVELS.ERROR) mirror(message);
     if (this.#isDeferred) return;
     this.#isDeferred = true;
     this.#clock.defer(() => this.flushSync());
@@ -194,5 +199,14 @@ class FileLogSink implements LogSink {
         `${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`;
     }
     return `${this.#secondText},${String(Math.floor(atMs - second * 1000)).padStart(3, "0")}`;
+  }
+}
+
+/** Says an error on standard error as well; whoever listened may be gone. */
+function mirror(message: string): void {
+  try {
+    Deno.stderr.writeSync(new TextEncoder().encode(`${message.trimEnd()}\n`));
+  } catch {
+    // The file has it.
   }
 }

@@ -1,11 +1,14 @@
 /**
  * Pid files: made exclusively, taken over from the dead, never from the living.
  *
+ * A file appears with its whole content (a link of a finished one), and a dead process's file is replaced under a lock
+ * of the file itself, so that of two that find it stale one wins.
+ *
  * Source: celery 5.2.6 platforms.py Pidfile (content, messages, exit status 73). Beyond it: a recycled pid is told
  * from the process that wrote the file by comparing the process's start with the file's time.
  */
 
-import { UsageError } from "../base/mod.ts";
+import { errorText, UsageError } from "../base/mod.ts";
 import { EXIT } from "./exit_codes.ts";
 
 /** A pid file of ours. `release` removes it if it is still ours; twice is once. */
@@ -14,37 +17,90 @@ export interface Pidfile {
   release(): void;
 }
 
+/** Attempts before the file is said to change too often. */
+const ATTEMPTS_MAX = 20;
+
 /**
  * Writes our pid to `path`. Throws UsageError with exit status 73 where a living process holds it or the folder
- * cannot be written. `onStale` hears that a dead process's file was removed.
+ * cannot be written. `onStale` hears that a dead process's file is replaced. A file with our own pid is ours: this
+ * program was started again in place.
  */
 export function acquirePidfile(path: string, onStale: (message: string) => void = () => {}): Pidfile {
-  for (let attempt = 0; attempt < 3; attempt++) {
-    try {
-      const file = Deno.openSync(path, { write: true, createNew: true, mode: 0o644 });
-      file.writeSync(new TextEncoder().encode(`${Deno.pid}\n`));
-      file.syncSync();
-      file.close();
-      return { path, release: () => release(path) };
-    } catch (error) {
-      if (!(error instanceof Deno.errors.AlreadyExists)) {
-        throw new UsageError(`Cannot create pidfile "${path}": ${(error as Error).message}`, {
-          cause: error,
-          exitCode: EXIT.CANNOT_CREATE,
-        });
-      }
+  const ours = { path, release: () => release(path) };
+  const temporary = `${path}.${Deno.pid}`;
+  try {
+    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+      write(temporary, path);
+      if (linked(temporary, path) || replaced(temporary, path, onStale)) return ours;
     }
-    const pid = readPidfile(path);
-    if (pid !== null && pid !== Deno.pid && isOwnerAlive(pid, path)) {
-      throw new UsageError(
-        `ERROR: Pidfile (${path}) already exists.\nSeems we're already running? (pid: ${pid})`,
-        { exitCode: EXIT.CANNOT_CREATE },
-      );
-    }
-    onStale("Stale pidfile exists - Removing it.");
-    Deno.removeSync(path);
+  } finally {
+    removeQuietly(temporary);
   }
-  throw new UsageError(`Cannot create pidfile "${path}": another process keeps making it`, {
+  throw new UsageError(`Cannot create pidfile "${path}": other processes keep making it`, {
+    exitCode: EXIT.CANNOT_CREATE,
+  });
+}
+
+function write(temporary: string, path: string): void {
+  try {
+    removeQuietly(temporary);
+    const file = Deno.openSync(temporary, { write: true, createNew: true, mode: 0o644 });
+    file.writeSync(new TextEncoder().encode(`${Deno.pid}\n`));
+    file.syncSync();
+    file.close();
+  } catch (error) {
+    throw cannotCreate(path, error);
+  }
+}
+
+/** True where the finished file now stands at `path`; false where something stands there already. */
+function linked(temporary: string, path: string): boolean {
+  try {
+    Deno.linkSync(temporary, path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.AlreadyExists) return false;
+    throw cannotCreate(path, error);
+  }
+}
+
+/** Replaces a dead process's file; false where it changed under us. Throws where its process lives. */
+function replaced(temporary: string, path: string, onStale: (message: string) => void): boolean {
+  let file: Deno.FsFile;
+  try {
+    file = Deno.openSync(path, { read: true, write: true });
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw cannotCreate(path, error);
+  }
+  try {
+    file.lockSync(true);
+    const now = Deno.statSync(path);
+    if (now.ino !== file.statSync().ino) return false;
+    const pid = readPidfile(path);
+    if (pid !== Deno.pid) {
+      if (pid !== null && isOwnerAlive(pid, path)) {
+        throw new UsageError(
+          `ERROR: Pidfile (${path}) already exists.\nSeems we're already running? (pid: ${pid})`,
+          { exitCode: EXIT.CANNOT_CREATE },
+        );
+      }
+      onStale("Stale pidfile exists - Removing it.");
+    }
+    Deno.renameSync(temporary, path);
+    return true;
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw cannotCreate(path, error);
+  } finally {
+    file.close();
+  }
+}
+
+function cannotCreate(path: string, error: unknown): UsageError {
+  return new UsageError(`Cannot create pidfile "${path}": ${errorText(error)}`, {
+    cause: error,
     exitCode: EXIT.CANNOT_CREATE,
   });
 }
@@ -53,7 +109,9 @@ export function acquirePidfile(path: string, onStale: (message: string) => void 
 export function readPidfile(path: string): number | null {
   try {
     const text = Deno.readTextFileSync(path).trim();
-    return /^\d+$/.test(text) ? Number(text) : null;
+    const pid = /^\d{1,10}$/.test(text) ? Number(text) : 0;
+    // Pid 0 would be our own group, and signals to 1 the system's.
+    return pid > 1 || pid === Deno.pid ? pid : null;
   } catch {
     return null; // missing or unreadable: no pid either way
   }
@@ -73,7 +131,12 @@ export function isAlive(pid: number): boolean {
 export function isOwnerAlive(pid: number, path: string): boolean {
   if (!isAlive(pid)) return false;
   const startedMs = startOfProcessMs(pid);
-  const writtenMs = Deno.statSync(path).mtime?.getTime() ?? null;
+  let writtenMs: number | null = null;
+  try {
+    writtenMs = Deno.statSync(path).mtime?.getTime() ?? null;
+  } catch {
+    return false; // the file has gone: nobody owns it
+  }
   // Two seconds of grace: the boot time is known to the second only.
   return startedMs === null || writtenMs === null || startedMs <= writtenMs + 2000;
 }
@@ -91,11 +154,22 @@ export function startOfProcessMs(pid: number): number | null {
   }
 }
 
+/** Removes the pid file of a process that has ended; one that a living process owns stays. True where it went. */
+export function removeStalePidfile(path: string): boolean {
+  const pid = readPidfile(path);
+  if (pid === null || isOwnerAlive(pid, path)) return false;
+  return removeQuietly(path);
+}
+
 function release(path: string): void {
-  if (readPidfile(path) !== Deno.pid) return;
+  if (readPidfile(path) === Deno.pid) removeQuietly(path);
+}
+
+function removeQuietly(path: string): boolean {
   try {
     Deno.removeSync(path);
+    return true;
   } catch {
-    // Somebody removed it first.
+    return false; // somebody removed it first
   }
 }

@@ -1,0 +1,59 @@
+/** Users and groups by name or number, as `--uid` and `--gid` take them. */
+
+import { UsageError } from "../base/mod.ts";
+
+/** A user: `name` is null where only a number is known. */
+export interface SystemUser {
+  readonly uid: number;
+  readonly gid: number;
+  readonly name: string | null;
+}
+
+/**
+ * Finds whom `--uid` and `--gid` mean; a user's own group where only the user is given, our own user where only the
+ * group is. Null where neither is given. Throws UsageError for names that are not known.
+ * Source: celery 5.2.6 platforms.py parse_uid, parse_gid, maybe_drop_privileges (behaviour).
+ */
+export async function findUser(uid: string | undefined, gid: string | undefined): Promise<SystemUser | null> {
+  if (uid === undefined && gid === undefined) return null;
+  let user: SystemUser = { uid: Deno.uid() ?? 0, gid: Deno.gid() ?? 0, name: null };
+  if (uid !== undefined) {
+    const entry = await lookUp("passwd", uid);
+    const isNumber = /^\d+$/.test(uid);
+    if (entry) user = { uid: Number(entry[2]), gid: Number(entry[3]), name: entry[0]! };
+    else if (isNumber) user = { uid: Number(uid), gid: Number(uid), name: null };
+    else throw new UsageError(`Cannot find user "${uid}"`);
+  }
+  if (gid !== undefined) {
+    const entry = await lookUp("group", gid);
+    if (!entry && !/^\d+$/.test(gid)) throw new UsageError(`Cannot find group "${gid}"`);
+    user = { ...user, gid: Number(entry?.[2] ?? gid) };
+  }
+  return user;
+}
+
+/** True where we are that user and group. */
+export function isUs(user: SystemUser): boolean {
+  return Deno.uid() === user.uid && Deno.gid() === user.gid;
+}
+
+/** True for root. */
+export function isRoot(): boolean {
+  return Deno.uid() === 0;
+}
+
+/** A line of a system database by its name or number; `getent` knows directories on the network too. */
+async function lookUp(database: "passwd" | "group", key: string): Promise<string[] | null> {
+  try {
+    const { success, stdout } = await new Deno.Command("getent", {
+      args: [database, key],
+      stdout: "piped",
+      stderr: "null",
+    }).output();
+    if (success) return new TextDecoder().decode(stdout).trim().split("\n")[0]!.split(":");
+  } catch {
+    // No getent on this system: the file, then.
+  }
+  const lines = Deno.readTextFileSync(`/etc/${database}`).split("\n").map((line) => line.split(":"));
+  return lines.find((line) => line[0] === key || line[2] === key) ?? null;
+}
