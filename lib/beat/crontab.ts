@@ -32,15 +32,13 @@ const CHANGE_MS = 3 * 3_600_000;
 export class Crontab implements Timing {
   readonly kind = "crontab";
   readonly zone: Zone;
-  readonly repr: string;
-  /** Celery 5.2's spelling of it. */
-  readonly reprBefore53: string;
   /** By value: the smallest value of the field that is not below, or -1. */
   readonly #minute: Int8Array;
   readonly #hour: Int8Array;
   readonly #days: Uint8Array;
   readonly #months: Uint8Array;
   readonly #weekdays: Uint8Array;
+  readonly #fields: CrontabSchedule;
   readonly #isEveryHour: boolean;
   readonly #isEveryDay: boolean;
 
@@ -49,6 +47,7 @@ export class Crontab implements Timing {
     const { minute, hour, dayOfMonth, monthOfYear, dayOfWeek } = fields;
     const hours = expandField(hour, FIELDS.hour);
     this.zone = zone;
+    this.#fields = fields;
     this.#minute = nextTable(expandField(minute, FIELDS.minute), 60);
     this.#hour = nextTable(hours, 24);
     this.#days = flags(expandField(dayOfMonth, FIELDS.dayOfMonth), 32);
@@ -57,12 +56,24 @@ export class Crontab implements Timing {
     this.#isEveryHour = hours.length === 24;
     this.#isEveryDay = ![...this.#days.subarray(1), ...this.#months.subarray(1), ...this.#weekdays]
       .includes(0);
-    const [m, h, dom, moy, dow] = [minute, hour, dayOfMonth, monthOfYear, dayOfWeek].map(text);
-    this.repr = `<crontab: ${m} ${h} ${dom} ${moy} ${dow} (m/h/dM/MY/d)>`;
-    this.reprBefore53 = `<crontab: ${m} ${h} ${dow} ${dom} ${moy} (m/h/d/dM/MY)>`;
     if (this.#nextWall(0) === null) {
       throw new UsageError(`The schedule ${this.repr} never comes: no month of it has such a day`);
     }
+  }
+
+  get repr(): string {
+    const { minute, hour, dayOfMonth, monthOfYear, dayOfWeek } = this.#fields;
+    return `<crontab: ${
+      [minute, hour, dayOfMonth, monthOfYear, dayOfWeek].map(text).join(" ")
+    } (m/h/dM/MY/d)>`;
+  }
+
+  /** Celery 5.2's spelling of it. */
+  get reprBefore53(): string {
+    const { minute, hour, dayOfMonth, monthOfYear, dayOfWeek } = this.#fields;
+    return `<crontab: ${
+      [minute, hour, dayOfWeek, dayOfMonth, monthOfYear].map(text).join(" ")
+    } (m/h/d/dM/MY)>`;
   }
 
   next(lastMs: number): number | null {
@@ -166,16 +177,33 @@ function civil(day: number): { month: number; dayOfMonth: number } {
   };
 }
 
-function nextTable(values: readonly number[], size: number): Int8Array {
-  const table = new Int8Array(size).fill(-1);
-  for (let at = 0; at < size; at++) table[at] = values.find((value) => value >= at) ?? -1;
+/** Tables by their values: entries share them, of which there may be ten thousand. */
+const tables = new Map<string, Int8Array | Uint8Array>();
+const TABLES_MAX = 5000;
+
+function shared<T extends Int8Array | Uint8Array>(key: string, make: () => T): T {
+  let table = tables.get(key) as T | undefined;
+  if (!table) {
+    if (tables.size >= TABLES_MAX) tables.clear();
+    tables.set(key, table = make());
+  }
   return table;
 }
 
+function nextTable(values: readonly number[], size: number): Int8Array {
+  return shared(`next ${size} ${values}`, () => {
+    const table = new Int8Array(size);
+    for (let at = 0; at < size; at++) table[at] = values.find((value) => value >= at) ?? -1;
+    return table;
+  });
+}
+
 function flags(values: readonly number[], size: number): Uint8Array {
-  const table = new Uint8Array(size);
-  for (const value of values) table[value] = 1;
-  return table;
+  return shared(`flags ${size} ${values}`, () => {
+    const table = new Uint8Array(size);
+    for (const value of values) table[value] = 1;
+    return table;
+  });
 }
 
 function text(field: CrontabField): string {

@@ -17,7 +17,6 @@ const UNITS = [86_400_000, 3_600_000, 60_000];
 /** An interval. */
 export class Interval implements Timing {
   readonly kind = "interval";
-  readonly repr: string;
   readonly everyMs: number;
   readonly #unit: number | null;
   readonly #zone: Zone;
@@ -30,7 +29,10 @@ export class Interval implements Timing {
     this.everyMs = seconds * 1000;
     this.#unit = relative ? UNITS.find((unit) => this.everyMs >= unit) ?? 1000 : null;
     this.#zone = zone;
-    this.repr = `<freq: ${humanizeSeconds(seconds)}>`;
+  }
+
+  get repr(): string {
+    return `<freq: ${humanizeSeconds(this.everyMs / 1000)}>`;
   }
 
   next(lastMs: number): number {

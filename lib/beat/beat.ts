@@ -1,0 +1,408 @@
+/**
+ * The beat service: sleeps until something is due, sends it, keeps what was sent.
+ *
+ * One loop. A turn sends all that is due and says when it wants to be woken; the loop sleeps until then, at most
+ * `beat_max_loop_interval`, and looks on waking whether the clock was set or the process held up meanwhile.
+ *
+ * Source: celery 5.2.6 beat.py Service.start, Scheduler.tick (texts, intervals, order); protocol.md 9.2, 10.4.
+ */
+
+import { type App, isWorthRetrying, signals } from "../app/mod.ts";
+import { assert, errorText, OperatingError } from "../base/mod.ts";
+import type { Connection } from "../transport/mod.ts";
+import { Courier } from "./courier.ts";
+import { Election } from "./election.ts";
+import { type Entry, fingerprint, readEntries } from "./entry.ts";
+import { Scheduler, usableState } from "./scheduler.ts";
+import { decodeState, encodeState, type RunState, type ScheduleStore } from "./store.ts";
+import { humanizeSeconds } from "./timing.ts";
+
+/** The longest sleep where no setting says otherwise, seconds. */
+export const MAX_INTERVAL_SECONDS = 300;
+
+/** How to run. */
+export interface BeatOptions {
+  /** Seconds; null: `beat_max_loop_interval`, else 300. */
+  readonly maxInterval?: number | null;
+  readonly store: ScheduleStore;
+  /** Inside a worker. */
+  readonly isEmbedded?: boolean;
+}
+
+/** Runs to a batch, which leaves in one publish. */
+const BATCH_MAX = 100;
+/** A difference of clock and stopwatch that is told, and a waking this much late, milliseconds. */
+const JUMP_MS = 1000;
+const HELD_UP_MS = 5000;
+/** Between two syncs that are told, as Celery's. */
+const SYNC_MS = 180_000;
+/** After a failed publish, seconds: the first wait and the longest. */
+const RETRY_FIRST = 2;
+const RETRY_MAX = 30;
+/** Records of entries that are no longer in the schedule and were not sent for so long are deleted. */
+const FORGET_MS = 35 * 86_400_000;
+
+/** A beat. `run` once. */
+export class Beat {
+  readonly app: App;
+  readonly maxIntervalMs: number;
+  readonly scheduler: Scheduler;
+  readonly #store: ScheduleStore;
+  readonly #isEmbedded: boolean;
+  readonly #courier: Courier;
+  #election: Election | null = null;
+  #connection: Connection | null = null;
+  #seen: { conf: unknown; names: number } = { conf: null, names: 0 };
+  #isSaveFailing = false;
+  #unsaved = new Map<string, RunState | null>();
+  #syncedMs = -Infinity;
+  #sentSinceSync = 0;
+  #retries = 0;
+  #isStandby = false;
+  #isAloneTold = false;
+  #hasRun = false;
+
+  constructor(app: App, options: BeatOptions) {
+    const { conf } = app;
+    this.app = app;
+    this.maxIntervalMs = 1000 *
+      (options.maxInterval || conf.beat_max_loop_interval || MAX_INTERVAL_SECONDS);
+    this.scheduler = new Scheduler({ deadlineSeconds: conf.beat_cron_starting_deadline });
+    this.#store = options.store;
+    this.#isEmbedded = options.isEmbedded ?? false;
+    this.#courier = new Courier(app, this.scheduler);
+  }
+
+  /** True while another beat sends for this schedule. */
+  get isStandby(): boolean {
+    return this.#isStandby;
+  }
+
+  /**
+   * Runs until `signal` aborts, then saves, gives the lease up and resolves. Rejects with UsageError for a schedule that
+   * cannot be read, with the broker's error where it is not reached after all retries.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    assert(!this.#hasRun, "a beat runs once");
+    this.#hasRun = true;
+    const { world } = this.app;
+    world.log.info("beat: Starting...");
+    try {
+      await this.#load();
+      world.log.debug(
+        `beat: Ticking with max interval->${humanizeSeconds(this.maxIntervalMs / 1000)}`,
+      );
+      signals.beatInit.send(this, {}, world.log);
+      if (this.#isEmbedded) signals.beatEmbeddedInit.send(this, {}, world.log);
+      await this.#loop(signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      await this.#end();
+    }
+  }
+
+  async #loop(signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.app.world;
+    while (!signal.aborted) {
+      const sleepMs = Math.min(await this.#turn(signal), this.maxIntervalMs);
+      if (signal.aborted) return;
+      if (sleepMs <= 0) continue;
+      if (log.isOn("DEBUG")) log.debug(`beat: Waking up ${humanizeSeconds(sleepMs / 1000, "in ")}.`);
+      const before = { monoMs: clock.monoMs(), wallMs: clock.wallMs() };
+      await clock.sleep(sleepMs, signal);
+      this.#lookAtClocks(before, sleepMs);
+    }
+  }
+
+  /** One turn: sends all that is due. Milliseconds until the next. */
+  async #turn(signal: AbortSignal): Promise<number> {
+    const { clock, log } = this.app.world;
+    try {
+      await this.#reload();
+      const { beat_lock } = this.app.conf;
+      if (beat_lock) {
+        const askAgainMs = await this.#lead(signal);
+        if (askAgainMs !== null) return askAgainMs;
+      }
+      while (!signal.aborted) {
+        const slots = this.scheduler.take(clock.wallMs(), BATCH_MAX);
+        if (slots.length === 0) break;
+        let connection: Connection;
+        try {
+          connection = await this.#connected(signal);
+        } catch (error) {
+          for (const { entry } of slots) this.scheduler.putBack(entry);
+          throw error;
+        }
+        const { isLeader, states } = await this.#courier.send(slots, {
+          connection,
+          election: beat_lock && connection.ledger ? this.#election : null,
+          idleMs: () => this.#idleMs(),
+          beforeSend: (all) => this.#save(all, false),
+        });
+        await this.#save(states, true);
+        if (!isLeader) return 0;
+      }
+      this.#retries = 0;
+      return Math.max(0, this.scheduler.nextMs - clock.wallMs());
+    } catch (error) {
+      if (signal.aborted || !isWorthRetrying(error)) throw error;
+      const seconds = Math.min(RETRY_FIRST * ++this.#retries, RETRY_MAX);
+      log.error(
+        `beat: Connection error: ${errorText(error)}. Trying again in ${seconds.toFixed(1)} seconds...`,
+      );
+      await this.#disconnect();
+      return seconds * 1000;
+    }
+  }
+
+  /** Leads, and null; or milliseconds until the next look, where another beat does. */
+  async #lead(signal: AbortSignal): Promise<number | null> {
+    const { log } = this.app.world;
+    const connection = await this.#connected(signal);
+    const { ledger } = connection;
+    if (!ledger) {
+      if (!this.#isAloneTold) {
+        this.#isAloneTold = true;
+        log.info(`beat: This broker (${connection.transport}) elects nobody: run one beat only`);
+      }
+      return null;
+    }
+    const election = this.#election!;
+    const { token } = election;
+    // With a run due, committing it prolongs the lease.
+    if (token > 0 && this.#idleMs() === 0) return null;
+    const askAgainMs = await election.lead(ledger, this.#idleMs());
+    if (askAgainMs !== null) {
+      if (!this.#isStandby) log.info("beat: Another beat sends for this schedule: standing by");
+      this.#isStandby = true;
+      return askAgainMs;
+    }
+    if (election.token !== token) {
+      if (this.#isStandby) log.info("beat: Taking over: no other beat sends for this schedule");
+      this.#isStandby = false;
+      await this.#readRecords(connection);
+    }
+    return null;
+  }
+
+  /** Takes over what the beats before have recorded, and records entries that are new. */
+  async #readRecords(connection: Connection): Promise<void> {
+    const ledger = connection.ledger!;
+    const election = this.#election!;
+    const records = await ledger.records(election.book);
+    const now = this.app.world.clock.wallMs();
+    const entries = [...this.scheduler.entries.values()];
+    const adopted = new Map<string, RunState>();
+    const adopt = (entry: Entry, text: string) => {
+      entry.record = text;
+      const state = decodeState(text);
+      if (state === null || state.lastMs <= entry.state.lastMs) return;
+      entry.state = usableState(entry, state, now);
+      adopted.set(entry.name, entry.state);
+    };
+    const missing: Entry[] = [];
+    for (const entry of entries) {
+      const text = records.get(entry.key);
+      entry.record = null;
+      if (text === undefined) missing.push(entry);
+      else adopt(entry, text);
+    }
+    const found = await election.commit(
+      ledger,
+      missing.map((entry) => ({
+        key: entry.key,
+        expected: null,
+        value: encodeState(entry.state),
+        message: null,
+      })),
+      this.#idleMs(),
+    );
+    missing.forEach((entry, n) => {
+      const inTheWay = found?.[n] ?? null;
+      if (inTheWay !== null) adopt(entry, inTheWay);
+      else if (found !== null) entry.record = encodeState(entry.state);
+    });
+    this.scheduler.refresh();
+    await this.#save(adopted, false);
+    const known = new Set(entries.map((entry) => entry.key));
+    const stale = [...records].filter(([key, text]) =>
+      !known.has(key) && (decodeState(text)?.lastMs ?? 0) < now - FORGET_MS
+    );
+    if (stale.length > 0) await ledger.forget(election.book, stale.map(([key]) => key));
+  }
+
+  /** Reads the schedule and merges what was kept. Source: celery 5.2.6 beat.py merge_inplace, setup_schedule. */
+  async #load(): Promise<void> {
+    const { clock, log } = this.app.world;
+    const entries = await readEntries(this.app);
+    const kept = await this.#store.load();
+    this.#remember();
+    const changes = new Map<string, RunState | null>();
+    for (const name of kept.keys()) if (!entries.has(name)) changes.set(name, null);
+    const now = clock.wallMs();
+    this.scheduler.replace(entries, (entry) => {
+      const state = kept.get(entry.name);
+      if (!state) return null;
+      if (state.sendingMs !== null) {
+        log.warning(
+          `beat: ${entry.name} was being sent when the last beat ended: it is sent again under the same id ` +
+            entry.taskIdOf(this.app.name, state.sendingMs),
+        );
+      }
+      const usable = usableState(entry, { ...state, sendingMs: null }, now);
+      if (usable.lastMs !== state.lastMs) {
+        log.warning(
+          `beat: The last run of ${entry.name} lies in the future (${entry.zone.format(state.lastMs)}): ` +
+            "the clock was wrong then; it counts from now",
+        );
+      }
+      return usable;
+    }, now);
+    for (const entry of entries.values()) if (!kept.has(entry.name)) changes.set(entry.name, entry.state);
+    this.#election = new Election(this.app.name, fingerprint(entries.values()), this.#store.owner);
+    await this.#save(changes, false);
+    if (log.isOn("DEBUG")) {
+      log.debug(["Current schedule:", ...[...entries.values()].map((entry) => entry.repr)].join("\n"));
+    }
+  }
+
+  /** Takes over entries that were added, changed or removed while beat runs. */
+  async #reload(): Promise<void> {
+    const { conf } = this.app;
+    const schedule = conf.beat_schedule;
+    if (schedule === this.#seen.conf && Object.keys(schedule).length === this.#seen.names) return;
+    const before = new Map(this.scheduler.entries);
+    const entries = await readEntries(this.app);
+    this.#remember();
+    this.scheduler.replace(
+      entries,
+      (entry) => before.get(entry.name)?.state ?? null,
+      this.app.world.clock.wallMs(),
+    );
+    const changes = new Map<string, RunState | null>();
+    for (const name of before.keys()) if (!entries.has(name)) changes.set(name, null);
+    for (const [name, entry] of entries) {
+      const old = before.get(name);
+      if (!old) changes.set(name, entry.state);
+      else if (old.key === entry.key) entry.record = old.record;
+    }
+    // Another schedule, another lease: beats that have the old one go on with theirs.
+    if (this.#connection?.ledger) await this.#election!.resign(this.#connection.ledger);
+    this.#election = new Election(this.app.name, fingerprint(entries.values()), this.#store.owner);
+    await this.#save(changes, false);
+  }
+
+  #remember(): void {
+    const schedule = this.app.conf.beat_schedule;
+    this.#seen = { conf: schedule, names: Object.keys(schedule).length };
+  }
+
+  /** Saves states. A disk that refuses is told once; what it did not take is saved with the next. */
+  async #save(states: ReadonlyMap<string, RunState | null>, areSent: boolean): Promise<void> {
+    const { clock, log } = this.app.world;
+    for (const [name, state] of states) this.#unsaved.set(name, state);
+    if (areSent) {
+      this.#sentSinceSync += states.size;
+      const every = this.app.conf.beat_sync_every;
+      if (clock.monoMs() - this.#syncedMs > SYNC_MS || (every > 0 && this.#sentSinceSync >= every)) {
+        this.#syncedMs = clock.monoMs();
+        this.#sentSinceSync = 0;
+        log.debug("beat: Synchronizing schedule...");
+      }
+    }
+    if (this.#unsaved.size === 0) return;
+    try {
+      await this.#store.save(this.#unsaved);
+      this.#unsaved.clear();
+      if (this.#isSaveFailing) log.info("beat: The schedule file is written again");
+      this.#isSaveFailing = false;
+    } catch (error) {
+      if (!this.#isSaveFailing) {
+        log.error(
+          `beat: ${
+            errorText(error)
+          }: beat goes on, and runs sent from now on may be sent again after a restart`,
+        );
+      }
+      this.#isSaveFailing = true;
+    }
+  }
+
+  #lookAtClocks(before: { monoMs: number; wallMs: number }, sleepMs: number): void {
+    const { clock, log } = this.app.world;
+    const passedMs = clock.monoMs() - before.monoMs;
+    const jumpMs = clock.wallMs() - before.wallMs - passedMs;
+    const told = humanizeSeconds(Math.abs(jumpMs) / 1000);
+    if (jumpMs >= JUMP_MS) {
+      log.warning(
+        `beat: The clock went forward by ${told} (it was set, or the machine slept): ` +
+          "missed runs are made up for as their entries say",
+      );
+    } else if (jumpMs <= -JUMP_MS) {
+      log.warning(
+        `beat: The clock was set back by ${told}: intervals go on, and no run of a crontab comes twice`,
+      );
+      this.scheduler.clockWasSet(jumpMs);
+    }
+    if (passedMs - sleepMs >= HELD_UP_MS) {
+      log.warning(
+        `beat: Held up for ${
+          humanizeSeconds((passedMs - sleepMs) / 1000)
+        } (the process was stopped, or the machine ` +
+          "busy): missed runs are made up for as their entries say",
+      );
+    }
+  }
+
+  /** Milliseconds until the next run, at most the longest sleep. */
+  #idleMs(): number {
+    const { clock } = this.app.world;
+    return Math.min(Math.max(0, this.scheduler.nextMs - clock.wallMs()), this.maxIntervalMs);
+  }
+
+  async #connected(signal: AbortSignal): Promise<Connection> {
+    if (this.#connection) return this.#connection;
+    const { log } = this.app.world;
+    const connection = await this.app.connectBroker({
+      forWriting: true,
+      heartbeat: true,
+      retry: true,
+      signal,
+      onAttempt: (error, delaySeconds) =>
+        log.error(
+          `beat: Connection error: ${errorText(error)}. Trying again in ${
+            delaySeconds.toFixed(1)
+          } seconds...`,
+        ),
+    });
+    this.#connection = connection;
+    connection.lost.then(() => {
+      if (this.#connection === connection) this.#connection = null;
+    });
+    return connection;
+  }
+
+  async #disconnect(): Promise<void> {
+    const connection = this.#connection;
+    this.#connection = null;
+    await connection?.close().catch(() => {
+      // It is gone either way.
+    });
+  }
+
+  async #end(): Promise<void> {
+    const { log } = this.app.world;
+    await this.#save(new Map(), false);
+    const ledger = this.#connection?.ledger;
+    try {
+      if (ledger) await this.#election?.resign(ledger);
+    } catch (error) {
+      if (!(error instanceof OperatingError)) throw error;
+      log.debug(`beat: Cannot give the lease up: ${errorText(error)}`);
+    }
+    await this.#disconnect();
+    await this.#store.close();
+  }
+}

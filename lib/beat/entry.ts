@@ -1,0 +1,212 @@
+/**
+ * Entries: a call, when it is due, and what is known of its runs.
+ *
+ * Source: celery 5.2.6 beat.py ScheduleEntry, Scheduler.install_default_entries; protocol.md 9.1, 9.3.
+ */
+
+import { createHash } from "node:crypto";
+import { type App, type BeatEntry, camelOptions, crontab, type SendOptions } from "../app/mod.ts";
+import { errorText, UsageError } from "../base/mod.ts";
+import { pythonRepr } from "../wire/mod.ts";
+import { Crontab } from "./crontab.ts";
+import { Interval, isoDurationSeconds } from "./interval.ts";
+import { loadAstronomy, Solar } from "./solar.ts";
+import type { RunState } from "./store.ts";
+import type { Timing } from "./timing.ts";
+import { Zone } from "./zone.ts";
+
+/** Celery's own entry, where the result store needs it: what has expired is deleted at four. */
+const CLEANUP = "celery.backend_cleanup";
+const CLEANUP_EXPIRES = 12 * 3600;
+/** Result stores whose results go by themselves. */
+const EXPIRING = /^(redis|rediss|sentinel|rpc|disabled|memory)\b/;
+/** What task ids of slots are derived in: UUIDv5 of "https://lovage.invalid/beat" as a URL. */
+const NAMESPACE = "8b6d2a7e0f5c5a1fb3c49e71d2f80a64";
+
+/** What becomes of runs that were missed. */
+export type CatchUp = "latest" | "all" | "none";
+
+/** An entry of the schedule. */
+export class Entry {
+  readonly name: string;
+  readonly task: string;
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  readonly options: SendOptions;
+  readonly timing: Timing;
+  readonly zone: Zone;
+  readonly catchUp: CatchUp;
+  /** False: not sent while the last one has not ended. */
+  readonly mayOverlap: boolean;
+  /** What is known of its runs. */
+  state: RunState = { lastMs: 0, count: 0, taskId: null, sendingMs: null };
+  /** The broker's record of it as read or written last; null: none. */
+  record: string | null = null;
+  /** When it is due; Infinity: never. */
+  dueMs = Infinity;
+  /** Missed runs are being sent one by one. */
+  isCatchingUp = false;
+
+  /** Throws UsageError where the entry cannot be read. */
+  constructor(name: string, given: BeatEntry, zone: Zone) {
+    if (typeof given !== "object" || given === null) throw new UsageError("an object is expected");
+    const { task, args = [], kwargs = {}, options = {} } = given;
+    this.name = name;
+    this.task = taskName(task);
+    if (!Array.isArray(args)) throw new UsageError(`args ${JSON.stringify(args)} is no list`);
+    if (!isRecord(kwargs)) throw new UsageError(`kwargs ${JSON.stringify(kwargs)} is no object`);
+    if (!isRecord(options)) throw new UsageError(`options ${JSON.stringify(options)} is no object`);
+    this.args = args;
+    this.kwargs = kwargs;
+    this.options = camelOptions(options);
+    this.zone = typeof given.timezone === "string" ? Zone.of(given.timezone) : zone;
+    this.timing = timingOf(given, this.zone);
+    this.catchUp = catchUpOf(given.catchUp);
+    this.mayOverlap = overlapOf(given.overlap);
+  }
+
+  /** Names it in the broker's book: another task under the same name is another entry. */
+  get key(): string {
+    return `${this.name}\n${this.task}`;
+  }
+
+  /** As Celery prints it. */
+  get repr(): string {
+    const call = [
+      ...this.args.map((one) => pythonRepr(one)),
+      ...Object.entries(this.kwargs).map(([key, value]) => `${key}=${pythonRepr(value)}`),
+    ].join(", ");
+    return `<ScheduleEntry: ${this.name} ${this.task}(${call}) ${this.timing.repr}`;
+  }
+
+  /** The id of the task of a run: whoever sends that run gives it the same. */
+  taskIdOf(app: string, slotMs: number): string {
+    const { taskId } = this.options;
+    if (typeof taskId === "string") return taskId;
+    return uuid5(`${app}\n${this.key}\n${slotMs}\n${this.state.count}`);
+  }
+}
+
+/**
+ * The entries of an App's schedule, Celery's own included. Rejects with UsageError that names the entry that cannot be
+ * read.
+ */
+export async function readEntries(app: App): Promise<Map<string, Entry>> {
+  const { conf } = app;
+  const zone = scheduleZone(app);
+  const given: Record<string, BeatEntry> = { ...conf.beat_schedule };
+  if (conf.result_expires && !Object.hasOwn(given, CLEANUP) && await needsCleanup(app)) {
+    given[CLEANUP] = {
+      task: CLEANUP,
+      schedule: crontab({ minute: "0", hour: "4" }),
+      options: { expires: CLEANUP_EXPIRES },
+    };
+  }
+  const all = Object.entries(given);
+  if (all.some(([, entry]) => (entry?.schedule as { kind?: unknown } | undefined)?.kind === "solar")) {
+    await loadAstronomy();
+  }
+  const entries = new Map<string, Entry>();
+  for (const [name, entry] of all) {
+    try {
+      entries.set(name, new Entry(name, entry, zone));
+    } catch (error) {
+      throw new UsageError(`Cannot use entry "${name}" of beat_schedule: ${errorText(error)}`, {
+        cause: error,
+      });
+    }
+  }
+  return entries;
+}
+
+/** The zone that crontabs are read in: `timezone`, else UTC, or local time where `enable_utc` is off. */
+export function scheduleZone(app: App): Zone {
+  const { timezone, enable_utc } = app.conf;
+  return timezone ? Zone.of(timezone) : enable_utc ? Zone.of("UTC") : Zone.local();
+}
+
+/** Tells schedules apart: the same entries with the same times give the same text. */
+export function fingerprint(entries: Iterable<Entry>): string {
+  const lines = [...entries].map((entry) => `${entry.key}\n${entry.timing.repr}\n${entry.zone.name}`).sort();
+  return createHash("sha256").update(lines.join("\n\n")).digest("hex").slice(0, 16);
+}
+
+async function needsCleanup(app: App): Promise<boolean> {
+  const url = app.conf.result_backend;
+  if (!url || EXPIRING.test(url)) return false;
+  const backend = await app.openBackend();
+  return !backend.expiresByItself && backend.kind !== "disabled";
+}
+
+function taskName(task: unknown): string {
+  const name = typeof task === "function" || typeof task === "object"
+    ? (task as { name?: unknown } | null)?.name
+    : task;
+  if (typeof name !== "string" || name === "") throw new UsageError("it names no task");
+  return name;
+}
+
+function timingOf({ schedule, relative }: BeatEntry, zone: Zone): Timing {
+  const isRelative = relative ?? false;
+  if (typeof schedule === "number") return new Interval(schedule, isRelative, zone);
+  if (typeof schedule === "string") {
+    if (/^\s*p/i.test(schedule)) return new Interval(isoDurationSeconds(schedule), isRelative, zone);
+    return new Crontab(crontab(schedule), zone);
+  }
+  if (!isRecord(schedule)) {
+    throw new UsageError(
+      `schedule ${JSON.stringify(schedule)} is neither seconds, a text, crontab nor solar`,
+    );
+  }
+  const { kind } = schedule as { kind?: unknown };
+  if (kind === "interval") {
+    const { seconds, relative: own } = schedule as { seconds: number; relative: boolean };
+    return new Interval(seconds, own || isRelative, zone);
+  }
+  if (kind === "solar") return new Solar(schedule as ConstructorParameters<typeof Solar>[0]);
+  // From JSON or TOML: the fields alone.
+  const unknown = Object.keys(schedule).find((key) => key !== "kind" && !CRONTAB_KEYS.has(key));
+  if (unknown !== undefined) throw new UsageError(`schedule has no "${unknown}"`);
+  return new Crontab(crontab(schedule as Parameters<typeof crontab>[0]), zone);
+}
+
+const CRONTAB_KEYS = new Set([
+  "minute",
+  "hour",
+  "dayOfWeek",
+  "dayOfMonth",
+  "monthOfYear",
+  "day_of_week",
+  "day_of_month",
+  "month_of_year",
+]);
+
+function catchUpOf(given: unknown): CatchUp {
+  if (given === undefined || given === null || given === true || given === "latest" || given === "last") {
+    return "latest";
+  }
+  if (given === "all") return "all";
+  if (given === false || given === "none") return "none";
+  throw new UsageError(`catchUp ${JSON.stringify(given)} is none of latest, all, none`);
+}
+
+function overlapOf(given: unknown): boolean {
+  if (given === undefined || given === null || given === true || given === "allow") return true;
+  if (given === false || given === "skip") return false;
+  throw new UsageError(`overlap ${JSON.stringify(given)} is neither allow nor skip`);
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A name-based UUID, version 5. Source: RFC 9562 5.5. */
+function uuid5(name: string): string {
+  const hash = createHash("sha1").update(NAMESPACE, "hex").update(name).digest();
+  hash[6] = (hash[6]! & 0x0f) | 0x50;
+  hash[8] = (hash[8]! & 0x3f) | 0x80;
+  const hex = hash.toString("hex");
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join(
+    "-",
+  );
+}

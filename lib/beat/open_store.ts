@@ -1,0 +1,47 @@
+/** The store that a beat gets: its file, or memory where no file can be had and the broker keeps what was sent. */
+
+import type { App } from "../app/mod.ts";
+import { errorText, OperatingError, UsageError } from "../base/mod.ts";
+import { EXIT } from "../platform/mod.ts";
+import { MemoryStore } from "./store_memory.ts";
+import { KvStore } from "./store_kv.ts";
+import type { ScheduleStore } from "./store.ts";
+
+/** Schedulers by the names they are known under; all of them are ours. */
+const SCHEDULERS = /^(?:celery\.beat[:.])?(?:Persistent)?Scheduler$|^(?:persistent|kv|memory)$/;
+
+/**
+ * Opens the schedule file. Where its folder cannot be written and beats share what was sent through the broker, that is
+ * told and no file is kept; else UsageError with exit status 73.
+ */
+export async function openStore(
+  app: App,
+  options: { schedule?: string | undefined; scheduler?: string | undefined } = {},
+): Promise<ScheduleStore> {
+  const { conf, world } = app;
+  const scheduler = options.scheduler ?? conf.beat_scheduler;
+  if (!SCHEDULERS.test(scheduler)) {
+    throw new UsageError(
+      `Unknown scheduler "${scheduler}": there are persistent (the default) and memory (no file)`,
+    );
+  }
+  if (/^(?:celery\.beat[:.])?(?:Scheduler|memory)$/.test(scheduler)) {
+    return new MemoryStore(world.random.id());
+  }
+  const path = options.schedule ?? conf.beat_schedule_filename;
+  try {
+    return await KvStore.open(world, path);
+  } catch (error) {
+    if (!(error instanceof OperatingError) || error instanceof UsageError) throw error;
+    if (!conf.beat_lock) {
+      throw new UsageError(`Cannot keep the schedule: ${errorText(error)}`, {
+        cause: error,
+        exitCode: EXIT.CANNOT_CREATE,
+      });
+    }
+    world.log.warning(
+      `beat: ${errorText(error)}: no schedule file is kept, the last runs are in the broker alone`,
+    );
+    return new MemoryStore(world.random.id());
+  }
+}

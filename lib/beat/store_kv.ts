@@ -1,0 +1,163 @@
+/**
+ * The schedule file: `celerybeat-schedule`, a key-value file of ours, not Python's shelve.
+ *
+ * One beat has it at a time, by a lock on `celerybeat-schedule.lock` that ends with its process. A file that is not ours
+ * is renamed and told, never written to. Every save is on disk when it resolves.
+ *
+ *   ["lovage"]       { schema, owner }         ["entry", name or its hash]   { name, state }
+ */
+
+import { createHash } from "node:crypto";
+import { errorText, OperatingError, UsageError, type World } from "../base/mod.ts";
+import { EXIT, fileKind, type FileLock, lockFile, moveAside, openKv } from "../platform/mod.ts";
+import { decodeState, encodeState, type RunState, type ScheduleStore } from "./store.ts";
+
+/** The version of what is kept; a file of a later one is set aside. */
+const SCHEMA = 1;
+/** Changes to one commit; the format's own limit is 1000 and 800 KiB. */
+const ROWS_PER_COMMIT = 500;
+/** Longest name, in characters, that is a key itself; the format's limit is 2048 bytes. */
+const NAME_MAX = 500;
+
+const WHAT: Readonly<Record<string, string>> = {
+  python: "is one of Python's",
+  sqlite: "is a database of something else",
+  other: "is not a schedule, or is damaged",
+};
+
+/** The store over one file. */
+export class KvStore implements ScheduleStore {
+  readonly owner: string;
+  readonly path: string;
+  readonly #kv: Deno.Kv;
+  readonly #lock: FileLock;
+  #isClosed = false;
+
+  private constructor(kv: Deno.Kv, parts: { path: string; owner: string; lock: FileLock }) {
+    this.#kv = kv;
+    this.path = parts.path;
+    this.owner = parts.owner;
+    this.#lock = parts.lock;
+  }
+
+  /**
+   * Opens the file, made where there is none. Rejects with UsageError (exit status 73) where another beat has it, with
+   * OperatingError where folder or file cannot be written.
+   */
+  static async open(world: World, path: string): Promise<KvStore> {
+    const lock = lockFile(`${path}.lock`);
+    if ("heldBy" in lock) {
+      const pid = lock.heldBy === 0 ? "" : ` (pid: ${lock.heldBy})`;
+      throw new UsageError(`Schedule file "${path}" is in use: another beat runs on it${pid}`, {
+        exitCode: EXIT.CANNOT_CREATE,
+      });
+    }
+    try {
+      const kind = await fileKind(path);
+      if (kind !== "none" && kind !== "kv") setAside(world, path, WHAT[kind]!);
+      let opened = await read(path);
+      if (typeof opened === "string") {
+        setAside(world, path, opened);
+        opened = await read(path);
+      }
+      if (typeof opened === "string") throw new OperatingError(`Cannot open "${path}": it ${opened}`);
+      const { kv } = opened;
+      const owner = opened.owner ?? world.random.id();
+      if (opened.owner === null) await write(path, () => kv.set(["lovage"], { schema: SCHEMA, owner }));
+      return new KvStore(kv, { path, owner, lock });
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  }
+
+  /** What a file holds, read beside the beat that has it; nothing where there is no file of ours. */
+  static async peek(path: string): Promise<Map<string, RunState>> {
+    if (await fileKind(path) !== "kv") return new Map();
+    const opened = await read(path);
+    if (typeof opened === "string") return new Map();
+    try {
+      return await states(opened.kv);
+    } finally {
+      opened.kv.close();
+    }
+  }
+
+  load(): Promise<Map<string, RunState>> {
+    return states(this.#kv);
+  }
+
+  async save(changed: ReadonlyMap<string, RunState | null>): Promise<void> {
+    const rows = [...changed];
+    for (let from = 0; from < rows.length; from += ROWS_PER_COMMIT) {
+      const commit = this.#kv.atomic();
+      for (const [name, state] of rows.slice(from, from + ROWS_PER_COMMIT)) {
+        if (state === null) commit.delete(keyOf(name));
+        else commit.set(keyOf(name), { name, state: encodeState(state) });
+      }
+      await write(this.path, () => commit.commit());
+    }
+  }
+
+  close(): Promise<void> {
+    if (!this.#isClosed) {
+      this.#isClosed = true;
+      this.#kv.close();
+      this.#lock.release();
+    }
+    return Promise.resolve();
+  }
+}
+
+/** Opens a file; a text: what is wrong with it. Rejects with OperatingError where it cannot be opened at all. */
+async function read(path: string): Promise<{ kv: Deno.Kv; owner: string | null } | string> {
+  const kv = await openKv(path);
+  try {
+    const mark = (await kv.get(["lovage"])).value as { schema?: unknown; owner?: unknown } | null;
+    if (mark === null) {
+      for await (const _ of kv.list({ prefix: [] }, { limit: 1 })) {
+        kv.close();
+        return "is a key-value file of something else";
+      }
+      return { kv, owner: null };
+    }
+    if (typeof mark.schema === "number" && mark.schema > SCHEMA) {
+      kv.close();
+      return `is of a later version (${mark.schema}; this one knows ${SCHEMA})`;
+    }
+    return { kv, owner: typeof mark.owner === "string" ? mark.owner : null };
+  } catch (error) {
+    kv.close();
+    return `cannot be read (${errorText(error)})`;
+  }
+}
+
+async function states(kv: Deno.Kv): Promise<Map<string, RunState>> {
+  const found = new Map<string, RunState>();
+  for await (const { value } of kv.list<{ name?: unknown; state?: unknown }>({ prefix: ["entry"] })) {
+    const state = decodeState(value?.state);
+    if (state !== null && typeof value.name === "string") found.set(value.name, state);
+  }
+  return found;
+}
+
+async function write(path: string, commit: () => Promise<unknown>): Promise<void> {
+  try {
+    await commit();
+  } catch (error) {
+    throw new OperatingError(`Cannot write "${path}": ${errorText(error)}`, { cause: error });
+  }
+}
+
+function setAside(world: World, path: string, what: string): void {
+  const stamp = new Date(world.clock.wallMs()).toISOString().slice(0, 19).replaceAll(/[-:]/g, "");
+  const target = moveAside(path, stamp);
+  world.log.warning(
+    `beat: The schedule file "${path}" ${what}: it is kept as "${target}", and a new one is begun`,
+  );
+}
+
+function keyOf(name: string): string[] {
+  if (name.length <= NAME_MAX) return ["entry", name];
+  return ["entry", "", createHash("sha256").update(name).digest("hex")];
+}

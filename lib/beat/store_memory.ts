@@ -1,0 +1,33 @@
+/** A store that lives as long as its process: where no file can be written, and for tests. */
+
+import type { RunState, ScheduleStore } from "./store.ts";
+
+/** Keeps states in memory. */
+export class MemoryStore implements ScheduleStore {
+  readonly owner: string;
+  readonly path = null;
+  readonly states: Map<string, RunState> = new Map();
+  /** How often it was written to. */
+  saves = 0;
+
+  constructor(owner: string) {
+    this.owner = owner;
+  }
+
+  load(): Promise<Map<string, RunState>> {
+    return Promise.resolve(new Map(this.states));
+  }
+
+  save(states: ReadonlyMap<string, RunState | null>): Promise<void> {
+    this.saves++;
+    for (const [name, state] of states) {
+      if (state === null) this.states.delete(name);
+      else this.states.set(name, state);
+    }
+    return Promise.resolve();
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
