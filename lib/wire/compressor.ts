@@ -7,17 +7,11 @@
  * Source: kombu 5.6.2 compression.py.
  */
 
-import type * as Zlib from "node:zlib";
+import { nodeZlib as zlib } from "../base/mod.ts";
 import { DecodeError, EncodeError } from "./errors.ts";
 
 /** The most that `decompress` gives unless told otherwise: 256 MiB. */
 export const UNPACKED_BYTES_MAX = 256 * 1024 * 1024;
-
-/** Loaded by its first use: it takes 20 to 30 ms, which a start without compression need not pay. */
-function zlib(): typeof Zlib {
-  // deno-lint-ignore no-process-global -- an import of node:process costs as much as the one avoided
-  return process.getBuiltinModule("node:zlib");
-}
 
 const TYPES: ReadonlyMap<string, string> = new Map([
   ["gzip", "application/x-gzip"],
