@@ -15,8 +15,6 @@ import type { WorkController } from "./worker.ts";
 export function requestInfo(worker: WorkController, request: Request, safe = false): RequestInfo {
   const { info } = request;
   const { args, kwargs } = safe ? reprs(request) : argumentsOf(worker, request);
-  const { clock } = worker.world;
-  const begun = clock.wallMs() - (clock.monoMs() - request.acceptedMonoMs);
   return {
     id: request.id,
     name: request.label,
@@ -24,7 +22,7 @@ export function requestInfo(worker: WorkController, request: Request, safe = fal
     kwargs,
     type: request.name,
     hostname: worker.hostname,
-    time_start: Number.isNaN(begun) ? null : begun / 1000,
+    time_start: begunSeconds(worker, request),
     acknowledged: request.isSettled,
     delivery_info: {
       exchange: info.exchange,
@@ -34,6 +32,15 @@ export function requestInfo(worker: WorkController, request: Request, safe = fal
     },
     worker_pid: request.pid === 0 ? null : request.pid,
   };
+}
+
+// The data lane reads one clock only; the other is worked out once, so that a task keeps the time it was told with.
+function begunSeconds({ world }: WorkController, request: Request): number | null {
+  if (Number.isNaN(request.acceptedMonoMs)) return null;
+  if (Number.isNaN(request.acceptedWallMs)) {
+    request.acceptedWallMs = world.clock.wallMs() - (world.clock.monoMs() - request.acceptedMonoMs);
+  }
+  return request.acceptedWallMs / 1000;
 }
 
 function reprs({ headers }: Request): { args: unknown; kwargs: unknown } {
