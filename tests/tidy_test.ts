@@ -36,8 +36,18 @@ const DATA_LANE: readonly string[] = [
   "lib/wire/resp_decoder.ts",
   "lib/wire/resp_encoder.ts",
   "lib/wire/envelope.ts",
-  "lib/worker/strategy.ts",
-  "lib/worker/request.ts",
+  ...[
+    "body_shape",
+    "lane",
+    "lane_state",
+    "rate_limit",
+    "ready_queue",
+    "refusals",
+    "request",
+    "request_states",
+  ]
+    .map((name) => `lib/worker/${name}.ts`),
+  ...["revoked", "settle", "strategy", "waiting_room", "window"].map((name) => `lib/worker/${name}.ts`),
 ];
 
 /** What the data lane does without. */
