@@ -97,7 +97,9 @@ export class LogAudit {
   /** Takes the next line, without its end. */
   feed(line: string): void {
     if (!LINE_START.test(line)) {
-      if (this.#trace.length === 0 && this.#before !== null) this.#trace.push(this.#before);
+      // What stands before the first line of a log, such as the banner, belongs to none.
+      if (this.#trace.length === 0 && this.#before === null) return;
+      if (this.#before !== null) this.#trace.push(this.#before);
       this.#trace.push(line);
       this.#before = null;
       return;
