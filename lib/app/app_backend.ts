@@ -17,6 +17,7 @@ import {
   toWireException,
 } from "../wire/mod.ts";
 import type { App } from "./app.ts";
+import { connectBroker } from "./connecting.ts";
 import type { TaskRequest } from "./request.ts";
 
 /** What `storeResult` may be told beside the value. */
@@ -44,6 +45,12 @@ export class AppBackend {
   /** Opens the store of `result_backend`; the same one every time until `close`. */
   open(): Promise<Backend> {
     return this.#opening ??= this.#open();
+  }
+
+  /** Opens the store of a sender: with rpc, the queue that its results come to is there when this resolves. */
+  async openToSend(): Promise<void> {
+    const backend = await this.open();
+    await backend.listen?.();
   }
 
   /** The store to be used in place of one of our own; it is the giver's to close. */
@@ -183,5 +190,9 @@ export function backendOptions(app: App): BackendOptions {
     baseSleepMs: conf.result_backend_base_sleep_between_retries_ms,
     maxSleepMs: conf.result_backend_max_sleep_between_retries_ms,
     redis,
+    rpc: {
+      connect: () => connectBroker(app, { forWriting: true, retry: false }),
+      isPersistent: conf.result_persistent ?? false,
+    },
   };
 }

@@ -132,7 +132,7 @@ export async function applySignature(
     ) as CanvasResult;
   }
   await loadSerializer(app.conf.task_serializer);
-  if (/^rpc:/.test(String(app.conf.result_backend ?? ""))) await app.openBackend();
+  if (/^rpc:/.test(String(app.conf.result_backend ?? ""))) await app.backend.openToSend();
   const walk: Walk = { app, sends: [], chords: [] };
   const frozen = walkInto(walk, signature, args, kwargs, options);
   await publishWalk(walk);

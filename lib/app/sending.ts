@@ -170,7 +170,7 @@ export class Sender {
   ready(options: SendOptions | null): Promise<void> | null {
     const { isRpc } = this.#profileNow();
     const serializer = options?.serializer ?? this.#app.conf.task_serializer;
-    if (isSerializerLoaded(serializer) && (!isRpc || this.#app.backend.opened)) return null;
+    if (isSerializerLoaded(serializer) && (!isRpc || this.#app.backend.opened?.isListening)) return null;
     return this.#getReady(serializer, isRpc);
   }
 
@@ -267,7 +267,7 @@ export class Sender {
 
   async #getReady(serializer: string, isRpc: boolean): Promise<void> {
     await loadSerializer(serializer);
-    if (isRpc) await this.#app.openBackend();
+    if (isRpc) await this.#app.backend.openToSend();
   }
 
   #resultOf(prepared: PreparedSend, name: string): AsyncResult {

@@ -6,6 +6,7 @@
  */
 
 import type { ResultMeta, TaskState } from "../wire/mod.ts";
+import type { RpcOptions } from "./rpc.ts";
 
 /** One result on its way in. */
 export interface ResultRecord {
@@ -106,6 +107,10 @@ export interface Backend extends AsyncDisposable {
   cleanup(): Promise<void>;
   /** The queue that rpc results of this client come to; null elsewhere. */
   readonly replyTo: string | null;
+  /** Of rpc: resolves when the results of what is sent from now on will be heard; absent elsewhere. */
+  listen?(): Promise<void>;
+  /** Of rpc: whether `listen` would resolve at once. */
+  readonly isListening?: boolean;
   close(): Promise<void>;
 }
 
@@ -126,4 +131,6 @@ export interface BackendOptions {
   readonly maxSleepMs: number;
   /** The settings whose names begin with `redis_`, as given. */
   readonly redis: Readonly<Record<string, unknown>>;
+  /** Of `rpc://`: the way to the broker. */
+  readonly rpc?: RpcOptions;
 }

@@ -49,9 +49,7 @@ export async function openBackend(
     case "sentinel":
       return await (await import("./redis.ts")).RedisBackend.open(world, full, options);
     case "rpc":
-      throw new UsageError(
-        'Cannot use result backend "rpc://": results over the AMQP broker are not built yet',
-      );
+      return await (await import("./rpc.ts")).RpcBackend.open(world, options);
   }
   const near = nearest(scheme, SCHEMES);
   throw new UsageError(

@@ -1,0 +1,392 @@
+/**
+ * Results as messages: each goes to the queue that the task's sender listens on, and nowhere else.
+ *
+ * It works over any broker, through a connection that the app brings. Only the process that sent a task can read its
+ * result; results are told as they come and kept in memory until they are forgotten or too many.
+ *
+ * Source: celery 5.2.6 backends/rpc.py RPCBackend; protocol.md 4.7.
+ */
+
+import { errorText, OperatingError, type World } from "../base/mod.ts";
+import {
+  acceptedTypes,
+  bodyData,
+  type DeliveryInfo,
+  deserialize,
+  type EncodedMessage,
+  loadSerializer,
+  type ResultMeta,
+  resultMetaFrom,
+} from "../wire/mod.ts";
+import type { Backend, BackendOptions, ChordMember, ChordPart, ResultRecord, Watch } from "./backend.ts";
+import { type BatchResult, type StoreDone, StoreQueue } from "./queue.ts";
+import { retryPolicy } from "./retry.ts";
+import { Watchers } from "./watchers.ts";
+
+/** A queue as a connection declares it; transport's Queue. */
+export interface RpcQueue {
+  readonly name: string;
+  readonly exchange: {
+    readonly name: string;
+    readonly type: "direct";
+    readonly durable: boolean;
+    readonly autoDelete: boolean;
+    readonly arguments: Readonly<Record<string, unknown>>;
+  };
+  readonly routingKey: string;
+  readonly durable: boolean;
+  readonly exclusive: boolean;
+  readonly autoDelete: boolean;
+  readonly noAck: boolean;
+  readonly queueArguments: Readonly<Record<string, unknown>>;
+  readonly bindingArguments: Readonly<Record<string, unknown>>;
+  readonly consumerArguments: Readonly<Record<string, unknown>>;
+  readonly alias: string | null;
+}
+
+/** What of a broker connection results need; a transport's Connection is one. */
+export interface RpcConnection {
+  readonly lost: Promise<Error | null>;
+  publish(
+    batch: readonly {
+      readonly exchange: string;
+      readonly routingKey: string;
+      readonly message: EncodedMessage;
+    }[],
+  ): Promise<void>;
+  subscribe(
+    queue: RpcQueue,
+    onNote: (note: { readonly message: EncodedMessage; readonly info: DeliveryInfo }) => void,
+  ): Promise<{ close(): Promise<void> }>;
+  close(): Promise<void>;
+}
+
+/** What the app brings for `rpc://`. */
+export interface RpcOptions {
+  /** Opens one connection to the app's broker, or rejects; called again after a loss. */
+  connect(): Promise<RpcConnection>;
+  /** `result_persistent`. */
+  readonly isPersistent: boolean;
+}
+
+/** Results kept in memory at most, and characters of them; past either the oldest go. */
+const RESULTS_MAX = 1_000_000;
+const RESULT_CHARS_MAX = 256 << 20;
+const NO_CHORDS = 'The "rpc" result backend does not support chords';
+const NO_GROUPS = 'The "rpc" result backend cannot save groups';
+/** Between attempts to listen again, milliseconds: the first, and the most. */
+const RELISTEN_MS = 200;
+const RELISTEN_MAX_MS = 5000;
+
+interface Received {
+  readonly document: Uint8Array | string;
+  readonly meta: ResultMeta;
+}
+
+/** The store of `rpc://`. */
+export class RpcBackend implements Backend {
+  readonly kind = "rpc" as const;
+  readonly url = "rpc://";
+  readonly countsChords = false;
+  readonly expiresByItself = true;
+  /** The queue of this process; there once `listen` has resolved. */
+  readonly replyTo: string;
+  readonly #world: World;
+  readonly #options: BackendOptions;
+  readonly #rpc: RpcOptions;
+  readonly #queue: StoreQueue;
+  readonly #watchers: Watchers;
+  readonly #received = new Map<string, Received>();
+  #receivedChars = 0;
+  #connection: Promise<RpcConnection> | null = null;
+  #listening: Promise<void> | null = null;
+  #isListening = false;
+  #isClosed = false;
+
+  /** Use `open`. */
+  constructor(world: World, options: BackendOptions, rpc: RpcOptions) {
+    this.#world = world;
+    this.#options = options;
+    this.#rpc = rpc;
+    this.replyTo = world.random.id();
+    this.#queue = new StoreQueue({
+      clock: world.clock,
+      log: world.log,
+      policy: retryPolicy(options, world.random),
+      schedule: (fn) => world.clock.defer(fn),
+      write: (records) => this.#write(records),
+    });
+    this.#watchers = new Watchers({
+      onFirst: (ids) => this.#tellReceived(ids),
+      onMore: (ids) => this.#tellReceived(ids),
+      onLast: () => {},
+      decode: (document) => this.#decoding(document),
+    });
+  }
+
+  /** Opens the store; the broker is reached by the first use. */
+  static async open(world: World, options: BackendOptions): Promise<RpcBackend> {
+    if (!options.rpc) {
+      throw new OperatingError("Cannot use rpc:// without an app: results travel over its broker");
+    }
+    await loadSerializer(options.serializer);
+    return new RpcBackend(world, options, options.rpc);
+  }
+
+  /** True while results that are sent to us are heard. */
+  get isListening(): boolean {
+    return this.#isListening;
+  }
+
+  /** Resolves when results of what is sent from now on will be heard. Rejects where the broker cannot be had. */
+  listen(): Promise<void> {
+    if (this.#isClosed) return Promise.reject(new OperatingError("The result store is closed"));
+    if (this.#isListening) return Promise.resolve();
+    if (this.#listening === null) {
+      this.#listening = this.#listen().finally(() => this.#listening = null);
+    }
+    return this.#listening;
+  }
+
+  /** Sends a result to who waits for it; nobody does where the message names no queue. Data lane. */
+  store(record: ResultRecord, done: StoreDone | null): void {
+    if (!record.replyTo) {
+      done?.(null);
+      return;
+    }
+    this.#queue.append(record, done);
+  }
+
+  /** True when a quarter of what may wait does. */
+  get isCongested(): boolean {
+    return this.#queue.isCongested;
+  }
+
+  /** Resolves when everything appended so far is with the broker. */
+  flush(): Promise<void> {
+    return this.#queue.flush();
+  }
+
+  /** What was received of a task of this process. */
+  fetch(taskId: string): Promise<ResultMeta | null> {
+    return this.#heard().then(() => this.#received.get(taskId)?.meta ?? null);
+  }
+
+  /** As `fetch`. */
+  fetchMany(ids: readonly string[]): Promise<(ResultMeta | null)[]> {
+    return this.#heard().then(() => ids.map((id) => this.#received.get(id)?.meta ?? null));
+  }
+
+  /** Waits. */
+  watch(ids: readonly string[], onMeta: (meta: ResultMeta) => void, onError: (error: Error) => void): Watch {
+    this.listen().catch((error) => this.#watchers.fail(error));
+    return this.#watchers.open(ids, onMeta, onError);
+  }
+
+  /** Forgets what was received. */
+  forget(taskId: string): Promise<void> {
+    this.#drop(taskId);
+    return Promise.resolve();
+  }
+
+  /** Rejects: there is nowhere to save it. */
+  saveGroup(_groupId: string, _tuple: string): Promise<void> {
+    return Promise.reject(new OperatingError(NO_GROUPS));
+  }
+
+  /** None is ever saved. */
+  fetchGroup(_groupId: string): Promise<string | null> {
+    return Promise.resolve(null);
+  }
+
+  /** Nothing to delete. */
+  deleteGroup(_groupId: string): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** Rejects: workers cannot read one another's results. */
+  startChord(_groupId: string, _size: number): Promise<void> {
+    return Promise.reject(new OperatingError(NO_CHORDS));
+  }
+
+  /** Rejects as `startChord`. */
+  growChord(_groupId: string, _by: number): Promise<void> {
+    return Promise.reject(new OperatingError(NO_CHORDS));
+  }
+
+  /** Counts nothing: a chord sent by a producer that has another store is not ours to finish. */
+  countChordPart(_part: ChordPart): Promise<ChordMember[] | null> {
+    return Promise.resolve(null);
+  }
+
+  /** Nothing was counted. */
+  endChord(_groupId: string): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** The broker lets queues expire. */
+  cleanup(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** Sends what waits, and ends the connection with its queue. Twice is once. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    if (this.#connection !== null) await this.#queue.flush();
+    this.#isClosed = true;
+    this.#isListening = false;
+    this.#queue.close();
+    this.#watchers.fail(new OperatingError("The result store is closed"));
+    this.#received.clear();
+    const opening = this.#connection;
+    this.#connection = null;
+    // One that could not be opened was reported to whoever used it.
+    const connection = await opening?.catch(() => null);
+    await connection?.close();
+  }
+
+  /** As `close`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #heard(): Promise<void> {
+    if (!this.#isListening) await this.listen();
+  }
+
+  #open(): Promise<RpcConnection> {
+    if (this.#connection !== null) return this.#connection;
+    const opening = this.#connection = this.#rpc.connect();
+    const forget = (): void => {
+      if (this.#connection === opening) this.#connection = null;
+    };
+    opening.then((connection) =>
+      connection.lost.then(() => {
+        forget();
+        if (!this.#isListening || this.#isClosed) return;
+        this.#isListening = false;
+        void this.#listenAgain();
+      }), forget);
+    return opening;
+  }
+
+  async #listen(): Promise<void> {
+    const connection = await this.#open();
+    await connection.subscribe(replyQueue(this.replyTo, this.#options.expiresSeconds), ({ message }) => {
+      this.#onMessage(message);
+    });
+    if (!this.#isClosed) this.#isListening = true;
+  }
+
+  /** After a loss: somebody may be waiting. Results that were on their way meanwhile are lost with the queue. */
+  async #listenAgain(): Promise<void> {
+    const { clock, log } = this.#world;
+    log.warning("The connection that results come over is lost: listening anew");
+    for (let delayMs = RELISTEN_MS; !this.#isClosed && !this.#isListening;) {
+      try {
+        return await this.listen();
+      } catch (error) {
+        if (this.#isClosed) return;
+        log.warning(`Cannot listen for results: ${errorText(error)}`);
+      }
+      await clock.sleep(delayMs);
+      delayMs = Math.min(delayMs * 2, RELISTEN_MAX_MS);
+    }
+  }
+
+  async #write(records: readonly ResultRecord[]): Promise<BatchResult> {
+    const [contentType = ""] = acceptedTypes([this.#options.serializer]);
+    const connection = await this.#open();
+    await connection.publish(records.map(({ taskId, document, replyTo }) => ({
+      exchange: "",
+      routingKey: replyTo!,
+      message: {
+        body: typeof document === "string" ? encoder.encode(document) : document,
+        bodyEncoding: "none" as const,
+        contentType,
+        contentEncoding: typeof document === "string" ? "utf-8" : "binary",
+        headers: {},
+        properties: {
+          correlationId: taskId,
+          replyTo: null,
+          deliveryMode: this.#rpc.isPersistent ? 2 as const : 1 as const,
+          priority: 0,
+          expiration: null,
+          rest: null,
+        },
+      },
+    })));
+    return null;
+  }
+
+  #onMessage(message: EncodedMessage): void {
+    if (this.#isClosed) return;
+    const id = message.properties.correlationId;
+    if (id === null) return;
+    let meta: ResultMeta;
+    const document = bodyData(message);
+    try {
+      const { contentType, contentEncoding } = message;
+      meta = resultMetaFrom(deserialize(document, contentType, contentEncoding, this.#options.accept));
+    } catch (error) {
+      return this.#world.log.warning(`Cannot read the result of task ${id}: ${errorText(error)}`);
+    }
+    if (meta.taskId === "") meta.taskId = id;
+    this.#drop(id);
+    this.#received.set(id, { document, meta });
+    this.#receivedChars += document.length;
+    for (const oldest of this.#received.keys()) {
+      if (this.#received.size <= RESULTS_MAX && this.#receivedChars <= RESULT_CHARS_MAX) break;
+      if (oldest === id) break;
+      this.#drop(oldest);
+    }
+    this.#tell(id, { document, meta });
+  }
+
+  #drop(id: string): void {
+    const kept = this.#received.get(id);
+    if (kept === undefined) return;
+    this.#received.delete(id);
+    this.#receivedChars -= kept.document.length;
+  }
+
+  #tellReceived(ids: readonly string[]): void {
+    queueMicrotask(() => {
+      for (const id of ids) {
+        const kept = this.#received.get(id);
+        if (kept !== undefined) this.#tell(id, kept);
+      }
+    });
+  }
+
+  #tell(id: string, received: Received): void {
+    this.#telling = received.meta;
+    this.#watchers.deliver(id, received.document);
+    this.#telling = null;
+  }
+  #telling: ResultMeta | null = null;
+
+  /** What is told was decoded when it came, by the content type it came with. */
+  #decoding(_document: string | Uint8Array): ResultMeta {
+    return this.#telling!;
+  }
+}
+
+const encoder = new TextEncoder();
+
+/** The queue of one client: not durable, gone with its only consumer. */
+function replyQueue(name: string, expiresSeconds: number | null): RpcQueue {
+  return {
+    name,
+    exchange: { name: "", type: "direct", durable: true, autoDelete: false, arguments: {} },
+    routingKey: name,
+    durable: false,
+    exclusive: false,
+    autoDelete: true,
+    noAck: true,
+    queueArguments: expiresSeconds === null ? {} : { "x-expires": Math.trunc(expiresSeconds * 1000) },
+    bindingArguments: {},
+    consumerArguments: {},
+    alias: null,
+  };
+}
