@@ -1,8 +1,8 @@
 /**
  * Which of several beats sends: a lease of the broker's ledger.
  *
- * Whoever holds the lease leads. It is taken for as long as nothing is due and five seconds more, so that a leader with
- * nothing to do does nothing, and one that died is missed five seconds after the first run it did not send. Whoever
+ * Whoever holds the lease leads. It is taken for as long as nothing is due and three seconds more, so that a leader with
+ * nothing to do does nothing, and one that died is missed three seconds after the first run it did not send. Whoever
  * stands by asks when the leader's next run is due (it may have gone in order) and when its lease ends.
  *
  * The lease spares work; that nothing is sent twice rests on the records: each run changes its entry's record in the one
@@ -12,7 +12,7 @@
 import type { Ledger, LedgerEntry } from "../transport/mod.ts";
 
 /** How long after a run is due its leader is missed, milliseconds. */
-export const GRACE_MS = 5000;
+export const GRACE_MS = 3000;
 /** Between two looks at a lease that is held, at least. */
 const LOOK_MIN_MS = 1000;
 

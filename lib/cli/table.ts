@@ -22,6 +22,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./worker.ts")).worker,
   },
   {
+    name: "beat",
+    summary: "Send periodic tasks when they are due.",
+    load: async () => (await import("./beat.ts")).beat,
+  },
+  {
     name: "call",
     summary: "Call a task by name.",
     load: async () => (await import("./call.ts")).call,

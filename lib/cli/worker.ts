@@ -12,6 +12,9 @@ import { type Daemon, type DaemonFlags, defineDaemon, enterDaemon } from "./daem
 interface Options extends DaemonFlags {
   hostname?: string;
   statedb?: string;
+  beat?: boolean;
+  scheduleFilename?: string;
+  scheduler?: string;
   loglevel?: Level;
   optimization?: string;
   prefetchMultiplier?: number;
@@ -68,6 +71,9 @@ export const worker: CommandModule = {
       .option("--without-heartbeat", "send no heartbeat events")
       .option("--heartbeat-interval <seconds>", "between heartbeat events", numeric)
       .option("-S, --statedb <file>", "keeps revoked tasks over restarts")
+      .option("-B, --beat", "run beat inside; of many such workers one sends")
+      .option("-s, --schedule-filename <file>", "beat's schedule file; celerybeat-schedule by default")
+      .option("--scheduler <name>", "beat's scheduler: persistent (the default), or memory to keep no file")
       .option("-f, --logfile <file>", "append the log to a file instead of standard error")
       .option("--pidfile <file>", "write the process id here");
   },
@@ -78,12 +84,17 @@ export const worker: CommandModule = {
     if (typeof daemon === "number") return daemon;
     world.log.configure({ level: options.loglevel ?? "WARNING" });
     const app = await loadApp({ settings: settingsOf(words), include: options.include ?? [] });
-    const { WorkController } = await import("../worker/mod.ts");
+    const { registerStep, WorkController } = await import("../worker/mod.ts");
     world.log.configure({
       format: app.conf.worker_log_format,
       taskFormat: app.conf.worker_task_log_format,
       ...(app.conf.worker_log_color === null ? {} : { color: app.conf.worker_log_color }),
     });
+    if (options.beat) {
+      const { embeddedBeat } = await import("../beat/mod.ts");
+      const { scheduleFilename: schedule, scheduler } = options;
+      registerStep("worker", embeddedBeat(app, { schedule, scheduler }));
+    }
     const controller = WorkController.create(daemon.isDetached ? mute(world) : world, app, options);
     const logfile = options.logfile ?? app.conf.worker_logfile ??
       (daemon.isDetached ? (await import("../multi/mod.ts")).defaultFiles(world.host).logfile : null);
@@ -156,7 +167,8 @@ export function settingsOf(words: readonly string[]): Record<string, string> {
   return settings;
 }
 
-function level(text: string): Level {
+/** A log level's name, in any case. */
+export function level(text: string): Level {
   const name = text.toUpperCase() === "FATAL" ? "CRITICAL" : text.toUpperCase();
   if (!(name in LEVELS)) throw new InvalidArgumentError(`Levels are ${Object.keys(LEVELS).join(", ")}.`);
   return name as Level;

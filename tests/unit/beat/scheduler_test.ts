@@ -1,0 +1,264 @@
+/** The scheduler alone: it is told the time, so a year passes in seconds. */
+
+import assert from "node:assert/strict";
+import { type BeatEntry, crontab } from "../../../lib/app/mod.ts";
+import { Entry } from "../../../lib/beat/entry.ts";
+import { Scheduler, type Slot, usableState } from "../../../lib/beat/scheduler.ts";
+import { Zone } from "../../../lib/beat/zone.ts";
+
+const START = Date.UTC(2026, 0, 1);
+const YEAR = 365 * 86_400_000;
+const HOUR = 3_600_000;
+
+function scheduler(
+  given: Record<string, BeatEntry>,
+  options: { zone?: string; now?: number; deadlineSeconds?: number } = {},
+): Scheduler {
+  const made = new Scheduler({ deadlineSeconds: options.deadlineSeconds ?? null });
+  const zone = Zone.of(options.zone ?? "UTC");
+  const entries = new Map(Object.entries(given).map(([name, one]) => [name, new Entry(name, one, zone)]));
+  made.replace(entries, () => null, options.now ?? START);
+  return made;
+}
+
+/** Takes everything due and settles it. */
+function run(made: Scheduler, now: number): Slot[] {
+  const all: Slot[] = [];
+  for (let slots; (slots = made.take(now, 100)).length > 0;) {
+    for (const slot of slots) made.settle(slot, slot.after);
+    all.push(...slots);
+  }
+  return all;
+}
+
+const sent = (slots: readonly Slot[]) => slots.filter(({ skipped }) => skipped === null);
+const iso = (slots: readonly Slot[]) =>
+  slots.map(({ slotMs }) => new Date(slotMs).toISOString().slice(0, 19));
+
+/** How many moments of the year have each minute of an hour as their local one. */
+function momentsByMinute(zone: Zone): number[] {
+  const counts = new Array<number>(60).fill(0);
+  for (let at = START + 60_000; at <= START + YEAR; at += 60_000) {
+    counts[Math.floor(zone.wallOf(at) / 60_000) % 60]!++;
+  }
+  return counts;
+}
+
+/** How many of these local times come in the year, each once a day that `isDay` takes. */
+function onTheClock(
+  zone: string,
+  times: readonly { hour: number; minute: number }[],
+  isDay: (date: Temporal.PlainDate) => boolean = () => true,
+): number {
+  const moments = new Set<number>();
+  let date = Temporal.Instant.fromEpochMilliseconds(START).toZonedDateTimeISO(zone).toPlainDate().subtract({
+    days: 1,
+  });
+  for (let n = 0; n < 369; n++, date = date.add({ days: 1 })) {
+    if (!isDay(date)) continue;
+    for (const time of times) {
+      const at = date.toZonedDateTime({ timeZone: zone, plainTime: time }).epochMilliseconds;
+      if (at > START && at <= START + YEAR) moments.add(at);
+    }
+  }
+  return moments.size;
+}
+
+Deno.test("scheduler: a year of 500 mixed entries in seconds, exactly the sends expected", () => {
+  const zones = ["UTC", "Europe/Prague", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"];
+  const byMinute = new Map(zones.map((name) => [name, momentsByMinute(Zone.of(name))]));
+  const given: Record<string, BeatEntry> = {};
+  const expected = new Map<string, number>();
+  for (let n = 0; n < 500; n++) {
+    const timezone = zones[n % zones.length]!;
+    const minute = n % 60;
+    const hour = Math.floor(n / 7) % 24;
+    const name = `entry-${n}`;
+    const office = Array.from({ length: 20 }, (_, k) => ({ hour: 8 + (k >> 1), minute: 30 * (k % 2) }));
+    const kinds: [BeatEntry["schedule"], () => number][] = [
+      [3600 + n, () => Math.floor(YEAR / ((3600 + n) * 1000))],
+      [crontab({ minute, hour }), () => onTheClock(timezone, [{ hour, minute }])],
+      [crontab({ minute }), () => byMinute.get(timezone)![minute]!],
+      [
+        crontab({ minute, hour, dayOfWeek: "mon-fri" }),
+        () => onTheClock(timezone, [{ hour, minute }], (date) => date.dayOfWeek < 6),
+      ],
+      [
+        crontab({ minute, hour, dayOfMonth: "1,15" }),
+        () => onTheClock(timezone, [{ hour, minute }], (date) => date.day === 1 || date.day === 15),
+      ],
+      ["PT12H", () => 730],
+      [crontab({ minute: "*/30", hour: "8-17" }), () => onTheClock(timezone, office)],
+    ];
+    const [schedule, count] = kinds[n % kinds.length]!;
+    given[name] = { task: "t", schedule, timezone };
+    expected.set(name, count());
+  }
+  const made = scheduler(given);
+  const began = performance.now();
+  const counts = new Map<string, number>();
+  let total = 0;
+  let last = START;
+  while (made.nextMs <= START + YEAR) {
+    const now = made.nextMs;
+    assert(now > last, "time goes on");
+    last = now;
+    for (const slot of made.take(now, 1000)) {
+      assert.equal(slot.slotMs, now);
+      assert.equal(slot.skipped, null);
+      counts.set(slot.entry.name, (counts.get(slot.entry.name) ?? 0) + 1);
+      total++;
+      made.settle(slot, slot.after);
+    }
+  }
+  const seconds = (performance.now() - began) / 1000;
+  for (const [name, count] of expected) {
+    assert.equal(counts.get(name), count, `${name} ${JSON.stringify(given[name])}`);
+  }
+  assert(total > 900_000, `${total} sends`);
+  assert(seconds < 20, `${total} sends took ${seconds.toFixed(1)} s`);
+});
+
+Deno.test("scheduler: a new interval waits for its length, a crontab for its time; the rhythm is kept", () => {
+  const made = scheduler({
+    a: { task: "t", schedule: 10 },
+    b: { task: "t", schedule: crontab({ minute: 1 }) },
+  });
+  assert.equal(made.nextMs, START + 10_000);
+  // Sent 30 ms late, and the next is due on time again.
+  assert.equal(run(made, START + 10_030).length, 1);
+  assert.equal(made.nextMs, START + 20_000);
+  assert.equal(made.entries.get("a")!.state.count, 1);
+  assert.equal(made.entries.get("b")!.dueMs, START + 60_000);
+});
+
+Deno.test("scheduler: missed runs come to one, and an interval starts again from then, as with Celery", () => {
+  const made = scheduler({
+    a: { task: "t", schedule: 60 },
+    b: { task: "t", schedule: crontab({ minute: "*/5" }) },
+  });
+  const now = START + 3 * HOUR + 17_000;
+  const slots = run(made, now);
+  assert.deepEqual(slots.map(({ entry }) => entry.name).sort(), ["a", "b"]);
+  assert.equal(made.entries.get("a")!.dueMs, now + 60_000);
+  assert.equal(slots.find(({ entry }) => entry.name === "b")!.slotMs, START + 3 * HOUR);
+  assert.equal(made.entries.get("b")!.dueMs, START + 3 * HOUR + 300_000);
+});
+
+Deno.test("scheduler: catchUp all sends each, latest one, none only what is not late", () => {
+  const every = crontab({ minute: "*/10" });
+  const given = {
+    all: { task: "t", schedule: every, catchUp: "all" },
+    latest: { task: "t", schedule: every, catchUp: "latest" },
+    none: { task: "t", schedule: every, catchUp: "none" },
+  } as const;
+  const made = scheduler(given);
+  const slots = sent(run(made, START + HOUR + 40_000));
+  const of = (name: string) =>
+    iso(slots.filter(({ entry }) => entry.name === name)).map((time) => time.slice(11, 16));
+  assert.deepEqual(of("all"), ["00:10", "00:20", "00:30", "00:40", "00:50", "01:00"]);
+  assert.deepEqual(of("latest"), ["01:00"]);
+  assert.deepEqual(of("none"), []);
+  for (const entry of made.entries.values()) assert.equal(entry.dueMs, START + HOUR + 600_000);
+  const near = scheduler(given);
+  assert.equal(sent(run(near, START + HOUR + 20_000)).filter(({ entry }) => entry.name === "none").length, 1);
+});
+
+Deno.test("scheduler: catchUp all of an interval keeps its rhythm, and of too many only the latest is sent", () => {
+  const few = scheduler({ a: { task: "t", schedule: 1, catchUp: "all" } });
+  assert.equal(run(few, START + 5300).length, 5);
+  assert.equal(few.nextMs, START + 6000);
+  const many = scheduler({ a: { task: "t", schedule: 1, catchUp: "all" } });
+  assert.equal(run(many, START + 5_000_000).length, 1);
+});
+
+Deno.test("scheduler: beat_cron_starting_deadline leaves a crontab's late run out, an interval's not", () => {
+  const given = {
+    a: { task: "t", schedule: crontab({ hour: 4, minute: 0 }) },
+    b: { task: "t", schedule: 3600 },
+  };
+  const late = run(scheduler(given, { deadlineSeconds: 600 }), START + 5 * HOUR);
+  assert.deepEqual(sent(late).map(({ entry }) => entry.name), ["b"]);
+  const intime = run(scheduler(given, { deadlineSeconds: 600 }), START + 4 * HOUR + 300_000);
+  assert.equal(sent(intime).filter(({ entry }) => entry.name === "a").length, 1);
+});
+
+Deno.test("scheduler: the clock set back: intervals go on, crontabs do not come twice", () => {
+  const made = scheduler({
+    a: { task: "t", schedule: 60 },
+    b: { task: "t", schedule: crontab({ minute: "*/5" }) },
+  });
+  for (let now = START; now <= START + 2 * HOUR; now = made.nextMs) run(made, now);
+  const before = made.entries.get("a")!.state.count;
+  made.clockWasSet(-HOUR);
+  let now = START + HOUR;
+  const names: string[] = [];
+  for (; now < START + 2 * HOUR - 1000; now += 10_000) {
+    names.push(...run(made, now).map(({ entry }) => entry.name));
+  }
+  assert.equal(made.entries.get("a")!.state.count - before, 59);
+  assert(!names.includes("b"), "a crontab came twice");
+  assert.equal(made.entries.get("b")!.dueMs, START + 2 * HOUR + 300_000);
+});
+
+Deno.test("scheduler: the clock set forward counts as missed time: one run, not sixty", () => {
+  const made = scheduler({ a: { task: "t", schedule: 60 }, b: { task: "t", schedule: crontab() } });
+  run(made, START + 60_000);
+  made.clockWasSet(HOUR);
+  assert.equal(run(made, START + 61_000 + HOUR).length, 2);
+});
+
+Deno.test("scheduler: a kept last run in the future is of a wrong clock", () => {
+  const made = scheduler({ a: { task: "t", schedule: 60 }, b: { task: "t", schedule: crontab() } });
+  const state = (ahead: number) => ({ lastMs: START + ahead, count: 1, taskId: null, sendingMs: null });
+  const a = made.entries.get("a")!;
+  const b = made.entries.get("b")!;
+  assert.equal(usableState(a, state(10_000), START).lastMs, START + 10_000);
+  assert.equal(usableState(a, state(HOUR), START).lastMs, START);
+  assert.equal(usableState(b, state(HOUR), START).lastMs, START + HOUR);
+  assert.equal(usableState(b, state(YEAR), START).lastMs, START);
+});
+
+Deno.test("scheduler: an entry put back is due as before", () => {
+  const made = scheduler({ a: { task: "t", schedule: 1 } });
+  const [slot] = made.take(START + 1000, 10);
+  assert.equal(made.nextMs, Infinity);
+  made.putBack(slot!.entry);
+  assert.equal(made.nextMs, START + 1000);
+});
+
+Deno.test("entry: the id of a run is the same for whoever sends it, another for every run", () => {
+  const make = () => new Entry("n", { task: "t", schedule: 1 }, Zone.of("UTC"));
+  const one = make();
+  const two = make();
+  assert.equal(one.taskIdOf("app", 1000), two.taskIdOf("app", 1000));
+  assert.match(
+    one.taskIdOf("app", 1000),
+    /^[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,
+  );
+  const ids = new Set([one.taskIdOf("app", 1000), one.taskIdOf("app", 2000), one.taskIdOf("other", 1000)]);
+  two.state = { ...two.state, count: 1 };
+  ids.add(two.taskIdOf("app", 1000));
+  assert.equal(ids.size, 4);
+});
+
+Deno.test("entry: what cannot be read is told", () => {
+  const zone = Zone.of("UTC");
+  const refused: [unknown, RegExp][] = [
+    [{ schedule: 1 }, /names no task/],
+    [{ task: "t" }, /schedule undefined is neither/],
+    [{ task: "t", schedule: -1 }, /at least 0.001/],
+    [{ task: "t", schedule: "often" }, /five fields are expected/],
+    [{ task: "t", schedule: { hours: 1 } }, /schedule has no "hours"/],
+    [{ task: "t", schedule: 1, args: "x" }, /args "x" is no list/],
+    [{ task: "t", schedule: 1, kwargs: [1] }, /kwargs \[1\] is no object/],
+    [{ task: "t", schedule: 1, timezone: "Mars" }, /Unknown time zone "Mars"/],
+    [{ task: "t", schedule: 1, catchUp: "some" }, /catchUp "some" is none of/],
+    [{ task: "t", schedule: 1, overlap: "no" }, /overlap "no" is neither/],
+  ];
+  for (const [given, reason] of refused) {
+    assert.throws(() => new Entry("n", given as BeatEntry, zone), reason, JSON.stringify(given));
+  }
+  const json = new Entry("n", { task: "t", schedule: { hour: 4, day_of_week: "mon" } as never }, zone);
+  assert.equal(json.timing.repr, "<crontab: * 4 * * mon (m/h/dM/MY/d)>");
+});
