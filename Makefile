@@ -1,6 +1,6 @@
 # The front door. `make` alone lists what there is.
 SHELL := /bin/bash
-DENO = $(shell .ci/deno)
+DENO = deno=$$(.ci/deno) && "$$deno"
 DIR ?= .
 
 help: ## this list
