@@ -10,11 +10,12 @@
 
 import { AmqpConnection, type AmqpTarget } from "../amqp/mod.ts";
 import { errorText, maskUrl, ServerError, UsageError, type World } from "../base/mod.ts";
+import { parseIso } from "../wire/mod.ts";
 import { AmqpConsumer } from "./amqp_consumer.ts";
 import { AmqpControl, declareExchange, declareQueue } from "./amqp_control.ts";
 import { AmqpDeadLetters, deadQueue } from "./amqp_dead.ts";
 import { AmqpDelays } from "./amqp_delays.ts";
-import { isQuorum } from "./amqp_delay.ts";
+import { DELAY_EXCHANGE, isQuorum } from "./amqp_delay.ts";
 import { fromAmqp, infoOf } from "./amqp_message.ts";
 import { AmqpPublisher } from "./amqp_publish.ts";
 import { AmqpSubscription } from "./amqp_subscription.ts";
@@ -84,6 +85,7 @@ class AmqpTransport implements Connection {
   #subscriptions = new Set<Subscription>();
   #declared = new Map<string, Queue>();
   #deadLetters: Promise<string> | null = null;
+  #openingDelays: Promise<AmqpDelays | null> | null = null;
   #resolveLost: (error: Error | null) => void;
   #isClosing = false;
   #isLost = false;
@@ -122,26 +124,23 @@ class AmqpTransport implements Connection {
   }
 
   publish(batch: readonly OutgoingMessage[]): Promise<void> {
+    for (const { exchange, message } of batch) {
+      if ((message.headers["eta"] ?? null) !== null && exchange !== DELAY_EXCHANGE) {
+        return this.#publishDelayed(batch);
+      }
+    }
     return this.#publisher.publish(batch);
   }
 
   async consume(options: ConsumeOptions, events: ConsumerEvents): Promise<Consumer> {
     if (this.#consumer !== null) throw new UsageError("Cannot consume twice on one connection");
-    const { transportOptions, delayQueueType, detectQuorumQueues } = this.#options;
-    const hasQuorum = detectQuorumQueues !== false && options.queues.some(isQuorum);
-    const delays = hasQuorum || transportOptions["native_delayed_delivery"] === true
-      ? await AmqpDelays.setUp(this.#control, {
-        queues: options.queues,
-        queueType: delayQueueType ?? "quorum",
-        clock: this.#world.clock,
-        log: this.#world.log,
-      })
-      : null;
+    const delays = this.#delays(options.queues) ? await this.#openDelays() : null;
+    for (const queue of options.queues) await delays?.bind(queue);
     const channel = await (await this.#openReceiving()).openChannel();
     this.#consumer = await AmqpConsumer.open(this.#world, channel, {
       consume: options,
       events,
-      isPerConsumer: hasQuorum,
+      isPerConsumer: this.#options.detectQuorumQueues !== false && options.queues.some(isQuorum),
       publish: (batch) => this.#publisher.publish(batch),
       delayed: (queue, dueMs) => delays?.way(queue, dueMs) ?? null,
       deadLetters: () => this.#openDeadLetters(),
@@ -278,6 +277,55 @@ class AmqpTransport implements Connection {
       this.#main.close(),
       receiving?.then((opened) => opened.close(), () => {}),
     ]);
+  }
+
+  /** Whether messages that are not due wait in the broker: with quorum queues, or where it is asked for. */
+  #delays(queues: readonly Queue[]): boolean {
+    const { transportOptions, detectQuorumQueues } = this.#options;
+    return transportOptions["native_delayed_delivery"] === true ||
+      (detectQuorumQueues !== false && queues.some(isQuorum));
+  }
+
+  #openDelays(): Promise<AmqpDelays | null> {
+    return this.#openingDelays ??= AmqpDelays.setUp(this.#control, {
+      queueType: this.#options.delayQueueType ?? "quorum",
+      clock: this.#world.clock,
+      log: this.#world.log,
+    });
+  }
+
+  /** Publishes tasks that are not due into the delays, where their queues have them, and the others as always. */
+  async #publishDelayed(batch: readonly OutgoingMessage[]): Promise<void> {
+    const routed: OutgoingMessage[] = [];
+    for (const out of batch) routed.push(await this.#delayedWay(out) ?? out);
+    await this.#publisher.publish(routed);
+  }
+
+  async #delayedWay(out: OutgoingMessage): Promise<OutgoingMessage | null> {
+    const { exchange, routingKey, message } = out;
+    const eta = message.headers["eta"];
+    if (typeof eta !== "string" || exchange === DELAY_EXCHANGE) return null;
+    const all = [...this.#declared.values()];
+    const queues = exchange === ""
+      ? all.filter(({ name }) => name === routingKey)
+      : all.filter((queue) => queue.exchange.name === exchange);
+    if (queues.length === 0 || !this.#delays(queues)) return null;
+    const delays = await this.#openDelays();
+    if (delays === null) return null;
+    for (const queue of queues) await delays.bind(queue);
+    let dueMs: number;
+    try {
+      dueMs = parseIso(eta, { assumeUtc: true });
+    } catch {
+      // The worker refuses it with words of its own.
+      return null;
+    }
+    const way = exchange === ""
+      ? delays.way(routingKey, dueMs)
+      : delays.routedWay(queues[0]!, routingKey, dueMs);
+    if (way === null) return null;
+    // How long it may live is in its headers; here it would end the wait too soon.
+    return { ...way, message: { ...message, properties: { ...message.properties, expiration: null } } };
   }
 
   get #deadName(): string {

@@ -20,7 +20,6 @@ import type { Queue } from "./entity.ts";
 
 /** What is set up for whom. */
 export interface AmqpDelaysOptions {
-  readonly queues: readonly Queue[];
   readonly queueType: "classic" | "quorum";
   readonly clock: Clock;
   readonly log: Log;
@@ -39,7 +38,7 @@ export class AmqpDelays {
 
   /**
    * Declares everything, again is no error; null, with a line in the log, where the broker refuses: delayed tasks are
-   * then held by the worker. A queue that cannot be bound does not keep the others from it.
+   * then held by the worker.
    */
   static async setUp(control: AmqpControl, options: AmqpDelaysOptions): Promise<AmqpDelays | null> {
     try {
@@ -48,13 +47,12 @@ export class AmqpDelays {
       options.log.warning(`Cannot set up native delayed delivery: ${errorText(error)}`);
       return null;
     }
-    const delays = new AmqpDelays(control, options);
-    for (const queue of options.queues) await delays.bind(queue);
-    return delays;
+    return new AmqpDelays(control, options);
   }
 
-  /** Binds one more queue. Never rejects. */
+  /** Binds a queue, once. Never rejects: one that cannot be bound does not keep the others from it. */
   async bind(queue: Queue): Promise<void> {
+    if (this.#bound.has(queue.name)) return;
     try {
       await this.#control.run((channel) => bindQueue(channel, queue));
       this.#bound.add(queue.name);
@@ -63,13 +61,25 @@ export class AmqpDelays {
     }
   }
 
-  /** Where a message of a queue waits until `dueMs`, wall clock; null where it cannot. */
+  /** Where a message waits until `dueMs`, wall clock, to go into one queue; null where it cannot. */
   way(queueName: string, dueMs: number): { exchange: string; routingKey: string } | null {
-    if (!this.#bound.has(queueName)) return null;
+    return this.#bound.has(queueName) ? this.#wait(parkedKey(queueName), dueMs) : null;
+  }
+
+  /** The same to go the way of its routing key; a direct exchange knows only whole keys, and cannot. */
+  routedWay(
+    queue: Queue,
+    routingKey: string,
+    dueMs: number,
+  ): { exchange: string; routingKey: string } | null {
+    if (!this.#bound.has(queue.name) || deliveryKeys(queue).routed === null) return null;
+    return this.#wait(routingKey, dueMs);
+  }
+
+  #wait(key: string, dueMs: number): { exchange: string; routingKey: string } | null {
     const seconds = Math.floor((dueMs - this.#options.clock.wallMs()) / 1000);
     // The rest of a second is waited for in the worker.
-    if (seconds < 1) return null;
-    return { exchange: DELAY_EXCHANGE, routingKey: delayKey(seconds, parkedKey(queueName)) };
+    return seconds < 1 ? null : { exchange: DELAY_EXCHANGE, routingKey: delayKey(seconds, key) };
   }
 }
 

@@ -1,0 +1,293 @@
+/**
+ * Lovage and Python Celery 5.2.6 in one cluster over RabbitMQ: tasks and results both ways, with results in Redis and
+ * as messages (rpc), quorum queues with native delayed delivery, and the commands.
+ *
+ * One RabbitMQ and one Redis serve the whole file; every test has a virtual host of its own.
+ */
+
+import assert from "node:assert/strict";
+import { App } from "lovage";
+import { connect, queue } from "../../lib/transport/mod.ts";
+import { CONNECT_OPTIONS } from "../conformance/transport.ts";
+import { eventually } from "../support/ports.ts";
+import {
+  lovage,
+  type Place,
+  PythonClient,
+  startPythonWorker,
+  startWorker,
+  TASKS,
+} from "../support/programs.ts";
+import { realTestWorld } from "../support/real_test_world.ts";
+import { type RabbitServer, type RedisServer, startRabbit, startRedis } from "../support/servers.ts";
+
+let rabbit: RabbitServer;
+let redis: RedisServer;
+let used = 0;
+
+Deno.test.beforeAll(async () => {
+  [rabbit, redis] = await Promise.all([startRabbit(), startRedis()]);
+  await rabbit.addVhosts(Array.from({ length: 16 }, (_, n) => `i${n}`));
+});
+Deno.test.afterAll(async () => {
+  await Promise.all([rabbit.stop(), redis.stop()]);
+});
+
+/** A place of one test's own. */
+function newPlace(results: "redis" | "rpc", conf: Record<string, unknown> = {}): Place {
+  const n = used++;
+  return {
+    broker: rabbit.url({ vhost: `i${n}` }),
+    backend: results === "rpc" ? "rpc://" : redis.url(n),
+    conf,
+  };
+}
+
+function openApp(place: Place, conf: Record<string, unknown> = {}): App {
+  return new App("interop", {
+    broker_url: place.broker!,
+    result_backend: place.backend!,
+    ...place.conf,
+    ...conf,
+  }, { world: realTestWorld() });
+}
+
+for (const results of ["redis", "rpc"] as const) {
+  Deno.test(`Python sends, Lovage runs, results by ${results}`, async (t) => {
+    const place = newPlace(results);
+    await using worker = await startWorker(place, ["-P", "processes", "-c", "2"]);
+    await using python = await PythonClient.start(place);
+    const evaluate = async (code: string) => (await python.ask({ do: "eval", code })).value;
+
+    await t.step("values come back as they went", async () => {
+      assert.equal(await evaluate("s('t.add', 2, 3).delay().get(timeout=20)"), 5);
+      const odd = { "ключ": ["žluťoučký", null, true, 1.5, "🌿"] };
+      assert.deepEqual(
+        await evaluate(
+          `s('t.echo', ${
+            JSON.stringify(odd).replace("null", "None").replace("true", "True")
+          }).delay().get(timeout=20)`,
+        ),
+        odd,
+      );
+      assert.equal(await evaluate("s('t.echo', 2**62 + 1).delay().get(timeout=20) == 2**62 + 1"), true);
+      assert.equal(await evaluate("s('t.size', 'x' * 1000000).delay().get(timeout=20)"), 1_000_000);
+      assert.equal(await evaluate("s('t.add', 1, 1).apply_async(compression='gzip').get(timeout=20)"), 2);
+    });
+
+    await t.step("keyword arguments, failures, retries, countdown", async () => {
+      assert.deepEqual(await evaluate("s('t.kw', c='z', a=1).delay().get(timeout=20)"), [1, 10, "z"]);
+      const failed = await evaluate(
+        "repr(s('t.fail', 'ValueError', 'boom').delay().get(timeout=20, propagate=False))",
+      );
+      assert.equal(failed, "ValueError('boom')");
+      assert.equal(await evaluate("s('t.retry', 2, 0.1).delay().get(timeout=20)"), 2);
+      assert.equal(
+        await evaluate("repr(s('t.exhaust').delay().get(timeout=20, propagate=False))"),
+        "ValueError('gave up')",
+      );
+      const began = Date.now() / 1000;
+      const ran = await evaluate("s('t.at').apply_async(countdown=1.5).get(timeout=20)") as number;
+      assert.ok(ran - began >= 1.4, `ran ${ran - began} s after sending`);
+    });
+
+    await t.step("a group and a chain", async () => {
+      assert.deepEqual(
+        await evaluate("group(s('t.add', n, n) for n in range(5)).apply_async().get(timeout=20)"),
+        [
+          0,
+          2,
+          4,
+          6,
+          8,
+        ],
+      );
+      assert.equal(await evaluate("chain(s('t.add', 1, 2), s('t.add', 3)).apply_async().get(timeout=20)"), 6);
+    });
+
+    await t.step("remote control", async () => {
+      assert.deepEqual(Object.values((await evaluate("app.control.ping(timeout=3)") as object[])[0]!), [{
+        ok: "pong",
+      }]);
+      const registered = await evaluate("app.control.inspect(timeout=3).registered()") as Record<
+        string,
+        string[]
+      >;
+      assert.ok(Object.values(registered)[0]!.some((name) => name.startsWith("t.add")));
+      assert.match(worker.text, /ready\./);
+    });
+  });
+
+  Deno.test(`Lovage sends, Python runs, results by ${results}`, async (t) => {
+    const place = newPlace(results);
+    await using worker = await startPythonWorker(place);
+    const app = openApp(place);
+    try {
+      await t.step("values, errors, countdown", async () => {
+        assert.equal(await (await app.sendTask("t.add", { args: [2, 3] })).get({ timeout: 20 }), 5);
+        const odd = { "ключ": ["žluťoučký", null, true, 1.5, "🌿"] };
+        assert.deepEqual(await (await app.sendTask("t.echo", { args: [odd] })).get({ timeout: 20 }), odd);
+        const failing = await app.sendTask("t.fail", { args: ["ValueError", "boom"] });
+        await assert.rejects(failing.get({ timeout: 20 }), { name: "ValueError", message: "boom" });
+        const began = Date.now() / 1000;
+        const ran = await (await app.sendTask("t.at", { args: [], countdown: 1.5 })).get({
+          timeout: 20,
+        }) as number;
+        assert.ok(ran - began >= 1.4, `ran ${ran - began} s after sending`);
+        assert.equal(
+          await (await app.sendTask("t.size", { args: ["x".repeat(1_000_000)] })).get({ timeout: 20 }),
+          1_000_000,
+        );
+      });
+      await t.step("many at once", async () => {
+        const sent = await app.sendMany(
+          Array.from({ length: 300 }, (_, n) => ({ task: "t.add", args: [n, 1] })),
+        );
+        const values = await Promise.all(sent.map((one) => one.get({ timeout: 30 })));
+        assert.deepEqual(values, Array.from({ length: 300 }, (_, n) => n + 1));
+      });
+      assert.match(worker.text, /succeeded/);
+    } finally {
+      await app.close();
+    }
+  });
+}
+
+Deno.test("both share a queue: 400 tasks, each runs once", async () => {
+  const place = newPlace("redis");
+  await using ours = await startWorker(place);
+  await using _theirs = await startPythonWorker(place);
+  await using python = await PythonClient.start(place);
+  const { value } = await python.ask({
+    do: "eval",
+    code: "group(s('t.who', n) for n in range(400)).apply_async().get(timeout=40)",
+  });
+  const counts = { lovage: 0, python: 0 };
+  for (const who of value as ("lovage" | "python")[]) counts[who]++;
+  assert.equal(counts.lovage + counts.python, 400);
+  assert.ok(counts.lovage > 20 && counts.python > 20, JSON.stringify(counts));
+  assert.match(ours.text, /succeeded/);
+});
+
+Deno.test("quorum queues: native delayed delivery holds what is not due, in the broker", async (t) => {
+  const conf = {
+    task_default_queue_type: "quorum",
+    task_default_exchange: "celery",
+    task_default_exchange_type: "topic",
+  };
+  const place = newPlace("redis", conf);
+  await using worker = await startWorker(place, ["-P", "solo"]);
+  const app = openApp(place);
+  await using connection = await connect(realTestWorld(), place.broker!, CONNECT_OPTIONS);
+  try {
+    await t.step(
+      "28 queues are declared with their times, and the task queue is a quorum queue",
+      async () => {
+        const vhost = decodeURIComponent(new URL(place.broker!).pathname.slice(1));
+        const text = await rabbit.ctl("-q", "list_queues", "-p", vhost, "name", "arguments", "type");
+        for (let level = 0; level < 28; level++) {
+          const line = text.split("\n").find((one) => one.startsWith(`celery_delayed_${level}\t`)) ?? "";
+          const next = level === 0 ? "celery_delayed_delivery" : `celery_delayed_${level - 1}`;
+          assert.match(line, new RegExp(`"x-message-ttl",.*?${2 ** level * 1000}\\b`), line);
+          assert.match(line, new RegExp(`"x-dead-letter-exchange",.*?"${next}"`), line);
+          assert.match(line, /rabbit_quorum_queue|quorum/);
+        }
+        assert.match(text, /^celery\t.*quorum/m);
+      },
+    );
+    await t.step("a task, a group of groups of tasks", async () => {
+      assert.equal(await (await app.sendTask("t.add", { args: [1, 2] })).get({ timeout: 20 }), 3);
+      const sent = await app.sendMany(
+        Array.from({ length: 60 }, (_, n) => ({ task: "t.add", args: [n, 1] })),
+      );
+      assert.equal((await Promise.all(sent.map((one) => one.get({ timeout: 20 })))).length, 60);
+    });
+    await t.step("a countdown waits in the broker: the worker has not received it", async () => {
+      const began = Date.now() / 1000;
+      const result = await app.sendTask("t.at", { args: [], countdown: 3 });
+      assert.equal(worker.text.includes(result.id), false);
+      assert.equal(await connection.queueLength("celery"), 0);
+      assert.equal((await connection.queueLength("celery_delayed_1"))! > 0, true);
+      const ran = await result.get({ timeout: 20 }) as number;
+      assert.ok(ran - began >= 2.9 && ran - began < 8, `ran ${ran - began} s after sending`);
+    });
+    await t.step("what Python sends without it is parked there by the worker", async () => {
+      await using python = await PythonClient.start(place);
+      // Celery 5.2 has no setting for the type of its queues.
+      const kombu = "__import__('kombu')";
+      const exchange = `${kombu}.Exchange('celery', type='topic')`;
+      const queueArguments = "{'x-queue-type': 'quorum'}";
+      await python.ask({
+        do: "eval",
+        code: `app.amqp.queues.add(${kombu}.Queue('celery', exchange=${exchange}, routing_key='celery', ` +
+          `queue_arguments=${queueArguments})).name`,
+      });
+      const id = await python.send("t.at", [], { countdown: 5 });
+      await eventually(() => worker.text.includes(`${id}] received`), "received once");
+      await eventually(async () => (await connection.queueLength("celery_delayed_2"))! > 0, "it is parked");
+      const answer = await python.get(id);
+      assert.equal(answer.state, "SUCCESS", `${answer.error} ${answer.args}`);
+    });
+    await t.step("different delays end in their order, many at one time all arrive", async () => {
+      const later = await app.sendTask("t.at", { args: [], countdown: 4 });
+      const sooner = await app.sendTask("t.at", { args: [], countdown: 2 });
+      const many = await app.sendMany(
+        Array.from({ length: 100 }, () => ({ task: "t.at", options: { countdown: 2 } })),
+      );
+      const [a, b] = [
+        await sooner.get({ timeout: 20 }) as number,
+        await later.get({ timeout: 20 }) as number,
+      ];
+      assert.ok(a < b);
+      for (const one of many) await one.get({ timeout: 20 });
+    });
+    await t.step("a retry with the same delay comes back too", async () => {
+      const result = await app.sendTask("t.retry", { args: [2, 2], countdown: 2 });
+      assert.equal(await result.get({ timeout: 30 }), 2);
+    });
+  } finally {
+    await app.close();
+  }
+});
+
+Deno.test("the commands work on RabbitMQ", async (t) => {
+  const place = newPlace("redis");
+  const run = async (...args: string[]) => {
+    const { code, out, err } = await lovage(["-A", TASKS, ...args], place);
+    assert.equal(code, 0, `${args}: ${out}${err}`);
+    return out;
+  };
+  await t.step("call, purge", async () => {
+    await run("call", "t.add", "-a", "[1, 2]");
+    await run("call", "t.add", "-a", "[3, 4]");
+    assert.match(await run("purge", "-f"), /Purged 2 messages from 1 known task queue/);
+  });
+  await t.step("list bindings", async () => {
+    assert.match(await run("list", "bindings"), /celery/);
+  });
+  await t.step("result", async () => {
+    const id = (await run("call", "t.add", "-a", "[1, 2]")).trim();
+    await using _worker = await startWorker(place);
+    await eventually(
+      async () => /3/.test((await lovage(["-A", TASKS, "result", id], place)).out),
+      "the result",
+      {
+        withinMs: 20_000,
+        everyMs: 200,
+      },
+    );
+  });
+  await t.step("priorities: the highest first", async () => {
+    await using connection = await connect(realTestWorld(), place.broker!, CONNECT_OPTIONS);
+    const urgent = queue("urgent", { queueArguments: { "x-max-priority": 10 } });
+    await connection.declare(urgent);
+    const app = openApp(place, { task_queue_max_priority: 10 });
+    for (const priority of [0, 9, 5]) {
+      await app.sendTask("t.echo", { args: [priority], queue: "urgent", priority });
+    }
+    await app.close();
+    const got = [];
+    for (let note; (note = await connection.take("urgent"));) got.push(note.message.properties.priority);
+    assert.deepEqual(got, [9, 5, 0]);
+  });
+});
