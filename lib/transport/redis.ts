@@ -219,6 +219,10 @@ class RedisTransport implements Connection {
     return listParked(this.#command, this.#keys, limit);
   }
 
+  fail(error: Error): void {
+    this.#command.fail(error);
+  }
+
   async close(): Promise<void> {
     if (this.#isClosing) {
       await this.lost;

@@ -4,8 +4,9 @@ import { assert, errorText, type World } from "../base/mod.ts";
 import { RedisConnection, type RedisTarget } from "../redis/mod.ts";
 import { decodeEnvelope, envelopePriority, type Reply } from "../wire/mod.ts";
 import type { Queue } from "./entity.ts";
+import { adopt, type Adopted, type Estate } from "./redis_adopt.ts";
 import { deadDocument } from "./redis_dead.ts";
-import { attemptsOf } from "./redis_envelope.ts";
+import { attemptsOf, marked } from "./redis_envelope.ts";
 import { Fetcher } from "./redis_fetch.ts";
 import type { RedisKeys } from "./redis_keys.ts";
 import { Lease } from "./redis_lease.ts";
@@ -40,7 +41,11 @@ export class RedisConsumer implements Consumer {
   #lease: Lease | null = null;
   #parking: Parking | null = null;
   #batch: Delivery[] = [];
+  /** Taken over, and not yet handed on. */
+  #adopted: Adopted[] = [];
   #isClosing = false;
+  /** Of a lost consumer: what its successor takes over. */
+  #estate: Estate | null = null;
   #closing: Promise<number> | null = null;
 
   private constructor(
@@ -122,16 +127,47 @@ export class RedisConsumer implements Consumer {
     for (const queue of this.#options.consume.queues) this.#add(queue);
     await this.#fetcher.startTracking(this.#connection);
     await this.#lease?.open();
+    await this.#inherit(this.#options.consume.predecessor ?? null);
     this.#parking?.start();
     this.#connection.beforeWrite = () => {
+      if (this.#adopted.length > 0) this.#handOnAdopted();
       this.#unacked.writeAcks();
       this.#fetcher.write();
     };
     void this.#connection.lost.then((error) => {
       this.#stop();
+      // Before anybody closes us, which lets go of everything.
+      if (error !== null) this.#estate = this.#leave();
       if (error !== null && !this.#isClosing) this.#options.events.onLost(error);
     });
     this.#fetcher.resume();
+  }
+
+  /** Takes over what the consumer of a lost connection held; it is handed on as soon as there is a window. */
+  async #inherit(predecessor: Consumer | null): Promise<void> {
+    if (!this.#base.isRecording || !(predecessor instanceof RedisConsumer)) return;
+    const estate = predecessor.#estate;
+    if (estate === null) return;
+    const adopted = await adopt(this.#base, estate, (count) => this.#fetcher.reserve(count));
+    // The wait may have been long, and a predecessor may have left much: ours from here on, handed on or not.
+    for (const { number, queue, envelope } of adopted) {
+      const priority = envelopePriority(envelope);
+      this.#unacked.hold(number, { queue, envelope, priority, isDelivered: false });
+    }
+    this.#adopted = adopted;
+  }
+
+  #leave(): Estate {
+    const numbers = [...this.#unacked.numbers(), ...this.#fetcher.unheard()];
+    return { settlements: this.#unacked.openSettlements(), parts: [{ id: this.#base.id, numbers }] };
+  }
+
+  #handOnAdopted(): void {
+    if (this.#isClosing || !(this.#options.consume.window() > 0)) return;
+    const adopted = this.#adopted;
+    this.#adopted = [];
+    for (const { number, queue, envelope } of adopted) this.#onText(queue, marked(envelope), number);
+    this.#onFetched();
   }
 
   /** Resolves when the consumer's connection is gone: with the cause, or with null after `close`. */
@@ -244,25 +280,26 @@ export class RedisConsumer implements Consumer {
 
   /** Data lane: the messages of one list. */
   #onTexts(queueName: string, texts: Reply[], first: number): void {
-    for (let i = 0; i < texts.length; i++) {
-      const envelope = texts[i] as string;
-      const tag = first + i;
-      try {
-        const { message, info } = decodeEnvelope(envelope);
-        const priority = message.properties.priority;
-        this.#unacked.hold(tag, { queue: queueName, envelope, priority, isDelivered: !this.#isClosing });
-        const attempts = info.redelivered ? attemptsOf(message.properties.rest) : 0;
-        this.#batch.push({ tag, queue: queueName, message, info, envelope, attempts });
-      } catch (error) {
-        this.#unacked.hold(tag, { queue: queueName, envelope, priority: 0, isDelivered: !this.#isClosing });
-        if (this.#isClosing) continue;
-        this.#options.events.onUndecodable({
-          tag,
-          queue: queueName,
-          text: envelope.slice(0, UNDECODABLE_CHARS_MAX),
-          reason: errorText(error),
-        });
-      }
+    for (let i = 0; i < texts.length; i++) this.#onText(queueName, texts[i] as string, first + i);
+  }
+
+  /** Data lane: one message. */
+  #onText(queueName: string, envelope: string, tag: number): void {
+    try {
+      const { message, info } = decodeEnvelope(envelope);
+      const priority = message.properties.priority;
+      this.#unacked.hold(tag, { queue: queueName, envelope, priority, isDelivered: !this.#isClosing });
+      const attempts = info.redelivered ? attemptsOf(message.properties.rest) : 0;
+      this.#batch.push({ tag, queue: queueName, message, info, envelope, attempts });
+    } catch (error) {
+      this.#unacked.hold(tag, { queue: queueName, envelope, priority: 0, isDelivered: !this.#isClosing });
+      if (this.#isClosing) return;
+      this.#options.events.onUndecodable({
+        tag,
+        queue: queueName,
+        text: envelope.slice(0, UNDECODABLE_CHARS_MAX),
+        reason: errorText(error),
+      });
     }
   }
 

@@ -7,7 +7,7 @@
  * falls back to polling. So it does where the server has no tracking at all.
  */
 
-import { type Clock, type Disarm, errorText } from "../base/mod.ts";
+import { type Clock, ConnectionLost, type Disarm, errorText } from "../base/mod.ts";
 import {
   isMovedError,
   type RedisConnection,
@@ -17,7 +17,8 @@ import {
 } from "../redis/mod.ts";
 import { type Reply, type RespArg, RespError } from "../wire/mod.ts";
 import { unackedTail } from "./redis_keys.ts";
-import { POP, POP_OLD } from "./redis_scripts.ts";
+import { NO_LEASE, POP, POP_OLD } from "./redis_scripts.ts";
+import { LAPSED } from "./redis_lease.ts";
 import type { ConsumerBase } from "./redis_unacked.ts";
 
 /** What the fetcher needs besides. */
@@ -51,6 +52,8 @@ export class Fetcher {
   #isTracking = false;
   #isOld: boolean;
   #isInFlight = false;
+  /** How many messages the fetch in flight asked for. */
+  #count = 0;
   #isPaused = true;
   #isClosed = false;
   /** Everything was empty at the last fetch and something will stir us: nothing to fetch. */
@@ -116,6 +119,18 @@ export class Fetcher {
     if (!this.#isDry && !this.#isInFlight && !this.#isPaused) this.#base.connection.touch();
   }
 
+  /** Takes some tag numbers for messages that come in another way; the first. */
+  reserve(count: number): number {
+    const first = this.#next;
+    this.#next += count;
+    return first;
+  }
+
+  /** The tag numbers that a fetch may have recorded whose reply was never heard. Of a lost connection. */
+  unheard(): number[] {
+    return Array.from({ length: this.#count }, (_, n) => this.#next + n);
+  }
+
   get queues(): readonly string[] {
     return this.#queues;
   }
@@ -160,7 +175,7 @@ export class Fetcher {
     if (!(count > 0)) return false;
     const { keys, id, isRecording, connection } = this.#base;
     const order = this.#options.order === "sorted" ? [...this.#queues].sort() : this.#queues;
-    const args: RespArg[] = [keys.unacked, keys.unackedIndex];
+    const args: RespArg[] = [keys.unacked, keys.unackedIndex, keys.owner(id)];
     const tails: string[] = [];
     const lists = order.map((name) => keys.lists(name));
     this.#asked = [];
@@ -176,6 +191,7 @@ export class Fetcher {
     args.push(count, `${id}:`, this.#next, isRecording ? "1" : "");
     for (const tail of tails) args.push(tail);
     this.#isInFlight = true;
+    this.#count = count;
     this.#isCheck = this.#isSafety && !this.#wasStirred;
     this.#isSafety = false;
     this.#wasStirred = false;
@@ -185,10 +201,12 @@ export class Fetcher {
 
   #onReply(reply: Reply): void {
     this.#isInFlight = false;
+    this.#count = 0;
     if (!Array.isArray(reply)) {
       this.#tellIdle();
       return this.#onRefused(reply);
     }
+    if (reply[1] === NO_LEASE) return this.#base.connection.fail(new ConnectionLost(LAPSED));
     if (reply[1] !== "") this.#onListRefused(new RespError(String(reply[1]).replace(/^-/, "")));
     const asked = this.#asked;
     const first = this.#next;

@@ -9,7 +9,7 @@
  * Source of the visibility timeout's rules: kombu 5.2.4 transport/redis.py QoS.restore_visible, Mutex.
  */
 
-import { type Disarm, errorText, type World } from "../base/mod.ts";
+import { ConnectionLost, type Disarm, errorText, type World } from "../base/mod.ts";
 import { callScript, isMovedError, sendScript, toOperatingError } from "../redis/mod.ts";
 import { type Reply, type RespArg, RespError } from "../wire/mod.ts";
 import { deadDocument } from "./redis_dead.ts";
@@ -38,7 +38,12 @@ const RENEW_TAGS_MAX = 2000;
 const TAGS_PER_PAGE = 2000;
 const TAGS_PER_STEP = 50;
 const SWEEP_LOCK_MS = 2000;
-const LAPSED = "The lease on this worker's messages lapsed before it was renewed; others may have taken them";
+/** The longest pause between two attempts to connect. */
+const GRACE_MAX_MS = 30_000;
+
+/** What a consumer is lost with that did not renew in time: it stood still, or its key was deleted. */
+export const LAPSED =
+  "The lease on this worker's messages lapsed before it was renewed; others may have taken them";
 
 /** A message to give back. */
 interface Stray {
@@ -98,7 +103,7 @@ export class Lease {
   }
 
   #renew(): void {
-    const { keys, connection, id, log } = this.#base;
+    const { keys, connection, id } = this.#base;
     const numbers = this.#unacked.numbers();
     let from = 0;
     do {
@@ -110,7 +115,8 @@ export class Lease {
       sendScript(connection, RENEW, 3, args, {
         onReply: (reply) => {
           if (reply instanceof RespError) this.#onRefused(reply);
-          else if (isFirst && reply === 0) log.warning(LAPSED);
+          // What was not begun must not be begun any more: somebody else may have it.
+          else if (isFirst && reply === 0) connection.fail(new ConnectionLost(LAPSED));
         },
         onLost: () => {},
       });
@@ -157,11 +163,16 @@ export class Lease {
     try {
       const nowMs = await this.#serverMs();
       const found = await this.#tagsUpTo(nowMs, (tag) => dead.has(readTag(tag)?.owner ?? ""));
+      const upSinceMs = nowMs - await this.#uptimeMs();
       const ripeMs = nowMs - this.#options.leaseMs;
-      const ripe = found.filter(({ scoreMs }) => scoreMs <= ripeMs).map(({ tag }) => tag);
-      await this.#restore(ripe, true);
+      // A lease that ended while the server was away ends nobody: its owner comes back when its next attempt is due.
+      const graceMs = nowMs - upSinceMs < Math.min(GRACE_MAX_MS, 3 * this.#options.leaseMs)
+        ? upSinceMs
+        : -Infinity;
+      const isRipe = ({ scoreMs }: { scoreMs: number }) => scoreMs <= ripeMs && scoreMs >= graceMs;
+      await this.#restore(found.filter(isRipe).map(({ tag }) => tag), true);
       const young = new Set<string>();
-      for (const { tag, scoreMs } of found) if (scoreMs > ripeMs) young.add(readTag(tag)!.owner);
+      for (const row of found) if (!isRipe(row)) young.add(readTag(row.tag)!.owner);
       const over = [...dead].filter((owner) => !young.has(owner));
       if (over.length > 0) await connection.call(["SREM", keys.owners, ...over]);
       return young.size > 0;
@@ -294,6 +305,11 @@ export class Lease {
       await connection.call(["RPUSH", keys.listFor(name, priority), stray.envelope]);
     }
     return 1;
+  }
+
+  async #uptimeMs(): Promise<number> {
+    const info = String(await this.#base.connection.call(["INFO", "server"]));
+    return Number(/uptime_in_seconds:(\d+)/.exec(info)?.[1] ?? Infinity) * 1000;
   }
 
   async #serverMs(): Promise<number> {

@@ -8,12 +8,18 @@
 import { Script } from "../redis/mod.ts";
 import { DEAD_LETTERS_MAX } from "./transport.ts";
 
+/** What a fetch without a living lease is told. */
+export const NO_LEASE = "NOLEASE the lease has ended";
+
 /**
  * Pops over lists and records what it popped as unacked, in one step: nothing is ever in nobody's hands.
  *
- * KEYS: unacked, unacked_index, then the lists in order. ARGV: how many at most, tag prefix, first tag number, "1" to
- * record or "" not to, then per list what follows the envelope in the record. Returns [1 where everything is
+ * KEYS: unacked, unacked_index, owner, then the lists in order. ARGV: how many at most, tag prefix, first tag number,
+ * "1" to record or "" not to, then per list what follows the envelope in the record. Returns [1 where everything is
  * empty else 0, an error text or "", list number, messages, list number, messages…].
+ *
+ * Without a living lease nothing is popped: a fetch that reaches the server late, over a connection that its worker has
+ * given up, would take messages for nobody.
  *
  * RPOP comes first on purpose: a server at its memory limit refuses a script whose first write needs memory, and a
  * worker that cannot take messages then could never make it free any. The LLENs at the end come after every pop
@@ -27,16 +33,17 @@ local left = tonumber(ARGV[1])
 local prefix = ARGV[2]
 local number = tonumber(ARGV[3])
 local out = {0, ''}
+if ARGV[4] == '1' and redis.call('EXISTS', KEYS[3]) == 0 then return {0, '${NO_LEASE}'} end
 local t = redis.call('TIME')
 local now = t[1] .. '.' .. string.format('%06d', tonumber(t[2]))
-for i = 3, #KEYS do
+for i = 4, #KEYS do
   if left < 1 then return out end
   ${pop}
   if got and got.err then
     out[2] = got.err
   elseif got and #got > 0 then
     if ARGV[4] == '1' then
-      local tail = ARGV[i + 2]
+      local tail = ARGV[i + 1]
       local j = #got
       while j > 0 do
         local fields, scores, n = {}, {}, 0
@@ -55,12 +62,12 @@ for i = 3, #KEYS do
       number = number + #got
     end
     left = left - #got
-    out[#out + 1] = i - 3
+    out[#out + 1] = i - 4
     out[#out + 1] = got
   end
 end
 if left < 1 then return out end
-for i = 3, #KEYS do redis.pcall('LLEN', KEYS[i]) end
+for i = 4, #KEYS do redis.pcall('LLEN', KEYS[i]) end
 out[1] = 1
 return out`;
 }
@@ -163,6 +170,29 @@ while i <= #ARGV do
   redis.call('ZADD', KEYS[1], 'XX', unpack(scores))
 end
 return alive`);
+
+/**
+ * Takes over what an earlier connection of this same process holds. KEYS: unacked, unacked_index. ARGV: old prefix, new
+ * prefix, first new number, then the old numbers. Returns the records in that order, nothing for what is gone.
+ */
+export const ADOPT = new Script(`
+local t = redis.call('TIME')
+local now = t[1] .. '.' .. string.format('%06d', tonumber(t[2]))
+local first = tonumber(ARGV[3])
+local out = {}
+for i = 4, #ARGV do
+  local old = ARGV[1] .. ARGV[i]
+  local value = redis.call('HGET', KEYS[1], old)
+  if value then
+    local tag = ARGV[2] .. (first + i - 4)
+    redis.call('HDEL', KEYS[1], old)
+    redis.call('ZREM', KEYS[2], old)
+    redis.call('HSET', KEYS[1], tag, value)
+    redis.call('ZADD', KEYS[2], now, tag)
+  end
+  out[i - 3] = value
+end
+return out`);
 
 /** Deletes a key if it still holds our token. KEYS: lock. ARGV: token. */
 export const UNLOCK = new Script(

@@ -11,6 +11,7 @@ import {
   isMovedError,
   type RedisConnection,
   type ReplySink,
+  type Script,
   sendScript,
   toOperatingError,
 } from "../redis/mod.ts";
@@ -39,6 +40,36 @@ export interface Held {
   readonly isDelivered: boolean;
 }
 
+/**
+ * A settlement that has been sent. Until its reply has come nobody knows whether the server did it; done twice it is
+ * done once, since all of them go by the tag.
+ */
+export class Settlement implements ReplySink {
+  /** The tags that are done with; null for another settlement. */
+  readonly tags: readonly string[] | null;
+  /** What else is done, where it is no ack. */
+  readonly script: Script | null;
+  readonly args: readonly RespArg[];
+  #onDone: (settlement: Settlement, reply: Reply) => void;
+
+  constructor(
+    what: { tags?: readonly string[]; script?: Script; args?: readonly RespArg[] },
+    onDone: (settlement: Settlement, reply: Reply) => void,
+  ) {
+    this.tags = what.tags ?? null;
+    this.script = what.script ?? null;
+    this.args = what.args ?? [];
+    this.#onDone = onDone;
+  }
+
+  onReply(reply: Reply): void {
+    this.#onDone(this, reply);
+  }
+
+  /** Stays open: the next connection sends it again. */
+  onLost(): void {}
+}
+
 /** How many tags one command carries at most. */
 const TAGS_MAX = 500;
 /** How many envelopes one script carries at most. */
@@ -50,6 +81,8 @@ export class Unacked {
   #prefix: string;
   #held = new Map<number, Held>();
   #acked: number[] = [];
+  /** Sent, and not known to be done. */
+  #open = new Set<Settlement>();
   #sink: ReplySink;
   #onGivenBack: () => void;
 
@@ -69,6 +102,16 @@ export class Unacked {
   /** The numbers of all that are unsettled, in order of arrival. */
   numbers(): number[] {
     return [...this.#held.keys()];
+  }
+
+  /** The settlements that the server may not have heard of, in their order. */
+  openSettlements(): Settlement[] {
+    const written = [...this.#open];
+    if (this.#acked.length === 0) return written;
+    return [
+      ...written,
+      new Settlement({ tags: this.#acked.map((number) => this.#prefix + number) }, () => {}),
+    ];
   }
 
   /** Takes a message in hand. Data lane: per message. */
@@ -91,22 +134,24 @@ export class Unacked {
     const list = keys.listFor(held.queue, held.priority);
     const push = where === "head" ? "RPUSH" : "LPUSH";
     const envelope = marked(held.envelope);
-    const sink: ReplySink = {
-      onReply: (reply) => {
-        this.#check(reply);
-        this.#onGivenBack();
-      },
-      onLost: () => {},
-    };
-    if (!isRecording) return connection.send([push, list, envelope], sink);
+    if (!isRecording) {
+      connection.send([push, list, envelope], {
+        onReply: (reply) => {
+          this.#check(reply);
+          this.#onGivenBack();
+        },
+        onLost: () => {},
+      });
+      return;
+    }
     const args = [keys.unacked, keys.unackedIndex, list, push, this.#prefix + number, envelope];
-    sendScript(connection, GIVE_BACK, 3, args, sink);
+    this.#run(GIVE_BACK, args);
   }
 
   /** Parks one until `dueMs` (wall clock) under the name `parkedTag`. */
   park(number: number, parkedTag: string, dueMs: number): void {
     this.#take(number);
-    const { connection, keys } = this.#base;
+    const { keys } = this.#base;
     const args = [
       keys.unacked,
       keys.unackedIndex,
@@ -115,15 +160,15 @@ export class Unacked {
       parkedTag,
       dueMs / 1000,
     ];
-    sendScript(connection, PARK, 3, args, this.#sink);
+    this.#run(PARK, args);
   }
 
   /** Moves one to the dead letters as `document` makes it. */
   bury(number: number, document: (held: Held) => string): void {
     const held = this.#take(number);
-    const { connection, keys } = this.#base;
+    const { keys } = this.#base;
     const args = [keys.unacked, keys.unackedIndex, keys.dead, this.#prefix + number, document(held)];
-    sendScript(connection, BURY, 3, args, this.#sink);
+    this.#run(BURY, args);
   }
 
   /** Appends what was acked since the last time. Called right before each write. */
@@ -133,12 +178,11 @@ export class Unacked {
     const { connection, keys } = this.#base;
     for (let from = 0; from < acked.length; from += TAGS_MAX) {
       const to = Math.min(acked.length, from + TAGS_MAX);
-      const args: string[] = ["HDEL", keys.unacked];
-      for (let i = from; i < to; i++) args.push(this.#prefix + acked[i]!);
-      connection.send(args, this.#sink);
-      args[0] = "ZREM";
-      args[1] = keys.unackedIndex;
-      connection.send(args, this.#sink);
+      const tags: string[] = [];
+      for (let i = from; i < to; i++) tags.push(this.#prefix + acked[i]!);
+      const settlement = new Settlement({ tags }, this.#onDone);
+      this.#open.add(settlement);
+      sendAcks(connection, keys, tags, this.#sink, settlement);
     }
     acked.length = 0;
   }
@@ -177,6 +221,19 @@ export class Unacked {
     });
   }
 
+  #run(script: Script, args: readonly RespArg[]): void {
+    const settlement = new Settlement({ script, args }, this.#onDone);
+    this.#open.add(settlement);
+    sendScript(this.#base.connection, script, 3, args, settlement);
+  }
+
+  // One function for all settlements.
+  #onDone = (settlement: Settlement, reply: Reply): void => {
+    this.#open.delete(settlement);
+    this.#check(reply);
+    if (settlement.script === GIVE_BACK) this.#onGivenBack();
+  };
+
   #take(number: number): Held {
     const held = this.#held.get(number);
     assert(held !== undefined, "a delivery is settled once");
@@ -192,6 +249,18 @@ export class Unacked {
     if (isMovedError(reply)) this.#base.connection.fail(error);
     else this.#base.log.error(error.message);
   }
+}
+
+/** Appends the acks of some tags: the record first (see the head of this file). `last` hears the second reply. */
+export function sendAcks(
+  connection: RedisConnection,
+  keys: RedisKeys,
+  tags: readonly string[],
+  first: ReplySink,
+  last: ReplySink,
+): void {
+  connection.send(["HDEL", keys.unacked, ...tags], first);
+  connection.send(["ZREM", keys.unackedIndex, ...tags], last);
 }
 
 /** Consecutive messages of one list together, so that order is kept and commands are few. */

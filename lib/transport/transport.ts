@@ -70,6 +70,12 @@ export interface ConsumeOptions {
   readonly owner: string;
   /** Seconds after the owner's death that its messages stay taken. */
   readonly leaseSeconds: number;
+  /**
+   * This process's consumer of a connection that was lost. What it had settled without the broker hearing of it is
+   * settled now, and what it held unsettled comes again through this consumer, before anything else and without an
+   * attempt counted. A transport that cannot leaves both to the lease.
+   */
+  readonly predecessor?: Consumer | null;
 }
 
 /** The data lane of one worker: its task queues. */
@@ -208,6 +214,8 @@ export interface Connection extends AsyncDisposable {
   readonly deadLetters?: DeadLetters;
   /** The messages parked at the broker, soonest due first, at most `limit`; absent where nothing is ever parked. */
   parked?(limit: number): Promise<ParkedMessage[]>;
+  /** Gives the connection up with a cause, as if the network had: nothing is settled or given back. */
+  fail?(error: Error): void;
   close(): Promise<void>;
 }
 

@@ -284,6 +284,10 @@ export class VirtualConnection implements Connection {
     return this.close();
   }
 
+  fail(error: Error): void {
+    this.#end(error);
+  }
+
   /** Drops everything as a dying process would: for tests of leases. */
   abandon(): void {
     this.#end(new ConnectionLost("abandoned"));

@@ -24,6 +24,8 @@ export class Consumer {
   /** Null while there is none. */
   connection: Connection | null = null;
   tasks: TaskConsumer | null = null;
+  /** The task consumer of the connection that was lost, until the next one has taken over from it. */
+  lostTasks: TaskConsumer | null = null;
   /** Sends this worker's events; from the Events step's making on, over all connections. */
   events: EventDispatcher | null = null;
   /** Other workers that gossip knows to be there. */

@@ -56,7 +56,10 @@ export class LoopStep extends StartStopStep<Consumer> {
         const count = isStuck ? strikes + 1 : 0;
         if (count < WATCH_STRIKES) return this.#watchSilence(consumer, count);
         worker.world.log.warning("consumer: Nothing heard although messages wait: consuming anew");
-        consumer.lost(new ConnectionLost("nothing heard although messages wait"));
+        const error = new ConnectionLost("nothing heard although messages wait");
+        // Closed in order, it would give back what is running.
+        consumer.connection?.fail?.(error);
+        consumer.lost(error);
       }, () => {
         // The connection cannot be asked: its own end is on the way.
         if (!consumer.isLost && worker.stopRequest.way === null) this.#watchSilence(consumer, strikes);

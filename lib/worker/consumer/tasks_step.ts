@@ -25,6 +25,7 @@ export class TasksStep extends StartStopStep<Consumer> {
       window: () => isOurs() && parts.state.consumer !== null ? lane.window() : 0,
       owner: `${worker.hostname}:${world.host.pid}:${worker.startedWallMs}`,
       leaseSeconds: app.conf.lease,
+      predecessor: consumer.lostTasks,
     }, {
       onDeliveries: (batch) => isOurs() && lane.onDeliveries(batch),
       onUndecodable: (message) => isOurs() && lane.onUndecodable(message),
@@ -33,6 +34,7 @@ export class TasksStep extends StartStopStep<Consumer> {
         world.log.info(`Restored ${count} message${count === 1 ? "" : "s"} of workers that are gone`);
       },
     });
+    consumer.lostTasks = null;
     parts.state.consumer = consumer.tasks;
   }
 
@@ -40,6 +42,7 @@ export class TasksStep extends StartStopStep<Consumer> {
     if (consumer.tasks === null) return;
     consumer.worker.world.log.debug("Canceling task consumer...");
     if (consumer.isLost) {
+      consumer.lostTasks = consumer.tasks;
       consumer.tasks = null;
       return;
     }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { realDialer } from "../../../lib/net/mod.ts";
 import { callScript, RedisConnection } from "../../../lib/redis/mod.ts";
-import { POP, POP_OLD } from "../../../lib/transport/redis_scripts.ts";
+import { NO_LEASE, POP, POP_OLD } from "../../../lib/transport/redis_scripts.ts";
 import { realTestWorld } from "../../support/real_test_world.ts";
 import { startRedis } from "../../support/servers.ts";
 
@@ -21,10 +21,11 @@ Deno.test("POP and POP_OLD take the same messages in the same order and record t
     await connection.call(["FLUSHALL"]);
     await connection.call(["LPUSH", "a", ...Array.from({ length: 700 }, (_, n) => `a${n}`)]);
     await connection.call(["LPUSH", "b", "b0", "b1"]);
+    await connection.call(["SET", "owner", "alive"]);
     await connection.call(["SET", "c", "no list"]);
     const pop = (count: number, first: number) =>
       callScript(connection, script, {
-        keys: ["unacked", "unacked_index", "a", "c", "b"],
+        keys: ["unacked", "unacked_index", "owner", "a", "c", "b"],
         args: [count, "l0:", first, "1", ',"","a"]', ',"","c"]', ',"","b"]'],
         doing: "pop",
       });
@@ -39,4 +40,16 @@ Deno.test("POP and POP_OLD take the same messages in the same order and record t
   assert.deepEqual(ours[2]!.slice(2), [2, ["b1"]]);
   assert.equal(ours[3]![0], 1);
   assert.deepEqual(old, ours);
+  // Without a lease nothing is taken.
+  await connection.call(["DEL", "owner"]);
+  await connection.call(["LPUSH", "a", "a0"]);
+  for (const script of [POP, POP_OLD]) {
+    const reply = await callScript(connection, script, {
+      keys: ["unacked", "unacked_index", "owner", "a"],
+      args: [1, "l0:", 1, "1", ',"","a"]'],
+      doing: "pop",
+    });
+    assert.deepEqual(reply, [0, NO_LEASE]);
+    assert.equal(await connection.call(["LLEN", "a"]), 1);
+  }
 });

@@ -249,7 +249,8 @@ Deno.test("redis: buried messages keep their reason, queue and text", async () =
   consumer.bury(got[0]!.tag, "it killed 5 workers");
   await consumer.flush();
   const { at, ...rest } = JSON.parse(await lab.server.cli("--raw", "lindex", "lovage:dead", "0"));
-  assert.deepEqual(rest, { reason: "it killed 5 workers", queue: "celery", envelope: text });
+  assert.match(rest.id, /^[0-9a-f]{8}$/);
+  assert.deepEqual(rest, { id: rest.id, reason: "it killed 5 workers", queue: "celery", envelope: text });
   assert.ok(Math.abs(Date.parse(at) - Date.now()) < 5000);
   assert.equal(await lab.server.cli("exists", "unacked", "unacked_index"), "0");
 });
