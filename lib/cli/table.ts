@@ -27,6 +27,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./beat.ts")).beat,
   },
   {
+    name: "multi",
+    summary: "Start, stop and install a fleet of named workers.",
+    isRaw: true,
+    load: async () => (await import("./multi.ts")).multi,
+  },
+  {
     name: "call",
     summary: "Call a task by name.",
     load: async () => (await import("./call.ts")).call,

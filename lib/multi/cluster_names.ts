@@ -4,8 +4,9 @@
  * Source: celery 5.2.6 apps/multi.py MultiParser (behaviour, vectors multi-*).
  */
 
-import { UsageError } from "../base/mod.ts";
-import { Node, type NodeInit } from "./node.ts";
+import { UsageError, workerNodename } from "../base/mod.ts";
+import { mergeOptions, type Remembered } from "./memory.ts";
+import { absolute, Node } from "./node.ts";
 import type { MultiWords, NodeOptions } from "./options.ts";
 
 /** A fleet of more nodes than this is a slip of the keyboard. */
@@ -16,6 +17,16 @@ export interface FleetDefaults {
   readonly hostname: string;
   readonly pidfile: string;
   readonly logfile: string;
+  /** Where the nodes are started. */
+  readonly folder: string;
+  /**
+   * How a node was started before: its options hold where none are given now. `isHostGiven`: the words name the host,
+   * so that only the very name will do. `pidfile`: the one given now, not expanded.
+   */
+  readonly recall?: (
+    name: string,
+    given: { isHostGiven: boolean; pidfile: string | null },
+  ) => Remembered | null;
 }
 
 /**
@@ -32,6 +43,7 @@ export function nodesOf(words: MultiWords, defaults: FleetDefaults): Node[] {
     }
     return taken;
   };
+  const isHostGiven = ["-n", "--hostname", "--suffix", "--prefix"].some((one) => options.has(one));
   const cmd = take("--cmd");
   const append = take("--append");
   const hostname = take("-n", "--hostname") ?? defaults.hostname;
@@ -51,19 +63,49 @@ export function nodesOf(words: MultiWords, defaults: FleetDefaults): Node[] {
   return names.map((name) => {
     const at = name.indexOf("@");
     const short = at < 0 ? prefix + name : name.slice(0, at);
-    const nodename = `${short}@${(at < 0 ? host : name.slice(at + 1)).replaceAll("%h", defaults.hostname)}`;
+    const nodename = expandHost(short, at < 0 ? host : name.slice(at + 1), defaults.hostname);
     const theirs = perNode.get(nodename) ?? perNode.get(at < 0 ? name : short);
-    return new Node(
-      {
-        name: nodename,
-        options: new Map([...options, ...theirs ?? []]),
-        passThrough: words.passThrough,
-        cmd,
-        append,
-        defaults,
-      } satisfies NodeInit,
-    );
+    const given: NodeOptions = new Map([...options, ...theirs ?? []]);
+    const pidfile = given.get("--pidfile") ?? given.get("-p") ?? null;
+    const before = defaults.recall?.(nodename, { isHostGiven: isHostGiven || at >= 0, pidfile }) ?? null;
+    if (before) return recalled(before, given, { words, cmd, append, defaults });
+    const { passThrough } = words;
+    const { folder } = defaults;
+    return new Node({ name: nodename, options: given, passThrough, cmd, append, defaults, folder });
   });
+}
+
+/** A node as it was started before, with what is given now on top. */
+function recalled(
+  before: Remembered,
+  given: NodeOptions,
+  now: { words: MultiWords; cmd: string | null; append: string | null; defaults: FleetDefaults },
+): Node {
+  const { words, cmd, append, defaults } = now;
+  // A module or folder given now is meant from here; everything else from where the node was started.
+  const isHere = ["-A", "--app", "--config", "--workdir"].some((one) => given.has(one));
+  const folder = isHere ? defaults.folder : before.folder;
+  const options = new Map(given);
+  for (const file of ["--pidfile", "-p", "--logfile", "-f"]) {
+    const path = options.get(file);
+    if (path) options.set(file, absolute(path, defaults.folder));
+  }
+  return new Node({
+    name: before.name,
+    options: mergeOptions(before.options, options),
+    passThrough: words.passThrough.length > 0 ? words.passThrough : before.passThrough,
+    cmd: cmd ?? before.cmd,
+    append: append ?? before.append,
+    defaults,
+    folder,
+  });
+}
+
+/** The whole name; `%h`, `%n` and `%d` in it are the machine's. */
+function expandHost(short: string, host: string, hostname: string): string {
+  const text = `${short}@${host}`;
+  if (!text.includes("%")) return text;
+  return host === "" ? text : workerNodename(text, hostname);
 }
 
 /**

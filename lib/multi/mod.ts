@@ -1,13 +1,23 @@
 /**
- * multi: a fleet of named nodes, from the shell.
+ * multi: a fleet of named nodes, from the shell and at boot.
+ *
+ *     words ──options.ts──► names and options ──cluster_names.ts──► Node ──cluster.ts──► started, signalled, waited for
+ *                                                    ▲                └──units.ts──► files for systemd
+ *                                    memory.ts: how it was started before
  *
  * Reading order: options.ts (the words of a command line, sorted), cluster_names.ts (from words to nodes: ranges,
- * prefixes, options of single nodes), node.ts (one node: its names, files and command line).
+ * prefixes, options of single nodes), node.ts (one node: its names, files and command line), node_names.ts (what a name
+ * may be), units.ts (systemd's units of a fleet): these are pure. defaults.ts (pid and log folders), memory.ts (what was
+ * started, remembered), node_host.ts (processes), cluster.ts (the fleet), unit_files.ts (installing units).
  *
- * All three are pure: they make no folder and start no process. May import base/ and platform/.
+ * May import base/ and platform/.
  */
 
+export * from "./cluster.ts";
 export * from "./cluster_names.ts";
 export * from "./defaults.ts";
+export * from "./memory.ts";
 export * from "./node.ts";
+export { programWords } from "./node_host.ts";
+export * from "./node_names.ts";
 export * from "./options.ts";

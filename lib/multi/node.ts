@@ -6,6 +6,7 @@
  */
 
 import { nodesplit, UsageError } from "../base/mod.ts";
+import { checkNodename } from "./node_names.ts";
 import type { NodeOptions } from "./options.ts";
 
 /** Options that stand before `worker` on the command line. */
@@ -27,6 +28,8 @@ export interface NodeInit {
   readonly append: string | null;
   /** Where pid and log files go where the options do not say, each with `%n`. */
   readonly defaults: { readonly pidfile: string; readonly logfile: string };
+  /** Where it is started: relative paths begin there. */
+  readonly folder: string;
 }
 
 /** A node. */
@@ -36,10 +39,12 @@ export class Node {
   readonly host: string;
   /** With the defaults filled in. */
   readonly options: NodeOptions;
-  readonly #init: NodeInit;
+  readonly init: NodeInit;
 
+  /** Throws UsageError for a name that cannot be. */
   constructor(init: NodeInit) {
-    this.#init = init;
+    checkNodename(init.name);
+    this.init = init;
     this.name = init.name;
     const { name, host } = nodesplit(init.name);
     this.shortName = name ?? "";
@@ -79,18 +84,45 @@ export class Node {
     });
   }
 
+  /** An option's value under any of its spellings; null where it is not given or has none. */
+  option(...spellings: string[]): string | null {
+    const found = spellings.find((one) => this.options.has(one));
+    return found === undefined ? null : this.options.get(found) ?? null;
+  }
+
   /** Where its pid is kept. */
   get pidfile(): string {
-    return this.expand(this.options.get("--pidfile") ?? this.options.get("-p") ?? "");
+    return this.expand(this.option("--pidfile", "-p") ?? "");
   }
 
   /** Where it logs; `%i` and `%I` are still in it. */
   get logfile(): string {
-    return this.expand(this.options.get("--logfile") ?? this.options.get("-f") ?? "");
+    return this.expand(this.option("--logfile", "-f") ?? "");
+  }
+
+  /** Where its pid is kept, as an absolute path. */
+  get pidfilePath(): string {
+    return this.#absolute(this.pidfile);
+  }
+
+  /** Where the node itself logs, as an absolute path. */
+  get logfilePath(): string {
+    return this.#absolute(this.logfile).replaceAll("%I", "").replaceAll("%i", "0");
+  }
+
+  /** The folder that it works in. */
+  get workdir(): string {
+    return absolute(this.option("--workdir") ?? "", this.init.folder);
+  }
+
+  /** Another program than this one, where `--executable` names it. */
+  get executable(): string | null {
+    return this.option("--executable");
   }
 
   /** The words that start it, the program left out: global options, `worker --detach`, options, what is appended. */
   argv(): string[] {
+    const { cmd, passThrough, append } = this.init;
     const globals: string[] = [];
     const others: string[] = [];
     for (const [option, value] of this.options) {
@@ -98,14 +130,27 @@ export class Node {
         ...optionWords(option, value && this.expand(value)),
       );
     }
-    const command = this.#init.cmd === null
-      ? ["worker", "--detach"]
-      : this.expand(this.#init.cmd).split(" ").filter(Boolean);
-    const append = this.#init.append === null
-      ? []
-      : this.expand(this.#init.append).split(" ").filter(Boolean);
-    return [...globals, ...command, ...others, ...this.#init.passThrough, ...append];
+    const command = cmd === null ? ["worker", "--detach"] : words(this.expand(cmd));
+    // `--cmd` is written for Celery, with the globals behind its name; this program is that name.
+    const at = command.indexOf("celery") + 1;
+    const head = this.executable === null ? [] : command.slice(0, at);
+    const last = append === null ? [] : words(this.expand(append));
+    return [...head, ...globals, ...command.slice(at), ...others, ...passThrough, ...last];
   }
+
+  #absolute(path: string): string {
+    return path === "" ? "" : absolute(path, this.workdir);
+  }
+}
+
+/** A path made absolute from `folder`; an empty one is the folder. */
+export function absolute(path: string, folder: string): string {
+  if (path.startsWith("/")) return path;
+  return path === "" ? folder : `${folder === "/" ? "" : folder}/${path}`;
+}
+
+function words(text: string): string[] {
+  return text.split(" ").filter(Boolean);
 }
 
 /** An option as words: `-c 3`, `--loglevel=INFO`, or the option alone where it has no value. */

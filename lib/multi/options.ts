@@ -24,6 +24,11 @@ export interface MultiWords {
   readonly behindNames: readonly string[];
 }
 
+/** True for a word that names a signal: `-9`, `-KILL`, `-SIGQUIT`. */
+export function isSignalWord(word: string): boolean {
+  return signalOf([word], "SIGCONT") !== "SIGCONT" || /^-(SIG)?CONT$|^-18$/.test(word);
+}
+
 /** Sorts the words behind `multi COMMAND`. Empty words are passed over. */
 export function readWords(argv: readonly string[]): MultiWords {
   const words = argv.filter((word) => word !== "");

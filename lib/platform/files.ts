@@ -29,6 +29,24 @@ export function makeFolder(path: string, mode = 0o755): void {
   }
 }
 
+/**
+ * Makes a folder with its parents and gives what is made to a user; one that exists stays whose it is. Throws
+ * OperatingError.
+ */
+export function giveFolder(path: string, user: { uid: number; gid: number } | null): void {
+  const made: string[] = [];
+  for (let at = path; at !== "" && !exists(at); at = at.slice(0, at.lastIndexOf("/"))) made.push(at);
+  makeFolder(path);
+  if (user === null) return;
+  try {
+    for (const folder of made) Deno.chownSync(folder, user.uid, user.gid);
+  } catch (error) {
+    throw new OperatingError(`Cannot give folder "${path}" to user ${user.uid}: ${errorText(error)}`, {
+      cause: error,
+    });
+  }
+}
+
 /** Writes a whole file or none of it: whoever reads meanwhile sees the old one. Throws OperatingError. */
 export function replaceFile(path: string, text: string, mode = 0o644): void {
   const temporary = `${path}.${Deno.pid}.new`;
@@ -72,5 +90,14 @@ export function listFolder(path: string): string[] {
     return [...Deno.readDirSync(path)].map(({ name }) => name).sort();
   } catch {
     return [];
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
   }
 }

@@ -1,0 +1,257 @@
+/**
+ * `lovage multi`: a fleet of nodes from the shell, with the grammar and the lines of Celery's.
+ *
+ * Source: celery 5.2.6 bin/multi.py MultiTool (grammar, lines; vectors multi-*). Beyond it: exit statuses that tell
+ * the truth, JSON, and options remembered for restart and stop.
+ */
+
+import { nearest, UsageError } from "../base/mod.ts";
+import {
+  Cluster,
+  type ClusterEvents,
+  isSignalWord,
+  type Node,
+  type NodeOutcome,
+  programWords,
+  signalOf,
+} from "../multi/mod.ts";
+import { EXIT, listenSignals, type RealWorld } from "../platform/mod.ts";
+import type { CommandContext, CommandModule } from "./command.ts";
+import { MULTI_HELP, MULTI_USAGE } from "./multi_help.ts";
+import { jsonLine } from "./output.ts";
+import { VERSION } from "./version.ts";
+
+/** The options of `multi` itself; the first of each is taken out wherever it stands. */
+const RESERVED: Readonly<Record<string, keyof Manner>> = {
+  "--nosplash": "nosplash",
+  "--quiet": "quiet",
+  "-q": "quiet",
+  "--verbose": "verbose",
+  "--no-color": "noColor",
+  "--json": "json",
+  "-j": "json",
+};
+
+/** How it speaks. */
+interface Manner {
+  nosplash: boolean;
+  quiet: boolean;
+  verbose: boolean;
+  noColor: boolean;
+  json: boolean;
+}
+
+/** What a subcommand is given. */
+interface Call {
+  readonly tool: MultiTool;
+  readonly words: readonly string[];
+}
+
+const SUBCOMMANDS: Readonly<Record<string, (call: Call) => Promise<number> | number>> = {
+  start: ({ tool, words }) =>
+    tool.act(words, { recalls: false }, "> Starting nodes...", (fleet) => fleet.start()),
+  stop: ({ tool, words }) => tool.act(words, { recalls: true }, null, (fleet, signal) => fleet.stop(signal)),
+  stopwait: ({ tool, words }) =>
+    tool.act(words, { recalls: true }, null, (fleet, sig) => fleet.stopwait(sig)),
+  stop_verify: ({ tool, words }) =>
+    tool.act(words, { recalls: true }, null, (fleet, sig) => fleet.stopwait(sig)),
+  restart: ({ tool, words }) =>
+    tool.act(words, { recalls: true }, null, (fleet, signal) => fleet.restart(signal)),
+  kill: ({ tool, words }) => tool.act(words, { recalls: true }, null, (fleet) => fleet.kill()),
+  names: ({ tool, words }) => tool.names(words),
+  show: ({ tool, words }) => tool.show(words),
+  get: ({ tool, words }) => tool.get(words),
+  expand: ({ tool, words }) => tool.expand(words),
+  systemd: async ({ tool, words }) => (await import("./multi_systemd.ts")).systemd(tool.world, words),
+  help: ({ tool }) => tool.say(MULTI_HELP),
+};
+
+/** The command. */
+export const multi: CommandModule = {
+  define(): void {},
+
+  async run({ world, globals, argv }: CommandContext): Promise<number> {
+    const manner: Manner = {
+      nosplash: false,
+      quiet: globals.quiet ?? false,
+      verbose: false,
+      noColor: globals.color === false,
+      json: false,
+    };
+    const words = [...argv, ...globalWords(globals)];
+    for (const [word, name] of Object.entries(RESERVED)) {
+      const end = words.indexOf("--");
+      const at = words.indexOf(word);
+      if (at < 0 || (end >= 0 && at > end)) continue;
+      words.splice(at, 1);
+      manner[name] = true;
+    }
+    const tool = new MultiTool(world, manner);
+    const [name, ...rest] = words;
+    if (name === "--help" || name === "-h") return tool.usage(EXIT.OK);
+    if (name === undefined || name.startsWith("-")) return tool.usage(EXIT.USAGE);
+    const subcommand = Object.hasOwn(SUBCOMMANDS, name) ? SUBCOMMANDS[name] : undefined;
+    if (!subcommand) {
+      const near = nearest(name, Object.keys(SUBCOMMANDS));
+      world.terminal.err(`Invalid command: ${name}${near ? `: did you mean "${near}"?` : ""}\n`);
+      return tool.usage(EXIT.USAGE);
+    }
+    return await subcommand({ tool, words: rest });
+  },
+};
+
+/** Global options before `multi` are the nodes'. Source: celery 5.2.6 bin/multi.py multi. */
+function globalWords(globals: CommandContext["globals"]): string[] {
+  const { app, broker, resultBackend, config } = globals;
+  return [
+    ...app === undefined ? [] : [`--app=${app}`],
+    ...broker === undefined ? [] : [`--broker=${broker}`],
+    ...resultBackend === undefined ? [] : [`--result-backend=${resultBackend}`],
+    ...config === undefined ? [] : [`--config=${config}`],
+  ];
+}
+
+class MultiTool {
+  readonly world: RealWorld;
+  readonly #manner: Manner;
+  readonly #isColoured: boolean;
+
+  constructor(world: RealWorld, manner: Manner) {
+    this.world = world;
+    this.#manner = manner;
+    this.#isColoured = !manner.noColor && world.terminal.outIsTty && !world.host.env("NO_COLOR");
+  }
+
+  /** Prints; the status of a thing that is done. */
+  say(text: string): number {
+    this.world.terminal.out(text);
+    return EXIT.OK;
+  }
+
+  usage(exit: number): number {
+    this.#splash();
+    this.say(`${MULTI_USAGE}\n`);
+    return exit;
+  }
+
+  names(words: readonly string[]): number {
+    const names = Cluster.parse(words, { world: this.world }).nodes.map((node) => node.name);
+    return this.say(this.#manner.json ? jsonLine(names) : `${names.join("\n")}\n`);
+  }
+
+  show(words: readonly string[]): number {
+    const { nodes } = Cluster.parse(words, { world: this.world });
+    if (this.#manner.json) {
+      return this.say(jsonLine(nodes.map((node) => ({
+        name: node.name,
+        pidfile: node.pidfilePath,
+        logfile: node.logfilePath,
+        command: commandOf(node),
+      }))));
+    }
+    return this.say(nodes.map((node) => `${shellLine(commandOf(node))}\n`).join(""));
+  }
+
+  get([wanted, ...words]: readonly string[]): number {
+    const node = Cluster.parse(words, { world: this.world }).find(wanted ?? "");
+    return node ? this.say(`${shellLine(node.argv())}\n`) : EXIT.FAILURE;
+  }
+
+  expand([template, ...words]: readonly string[]): number {
+    if (template === undefined) throw new UsageError("Cannot expand nothing: give a template such as %n.pid");
+    const { nodes } = Cluster.parse(words, { world: this.world });
+    return this.say(nodes.map((node) => `${node.expand(template)}\n`).join(""));
+  }
+
+  /** Does something to a fleet and tells it as Celery does, or as JSON at the end. */
+  async act(
+    words: readonly string[],
+    { recalls }: { recalls: boolean },
+    preamble: string | null,
+    work: (fleet: Cluster, signal: Deno.Signal) => Promise<NodeOutcome[]>,
+  ): Promise<number> {
+    this.#splash();
+    const stopping = new AbortController();
+    const end = words.indexOf("--");
+    const isOurs = (word: string, at: number) => recalls && isSignalWord(word) && (end < 0 || at < end);
+    const fleet = Cluster.parse(words.filter((word, at) => !isOurs(word, at)), {
+      world: this.world,
+      events: this.#events(),
+      recalls,
+      signal: stopping.signal,
+    });
+    if (fleet.nodes.length === 0) throw new UsageError("No nodes: give their names, or a number of them");
+    if (preamble !== null) this.#note(`${preamble}\n`);
+    const unlisten = listenSignals(
+      ["SIGINT", "SIGTERM"],
+      () => stopping.abort(new UsageError("Interrupted")),
+    );
+    try {
+      const outcomes = await work(fleet, signalOf(words.filter(isOurs), "SIGTERM"));
+      if (this.#manner.json) this.say(jsonLine(outcomes));
+      return outcomes.some(({ status }) => status === "failed" || status === "refused")
+        ? EXIT.FAILURE
+        : EXIT.OK;
+    } finally {
+      unlisten();
+    }
+  }
+
+  #events(): ClusterEvents {
+    const { err } = this.world.terminal;
+    const note = (text: string) => this.#note(text);
+    const blue = (text: string) => this.#colour("1;34", text);
+    const ok = this.#colour("1;32", "OK");
+    return {
+      onNodeStart: ({ name }) => note(`\t> ${name}: `),
+      onNodeRestart: ({ name }) => note(blue(`> Restarting node ${name}: `)),
+      onChildSpawn: (_node, argv) => this.#manner.verbose && note(`  ${shellLine(argv)}\n`),
+      onChildFailure: (_node, { code, error }, signal) => {
+        note(
+          signal === null
+            ? `* Child terminated with exit code ${code}\n`
+            : `* Child was terminated by signal ${(code ?? 128) - 128}\n`,
+        );
+        err(error ?? "");
+      },
+      onNodeStatus: (_node, { status }) => note(`${status === "ok" ? ok : this.#colour("1;31", "FAILED")}\n`),
+      onStoppingPreamble: () => note(`${blue("> Stopping nodes...")}\n`),
+      onSendSignal: ({ name }, signal, pid) => note(`\t> ${name}: ${signal} -> ${pid}\n`),
+      onNodeSignal: ({ name }, signal, pid) => note(`Sending ${signal} to node ${name} (${pid})\n`),
+      onNodeSignalDead: ({ name }, pid) => note(`Could not signal ${name} (${pid}): No such process\n`),
+      onNodeRefused: ({ name }, pid) => err(`Could not signal ${name} (${pid}): Operation not permitted\n`),
+      onStillWaitingFor: (nodes, pids) => {
+        const noun = nodes.length === 1 ? "node" : "nodes";
+        note(blue(`> Waiting for ${nodes.length} ${noun} -> ${pids.join(", ")}...`));
+      },
+      onStillWaitingProgress: () => note("."),
+      onStillWaitingEnd: () => note("\n"),
+      onNodeShutdownOk: ({ name }) => note(`\n\t> ${name}: ${ok}\n`),
+      onNodeDown: ({ name }) => note(`> ${name}: ${this.#colour("1;35", "DOWN")}\n`),
+    };
+  }
+
+  #splash(): void {
+    if (!this.#manner.nosplash) this.#note(`${this.#colour("1;36", `lovage multi v${VERSION} (lovage)`)}\n`);
+  }
+
+  /** For people; neither with --quiet nor beside JSON. */
+  #note(text: string): void {
+    if (!this.#manner.quiet && !this.#manner.json) this.world.terminal.out(text);
+  }
+
+  #colour(code: string, text: string): string {
+    return this.#isColoured ? `\x1b[${code}m${text}\x1b[0m` : text;
+  }
+}
+
+/** The whole command line of a node. */
+function commandOf(node: Node): string[] {
+  return [...node.executable === null ? programWords() : [node.executable], ...node.argv()];
+}
+
+/** Words as a shell reads them back. */
+function shellLine(words: readonly string[]): string {
+  return words.map((word) => /^[\w@%+=:,./~-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
+    .join(" ");
+}

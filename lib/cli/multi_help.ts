@@ -1,0 +1,74 @@
+/** What `lovage multi` says about itself. */
+
+/** The short form, on every mistake. */
+export const MULTI_USAGE = `usage: lovage multi start <node1 node2 nodeN|range> [worker options]
+       lovage multi stop <n1 n2 nN|range> [-SIG (default: -TERM)]
+       lovage multi stopwait <n1 n2 nN|range> [-SIG]
+       lovage multi restart <n1 n2 nN|range> [-SIG] [worker options]
+       lovage multi kill <n1 n2 nN|range>
+
+       lovage multi show <n1 n2 nN|range> [worker options]
+       lovage multi get hostname <n1 n2 nN|range> [-qv] [worker options]
+       lovage multi names <n1 n2 nN|range>
+       lovage multi expand template <n1 n2 nN|range>
+       lovage multi systemd <n1 n2 nN|range> [worker options] [--install [DIR]]
+       lovage multi systemd --uninstall [DIR]
+       lovage multi help
+
+additional options (must appear after command name):
+
+    * --nosplash:   Don't display program info.
+    * --quiet:      Don't show as much output.
+    * --verbose:    Show more output.
+    * --no-color:   Don't display colors.
+    * --json:       Print JSON (show, names, start, stop, stopwait, restart, kill).
+`;
+
+/** The long form: `multi help`. */
+export const MULTI_HELP = `A fleet of named workers on this machine.
+
+Names
+=====
+
+    $ lovage multi start Leslie -A tasks -E         one node, Leslie@HOST
+    $ lovage multi start 3 -A tasks -c 3            celery1, celery2 and celery3, three slots each
+    $ lovage multi start 3 --range-prefix=w         w1, w2 and w3
+    $ lovage multi start image video data -c 3      three named ones
+    $ lovage multi start 2 --hostname=w.example.com -c 3
+    $ lovage multi start foo@w.example.com bar@%h   whole node names; %h is this machine
+
+Options of single nodes
+=======================
+
+    $ lovage multi start 3 -c 3 -c:1 10             the first has ten slots
+    $ lovage multi start 5 -c 3 -c:1-3 10           a range; -c:1,2,3 is the same
+    $ lovage multi start image video -c:image 10    by name
+    $ lovage multi start 10 -l INFO -Q:1-3 images,video -Q:4,5 data -Q default --loglevel:4,5=DEBUG
+    $ lovage multi show 10 -l INFO -Q:1-3 images    what would be started
+
+A short option takes the next word as its value unless that begins with a dash; a long one has its value behind =.
+Everything from -- on goes to the worker as it stands. In values %n is the short name, %h the whole node name, %d the
+host; %i and %I are the pool slot's number, left for the worker.
+
+Starting and stopping
+=====================
+
+    $ lovage multi start 3 -A tasks --pidfile=/var/run/celery/%n.pid --logfile=/var/log/celery/%n%I.log
+    $ lovage multi stop 3                           TERM, without waiting
+    $ lovage multi stopwait 3 -QUIT                 another signal, and waits for the end
+    $ lovage multi restart celery2                  with the options it was started with
+    $ lovage multi restart celery2 -c 4             and another one on top
+    $ lovage multi kill 3
+
+\`start\` returns when every node is ready, and not with 0 where one failed: its error is on the terminal.
+--ready-timeout=SECONDS says how long that may take (60). Without --pidfile and --logfile the files are in
+/var/run/celery and /var/log/celery, or in the user's state folder where those cannot be written.
+
+At boot
+=======
+
+    $ lovage multi systemd 3 -A tasks -c 3              prints units for systemd
+    $ lovage multi systemd 3 -A tasks -c 3 --install    writes them where systemd looks
+    $ lovage multi systemd --uninstall                  removes just those
+
+`;

@@ -1,0 +1,175 @@
+/**
+ * What a fleet's nodes were started with, remembered, so that `restart` and `stop` need no options again.
+ *
+ * One small file per node and pid file in the user's state folder, readable by the user alone (a broker's URL may hold
+ * a password), replaced whole. It also knows the process it started from any later one of the same pid.
+ */
+
+import { embeddedHome, type Host } from "../base/mod.ts";
+import {
+  listFolder,
+  makePrivateFolder,
+  processMark,
+  readFile,
+  removeFile,
+  replaceFile,
+} from "../platform/mod.ts";
+import { absolute, type Node } from "./node.ts";
+import type { NodeOptions } from "./options.ts";
+
+/** Files kept at most; the oldest starts are forgotten first. */
+const FILES_MAX = 2000;
+
+/** Options that are files, remembered as absolute paths. */
+const FILES: ReadonlySet<string> = new Set(["--pidfile", "-p", "--logfile", "-f"]);
+
+/** One node as it was started. */
+export interface Remembered {
+  readonly name: string;
+  readonly folder: string;
+  /** Absolute. */
+  readonly pidfile: string;
+  readonly options: readonly (readonly [string, string | null])[];
+  readonly passThrough: readonly string[];
+  readonly cmd: string | null;
+  readonly append: string | null;
+  readonly pid: number;
+  /** Tells the process from a later one of the same pid; null where the system does not say. */
+  readonly mark: string | null;
+  /** Wall clock, milliseconds. */
+  readonly startedMs: number;
+}
+
+/** The files. */
+export class FleetMemory {
+  readonly #host: Host;
+
+  constructor(host: Host) {
+    this.#host = host;
+  }
+
+  /** Remembers a node that was started as process `pid`. Throws OperatingError where the folder cannot be written. */
+  remember(node: Node, pid: number, startedMs: number): void {
+    const folder = this.#folder();
+    makePrivateFolder(folder);
+    const { init } = node;
+    const record: Remembered = {
+      name: node.name,
+      folder: init.folder,
+      pidfile: node.pidfilePath,
+      options: [...node.options].map(([option, value]) =>
+        value && FILES.has(option) ? [option, absolute(value, node.workdir)] : [option, value]
+      ),
+      passThrough: init.passThrough,
+      cmd: init.cmd,
+      append: init.append,
+      pid,
+      mark: processMark(pid),
+      startedMs,
+    };
+    replaceFile(`${folder}/${fileName(node.name, node.pidfilePath)}`, JSON.stringify(record), 0o600);
+    this.#prune(folder);
+  }
+
+  /**
+   * How a node was last started: the one of that pid file where one is asked for, else the one started from `folder`,
+   * else the latest. `name` is a whole node name, or, with `isShort`, a name before the @ that only one node has.
+   * `pidfile` gives the path that a node of a name would have now.
+   */
+  recall(
+    name: string,
+    { pidfile = null, folder, isShort = false }: {
+      pidfile?: ((nodename: string) => string) | null;
+      folder: string;
+      isShort?: boolean;
+    },
+  ): Remembered | null {
+    const prefix = isShort ? `${encode(name)}@` : `${encode(name)}~`;
+    const found = listFolder(this.#folder()).filter((file) => file.startsWith(prefix))
+      .map((file) => this.#read(file))
+      .filter((record): record is Remembered => record !== null)
+      .filter((record) => pidfile === null || record.pidfile === pidfile(record.name))
+      .sort((a, b) => b.startedMs - a.startedMs);
+    if (isShort && new Set(found.map((record) => record.name)).size > 1) return null;
+    return found.find((record) => record.folder === folder) ?? found[0] ?? null;
+  }
+
+  /** The record of the process that a pid file names, or null. */
+  recordOf(node: Node, pid: number): Remembered | null {
+    const record = this.#read(fileName(node.name, node.pidfilePath));
+    return record?.pid === pid ? record : null;
+  }
+
+  #folder(): string {
+    return `${embeddedHome(this.#host)}/multi`;
+  }
+
+  #read(file: string): Remembered | null {
+    const text = readFile(`${this.#folder()}/${file}`);
+    if (text === null) return null;
+    try {
+      const record = JSON.parse(text) as Remembered;
+      return typeof record.name === "string" && Array.isArray(record.options) ? record : null;
+    } catch {
+      return null; // not ours: as good as none
+    }
+  }
+
+  #prune(folder: string): void {
+    const files = listFolder(folder);
+    if (files.length <= FILES_MAX) return;
+    const aged = files.map((file) => ({ file, startedMs: this.#read(file)?.startedMs ?? 0 }))
+      .sort((a, b) => a.startedMs - b.startedMs);
+    for (const { file } of aged.slice(0, files.length - FILES_MAX)) removeFile(`${folder}/${file}`);
+  }
+}
+
+/** Short spellings of the options by their long ones: given under one, remembered under the other. */
+const LONG: Readonly<Record<string, string>> = {
+  "-A": "--app",
+  "-b": "--broker",
+  "-C": "--no-color",
+  "-q": "--quiet",
+  "-n": "--hostname",
+  "-l": "--loglevel",
+  "-P": "--pool",
+  "-c": "--concurrency",
+  "-Q": "--queues",
+  "-X": "--exclude-queues",
+  "-I": "--include",
+  "-E": "--task-events",
+  "--events": "--task-events",
+  "-O": "--optimization",
+  "-f": "--logfile",
+  "-p": "--pidfile",
+  "-S": "--statedb",
+  "-B": "--beat",
+  "-s": "--schedule",
+  "--schedule-filename": "--schedule",
+  "-D": "--detach",
+};
+
+/** An option's long spelling. */
+export function longOption(option: string): string {
+  return LONG[option] ?? option;
+}
+
+/** Remembered options with those given now on top, whatever their spelling. */
+export function mergeOptions(remembered: Remembered["options"], given: NodeOptions): NodeOptions {
+  const now = new Set([...given.keys()].map(longOption));
+  return new Map([
+    ...remembered.filter(([option]) => !now.has(longOption(option)) && option !== "-n"),
+    ...given,
+  ]);
+}
+
+function encode(name: string): string {
+  return encodeURIComponent(name).replaceAll("%40", "@").replaceAll("~", "%7E");
+}
+
+/** The pid file is part of the name: two fleets may use the same node names. */
+function fileName(name: string, pidfile: string): string {
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(pidfile)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return `${encode(name)}~${hash.toString(16).padStart(8, "0")}.json`;
+}

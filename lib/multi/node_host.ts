@@ -1,0 +1,149 @@
+/** The machine that nodes run on: starting one, finding its process, signalling it, clearing up behind it. */
+
+import { errorText, type World } from "../base/mod.ts";
+import {
+  type DaemonStart,
+  exitOfSignal,
+  findUser,
+  giveFolder,
+  isOwnerAlive,
+  processMark,
+  readPidfile,
+  removeStalePidfile,
+  selfCommand,
+  selfPath,
+  sendSignal,
+  startDaemon,
+} from "../platform/mod.ts";
+import type { NodeOutcome } from "./cluster.ts";
+import { FleetMemory } from "./memory.ts";
+import type { Node } from "./node.ts";
+
+/** How long a node may take to be ready, seconds; `--ready-timeout` says otherwise. */
+const READY_SECONDS = 60;
+/** Exit status where a node runs already. */
+const EX_CANTCREAT = 73;
+
+/** The machine. */
+export class NodeHost {
+  readonly #world: World;
+  readonly #memory: FleetMemory;
+
+  constructor(world: World) {
+    this.#world = world;
+    this.#memory = new FleetMemory(world.host);
+  }
+
+  /** Starts a node and resolves when it is ready or has failed; never rejects. */
+  async start(
+    node: Node,
+    signal: AbortSignal | null,
+  ): Promise<{ outcome: NodeOutcome; signal: string | null }> {
+    try {
+      const pid = this.pidOf(node);
+      if (pid !== null && this.isRunning(node, pid)) {
+        return failed(node, pid, EX_CANTCREAT, runsAlready(node, pid));
+      }
+      await this.#makeFolders(node);
+      return node.executable === null ? await this.#startSelf(node, signal) : await this.#startOther(node);
+    } catch (error) {
+      return failed(node, null, 1, `Error: ${errorText(error)}\n`);
+    }
+  }
+
+  /** The program and words that a node is started with, as a person would type them. */
+  commandLine(node: Node): string[] {
+    return [...node.executable === null ? programWords() : [node.executable], ...node.argv()];
+  }
+
+  /** The pid in a node's pid file, or null. */
+  pidOf(node: Node): number | null {
+    return readPidfile(node.pidfilePath);
+  }
+
+  /** Whether that process is the node: it lives, and it is the one that the pid file was written by. */
+  isRunning(node: Node, pid: number): boolean {
+    const record = this.#memory.recordOf(node, pid);
+    if (record !== null && record.mark !== null && processMark(pid) !== record.mark) return false;
+    // The file of a node that has just removed it says nothing any more; the process does.
+    return readPidfile(node.pidfilePath) === pid
+      ? isOwnerAlive(pid, node.pidfilePath)
+      : processMark(pid) !== null;
+  }
+
+  /** False where there is no such process, or it is not ours to signal. */
+  signal(pid: number, name: Deno.Signal): boolean {
+    return sendSignal(pid, name);
+  }
+
+  /** Removes the pid file of a process that is gone. */
+  cleanUp(node: Node): void {
+    removeStalePidfile(node.pidfilePath);
+  }
+
+  async #startSelf(node: Node, signal: AbortSignal | null) {
+    const seconds = Number(node.option("--ready-timeout") ?? READY_SECONDS);
+    const start = await startDaemon(this.#world.clock, {
+      args: node.argv(),
+      folder: node.init.folder,
+      readyMs: seconds > 0 ? seconds * 1000 : Infinity,
+      ...(signal === null ? {} : { signal }),
+    });
+    if (start.kind !== "ready") return notReady(node, start, seconds);
+    this.#memory.remember(node, start.pid, this.#world.clock.wallMs());
+    return { outcome: { name: node.name, status: "ok", pid: start.pid } as const, signal: null };
+  }
+
+  /** Another program, Celery's own for one: it is done when it returns, and says itself what it has to say. */
+  async #startOther(node: Node) {
+    const child = this.#world.spawner.spawn(node.executable!, {
+      args: node.argv(),
+      cwd: node.init.folder,
+      stdout: "inherit",
+      stderr: "inherit",
+    });
+    const { code, signal } = await child.ended;
+    if (code !== 0) return failed(node, null, code, "", signal);
+    const pid = this.pidOf(node);
+    if (pid !== null) this.#memory.remember(node, pid, this.#world.clock.wallMs());
+    return { outcome: { name: node.name, status: "ok", pid } as const, signal: null };
+  }
+
+  /** The folders of pid and log file, for whom the node becomes. */
+  async #makeFolders(node: Node): Promise<void> {
+    const user = await findUser(node.option("--uid") ?? undefined, node.option("--gid") ?? undefined);
+    for (const path of [node.pidfilePath, node.logfilePath]) {
+      const at = path.lastIndexOf("/");
+      if (at > 0) giveFolder(path.slice(0, at), user);
+    }
+  }
+}
+
+/** What a person types to start this program. */
+export function programWords(): string[] {
+  const path = selfPath();
+  if (path !== null) return [path];
+  const { program, args } = selfCommand();
+  // Spelt out: `-A` on this line is the app.
+  return [program, ...args.map((word) => word === "-A" ? "--allow-all" : word)];
+}
+
+function notReady(node: Node, start: Exclude<DaemonStart, { kind: "ready" }>, seconds: number) {
+  const said = start.text.trimEnd();
+  if (start.kind === "late") {
+    const text =
+      `Error: ${node.name} was not ready after ${seconds} s and was ended${said ? `:\n${said}` : ""}\n` +
+      `--ready-timeout=SECONDS gives it more time; its log is ${node.logfilePath}\n`;
+    return failed(node, start.pid, 1, text);
+  }
+  const code = start.signal === null ? start.code || 1 : exitOfSignal(start.signal as "SIGKILL");
+  return failed(node, start.pid, code, said === "" ? "" : `${said}\n`, start.signal);
+}
+
+function failed(node: Node, pid: number | null, code: number, error: string, signal: string | null = null) {
+  return { outcome: { name: node.name, status: "failed", pid, code, error } as const, signal };
+}
+
+function runsAlready(node: Node, pid: number): string {
+  return `ERROR: Pidfile (${node.pidfilePath}) already exists.\nSeems we're already running? (pid: ${pid})\n`;
+}
