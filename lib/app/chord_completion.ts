@@ -132,7 +132,12 @@ export async function failChord(
     app.world.log.error(`Cannot send errbacks of chord '${groupId}': ${errorFacts(problem, "").repr}`);
   }
   const style = { serializer: app.conf.result_serializer, now: () => app.world.clock.wallMs() };
-  const failed = alsoFailed(style, [body.toJSON()], { ...facts, state: "FAILURE", isStored: true }) ?? [];
+  const failed = alsoFailed(
+    style,
+    [body.toJSON()],
+    { ...facts, state: "FAILURE", isStored: true },
+    app.conf.result_extended,
+  ) ?? [];
   for (const one of failed) {
     const { document } = one;
     if (document !== null) {

@@ -415,7 +415,12 @@ export class Tracer implements RunHost {
       });
     }
     outcome.chord = chordOfError(run, facts.exception);
-    outcome.also = alsoFailed(this.#style, run.body.embed.chain, { ...facts, state: "FAILURE", isStored });
+    outcome.also = alsoFailed(
+      this.#style,
+      run.body.embed.chain,
+      { ...facts, state: "FAILURE", isStored },
+      this.#isExtended,
+    );
     const { errbacks } = run.body.embed;
     if (errbacks !== null && errbacks.length > 0) return this.#sendErrbacks(run, outcome);
     return outcome;

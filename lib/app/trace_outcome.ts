@@ -114,6 +114,7 @@ export function alsoFailed(
   style: ResultStyle,
   chain: readonly WireSignature[] | null,
   failure: { exception: WireException; traceback: string | null; state: string; isStored: boolean },
+  isExtended: boolean,
 ): AlsoFailed[] | null {
   if (chain === null || chain.length === 0) return null;
   const also: AlsoFailed[] = [];
@@ -134,12 +135,27 @@ export function alsoFailed(
       also.push({
         taskId: id,
         state: failure.state,
-        document: failure.isStored ? errorDocument(style, owner, { ...failure, extended: null }) : null,
+        document: failure.isStored
+          ? errorDocument(style, owner, { ...failure, extended: isExtended ? extendedOf(one) : null })
+          : null,
         chord: chordOfError(owner, failure.exception),
       });
     }
   }
   return also;
+}
+
+/** What `result_extended` tells of a call that never ran. */
+function extendedOf(signature: WireSignature): ExtendedMeta {
+  return {
+    name: signature.task,
+    args: signature.args ?? [],
+    kwargs: signature.kwargs ?? {},
+    worker: null,
+    retries: 0,
+    queue: null,
+    stamps: null,
+  };
 }
 
 /** The calls of a signature whose results someone may wait for. */

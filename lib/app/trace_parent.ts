@@ -89,7 +89,9 @@ export async function failTask(
     state,
     document: isStored ? errorDocument(style, owner, { ...failure, extended }) : null,
     chord: chordOfError(owner, facts.exception),
-    also: kind === "failure" ? alsoFailed(style, body?.embed.chain ?? null, failure) : null,
+    also: kind === "failure"
+      ? alsoFailed(style, body?.embed.chain ?? null, failure, app.conf.result_extended)
+      : null,
     exception: facts.repr,
   };
 }

@@ -1,0 +1,194 @@
+/**
+ * Every canvas of canvas_cases.ts, started by Python or by Lovage, run by Python's worker, by Lovage's, and by both in
+ * turn. What Python Celery 5.2.6 makes of it alone is what is expected: values, errors, every run of every task, every
+ * callback, and all results one can walk to with their states.
+ */
+
+import assert from "node:assert/strict";
+import { buildCanvas, canvasCases, type Node, type Observation, observe } from "../support/canvas_cases.ts";
+import { canvasApp } from "../support/canvas_tasks.ts";
+import { environment, type Place, Program, startWorker } from "../support/programs.ts";
+import { type RedisServer, requirePython, startRedis } from "../support/servers.ts";
+import { EXPECTED, normal } from "../support/canvas_expected.ts";
+
+const support = new URL("../support/", import.meta.url).pathname;
+/** Seconds without a run, with all queues empty, after which a mode has ended. */
+const IDLE = 1.5;
+
+Deno.test("canvases of both languages come out as in Celery", async (t) => {
+  await requirePython();
+  await using redis = await startRedis();
+  const only = Deno.env.get("TEST_ONLY");
+  const cases = Object.fromEntries(
+    Object.entries(canvasCases()).filter(([name]) => !only || new RegExp(only).test(name)),
+  );
+  const expected = await reference(redis, cases);
+  const kept = Deno.env.get("TEST_KEEP");
+  if (kept) await Deno.writeTextFile(kept, JSON.stringify(expected));
+  await using both = await Pair.start(redis, 1);
+  const modes: [string, "python" | "lovage", string[]][] = [
+    ["Python starts, Lovage runs", "python", ["ov"]],
+    ["Lovage starts, Python runs", "lovage", ["py"]],
+    ["Lovage starts and runs", "lovage", ["ov"]],
+    ["Python starts, both run in turn", "python", ["py", "ov"]],
+    ["Lovage starts, both run in turn", "lovage", ["ov", "py"]],
+  ];
+  for (const [name, starter, queues] of modes) {
+    if (Deno.env.get("TEST_MODE") && !new RegExp(Deno.env.get("TEST_MODE")!).test(name)) continue;
+    await t.step(name, async () => {
+      const seen = await run(both.place, starter, cases, queues);
+      const wrong: string[] = [];
+      for (const [key, want] of Object.entries(expected)) {
+        const allowed = normal(key, EXPECTED[key]?.(want) ?? want);
+        const got = normal(key, seen[key]!);
+        try {
+          assert.deepEqual(got, allowed);
+        } catch {
+          wrong.push(`${key}:\n  got    ${JSON.stringify(got)}\n  wanted ${JSON.stringify(allowed)}`);
+        }
+      }
+      assert(
+        wrong.length === 0,
+        `${wrong.length} of ${Object.keys(expected).length} differ\n${wrong.join("\n")}`,
+      );
+    });
+  }
+});
+
+type Cases = Record<string, Node>;
+type Seen = Record<string, Observation>;
+
+/** What Python's worker alone makes of all cases. */
+async function reference(redis: RedisServer, cases: Cases): Promise<Seen> {
+  const known = Deno.env.get("TEST_KEPT");
+  if (known) {
+    const all = JSON.parse(await Deno.readTextFile(known)) as Seen;
+    return Object.fromEntries(Object.keys(cases).map((name) => [name, all[name]!]));
+  }
+  const place = await placeOn(redis, 0);
+  await using _ = await startPython(place, "py,celery");
+  return await run(place, "python", cases, ["py"]);
+}
+
+/** A Python worker on the queue "py" and one of Lovage on "ov", over one database. */
+class Pair implements AsyncDisposable {
+  constructor(readonly place: Place, readonly workers: readonly Program[]) {}
+
+  static async start(redis: RedisServer, db: number): Promise<Pair> {
+    const place = await placeOn(redis, db);
+    const workers = await Promise.all([
+      startPython(place, "py"),
+      startWorker(place, ["-P", "solo", "-Q", "ov,celery"], { app: `${support}canvas_tasks.ts` }),
+    ]);
+    return new Pair(place, workers);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.workers.map((worker) => worker.stop()));
+  }
+}
+
+async function placeOn(redis: RedisServer, db: number): Promise<Place> {
+  const log = await Deno.makeTempFile({ prefix: "lovage-canvas-" });
+  const conf = { result_extended: true, worker_prefetch_multiplier: 16 };
+  return { broker: redis.url(db), backend: redis.url(db), conf, env: { TEST_LOG: log } };
+}
+
+async function startPython(place: Place, queues: string): Promise<Program> {
+  const options = ["-l", "INFO", "-c", "3", "-Q", queues, "--without-gossip", "--without-mingle"];
+  const argv = ["/usr/bin/python3", "-m", "celery", "-A", "canvas_tasks", "worker", ...options];
+  const worker = new Program(argv, environment(place), support);
+  await worker.says(/ ready\./, 30_000);
+  return worker;
+}
+
+/** Starts all cases, waits until nothing runs any more, and tells what there is then. */
+async function run(
+  place: Place,
+  starter: "python" | "lovage",
+  cases: Cases,
+  queues: string[],
+): Promise<Seen> {
+  const log = place.env!["TEST_LOG"]!;
+  await Deno.truncate(log);
+  const seen = starter === "python"
+    ? await runInPython(place, cases, queues)
+    : await runHere(place, cases, queues);
+  const runs = new Map<string, string[]>();
+  for (const line of (await Deno.readTextFile(log)).split("\n")) {
+    if (line === "") continue;
+    const [task, label, ...more] = JSON.parse(line) as [string, string, ...unknown[]];
+    const [name, leaf] = label.split("/") as [string, string];
+    const list = runs.get(name) ?? [];
+    list.push(`${task} ${leaf}${more.length > 0 ? ` ${JSON.stringify(more)}` : ""}`);
+    runs.set(name, list);
+  }
+  for (const [name, one] of Object.entries(seen)) {
+    one["runs"] = (runs.get(name) ?? []).sort();
+    seen[name] = JSON.parse(withoutIds(JSON.stringify(one)));
+  }
+  return seen;
+}
+
+function withoutIds(text: string): string {
+  return text.replace(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, "<id>");
+}
+
+async function runInPython(place: Place, cases: Cases, queues: string[]): Promise<Seen> {
+  const child = new Deno.Command("/usr/bin/python3", {
+    args: [`${support}canvas_client.py`],
+    env: environment(place),
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(JSON.stringify({ cases, queues, idle: IDLE })));
+  await writer.close();
+  const { code, stdout, stderr } = await child.output();
+  if (code !== 0) throw new Error(new TextDecoder().decode(stderr));
+  return JSON.parse(new TextDecoder().decode(stdout));
+}
+
+async function runHere(place: Place, cases: Cases, queues: string[]): Promise<Seen> {
+  await using app = canvasApp({ broker_url: place.broker, result_backend: place.backend, ...place.conf });
+  const results = new Map<string, Awaited<ReturnType<ReturnType<typeof buildCanvas>["applyAsync"]>>>();
+  const seen: Seen = {};
+  for (const [name, node] of Object.entries(cases)) {
+    try {
+      results.set(name, await buildCanvas(app, name, node, queues).applyAsync());
+    } catch (error) {
+      seen[name] = { refused: (error as Error).name };
+    }
+  }
+  await quiet(place, [...queues, "celery"]);
+  await Promise.all(
+    [...results].map(async ([name, result]) => {
+      seen[name] = await observe(app, result as unknown as Parameters<typeof observe>[1]);
+    }),
+  );
+  return seen;
+}
+
+/** Waits until the queues are empty and no task has run for IDLE seconds. */
+async function quiet(place: Place, queues: readonly string[]): Promise<void> {
+  const log = place.env!["TEST_LOG"]!;
+  const url = new URL(place.broker!);
+  const cli = async (...args: string[]) => {
+    const { stdout } = await new Deno.Command("redis-cli", {
+      args: ["-p", url.port, "-n", url.pathname.slice(1), ...args],
+    }).output();
+    return Number(new TextDecoder().decode(stdout).trim());
+  };
+  let last = "";
+  let since = performance.now();
+  for (;;) {
+    let waiting = 0;
+    for (const queue of queues) waiting += await cli("LLEN", queue);
+    const now = `${(await Deno.stat(log)).size} ${waiting} ${await cli("HLEN", "unacked")}`;
+    if (now !== last) since = performance.now();
+    last = now;
+    if (waiting === 0 && performance.now() - since > IDLE * 1000) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}

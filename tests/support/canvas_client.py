@@ -1,0 +1,101 @@
+"""Starts canvases with Python Celery and tells what came of them.
+
+Reads one JSON object {"cases": {name: node}, "queues": [...], "idle": seconds}; prints {name: observation}. A node is
+{"task", "label", "first", "immutable"} or {"chain" | "group" | "pipe": [...]} or {"chord": [...], "body": node}, each with
+"cb" and "eb", the labels of callbacks and errbacks, "eb3" of new-style ones.
+"""
+import functools
+import json
+import operator
+import os
+import sys
+import time
+
+import redis
+from canvas_tasks import app
+from celery import chain, chord, group
+from celery.result import AsyncResult, GroupResult, result_from_tuple
+
+leaf = 0
+
+
+def build(node, case, queues):
+    global leaf
+    inner = lambda part: build(part, case, queues)  # noqa: E731
+    if "task" in node:
+        made = app.tasks["c." + node["task"]].s(*node.get("first", []), f"{case}/{node['label']}").set(queue=queues[leaf % len(queues)])
+        if node.get("immutable"):
+            made.set(immutable=True)
+        leaf += 1
+    elif "chain" in node:
+        made = chain([inner(part) for part in node["chain"]])
+    elif "group" in node:
+        made = group([inner(part) for part in node["group"]])
+    elif "pipe" in node:
+        made = functools.reduce(operator.or_, [inner(part) for part in node["pipe"]])
+    else:
+        made = chord([inner(part) for part in node["chord"]], inner(node["body"]))
+    for label in node.get("cb", []):
+        made.link(app.tasks["c.mark"].s(f"{case}/{label}").set(queue=queues[0]))
+    for label in node.get("eb", []):
+        made.link_error(app.tasks["c.err"].s(label=f"{case}/{label}").set(queue=queues[0]))
+    for label in node.get("eb3", []):
+        made.link_error(app.tasks["c.err3"].s(label=f"{case}/{label}").set(queue=queues[0]))
+    return made
+
+
+def tree(result, seen):
+    if not isinstance(result, AsyncResult):
+        return [tree(one, seen) for one in result.results]
+    if result.id in seen:
+        return "again"
+    seen.add(result.id)
+    meta = app.backend.get_task_meta(result.id, cache=False)
+    value = meta["result"]
+    shown = [type(value).__name__, [str(one) for one in value.args]] if isinstance(value, Exception) else value
+    children = [tree(child if isinstance(child, (AsyncResult, GroupResult)) else result_from_tuple(child, app), seen)
+                for child in meta.get("children") or []]
+    return {"name": meta.get("name"), "state": meta["status"], "value": shown, "children": children}
+
+
+def observe(result):
+    seen = {}
+    try:
+        seen["value"] = result.get(timeout=0.3)
+    except Exception as error:
+        seen["error"] = [type(error).__module__, type(error).__name__, [str(one) for one in error.args]]
+        if type(error).__name__ == "TimeoutError":
+            seen = {"pending": True}
+    top = result
+    while top.parent:
+        top = top.parent
+    walked = set()
+    seen["tree"] = [tree(top, walked), tree(result, walked)]
+    return seen
+
+
+def idle(client, queues, seconds):
+    log, last, since = os.environ["TEST_LOG"], None, time.monotonic()
+    while True:
+        now = (os.path.getsize(log) if os.path.exists(log) else 0, sum(client.llen(queue) for queue in queues), client.hlen("unacked"))
+        if now != last:
+            last, since = now, time.monotonic()
+        if time.monotonic() - since > seconds and now[1] == 0:
+            return
+        time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    asked = json.load(sys.stdin)
+    client = redis.Redis.from_url(os.environ["TEST_BROKER"])
+    results, seen = {}, {}
+    for name, node in asked["cases"].items():
+        leaf = 0
+        try:
+            results[name] = build(node, name, asked["queues"]).apply_async()
+        except Exception as error:
+            seen[name] = {"refused": type(error).__name__}
+    idle(client, [*asked["queues"], "celery"], asked["idle"])
+    for name, result in results.items():
+        seen[name] = observe(result)
+    print(json.dumps(seen, default=repr))
