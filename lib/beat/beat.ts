@@ -196,6 +196,8 @@ export class Beat {
     const entries = [...this.scheduler.entries.values()];
     const adopted = new Map<string, RunState>();
     const adopt = (entry: Entry, text: string) => {
+      // Our own last word: what became of the state since (a clock that was set) holds.
+      if (entry.record === text) return;
       entry.record = text;
       const state = decodeState(text);
       if (state === null || state.lastMs <= entry.state.lastMs) return;
@@ -205,9 +207,11 @@ export class Beat {
     const missing: Entry[] = [];
     for (const entry of entries) {
       const text = records.get(entry.key);
-      entry.record = null;
-      if (text === undefined) missing.push(entry);
-      else adopt(entry, text);
+      if (text !== undefined) adopt(entry, text);
+      else {
+        entry.record = null;
+        missing.push(entry);
+      }
     }
     const found = await election.commit(
       ledger,
