@@ -79,10 +79,17 @@ function humanType(type: string): string {
 
 /** As Python prints a datetime in UTC: microseconds only where there are some. */
 function stamp(seconds: number): string {
-  const micros = Math.round(seconds * 1e6);
-  const date = new Date(Math.floor(micros / 1000));
+  let whole = Math.floor(seconds);
+  const micros = (seconds - whole) * 1e6;
+  let fraction = Math.round(micros);
+  // Python rounds a half to the even number.
+  if (fraction - micros === 0.5 && fraction % 2 === 1) fraction--;
+  if (fraction === 1e6) {
+    fraction = 0;
+    whole++;
+  }
+  const date = new Date(whole * 1000);
   if (Number.isNaN(date.getTime())) return String(seconds);
-  const fraction = ((micros % 1e6) + 1e6) % 1e6;
   const head = date.toISOString().slice(0, 19).replace("T", " ");
   return fraction === 0 ? head : `${head}.${String(fraction).padStart(6, "0")}`;
 }

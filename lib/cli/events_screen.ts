@@ -4,7 +4,7 @@
  * Source: celery 5.2.6 events/cursesmon.py CursesMonitor (keys, columns, words).
  */
 
-import { styleText } from "node:util";
+import { stripVTControlCharacters, styleText } from "node:util";
 import stringWidth from "string-width";
 import { type ClusterState, shown, type TaskState, type WorkerState } from "../event/mod.ts";
 
@@ -143,7 +143,10 @@ export class EventsScreen {
     lines.push(this.#paint("dim", "─".repeat(columns)));
     lines.push(this.#selectedLine(columns), this.#workersLine(columns), this.#countsLine(columns));
     lines.push(this.#footer(columns));
-    return lines.slice(0, Math.max(1, rows));
+    // On a terminal too narrow for the columns a line loses its end, and its colours.
+    return lines.slice(0, Math.max(1, rows)).map((line) =>
+      stringWidth(line) <= columns ? line : cut(stripVTControlCharacters(line), columns)
+    );
   }
 
   #header(columns: number): string {

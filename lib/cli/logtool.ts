@@ -63,7 +63,7 @@ export interface LogReport {
 }
 
 const LINE_START = /^\[\d{4}-\d\d-\d\d /;
-const RECEIVED = /\] (?:Task |Received task: )([^\s[]+)\[([^\]]+)\](?:\s+received\b.*)?\s*$/;
+const RECEIVED = /\] (?:Task (?=\S+ received\s*$)|Received task: )([^\s[]+)\[([^\]]+)\]/;
 const ENDED = /\] Task ([^\s[]+)\[([^\]]+)\]:? (succeeded in|raised|ignored|reject|INTERNAL ERROR)/;
 const REVOKED = /\] Discarding revoked task: ([^\s[]+)\[([^\]]+)\]/;
 const RETRIED = /\] Task [^\s[]+\[[^\]]+\]:? retry:/;
