@@ -65,8 +65,9 @@ export async function openCluster(context: CommandContext, app: App | null): Pro
 
 /** How this terminal shows replies. */
 export function replyStyle({ world, globals }: CommandContext): ReplyStyle {
-  const hasColors = globals.color !== false && world.terminal.outIsTty && !world.host.env("NO_COLOR");
-  return { isQuiet: globals.quiet ?? false, hasColors };
+  const isHighlighted = globals.color !== false && !world.host.env("NO_COLOR");
+  const hasColors = isHighlighted && world.terminal.outIsTty;
+  return { isQuiet: globals.quiet ?? false, hasColors, isHighlighted };
 }
 
 /**

@@ -11,7 +11,10 @@ import { pythonText, strictRepr } from "../wire/mod.ts";
 export interface ReplyStyle {
   /** `-q`: no arrows. */
   readonly isQuiet: boolean;
+  /** The terminal shows colours. */
   readonly hasColors: boolean;
+  /** Nobody has asked for no colours; Celery's highlighter then ends objects with a line of its own. */
+  readonly isHighlighted: boolean;
 }
 
 /** One node's reply: its line and, with `showBody`, what it said. */
@@ -41,8 +44,7 @@ function pretty(reply: unknown, style: ReplyStyle): { status: string; text: stri
       text: indent(pretty(record["error"], style).text, 4),
     };
   }
-  // Celery's highlighter ends the text with a line of its own.
-  return { status: ok, text: `${sortedJson(record, 0)}\n` };
+  return { status: ok, text: sortedJson(record, 0) + (style.isHighlighted ? "\n" : "") };
 }
 
 function listText(items: readonly unknown[], style: ReplyStyle): string {

@@ -1,0 +1,160 @@
+/**
+ * One cluster of a Python worker and two Lovage workers: Celery's own command line prints all three alike, and ours
+ * prints to the character what Celery's prints. On the embedded broker the same without Python.
+ */
+
+import assert from "node:assert/strict";
+import { App, appExtensions } from "../../lib/app/mod.ts";
+import { installControl } from "../../lib/mailbox/mod.ts";
+import { eventually } from "../support/ports.ts";
+import {
+  environment,
+  type Finished,
+  lovage,
+  type Place,
+  startPythonWorker,
+  startWorker,
+} from "../support/programs.ts";
+import { realTestWorld } from "../support/real_test_world.ts";
+import { requirePython, startRedis } from "../support/servers.ts";
+
+installControl(appExtensions);
+
+/** Celery's command line. */
+async function celery(args: readonly string[], place: Place): Promise<Finished> {
+  const { code, stdout, stderr } = await new Deno.Command("/usr/bin/python3", {
+    args: ["-m", "celery", "-b", place.broker!, ...args],
+    env: environment(place),
+  }).output();
+  return { code, out: new TextDecoder().decode(stdout), err: new TextDecoder().decode(stderr) };
+}
+
+/** Replies come in any order: blocks by node, sorted, and what varies from call to call taken out. */
+function blocks(text: string): string[] {
+  return text.replaceAll(/"clock": \d+|[\d.]+MB/g, "…").replaceAll(/'time_start': [\d.]+/g, "…")
+    .split(/^(?=-> |\n\d)/m).sort();
+}
+
+const NODES = ["l1@test", "l2@test", "p1@test"];
+
+Deno.test("one cluster of Python and Lovage workers on Redis", async (t) => {
+  await requirePython();
+  await using redis = await startRedis();
+  const url = redis.url();
+  const place: Place = { broker: url, backend: url };
+  await using _one = await startWorker(place, ["-n", "l1@test", "-P", "solo", "-Q", "one"]);
+  await using two = await startWorker(place, ["-n", "l2@test", "-P", "threads", "-c", "1", "-Q", "two"]);
+  await using three = await startPythonWorker(place, ["-n", "p1@test", "-Q", "three"]);
+  await using app = new App("asker", { broker_url: url, result_backend: url }, {
+    world: realTestWorld(),
+  });
+
+  await t.step("every command answered by all three, printed alike by both command lines", async () => {
+    const commands = [
+      "status",
+      "inspect ping",
+      "inspect active",
+      "inspect reserved",
+      "inspect scheduled",
+      "inspect revoked",
+      "inspect active_queues",
+      "inspect clock",
+      "inspect query_task abc",
+      "control time_limit t.add 5 10",
+      "control rate_limit t.add 10/m",
+      "control rate_limit nope 10/m",
+      "control autoscale 3 1",
+      "control heartbeat",
+      "control revoke abc",
+      "control add_consumer extra",
+      "control cancel_consumer extra",
+    ];
+    for (const command of commands) {
+      const words = command.split(" ");
+      const theirs = await celery(words, place);
+      const ours = await lovage(["-b", url, ...words], place);
+      assert.deepEqual([ours.code, ours.err], [theirs.code, ""], command);
+      assert.deepEqual(blocks(ours.out), blocks(theirs.out), command);
+      for (const node of NODES) assert.ok(theirs.out.includes(`->  ${node}: `), `${command}: ${node}`);
+    }
+    assert.match((await lovage(["-b", url, "status"], place)).out, /\n3 nodes online\.\n$/);
+  });
+
+  await t.step("stats have one shape", async () => {
+    const { out } = await celery(["inspect", "stats", "-j"], place);
+    const stats = JSON.parse(out) as Record<string, Record<string, Record<string, unknown>>>;
+    const keys = (value: Record<string, unknown>) => Object.keys(value).sort();
+    for (const node of ["l1@test", "l2@test"]) {
+      const [ours, theirs] = [stats[node]!, stats["p1@test"]!];
+      assert.deepEqual(keys(ours), keys(theirs));
+      assert.deepEqual(keys(ours["broker"]!), keys(theirs["broker"]!));
+      assert.deepEqual(keys(ours["rusage"]!), keys(theirs["rusage"]!));
+      const own = keys(ours["pool"]!).filter((key) => key !== "implementation");
+      assert.deepEqual(own, keys(theirs["pool"]!));
+    }
+  });
+
+  await t.step("app.control asks all three and waits for no longer than they take", async () => {
+    const begin = performance.now();
+    const inspect = app.control.inspect({ timeout: 30 });
+    assert.deepEqual(Object.keys(await inspect.ping()).sort(), NODES);
+    assert.deepEqual(Object.keys(await inspect.registered("rate_limit")).sort(), NODES);
+    assert.ok(performance.now() - begin < 10_000);
+    const some = await app.control.inspect({ pattern: "l*", matcher: "glob", timeout: 2 }).ping();
+    assert.deepEqual(Object.keys(some).sort(), ["l1@test", "l2@test"]);
+  });
+
+  await t.step("a task is revoked before it arrives, in either language, and while it runs", async () => {
+    await app.control.revoke(["gone-1", "gone-2"], { reply: true, timeout: 10 });
+    for (const [taskId, queue] of [["gone-1", "two"], ["gone-2", "three"]] as const) {
+      await app.sendTask("t.add", { args: [1, 1], taskId, queue });
+      await assert.rejects(app.AsyncResult(taskId).get({ timeout: 20 }), /revoked/);
+    }
+    const running = await app.sendTask("t.sleep", { args: [60], queue: "two" });
+    await eventually(
+      async () => (await app.control.inspect({ destination: "l2@test" }).active())["l2@test"]?.length === 1,
+      () => `a running task:\n${two.text}`,
+      { withinMs: 20_000 },
+    );
+    await app.control.terminate(running.id, { reply: true, timeout: 10 });
+    await assert.rejects(running.get({ timeout: 20 }), /terminated/);
+  });
+
+  await t.step("a worker that hangs is named, and costs the timeout and no more", async () => {
+    two.signal("SIGSTOP");
+    const begin = performance.now();
+    const { code, out, err } = await lovage(["-b", url, "status", "-t", "0.5"], place);
+    two.signal("SIGCONT");
+    assert.equal(code, 0);
+    assert.match(out, /\n2 nodes online\.\n$/);
+    assert.equal(err, "Warning: 1 node did not reply within 0.5 s: l2@test\n");
+    assert.ok(performance.now() - begin < 10_000);
+  });
+
+  await t.step("shutdown ends workers of both languages", async () => {
+    const { code } = await lovage(["-b", url, "control", "shutdown", "-d", "p1@test,l2@test"], place);
+    assert.equal(code, 0);
+    assert.equal((await three.ended).code, 0);
+    assert.equal((await two.ended).code, 0);
+    await two.says(/Got shutdown from remote/);
+  });
+});
+
+Deno.test("the embedded broker: workers of several processes are asked, told, and counted", async () => {
+  const folder = await Deno.makeTempDir();
+  const broker = `sqlite:///${folder}/broker.db`;
+  const place: Place = { broker, backend: broker };
+  await using _one = await startWorker(place, ["-n", "l1@test", "-P", "solo"]);
+  await using two = await startWorker(place, ["-n", "l2@test", "-P", "solo", "-Q", "two"]);
+  const ask = (...words: string[]) => lovage(["-b", broker, ...words], place);
+  assert.match((await ask("status")).out, /^(->  l[12]@test: OK\n){2}\n2 nodes online\.\n$/);
+  const queues = await ask("inspect", "active_queues", "-j");
+  const names = JSON.parse(queues.out) as Record<string, { name: string }[]>;
+  assert.deepEqual(names["l2@test"]!.map(({ name }) => name), ["two"]);
+  const told = await ask("control", "rate_limit", "t.add", "1/s");
+  assert.deepEqual([told.code, told.out.match(/new rate limit set successfully/g)?.length], [0, 2]);
+  two.signal("SIGKILL");
+  await two.ended;
+  assert.match((await ask("status", "-t", "5")).out, /\n1 node online\.\n$/);
+  await Deno.remove(folder, { recursive: true }).catch(() => {});
+});
