@@ -21,7 +21,8 @@ export const graph: CommandModule = {
     command.argument("<what>", "bootsteps or workers")
       .argument(
         "[args...]",
-        "bootsteps: worker, consumer; workers: nodes:a,b threads:2,3 wmax:4 tmax:3 broker:URL backend:URL generic enumerate",
+        "bootsteps: worker, consumer; workers: nodes:a,b threads:2,3 wmax:4 tmax:3 broker:URL backend:URL " +
+          "generic enumerate",
       )
       .option("-j, --json", "print JSON: the steps in boot order, or the workers");
   },
