@@ -21,3 +21,5 @@ export * from "./node.ts";
 export { programWords } from "./node_host.ts";
 export * from "./node_names.ts";
 export * from "./options.ts";
+export * from "./unit_files.ts";
+export * from "./units.ts";

@@ -1,0 +1,110 @@
+/**
+ * Installing a fleet's units, and removing just what was installed.
+ *
+ * A list beside the environment files says what was written and how it read; what has been changed by hand since is
+ * left alone, and a file that is not ours is never written over.
+ */
+
+import { OperatingError, UsageError } from "../base/mod.ts";
+import {
+  listFolder,
+  makeFolder,
+  readFile,
+  removeEmptyFolder,
+  removeFile,
+  replaceFile,
+} from "../platform/mod.ts";
+import { ENV_FOLDER, type UnitFile } from "./units.ts";
+
+const LIST = `${ENV_FOLDER}/installed.json`;
+/** The only paths that a list may name: one that was tampered with removes nothing else. */
+const OURS = /^(lovage@\.service|lovage\.target|lovage-beat\.service|lovage\/(beat|node-[^/]+)\.env)$/;
+
+/** What an uninstall or install did to the files, by path from the units' folder. */
+export interface UnitChanges {
+  readonly written: readonly string[];
+  readonly removed: readonly string[];
+  /** Changed by hand since they were installed, and left. */
+  readonly kept: readonly string[];
+}
+
+/**
+ * Writes the files into a folder, made where it is missing, and removes those of an earlier fleet that this one has no
+ * more. Throws UsageError, before anything is written, where a file of that name is not ours.
+ */
+export async function installUnits(folder: string, files: readonly UnitFile[]): Promise<UnitChanges> {
+  const before = readList(folder);
+  for (const { path, text } of files) {
+    const there = readFile(`${folder}/${path}`);
+    if (there === null || there === text) continue;
+    const known = before[path];
+    if (known === undefined) {
+      throw new UsageError(`Cannot write "${folder}/${path}": a file of another's is there`);
+    }
+    if (known !== await digest(there)) {
+      throw new UsageError(
+        `Cannot write "${folder}/${path}": it was changed since it was installed; move it away`,
+      );
+    }
+  }
+  makeFolder(`${folder}/${ENV_FOLDER}`);
+  const now = new Set(files.map(({ path }) => path));
+  const gone = Object.fromEntries(Object.entries(before).filter(([path]) => !now.has(path)));
+  const { removed, kept } = await remove(folder, gone);
+  const list: Record<string, string> = {};
+  // The list first: a write that fails half way leaves nothing that an uninstall would not find.
+  for (const { path, text } of files) list[path] = await digest(text);
+  writeList(folder, list);
+  for (const { path, text, mode } of files) replaceFile(`${folder}/${path}`, text, mode);
+  return { written: [...now], removed, kept };
+}
+
+/** Removes what was installed there. Throws UsageError where nothing was. */
+export async function uninstallUnits(folder: string): Promise<UnitChanges> {
+  const list = readList(folder);
+  if (Object.keys(list).length === 0) throw new UsageError(`No units of ours are installed in "${folder}"`);
+  const { removed, kept } = await remove(folder, list);
+  const left = Object.fromEntries(Object.entries(list).filter(([path]) => kept.includes(path)));
+  if (kept.length > 0) writeList(folder, left);
+  else removeFile(`${folder}/${LIST}`);
+  if (listFolder(`${folder}/${ENV_FOLDER}`).length === 0) removeEmptyFolder(`${folder}/${ENV_FOLDER}`);
+  return { written: [], removed, kept };
+}
+
+async function remove(folder: string, list: Readonly<Record<string, string>>) {
+  const removed: string[] = [];
+  const kept: string[] = [];
+  for (const [path, known] of Object.entries(list)) {
+    const text = readFile(`${folder}/${path}`);
+    if (text === null) continue;
+    if (await digest(text) !== known) kept.push(path);
+    else if (removeFile(`${folder}/${path}`)) removed.push(path);
+    else throw new OperatingError(`Cannot remove "${folder}/${path}"`);
+  }
+  return { removed, kept };
+}
+
+/** The digests of what was written, by path. */
+function readList(folder: string): Record<string, string> {
+  const text = readFile(`${folder}/${LIST}`);
+  if (text === null) return {};
+  try {
+    const entries = Object.entries(JSON.parse(text) as Record<string, unknown>);
+    return Object.fromEntries(
+      entries.filter((entry): entry is [string, string] =>
+        OURS.test(entry[0]) && typeof entry[1] === "string"
+      ),
+    );
+  } catch {
+    throw new UsageError(`Cannot read "${folder}/${LIST}": it is no list of installed units`);
+  }
+}
+
+function writeList(folder: string, list: Readonly<Record<string, string>>): void {
+  replaceFile(`${folder}/${LIST}`, `${JSON.stringify(list, null, 2)}\n`);
+}
+
+async function digest(text: string): Promise<string> {
+  const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return [...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
