@@ -47,6 +47,8 @@ const RETRY_LIMIT =
 const LINE_EVERY_MS = 1000;
 /** How long `close` waits for what was appended, milliseconds. */
 const CLOSE_WAIT_MS = 5000;
+/** How long a batch of results waits for its answer before another connection is tried. */
+const ANSWER_MS = 10_000;
 /** Keys of one MGET. */
 const MGET_MAX = 1000;
 
@@ -71,6 +73,7 @@ export class RedisBackend implements Backend {
   readonly #isBinary: boolean;
   readonly #isOrdered: boolean;
   readonly #closing = new AbortController();
+  readonly #answerMs: number;
   #canScript = true;
   #closed: Promise<void> | null = null;
 
@@ -88,6 +91,7 @@ export class RedisBackend implements Backend {
     this.#ttl = options.expiresSeconds ? String(Math.max(1, Math.trunc(options.expiresSeconds))) : null;
     this.#isBinary = !isTextSerializer(options.serializer);
     this.#isOrdered = options.transportOptions["result_chord_ordered"] !== false;
+    this.#answerMs = Math.min(place.socketTimeoutMs ?? Infinity, ANSWER_MS);
     this.#links = new RedisLinks(world, place, () => this.#watch.onLost());
     this.#queue = new StoreQueue({
       clock: world.clock,
@@ -274,6 +278,13 @@ export class RedisBackend implements Backend {
 
   async #write(records: readonly ResultRecord[]): Promise<BatchResult> {
     const link = this.#links.live ?? await this.#links.open();
+    const { clock } = this.#world;
+    // A socket whose other side is gone without a word takes everything and answers nothing.
+    const disarm = clock.arm(clock.monoMs() + this.#answerMs, () => {
+      if (this.#links.live === link) {
+        this.#links.drop(`The server gave no answer in ${this.#answerMs / 1000} s`);
+      }
+    });
     try {
       const wanted = await this.#unguarded(link, records);
       if (wanted.length === 0) return null;
@@ -290,8 +301,12 @@ export class RedisBackend implements Backend {
       }
     } catch (thrown) {
       const error = this.#links.explain(thrown);
-      if (error instanceof ServerError && error.code === "READONLY") this.#links.drop();
+      if (error instanceof ServerError && error.code === "READONLY") {
+        this.#links.drop("The server is read-only");
+      }
       throw error;
+    } finally {
+      disarm();
     }
   }
 
@@ -422,7 +437,9 @@ export class RedisBackend implements Backend {
       } catch (thrown) {
         const error = this.#links.explain(thrown);
         if (retry >= maxRetries || !(error instanceof OperatingError) || !error.isRetryable) throw error;
-        if (error instanceof ServerError && error.code === "READONLY") this.#links.drop();
+        if (error instanceof ServerError && error.code === "READONLY") {
+          this.#links.drop("The server is read-only");
+        }
         const delayMs = this.#policy.delayMs(retry);
         if (retry > 0) this.#sayLost(retry, delayMs);
         await this.#world.clock.sleep(delayMs, this.#closing.signal);

@@ -113,10 +113,10 @@ export class RedisLinks {
     return this.#opening;
   }
 
-  /** Ends the live connection, so that the next `open` dials: the server turned into a replica. */
-  drop(): void {
+  /** Ends the live connection, so that the next `open` dials: `why`, as that the server turned into a replica. */
+  drop(why: string): void {
     const link = this.#link;
-    if (link) this.#lose(link.client, new ConnectionLost("The server is read-only", { isRetryable: true }));
+    if (link) this.#lose(link.client, new ConnectionLost(why, { isRetryable: true }));
   }
 
   /** Closes. Twice is once. */
