@@ -1,4 +1,8 @@
-/** The text of `report`: versions, platform and settings, secrets masked. Source: celery 5.2.6 app/utils.py bugreport. */
+/**
+ * The text of `report`: versions, platform and settings, secrets masked.
+ *
+ * Source: celery 5.2.6 app/utils.py bugreport.
+ */
 
 import { maskUrl } from "../base/mod.ts";
 import { strictRepr } from "../wire/mod.ts";

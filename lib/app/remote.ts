@@ -16,7 +16,10 @@ export interface RemoteOptions {
   pattern?: string;
   /** "glob": shell style on the whole name; "pcre": a regular expression anchored at the start. */
   matcher?: "glob" | "pcre";
-  /** Seconds that replies are waited for at most; the wait ends when every node that is there has answered. Default 1. */
+  /**
+   * Seconds that replies are waited for at most; the wait ends when every node that is there has answered.
+   * Default 1.
+   */
   timeout?: number;
   /** Replies after which the wait ends. Default: as many as nodes are there, or as `destination` names. */
   limit?: number;

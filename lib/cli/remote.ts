@@ -1,4 +1,6 @@
-/** What `status`, `inspect` and `control` have in common: options, the way to the cluster, asking, telling of silence. */
+/**
+ * What `status`, `inspect` and `control` have in common: options, the way to the cluster, asking, telling of silence.
+ */
 
 import type { Command } from "commander";
 import { UsageError } from "../base/mod.ts";

@@ -1,4 +1,8 @@
-/** `lovage status`: which workers are there. Source: celery 5.2.6 bin/control.py status; `--min` and `--wait` are ours. */
+/**
+ * `lovage status`: which workers are there.
+ *
+ * Source: celery 5.2.6 bin/control.py status; `--min` and `--wait` are ours.
+ */
 
 import type { Command } from "commander";
 import { UsageError } from "../base/mod.ts";
