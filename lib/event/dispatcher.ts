@@ -178,7 +178,7 @@ export class EventDispatcher {
     this.#add(type, uuid, own);
   }
 
-  /** Sends what is waiting now instead of at the turn's end; resolves when it has left, failed, or `withinMs` passed. */
+  /** Sends what is waiting now, not at the turn's end; resolves when it has left, failed, or `withinMs` passed. */
   async flush(withinMs = 1000): Promise<void> {
     const waiting = new AbortController();
     const late = this.#world.clock.sleep(withinMs, waiting.signal).then(() => true, () => false);
