@@ -53,8 +53,7 @@ export const events: CommandModule = {
       const opening = EventReceiver.open(app, {
         handlers: { "*": handle },
         onLost: () => json ? world.log.warning(SAY.lost.slice(3)) : say(SAY.lost),
-        onAttempt: (error, seconds, url) =>
-          terminal.err(SAY.attempt(url, errorText(error).replace(/^Cannot connect to \S+: /, ""), seconds)),
+        onAttempt: (error, seconds, url) => terminal.err(SAY.attempt(url, errorText(error), seconds)),
       });
       const first = await Promise.race([opening, stop.promise]);
       if (typeof first === "string") return exitOf(first);

@@ -22,7 +22,7 @@ export const SAY = {
   start: "-> evdump: starting capture...",
   lost: "-> Connection lost, attempting reconnect",
   attempt: (url: string, reason: string, seconds: number): string =>
-    `-> Cannot connect to ${url}: ${reason}.\nTrying again ${
+    `-> Cannot connect to ${url}: ${reason.replace(/^Cannot connect to \S+: /, "")}.\nTrying again ${
       seconds > 0 ? `in ${seconds.toFixed(2)} second${seconds === 1 ? "" : "s"}` : "now"
     }\n`,
 } as const;

@@ -16,7 +16,7 @@ import {
 } from "../support/programs.ts";
 import { eventually } from "../support/ports.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
-import { startRedis } from "../support/servers.ts";
+import { startRabbit, startRedis } from "../support/servers.ts";
 
 const MODULE = `
 import { App, Ignore, Reject } from "lovage";
@@ -430,4 +430,72 @@ Deno.test("a worker is ready within 200 ms of connecting with mingle on, and min
   const ready = at(/(\d\d:\d\d:\d\d,\d+): INFO\/MainProcess\] alone@x ready/);
   assert(ready - asked < 200, `${ready - asked} ms`);
   assert.equal(await worker.stop(), 0);
+});
+
+Deno.test("on RabbitMQ: events, mingle and gossip with Python, both ways", async () => {
+  await using rabbit = await startRabbit();
+  const place: Place = { broker: rabbit.url(), env: { TEST_BACKEND: "" } };
+  await using follower = new Follower(place);
+  await follower.program.says(/"ready"/);
+  const app = new App("follow", { broker_url: rabbit.url() }, { world: realTestWorld() });
+  const state = new app.events.State();
+  await using _receiver = await app.events.receiver({ handlers: { "*": (event) => state.event(event) } });
+  await using python = new Program(
+    [
+      "/usr/bin/python3",
+      "-m",
+      "celery",
+      "-A",
+      "tasks",
+      "worker",
+      "-l",
+      "DEBUG",
+      "-c",
+      "1",
+      "-n",
+      "py@x",
+      "-E",
+    ],
+    environment(place),
+    new URL("../support/", import.meta.url).pathname,
+  );
+  await python.says(/py@x ready/, 30_000);
+  const ours = await startWorker(place, ["-P", "solo", "-n", "ours@x", "-Q", "ours", "-E"], {
+    level: "DEBUG",
+  });
+  await ours.says(/mingle: sync with 1 nodes[\s\S]*mingle: sync complete/);
+  await python.says(/sync with ours@x/);
+  await python.says(/ours@x joined the party/);
+  await ours.says(/py@x joined the party/);
+  const here = await app.sendTask("t.add", { args: [2, 3], queue: "ours" });
+  assert.equal((await follower.hears(here.id, "task-succeeded"))["result"], "5");
+  const there = await app.sendTask("t.add", { args: [3, 4] });
+  await eventually(() => state.tasks.get(there.id)?.result === "7", "Python's success in our state");
+  assert.equal(await ours.stop(), 0);
+  await python.says(/ours@x left/);
+  await app.close();
+});
+
+Deno.test("on the embedded broker: events, mingle and gossip between processes", async () => {
+  const folder = await Deno.makeTempDir();
+  const place: Place = { broker: `sqlite:///${folder}/b.db`, backend: `sqlite:///${folder}/b.db` };
+  const app = new App("follow", { broker_url: place.broker! }, { world: realTestWorld() });
+  const state = new app.events.State();
+  const receiver = await app.events.receiver({ handlers: { "*": (event) => state.event(event) } });
+  const first = await startWorker(place, ["-P", "solo", "-n", "a@x", "-E"], { level: "DEBUG" });
+  await first.says(/mingle: all alone/);
+  await app.control.revoke("revoked-early");
+  await first.says(/Tasks flagged as revoked: revoked-early/);
+  const second = await startWorker(place, ["-P", "solo", "-n", "b@x", "-Q", "b"], { level: "DEBUG" });
+  await second.says(/mingle: sync with 1 nodes/);
+  await app.sendTask("t.add", { args: [1, 1], taskId: "revoked-early", queue: "b" });
+  await second.says(/Discarding revoked task: t\.add\[revoked-early\]/);
+  const { id } = await app.sendTask("t.add", { args: [2, 3] });
+  await eventually(() => state.tasks.get(id)?.result === "5", "the success");
+  assert.equal(await second.stop(), 0);
+  await first.says(/b@x left/);
+  await receiver.close();
+  assert.equal(await first.stop(), 0);
+  await app.close();
+  await Deno.remove(folder, { recursive: true });
 });

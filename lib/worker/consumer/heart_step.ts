@@ -71,7 +71,11 @@ export class HeartStep extends StartStopStep<Consumer> {
   }
 }
 
-function interval(consumer: Consumer): number {
-  const given = consumer.worker.options.given.heartbeatInterval;
-  return given || INTERVAL * Math.max(1, consumer.neighbours / CROWD);
+function interval({ worker, neighbours }: Consumer): number {
+  return worker.options.given.heartbeatInterval || crowdInterval(neighbours);
+}
+
+/** Seconds between heartbeats among so many neighbours: everybody hears at most 25 a second. */
+export function crowdInterval(neighbours: number): number {
+  return INTERVAL * Math.max(1, neighbours / CROWD);
 }
