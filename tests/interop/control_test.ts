@@ -16,7 +16,7 @@ import {
   startWorker,
 } from "../support/programs.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
-import { requirePython, startRedis } from "../support/servers.ts";
+import { requirePython, startRabbit, startRedis } from "../support/servers.ts";
 
 installControl(appExtensions);
 
@@ -138,6 +138,28 @@ Deno.test("one cluster of Python and Lovage workers on Redis", async (t) => {
     assert.equal((await two.ended).code, 0);
     await two.says(/Got shutdown from remote/);
   });
+});
+
+Deno.test("one cluster on RabbitMQ, which does not count who listens", async () => {
+  await requirePython();
+  await using rabbit = await startRabbit();
+  const place: Place = { broker: rabbit.url() };
+  await using _one = await startWorker(place, ["-n", "l1@test", "-P", "solo", "-Q", "one"]);
+  await using _two = await startPythonWorker(place, ["-n", "p1@test", "-Q", "two"]);
+  for (const command of ["status", "inspect active_queues", "control rate_limit t.add 10/m"]) {
+    const words = command.split(" ");
+    const theirs = await celery(words, place);
+    const ours = await lovage(["-b", place.broker!, ...words], place);
+    assert.deepEqual([ours.code, ours.err], [theirs.code, ""], command);
+    assert.deepEqual(blocks(ours.out), blocks(theirs.out), command);
+    assert.match(theirs.out, /l1@test[^]*p1@test|p1@test[^]*l1@test/);
+  }
+  const begin = performance.now();
+  const long = await lovage(["-b", place.broker!, "status", "-t", "30"], place);
+  assert.match(long.out, /\n2 nodes online\.\n$/);
+  assert.ok(performance.now() - begin < 10_000);
+  const named = await lovage(["-b", place.broker!, "inspect", "ping", "-j", "-d", "p1@test"], place);
+  assert.equal(named.out, '{"p1@test": {"ok": "pong"}}\n');
 });
 
 Deno.test("the embedded broker: workers of several processes are asked, told, and counted", async () => {
