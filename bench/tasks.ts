@@ -3,5 +3,6 @@
 import { App } from "lovage";
 
 const url = Deno.env.get("BENCH_REDIS")!;
-export const app = new App("bench", { broker_url: url, result_backend: url });
+const broker = Deno.env.get("BENCH_BROKER") ?? url;
+export const app = new App("bench", { broker_url: broker, result_backend: url });
 export const add = app.task("bench.add", (x: number, y: number) => x + y);

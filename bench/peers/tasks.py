@@ -5,7 +5,7 @@ import time
 
 from celery import Celery
 
-app = Celery("bench", broker=os.environ["BENCH_REDIS"], backend=os.environ["BENCH_REDIS"])
+app = Celery("bench", broker=os.environ.get("BENCH_BROKER") or os.environ["BENCH_REDIS"], backend=os.environ["BENCH_REDIS"])
 
 
 @app.task(name="bench.add")

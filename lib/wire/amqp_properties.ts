@@ -147,7 +147,7 @@ function writeProperties(outbox: Outbox, properties: AmqpProperties): void {
   for (let i = 0; i < FIELDS.length; i++) {
     const { flag, key, field } = FIELDS[i]!;
     const value = properties[key];
-    if (value === null) continue;
+    if (value === null || value === undefined) continue;
     flags |= flag;
     writeField(outbox, field, value);
   }

@@ -1,0 +1,202 @@
+/**
+ * Lovage beside Celery on one private RabbitMQ, results in one private Redis, in one run; what counts are the ratios.
+ *
+ *   drain     20,000 add(1, 2) wait in a durable queue; tasks/s from the first result to the last
+ *   publish   messages/s of 20,000 persistent messages in batches of 256, each batch confirmed by the broker
+ *   send      tasks/s of sendMany with confirms
+ *   trip      the median idle round trip of send and get, ms
+ *
+ * Arguments choose parts: `deno run -A bench/amqp.ts drain trip`. LOVAGE=dist/lovage benches the built file.
+ */
+
+import { connect, queue } from "../lib/transport/mod.ts";
+import { encodeTaskMessage } from "../lib/wire/mod.ts";
+import { CONNECT_OPTIONS } from "../tests/conformance/transport.ts";
+import { realTestWorld } from "../tests/support/real_test_world.ts";
+import { startRabbit, startRedis } from "../tests/support/servers.ts";
+
+const root = new URL("..", import.meta.url).pathname;
+const parts = new Set(Deno.args.length > 0 ? Deno.args : ["drain", "publish", "send", "trip"]);
+const count = Number(Deno.env.get("TASKS") ?? 20_000);
+const runs = Number(Deno.env.get("RUNS") ?? 3);
+const lovage = Deno.env.get("LOVAGE")?.split(" ") ??
+  [Deno.execPath(), "run", "-A", "--quiet", "--config", `${root}deno.json`, `${root}main.ts`];
+const redis = await startRedis();
+const rabbit = await startRabbit();
+const env: Record<string, string> = {
+  BENCH_BROKER: rabbit.url(),
+  BENCH_REDIS: redis.url(0),
+  PYTHONPATH: `${root}bench/peers`,
+  C_FORCE_ROOT: "1",
+  NO_COLOR: "1",
+};
+const celery = [
+  ...["/usr/bin/python3", "-m", "celery", "-A", "tasks", "worker"],
+  ...["-P", "prefork", "-c", "2", "-l", "WARNING"],
+];
+const solo = ours("solo", 1);
+const processes = ours("processes", 2);
+const celeryQueue = queue("celery");
+
+try {
+  if (parts.has("drain")) await benchDrain();
+  if (parts.has("publish")) await benchPublish();
+  if (parts.has("send")) await benchSend();
+  if (parts.has("trip")) await benchTrip();
+} finally {
+  await Promise.all([rabbit.stop(), redis.stop()]);
+}
+
+async function benchDrain(): Promise<void> {
+  console.log(`\ndrain: ${count} no-ops, durable queue, results in Redis, tasks/s (best of ${runs})`);
+  const best = async (name: string, argv: string[], times: number) => {
+    let rate = 0;
+    for (let run = 0; run < times; run++) rate = Math.max(rate, await drain(argv));
+    console.log(`  ${name.padEnd(24)}${Math.round(rate).toString().padStart(8)}`);
+    return rate;
+  };
+  const theirs = await best("Celery prefork -c 2", celery, 1);
+  const mine = await best("Lovage solo", solo, runs);
+  const pooled = await best("Lovage processes -c 2", processes, runs);
+  console.log(
+    `  solo: ${(mine / theirs).toFixed(1)}x Celery (goal 10), processes: ${(pooled / theirs).toFixed(1)}x`,
+  );
+}
+
+async function drain(argv: string[]): Promise<number> {
+  await redis.cli("flushall");
+  await publish(count);
+  const worker = start(argv);
+  let first = 0;
+  let firstCount = 0;
+  for (;;) {
+    // Redis holds what is Celery's own beside the results: a few keys at most.
+    const done = Number(await redis.cli("dbsize"));
+    const now = performance.now();
+    if (first === 0 && done > 0) [first, firstCount] = [now, done];
+    if (done >= count) {
+      await stop(worker);
+      return (done - firstCount) / (now - first) * 1000;
+    }
+    if (now - (first || now) > 120_000) throw new Error(`${done} of ${count} after two minutes`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+async function benchPublish(): Promise<void> {
+  console.log(`\npublish: ${count} persistent messages with confirms, messages/s (best of ${runs})`);
+  let rate = 0;
+  for (let run = 0; run < runs; run++) rate = Math.max(rate, await publish(count));
+  console.log(`  Lovage transport        ${Math.round(rate).toString().padStart(8)}   (goal 20,000)`);
+}
+
+async function benchSend(): Promise<void> {
+  console.log(`\nsend: ${count} calls in bulk, tasks/s (best of ${runs})`);
+  let rate = 0;
+  for (let run = 0; run < runs; run++) {
+    await purge();
+    rate = Math.max(rate, Number(await output(client("send", String(count)))));
+  }
+  console.log(`  Lovage sendMany         ${Math.round(rate).toString().padStart(8)}`);
+}
+
+async function benchTrip(): Promise<void> {
+  console.log("\ntrip: idle round trip of delay and get, median of 300, ms");
+  const trip = async (worker: string[], argv: string[]) => {
+    await purge();
+    await redis.cli("flushall");
+    const running = start(worker);
+    await publish(1, false);
+    while (Number(await redis.cli("dbsize")) === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    const median = Number(await output(argv));
+    await stop(running);
+    return median;
+  };
+  const theirs = await trip(celery, ["/usr/bin/python3", `${root}bench/peers/tasks.py`, "300"]);
+  console.log(`  Celery prefork -c 2     ${theirs.toFixed(2).padStart(8)}`);
+  for (const [name, worker] of [["solo", solo], ["processes -c 2", processes]] as const) {
+    const mine = await trip(worker, client("trip", "300"));
+    console.log(
+      `  Lovage ${name.padEnd(17)}${mine.toFixed(2).padStart(8)}   ${(mine / theirs).toFixed(2)}x (goal 0.5)`,
+    );
+  }
+}
+
+/** Puts `n` calls of bench.add into the queue, as Celery's own producer would; messages/s. */
+async function publish(n: number, isEmptied = true): Promise<number> {
+  if (isEmptied) await purge();
+  await using connection = await connect(realTestWorld(), rabbit.url(), CONNECT_OPTIONS);
+  await connection.declare(celeryQueue);
+  const messages = Array.from(
+    { length: n },
+    () => ({ exchange: "", routingKey: "celery", message: message() }),
+  );
+  const began = performance.now();
+  const inFlight: Promise<void>[] = [];
+  for (let at = 0; at < n; at += 256) {
+    inFlight.push(connection.publish(messages.slice(at, at + 256)));
+    if (inFlight.length >= 3) await inFlight.shift();
+  }
+  await Promise.all(inFlight);
+  return n / (performance.now() - began) * 1000;
+}
+
+function message() {
+  const id = crypto.randomUUID();
+  return encodeTaskMessage({
+    task: "bench.add",
+    id,
+    args: [1, 2],
+    kwargs: {},
+    rootId: id,
+    origin: "gen1@bench",
+    replyTo: crypto.randomUUID(),
+    priority: 0,
+    deliveryMode: 2,
+  }, { serializer: "json", compression: null, protocol: 2, bodyEncoding: "none" });
+}
+
+async function purge(): Promise<void> {
+  await using connection = await connect(realTestWorld(), rabbit.url(), CONNECT_OPTIONS);
+  await connection.purge("celery");
+}
+
+function ours(pool: string, concurrency: number): string[] {
+  const app = ["-A", `${root}bench/tasks.ts`];
+  const options = ["-P", pool, "-c", String(concurrency), "-l", "WARNING", "-n", `${pool}@bench`];
+  return [...lovage, ...app, "worker", ...options];
+}
+
+function client(...args: string[]): string[] {
+  const run = [Deno.execPath(), "run", "-A", "--quiet", "--config", `${root}deno.json`];
+  return [...run, `${root}bench/client.ts`, ...args];
+}
+
+function start(argv: string[]): Deno.ChildProcess {
+  return new Deno.Command(argv[0]!, {
+    args: argv.slice(1),
+    env,
+    cwd: `${root}bench/peers`,
+    stdin: "null",
+    stdout: "null",
+    stderr: Deno.env.get("BENCH_LOG") ? "inherit" : "null",
+  }).spawn();
+}
+
+async function stop(child: Deno.ChildProcess): Promise<void> {
+  try {
+    child.kill("SIGTERM");
+  } catch {
+    // ended by itself
+  }
+  const timer = setTimeout(() => child.kill("SIGKILL"), 5000);
+  await child.status;
+  clearTimeout(timer);
+}
+
+async function output(argv: string[]): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(argv[0]!, { args: argv.slice(1), env }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
+  if (!success) throw new Error(`${argv.join(" ")}: ${text(stderr)}`);
+  return text(stdout);
+}
