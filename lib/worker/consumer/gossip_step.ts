@@ -24,7 +24,7 @@ export class GossipStep extends StartStopStep<Consumer> {
   #state: ClusterState | null = null;
   #elections: Elections | null = null;
   #reader: EventReader | null = null;
-  #subscription: Subscription | null = null;
+  #subscribing: Promise<Subscription | null> | null = null;
   #look: Deadline | null = null;
 
   override isIncluded(consumer: Consumer): boolean {
@@ -54,7 +54,8 @@ export class GossipStep extends StartStopStep<Consumer> {
     };
   }
 
-  override async start(consumer: Consumer): Promise<void> {
+  // Nothing waits for it: a worker is ready before it hears its neighbours.
+  override start(consumer: Consumer): void {
     const { connection, worker } = consumer;
     if (connection === null) return;
     const ttl = worker.options.given.heartbeatInterval;
@@ -62,17 +63,22 @@ export class GossipStep extends StartStopStep<Consumer> {
       routingKey: "worker.#",
       ...(ttl === undefined ? {} : { ttlSeconds: ttl }),
     });
-    this.#subscription = await connection.subscribe(queue, (note) => this.#onNote(consumer, note));
+    this.#subscribing = connection.subscribe(queue, (note) => this.#onNote(consumer, note))
+      .catch((error: unknown) => {
+        // A lost connection is the consumer's matter: it starts again, and gossip with it.
+        if (!consumer.isLost) worker.world.log.error(`Cannot hear other workers: ${errorText(error)}`);
+        return null;
+      });
     this.#armLook(consumer);
   }
 
   override async stop(consumer: Consumer): Promise<void> {
     consumer.worker.timers.disarm(this.#look);
     this.#look = null;
-    const subscription = this.#subscription;
-    this.#subscription = null;
+    const subscribing = this.#subscribing;
+    this.#subscribing = null;
     if (consumer.isLost) return;
-    await subscription?.close();
+    await (await subscribing)?.close();
   }
 
   /** The workers it knows; the others, never this one. */
