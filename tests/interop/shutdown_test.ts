@@ -1,0 +1,283 @@
+/**
+ * Every way to stop a worker, as Celery's own smoke tests ask for it: what finishes, what goes back, what is said, and
+ * that a second worker has what went back within two seconds. One Redis; each case has databases of its own.
+ */
+
+import assert from "node:assert/strict";
+import { App } from "../../lib/app/mod.ts";
+import { eventually } from "../support/ports.ts";
+import { lovage, type Place, type Program, startWorker, TASKS } from "../support/programs.ts";
+import { realTestWorld } from "../support/real_test_world.ts";
+import { type RedisServer, startRedis } from "../support/servers.ts";
+
+const WARM = /worker: Warm shutdown \(MainProcess\)/;
+const COLD = /worker: Cold shutdown \(MainProcess\)/;
+const SOFT = (seconds: number) => new RegExp(`Initiating Soft Shutdown, terminating in ${seconds} seconds`);
+
+interface Case extends AsyncDisposable {
+  readonly app: App;
+  readonly place: Place;
+  worker(options?: { name?: string; slots?: number; env?: Record<string, string> }): Promise<Program>;
+  /** Sends `t.sleep` and waits until a worker has begun it. */
+  sleeping(seconds: number, on: Program): Promise<{ id: string; get(seconds: number): Promise<unknown> }>;
+  waiting(): Promise<number>;
+  unacked(): Promise<number>;
+}
+
+let cases = 0;
+
+function open(redis: RedisServer, conf: Record<string, unknown> = {}): Case {
+  const db = cases++;
+  const [broker, backend] = [redis.url(db), redis.url(db)];
+  const place: Place = {
+    broker,
+    backend,
+    conf: { task_acks_late: true, worker_prefetch_multiplier: 1, ...conf },
+  };
+  const app = new App("stop", { broker_url: broker, result_backend: backend }, { world: realTestWorld() });
+  const workers: Program[] = [];
+  return {
+    app,
+    place,
+    async worker({ name = "one", slots = 1, env = {} } = {}) {
+      const args = ["-P", "processes", "-c", String(slots), "-n", `${name}@%h`, "--without-mingle"];
+      const worker = await startWorker({ ...place, env }, args, { level: "DEBUG" });
+      workers.push(worker);
+      return worker;
+    },
+    async sleeping(seconds, on) {
+      const result = await app.sendTask("t.sleep", { args: [seconds] });
+      await on.says(new RegExp(`Task accepted: t\\.sleep\\[${result.id}\\]`));
+      return { id: result.id, get: (timeout) => result.get({ timeout }) };
+    },
+    waiting: async () => Number(await redis.cli("-n", String(db), "llen", "celery")),
+    unacked: async () => Number(await redis.cli("-n", String(db), "hlen", "unacked")),
+    async [Symbol.asyncDispose]() {
+      await Promise.all(workers.map((worker) => worker.stop("SIGKILL")));
+      await app.close();
+    },
+  };
+}
+
+/** Waits until it has ended by itself; its exit status. */
+async function ends(worker: Program, withinMs = 10_000): Promise<number> {
+  await eventually(() => worker.status, () => `it ends:\n${worker.text.slice(-3000)}`, { withinMs });
+  return worker.status!.code;
+}
+
+function restored(worker: Program): number | null {
+  const found = /Restoring (\d+) unacknowledged message\(s\)/.exec(worker.text);
+  return found ? Number(found[1]) : null;
+}
+
+Deno.test("warm: what runs finishes, what waits is another worker's at once", async (t) => {
+  await using redis = await startRedis();
+
+  for (const [name, signals] of [["TERM", 1], ["TERM, three times", 3]] as const) {
+    await t.step(name, async () => {
+      await using one = open(redis);
+      const worker = await one.worker();
+      const task = await one.sleeping(1.5, worker);
+      for (let n = 0; n < signals; n++) worker.signal("SIGTERM");
+      await worker.says(WARM);
+      assert.equal(await ends(worker), 0);
+      assert.equal(await task.get(2), 1.5);
+      assert.deepEqual([await one.waiting(), await one.unacked()], [0, 0]);
+      assert.doesNotMatch(worker.text, COLD);
+    });
+  }
+
+  await t.step("prefetched tasks go back before the running one has finished", async () => {
+    await using one = open(redis, { worker_prefetch_multiplier: 4 });
+    const worker = await one.worker();
+    const long = await one.sleeping(3, worker);
+    const next = await one.app.sendTask("t.add", { args: [1, 2] });
+    await worker.says(new RegExp(`${next.id}\\] received`));
+    await one.worker({ name: "two" });
+    const since = performance.now();
+    worker.signal("SIGTERM");
+    assert.equal(await next.get({ timeout: 2 }), 3);
+    assert.ok(performance.now() - since < 2000);
+    assert.equal(await ends(worker), 0);
+    assert.equal(await long.get(2), 3);
+  });
+
+  await t.step("remote control's shutdown", async () => {
+    await using one = open(redis);
+    const worker = await one.worker();
+    const host = /one@(\S+) ready\./.exec(worker.text)![1];
+    await lovage(["-A", TASKS, "control", "shutdown", "-d", `one@${host}`], one.place);
+    await worker.says(/Got shutdown from remote/);
+    assert.equal(await ends(worker), 0);
+  });
+});
+
+Deno.test("cold: what runs is cut off and goes back, and nothing is waited for", async (t) => {
+  await using redis = await startRedis();
+
+  for (
+    const [name, signal, env] of [
+      ["QUIT", "SIGQUIT", {}],
+      ["TERM remapped to QUIT", "SIGTERM", { REMAP_SIGTERM: "SIGQUIT" }],
+    ] as const
+  ) {
+    await t.step(name, async () => {
+      await using one = open(redis);
+      const worker = await one.worker({ env });
+      const task = await one.sleeping(420, worker);
+      const other = await one.worker({ name: "two" });
+      worker.signal(signal);
+      const since = performance.now();
+      await worker.says(COLD);
+      await other.says(new RegExp(`Task accepted: t\\.sleep\\[${task.id}\\]`));
+      assert.ok(performance.now() - since < 2000, "the other has it within 2 s");
+      await ends(worker);
+      assert.equal(restored(worker), 1);
+      assert.doesNotMatch(worker.text, /succeeded in/);
+      assert.deepEqual([await one.waiting(), await one.unacked()], [0, 1]);
+    });
+  }
+
+  await t.step("a task acknowledged early is cut off and its result says RETRY", async () => {
+    await using one = open(redis, { task_acks_late: false });
+    const worker = await one.worker();
+    const task = await one.sleeping(420, worker);
+    worker.signal("SIGQUIT");
+    await ends(worker);
+    assert.equal(await one.app.AsyncResult(task.id).state(), "RETRY");
+    assert.deepEqual([await one.waiting(), await one.unacked()], [0, 0]);
+  });
+
+  for (
+    const [name, signals] of [
+      ["warm, cold, hard", ["SIGTERM", "SIGQUIT", "SIGQUIT"]],
+      ["cold, hard", ["SIGQUIT", "SIGQUIT"]],
+      ["INT twice, then QUIT", ["SIGINT", "SIGINT", "SIGQUIT"]],
+    ] as const
+  ) {
+    await t.step(name, async () => {
+      await using one = open(redis);
+      const worker = await one.worker();
+      await one.sleeping(420, worker);
+      for (const signal of signals) {
+        if (worker.status !== null) break;
+        worker.signal(signal);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      await ends(worker, 5000);
+      if (signals[0] !== "SIGQUIT") assert.match(worker.text, WARM);
+      assert.match(worker.text, COLD);
+    });
+  }
+});
+
+Deno.test("soft: running tasks get their time, then it is cold", async (t) => {
+  await using redis = await startRedis();
+
+  for (
+    const [name, signal, env] of [
+      ["a task that fits", "SIGQUIT", {}],
+      ["the same by TERM remapped", "SIGTERM", { REMAP_SIGTERM: "SIGQUIT" }],
+    ] as const
+  ) {
+    await t.step(name, async () => {
+      await using one = open(redis, { worker_soft_shutdown_timeout: 10 });
+      const worker = await one.worker({ env });
+      const task = await one.sleeping(1.5, worker);
+      worker.signal(signal);
+      await worker.says(SOFT(10));
+      await ends(worker, 6000);
+      assert.match(worker.text, COLD);
+      assert.equal(await task.get(2), 1.5);
+      assert.equal(await one.app.AsyncResult(task.id).state(), "SUCCESS");
+      assert.deepEqual([await one.waiting(), await one.unacked(), restored(worker)], [0, 0, null]);
+    });
+  }
+
+  await t.step("time limits beyond it stay harmless", async () => {
+    await using one = open(redis, { worker_soft_shutdown_timeout: 3, task_time_limit: 4 });
+    const worker = await one.worker();
+    const task = await one.sleeping(2, worker);
+    worker.signal("SIGQUIT");
+    await ends(worker, 8000);
+    assert.equal(await task.get(2), 2);
+    assert.doesNotMatch(worker.text, /time limit.*exceeded/i);
+  });
+
+  await t.step("QUIT twice ends the wait, once more ends it all", async () => {
+    await using one = open(redis, { worker_soft_shutdown_timeout: 10 });
+    const worker = await one.worker();
+    await one.sleeping(420, worker);
+    worker.signal("SIGQUIT");
+    await worker.says(SOFT(10));
+    worker.signal("SIGQUIT");
+    await worker.says(/Waiting gracefully for cold shutdown to complete\.\.\./);
+    await worker.says(COLD);
+    if (worker.status === null) worker.signal("SIGQUIT");
+    await ends(worker, 5000);
+  });
+
+  await t.step("of two tasks the one that does not fit goes back, and runs after a restart", async () => {
+    await using one = open(redis, { worker_soft_shutdown_timeout: 2 });
+    const worker = await one.worker({ slots: 2 });
+    const short = await one.sleeping(0.5, worker);
+    const long = await one.sleeping(4, worker);
+    worker.signal("SIGQUIT");
+    await ends(worker, 6000);
+    assert.equal(restored(worker), 1);
+    assert.equal(await short.get(1), 0.5);
+    assert.equal(await one.waiting(), 1);
+    await one.worker();
+    assert.equal(await long.get(8), 4);
+  });
+
+  await t.step("neither fits: both go back", async () => {
+    await using one = open(redis, { worker_soft_shutdown_timeout: 1 });
+    const worker = await one.worker({ slots: 2 });
+    const tasks = [await one.sleeping(3, worker), await one.sleeping(3, worker)];
+    worker.signal("SIGQUIT");
+    await ends(worker, 6000);
+    assert.deepEqual([restored(worker), await one.waiting()], [2, 2]);
+    await one.worker({ slots: 2 });
+    assert.deepEqual(await Promise.all(tasks.map((task) => task.get(8))), [3, 3]);
+  });
+
+  await t.step("idle: only where it is asked for", async () => {
+    await using one = open(redis, {
+      worker_soft_shutdown_timeout: 1,
+      worker_enable_soft_shutdown_on_idle: true,
+    });
+    const worker = await one.worker();
+    const later = await one.app.sendTask("t.add", { args: [1, 1], countdown: 4 });
+    await worker.says(/received/);
+    worker.signal("SIGQUIT");
+    await worker.says(SOFT(1));
+    await ends(worker);
+    assert.match(worker.text, COLD);
+    // It was parked at the broker and needs no restoring.
+    await one.worker();
+    assert.equal(await later.get({ timeout: 8 }), 2);
+
+    await using two = open(redis, { worker_soft_shutdown_timeout: 10 });
+    const idle = await two.worker();
+    idle.signal("SIGQUIT");
+    await ends(idle, 4000);
+    assert.doesNotMatch(idle.text, /Soft Shutdown/);
+  });
+});
+
+Deno.test("kill -9: another worker has its tasks when the lease has ended, and nothing is left behind", async () => {
+  await using redis = await startRedis();
+  await using one = open(redis, { lease: 2, worker_prefetch_multiplier: 4 });
+  const worker = await one.worker();
+  const task = await one.sleeping(420, worker);
+  const next = await one.app.sendTask("t.add", { args: [1, 2] });
+  await worker.says(new RegExp(`${next.id}\\] received`));
+  const other = await one.worker({ name: "two" });
+  worker.signal("SIGKILL");
+  await ends(worker);
+  await other.says(new RegExp(`Task accepted: t\\.sleep\\[${task.id}\\]`), 8000);
+  await other.says(/Restored 2 messages of workers that are gone/);
+  await other.says(new RegExp(`${next.id}\\] received`));
+  assert.deepEqual([await one.waiting(), await one.unacked()], [0, 2]);
+});
