@@ -4,7 +4,7 @@
  * Source: celery 5.2.6 apps/multi.py MultiParser (behaviour, vectors multi-*).
  */
 
-import { UsageError, workerNodename } from "../base/mod.ts";
+import { UsageError } from "../base/mod.ts";
 import { mergeOptions, type Remembered } from "./memory.ts";
 import { absolute, Node } from "./node.ts";
 import type { MultiWords, NodeOptions } from "./options.ts";
@@ -101,41 +101,51 @@ function recalled(
   });
 }
 
-/** The whole name; `%h`, `%n` and `%d` in it are the machine's. */
+/** The whole name; `%h`, `%n` and `%d` in it are the machine's. Any other percent sign stays, and is refused. */
 function expandHost(short: string, host: string, hostname: string): string {
-  const text = `${short}@${host}`;
-  if (!text.includes("%")) return text;
-  return host === "" ? text : workerNodename(text, hostname);
+  const dot = hostname.indexOf(".");
+  const parts: Record<string, string> = {
+    h: hostname,
+    n: dot < 0 ? hostname : hostname.slice(0, dot),
+    d: dot < 0 ? "" : hostname.slice(dot + 1),
+  };
+  return `${short}@${host}`.replace(/%([hnd])/g, (_, letter: string) => parts[letter]!);
 }
 
 /**
- * Spreads `-c:1-3`, `-c:1,2` and `-c:2` over the nodes they mean. A single number is an index into the names; numbers
- * in lists and ranges are names, which only numbered fleets have.
+ * Spreads `-c:2`, `-c:1-3` and `-c:1,2` over the nodes they mean. A single number is an index into the names; numbers
+ * in lists and ranges are names, which only numbered fleets have. Lists and ranges win over single nodes, wherever
+ * they stand. Source: celery 5.2.6 apps/multi.py MultiParser._update_ns_opts, _update_ns_ranges.
  */
 function spread(
   given: ReadonlyMap<string, NodeOptions>,
   names: readonly string[],
   hasRanges: boolean,
 ): Map<string, NodeOptions> {
-  const perNode = new Map<string, NodeOptions>();
-  const add = (name: string, options: NodeOptions) =>
-    void perNode.set(name, new Map([...perNode.get(name) ?? [], ...options]));
-  for (const [who, options] of given) {
-    if (/^\d+$/.test(who)) {
-      const name = names[Number(who) - 1];
-      if (name === undefined) {
-        throw new UsageError(`There is no node at index ${who}: there are 1 to ${names.length}`);
+  const perNode = new Map([...given].map(([who, options]) => [who, new Map(options)]));
+  const add = (name: string, options: NodeOptions) => {
+    const theirs = perNode.get(name) ?? new Map();
+    for (const [option, value] of options) theirs.set(option, value);
+    perNode.set(name, theirs);
+  };
+  for (const [who, options] of [...perNode]) {
+    if (!/^\d+$/.test(who)) continue;
+    const name = names[Number(who) - 1];
+    if (name === undefined) {
+      throw new UsageError(`There is no node at index ${who}: there are 1 to ${names.length}`);
+    }
+    add(name, options);
+  }
+  for (const [who, options] of [...perNode]) {
+    if (!who.includes(",") && !(hasRanges && who.includes("-"))) continue;
+    perNode.delete(who);
+    for (const part of who.split(",")) {
+      const range = hasRanges ? /^(\d+)-(\d+)$/.exec(part) : null;
+      if (!range) add(part, options);
+      for (let n = Number(range?.[1]); n <= Math.min(Number(range?.[2]), names.length); n++) {
+        add(String(n), options);
       }
-      add(name, options);
-    } else if (who.includes(",") || (hasRanges && who.includes("-"))) {
-      for (const part of who.split(",")) {
-        const range = hasRanges ? /^(\d+)-(\d+)$/.exec(part) : null;
-        if (!range) add(part, options);
-        for (let n = Number(range?.[1]); n <= Math.min(Number(range?.[2]), names.length); n++) {
-          add(String(n), options);
-        }
-      }
-    } else add(who, options);
+    }
   }
   return perNode;
 }
