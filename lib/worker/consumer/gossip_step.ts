@@ -81,6 +81,11 @@ export class GossipStep extends StartStopStep<Consumer> {
     await (await subscribing)?.close();
   }
 
+  /** As `stop`, for a worker whose consumer never stopped in order. */
+  shutdown(consumer: Consumer): Promise<void> {
+    return this.stop(consumer);
+  }
+
   /** The workers it knows; the others, never this one. */
   get workers(): ClusterState["workers"] {
     return this.#state?.workers ?? new Map();

@@ -46,6 +46,11 @@ export class HeartStep extends StartStopStep<Consumer> {
     if (!consumer.isLost) this.#send(consumer, "worker-offline");
   }
 
+  /** As `stop`, for a worker whose consumer never stopped in order. */
+  shutdown(consumer: Consumer): void {
+    this.stop(consumer);
+  }
+
   #arm(consumer: Consumer, plannedMs: number): void {
     const { timers, world } = consumer.worker;
     // From the planned time, unless a stall has left that behind.
