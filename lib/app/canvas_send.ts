@@ -239,7 +239,7 @@ function walkChain(
     linkError: linkError ?? null,
   });
   if (steps.length === 0) throw new UsageError("Cannot send an empty chain");
-  for (const callback of optionList<SignatureLike>(link)) steps[0]!.link(callback);
+  for (const callback of optionList<SignatureLike>(link)) linkEnd(steps[0]!, callback);
   const first = steps.pop()!;
   const options: CanvasOptions = { ...rest };
   if (chain.sender.linksChains) delete options.chain;
@@ -249,6 +249,12 @@ function walkChain(
   return steps.length === 0 ? sent : results[0]!;
 }
 
+/** Links to what a signature ends with; to each member of a group, which gets that member's own result. */
+function linkEnd(signature: Signature, callback: SignatureLike): void {
+  if (signature instanceof Group) { for (const task of signature.tasks) linkEnd(task, callback); }
+  else signature.link(callback);
+}
+
 function walkGroup(
   walk: Walk,
   group: Group,
@@ -256,13 +262,13 @@ function walkGroup(
   kwargs: Readonly<Record<string, unknown>>,
   over: CanvasOptions,
 ): Frozen {
+  if (over.link || over.linkError) {
+    throw new UsageError("Cannot add link to group: use a chord, or link its tasks");
+  }
   const { taskId, groupIndex: _index, link, linkError, addToParent, ...options } = mergeOptions(
     group.options,
     over,
   );
-  if (link || linkError) {
-    throw new UsageError("Cannot add link to group: use a chord, or link its tasks");
-  }
   const groupId = taskId ?? group.sender.newId();
   options.groupId = groupId;
   const members: Frozen[] = [];
@@ -271,6 +277,9 @@ function walkGroup(
   let groupIndex = 0;
   for (const one of unrollGroups(group.tasks)) {
     const task = one.clone();
+    // Options of the group itself, of a chain that ends in it, are each member's.
+    for (const callback of optionList<SignatureLike>(link)) linkEnd(task, callback);
+    for (const errback of optionList<SignatureLike>(linkError)) task.linkError(errback);
     const frozen = task.freeze({ groupId, rootId: options.rootId, groupIndex: groupIndex++ });
     const chord = options.chord ?? task.options.chord ?? null;
     if (chord !== null && (task.options.groupId ?? groupId) === groupId) {
@@ -305,15 +314,19 @@ function walkChord(
   const replaced = kwargs["body"];
   const origin = replaced instanceof Signature ? replaced : chord.body;
   if (origin === null) throw new UsageError("Cannot send a chord without a body");
-  const body = origin.clone([], {}, overOptions);
+  const { link: _link, linkError: _errors, ...overBody } = overOptions;
+  const body = origin.clone([], {}, overBody);
   const header = chord.header instanceof Group
     ? chord.header.clone()
     : new Group(chord.header, null, chord.app).clone();
   const groupId = header.options.taskId ?? chord.sender.newId();
   const rootId = body.options.rootId;
-  Object.assign(body.options, options);
+  const { link, linkError, ...forBody } = options;
+  Object.assign(body.options, forBody);
+  for (const callback of optionList<SignatureLike>(link)) linkEnd(body, callback);
+  for (const errback of optionList<SignatureLike>(linkError)) body.linkError(errback);
   const frozen = body.freeze({ id: given ?? own, groupId, rootId });
-  const { chain: _chain, chord: _chord, link: _link, linkError: _errors, ...forHeader } = options;
+  const { chain: _chain, chord: _chord, ...forHeader } = forBody;
   if (header.tasks.length === 0) {
     walkInto(walk, body, [[]], {}, {});
     return frozen;

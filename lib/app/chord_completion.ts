@@ -7,11 +7,21 @@
  */
 
 import type { Backend, ChordMember } from "../backend/mod.ts";
-import { toSignature } from "../canvas/mod.ts";
+import {
+  Chain,
+  Chord,
+  Group,
+  optionList,
+  type Signature,
+  type SignatureLike,
+  toSignature,
+  toWire,
+} from "../canvas/mod.ts";
 import {
   ChordError,
   encodeException,
   exceptionRepr,
+  fromWireException,
   PROPAGATE_STATES,
   type ResultTuple,
   toJson,
@@ -24,6 +34,7 @@ import { applySignature, canvasSender } from "./canvas_send.ts";
 import { runOutsideTasks } from "./current_task.ts";
 import { sendErrbacks } from "./dispatch.ts";
 import type { OutcomeChord } from "./outcome.ts";
+import { directRequest } from "./task_options.ts";
 import { alsoFailed, errorFacts } from "./trace_outcome.ts";
 
 /** A member that has ended. */
@@ -64,8 +75,10 @@ async function finishChord(
   const { groupId } = part.chord;
   const failed = chord.members.find((member) => PROPAGATE_STATES.has(member.state));
   if (failed) {
-    const reason = `Dependency ${failed.taskId} raised ${exceptionRepr(failed.result as WireException)}`;
-    return await failChord(app, backend, groupId, chord.wire, new ChordError(reason));
+    const exception = failed.result as WireException;
+    const reason = `Dependency ${failed.taskId} raised ${exceptionRepr(exception)}`;
+    const culprit = fromWireException(exception);
+    return await failChord(app, backend, groupId, chord.wire, new ChordError(reason), culprit);
   }
   try {
     const results = await headerValues(backend, groupId, chord.members);
@@ -109,7 +122,8 @@ async function headerValues(
 
 /**
  * Ends a chord whose body will not run: its errbacks are published, and whoever waits for the body gets `error`. An
- * outer chord that waits for the body counts it as failed. Never rejects for errbacks; logged instead.
+ * outer chord that waits for the body counts it as failed. Never rejects for errbacks; logged instead. `culprit` is
+ * the error of the member that failed.
  */
 export async function failChord(
   app: App,
@@ -117,17 +131,17 @@ export async function failChord(
   groupId: string,
   wire: WireSignature,
   error: ChordError,
+  culprit: Error | null = null,
 ): Promise<void> {
-  const facts = errorFacts(error, wire.task);
+  let facts = errorFacts(error, wire.task);
   app.world.log.error(`Chord '${groupId}' raised: ${facts.repr}\n${facts.traceback.trimEnd()}`);
   const body = toSignature(wire, canvasSender(app));
-  const id = body.id;
-  const errbacks = body.toJSON().options?.["link_error"];
+  // A group's results have no header above them that a client would look at: they say what failed themselves.
+  if (culprit !== null && endsInGroup(body)) {
+    facts = { ...errorFacts(culprit, wire.task), traceback: facts.traceback };
+  }
   try {
-    if (id !== null && errbacks) {
-      const list = (Array.isArray(errbacks) ? errbacks : [errbacks]) as WireSignature[];
-      await sendErrbacks(app, { id, rootId: body.options.rootId ?? id, priority: null }, list);
-    }
+    await tellErrbacks(app, body, facts.exception, facts.traceback);
   } catch (problem) {
     app.world.log.error(`Cannot send errbacks of chord '${groupId}': ${errorFacts(problem, "").repr}`);
   }
@@ -154,4 +168,47 @@ export async function failChord(
       chord: { ...one.chord, result: toJson(encodeException(facts.exception)) },
     });
   }
+}
+
+/** The errbacks of a body that will not run, each with the id its result would have had. */
+async function tellErrbacks(
+  app: App,
+  body: Signature,
+  exception: WireException,
+  traceback: string,
+): Promise<void> {
+  // Those of a group are on its members, for each of which a result is waited for.
+  if (body instanceof Group) {
+    for (const member of body.tasks) await tellErrbacks(app, member, exception, traceback);
+    return;
+  }
+  const id = lastId(body);
+  const errbacks = optionList<SignatureLike>(body.options.linkError).map(toWire);
+  if (id === null || errbacks.length === 0) return;
+  const rootId = body.options.rootId ?? id;
+  const request = () => ({
+    ...directRequest(body.task, [...body.args], { ...body.kwargs }, id),
+    ...{ rootId, errbacks, calledDirectly: false },
+  });
+  const failure = { request, error: fromWireException(exception), traceback };
+  await sendErrbacks(app, { id, rootId, priority: null }, errbacks, failure);
+}
+
+/** The id of the result that a signature has in the end; a group has none. */
+function lastId(signature: Signature): string | null {
+  if (signature instanceof Chain) {
+    const last = signature.tasks.at(-1);
+    return last === undefined ? null : lastId(last);
+  }
+  if (signature instanceof Chord) return signature.body === null ? null : lastId(signature.body);
+  return signature.id;
+}
+
+function endsInGroup(signature: Signature): boolean {
+  if (signature instanceof Group) return true;
+  if (signature instanceof Chain) {
+    const last = signature.tasks.at(-1);
+    return last !== undefined && endsInGroup(last);
+  }
+  return signature instanceof Chord && signature.body !== null && endsInGroup(signature.body);
 }

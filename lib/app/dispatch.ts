@@ -7,7 +7,10 @@
 import { Group, Signature, toSignature } from "../canvas/mod.ts";
 import type { TaskEmbed, WireSignature } from "../wire/mod.ts";
 import type { App } from "./app.ts";
+import { bindArguments } from "./calling.ts";
 import { applySignature, canvasSender } from "./canvas_send.ts";
+import type { TaskRequest } from "./request.ts";
+import type { AnyTask } from "./task.ts";
 
 /** Who sends: ids of the task that is done. */
 export interface Done {
@@ -44,10 +47,53 @@ export async function sendNext(app: App, done: Done, embed: TaskEmbed, result: u
   }
 }
 
-/** Sends errbacks as one group, each with the id of the failed task. */
-export async function sendErrbacks(app: App, done: Done, errbacks: readonly WireSignature[]): Promise<void> {
-  if (errbacks.length === 0) return;
+/** What a failed task's errbacks may be told. */
+export interface Failure {
+  request(): TaskRequest;
+  readonly error: unknown;
+  /** Null where the worker itself decided it. */
+  readonly traceback: string | null;
+}
+
+/**
+ * Runs a failed task's errbacks. One whose task is registered here and takes more than one argument is called at once,
+ * in this isolate, with the request, the error and the traceback; the others are sent as one group, each with the id of
+ * the failed task. An errback that throws keeps none of the others; its error is thrown when all have had their turn.
+ */
+export async function sendErrbacks(
+  app: App,
+  done: Done,
+  errbacks: readonly WireSignature[],
+  failure: Failure,
+): Promise<void> {
   const sender = canvasSender(app);
-  const group = new Group(errbacks.map((one) => toSignature(one, sender)), null, sender);
-  await applySignature(app, group, [done.id], {}, { parentId: done.id, rootId: done.rootId });
+  const sent: Signature[] = [];
+  const thrown: unknown[] = [];
+  for (const one of errbacks) {
+    const errback = toSignature(one, sender);
+    const task = errback.subtaskType === null ? app.tasks.get(errback.task) : undefined;
+    if (task === undefined || !takesFailure(task)) {
+      sent.push(errback);
+      continue;
+    }
+    try {
+      const given = [failure.request(), failure.error, failure.traceback];
+      const { args, kwargs } = errback.merge(given, {}, null);
+      await task.fn(...bindArguments(task.parameters, args, kwargs, task.label) as never[]);
+    } catch (error) {
+      thrown.push(error);
+    }
+  }
+  if (sent.length > 0) {
+    const group = new Group(sent, null, sender);
+    await applySignature(app, group, [done.id], {}, { parentId: done.id, rootId: done.rootId });
+  }
+  if (thrown.length > 0) throw thrown[0];
+}
+
+/** Errbacks of Celery 4 on: those that take more than the id. */
+function takesFailure(task: AnyTask): boolean {
+  if (task.isBuiltin || task.given.bind) return false;
+  const { names, hasRest, takesObject } = task.parameters;
+  return hasRest || names.length - (takesObject ? 1 : 0) > 1;
 }

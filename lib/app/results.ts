@@ -212,10 +212,10 @@ export class AsyncResult<R = unknown> implements ParentResult {
     return await this.info();
   }
 
-  /** The ids whose failure means that this one never comes, nearest first. */
+  /** The ids whose failure means that this one never comes, farthest first: the first error is the one to tell. */
   #parentIds(): string[] {
     const ids: string[] = [];
-    for (let parent = this.parent; parent !== null; parent = parent.parent) ids.push(...parent.leafIds());
+    for (let parent = this.parent; parent !== null; parent = parent.parent) ids.unshift(...parent.leafIds());
     return ids;
   }
 

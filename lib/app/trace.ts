@@ -422,13 +422,15 @@ export class Tracer implements RunHost {
       this.#isExtended,
     );
     const { errbacks } = run.body.embed;
-    if (errbacks !== null && errbacks.length > 0) return this.#sendErrbacks(run, outcome);
+    if (errbacks !== null && errbacks.length > 0) return this.#sendErrbacks(run, error, outcome);
     return outcome;
   }
 
-  async #sendErrbacks(run: Run, outcome: Outcome): Promise<Outcome> {
+  async #sendErrbacks(run: Run, error: unknown, outcome: Outcome): Promise<Outcome> {
+    const failure = { request: () => run.request, error, traceback: outcome.traceback };
     try {
-      await runAsTask(run, () => sendErrbacks(this.#app, this.#done(run), run.body.embed.errbacks!), null);
+      const { errbacks } = run.body.embed;
+      await runAsTask(run, () => sendErrbacks(this.#app, this.#done(run), errbacks!, failure), null);
       outcome.errbacksDone = true;
     } catch (error) {
       // The failure stands; that nobody was told of it is said in the log.

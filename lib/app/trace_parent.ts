@@ -18,6 +18,8 @@ import {
 import type { App } from "./app.ts";
 import { sendErrbacks } from "./dispatch.ts";
 import type { AlsoFailed, OutcomeChord } from "./outcome.ts";
+import type { TaskRequest } from "./request.ts";
+import { directRequest } from "./task_options.ts";
 import { alsoFailed, chordOfError, errorDocument, errorFacts, type ResultOwner } from "./trace_outcome.ts";
 
 /** What to store and count for a task that never ended by itself. */
@@ -78,6 +80,7 @@ export async function failTask(
         app,
         { id: headers.id, rootId: headers.rootId ?? headers.id, priority: null },
         body.embed.errbacks,
+        { request: () => requestOf(headers, body), error, traceback: null },
       );
     } catch (problem) {
       app.world.log.error(
@@ -93,6 +96,26 @@ export async function failTask(
       ? alsoFailed(style, body?.embed.chain ?? null, failure, app.conf.result_extended)
       : null,
     exception: facts.repr,
+  };
+}
+
+function requestOf(headers: TaskHeaders, body: TaskBody): TaskRequest {
+  const { id, task: name, rootId, parentId, group, groupIndex, retries } = headers;
+  const { chord, chain, callbacks, errbacks } = body.embed;
+  return {
+    ...directRequest(name, body.args, body.kwargs, id),
+    ...{
+      rootId,
+      parentId,
+      group,
+      groupIndex,
+      retries,
+      chord,
+      chain,
+      callbacks,
+      errbacks,
+      calledDirectly: false,
+    },
   };
 }
 

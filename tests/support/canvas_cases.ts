@@ -182,9 +182,12 @@ function deep(levels: number, last = "step"): Node {
   return make(levels);
 }
 
+// 5.2.6 gives the callback of a chain that ends in a chord to the header as well, and refuses it there; a body that is
+// a group takes none.
+const WITHOUT_CALLBACK = ["chordToGroup", "groupThenTask", "chordInChain"];
+
 function linked(node: Node, shape: string): Node {
-  // A group on its own takes its callback to the first member; in Celery a body that is a group takes none.
-  return shape === "chordToGroup" ? { ...node, eb: ["eb"] } : { ...node, cb: ["cb"], eb: ["eb"] };
+  return WITHOUT_CALLBACK.includes(shape) ? { ...node, eb: ["eb"] } : { ...node, cb: ["cb"], eb: ["eb"] };
 }
 
 /** Builds a canvas; tasks go to the queues in turn. */

@@ -58,14 +58,29 @@ def tree(result, seen):
     return {"name": meta.get("name"), "state": meta["status"], "value": shown, "children": children}
 
 
+class Pending(Exception):
+    pass
+
+
+def value_of(result):
+    """As `get`, of what is there already: waiting for each result in turn would take minutes."""
+    if not isinstance(result, AsyncResult):
+        return [value_of(one) for one in result.results]
+    for parent in reversed(list(result._parents())):
+        parent.maybe_throw()
+    if not result.ready():
+        raise Pending
+    return result.get(timeout=1)
+
+
 def observe(result):
     seen = {}
     try:
-        seen["value"] = result.get(timeout=0.3)
+        seen["value"] = value_of(result)
+    except Pending:
+        seen = {"pending": True}
     except Exception as error:
         seen["error"] = [type(error).__module__, type(error).__name__, [str(one) for one in error.args]]
-        if type(error).__name__ == "TimeoutError":
-            seen = {"pending": True}
     top = result
     while top.parent:
         top = top.parent
