@@ -21,6 +21,7 @@ import {
   pythonRepr,
   toWireException,
 } from "../wire/mod.ts";
+import { Complaints } from "./complaints.ts";
 import { CONTROL_HANDLERS, NO_REPLY } from "./panel_control.ts";
 import { PythonError } from "./panel_error.ts";
 import { INSPECT_HANDLERS, type PanelHandler } from "./panel_inspect.ts";
@@ -30,6 +31,9 @@ import type { WorkController } from "./worker.ts";
 const RUNNING_MAX = 100;
 /** Replies go to exchanges of this form alone: a request must not publish elsewhere, or declare anew, by our hand. */
 const REPLY_EXCHANGE = /^reply\..{1,200}\.pidbox$/;
+
+/** Clocks from here on are somebody's joke. */
+const CLOCK_MAX = 2 ** 52;
 
 /** A reply on its way out. */
 export interface PanelReply {
@@ -41,12 +45,14 @@ export interface PanelReply {
 /** The panel of one worker. */
 export class Panel {
   #worker: WorkController;
+  #complaints: Complaints;
   #running = 0;
   #send: (reply: PanelReply) => Promise<void>;
 
   /** `send` publishes a reply; its errors are told here. */
   constructor(worker: WorkController, send: (reply: PanelReply) => Promise<void>) {
     this.#worker = worker;
+    this.#complaints = new Complaints(worker.world, worker.timers, "control messages");
     this.#send = send;
   }
 
@@ -56,27 +62,29 @@ export class Panel {
     let request: MailboxRequest;
     try {
       if (bodyTooLong(message)) {
-        world.log.warning(`Ignored a control message of ${message.body.length} bytes: too long`);
+        this.#complain(`Ignored a control message of ${message.body.length} bytes: too long`);
         return;
       }
       request = decodeMailboxRequest(message, parts.options.accept);
       // Clients' clocks are often at zero: hearing counts as an event of its own.
       app.clock.forward();
-      if (request.clock !== null && Number.isSafeInteger(request.clock)) app.clock.adjust(request.clock);
+      if (request.clock !== null && isClock(request.clock)) app.clock.adjust(request.clock);
       if (!isFor(hostname, request)) return;
     } catch (error) {
-      world.log.error(`Ignored a control message: ${oneLine(errorText(error))}`);
+      this.#complain(`Ignored a control message: ${oneLine(errorText(error))}`);
       return;
     }
     if (this.#running >= RUNNING_MAX) {
-      world.log.error(`Ignored control command ${shown(request.method)}: ${RUNNING_MAX} are under way`);
+      this.#complain(`Ignored control command ${shown(request.method)}: ${RUNNING_MAX} are under way`);
       return;
     }
     if (world.log.isOn("DEBUG")) {
       const { method, replyTo, ticket } = request;
       world.log.debug(
         `pidbox received method ${shown(method)}(${kwargsRepr(request.arguments).slice(1, -1)}) ` +
-          `[reply_to:${replyTo ? pythonRepr(replyTo) : "None"} ticket:${ticket ?? "None"}]`,
+          `[reply_to:${replyTo ? pythonRepr(replyTo) : "None"} ticket:${
+            ticket === null ? "None" : shown(ticket)
+          }]`,
       );
     }
     this.#running++;
@@ -86,10 +94,10 @@ export class Panel {
   async #handle(request: MailboxRequest): Promise<void> {
     const reply = await this.dispatch(request.method, request.arguments);
     if (reply === NO_REPLY || request.replyTo === null) return;
-    const { hostname, app, world } = this.#worker;
+    const { hostname, app } = this.#worker;
     const { exchange, routingKey } = request.replyTo;
     if (!REPLY_EXCHANGE.test(exchange) || routingKey === "") {
-      world.log.error(
+      this.#complain(
         `Cannot reply to ${shown(request.method)}: ${shown(exchange)} is no exchange of replies`,
       );
       return;
@@ -109,7 +117,7 @@ export class Panel {
       }
       await this.#send({ exchange, routingKey, message });
     } catch (error) {
-      world.log.warning(`Cannot reply to ${shown(request.method)}: ${oneLine(errorText(error))}`);
+      this.#complain(`Cannot reply to ${shown(request.method)}: ${oneLine(errorText(error))}`);
     }
   }
 
@@ -139,13 +147,22 @@ export class Panel {
         ? { excType: error.name, excModule: "builtins", args: [...error.args] }
         : toWireException(error, ""),
     );
-    this.#worker.world.log.error(`pidbox command error: ${oneLine(text)}`);
+    this.#complain(`pidbox command error: ${oneLine(text)}`);
     return text;
+  }
+
+  #complain(text: string): void {
+    this.#complaints.tell("ERROR", text);
   }
 }
 
 function users(run: RemoteHandler): PanelHandler {
   return (worker, args) => run({ app: worker.support.app, hostname: worker.hostname, worker }, args);
+}
+
+/** No clock that leaves ours no room to count on. */
+function isClock(value: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value < CLOCK_MAX;
 }
 
 function shown(text: string): string {

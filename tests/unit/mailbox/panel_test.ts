@@ -375,6 +375,14 @@ Deno.test("ill-formed, refused, hostile and huge messages are one line each, and
     assert.ok(added[0]!.length < 1200 && !added[0]!.includes("\n"));
   }
   assert.deepEqual(await site.ask("ping"), { ok: "pong" });
+  // A flood is told of, and does not fill the log.
+  await rig.world.clock.advance(10_000);
+  const before = lines().length;
+  for (let n = 0; n < 500; n++) await site.publish({ ...good, body: "###" });
+  assert.equal(lines().length - before, 20);
+  await rig.world.clock.advance(10_000);
+  assert.equal(lines().at(-1), "480 more lines about control messages were left out in 10 s");
+  assert.deepEqual(await site.ask("ping"), { ok: "pong" });
 });
 
 Deno.test("destination and pattern choose; worker_enable_remote_control off answers nobody", async () => {
