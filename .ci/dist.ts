@@ -31,13 +31,9 @@ async function compile(): Promise<boolean> {
   const temporary = `${target}.new`;
   const args = ["compile", "-A", "--quiet", "--no-check", "--output", temporary];
   for (const entry of ENTRIES.slice(1)) args.push("--include", entry);
-  const { success, stderr } = await run(Deno.execPath(), [...args, ENTRIES[0]!]);
+  const { success } = await run(Deno.execPath(), [...args, ENTRIES[0]!]);
   if (!success) {
-    console.log(
-      `deno compile is not possible here (${
-        text(stderr).split("\n").find((line) => line.includes("error")) ?? "no base"
-      }): packing instead`,
-    );
+    console.log("deno compile finds no runtime base here: packing instead");
     return false;
   }
   await Deno.rename(temporary, target);
