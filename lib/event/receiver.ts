@@ -80,15 +80,20 @@ export class EventReceiver implements AsyncDisposable {
   async *capture(options: CaptureOptions = {}): AsyncGenerator<ReceivedEvent, void> {
     this.#isQueued = true;
     let left = options.limit ?? Infinity;
-    while (left > 0) {
-      const event = this.#queue.shift();
-      if (event !== undefined) {
-        left--;
-        yield event;
-        continue;
+    try {
+      while (left > 0) {
+        const event = this.#queue.shift();
+        if (event !== undefined) {
+          left--;
+          yield event;
+          continue;
+        }
+        if (this.#ending.signal.aborted) return;
+        if (!await this.#untilMore(options.timeout ?? null)) return;
       }
-      if (this.#ending.signal.aborted) return;
-      if (!await this.#untilMore(options.timeout ?? null)) return;
+    } finally {
+      this.#isQueued = false;
+      this.#queue = [];
     }
   }
 

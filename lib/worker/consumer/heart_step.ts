@@ -16,6 +16,8 @@ import { software } from "./events_step.ts";
 
 /** Seconds between heartbeats. */
 const INTERVAL = 2;
+/** And at most, however many there seem to be. */
+const INTERVAL_MAX = 60;
 /** Neighbours up to which everybody beats at that pace. */
 const CROWD = 50;
 
@@ -80,7 +82,7 @@ function interval({ worker, neighbours }: Consumer): number {
   return worker.options.given.heartbeatInterval || crowdInterval(neighbours);
 }
 
-/** Seconds between heartbeats among so many neighbours: everybody hears at most 25 a second. */
+/** Seconds between heartbeats among so many neighbours, 60 at most: of 1500, everybody hears 25 a second. */
 export function crowdInterval(neighbours: number): number {
-  return INTERVAL * Math.max(1, neighbours / CROWD);
+  return Math.min(INTERVAL_MAX, INTERVAL * Math.max(1, neighbours / CROWD));
 }
