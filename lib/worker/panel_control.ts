@@ -1,11 +1,13 @@
 /** Control commands: they change something. Source: celery 5.2.6 and 5.6.3 worker/control.py. */
 
 import { errorText, UsageError } from "../base/mod.ts";
+import { shown } from "../event/mod.ts";
 import { exchange, type ExchangeType, type Queue, queue } from "../transport/mod.ts";
 import { encodeResultMeta, pythonText, strictRepr, TaskRevokedError, toWireException } from "../wire/mod.ts";
 import { PythonError } from "./panel_error.ts";
 import { type PanelHandler, reserved } from "./panel_inspect.ts";
 import { parseRate } from "./rate_limit.ts";
+import { REVOKES_MAX } from "./revoked.ts";
 import type { Strategy } from "./strategy.ts";
 import type { WorkController } from "./worker.ts";
 import type { WorkerTaskOptions } from "./worker_app.ts";
@@ -18,6 +20,11 @@ type Args = Record<string, unknown>;
 
 const ok = (value: unknown): Answer => ({ ok: value });
 const nok = (value: unknown): Answer => ({ error: value });
+
+/** Characters of revoked ids in a line of the log at most. */
+const IDS_SHOWN_MAX = 4000;
+/** Ids of one command that are stored as REVOKED at once at most: as many as are remembered. */
+const STORED_MAX = REVOKES_MAX;
 
 /** The commands by name. */
 export const CONTROL_HANDLERS: Readonly<Record<string, PanelHandler>> = {
@@ -63,7 +70,7 @@ export const CONTROL_HANDLERS: Readonly<Record<string, PanelHandler>> = {
   },
   add_consumer: addConsumer,
   cancel_consumer: (worker, args) => {
-    const name = required(args, "cancel_consumer", "queue");
+    const name = queueName(args, "cancel_consumer");
     later(worker, `cancel queue ${name}`, () => worker.consumer.cancelTaskQueue(name));
     return ok(`no longer consuming from ${name}`);
   },
@@ -76,17 +83,18 @@ function revoke(worker: WorkController, args: Args, terminate: boolean): Answer 
   const ids = [...new Set(list.map(String))];
   const signal = signalName(args["signal"]);
   // Before anything is ended: what ends as revoked has been flagged.
-  const waiting = reserved(worker).filter((request) => ids.includes(request.id)).map(({ id }) => id);
+  const wanted = new Set(ids);
+  const waiting = terminate ? reserved(worker).filter(({ id }) => wanted.has(id)).map(({ id }) => id) : [];
   const ended = worker.revoke(ids, { terminate, signal: signal.name });
   for (const id of ids) worker.lane.room.parked.discard(id);
   storeRevoked(worker, ids);
   if (!terminate) {
-    const shown = ids.join(", ");
-    log.info(`Tasks flagged as revoked: ${shown}`);
-    return ok(`tasks ${shown} flagged as revoked`);
+    const all = ids.join(", ");
+    log.info(`Tasks flagged as revoked: ${shown(all, IDS_SHOWN_MAX)}`);
+    return ok(`tasks ${all} flagged as revoked`);
   }
   const terminated = [...new Set([...ended, ...waiting])];
-  for (const id of terminated) log.info(`Terminating ${id} (${signal.number})`);
+  for (const id of terminated) log.info(`Terminating ${shown(id)} (${signal.number})`);
   return ok(terminated.length === 0 ? "terminate: tasks unknown" : `terminate: ${terminated.join(", ")}`);
 }
 
@@ -99,7 +107,7 @@ function storeRevoked(worker: WorkController, ids: readonly string[]): void {
   // rpc has no place but the asker's queue, which only the message names.
   if (backend.kind === "disabled" || backend.kind === "rpc") return;
   const running = new Set([...worker.parts.state.inPool.values()].map(({ id }) => id));
-  for (const taskId of ids) {
+  for (const taskId of ids.slice(-STORED_MAX)) {
     if (running.has(taskId)) continue;
     const document = encodeResultMeta({
       taskId,
@@ -120,8 +128,8 @@ function revokeByStampedHeaders(worker: WorkController, args: Args): Answer {
   const signal = signalName(args["signal"]);
   const { revokedStamps, state } = worker.parts;
   for (const [name, values] of headers) revokedStamps.add(name, values);
-  const shown = strictRepr(given(args["headers"], headers));
-  if (args["terminate"] !== true) return ok(`headers ${shown} flagged as revoked, but not terminated`);
+  const told = strictRepr(given(args["headers"], headers));
+  if (args["terminate"] !== true) return ok(`headers ${told} flagged as revoked, but not terminated`);
   const ended = new Map<string, Set<string>>();
   const ids: string[] = [];
   for (const request of state.inPool.values()) {
@@ -133,7 +141,7 @@ function revokeByStampedHeaders(worker: WorkController, args: Args): Answer {
       ids.push(request.id);
     }
   }
-  if (ids.length === 0) return ok(`headers ${shown} were not terminated`);
+  if (ids.length === 0) return ok(`headers ${told} were not terminated`);
   worker.revoke([...new Set(ids)], { terminate: true, signal: signal.name });
   const parts = [...ended].map(([name, values]) => `${strictRepr(name)}: ${strictRepr(values)}`);
   return ok(`headers {${parts.join(", ")}} revoked`);
@@ -193,7 +201,7 @@ function rateLimit(worker: WorkController, args: Args): Answer {
   const { log } = worker.world;
   const strategy = worker.parts.strategies.get(name);
   if (strategy === undefined) {
-    log.error(`Rate limit attempt for unknown task ${name}`);
+    log.error(`Rate limit attempt for unknown task ${shown(name)}`);
     return nok("unknown task");
   }
   writable(strategy).rateLimit = rate;
@@ -202,7 +210,7 @@ function rateLimit(worker: WorkController, args: Args): Answer {
     log.info(`Rate limits disabled for tasks of type ${name}`);
     return ok("rate limit disabled successfully");
   }
-  log.info(`New rate limit for tasks of type ${name}: ${rate}.`);
+  log.info(`New rate limit for tasks of type ${name}: ${shown(String(rate))}.`);
   return ok("new rate limit set successfully");
 }
 
@@ -213,7 +221,7 @@ function timeLimit(worker: WorkController, args: Args): Answer {
   const { log } = worker.world;
   const strategy = worker.parts.strategies.get(name);
   if (strategy === undefined) {
-    log.error(`Change time limit attempt for unknown task ${name}`);
+    log.error(`Change time limit attempt for unknown task ${shown(name)}`);
     return nok("unknown task");
   }
   const options = writable(strategy);
@@ -266,7 +274,7 @@ function poolRestart(worker: WorkController): Answer {
 }
 
 function addConsumer(worker: WorkController, args: Args): Answer {
-  const name = required(args, "add_consumer", "queue");
+  const name = queueName(args, "add_consumer");
   const made = queueOf(worker, name, args);
   later(worker, `consume from ${name}`, () => worker.consumer.addTaskQueue(made));
   return ok(`add consumer ${name}`);
@@ -297,7 +305,7 @@ function queueOf(worker: WorkController, name: string, args: Args): Queue {
 
 /** Does it after the reply; an error is one line in the log. */
 function later(worker: WorkController, what: string, work: () => Promise<void>): void {
-  work().catch((error: unknown) => worker.world.log.error(`Cannot ${what}: ${errorText(error)}`));
+  work().catch((error: unknown) => worker.world.log.error(`Cannot ${shown(what)}: ${errorText(error)}`));
 }
 
 const SIGNALS: Readonly<Record<string, number>> = {
@@ -324,6 +332,13 @@ function required(args: Args, command: string, name: string): string {
   const value = args[name];
   if (typeof value === "string") return value;
   throw new PythonError("TypeError", `${command}() missing 1 required positional argument: '${name}'`);
+}
+
+// The name goes into the log, keys and file names: control characters are nobody's honest choice.
+function queueName(args: Args, command: string): string {
+  const name = required(args, command, "queue");
+  if (name !== "" && name.length <= 255 && !/\p{Cc}/u.test(name)) return name;
+  throw new PythonError("ValueError", `no name for a queue: ${strictRepr(name.slice(0, 255))}`);
 }
 
 function textOr(value: unknown, otherwise: string): string {

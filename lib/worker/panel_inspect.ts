@@ -2,6 +2,7 @@
 
 import { pythonText } from "../wire/mod.ts";
 import { bugReport } from "../app/mod.ts";
+import { shown } from "../event/mod.ts";
 import { PythonError } from "./panel_error.ts";
 import { brokerInfo, humanBytes, jsonable, queueInfo, requestInfo, resourceUse } from "./panel_info.ts";
 import type { Request } from "./request.ts";
@@ -146,7 +147,7 @@ function hello(worker: WorkController, args: Record<string, unknown>): unknown {
   const from = args["from_node"];
   if (from === worker.hostname) return null;
   const { world, parts } = worker;
-  world.log.info(`sync with ${String(from).slice(0, 255)}`);
+  world.log.info(`sync with ${shown(String(from))}`);
   mergeRevoked(world, parts.revoked, args["revoked"]);
   return { revoked: revokedToWire(world, parts.revoked), clock: worker.app.clock.forward() };
 }

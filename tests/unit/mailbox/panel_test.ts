@@ -205,7 +205,10 @@ Deno.test("revoke: later arrivals are discarded, REVOKED is stored at once, what
   assert.deepEqual(await site.ask("terminate", { task_id: ["x"], signal: "SIGNONE" }), {
     error: "ValueError(\"no such signal: 'SIGNONE'\")",
   });
-  assert.ok((await site.ask("revoked") as string[]).includes("later"));
+  await site.get(site.app.AsyncResult("by-result").revoke());
+  await rig.settle();
+  const revoked = await site.ask("revoked") as string[];
+  assert.ok(revoked.includes("later") && revoked.includes("by-result"));
 });
 
 Deno.test("revoke_by_stamped_headers: tasks that bear the stamp are discarded, and ended where they run", async () => {
@@ -293,6 +296,9 @@ Deno.test("queues are added and removed, the pool grows and shrinks, what is not
   assert.deepEqual((await site.ask("active_queues") as { name: string }[]).map(({ name }) => name), [
     "celery",
   ]);
+  assert.deepEqual(await site.ask("add_consumer", { queue: "a\nb" }), {
+    error: "ValueError(\"no name for a queue: 'a\\\\nb'\")",
+  });
   assert.deepEqual(await site.ask("pool_grow", { n: 1 }), { ok: "pool will grow" });
   assert.deepEqual(await site.ask("pool_shrink", { n: 1 }), { ok: "pool will shrink" });
   assert.deepEqual(await site.ask("pool_shrink", { n: 2 }), {
