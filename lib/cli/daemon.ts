@@ -68,7 +68,7 @@ export async function enterDaemon(world: RealWorld, flags: DaemonFlags): Promise
   if (flags.umask !== undefined) Deno.umask(maskOf(flags.umask));
   if (flags.detach && daemonStage() === "none") return await detach(world, flags);
   if (user !== null && !isUs(user)) {
-    becomeUser(user.uid, user.gid, user.name);
+    becomeUser(user);
     // Again from the start, so that nothing of root's is left in the process.
     restartInPlace();
   }
@@ -123,11 +123,11 @@ export class Daemon {
 
   /**
    * HUP: opens the log file again at once (after rotation). True where the program should end and then `restart`;
-   * false at a terminal, whose closing only ends it. Source: celery 5.2.6 apps/worker.py install_platform_tweaks.
+   * false at a terminal, whose closing only ends it, and where the end was asked for before. Source: celery 5.2.6 apps/worker.py install_platform_tweaks.
    */
-  hangUp(): boolean {
+  hangUp(isStopping = false): boolean {
     if (this.#hasLogfile) this.#world.log.reopen();
-    if (this.#world.terminal.inIsTty) return false;
+    if (isStopping || this.#world.terminal.inIsTty) return false;
     this.manager.reloading();
     return true;
   }

@@ -121,9 +121,14 @@ export const worker: CommandModule = {
 };
 
 function onSignal(name: string, controller: WorkController, daemon: Daemon): void {
-  if (name === "SIGHUP") return controller.onSignal(daemon.hangUp() ? name : "SIGTERM");
+  if (name === "SIGHUP") {
+    // Whoever has asked for the end means the end, also where the two signals came in another order.
+    const isStopping = controller.stopRequest.way !== null;
+    const isRestart = daemon.hangUp(isStopping);
+    if (!isStopping) controller.onSignal(isRestart ? name : "SIGTERM");
+    return;
+  }
   if (name === "SIGTERM" || name === "SIGINT" || name === "SIGQUIT") {
-    // Whoever asks for the end after a HUP means the end.
     controller.isRestartWanted = false;
     daemon.stopping(`${controller.hostname}: stopping, ${controller.parts.state.inPool.size} running`);
   }

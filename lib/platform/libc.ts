@@ -62,7 +62,9 @@ export function execProgram(program: string, args: readonly string[], folder: st
   words.forEach((word, n) => list[n] = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(word))));
   c.chdir(cString(folder));
   c.execv(words[0]!, new Uint8Array(list.buffer));
-  throw new OperatingError(`Cannot start "${program}" in place of this process`);
+  throw new OperatingError(
+    `Cannot start "${program}" again as user ${Deno.uid()}: it must be a program that this user may read and run`,
+  );
 }
 
 /** Points the three standard streams at /dev/null: whoever reads our output sees its end. */
@@ -110,7 +112,7 @@ export function keepDescriptorsFromChildren(): void {
  * Becomes a user and group for good; groups become those of `name`, or the one group. Throws OperatingError where the
  * system refuses (only root may).
  */
-export function becomeUser(uid: number, gid: number, name: string | null): void {
+export function setIds(uid: number, gid: number, name: string | null): void {
   const c = libc();
   const groups = name === null ? c.setgroups(1n, Uint32Array.of(gid)) : c.initgroups(cString(name), gid);
   // The group first: without root's rights it could not be changed any more.

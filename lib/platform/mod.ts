@@ -15,7 +15,6 @@ export * from "./exit_codes.ts";
 export * from "./files.ts";
 export * from "./kv_file.ts";
 export * from "./log_sink.ts";
-export { becomeUser } from "./libc.ts";
 export * from "./notify.ts";
 export * from "./pidfile.ts";
 export * from "./real_world.ts";

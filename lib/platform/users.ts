@@ -1,12 +1,14 @@
 /** Users and groups by name or number, as `--uid` and `--gid` take them. */
 
 import { UsageError } from "../base/mod.ts";
+import { setIds } from "./libc.ts";
 
-/** A user: `name` is null where only a number is known. */
+/** A user: `name` and `home` are null where only a number is known. */
 export interface SystemUser {
   readonly uid: number;
   readonly gid: number;
   readonly name: string | null;
+  readonly home: string | null;
 }
 
 /**
@@ -16,12 +18,13 @@ export interface SystemUser {
  */
 export async function findUser(uid: string | undefined, gid: string | undefined): Promise<SystemUser | null> {
   if (uid === undefined && gid === undefined) return null;
-  let user: SystemUser = { uid: Deno.uid() ?? 0, gid: Deno.gid() ?? 0, name: null };
+  let user: SystemUser = { uid: Deno.uid() ?? 0, gid: Deno.gid() ?? 0, name: null, home: null };
   if (uid !== undefined) {
     const entry = await lookUp("passwd", uid);
     const isNumber = /^\d+$/.test(uid);
-    if (entry) user = { uid: Number(entry[2]), gid: Number(entry[3]), name: entry[0]! };
-    else if (isNumber) user = { uid: Number(uid), gid: Number(uid), name: null };
+    if (entry) {
+      user = { uid: Number(entry[2]), gid: Number(entry[3]), name: entry[0]!, home: entry[5] ?? null };
+    } else if (isNumber) user = { uid: Number(uid), gid: Number(uid), name: null, home: null };
     else throw new UsageError(`Cannot find user "${uid}"`);
   }
   if (gid !== undefined) {
@@ -35,6 +38,16 @@ export async function findUser(uid: string | undefined, gid: string | undefined)
 /** True where we are that user and group. */
 export function isUs(user: SystemUser): boolean {
   return Deno.uid() === user.uid && Deno.gid() === user.gid;
+}
+
+/**
+ * Becomes a user for good, with all of its groups, and has HOME and USER say so. Throws OperatingError where the system
+ * refuses (only root may).
+ */
+export function becomeUser(user: SystemUser): void {
+  setIds(user.uid, user.gid, user.name);
+  if (user.home !== null) Deno.env.set("HOME", user.home);
+  for (const name of ["USER", "LOGNAME"]) if (user.name !== null) Deno.env.set(name, user.name);
 }
 
 /** True for root. */
