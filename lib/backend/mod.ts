@@ -10,9 +10,10 @@
  * Reading order: backend.ts (the interfaces), registry.ts (which store a URL means), queue.ts and retry.ts (how every
  * store writes), watchers.ts (who waits), chord.ts (what counting shares), memory.ts, sqlite.ts, disabled.ts; and
  * Redis: redis_url.ts (where), redis_link.ts (connections), redis_scripts.ts, redis_chord.ts, redis_watch.ts
- * (waiting), redis.ts.
+ * (waiting), redis.ts; rpc.ts (results as messages over the app's broker).
  */
 
 export * from "./backend.ts";
 export { NO_BACKEND } from "./disabled.ts";
 export * from "./registry.ts";
+export type { RpcConnection, RpcOptions, RpcQueue } from "./rpc.ts";

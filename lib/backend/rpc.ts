@@ -232,7 +232,7 @@ export class RpcBackend implements Backend {
   /** Sends what waits, and ends the connection with its queue. Twice is once. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
-    if (this.#connection !== null) await this.#queue.flush();
+    await this.#queue.flush();
     this.#isClosed = true;
     this.#isListening = false;
     this.#queue.close();

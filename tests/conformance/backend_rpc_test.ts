@@ -1,0 +1,130 @@
+/**
+ * Results as messages, over the memory broker. The common suite does not apply: a result has one reader, the process
+ * that sent the task. Over RabbitMQ and with Python: tests/interop/amqp_test.ts.
+ */
+
+import assert from "node:assert/strict";
+import { openBackend, type RpcConnection } from "../../lib/backend/mod.ts";
+import { connect, type Connection } from "../../lib/transport/mod.ts";
+import type { ResultMeta } from "../../lib/wire/mod.ts";
+import { eventually } from "../support/ports.ts";
+import { realTestWorld } from "../support/real_test_world.ts";
+import { awaited, backendOptions, resultRecord, stored } from "./backend.ts";
+import { CONNECT_OPTIONS } from "./transport.ts";
+
+const FAILURE = { excType: "ValueError", excModule: "builtins", args: ["boom ✗"] };
+
+/** A client and a worker on one broker; `connections` are those opened so far. */
+async function setUp(name: string) {
+  const world = realTestWorld();
+  const connections: Connection[] = [];
+  // The broker lives while somebody is connected.
+  const keeper = await connect(world, `memory://${name}`, CONNECT_OPTIONS);
+  const rpc = {
+    isPersistent: false,
+    async connect(): Promise<RpcConnection> {
+      const connection = await connect(world, `memory://${name}`, CONNECT_OPTIONS);
+      connections.push(connection);
+      return connection;
+    },
+  };
+  const client = await openBackend(world, "rpc://", backendOptions({ rpc }));
+  const worker = await openBackend(world, "rpc://", backendOptions({ rpc }));
+  return {
+    world,
+    keeper,
+    connections,
+    client,
+    worker,
+    async [Symbol.asyncDispose]() {
+      await client.close();
+      await worker.close();
+      await keeper.close();
+    },
+  };
+}
+
+const to = (replyTo: string | null, ...args: Parameters<typeof resultRecord>) => ({
+  ...resultRecord(...args),
+  replyTo,
+});
+
+Deno.test("rpc: every state reaches who listens, in order, and nobody else", async () => {
+  await using place = await setUp("states");
+  const { client, worker } = place;
+  assert.deepEqual([client.kind, client.url, client.countsChords], ["rpc", "rpc://", false]);
+  assert.equal(client.isListening, false);
+  await client.listen!();
+  assert.equal(client.isListening, true);
+  const { told, ready } = awaited(client, ["a"]);
+  await stored(worker, to(client.replyTo, "a", "STARTED", { pid: 1, hostname: "h" }));
+  await stored(worker, to(client.replyTo, "a", "SUCCESS", { text: "ß 漢字" }));
+  assert.deepEqual((await ready)[0]!.result, { text: "ß 漢字" });
+  assert.deepEqual(told.map(({ state }) => state), ["STARTED", "SUCCESS"]);
+  assert.deepEqual((await client.fetch("a"))?.result, { text: "ß 漢字" });
+  await stored(worker, to(client.replyTo, "b", "FAILURE", FAILURE));
+  await eventually(async () => (await client.fetch("b"))?.state === "FAILURE", "the failure");
+  assert.deepEqual((await client.fetch("b"))?.result, FAILURE);
+  assert.equal(await worker.fetch("a"), null);
+  await client.forget("a");
+  assert.deepEqual(await client.fetchMany(["a", "nobody"]), [null, null]);
+});
+
+Deno.test("rpc: a message that names no queue is nobody's, and no error", async () => {
+  await using place = await setUp("nobody");
+  await stored(place.worker, to(null, "a", "SUCCESS", 1));
+  await stored(place.worker, to("", "a", "SUCCESS", 1));
+  assert.equal(place.connections.length, 0, "no broker was asked");
+  await stored(place.worker, to("gone", "a", "SUCCESS", 1));
+});
+
+Deno.test("rpc: results that came before anybody waited are told; thousands in one turn", async () => {
+  await using place = await setUp("early");
+  const { client, worker } = place;
+  await client.listen!();
+  const ids = Array.from({ length: 3000 }, (_, n) => `t${n}`);
+  ids.forEach((id, n) => worker.store(to(client.replyTo, id, "SUCCESS", n), null));
+  await worker.flush();
+  await eventually(async () => await client.fetch("t2999") !== null, "the last result");
+  const metas: ResultMeta[] = await awaited(client, ids).ready;
+  assert.ok(metas.every((meta, n) => meta.result === n));
+});
+
+Deno.test("rpc: chords and saved groups are refused", async () => {
+  await using place = await setUp("chords");
+  await assert.rejects(place.client.startChord("g", 2), /does not support chords/);
+  await assert.rejects(place.client.saveGroup("g", "[]"), /cannot save groups/);
+  assert.equal(await place.client.fetchGroup("g"), null);
+});
+
+Deno.test("rpc: a lost connection is opened again, by who listens and by who stores", async () => {
+  await using place = await setUp("lost");
+  const { client, worker, connections, world } = place;
+  await client.listen!();
+  await stored(worker, to(client.replyTo, "a", "SUCCESS", 1));
+  assert.equal(connections.length, 2);
+  for (const connection of connections) await connection.close();
+  await eventually(() => connections.length >= 3 && client.isListening === true, "it listens again", {
+    withinMs: 5000,
+  });
+  assert.ok(world.log.records.some(({ message }) => /listening anew/.test(message)));
+  const { ready } = awaited(client, ["b"]);
+  await stored(worker, to(client.replyTo, "b", "SUCCESS", 2));
+  assert.equal((await ready)[0]!.result, 2);
+});
+
+Deno.test("rpc: closing sends what waits, and is told to who waits", async () => {
+  const place = await setUp("closing");
+  const { client, worker } = place;
+  await client.listen!();
+  const { ready } = awaited(client, ["a"]);
+  worker.store(to(client.replyTo, "a", "SUCCESS", 1), null);
+  await worker.close();
+  assert.equal((await ready)[0]!.result, 1);
+  const refused = assert.rejects(awaited(client, ["never"]).ready, /closed/);
+  await client.close();
+  await client.close();
+  await refused;
+  await assert.rejects(client.listen!(), /closed/);
+  await place.keeper.close();
+});

@@ -1,0 +1,155 @@
+/** What AMQP's connection promises beyond the common suite, on a real RabbitMQ. */
+
+import assert from "node:assert/strict";
+import { connect, type Connection, type Delivery, exchange, queue } from "../../../lib/transport/mod.ts";
+import { CONNECT_OPTIONS, textMessage, textOf } from "../../conformance/transport.ts";
+import { eventually } from "../../support/ports.ts";
+import { startProxy } from "../../support/proxy.ts";
+import { realTestWorld } from "../../support/real_test_world.ts";
+import { type RabbitServer, startRabbit } from "../../support/servers.ts";
+
+let server: RabbitServer;
+let used = 0;
+
+Deno.test.beforeAll(async () => {
+  server = await startRabbit();
+  await server.addVhosts(Array.from({ length: 16 }, (_, n) => `u${n}`));
+});
+Deno.test.afterAll(() => server.stop());
+
+function open(
+  more: Record<string, unknown> = {},
+  vhost = `u${used++}`,
+  port = server.port,
+): Promise<Connection> {
+  const url = `amqp://guest:guest@127.0.0.1:${port}/${vhost}`;
+  return connect(realTestWorld(), url, { ...CONNECT_OPTIONS, ...more });
+}
+
+const to = (routingKey: string, text: string, exchangeName = "") => ({
+  exchange: exchangeName,
+  routingKey,
+  message: textMessage(text),
+});
+
+Deno.test("amqp: a queue that was deleted under a publisher is declared again, and nothing is lost", async () => {
+  const vhost = `u${used++}`;
+  await using ours = await open({}, vhost);
+  await using theirs = await open({}, vhost);
+  await ours.declare(queue("tasks"));
+  await theirs.deleteQueue("tasks");
+  await Promise.all([ours.publish([to("tasks", "a"), to("tasks", "b")]), ours.publish([to("tasks", "c")])]);
+  const texts = [];
+  for (let note; (note = await theirs.take("tasks"));) texts.push(textOf(note));
+  assert.deepEqual(texts.sort(), ["a", "b", "c"]);
+});
+
+Deno.test("amqp: a full queue's refusal reaches the caller", async () => {
+  await using connection = await open();
+  const small = queue("small", { queueArguments: { "x-max-length": 1, "x-overflow": "reject-publish" } });
+  await connection.declare(small);
+  await connection.publish([to("small", "a")]);
+  await assert.rejects(connection.publish([to("small", "b"), to("small", "c")]), (error: Error) => {
+    assert.match(error.message, /refused 2 of 2 messages/);
+    return (error as { isRetryable?: boolean }).isRetryable === true;
+  });
+});
+
+Deno.test("amqp: an exchange that is not there fails the publish, and the next one goes", async () => {
+  await using connection = await open();
+  await connection.declare(queue("q"));
+  await assert.rejects(
+    connection.publish([to("k", "a", "nowhere")]),
+    /NOT_FOUND - no exchange 'nowhere'.*\(404\)/,
+  );
+  await connection.publish([to("q", "b")]);
+  assert.equal(textOf((await connection.take("q"))!), "b");
+  assert.equal(await connection.queueLength("nothing"), null);
+  assert.equal(await connection.queueLength("q"), 0);
+});
+
+Deno.test("amqp: a queue with other arguments is refused in words; the connection goes on", async () => {
+  const vhost = `u${used++}`;
+  await using connection = await open({}, vhost);
+  await connection.declare(queue("q"));
+  await assert.rejects(
+    connection.declare(queue("q", { queueArguments: { "x-max-priority": 5 } })),
+    /Cannot declare queue "q": PRECONDITION_FAILED - inequivalent arg 'x-max-priority'.*\(406\)/,
+  );
+  await connection.declareExchange(exchange("news", { type: "topic" }));
+  assert.equal(await connection.declare(queue("q")), 0);
+});
+
+Deno.test("amqp: wrong password, unknown virtual host, another login method", async () => {
+  const url = (user: string, vhost: string) => `amqp://${user}@127.0.0.1:${server.port}/${vhost}`;
+  const opening = (target: string, more = {}) =>
+    connect(realTestWorld(), target, { ...CONNECT_OPTIONS, ...more });
+  await assert.rejects(opening(url("guest:wr0ng", "")), (error: Error) => {
+    assert.match(error.message, /ACCESS_REFUSED/);
+    assert.ok(!error.message.includes("wr0ng"));
+    return error.name === "AccessRefused";
+  });
+  await assert.rejects(opening(url("guest:guest", "nowhere")), { name: "AccessRefused", message: /nowhere/ });
+  await (await opening(url("guest:guest", ""), { loginMethod: "AMQPLAIN" })).close();
+  await assert.rejects(opening(url("guest:guest", ""), { loginMethod: "EXTERNAL" }), {
+    name: "AccessRefused",
+  });
+});
+
+Deno.test("amqp: while the broker is short of memory publishers wait and consumers go on", async () => {
+  const vhost = `u${used++}`;
+  await using publisher = await open({}, vhost);
+  await using worker = await open({}, vhost);
+  await publisher.declare(queue("q"));
+  await publisher.publish([to("q", "a"), to("q", "b")]);
+  await server.ctl("set_vm_memory_high_watermark", "absolute", "1MB");
+  try {
+    let isDone = false;
+    const late = publisher.publish([to("q", "c")]).then(() => isDone = true);
+    late.catch(() => {});
+    const got: string[] = [];
+    const tags: (number | string)[] = [];
+    const consumer = await worker.consume({
+      queues: [queue("q")],
+      window: () => 5,
+      owner: "x",
+      leaseSeconds: 1,
+    }, {
+      onDeliveries(batch: Delivery[]) {
+        for (const one of batch) {
+          got.push(textOf(one));
+          tags.push(one.tag);
+        }
+      },
+      onUndecodable() {},
+      onLost() {},
+    });
+    await eventually(() => got.length === 2, "both messages");
+    for (const tag of tags.splice(0)) consumer.ack(tag);
+    await consumer.flush();
+    assert.equal(isDone, false);
+    await server.ctl("set_vm_memory_high_watermark", "absolute", "2GB");
+    await late;
+    await eventually(() => got.length === 3, "the third message");
+  } finally {
+    await server.ctl("set_vm_memory_high_watermark", "absolute", "2GB");
+  }
+});
+
+Deno.test("amqp: a broker that has stopped is noticed by heartbeat; a cut at once", async () => {
+  await using proxy = startProxy(server.port);
+  const vhost = `u${used++}`;
+  await using stalled = await open({ heartbeatSeconds: 1 }, vhost, proxy.port);
+  await stalled.declare(queue("q"));
+  proxy.stall();
+  const began = performance.now();
+  const error = await stalled.lost;
+  assert.match(error!.message, /no heartbeat in 2 s/);
+  assert.ok(performance.now() - began < 5000);
+  proxy.cut();
+  await using cut = await open({}, vhost, proxy.port);
+  const waiting = cut.queueLength("q").catch((error: Error) => error.name);
+  proxy.cut();
+  assert.equal((await cut.lost)?.name, "ConnectionLost");
+  await waiting;
+});
