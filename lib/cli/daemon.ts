@@ -123,7 +123,8 @@ export class Daemon {
 
   /**
    * HUP: opens the log file again at once (after rotation). True where the program should end and then `restart`;
-   * false at a terminal, whose closing only ends it, and where the end was asked for before. Source: celery 5.2.6 apps/worker.py install_platform_tweaks.
+   * false at a terminal, whose closing only ends it, and where the end was asked for before.
+   * Source: celery 5.2.6 apps/worker.py install_platform_tweaks.
    */
   hangUp(isStopping = false): boolean {
     if (this.#hasLogfile) this.#world.log.reopen();

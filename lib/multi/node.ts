@@ -15,6 +15,9 @@ const GLOBAL_OPTIONS: ReadonlySet<string> = new Set([
   ...["-C", "--no-color", "-q", "--quiet"],
 ]);
 
+/** Options whose percent signs are their own: a password in a URL is escaped with them. */
+const URL_OPTIONS: ReadonlySet<string> = new Set(["-b", "--broker", "--result-backend"]);
+
 /** What a node is made of. */
 export interface NodeInit {
   /** The whole node name, "w1@host". */
@@ -84,6 +87,11 @@ export class Node {
     });
   }
 
+  /** An option's value as the worker gets it: expanded, unless it is a URL. */
+  expanded(option: string, value: string | null): string | null {
+    return value && !URL_OPTIONS.has(option) ? this.expand(value) : value;
+  }
+
   /** An option's value under any of its spellings; null where it is not given or has none. */
   option(...spellings: string[]): string | null {
     const found = spellings.find((one) => this.options.has(one));
@@ -127,7 +135,7 @@ export class Node {
     const others: string[] = [];
     for (const [option, value] of this.options) {
       (GLOBAL_OPTIONS.has(option) ? globals : others).push(
-        ...optionWords(option, value && this.expand(value)),
+        ...optionWords(option, this.expanded(option, value)),
       );
     }
     const command = cmd === null ? ["worker", "--detach"] : words(this.expand(cmd));

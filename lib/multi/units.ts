@@ -252,7 +252,7 @@ function nodeWords(node: Node): string[] {
     const name = longOption(option);
     const isFile = name === "--pidfile" || name === "--logfile";
     if (GLOBALS.has(name) || (LEFT_OUT.has(name) && !(isFile && given.includes(name)))) continue;
-    words.push(...optionWords(name, value && node.expand(value)));
+    words.push(...optionWords(name, node.expanded(option, value)));
   }
   const { passThrough, append } = node.init;
   const last = append === null ? [] : node.expand(append).split(" ").filter(Boolean);
@@ -261,7 +261,7 @@ function nodeWords(node: Node): string[] {
 
 function globalsOf(node: Node): string[] {
   return [...node.options].filter(([option]) => GLOBALS.has(longOption(option)))
-    .flatMap(([option, value]) => optionWords(longOption(option), value && node.expand(value)));
+    .flatMap(([option, value]) => optionWords(longOption(option), node.expanded(option, value)));
 }
 
 function optionWords(option: string, value: string | null | undefined): string[] {
