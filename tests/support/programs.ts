@@ -9,9 +9,12 @@ import { eventually } from "./ports.ts";
 const root = new URL("../..", import.meta.url).pathname;
 const support = new URL(".", import.meta.url).pathname;
 
+/** The heap's size as the packed program sets it (lib/platform/spawn.ts). */
+const V8_FLAGS = "--v8-flags=--max-semi-space-size=4,--heap-growing-percent=30";
+
 /** What starts Lovage: from source, or the file that LOVAGE names. */
 export const LOVAGE: readonly string[] = Deno.env.get("LOVAGE")?.split(" ") ??
-  [Deno.execPath(), "run", "-A", "--quiet", "--config", `${root}deno.json`, `${root}main.ts`];
+  [Deno.execPath(), "run", "-A", "--quiet", V8_FLAGS, "--config", `${root}deno.json`, `${root}main.ts`];
 
 /** The task module of these tests. */
 export const TASKS = `${support}tasks.ts`;
