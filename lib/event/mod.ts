@@ -8,8 +8,8 @@
  * event, or too large, is one line in the log.
  *
  * Reading order: event.ts (what handlers get), dispatcher.ts, receiver.ts; fields.ts, worker_state.ts, task_state.ts,
- * state.ts (the cluster); election.ts; app_events.ts (`app.events`). May import app and what is below
- * it; the wire's form of events is wire/event_message.ts. The steps that use it are in worker/consumer: events, heart, gossip, mingle.
+ * state.ts (the cluster); election.ts; app_events.ts (`app.events`). May import app and what is below it; the wire's
+ * form of events is wire/event_message.ts. The steps that use it are in worker/consumer: events, heart, gossip, mingle.
  */
 
 export { AppEvents, installEvents } from "./app_events.ts";
