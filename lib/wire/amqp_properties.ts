@@ -83,7 +83,8 @@ export function readProperties(reader: AmqpReader): AmqpProperties {
 
 /**
  * Appends a message's header frame and its body frames, each at most `frameMax` bytes (0: no limit). A text is sent as
- * UTF-8. Throws EncodeError where a property cannot be sent or all do not fit one frame; the outbox is then as it was. Data lane: per message.
+ * UTF-8. Throws EncodeError where a property cannot be sent or all do not fit one frame; the outbox is then as it
+ * was. Data lane: per message.
  */
 export function encodeContent(
   outbox: Outbox,
