@@ -109,7 +109,8 @@ export class BrokerPublisher implements Publisher {
 }
 
 /**
- * Declares what a batch goes to, unless `declared` says that this connection has it already; what was declared is added.
+ * Declares what a batch goes to, unless `declared` says that this connection has it already; what was declared is
+ * added.
  */
 export async function declareWays(
   app: App,

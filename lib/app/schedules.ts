@@ -47,8 +47,8 @@ export interface IntervalSchedule {
 }
 
 /**
- * What an entry's `schedule` may be; a number is seconds. Text is an ISO 8601 duration ("PT30S"), or the five fields of
- * a crontab in cron's order ("0 4 * * mon").
+ * What an entry's `schedule` may be; a number is seconds. Text is an ISO 8601 duration ("PT30S"), or the
+ * five fields of a crontab in cron's order ("0 4 * * mon").
  */
 export type Schedule = number | string | CrontabSchedule | SolarSchedule | IntervalSchedule;
 
@@ -65,24 +65,29 @@ export interface BeatEntry {
   /** IANA name of the zone of this entry's crontab. Ours. */
   timezone?: string;
   /**
-   * Runs missed while no beat ran: the latest of them is sent (`latest`, `last`, true; the default, as Celery does), each
-   * of them (`all`), or those not late by more than 30 seconds (`none`, false). Ours.
+   * Runs missed while no beat ran: the latest of them is sent (`latest`, `last`, true; the default, as
+   * Celery does), each of them (`all`), or those not late by more than 30 seconds (`none`, false). Ours.
    */
   catchUp?: boolean | "latest" | "last" | "all" | "none";
-  /** `skip` (false): not sent while the last one has not ended; it needs a result store. Default `allow`. Ours. */
+  /**
+   * `skip` (false): not sent while the last one has not ended; it needs a result store. Default `allow`.
+   * Ours.
+   */
   overlap?: boolean | "allow" | "skip";
 }
 
 /**
- * A crontab, from its fields or from text of five fields in cron's order: minute, hour, day of the month, month, day
- * of the week. Throws UsageError for text of another number of fields; their grammar is checked by beat.
+ * A crontab, from its fields or from text of five fields in cron's order: minute, hour, day of the month,
+ * month, day of the week. Throws UsageError for text of another number of fields; their grammar is checked
+ * by beat.
  */
 export function crontab(fields: CrontabFields | string = {}): CrontabSchedule {
   if (typeof fields === "string") {
     const [minute, hour, dayOfMonth, monthOfYear, dayOfWeek, ...rest] = fields.trim().split(/\s+/);
     if (dayOfWeek === undefined || rest.length > 0) {
       throw new UsageError(
-        `Cannot read crontab "${fields}": five fields are expected (minute, hour, day of month, month, day of week)`,
+        `Cannot read crontab "${fields}": five fields are expected ` +
+          "(minute, hour, day of month, month, day of week)",
       );
     }
     return crontab({

@@ -1,10 +1,12 @@
 /**
  * The beat service: sleeps until something is due, sends it, keeps what was sent.
  *
- * One loop. A turn sends all that is due and says when it wants to be woken; the loop sleeps until then, at most
- * `beat_max_loop_interval`, and looks on waking whether the clock was set or the process held up meanwhile.
+ * One loop. A turn sends all that is due and says when it wants to be woken; the loop sleeps until then, at
+ * most `beat_max_loop_interval`, and looks on waking whether the clock was set or the process held up
+ * meanwhile.
  *
- * Source: celery 5.2.6 beat.py Service.start, Scheduler.tick (texts, intervals, order); protocol.md 9.2, 10.4.
+ * Source: celery 5.2.6 beat.py Service.start, Scheduler.tick (texts, intervals, order); protocol.md 9.2,
+ * 10.4.
  */
 
 import { type App, isWorthRetrying, signals } from "../app/mod.ts";
@@ -36,6 +38,8 @@ const JUMP_MS = 1000;
 const HELD_UP_MS = 5000;
 /** Between two syncs that are told, as Celery's. */
 const SYNC_MS = 180_000;
+/** Between two looks whether the schedule's object has other names. */
+const COUNT_MS = 10_000;
 /** After a failed publish, seconds: the first wait and the longest. */
 const RETRY_FIRST = 2;
 const RETRY_MAX = 30;
@@ -52,7 +56,7 @@ export class Beat {
   readonly #courier: Courier;
   #election: Election | null = null;
   #connection: Connection | null = null;
-  #seen: { conf: unknown; names: number } = { conf: null, names: 0 };
+  #seen = { conf: null as unknown, names: 0, countedMs: 0 };
   #isSaveFailing = false;
   #unsaved = new Map<string, RunState | null>();
   #syncedMs = -Infinity;
@@ -79,8 +83,8 @@ export class Beat {
   }
 
   /**
-   * Runs until `signal` aborts, then saves, gives the lease up and resolves. Rejects with UsageError for a schedule that
-   * cannot be read, with the broker's error where it is not reached after all retries.
+   * Runs until `signal` aborts, then saves, gives the lease up and resolves. Rejects with UsageError for a
+   * schedule that cannot be read, with the broker's error where it is not reached after all retries.
    */
   async run(signal: AbortSignal): Promise<void> {
     assert(!this.#hasRun, "a beat runs once");
@@ -237,7 +241,10 @@ export class Beat {
     if (stale.length > 0) await ledger.forget(election.book, stale.map(([key]) => key));
   }
 
-  /** Reads the schedule and merges what was kept. Source: celery 5.2.6 beat.py merge_inplace, setup_schedule. */
+  /**
+   * Reads the schedule and merges what was kept. Source: celery 5.2.6 beat.py merge_inplace,
+   * setup_schedule.
+   */
   async #load(): Promise<void> {
     const { clock, log } = this.app.world;
     const entries = await readEntries(this.app);
@@ -276,7 +283,13 @@ export class Beat {
   async #reload(): Promise<void> {
     const { conf } = this.app;
     const schedule = conf.beat_schedule;
-    if (schedule === this.#seen.conf && Object.keys(schedule).length === this.#seen.names) return;
+    if (schedule === this.#seen.conf) {
+      // Counting ten thousand names costs more than a turn: entries put into the object are seen later.
+      const now = this.app.world.clock.monoMs();
+      if (now - this.#seen.countedMs < COUNT_MS) return;
+      this.#seen.countedMs = now;
+      if (Object.keys(schedule).length === this.#seen.names) return;
+    }
     const before = new Map(this.scheduler.entries);
     const entries = await readEntries(this.app);
     this.#remember();
@@ -300,7 +313,8 @@ export class Beat {
 
   #remember(): void {
     const schedule = this.app.conf.beat_schedule;
-    this.#seen = { conf: schedule, names: Object.keys(schedule).length };
+    const countedMs = this.app.world.clock.monoMs();
+    this.#seen = { conf: schedule, names: Object.keys(schedule).length, countedMs };
   }
 
   /** Saves states. A disk that refuses is told once; what it did not take is saved with the next. */

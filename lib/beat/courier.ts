@@ -1,5 +1,6 @@
 /**
- * Publishing what is due: over the broker's ledger, where it has one and beats elect one, else as any message.
+ * Publishing what is due: over the broker's ledger, where it has one and beats elect one, else as any
+ * message.
  *
  * Source: celery 5.2.6 beat.py Scheduler.apply_async, apply_entry (options, texts).
  */
@@ -43,8 +44,9 @@ export class Courier {
   }
 
   /**
-   * Sends runs that were taken; all their entries are in line again when it settles. Rejects with an operating error
-   * where the broker could not be reached: then none of them counts as sent, and the same runs come again.
+   * Sends runs that were taken; all their entries are in line again when it settles. Rejects with an
+   * operating error where the broker could not be reached: then none of them counts as sent, and the same
+   * runs come again.
    *
    * `beforeSend` is waited for before anything is published without a ledger: the states to keep meanwhile.
    */

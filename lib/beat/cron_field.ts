@@ -1,12 +1,14 @@
 /**
  * One field of a crontab: Celery's grammar.
  *
- *   field := part ("," part)*    part := "*" | "*" "/" step | value | value "-" value | value "-" value "/" step
+ *   field := part ("," part)*
+ *   part  := "*" | "*" "/" step | value | value "-" value | value "-" value "/" step
  *
- * A value is a number, or a name of a month or a weekday by its first three letters; ranges may wrap ("sat-mon",
- * "22-2"). There is no "a/n", no "L", "W", "#" or "?", and Sunday is 0 alone.
+ * A value is a number, or a name of a month or a weekday by its first three letters; ranges may wrap
+ * ("sat-mon", "22-2"). There is no "a/n", no "L", "W", "#" or "?", and Sunday is 0 alone.
  *
- * Source: celery 5.2.6 schedules.py crontab_parser, crontab._expand_cronspec; month names since 5.3; protocol.md 9.5.
+ * Source: celery 5.2.6 schedules.py crontab_parser, crontab._expand_cronspec; month names since 5.3;
+ * protocol.md 9.5.
  */
 
 import type { CrontabField } from "../app/mod.ts";

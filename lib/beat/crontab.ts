@@ -3,13 +3,13 @@
  *
  * All five fields must match, days of the month and of the week both. At a change of clocks:
  *
- *  - hours that are named (`hour: 2`): each local time fires once. A time that exists twice fires the first time; one
- *    that does not exist fires as much later as the clocks went forward. So does Celery.
- *  - every hour (`hour: "*"`): the entry goes on in real time. The repeated hour fires again, the missing one does not.
- *    Celery is silent for the whole repeated hour here.
+ *  - hours that are named (`hour: 2`): each local time fires once. A time that exists twice fires the first
+ *    time; one that does not exist fires as much later as the clocks went forward. So does Celery.
+ *  - every hour (`hour: "*"`): the entry goes on in real time. The repeated hour fires again, the missing
+ *    one does not. Celery is silent for the whole repeated hour here.
  *
- * The search is over plain numbers, because 10,000 entries are asked at every start: a calendar library takes 0.1 ms
- * and more an answer, this some 0.5 µs. Croner is the second opinion in the tests.
+ * The search is over plain numbers, because 10,000 entries are asked at every start: a calendar library
+ * takes 0.1 ms and more an answer, this some 0.5 µs. Croner is the second opinion in the tests.
  *
  * Source: celery 5.2.6 schedules.py crontab; 5.6.3 where they differ; protocol.md 9.5.
  */
@@ -17,7 +17,7 @@
 import type { CrontabField, CrontabSchedule } from "../app/mod.ts";
 import { UsageError } from "../base/mod.ts";
 import { pythonRepr } from "../wire/mod.ts";
-import { expandField, FIELDS } from "./cron_field.ts";
+import { expandField, type FieldKind, FIELDS } from "./cron_field.ts";
 import { latestByNext, type Timing } from "./timing.ts";
 import type { Zone } from "./zone.ts";
 
@@ -45,17 +45,20 @@ export class Crontab implements Timing {
   /** Throws UsageError where a field cannot be read, or where no day ever matches. */
   constructor(fields: CrontabSchedule, zone: Zone) {
     const { minute, hour, dayOfMonth, monthOfYear, dayOfWeek } = fields;
-    const hours = expandField(hour, FIELDS.hour);
     this.zone = zone;
     this.#fields = fields;
-    this.#minute = nextTable(expandField(minute, FIELDS.minute), 60);
-    this.#hour = nextTable(hours, 24);
-    this.#days = flags(expandField(dayOfMonth, FIELDS.dayOfMonth), 32);
-    this.#months = flags(expandField(monthOfYear, FIELDS.monthOfYear), 13);
-    this.#weekdays = flags(expandField(dayOfWeek, FIELDS.dayOfWeek), 7);
-    this.#isEveryHour = hours.length === 24;
-    this.#isEveryDay = ![...this.#days.subarray(1), ...this.#months.subarray(1), ...this.#weekdays]
-      .includes(0);
+    const inHour = tablesOf(minute, FIELDS.minute);
+    const inDay = tablesOf(hour, FIELDS.hour);
+    const days = tablesOf(dayOfMonth, FIELDS.dayOfMonth);
+    const months = tablesOf(monthOfYear, FIELDS.monthOfYear);
+    const weekdays = tablesOf(dayOfWeek, FIELDS.dayOfWeek);
+    this.#minute = inHour.next;
+    this.#hour = inDay.next;
+    this.#days = days.has;
+    this.#months = months.has;
+    this.#weekdays = weekdays.has;
+    this.#isEveryHour = inDay.isEvery;
+    this.#isEveryDay = days.isEvery && months.isEvery && weekdays.isEvery;
     if (this.#nextWall(0) === null) {
       throw new UsageError(`The schedule ${this.repr} never comes: no month of it has such a day`);
     }
@@ -160,7 +163,10 @@ export class Crontab implements Timing {
   }
 }
 
-/** Month and day of a day counted from 1970-01-01. Source: Howard Hinnant, chrono-compatible low-level date algorithms. */
+/**
+ * Month and day of a day counted from 1970-01-01. Source: Howard Hinnant, chrono-compatible low-level date
+ * algorithms.
+ */
 function civil(day: number): { month: number; dayOfMonth: number } {
   const shifted = day + 719_468;
   const era = Math.floor(shifted / 146_097);
@@ -177,33 +183,33 @@ function civil(day: number): { month: number; dayOfMonth: number } {
   };
 }
 
-/** Tables by their values: entries share them, of which there may be ten thousand. */
-const tables = new Map<string, Int8Array | Uint8Array>();
-const TABLES_MAX = 5000;
+/** A field, read. Shared by all crontabs that have the same, of which there may be ten thousand. */
+interface FieldTables {
+  /** By value: the smallest value of the field that is not below, or -1. */
+  readonly next: Int8Array;
+  /** By value: 1 where it is one of the field's. */
+  readonly has: Uint8Array;
+  readonly isEvery: boolean;
+}
 
-function shared<T extends Int8Array | Uint8Array>(key: string, make: () => T): T {
-  let table = tables.get(key) as T | undefined;
-  if (!table) {
-    if (tables.size >= TABLES_MAX) tables.clear();
-    tables.set(key, table = make());
+const known = new Map<string, FieldTables>();
+const KNOWN_MAX = 5000;
+
+function tablesOf(field: CrontabField, kind: FieldKind): FieldTables {
+  const key = typeof field === "object" ? null : `${kind.name} ${typeof field} ${field}`;
+  const found = key === null ? undefined : known.get(key);
+  if (found) return found;
+  const values = expandField(field, kind);
+  const next = new Int8Array(kind.max + 1);
+  const has = new Uint8Array(kind.max + 1);
+  for (let at = 0; at <= kind.max; at++) next[at] = values.find((value) => value >= at) ?? -1;
+  for (const value of values) has[value] = 1;
+  const made: FieldTables = { next, has, isEvery: values.length === kind.max - kind.min + 1 };
+  if (key !== null) {
+    if (known.size >= KNOWN_MAX) known.clear();
+    known.set(key, made);
   }
-  return table;
-}
-
-function nextTable(values: readonly number[], size: number): Int8Array {
-  return shared(`next ${size} ${values}`, () => {
-    const table = new Int8Array(size);
-    for (let at = 0; at < size; at++) table[at] = values.find((value) => value >= at) ?? -1;
-    return table;
-  });
-}
-
-function flags(values: readonly number[], size: number): Uint8Array {
-  return shared(`flags ${size} ${values}`, () => {
-    const table = new Uint8Array(size);
-    for (const value of values) table[value] = 1;
-    return table;
-  });
+  return made;
 }
 
 function text(field: CrontabField): string {

@@ -1,12 +1,13 @@
 /**
  * Which of several beats sends: a lease of the broker's ledger.
  *
- * Whoever holds the lease leads. It is taken for as long as nothing is due and three seconds more, so that a leader with
- * nothing to do does nothing, and one that died is missed three seconds after the first run it did not send. Whoever
- * stands by asks when the leader's next run is due (it may have gone in order) and when its lease ends.
+ * Whoever holds the lease leads. It is taken for as long as nothing is due and three seconds more, so that
+ * a leader with nothing to do does nothing, and one that died is missed three seconds after the first run
+ * it did not send. Whoever stands by asks when the leader's next run is due (it may have gone in order) and
+ * when its lease ends.
  *
- * The lease spares work; that nothing is sent twice rests on the records: each run changes its entry's record in the one
- * step that publishes it, from the value that this beat has read.
+ * The lease spares work; that nothing is sent twice rests on the records: each run changes its entry's
+ * record in the one step that publishes it, from the value that this beat has read.
  */
 
 import type { Ledger, LedgerEntry } from "../transport/mod.ts";
@@ -31,14 +32,17 @@ export class Election {
     this.#owner = owner;
   }
 
-  /** Of the lease, as it was when last asked; 0: we do not lead. With another than before, others may have led between. */
+  /**
+   * Of the lease, as it was when last asked; 0: we do not lead. With another than before, others may have
+   * led between.
+   */
   get token(): number {
     return this.#token;
   }
 
   /**
-   * Asks to lead, or to go on leading, until `idleMs` from now and the grace. Null: we do; else milliseconds after
-   * which to ask again.
+   * Asks to lead, or to go on leading, until `idleMs` from now and the grace. Null: we do; else
+   * milliseconds after which to ask again.
    */
   async lead(ledger: Ledger, idleMs: number): Promise<number | null> {
     const wanted = idleMs + GRACE_MS;
@@ -54,8 +58,8 @@ export class Election {
   }
 
   /**
-   * Publishes runs with their records, and goes on leading until `idleMs` from now. Null: we lead no more, nothing was
-   * done. Else per entry null, or the record that stood in the way.
+   * Publishes runs with their records, and goes on leading until `idleMs` from now. Null: we lead no more,
+   * nothing was done. Else per entry null, or the record that stood in the way.
    */
   async commit(
     ledger: Ledger,

@@ -1,4 +1,7 @@
-/** Beat inside a worker (`worker -B`): a step of its blueprint. Source: celery 5.2.6 worker/components.py Beat. */
+/**
+ * Beat inside a worker (`worker -B`): a step of its blueprint. Source: celery 5.2.6 worker/components.py
+ * Beat.
+ */
 
 import type { App } from "../app/mod.ts";
 import { errorText } from "../base/mod.ts";
@@ -15,8 +18,8 @@ export interface EmbeddedBeatOptions {
 }
 
 /**
- * The step class of an App's beat, for `registerStep`. Its start fails as `openStore` does; a beat that fails later is
- * told, and the worker goes on without.
+ * The step class of an App's beat, for `registerStep`. Its start fails as `openStore` does; a beat that
+ * fails later is told, and the worker goes on without.
  */
 export function embeddedBeat(app: App, options: EmbeddedBeatOptions): new () => StartStopStep<unknown> {
   return class BeatStep extends StartStopStep<unknown> {

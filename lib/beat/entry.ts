@@ -23,6 +23,12 @@ const EXPIRING = /^(redis|rediss|sentinel|rpc|disabled|memory)\b/;
 /** What task ids of slots are derived in: UUIDv5 of "https://lovage.invalid/beat" as a URL. */
 const NAMESPACE = "8b6d2a7e0f5c5a1fb3c49e71d2f80a64";
 
+/** Shared by the entries that give none. */
+const NO_ARGS: readonly unknown[] = [];
+const NO_KWARGS: Readonly<Record<string, unknown>> = {};
+const NO_OPTIONS: SendOptions = {};
+const NO_STATE: RunState = { lastMs: 0, count: 0, taskId: null, sendingMs: null };
+
 /** What becomes of runs that were missed. */
 export type CatchUp = "latest" | "all" | "none";
 
@@ -39,7 +45,7 @@ export class Entry {
   /** False: not sent while the last one has not ended. */
   readonly mayOverlap: boolean;
   /** What is known of its runs. */
-  state: RunState = { lastMs: 0, count: 0, taskId: null, sendingMs: null };
+  state: RunState = NO_STATE;
   /** The broker's record of it as read or written last; null: none. */
   record: string | null = null;
   /** When it is due; Infinity: never. */
@@ -50,15 +56,17 @@ export class Entry {
   /** Throws UsageError where the entry cannot be read. */
   constructor(name: string, given: BeatEntry, zone: Zone) {
     if (typeof given !== "object" || given === null) throw new UsageError("an object is expected");
-    const { task, args = [], kwargs = {}, options = {} } = given;
+    const { task, args = NO_ARGS, kwargs = NO_KWARGS, options } = given;
     this.name = name;
     this.task = taskName(task);
     if (!Array.isArray(args)) throw new UsageError(`args ${JSON.stringify(args)} is no list`);
     if (!isRecord(kwargs)) throw new UsageError(`kwargs ${JSON.stringify(kwargs)} is no object`);
-    if (!isRecord(options)) throw new UsageError(`options ${JSON.stringify(options)} is no object`);
+    if (options !== undefined && !isRecord(options)) {
+      throw new UsageError(`options ${JSON.stringify(options)} is no object`);
+    }
     this.args = args;
     this.kwargs = kwargs;
-    this.options = camelOptions(options);
+    this.options = options === undefined ? NO_OPTIONS : camelOptions(options);
     this.zone = typeof given.timezone === "string" ? Zone.of(given.timezone) : zone;
     this.timing = timingOf(given, this.zone);
     this.catchUp = catchUpOf(given.catchUp);
@@ -88,26 +96,24 @@ export class Entry {
 }
 
 /**
- * The entries of an App's schedule, Celery's own included. Rejects with UsageError that names the entry that cannot be
- * read.
+ * The entries of an App's schedule, Celery's own included. Rejects with UsageError that names the entry
+ * that cannot be read.
  */
 export async function readEntries(app: App): Promise<Map<string, Entry>> {
   const { conf } = app;
   const zone = scheduleZone(app);
-  const given: Record<string, BeatEntry> = { ...conf.beat_schedule };
-  if (conf.result_expires && !Object.hasOwn(given, CLEANUP) && await needsCleanup(app)) {
-    given[CLEANUP] = {
-      task: CLEANUP,
-      schedule: crontab({ minute: "0", hour: "4" }),
-      options: { expires: CLEANUP_EXPIRES },
-    };
-  }
-  const all = Object.entries(given);
-  if (all.some(([, entry]) => (entry?.schedule as { kind?: unknown } | undefined)?.kind === "solar")) {
-    await loadAstronomy();
-  }
+  const given = conf.beat_schedule;
+  const names = Object.keys(given);
+  const cleanup: BeatEntry = {
+    task: CLEANUP,
+    schedule: crontab({ minute: "0", hour: "4" }),
+    options: { expires: CLEANUP_EXPIRES },
+  };
+  if (conf.result_expires && !Object.hasOwn(given, CLEANUP) && await needsCleanup(app)) names.push(CLEANUP);
+  if (names.some((name) => isSolar(given[name]))) await loadAstronomy();
   const entries = new Map<string, Entry>();
-  for (const [name, entry] of all) {
+  for (const name of names) {
+    const entry = given[name] ?? cleanup;
     try {
       entries.set(name, new Entry(name, entry, zone));
     } catch (error) {
@@ -127,8 +133,15 @@ export function scheduleZone(app: App): Zone {
 
 /** Tells schedules apart: the same entries with the same times give the same text. */
 export function fingerprint(entries: Iterable<Entry>): string {
-  const lines = [...entries].map((entry) => `${entry.key}\n${entry.timing.repr}\n${entry.zone.name}`).sort();
-  return createHash("sha256").update(lines.join("\n\n")).digest("hex").slice(0, 16);
+  const hash = createHash("sha256");
+  for (const entry of [...entries].sort((a, b) => a.name < b.name ? -1 : a.name > b.name ? 1 : 0)) {
+    hash.update(`${entry.key}\n${entry.timing.repr}\n${entry.zone.name}\n\n`);
+  }
+  return hash.digest("hex").slice(0, 16);
+}
+
+function isSolar(given: BeatEntry | undefined): boolean {
+  return (given?.schedule as { kind?: unknown } | undefined)?.kind === "solar";
 }
 
 async function needsCleanup(app: App): Promise<boolean> {

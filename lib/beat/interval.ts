@@ -1,8 +1,8 @@
 /**
  * Intervals: every so many seconds since the last run, or (`relative`) at the turn of the unit.
  *
- * The rhythm is kept: the next run counts from when the last one was due, not from when it was sent. Only after a run
- * was missed altogether the interval starts again from now, as Celery's does after every run.
+ * The rhythm is kept: the next run counts from when the last one was due, not from when it was sent. Only
+ * after a run was missed altogether the interval starts again from now, as Celery's does after every run.
  *
  * Source: celery 5.2.6 schedules.py schedule, utils/time.py remaining, delta_resolution; protocol.md 9.6.
  */
@@ -13,6 +13,13 @@ import type { Zone } from "./zone.ts";
 
 /** Units that a relative interval is rounded to, milliseconds. */
 const UNITS = [86_400_000, 3_600_000, 60_000];
+
+const COUNT = "(\\d+(?:[.,]\\d+)?)";
+/** Weeks alone, or days and a time; nothing empty. */
+const DURATION = new RegExp(
+  `^P(?=.)(?:${COUNT}W|(?:${COUNT}D)?(?:T(?=.)(?:${COUNT}H)?(?:${COUNT}M)?(?:${COUNT}S)?)?)$`,
+  "i",
+);
 
 /** An interval. */
 export class Interval implements Timing {
@@ -56,16 +63,15 @@ export class Interval implements Timing {
 }
 
 /**
- * Seconds of an ISO 8601 duration: "PT30S", "PT1H30M", "P1DT12H", "P2W". Years and months have no fixed length and are
- * refused with a UsageError, as is anything else.
+ * Seconds of an ISO 8601 duration: "PT30S", "PT1H30M", "P1DT12H", "P2W". Years and months have no fixed
+ * length and are refused with a UsageError, as is anything else.
  */
 export function isoDurationSeconds(text: string): number {
-  const read =
-    /^P(?=.)(?:(\d+(?:[.,]\d+)?)W|(?:(\d+(?:[.,]\d+)?)D)?(?:T(?=.)(?:(\d+(?:[.,]\d+)?)H)?(?:(\d+(?:[.,]\d+)?)M)?(?:(\d+(?:[.,]\d+)?)S)?)?)$/i
-      .exec(text.trim());
+  const read = DURATION.exec(text.trim());
   if (!read) {
     throw new UsageError(
-      `Cannot read duration "${text}": ISO 8601 in weeks, days, hours, minutes and seconds is expected, e.g. "PT1H30M"`,
+      `Cannot read duration "${text}": ISO 8601 in weeks, days, hours, minutes and seconds is expected, ` +
+        'e.g. "PT1H30M"',
     );
   }
   const [weeks, days, hours, minutes, seconds] = read.slice(1).map((part) =>

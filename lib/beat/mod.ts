@@ -5,9 +5,10 @@
  *     -> Beat (the loop) -> Courier (messages) -> the broker, together with the record of the run
  *                        -> ScheduleStore (celerybeat-schedule)
  *
- * Reading order: timing.ts (when something is due), zone.ts (local time), cron_field.ts, crontab.ts, interval.ts,
- * solar.ts; entry.ts, scheduler.ts (pure: it is told the time); beat.ts (the loop), courier.ts, election.ts; store.ts,
- * store_kv.ts, store_memory.ts, open_store.ts; preview.ts (`beat next`), banner.ts, embedded.ts (`worker -B`).
+ * Reading order: timing.ts (when something is due), zone.ts (local time), cron_field.ts, crontab.ts,
+ * interval.ts, solar.ts; entry.ts, scheduler.ts (pure: it is told the time); beat.ts (the loop),
+ * courier.ts, election.ts; store.ts, store_kv.ts, store_memory.ts, open_store.ts; preview.ts (`beat next`),
+ * banner.ts, embedded.ts (`worker -B`).
  *
  * May import base, blueprint, wire, transport, backend, platform and app.
  */

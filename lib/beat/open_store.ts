@@ -1,4 +1,7 @@
-/** The store that a beat gets: its file, or memory where no file can be had and the broker keeps what was sent. */
+/**
+ * The store that a beat gets: its file, or memory where no file can be had and the broker keeps what was
+ * sent.
+ */
 
 import type { App } from "../app/mod.ts";
 import { errorText, OperatingError, UsageError } from "../base/mod.ts";
@@ -11,8 +14,8 @@ import type { ScheduleStore } from "./store.ts";
 const SCHEDULERS = /^(?:celery\.beat[:.])?(?:Persistent)?Scheduler$|^(?:persistent|kv|memory)$/;
 
 /**
- * Opens the schedule file. Where its folder cannot be written and beats share what was sent through the broker, that is
- * told and no file is kept; else UsageError with exit status 73.
+ * Opens the schedule file. Where its folder cannot be written and beats share what was sent through the
+ * broker, that is told and no file is kept; else UsageError with exit status 73.
  */
 export async function openStore(
   app: App,

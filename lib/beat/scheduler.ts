@@ -1,8 +1,9 @@
 /**
- * The scheduler: which entries are due, for which run, and what that makes of them. It has no clock and sends nothing;
- * every call says what time it is.
+ * The scheduler: which entries are due, for which run, and what that makes of them. It has no clock and
+ * sends nothing; every call says what time it is.
  *
- * Source: celery 5.2.6 beat.py Scheduler (merging, order); 5.6.3 schedules.py crontab.is_due (starting deadline).
+ * Source: celery 5.2.6 beat.py Scheduler (merging, order); 5.6.3 schedules.py crontab.is_due (starting
+ * deadline).
  */
 
 import { assert } from "../base/mod.ts";
@@ -73,7 +74,10 @@ export class Scheduler {
     return this.#heap[0]?.dueMs ?? Infinity;
   }
 
-  /** The runs due now, soonest first, at most `max`. Their entries are out of the order until `settle` or `putBack`. */
+  /**
+   * The runs due now, soonest first, at most `max`. Their entries are out of the order until `settle` or
+   * `putBack`.
+   */
   take(nowMs: number, max: number): Slot[] {
     const slots: Slot[] = [];
     while (slots.length < max && this.nextMs <= nowMs) slots.push(this.#slot(this.#pop(), nowMs));
@@ -95,8 +99,8 @@ export class Scheduler {
   }
 
   /**
-   * The wall clock was set by `byMs`. Intervals are lengths of time and go on in it, where it went back; crontabs and
-   * the sun are of the wall clock itself and do not come twice.
+   * The wall clock was set by `byMs`. Intervals are lengths of time and go on in it, where it went back;
+   * crontabs and the sun are of the wall clock itself and do not come twice.
    */
   clockWasSet(byMs: number): void {
     if (byMs >= 0) return;
@@ -184,8 +188,8 @@ export class Scheduler {
 }
 
 /**
- * A kept state as it can be used now. A last run far ahead of the clock, for an interval a minute, is of a clock that was
- * wrong: the entry counts from now.
+ * A kept state as it can be used now. A last run far ahead of the clock, for an interval a minute, is of a
+ * clock that was wrong: the entry counts from now.
  */
 export function usableState(entry: Entry, state: RunState, nowMs: number): RunState {
   const aheadMs = entry.timing.kind === "interval" ? 60_000 : AHEAD_MAX_MS;

@@ -1,11 +1,13 @@
 /**
- * The sun: dawns, sunrise, noon, sunset and dusks at a place. The astronomy is astronomy-engine's, loaded with the
- * first such entry.
+ * The sun: dawns, sunrise, noon, sunset and dusks at a place. The astronomy is astronomy-engine's, loaded
+ * with the first such entry.
  *
- * Where an event does not happen on a day (polar day and night, white nights), the next day on which it does is meant.
+ * Where an event does not happen on a day (polar day and night, white nights), the next day on which it
+ * does is meant.
  *
- * Source: celery 5.6.3 schedules.py solar (events, horizons); protocol.md 9.7. Celery 5.2's `dusk_astronomical` has the
- * sign of its horizon wrong and comes in daylight; here it is 18 degrees below, as in 5.6.
+ * Source: celery 5.6.3 schedules.py solar (events, horizons); protocol.md 9.7. Celery 5.2's
+ * `dusk_astronomical` has the sign of its horizon wrong and comes in daylight; here it is 18 degrees below,
+ * as in 5.6.
  */
 
 import type { SolarSchedule } from "../app/mod.ts";

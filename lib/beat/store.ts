@@ -2,7 +2,10 @@
 
 /** What is known of an entry's runs. */
 export interface RunState {
-  /** The time that the next run is counted from, epoch milliseconds: the last run's, or when the entry was first seen. */
+  /**
+   * The time that the next run is counted from, epoch milliseconds: the last run's, or when the entry was
+   * first seen.
+   */
   readonly lastMs: number;
   /** How often it was sent. */
   readonly count: number;
@@ -20,7 +23,10 @@ export interface ScheduleStore {
   readonly path: string | null;
   /** Everything kept, by entry name. */
   load(): Promise<Map<string, RunState>>;
-  /** Writes states, null deletes one. On disk when it resolves; rejects with OperatingError, and then wrote some or none. */
+  /**
+   * Writes states, null deletes one. On disk when it resolves; rejects with OperatingError, and then wrote
+   * some or none.
+   */
   save(states: ReadonlyMap<string, RunState | null>): Promise<void>;
   close(): Promise<void>;
 }

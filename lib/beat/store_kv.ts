@@ -1,10 +1,10 @@
 /**
  * The schedule file: `celerybeat-schedule`, a key-value file of ours, not Python's shelve.
  *
- * One beat has it at a time, by a lock on `celerybeat-schedule.lock` that ends with its process. A file that is not ours
- * is renamed and told, never written to. Every save is on disk when it resolves.
+ * One beat has it at a time, by a lock on `celerybeat-schedule.lock` that ends with its process. A file
+ * that is not ours is renamed and told, never written to. Every save is on disk when it resolves.
  *
- *   ["lovage"]       { schema, owner }         ["entry", name or its hash]   { name, state }
+ *   ["lovage"]  { schema, owner }    ["entry", name]  state    ["long", hash of the name]  { name, state }
  */
 
 import { createHash } from "node:crypto";
@@ -41,8 +41,8 @@ export class KvStore implements ScheduleStore {
   }
 
   /**
-   * Opens the file, made where there is none. Rejects with UsageError (exit status 73) where another beat has it, with
-   * OperatingError where folder or file cannot be written.
+   * Opens the file, made where there is none. Rejects with UsageError (exit status 73) where another beat
+   * has it, with OperatingError where folder or file cannot be written.
    */
   static async open(world: World, path: string): Promise<KvStore> {
     const lock = lockFile(`${path}.lock`);
@@ -92,8 +92,9 @@ export class KvStore implements ScheduleStore {
     for (let from = 0; from < rows.length; from += ROWS_PER_COMMIT) {
       const commit = this.#kv.atomic();
       for (const [name, state] of rows.slice(from, from + ROWS_PER_COMMIT)) {
-        if (state === null) commit.delete(keyOf(name));
-        else commit.set(keyOf(name), { name, state: encodeState(state) });
+        const key = keyOf(name);
+        if (state === null) commit.delete(key);
+        else commit.set(key, key[0] === "entry" ? encodeState(state) : { name, state: encodeState(state) });
       }
       await write(this.path, () => commit.commit());
     }
@@ -109,7 +110,10 @@ export class KvStore implements ScheduleStore {
   }
 }
 
-/** Opens a file; a text: what is wrong with it. Rejects with OperatingError where it cannot be opened at all. */
+/**
+ * Opens a file; a text: what is wrong with it. Rejects with OperatingError where it cannot be opened at
+ * all.
+ */
 async function read(path: string): Promise<{ kv: Deno.Kv; owner: string | null } | string> {
   const kv = await openKv(path);
   try {
@@ -134,7 +138,13 @@ async function read(path: string): Promise<{ kv: Deno.Kv; owner: string | null }
 
 async function states(kv: Deno.Kv): Promise<Map<string, RunState>> {
   const found = new Map<string, RunState>();
-  for await (const { value } of kv.list<{ name?: unknown; state?: unknown }>({ prefix: ["entry"] })) {
+  for await (
+    const { key, value } of kv.list<unknown>({ prefix: ["entry"] }, { batchSize: ROWS_PER_COMMIT })
+  ) {
+    const state = decodeState(value);
+    if (state !== null) found.set(String(key[1]), state);
+  }
+  for await (const { value } of kv.list<{ name?: unknown; state?: unknown }>({ prefix: ["long"] })) {
     const state = decodeState(value?.state);
     if (state !== null && typeof value.name === "string") found.set(value.name, state);
   }
@@ -159,5 +169,5 @@ function setAside(world: World, path: string, what: string): void {
 
 function keyOf(name: string): string[] {
   if (name.length <= NAME_MAX) return ["entry", name];
-  return ["entry", "", createHash("sha256").update(name).digest("hex")];
+  return ["long", createHash("sha256").update(name).digest("hex")];
 }

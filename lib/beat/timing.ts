@@ -6,7 +6,9 @@ export interface Timing {
   readonly kind: "crontab" | "interval" | "solar";
   /** The first moment after `lastMs`, the time of the last run, at which it is due; null: never again. */
   next(lastMs: number): number | null;
-  /** The last moment not after `nowMs` at which it was due, given that `next(lastMs)` is not after `nowMs`. */
+  /**
+   * The last moment not after `nowMs` at which it was due, given that `next(lastMs)` is not after `nowMs`.
+   */
   latest(lastMs: number, nowMs: number): number;
   /** The time to count the next run from, after a run for `slotMs` that was late by one run or more. */
   resume(slotMs: number, nowMs: number): number;
@@ -15,8 +17,8 @@ export interface Timing {
 }
 
 /**
- * The last of a schedule's moments that is not after `nowMs`. It is sought backwards in windows that double, from
- * `grainMs` on, so that neither a year of minutes nor a yearly entry takes long.
+ * The last of a schedule's moments that is not after `nowMs`. It is sought backwards in windows that
+ * double, from `grainMs` on, so that neither a year of minutes nor a yearly entry takes long.
  */
 export function latestByNext(timing: Timing, lastMs: number, nowMs: number, grainMs: number): number {
   let found: number | null = null;
@@ -33,7 +35,10 @@ export function latestByNext(timing: Timing, lastMs: number, nowMs: number, grai
   }
 }
 
-/** "1.99 minutes" as Celery words times: the largest unit of which there is one, to two digits; "now" below 1 s. */
+/**
+ * "1.99 minutes" as Celery words times: the largest unit of which there is one, to two digits; "now" below
+ * 1 s.
+ */
 export function humanizeSeconds(seconds: number, prefix = ""): string {
   const rounded = Number(seconds.toFixed(2));
   for (const [unit, length] of UNITS) {

@@ -6,7 +6,10 @@
 
 import { UsageError } from "../base/mod.ts";
 
-/** A stretch of time with one offset. `start` included, `end` not; infinite where the zone knows no more changes. */
+/**
+ * A stretch of time with one offset. `start` included, `end` not; infinite where the zone knows no more
+ * changes.
+ */
 export interface Span {
   /** Epoch milliseconds. */
   readonly start: number;
@@ -74,8 +77,9 @@ export class Zone {
   }
 
   /**
-   * The moment of a local time. One that exists twice (clocks went back) is the first of the two; one that does not
-   * exist (clocks went forward) is as far after the gap as it lies in it, as if the clocks had not been changed yet.
+   * The moment of a local time. One that exists twice (clocks went back) is the first of the two; one that
+   * does not exist (clocks went forward) is as far after the gap as it lies in it, as if the clocks had not
+   * been changed yet.
    */
   instantOf(wall: number): number {
     const before = this.spanAt(wall - OFFSET_MAX_MS);

@@ -1,6 +1,6 @@
 /**
- * `lovage beat`: sends what is due until it is told to end. `beat next [N]` tells what will be sent, `beat list` what
- * there is. Source: celery 5.2.6 bin/beat.py, apps/beat.py (options, output, exit status).
+ * `lovage beat`: sends what is due until it is told to end. `beat next [N]` tells what will be sent, `beat
+ * list` what there is. Source: celery 5.2.6 bin/beat.py, apps/beat.py (options, output, exit status).
  */
 
 import type { Command } from "commander";

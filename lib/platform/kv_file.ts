@@ -1,6 +1,6 @@
 /**
- * One file of keys and values, `Deno.openKv`: whose it is, whether it is one at all, and getting it out of the way where
- * it is not.
+ * One file of keys and values, `Deno.openKv`: whose it is, whether it is one at all, and getting it out of
+ * the way where it is not.
  */
 
 import { errorText, OperatingError } from "../base/mod.ts";
@@ -18,8 +18,8 @@ const BESIDE = ["", "-wal", "-shm"];
 const SQLITE_HEAD = "SQLite format 3\0";
 
 /**
- * Takes the lock file at `path` for this process and writes our pid into it; or says who has it (0: a process that left
- * no pid). Throws OperatingError where the file cannot be made.
+ * Takes the lock file at `path` for this process and writes our pid into it; or says who has it (0: a
+ * process that left no pid). Throws OperatingError where the file cannot be made.
  */
 export function lockFile(path: string): FileLock | { readonly heldBy: number } {
   let file: Deno.FsFile;
@@ -50,7 +50,10 @@ export function lockFile(path: string): FileLock | { readonly heldBy: number } {
   };
 }
 
-/** What lies at a path, from its first bytes and, for SQLite, its tables. Never throws: what cannot be read is `other`. */
+/**
+ * What lies at a path, from its first bytes and, for SQLite, its tables. Never throws: what cannot be read
+ * is `other`.
+ */
 export async function fileKind(path: string): Promise<FileKind> {
   let head: Uint8Array;
   try {
@@ -112,7 +115,10 @@ function exists(path: string): boolean {
   }
 }
 
-/** The marks of GNU dbm (any width and byte order) and of Berkeley DB's hash files, which Python's shelve makes. */
+/**
+ * The marks of GNU dbm (any width and byte order) and of Berkeley DB's hash files, which Python's shelve
+ * makes.
+ */
 function isPythonDbm(head: Uint8Array): boolean {
   if (head.length < 16) return false;
   const view = new DataView(head.buffer, head.byteOffset);

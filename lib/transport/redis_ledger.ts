@@ -1,6 +1,6 @@
 /**
- * The ledger on Redis: a lease is a hash that expires, a book a hash, and a change is one script with its LPUSH, so that
- * a record and its message are there both or neither.
+ * The ledger on Redis: a lease is a hash that expires, a book a hash, and a change is one script with its
+ * LPUSH, so that a record and its message are there both or neither.
  */
 
 import type { World } from "../base/mod.ts";
@@ -40,9 +40,9 @@ return 0
 `);
 
 /**
- * KEYS: lease, book, then the lists that messages go to. ARGV: token, ms, seconds kept; then per change: key, "1" and
- * the record expected or "0" and "", value, envelope or "", channel or "", how many lists. Returns false where the
- * lease is another's, else per change "" or the record in the way.
+ * KEYS: lease, book, then the lists that messages go to. ARGV: token, ms, seconds kept; then per change:
+ * key, "1" and the record expected or "0" and "", value, envelope or "", channel or "", how many lists.
+ * Returns false where the lease is another's, else per change "" or the record in the way.
  */
 const COMMIT = new Script(`
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return false end
