@@ -329,6 +329,7 @@ function walkChord(
   const { chain: _chain, chord: _chord, ...forHeader } = forBody;
   if (header.tasks.length === 0) {
     walkInto(walk, body, [[]], {}, {});
+    firstFrozen(frozen).parent ??= { id: groupId, parent: null, members: [] };
     return frozen;
   }
   header.freeze({ groupId, chord: body, rootId });

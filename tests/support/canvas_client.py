@@ -65,12 +65,23 @@ class Pending(Exception):
 def value_of(result):
     """As `get`, of what is there already: waiting for each result in turn would take minutes."""
     if not isinstance(result, AsyncResult):
-        return [value_of(one) for one in result.results]
+        return members_of(result)
     for parent in reversed(list(result._parents())):
         parent.maybe_throw()
     if not result.ready():
         raise Pending
     return result.get(timeout=1)
+
+
+def members_of(group):
+    """As `join_native`: a member's own error, not that of what came before it."""
+    ready = [isinstance(one, AsyncResult) and one.ready() for one in group.results]
+    for one, is_ready in zip(group.results, ready):
+        if is_ready:
+            one.maybe_throw()
+    if not all(ready[n] or not isinstance(one, AsyncResult) for n, one in enumerate(group.results)):
+        raise Pending
+    return [one.result if isinstance(one, AsyncResult) else value_of(one) for one in group.results]
 
 
 def observe(result):

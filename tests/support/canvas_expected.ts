@@ -8,6 +8,7 @@ import type { Observation } from "./canvas_cases.ts";
 /** The error of a header's task that fails in such a way. */
 const ERRORS: Readonly<Record<string, (leaf: string) => Observation>> = {
   fails: (leaf) => ({ error: ["builtins", "ValueError", ["boom", leaf]] }),
+  unserialisable: () => ({ error: ["kombu.exceptions", "EncodeError", ["<text>"]] }),
   givesUp: () => ({ error: ["builtins", "KeyError", ["gave up"]] }),
   toBoom: (leaf) => ({ error: ["builtins", "ValueError", ["boom", `${leaf}1`]] }),
   toFailingChain: (leaf) => ({ error: ["builtins", "ValueError", ["boom", `${leaf}1`]] }),
@@ -15,10 +16,13 @@ const ERRORS: Readonly<Record<string, (leaf: string) => Observation>> = {
 
 /**
  * What is as good as the reference, where 5.2.6 goes wrong: a chord's body that is a chain has no id there, and failing
- * it breaks the member that was the last to end.
+ * it breaks the member that was the last to end; the result of a chord whose body is a chord does not know of the
+ * inner header, whose error is then told as a ChordError.
  */
 export function alternative(name: string): Observation | null {
-  const [, kind, at] = /^chordToChain\+(\w+)@([01])$/.exec(name) ?? [];
+  const [, kind, at] = /^chordToChain\+(\w+)@([01])$/.exec(name) ??
+    /^chordInChain\+(\w+)@([12])$/.exec(name) ??
+    /^(?:groupsInARow|chordToChord)\+(\w+)@([23])$/.exec(name) ?? [];
   return kind === undefined ? null : ERRORS[kind]?.(`s${at}`) ?? null;
 }
 
@@ -30,8 +34,9 @@ export function normal(name: string, seen: Observation): Observation {
     .replace(/EncodeError\((?:[^"\\]|\\.)*"\]/g, 'EncodeError(<text>)"]');
   // A body that is no single task has no id for its errbacks in 5.2.6.
   text = text.replaceAll('err eb [\\"None\\"]', 'err eb [\\"id\\"]');
-  // 5.2.6 passes a replaced task's index on to all of the header that replaces it, whose order then is by chance.
-  const isShuffled = /toChord|toGroup/.test(name);
+  // 5.2.6 passes a replaced task's index on to all of the header that replaces it, whose order then is by chance; so it
+  // is with what is added to a chord. Groups inside a header come backwards.
+  const isShuffled = /toChord|toGroup|growing|chordOfGroups/.test(name);
   // A chain that replaces a task gets its callbacks twice in 5.2.6.
   const isDoubled = /toChain|toFailingChain/.test(name);
   const made = JSON.parse(text, (_key, value) => {
@@ -40,8 +45,8 @@ export function normal(name: string, seen: Observation): Observation {
     }
     // Who fails a chord's body has no request: its children are those of the header's last task, whichever it was.
     if (value?.value?.[0] === "ChordError") return { ...value, children: [], name: null };
-    if (isShuffled && Array.isArray(value) && value.every((one) => typeof one === "string")) {
-      return value.toSorted();
+    if (isShuffled && Array.isArray(value)) {
+      return value.toSorted((a, b) => JSON.stringify(a) < JSON.stringify(b) ? -1 : 1);
     }
     if (isShuffled && typeof value === "string" && value.includes("(")) return [...value].sort().join("");
     return value;
