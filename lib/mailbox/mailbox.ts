@@ -175,7 +175,7 @@ export class Mailbox {
     pending.isCounted = !isForAll || count !== null;
     if (pending.replies.length >= pending.expected) finish();
     pending.lastMs = this.#world.clock.monoMs();
-    this.#arm(pending, pending.patienceMs);
+    this.#arm(pending, this.#patience(pending));
     const onAbort = (): void => finish(ask.abort!.reason);
     ask.abort?.addEventListener("abort", onAbort, { once: true });
     try {
@@ -215,8 +215,13 @@ export class Mailbox {
     pending.lastMs = nowMs;
     if (pending.deadline === null) return;
     // Each reply restarts the wait, as in Celery.
-    const quietMs = Math.max(QUIET_MS, QUIET_FACTOR * pending.gapMs);
-    this.#arm(pending, pending.isCounted ? pending.patienceMs : Math.min(pending.patienceMs, quietMs));
+    this.#arm(pending, this.#patience(pending));
+  }
+
+  /** How long the next reply is waited for; replies may have come while the request was still being confirmed. */
+  #patience(pending: Pending): number {
+    if (pending.isCounted || pending.replies.length === 0) return pending.patienceMs;
+    return Math.min(pending.patienceMs, Math.max(QUIET_MS, QUIET_FACTOR * pending.gapMs));
   }
 
   #arm(pending: Pending, ms: number): void {

@@ -202,3 +202,22 @@ Deno.test("ask: an abort rejects; tell waits for nothing", async () => {
   ]);
   assert.deepEqual(cluster.world.clock.armed, []);
 });
+
+Deno.test("ask: where the broker cannot count, a quarter of a second without a reply ends the wait", async () => {
+  await using cluster = await Cluster.open({ a: 1, b: undefined });
+  // As AMQP: the number of listeners is not to be had.
+  const uncounted = Object.create(cluster.connection, {
+    listeners: { value: () => Promise.resolve(null) },
+    lost: { value: cluster.connection.lost },
+    transport: { value: "memory" },
+  }) as Connection;
+  for (const name of ["subscribe", "publish", "declareExchange", "bindings"] as const) {
+    Object.defineProperty(uncounted, name, { value: cluster.connection[name].bind(cluster.connection) });
+  }
+  await cluster.mailbox.close();
+  cluster.mailbox = new Mailbox(cluster.world, uncounted, { clock: cluster.clock });
+  const answer = await cluster.ask({ command: "ping", timeoutMs: 30_000 }, 250);
+  assert.deepEqual([nodesOf(answer), answer.silent.count], [["a"], 0]);
+  const nobody = await cluster.ask({ command: "ping", timeoutMs: 400, destination: ["b"] }, 400);
+  assert.deepEqual(nobody.silent, { count: 1, names: ["b"] });
+});
