@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { OperatingError, UsageError } from "../../../lib/base/mod.ts";
+import { installControl } from "../../../lib/mailbox/mod.ts";
 import { App, appExtensions, type AsyncResult, GroupResult, runAsTask } from "../../../lib/app/mod.ts";
-import { RemoteError, TaskRevokedError, TimeoutError } from "../../../lib/wire/mod.ts";
+import { exchange, queue } from "../../../lib/transport/mod.ts";
+import { bodyBytes, RemoteError, TaskRevokedError, TimeoutError } from "../../../lib/wire/mod.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
 
+installControl(appExtensions);
 let stores = 0;
 
 /** An App over a memory store of its own. */
@@ -136,28 +139,30 @@ Deno.test("AsyncResult: ignored results, no store, inside a task", async () => {
 });
 
 Deno.test("AsyncResult: forget, revoke", async () => {
-  const { app } = withStore();
+  const { app, world } = withStore();
   await using _ = app;
   await app.backend.storeResult("a", 1, "SUCCESS");
   const result = app.AsyncResult("a");
   assert.equal(await result.get(), 1);
   await result.forget();
   assert.equal(await result.state(), "PENDING");
-  const before = appExtensions.control;
+  const workers = await app.connectBroker({ forWriting: false });
+  const pidbox = exchange("celery.pidbox", { type: "fanout", durable: false });
   const revoked: unknown[] = [];
-  appExtensions.control = () => ({
-    revoke: (ids, options) => {
-      revoked.push([ids, options]);
-      return Promise.resolve();
+  await workers.subscribe(
+    queue("w1@vm.celery.pidbox", { exchange: pidbox, routingKey: "", autoDelete: true }),
+    ({ message }) => {
+      const { method, arguments: { task_id, terminate, signal } } = JSON.parse(
+        new TextDecoder().decode(bodyBytes(message)),
+      );
+      revoked.push([method, task_id, terminate, signal]);
     },
-  });
-  try {
-    await result.revoke({ terminate: true, signal: "SIGKILL" });
-    await new GroupResult("g", [app.AsyncResult("x"), app.AsyncResult("y")], app).revoke();
-  } finally {
-    appExtensions.control = before;
-  }
-  assert.deepEqual(revoked, [["a", { terminate: true, signal: "SIGKILL" }], [["x", "y"], {}]]);
+  );
+  await result.revoke({ terminate: true, signal: "SIGKILL" });
+  await new GroupResult("g", [app.AsyncResult("x"), app.AsyncResult("y")], app).revoke();
+  await world.clock.settle();
+  await workers.close();
+  assert.deepEqual(revoked, [["revoke", "a", true, "SIGKILL"], ["revoke", ["x", "y"], false, "SIGTERM"]]);
 });
 
 Deno.test("GroupResult: join in order, iteration in order of completion, nested groups", async () => {

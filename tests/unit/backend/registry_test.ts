@@ -27,7 +27,6 @@ Deno.test("openBackend: wrong URLs are usage errors without the password", async
     ["redsi://u:secret@h/0", /unknown kind "redsi"; did you mean "redis"/],
     ["db+postgresql://u:secret@h/db", /unknown kind "db\+postgresql"; known are/],
     ["//u:secret@h", /it is no URL/],
-    ["rpc://", /not built yet/],
     ["redis://u:secret@h/nine", /Database is int/],
     ["sqlite:///:memory:", /memory:\/\//],
   ];

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { nodesOf, readWords, signalOf } from "../../../lib/multi/mod.ts";
 
-const defaults = { hostname: "vm", pidfile: "/run/%n.pid", logfile: "/log/%n%I.log" };
+const defaults = { hostname: "vm", pidfile: "/run/%n.pid", logfile: "/log/%n%I.log", folder: "/" };
 const fleet = (line: string) => nodesOf(readWords(line.split(" ")), defaults);
 const names = (line: string) => fleet(line).map((node) => node.name);
 /** The command line as a set of options, since their order is not promised. */
