@@ -128,8 +128,8 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
   return server;
 }
 
-/** Starts a rabbitmq-server; it takes some 8 seconds. User and password are guest. */
-export async function startRabbit(): Promise<RabbitServer> {
+/** Starts a rabbitmq-server; it takes some 8 seconds. User and password are guest. `conf`: lines of rabbitmq.conf. */
+export async function startRabbit(options: { conf?: string } = {}): Promise<RabbitServer> {
   const wrapper = findProgram("rabbitmq-server", "rabbitmq-server");
   // Debian's command is a wrapper that changes user; the script behind it runs as anyone.
   const program = isFile("/usr/lib/rabbitmq/bin/rabbitmq-server")
@@ -144,7 +144,7 @@ export async function startRabbit(): Promise<RabbitServer> {
   await Deno.writeTextFile(`${folder}/plugins`, "[].\n");
   await Deno.writeTextFile(
     `${folder}/rabbitmq.conf`,
-    "vm_memory_high_watermark.absolute = 2GB\ndisk_free_limit.absolute = 100MB\n",
+    `vm_memory_high_watermark.absolute = 2GB\ndisk_free_limit.absolute = 100MB\n${options.conf ?? ""}`,
   );
   const env = {
     HOME: folder,

@@ -3,19 +3,46 @@
 import assert from "node:assert/strict";
 import { connect, type Connection, type Delivery, exchange, queue } from "../../../lib/transport/mod.ts";
 import { CONNECT_OPTIONS, textMessage, textOf } from "../../conformance/transport.ts";
-import { eventually } from "../../support/ports.ts";
+import { eventually, freePort } from "../../support/ports.ts";
 import { startProxy } from "../../support/proxy.ts";
 import { realTestWorld } from "../../support/real_test_world.ts";
 import { type RabbitServer, startRabbit } from "../../support/servers.ts";
 
 let server: RabbitServer;
 let used = 0;
+const folder = Deno.makeTempDirSync({ prefix: "lovage-tls-" });
+const tlsPort = freePort();
+
+async function makeCertificate(): Promise<void> {
+  const { success } = await new Deno.Command("openssl", {
+    args: [
+      ..."req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2".split(" "),
+      ...["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+      ...["-addext", "basicConstraints=critical,CA:FALSE"],
+      ...["-keyout", `${folder}/key.pem`, "-out", `${folder}/cert.pem`],
+    ],
+    stderr: "null",
+  }).output();
+  assert.ok(success, "openssl makes a certificate");
+}
 
 Deno.test.beforeAll(async () => {
-  server = await startRabbit();
+  await makeCertificate();
+  server = await startRabbit({
+    conf: [
+      `listeners.ssl.1 = 127.0.0.1:${tlsPort}`,
+      `ssl_options.cacertfile = ${folder}/cert.pem`,
+      `ssl_options.certfile = ${folder}/cert.pem`,
+      `ssl_options.keyfile = ${folder}/key.pem`,
+      "ssl_options.verify = verify_none",
+    ].join("\n") + "\n",
+  });
   await server.addVhosts(Array.from({ length: 16 }, (_, n) => `u${n}`));
 });
-Deno.test.afterAll(() => server.stop());
+Deno.test.afterAll(async () => {
+  await server.stop();
+  await Deno.remove(folder, { recursive: true });
+});
 
 function open(
   more: Record<string, unknown> = {},
@@ -152,4 +179,26 @@ Deno.test("amqp: a broker that has stopped is noticed by heartbeat; a cut at onc
   proxy.cut();
   assert.equal((await cut.lost)?.name, "ConnectionLost");
   await waiting;
+});
+
+Deno.test("amqp: TLS, by scheme and by setting, with the certificate looked at or not", async () => {
+  const opening = (url: string, useSsl: boolean | Record<string, unknown> = false) =>
+    connect(realTestWorld(), url, { ...CONNECT_OPTIONS, useSsl });
+  const large = "over TLS ".repeat(50_000);
+  for (
+    const [url, useSsl] of [
+      [`amqps://localhost:${tlsPort}/u0?ssl_ca_certs=${folder}/cert.pem`, false],
+      [`amqp://localhost:${tlsPort}/u0`, { ca_certs: `${folder}/cert.pem` }],
+      [`amqp://localhost:${tlsPort}/u0`, { cert_reqs: "CERT_NONE" }],
+    ] as const
+  ) {
+    await using connection = await opening(url, useSsl);
+    await connection.declare(queue("over-tls"));
+    await connection.publish([to("over-tls", large)]);
+    assert.equal(textOf((await connection.take("over-tls"))!), large);
+  }
+  await assert.rejects(opening(`amqps://localhost:${tlsPort}/u0`), {
+    name: "DialError",
+    message: /certificate/i,
+  });
 });
