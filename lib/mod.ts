@@ -98,6 +98,7 @@ export {
   type TaskState,
   type WorkerState,
 } from "./event/mod.ts";
+export { Cluster, type ClusterEvents, type ClusterOptions, Node, type NodeOutcome } from "./multi/mod.ts";
 export { type Exchange, exchange, type Queue, queue } from "./transport/mod.ts";
 export {
   CeleryError,

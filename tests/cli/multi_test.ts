@@ -346,3 +346,33 @@ Deno.test("multi: a pid file whose process is another's now is no licence to kil
   await stranger.status;
   await Deno.remove(folder, { recursive: true });
 });
+
+Deno.test("Cluster: a script starts and stops a fleet through the library's door", async () => {
+  await using redis = await startRedis();
+  const { folder, left } = await place(redis.url());
+  await Deno.writeTextFile(
+    `${folder}/script.ts`,
+    `import { Cluster } from "lovage";
+const cluster = Cluster.of(["w1", "w2"], {
+  app: ${JSON.stringify(TASKS)}, broker: ${JSON.stringify(redis.url())}, pool: "solo",
+  pidfile: ${JSON.stringify(`${folder}/run/%n.pid`)}, logfile: ${JSON.stringify(`${folder}/log/%n.log`)},
+});
+const started = await cluster.start();
+const pids = cluster.nodes.map((node) => cluster.pidOf(node));
+const stopped = await cluster.stopwait();
+console.log(JSON.stringify({ started, pids, stopped, after: cluster.nodes.map((node) => cluster.pidOf(node)) }));
+`,
+  );
+  const config = new URL("../../deno.json", import.meta.url).pathname;
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--quiet", "--config", config, `${folder}/script.ts`],
+    env: { LOVAGE_HOME: `${folder}/home` },
+  }).output();
+  assert.equal(code, 0, new TextDecoder().decode(stderr));
+  const { started, pids, stopped, after } = JSON.parse(new TextDecoder().decode(stdout));
+  assert.deepEqual(started.map((one: { status: string }) => one.status), ["ok", "ok"]);
+  assert.deepEqual(pids, started.map((one: { pid: number }) => one.pid));
+  assert.deepEqual(stopped.map((one: { status: string }) => one.status), ["stopped", "stopped"]);
+  assert.deepEqual([after, left()], [[null, null], []]);
+  await Deno.remove(folder, { recursive: true });
+});

@@ -1,0 +1,62 @@
+/** The cluster's API: names of options, order, and what is told; real processes are in tests/cli/multi_test.ts. */
+
+import assert from "node:assert/strict";
+import { Cluster } from "../../../lib/multi/mod.ts";
+import { realTestWorld } from "../../support/real_test_world.ts";
+
+Deno.test("Cluster.of: options by their names, true without a value, false left out", async () => {
+  const home = await Deno.makeTempDir();
+  const world = realTestWorld({ env: { LOVAGE_HOME: home } });
+  const cluster = Cluster.of(["w1", "w2@h"], {
+    app: "tasks.ts",
+    concurrency: 2,
+    taskEvents: true,
+    without_gossip: false,
+    pidfile: `${home}/%n.pid`,
+    "concurrency:w1": 4,
+  }, { world });
+  assert.deepEqual(cluster.find("w2@h")!.argv(), [
+    "--app=tasks.ts",
+    "worker",
+    "--detach",
+    "--concurrency=2",
+    "--task-events",
+    `--pidfile=${home}/w2.pid`,
+    "-n",
+    "w2@h",
+    `--logfile=${cluster.find("w2@h")!.logfile}`,
+  ]);
+  assert.equal(cluster.nodes[0]!.option("--concurrency"), "4");
+  assert.equal(cluster.find("w9@h"), null);
+  assert.deepEqual(cluster.nodes.map((node) => cluster.pidOf(node)), [null, null]);
+  await Deno.remove(home, { recursive: true });
+});
+
+Deno.test("Cluster: what is not running is down, told in order; a program that fails is a failed start", async () => {
+  const home = await Deno.makeTempDir();
+  const world = realTestWorld({ env: { LOVAGE_HOME: home } });
+  const told: string[] = [];
+  const words = ["b", "a", `--pidfile=${home}/%n.pid`, `--logfile=${home}/%n.log`, "--executable=/bin/false"];
+  const cluster = Cluster.parse(words, {
+    world,
+    events: {
+      onNodeDown: (node) => told.push(`down ${node.shortName}`),
+      onNodeStart: (node) => told.push(`start ${node.shortName}`),
+      onNodeRestart: (node) => told.push(`restart ${node.shortName}`),
+      onChildFailure: (node, { code }) => told.push(`failure ${node.shortName} ${code}`),
+      onNodeStatus: (node, { status }) => told.push(`${status} ${node.shortName}`),
+    },
+  });
+  assert.deepEqual((await cluster.stop()).map(({ status }) => status), ["down", "down"]);
+  assert.deepEqual((await cluster.start()).map(({ status, code }) => `${status} ${code}`), [
+    "failed 1",
+    "failed 1",
+  ]);
+  assert.deepEqual((await cluster.restart()).map(({ status }) => status), ["failed", "failed"]);
+  assert.deepEqual(told, [
+    ...["down b", "down a"],
+    ...["start b", "failure b 1", "failed b", "start a", "failure a 1", "failed a"],
+    ...["restart b", "failure b 1", "failed b", "restart a", "failure a 1", "failed a"],
+  ]);
+  await Deno.remove(home, { recursive: true });
+});
