@@ -1,4 +1,4 @@
-/** Where nodes keep their pid and log files when nobody says: the system's folders, or the user's where those are not ours. */
+/** Where nodes keep their pid and log files when nobody says: the system's folders, else the user's. */
 
 import { embeddedHome, type Host } from "../base/mod.ts";
 import { isWritableFolder } from "../platform/mod.ts";

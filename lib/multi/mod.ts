@@ -6,9 +6,9 @@
  *                                    memory.ts: how it was started before
  *
  * Reading order: options.ts (the words of a command line, sorted), cluster_names.ts (from words to nodes: ranges,
- * prefixes, options of single nodes), node.ts (one node: its names, files and command line), node_names.ts (what a name
- * may be), units.ts (systemd's units of a fleet): these are pure. defaults.ts (pid and log folders), memory.ts (what was
- * started, remembered), node_host.ts (processes), cluster.ts (the fleet), unit_files.ts (installing units).
+ * prefixes, options of single nodes), node.ts (one node: its names, files and command line), node_names.ts (what a
+ * name may be), units.ts (systemd's units of a fleet): these are pure. defaults.ts (pid and log folders), memory.ts
+ * (what was started, remembered), node_host.ts (processes), cluster.ts (the fleet), unit_files.ts (installing units).
  *
  * May import base/ and platform/.
  */
