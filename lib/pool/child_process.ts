@@ -34,6 +34,8 @@ export async function runPoolChild(world: World, args: string[], openRunner?: Op
   // Ctrl+C reaches the whole group; the worker decides what becomes of its children. Source: celery prefork
   // SIGIGNORE.
   listenSignals(["SIGINT"], () => {});
+  // Loaded while the worker is busy with its own start, before it tells what to run.
+  if (openRunner === undefined) void import("./child.ts");
   const path = address.startsWith("@") ? `\0${address.slice(1)}` : address;
   const stream = await dialParent(world, path);
   if (stream === null) return 1; // The worker is gone; there is nobody to tell.
