@@ -64,7 +64,7 @@ export interface ConsumerEvents {
 /** How to consume. */
 export interface ConsumeOptions {
   readonly queues: readonly Queue[];
-  /** How many more messages may be taken right now; read before each fetch. 0 stops until `wake`. Infinity: no limit. */
+  /** How many more messages may be taken now; read before each fetch. 0 stops until `wake`. Infinity: no limit. */
   window(): number;
   /** Names the owner of the lease; unique per process start. */
   readonly owner: string;
