@@ -1,4 +1,8 @@
-/** `lovage call NAME`: publishes a task and prints its id; with `--wait` its result. Source: celery 5.2.6 bin/call.py. */
+/**
+ * `lovage call NAME`: publishes a task and prints its id; with `--wait` its result.
+ *
+ * Source: celery 5.2.6 bin/call.py.
+ */
 
 import type { Command } from "commander";
 import { errorText, UsageError } from "../base/mod.ts";

@@ -1,4 +1,8 @@
-/** `lovage report`: versions, platform and settings, secrets masked. Source: celery 5.2.6 app/utils.py bugreport (layout). */
+/**
+ * `lovage report`: versions, platform and settings, secrets masked.
+ *
+ * Source: celery 5.2.6 app/utils.py bugreport (layout).
+ */
 
 import type { Command } from "commander";
 import { maskUrl } from "../base/mod.ts";
@@ -33,7 +37,8 @@ export const report: CommandModule = {
     }
     const { software, platform } = facts;
     out(
-      `\nsoftware -> lovage:${software.lovage} deno:${software.deno} v8:${software.v8} typescript:${software.typescript}\n` +
+      `\nsoftware -> lovage:${software.lovage} deno:${software.deno} v8:${software.v8} ` +
+        `typescript:${software.typescript}\n` +
         `platform -> system:${platform.system} cpus:${platform.cpus} program:${platform.program}\n` +
         `app      -> ${app.name} (${facts.app.tasks} tasks) from ${facts.app.module ?? "no module"}\n` +
         `settings -> transport:${scheme(app.conf.broker_url)} results:${masked(app.conf.result_backend)}\n\n`,
