@@ -74,3 +74,26 @@ Deno.test("delay: direct exchanges cannot route delayed keys, topic exchanges ca
   const news = queue("q", { exchange: exchange("news", { type: "topic" }), routingKey: "news.*" });
   assert.equal(deliveryKeys(news).routed, "#.news.*");
 });
+
+Deno.test("delay: the levels are those that Celery 5.6.3 was seen to declare", async () => {
+  const golden = JSON.parse(
+    await Deno.readTextFile(new URL("../../golden/amqp-options-5.6.3.json", import.meta.url)),
+  );
+  type Frame = { method: string; args: Record<string, unknown> };
+  const { frames } = golden.messages.find(({ scenario }: { scenario: string }) =>
+    scenario === "quorum default queue, direct exchange"
+  ) as { frames: Frame[] };
+  const argsOf = (method: string, wanted: Record<string, unknown>) =>
+    frames.find((frame) =>
+      frame.method === method && Object.entries(wanted).every(([name, value]) => frame.args[name] === value)
+    )?.args;
+  for (const { name, queueArguments, waitKey, passKey, next } of delayLevels("quorum")) {
+    const exchangeArgs = argsOf("exchange.declare", { exchange: name });
+    assert.deepEqual([exchangeArgs?.["type"], exchangeArgs?.["durable"]], ["topic", true]);
+    const declared = argsOf("queue.declare", { queue: name });
+    assert.deepEqual(declared?.["arguments"], queueArguments);
+    assert.equal(declared?.["durable"], true);
+    assert.equal(argsOf("queue.bind", { queue: name, exchange: name })?.["routing_key"], waitKey);
+    assert.equal(argsOf("exchange.bind", { source: name, destination: next })?.["routing_key"], passKey);
+  }
+});
