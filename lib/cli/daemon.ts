@@ -20,13 +20,16 @@ import {
   daemonStage,
   type DaemonStart,
   EXIT,
+  exitOfSignal,
   findUser,
   isUs,
+  listenSignals,
   makeFolder,
   type Pidfile,
   type RealWorld,
   restartInPlace,
   ServiceManager,
+  type SignalName,
   startDaemon,
   tellParentReady,
 } from "../platform/mod.ts";
@@ -166,12 +169,25 @@ export function startStatus(start: DaemonStart): number {
 
 async function detach(world: RealWorld, flags: DaemonFlags): Promise<number> {
   const seconds = flags.readyTimeout ?? READY_SECONDS;
-  const start = await startDaemon(world.clock, {
-    args: Deno.args,
-    readyMs: seconds > 0 ? seconds * 1000 : Infinity,
+  const stopping = new AbortController();
+  let told: SignalName | null = null;
+  // What is interrupted while it waits leaves nothing half started behind.
+  const unlisten = listenSignals(["SIGINT", "SIGTERM"], (name) => {
+    told = name;
+    stopping.abort();
   });
-  world.terminal.err(startText(start, "it", seconds));
-  return startStatus(start);
+  try {
+    const start = await startDaemon(world.clock, {
+      args: Deno.args,
+      readyMs: seconds > 0 ? seconds * 1000 : Infinity,
+      signal: stopping.signal,
+    });
+    if (told !== null && start.kind === "late") return exitOfSignal(told as "SIGINT" | "SIGTERM");
+    world.terminal.err(startText(start, "it", seconds));
+    return startStatus(start);
+  } finally {
+    unlisten();
+  }
 }
 
 function maskOf(text: string): number {

@@ -5,7 +5,7 @@
  * the truth, JSON, and options remembered for restart and stop.
  */
 
-import { nearest, UsageError } from "../base/mod.ts";
+import { maskUrl, nearest, UsageError } from "../base/mod.ts";
 import {
   Cluster,
   type ClusterEvents,
@@ -15,7 +15,7 @@ import {
   programWords,
   signalOf,
 } from "../multi/mod.ts";
-import { EXIT, listenSignals, type RealWorld } from "../platform/mod.ts";
+import { EXIT, exitOfSignal, listenSignals, type RealWorld } from "../platform/mod.ts";
 import type { CommandContext, CommandModule } from "./command.ts";
 import { MULTI_HELP, MULTI_USAGE } from "./multi_help.ts";
 import { jsonLine } from "./output.ts";
@@ -182,16 +182,22 @@ class MultiTool {
     });
     if (fleet.nodes.length === 0) throw new UsageError("No nodes: give their names, or a number of them");
     if (preamble !== null) this.#note(`${preamble}\n`);
-    const unlisten = listenSignals(
-      ["SIGINT", "SIGTERM"],
-      () => stopping.abort(new UsageError("Interrupted")),
-    );
+    let told: "SIGINT" | "SIGTERM" | null = null;
+    const unlisten = listenSignals(["SIGINT", "SIGTERM"], (name) => {
+      told = name as "SIGINT" | "SIGTERM";
+      stopping.abort();
+    });
     try {
       const outcomes = await work(fleet, signalOf(words.filter(isOurs), "SIGTERM"));
       if (this.#manner.json) this.say(jsonLine(outcomes));
+      if (told !== null) return exitOfSignal(told);
       return outcomes.some(({ status }) => status === "failed" || status === "refused")
         ? EXIT.FAILURE
         : EXIT.OK;
+    } catch (error) {
+      // The wait ended for that; the nodes go on stopping by themselves.
+      if (told !== null) return exitOfSignal(told);
+      throw error;
     } finally {
       unlisten();
     }
@@ -205,7 +211,7 @@ class MultiTool {
     return {
       onNodeStart: ({ name }) => note(`\t> ${name}: `),
       onNodeRestart: ({ name }) => note(blue(`> Restarting node ${name}: `)),
-      onChildSpawn: (_node, argv) => this.#manner.verbose && note(`  ${shellLine(argv)}\n`),
+      onChildSpawn: (_node, argv) => this.#manner.verbose && note(`  ${shellLine(argv.map(maskUrls))}\n`),
       onChildFailure: (_node, { code, error }, signal) => {
         note(
           signal === null
@@ -254,4 +260,9 @@ function commandOf(node: Node): string[] {
 function shellLine(words: readonly string[]): string {
   return words.map((word) => /^[\w@%+=:,./~-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
     .join(" ");
+}
+
+/** For what is told, not asked for: no passwords. */
+function maskUrls(word: string): string {
+  return word.replace(/[a-z+]+:\/\/\S+/i, (url) => maskUrl(url));
 }

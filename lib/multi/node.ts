@@ -110,12 +110,12 @@ export class Node {
 
   /** Where its pid is kept, as an absolute path. */
   get pidfilePath(): string {
-    return this.#absolute(this.pidfile);
+    return this.#ofParent(this.pidfile);
   }
 
   /** Where the node itself logs, as an absolute path. */
   get logfilePath(): string {
-    return this.#absolute(this.logfile).replaceAll("%I", "").replaceAll("%i", "0");
+    return this.#ofParent(this.logfile);
   }
 
   /** The folder that it works in. */
@@ -146,8 +146,9 @@ export class Node {
     return [...head, ...globals, ...command.slice(at), ...others, ...passThrough, ...last];
   }
 
-  #absolute(path: string): string {
-    return path === "" ? "" : absolute(path, this.workdir);
+  /** A file as the worker itself has it, not one of its pool's slots. */
+  #ofParent(path: string): string {
+    return path === "" ? "" : absolute(path.replaceAll("%I", "").replaceAll("%i", "0"), this.workdir);
   }
 }
 

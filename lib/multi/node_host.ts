@@ -89,6 +89,9 @@ export class NodeHost {
       readyMs: seconds > 0 ? seconds * 1000 : Infinity,
       ...(signal === null ? {} : { signal }),
     });
+    if (start.kind === "late" && signal?.aborted) {
+      return failed(node, start.pid, 1, `Error: interrupted; ${node.name} was ended\n`);
+    }
     if (start.kind !== "ready") return notReady(node, start, seconds);
     this.#memory.remember(node, start.pid, this.#world.clock.wallMs());
     return { outcome: { name: node.name, status: "ok", pid: start.pid } as const, signal: null };

@@ -64,7 +64,7 @@ export class ServiceManager {
    */
   ready(status: () => string, isAlive: () => boolean = () => true): void {
     if (this.#socket === null) return;
-    this.tell({ READY: 1, STATUS: status(), MAINPID: Deno.pid });
+    this.tell({ READY: 1, STATUS: status() });
     const every = this.watchdogMs === null ? STATUS_MS : Math.min(STATUS_MS, this.watchdogMs / 2);
     this.#every(every, () => {
       const isWatched = this.watchdogMs !== null && isAlive();
