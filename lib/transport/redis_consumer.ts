@@ -242,8 +242,9 @@ export class RedisConsumer implements Consumer {
   async flush(): Promise<void> {
     this.#unacked.writeAcks();
     if (this.#connection.openReplies === 0 && this.#connection.outboxBytes === 0) return;
-    // Replies come in order: this one comes after those to every settlement before it.
-    await this.#connection.call(["PING"]);
+    // Replies come in order: this one comes after those to every settlement before it. A script that the server had
+    // to be told anew was sent behind it, and so is the next one.
+    do await this.#connection.call(["PING"]); while (this.#unacked.hasOpenSettlements);
   }
 
   /** Gives up with a cause: another connection to the same broker is gone. What is held comes back by the lease. */
@@ -263,6 +264,7 @@ export class RedisConsumer implements Consumer {
       await this.#fetcher.pause();
       this.#unacked.writeAcks();
       restored = await this.#unacked.restoreAll();
+      if (!this.#connection.isLost) await this.flush();
       if (this.#base.isRecording && !this.#connection.isLost) await this.#lease?.release();
     } catch (error) {
       // What could not be restored is the broker's still, and the lease's end brings it back.

@@ -104,6 +104,11 @@ export class Unacked {
     return [...this.#held.keys()];
   }
 
+  /** Whether something was sent whose reply has not come. */
+  get hasOpenSettlements(): boolean {
+    return this.#open.size > 0;
+  }
+
   /** The settlements that the server may not have heard of, in their order. */
   openSettlements(): Settlement[] {
     const written = [...this.#open];

@@ -1,0 +1,43 @@
+/** The simulator's Redis double behaves as the server does: the same suite runs on it. */
+
+import type { World } from "../../lib/base/mod.ts";
+import { type Connection } from "../../lib/transport/mod.ts";
+import { connectRedis } from "../../lib/transport/redis.ts";
+import { Network } from "../sim/network.ts";
+import { RedisDouble } from "../sim/redis_double.ts";
+import { realTestWorld } from "../support/real_test_world.ts";
+import { CONNECT_OPTIONS, transportConformance } from "./transport.ts";
+
+transportConformance("redis double", () => {
+  const world = realTestWorld();
+  const server = new RedisDouble(world.clock);
+  const network = new Network(world.clock, world.random, server);
+  const names = new Map<Connection, string>();
+  let count = 0;
+  return Promise.resolve({
+    async connect() {
+      const name = `node${count++}`;
+      const connection = await connectRedis(
+        { ...world, dialer: network.dialer(name) } as World,
+        "redis://double/0",
+        CONNECT_OPTIONS,
+      );
+      names.set(connection, name);
+      return connection;
+    },
+    abandon(connection: Connection) {
+      for (const link of network.of(names.get(connection)!)) link.cut(false);
+    },
+    putRaw(queueName: string, text: string) {
+      server.run("LPUSH", queueName, text);
+      return Promise.resolve();
+    },
+    isZeroFirst: true,
+    canPark: true,
+    canBury: true,
+    countsAttempts: true,
+    knowsListeners: true,
+    // What is under way on closed connections has its timers.
+    [Symbol.asyncDispose]: () => world.clock.sleep(20),
+  });
+});
