@@ -16,11 +16,13 @@ import { AmqpControl, declareExchange, declareQueue } from "./amqp_control.ts";
 import { AmqpDeadLetters, deadQueue } from "./amqp_dead.ts";
 import { AmqpDelays } from "./amqp_delays.ts";
 import { DELAY_EXCHANGE, isQuorum } from "./amqp_delay.ts";
+import { AmqpLedger } from "./amqp_ledger.ts";
 import { fromAmqp, infoOf } from "./amqp_message.ts";
 import { AmqpPublisher } from "./amqp_publish.ts";
 import { AmqpSubscription } from "./amqp_subscription.ts";
 import { amqpTarget } from "./amqp_url.ts";
 import { type Exchange, type Queue, queue as makeQueue } from "./entity.ts";
+import type { Ledger } from "./ledger.ts";
 import type {
   Binding,
   Connect,
@@ -74,6 +76,7 @@ class AmqpTransport implements Connection {
   readonly transport = "amqp";
   readonly url: string;
   readonly lost: Promise<Error | null>;
+  readonly ledger: Ledger;
   #world: World;
   #target: AmqpTarget;
   #options: ConnectOptions;
@@ -104,6 +107,10 @@ class AmqpTransport implements Connection {
       confirms: parts.options.transportOptions["confirm_publish"] !== false,
       queueOf: (name) => this.#declared.get(name),
       declare: (queue) => this.declare(queue),
+    });
+    this.ledger = new AmqpLedger(world, {
+      main: parts.main,
+      way: async (out) => await this.#delayedWay(out) ?? out,
     });
     const { promise, resolve } = Promise.withResolvers<Error | null>();
     this.lost = promise;

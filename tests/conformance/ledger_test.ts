@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { connect, type Connection, type LedgerEntry, queue } from "../../lib/transport/mod.ts";
 import { eventually } from "../support/ports.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
-import { type RedisServer, startRedis } from "../support/servers.ts";
+import { type RedisServer, startRabbit, startRedis } from "../support/servers.ts";
 import { CONNECT_OPTIONS, textMessage, textOf } from "./transport.ts";
 
 interface Lab {
@@ -65,6 +65,96 @@ for (const lab of LABS) {
     }
   });
 }
+
+/**
+ * RabbitMQ's leases end with their connection, not with time, and a connection holds one. The rest is the same promise.
+ */
+Deno.test("ledger on amqp", async (t) => {
+  await using rabbit = await startRabbit();
+  const open = () => connect(world, rabbit.url(), CONNECT_OPTIONS);
+  const one = await open();
+  let two = await open();
+  const under = (token: number) => ({ book: "b", lease: "b:l", token, leaseMs: 5000 });
+  await one.declare(plain);
+  const waiting = async (connection: Connection) => {
+    const texts: string[] = [];
+    for (let note; (note = await connection.take("q")) !== null;) texts.push(textOf(note));
+    return texts;
+  };
+  let token = 0;
+
+  await t.step("one holds it; the other is told to ask again", async () => {
+    token = (await one.ledger!.lease("b:l", "A", 5000, 0)).token;
+    assert(token > 0);
+    assert.equal((await one.ledger!.lease("b:l", "A", 5000, token)).token, token);
+    const refused = await two.ledger!.lease("b:l", "A", 5000, 0);
+    assert.equal(refused.token, 0);
+    assert(refused.leftMs > 0);
+  });
+
+  await t.step("a change and its message go together; one not expected does neither", async () => {
+    const ledger = one.ledger!;
+    assert.equal((await ledger.records("b")).size, 0);
+    assert.deepEqual(
+      await ledger.commit(under(token), [entry("x", null, "1", "m1"), entry("y", null, "1")]),
+      [
+        null,
+        null,
+      ],
+    );
+    assert.deepEqual(
+      await ledger.commit(under(token), [entry("x", "1", "2", "m2"), entry("y", "9", "2", "no")]),
+      [
+        null,
+        "1",
+      ],
+    );
+    assert.deepEqual(await waiting(one), ["m1", "m2"]);
+    await ledger.forget("b", ["y"]);
+    assert.equal(await ledger.commit(under(token - 1), [entry("x", "2", "3", "no")]), null);
+    assert.equal(await two.ledger!.commit(under(token), [entry("x", "2", "3", "no")]), null);
+    assert.deepEqual(await waiting(one), []);
+  });
+
+  await t.step("many changes; the book stays short, and whoever follows reads all of it", async () => {
+    for (let n = 0; n < 320; n++) {
+      const expected = n === 0 ? null : String(n - 1);
+      assert.deepEqual(
+        await one.ledger!.commit(under(token), [entry(`k${n % 7}`, n < 7 ? null : String(n - 7), `${n}`)]),
+        [
+          null,
+        ],
+        expected ?? "",
+      );
+    }
+    const [line] = (await rabbit.ctl("list_queues", "--quiet", "name", "messages")).split("\n").filter((
+      text,
+    ) => text.startsWith("lovage.book"));
+    assert(Number(line!.split("\t")[1]) <= 250, line);
+    await one.close();
+    const next = await eventually(async () => {
+      const state = await two.ledger!.lease("b:l", "B", 5000, 0);
+      return state.token > 0 ? state : null;
+    }, "the lease is free");
+    const records = await two.ledger!.records("b");
+    assert.deepEqual(
+      [...records].sort(),
+      [...Array.from({ length: 7 }, (_, k) => [`k${(313 + k) % 7}`, `${313 + k}`]), ["x", "2"]].sort(),
+    );
+    assert.deepEqual(await two.ledger!.commit(under(next.token), [entry("x", "2", "3", "m3")]), [null]);
+    await two.ledger!.release("b:l", next.token);
+  });
+
+  await t.step("given up, the next has it, and reads what was", async () => {
+    await two.close();
+    two = await open();
+    const state = await two.ledger!.lease("b:l", "C", 5000, 0);
+    assert(state.token > 0);
+    assert.equal((await two.ledger!.records("b")).get("x"), "3");
+    assert.deepEqual(await waiting(two), ["m3"]);
+  });
+  await two.close();
+});
 
 async function suite(t: Deno.TestContext, one: Connection, two: Connection, redis: RedisServer | null) {
   const a = one.ledger!;

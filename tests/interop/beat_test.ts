@@ -12,7 +12,10 @@ import {
   startWorker,
   TASKS,
 } from "../support/programs.ts";
-import { type RedisServer, requirePython, startRedis } from "../support/servers.ts";
+import { type RedisServer, requirePython, startRabbit, startRedis } from "../support/servers.ts";
+import { realTestWorld } from "../support/real_test_world.ts";
+import { connect } from "../../lib/transport/mod.ts";
+import { CONNECT_OPTIONS } from "../conformance/transport.ts";
 
 const SUPPORT = new URL("../support", import.meta.url).pathname;
 
@@ -275,6 +278,23 @@ Deno.test("beat: the same on the embedded broker", async () => {
     } finally {
       database.close();
     }
+  };
+  await killing(where, sent, 1);
+});
+
+Deno.test("beat: the same on RabbitMQ", async () => {
+  await using rabbit = await startRabbit();
+  const where: Place = {
+    broker: rabbit.url(),
+    conf: { beat_schedule: { tick: { task: "t.nobody", schedule: 1 } } },
+  };
+  await using connection = await connect(realTestWorld(), rabbit.url(), CONNECT_OPTIONS);
+  const all: { id: string }[] = [];
+  const sent = async () => {
+    for (let note; (note = await connection.take("celery")) !== null;) {
+      all.push({ id: String(note.message.headers["id"]) });
+    }
+    return all;
   };
   await killing(where, sent, 1);
 });
