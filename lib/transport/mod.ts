@@ -9,7 +9,7 @@
  * rest for both: routing.ts (exchanges), virtual_store.ts (what a store does), virtual.ts (connection),
  * virtual_consumer.ts (the data lane); memory_line.ts; sqlite_schema.ts, sqlite_statements.ts, sqlite_session.ts
  * (who lives), sqlite_hub.ts (waking other processes). ledger.ts (leases and records), redis_ledger.ts,
- * virtual_ledger.ts.
+ * virtual_ledger.ts, amqp_ledger.ts.
  * AMQP: amqp.ts (the connection), amqp_url.ts, amqp_control.ts (declaring), amqp_publish.ts (confirms),
  * amqp_message.ts, amqp_consumer.ts (the data lane), amqp_subscription.ts, amqp_delay.ts and amqp_delays.ts (native
  * delayed delivery), amqp_dead.ts.
