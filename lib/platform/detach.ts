@@ -24,6 +24,9 @@ const TEXT_MAX = 64 * 1024;
 /** How long a child that is not ready in time has to end, milliseconds. */
 const END_MS = 5000;
 
+/** How long a child that is ready may take to let go of its streams, milliseconds. */
+const CLOSE_MS = 500;
+
 /** The folder this program was started in; where it starts again. */
 const START_FOLDER = Deno.cwd();
 
@@ -96,8 +99,13 @@ export async function startDaemon(clock: Clock, options: DaemonOptions): Promise
   const onAbort = () => resolve("late");
   options.signal?.addEventListener("abort", onAbort, { once: true });
   try {
-    const first = await Promise.race([out.seen(READY), Promise.all([out.ended, err.ended]), tooLong]);
-    if (first !== "late" && out.text().endsWith(READY)) return { kind: "ready", pid };
+    const ended = Promise.all([out.ended, err.ended]);
+    const first = await Promise.race([out.seen(READY), ended, tooLong]);
+    if (first !== "late" && out.text().endsWith(READY)) {
+      // Its streams end with the next thing it does; where the system shows no copies of them, not at all.
+      await Promise.race([ended, clock.sleep(CLOSE_MS)]);
+      return { kind: "ready", pid };
+    }
     if (first === "late") {
       await end(clock, child);
       return { kind: "late", pid, text: err.text() };

@@ -3,15 +3,14 @@
 import assert from "node:assert/strict";
 import { processMark } from "../../lib/platform/mod.ts";
 import { LOVAGE, lovage, Program, TASKS } from "../support/programs.ts";
+import { DaemonFolder } from "../support/daemons.ts";
 import { eventually } from "../support/ports.ts";
 import { startRedis } from "../support/servers.ts";
 
 const text = (path: string) => Deno.readTextFileSync(path);
 const link = (path: string) => Deno.readLinkSync(path);
 
-async function folderWith(url: string) {
-  const folder = await Deno.makeTempDir({ prefix: "daemon-" });
-  await Deno.chmod(folder, 0o777);
+function within(folder: string, url: string) {
   const env = { LOVAGE_HOME: `${folder}/home`, NO_COLOR: "1" };
   const words = (
     ...more: string[]
@@ -38,12 +37,14 @@ async function folderWith(url: string) {
     Deno.kill(id, signal);
     await eventually(() => processMark(id) === null, () => `${id} to end: ${text(`${folder}/w.log`)}`);
   };
-  return { folder, env, words, start, pid, stop, log: () => text(`${folder}/w.log`) };
+  return { env, words, start, pid, stop, log: () => text(`${folder}/w.log`) };
 }
 
 Deno.test("worker --detach: a session of its own, no stream of ours, ready when the parent returns", async (t) => {
   await using redis = await startRedis();
-  const { folder, start, pid, stop, log } = await folderWith(redis.url());
+  await using daemons = await DaemonFolder.make();
+  const folder = daemons.path;
+  const { start, pid, stop, log } = within(folder, redis.url());
 
   await t.step("it is ready, and hangs on nothing of the parent's", async () => {
     assert.deepEqual(await start("--umask", "027"), { code: 0, out: "", err: "" });
@@ -118,7 +119,6 @@ Deno.test("worker --detach: a session of its own, no stream of ours, ready when 
     await stop("SIGINT");
     assert.deepEqual([...Deno.readDirSync(folder)].map(({ name }) => name).sort(), ["w.log", "w.log.1"]);
   });
-  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test({
@@ -126,7 +126,9 @@ Deno.test({
   ignore: Deno.uid() !== 0,
   async fn() {
     await using redis = await startRedis();
-    const { folder, start, pid, stop } = await folderWith(redis.url());
+    await using daemons = await DaemonFolder.make();
+    const folder = daemons.path;
+    const { start, pid, stop } = within(folder, redis.url());
     const ids = async (...words: string[]) =>
       new TextDecoder().decode((await new Deno.Command("getent", { args: words }).output()).stdout).split(
         ":",
@@ -149,13 +151,14 @@ Deno.test({
     const wrong = await start("--uid", "no-such-user");
     assert.deepEqual([wrong.code, wrong.err], [64, 'Error: Cannot find user "no-such-user"\n']);
     assert.equal((await start("--umask", "9")).code, 64);
-    await Deno.remove(folder, { recursive: true });
   },
 });
 
 Deno.test("systemd's notifications: ready when it is, alive while it turns, stopping when it stops", async (t) => {
   await using redis = await startRedis();
-  const { folder, env, words } = await folderWith(redis.url());
+  await using daemons = await DaemonFolder.make();
+  const folder = daemons.path;
+  const { env, words } = within(folder, redis.url());
   const path = `${folder}/notify`;
   const socket = Deno.listenDatagram({ transport: "unixpacket", path });
   const heard: string[] = [];
@@ -209,6 +212,5 @@ Deno.test("systemd's notifications: ready when it is, alive while it turns, stop
     await worker.stop("SIGKILL");
     socket.close();
     await listening;
-    await Deno.remove(folder, { recursive: true });
   }
 });

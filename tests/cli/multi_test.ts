@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { Cluster } from "../../lib/multi/mod.ts";
 import { processMark } from "../../lib/platform/mod.ts";
 import { lovage, TASKS } from "../support/programs.ts";
+import { DaemonFolder } from "../support/daemons.ts";
 import { eventually, freePort } from "../support/ports.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
 import { requirePython, startRedis } from "../support/servers.ts";
@@ -196,19 +197,20 @@ Deno.test("multi: mistakes are told, with a status", async () => {
 });
 
 /** A folder of a fleet's own, with words for its files. */
-async function place(url: string) {
-  const folder = await Deno.makeTempDir({ prefix: "fleet-" });
+function place(folder: string, url: string) {
   const files = [`--pidfile=${folder}/run/%n.pid`, `--logfile=${folder}/log/%n.log`];
   const run = (...words: string[]) =>
     lovage(["multi", ...words], { broker: url, env: { LOVAGE_HOME: `${folder}/home`, NO_COLOR: "1" } });
   const pid = (name: string) => Number(Deno.readTextFileSync(`${folder}/run/${name}.pid`));
   const left = () => [...Deno.readDirSync(`${folder}/run`)].map((entry) => entry.name);
-  return { folder, files, run, pid, left, app: ["-A", TASKS, "-b", url, "-P", "solo", "-l", "INFO"] };
+  return { files, run, pid, left, app: ["-A", TASKS, "-b", url, "-P", "solo", "-l", "INFO"] };
 }
 
 Deno.test("multi: a fleet is started, repaired, changed and stopped", async (t) => {
   await using redis = await startRedis();
-  const { folder, files, run, pid, left, app } = await place(redis.url());
+  await using daemons = await DaemonFolder.make();
+  const folder = daemons.path;
+  const { files, run, pid, left, app } = place(folder, redis.url());
 
   await t.step("start returns when all are ready", async () => {
     const { code, out, err } = await run("start", "4", ...app, ...files, "-Q:3", "other");
@@ -292,12 +294,13 @@ Deno.test("multi: a fleet is started, repaired, changed and stopped", async (t) 
     assert.equal(JSON.parse((await run("stopwait", "w1", "--json")).out)[0].status, "stopped");
     assert.match(JSON.parse((await run("names", "w1", "--json")).out)[0], /^w1@/);
   });
-  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("multi: a start that fails says why, ends with 1 and leaves nothing", async (t) => {
   await using redis = await startRedis();
-  const { folder, files, run, left, app } = await place(redis.url());
+  await using daemons = await DaemonFolder.make();
+  const folder = daemons.path;
+  const { files, run, left, app } = place(folder, redis.url());
   await Deno.writeTextFile(`${folder}/throws.ts`, 'throw new RangeError("my own mistake");\n');
   const away = `redis://127.0.0.1:${freePort()}/0`;
   const cases: [string, string[], RegExp][] = [
@@ -320,12 +323,13 @@ Deno.test("multi: a start that fails says why, ends with 1 and leaves nothing", 
     });
   }
   assert.deepEqual(left(), []);
-  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("multi: a pid file whose process is another's now is no licence to kill", async () => {
   await using redis = await startRedis();
-  const { folder, files, run, pid, app } = await place(redis.url());
+  await using daemons = await DaemonFolder.make();
+  const folder = daemons.path;
+  const { files, run, pid, app } = place(folder, redis.url());
   await Deno.mkdir(`${folder}/run`);
   const stranger = new Deno.Command("sleep", { args: ["60"] }).spawn();
   const path = `${folder}/run/w1.pid`;
@@ -344,12 +348,13 @@ Deno.test("multi: a pid file whose process is another's now is no licence to kil
   assert.equal((await run("stopwait", "w1")).code, 0);
   stranger.kill("SIGKILL");
   await stranger.status;
-  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("Cluster: a script starts and stops a fleet through the library's door", async () => {
   await using redis = await startRedis();
-  const { folder, left } = await place(redis.url());
+  await using daemons = await DaemonFolder.make();
+  const folder = daemons.path;
+  const { left } = place(folder, redis.url());
   await Deno.writeTextFile(
     `${folder}/script.ts`,
     `import { Cluster } from "lovage";
@@ -374,5 +379,4 @@ console.log(JSON.stringify({ started, pids, stopped, after: cluster.nodes.map((n
   assert.deepEqual(pids, started.map((one: { pid: number }) => one.pid));
   assert.deepEqual(stopped.map((one: { status: string }) => one.status), ["stopped", "stopped"]);
   assert.deepEqual([after, left()], [[null, null], []]);
-  await Deno.remove(folder, { recursive: true });
 });

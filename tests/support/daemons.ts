@@ -1,0 +1,31 @@
+/** Daemons that tests start: nothing of theirs outlives the test, however it ends. */
+
+/** A folder of a test's own; at its end whatever process names it on its command line is killed, and it is removed. */
+export class DaemonFolder implements AsyncDisposable {
+  readonly path: string;
+
+  private constructor(path: string) {
+    this.path = path;
+  }
+
+  /** Makes one that any user may write. */
+  static async make(): Promise<DaemonFolder> {
+    const path = await Deno.makeTempDir({ prefix: "daemons-" });
+    await Deno.chmod(path, 0o777);
+    return new DaemonFolder(path);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { name } of Deno.readDirSync("/proc")) {
+      if (!/^\d+$/.test(name) || Number(name) === Deno.pid) continue;
+      try {
+        if (Deno.readTextFileSync(`/proc/${name}/cmdline`).includes(this.path)) {
+          Deno.kill(Number(name), "SIGKILL");
+        }
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+    await Deno.remove(this.path, { recursive: true });
+  }
+}
