@@ -5,7 +5,7 @@
  * Source: celery 5.2.6 beat.py Scheduler.apply_async, apply_entry (options, texts).
  */
 
-import { type App, declareWays, type PreparedSend, type SendOptions } from "../app/mod.ts";
+import { type App, areTuple, declareWays, type PreparedSend, type SendOptions } from "../app/mod.ts";
 import { errorText } from "../base/mod.ts";
 import type { Connection, LedgerEntry } from "../transport/mod.ts";
 import { pythonRepr, READY_STATES } from "../wire/mod.ts";
@@ -132,7 +132,8 @@ export class Courier {
         ...entry.options,
         taskId: entry.taskIdOf(this.#app.name, slot.slotMs),
         // As Celery shows arguments that were given as a list.
-        argsrepr: entry.options.argsrepr ?? own.argsrepr ?? (args.length > 0 ? pythonRepr(args) : null),
+        argsrepr: entry.options.argsrepr ?? own.argsrepr ??
+          (args.length > 0 && !areTuple(entry.args) ? pythonRepr(args) : null),
       };
       await this.#app.readyToSend(options);
       const prepared = this.#app.prepareSend({ name: entry.task, args, kwargs, options });

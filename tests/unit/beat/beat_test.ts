@@ -160,9 +160,13 @@ Deno.test("beat: entries added, changed and removed while it runs", async () => 
   lab.app.addPeriodicTask(5, lab.app.signature("t.c", { args: [1] }), { name: "c" });
   await lab.world.clock.advance(10_000);
   const { a, c } = lab.app.conf.beat_schedule;
+  lab.app.addPeriodicTask(5, lab.app.signature("t.d", { args: ["x", 2], kwargs: { k: null } }));
+  assert("t.d('x', 2, k=None)" in lab.app.conf.beat_schedule);
   lab.app.conf.beat_schedule = { a: { ...a!, schedule: 15 }, c: c! };
   await lab.world.clock.advance(20_000);
-  const names = (await lab.sent()).map(({ task }) => task);
+  const sent = await lab.sent();
+  const names = sent.map(({ task }) => task);
+  assert.equal(sent.find(({ task }) => task === "t.c")!.argsrepr, "(1,)");
   const count = (name: string) => names.filter((one) => one === name).length;
   // b at 10, 20 and the wake at 20 that saw it gone; a first at 15 after its start, counted from then.
   assert(count("t.b") === 2 || count("t.b") === 3);
