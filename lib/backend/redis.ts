@@ -31,7 +31,7 @@ import {
   type RedisLink,
   RedisLinks,
 } from "./redis_link.ts";
-import { type ChordCount, countByScript, countPlainly } from "./redis_chord.ts";
+import { type ChordCount, countByScript, type Counted, countPlainly } from "./redis_chord.ts";
 import { STORE_SCRIPT } from "./redis_scripts.ts";
 import { readRedisPlace } from "./redis_url.ts";
 import { RedisWatch } from "./redis_watch.ts";
@@ -49,6 +49,8 @@ const LINE_EVERY_MS = 1000;
 const CLOSE_WAIT_MS = 5000;
 /** How long a batch of results waits for its answer before another connection is tried. */
 const ANSWER_MS = 10_000;
+/** Members of chords counted by one script. */
+const COUNT_MAX = 200;
 /** Keys of one MGET. */
 const MGET_MAX = 1000;
 
@@ -75,6 +77,8 @@ export class RedisBackend implements Backend {
   readonly #closing = new AbortController();
   readonly #answerMs: number;
   #canScript = true;
+  /** Members of chords to be counted at the end of this turn. */
+  #toCount: { count: ChordCount; resolve: (reply: Counted) => void; reject: (error: Error) => void }[] = [];
   #closed: Promise<void> | null = null;
 
   /** Does no I/O; use `open`. */
@@ -220,8 +224,15 @@ export class RedisBackend implements Backend {
    * reads): only that task, run again after a crash, gets the members a second time.
    */
   async countChordPart(part: ChordPart): Promise<ChordMember[] | null> {
-    const member = argument(encodeChordMember(part, this.#options.serializer));
-    const reply = await this.#do((client) => this.#count(client, part, member));
+    const reply = await this.#countWithOthers({
+      key: this.#groupPrefix + part.groupId,
+      taskId: part.taskId,
+      score: part.groupIndex === null ? "+inf" : String(part.groupIndex),
+      member: argument(encodeChordMember(part, this.#options.serializer)),
+      isOrdered: this.#isOrdered,
+      ttl: this.#ttl,
+      as: this.#as,
+    });
     if (reply === null) return null;
     const tuple = await this.fetchGroup(part.groupId);
     if (tuple !== null) return await joinHeader(tuple, (ids) => this.fetchMany(ids), this.#world.clock);
@@ -390,31 +401,39 @@ export class RedisBackend implements Backend {
     this.#world.log.info("The result store allows no scripts: results are written one by one");
   }
 
-  /** Counts by script, or with Celery's own commands where scripts are refused. */
-  async #count(
-    client: NodeRedis,
-    part: ChordPart,
-    member: Argument,
-  ): Promise<(string | Uint8Array)[] | null> {
-    const count: ChordCount = {
-      key: this.#groupPrefix + part.groupId,
-      taskId: part.taskId,
-      score: part.groupIndex === null ? "+inf" : String(part.groupIndex),
-      member,
-      isOrdered: this.#isOrdered,
-      ttl: this.#ttl,
-      as: this.#as,
-    };
-    if (!this.#canScript) return await countPlainly(client, count);
-    try {
-      return await countByScript(client, count);
-    } catch (thrown) {
-      const error = this.#links.explain(thrown);
-      if (error instanceof OperatingError && error.isRetryable) throw error;
-      this.#scriptRefused(error);
-      if (this.#canScript) throw error;
-      return await countPlainly(client, count);
+  /** Counts a member together with all that end in the same turn. */
+  #countWithOthers(count: ChordCount): Promise<Counted> {
+    const { promise, resolve, reject } = Promise.withResolvers<Counted>();
+    this.#toCount.push({ count, resolve, reject });
+    if (this.#toCount.length === 1) queueMicrotask(() => this.#countAll());
+    return promise;
+  }
+
+  #countAll(): void {
+    const all = this.#toCount;
+    this.#toCount = [];
+    for (let from = 0; from < all.length; from += COUNT_MAX) {
+      const part = all.slice(from, from + COUNT_MAX);
+      this.#do((client) => this.#count(client, part.map((one) => one.count))).then(
+        (replies) => part.forEach((one, n) => one.resolve(replies[n]!)),
+        (error) => part.forEach((one) => one.reject(error)),
+      );
     }
+  }
+
+  /** Counts by script, or with Celery's own commands where scripts are refused. */
+  async #count(client: NodeRedis, counts: readonly ChordCount[]): Promise<Counted[]> {
+    if (this.#canScript) {
+      try {
+        return await countByScript(client, counts);
+      } catch (thrown) {
+        const error = this.#links.explain(thrown);
+        if (error instanceof OperatingError && error.isRetryable) throw error;
+        this.#scriptRefused(error);
+        if (this.#canScript) throw error;
+      }
+    }
+    return await Promise.all(counts.map((count) => countPlainly(client, count)));
   }
 
   // The control lane: connecting and trying again.

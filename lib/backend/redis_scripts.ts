@@ -14,39 +14,52 @@ for n = 1, #KEYS do
 end`;
 
 /**
- * Counts a chord's member; gives all members where the header is complete and the caller is the one to go on.
+ * Counts members of chords, in order; for each false, or all members where the header is complete and the caller is the
+ * one to go on.
  *
- * KEYS: members, growth, size, owner. ARGV: "1" ordered, score, member, task id, seconds to keep ("0": for ever).
- * An earlier member of the same task is replaced: its text begins with `[1, "<task id>"` as Python writes it, or
- * without the blank. The size is asked for by equality, as Celery does.
+ * KEYS: members, growth, size, owner of each group. ARGV: "1" ordered, seconds to keep ("0": for ever), then for each
+ * member the number of its group's first key, score, member, task id. An earlier member of the same task is replaced:
+ * its text begins with `[1, "<task id>"` as Python writes it, or without the blank. The size is asked for by equality,
+ * as Celery does.
  */
 export const COUNT_SCRIPT = `local call = redis.call
-local members, id, ttl = KEYS[1], ARGV[4], ARGV[5]
-local ordered = ARGV[1] == '1'
-local seen = false
-if not ordered then
-  -- LPOS is of Redis 6.0.6; an older server counts a repeated member again, as Celery does.
-  local at = redis.pcall('LPOS', members, ARGV[3])
-  seen = type(at) == 'number'
-  if not seen then call('RPUSH', members, ARGV[3]) end
-else
-  if ARGV[2] ~= '+inf' then
-    local spaced, tight = '[1, "' .. id .. '"', '[1,"' .. id .. '"'
-    for _, text in ipairs(call('ZRANGEBYSCORE', members, ARGV[2], ARGV[2])) do
-      if text ~= ARGV[3] and (text:sub(1, #spaced) == spaced or text:sub(1, #tight) == tight) then
-        call('ZREM', members, text)
-        seen = true
+local ordered, ttl = ARGV[1] == '1', ARGV[2]
+local function count(first, score, member, id)
+  local members = KEYS[first]
+  local seen = false
+  if not ordered then
+    -- LPOS is of Redis 6.0.6; an older server counts a repeated member again, as Celery does.
+    local at = redis.pcall('LPOS', members, member)
+    seen = type(at) == 'number'
+    if not seen then call('RPUSH', members, member) end
+  else
+    if score ~= '+inf' then
+      local spaced, tight = '[1, "' .. id .. '"', '[1,"' .. id .. '"'
+      for _, text in ipairs(call('ZRANGEBYSCORE', members, score, score)) do
+        if text ~= member and (text:sub(1, #spaced) == spaced or text:sub(1, #tight) == tight) then
+          call('ZREM', members, text)
+          seen = true
+        end
       end
     end
+    if call('ZADD', members, score, member) == 0 then seen = true end
   end
-  if call('ZADD', members, ARGV[2], ARGV[3]) == 0 then seen = true end
+  local size = call('GET', KEYS[first + 2])
+  if not size then return false end
+  local grown = call('GET', KEYS[first + 1])
+  local number = ordered and call('ZCARD', members) or call('LLEN', members)
+  if number ~= tonumber(size) + tonumber(grown or '0') then return false end
+  local owner = call('GET', KEYS[first + 3])
+  if seen and owner and owner ~= id then return false end
+  if ttl == '0' then call('SET', KEYS[first + 3], id) else call('SETEX', KEYS[first + 3], ttl, id) end
+  if ordered then return call('ZRANGE', members, 0, -1) end
+  return call('LRANGE', members, 0, -1)
 end
-local count = ordered and call('ZCARD', members) or call('LLEN', members)
-local grown, size = call('GET', KEYS[2]), call('GET', KEYS[3])
-if ttl ~= '0' then for n = 1, 3 do call('EXPIRE', KEYS[n], ttl) end end
-if not size or count ~= tonumber(size) + tonumber(grown or '0') then return false end
-local owner = call('GET', KEYS[4])
-if seen and owner and owner ~= id then return false end
-if ttl == '0' then call('SET', KEYS[4], id) else call('SETEX', KEYS[4], ttl, id) end
-if ordered then return call('ZRANGE', members, 0, -1) end
-return call('LRANGE', members, 0, -1)`;
+local replies = {}
+for n = 3, #ARGV, 4 do
+  replies[#replies + 1] = count(tonumber(ARGV[n]), ARGV[n + 1], ARGV[n + 2], ARGV[n + 3])
+end
+if ttl ~= '0' then
+  for n = 1, #KEYS do if n % 4 ~= 0 then call('EXPIRE', KEYS[n], ttl) end end
+end
+return replies`;
