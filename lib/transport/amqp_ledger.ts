@@ -1,10 +1,11 @@
 /**
- * The ledger on RabbitMQ: a lease is an exclusive queue, which the broker deletes with its connection; a book is a queue
- * of changes, and a change goes into it in one transaction with its message.
+ * The ledger on RabbitMQ: a lease is an exclusive queue, which the broker deletes with its connection; a
+ * book is a queue of changes, and a change goes into it in one transaction with its message.
  *
- * Who holds the lease publishes on the same connection: with the connection the lease is gone, and with it the way to
- * publish, so nobody who was overtaken can. A book belongs to its lease's holder, which has read it and is the only one
- * to write; every so often all of it is written as one change, and older changes fall off the queue's head.
+ * Who holds the lease publishes on the same connection: with the connection the lease is gone, and with it
+ * the way to publish, so nobody who was overtaken can. A book belongs to its lease's holder, which has read
+ * it and is the only one to write; every so often all of it is written as one change, and older changes
+ * fall off the queue's head.
  *
  * Source: RabbitMQ "Queues: Exclusive", "Queue Length Limit", "Broker Semantics" (tx).
  */
@@ -19,10 +20,16 @@ import type { OutgoingMessage } from "./transport.ts";
 
 /** Asked how long a lease lasts, the broker cannot tell: it ends with its connection. */
 const ASK_AGAIN_MS = 5000;
-/** The whole book is written with every so many changes; the queue holds twice as many, so one whole is there. */
+/**
+ * The whole book is written with every so many changes; the queue holds twice as many, so one whole is
+ * there.
+ */
 const CHANGES_PER_WHOLE = 100;
 const CHANGES_MAX = 2 * CHANGES_PER_WHOLE + 50;
-/** A book that nobody looked at for so long goes (the broker's limit is 49.7 days); its holder looks once a day. */
+/**
+ * A book that nobody looked at for so long goes (the broker's limit is 49.7 days); its holder looks once a
+ * day.
+ */
 const KEPT_MS = 49 * 86_400_000;
 const LOOK_MS = 86_400_000;
 
