@@ -138,14 +138,16 @@ function onSignal(name: string, controller: WorkController, daemon: Daemon): voi
 /** What systemd shows of a worker. */
 function statusOf({ hostname, parts, consumer, stopRequest }: WorkController): string {
   const { inPool, processed } = parts.state;
-  const now = stopRequest.way !== null ? "stopping" : consumer.isLost ? "connecting to the broker" : "ready";
+  const isAway = consumer.connection === null || consumer.isLost;
+  const now = stopRequest.way !== null ? "stopping" : isAway ? "connecting to the broker" : "ready";
   return `${hostname}: ${now}, ${inPool.size} running, ${processed} processed`;
 }
 
-/** Whether a worker that turns is one that works: it consumes, tries to connect, or stops as it was asked to. */
+/** Whether a worker that turns is one that works: it consumes, has no broker, or stops as it was asked to. */
 function isWorking({ blueprint, consumer, stopRequest }: WorkController): boolean {
-  return stopRequest.way !== null ||
-    blueprint.state === "running" && (consumer.tasks !== null || consumer.isLost);
+  if (stopRequest.way !== null) return true;
+  return blueprint.state === "running" &&
+    (consumer.tasks !== null || consumer.connection === null || consumer.isLost);
 }
 
 /** The World of a daemon that has no terminal: what is said on standard error goes to the log. */

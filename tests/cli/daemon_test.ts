@@ -195,6 +195,24 @@ Deno.test("systemd's notifications: ready when it is, alive while it turns, stop
       await eventually(() => since(from, /^WATCHDOG=1$/m), () => heard.join("\n--\n"));
     });
 
+    await t.step("without its broker it lives, and says what it waits for", async () => {
+      const from = heard.length;
+      await redis.kill();
+      await eventually(
+        () => since(from, /^STATUS=w@h: connecting to the broker.*\nWATCHDOG=1$/m),
+        () => heard.join("\n--\n"),
+      );
+      const later = heard.length + 3;
+      await eventually(
+        () => heard.length >= later && heard.slice(later - 2).every((one) => /^WATCHDOG=1$/m.test(one)),
+        "life",
+      );
+      await redis.restart();
+      await eventually(() => /^STATUS=w@h: ready.*\nWATCHDOG=1$/m.test(heard.at(-1)!), () => heard.at(-1)!, {
+        withinMs: 20_000,
+      });
+    });
+
     await t.step("RELOADING=1 and READY=1 again around a restart in place", async () => {
       const from = heard.length;
       Deno.kill(worker.pid, "SIGHUP");
