@@ -5,7 +5,7 @@
  * a password), replaced whole. It also knows the process it started from any later one of the same pid.
  */
 
-import { embeddedHome, type Host } from "../base/mod.ts";
+import { embeddedHome, type Host, UsageError } from "../base/mod.ts";
 import {
   listFolder,
   makePrivateFolder,
@@ -51,6 +51,7 @@ export class FleetMemory {
   /** Remembers a node that was started as process `pid`. Throws OperatingError where the folder cannot be written. */
   remember(node: Node, pid: number, startedMs: number): void {
     const folder = this.#folder();
+    if (folder === null) return;
     makePrivateFolder(folder);
     const { init } = node;
     const record: Remembered = {
@@ -85,7 +86,7 @@ export class FleetMemory {
     },
   ): Remembered | null {
     const prefix = isShort ? `${encode(name)}@` : `${encode(name)}~`;
-    const found = listFolder(this.#folder()).filter((file) => file.startsWith(prefix))
+    const found = listFolder(this.#folder() ?? "").filter((file) => file.startsWith(prefix))
       .map((file) => this.#read(file))
       .filter((record): record is Remembered => record !== null)
       .filter((record) => pidfile === null || record.pidfile === pidfile(record.name))
@@ -100,12 +101,19 @@ export class FleetMemory {
     return record?.pid === pid ? record : null;
   }
 
-  #folder(): string {
-    return `${embeddedHome(this.#host)}/multi`;
+  /** Null where the environment names no place for state: then nothing is remembered. */
+  #folder(): string | null {
+    try {
+      return `${embeddedHome(this.#host)}/multi`;
+    } catch (error) {
+      if (error instanceof UsageError) return null;
+      throw error;
+    }
   }
 
   #read(file: string): Remembered | null {
-    const text = readFile(`${this.#folder()}/${file}`);
+    const folder = this.#folder();
+    const text = folder === null ? null : readFile(`${folder}/${file}`);
     if (text === null) return null;
     try {
       const record = JSON.parse(text) as Remembered;

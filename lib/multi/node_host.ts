@@ -93,7 +93,7 @@ export class NodeHost {
       return failed(node, start.pid, 1, `Error: interrupted; ${node.name} was ended\n`);
     }
     if (start.kind !== "ready") return notReady(node, start, seconds);
-    this.#memory.remember(node, start.pid, this.#world.clock.wallMs());
+    this.#remember(node, start.pid);
     return { outcome: { name: node.name, status: "ok", pid: start.pid } as const, signal: null };
   }
 
@@ -108,8 +108,17 @@ export class NodeHost {
     const { code, signal } = await child.ended;
     if (code !== 0) return failed(node, null, code, "", signal);
     const pid = this.pidOf(node);
-    if (pid !== null) this.#memory.remember(node, pid, this.#world.clock.wallMs());
+    if (pid !== null) this.#remember(node, pid);
     return { outcome: { name: node.name, status: "ok", pid } as const, signal: null };
+  }
+
+  /** A node that runs is no failure because the disk is full. */
+  #remember(node: Node, pid: number): void {
+    try {
+      this.#memory.remember(node, pid, this.#world.clock.wallMs());
+    } catch (error) {
+      this.#world.log.warning(`Cannot remember how ${node.name} was started: ${errorText(error)}`);
+    }
   }
 
   /** The folders of pid and log file, for whom the node becomes. */
