@@ -231,6 +231,9 @@ class MemoryStore implements Store {
     if (dead.length > DEAD_LETTERS_MAX) dead.shift();
   }
 
+  /** Nobody dies here without everybody. */
+  begun(_id: number): void {}
+
   parked(limit: number): ParkedMessage[] {
     return this.#broker.parked.slice(0, Math.max(0, limit)).map(({ dueMs, message }) => ({
       queue: message.queue,

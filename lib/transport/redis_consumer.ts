@@ -28,6 +28,8 @@ export interface RedisConsumerOptions {
 }
 
 const UNDECODABLE_CHARS_MAX = 64 * 1024;
+/** How long it is known after its worker's last such task that a task had begun. */
+const BEGUN_SECONDS = 7 * 24 * 3600;
 
 /** A Consumer on Redis. Tags are numbers that count up from 1. */
 export class RedisConsumer implements Consumer {
@@ -136,8 +138,6 @@ export class RedisConsumer implements Consumer {
     };
     void this.#connection.lost.then((error) => {
       this.#stop();
-      // Before anybody closes us, which lets go of everything.
-      if (error !== null) this.#estate = this.#leave();
       if (error !== null && !this.#isClosing) this.#options.events.onLost(error);
     });
     this.#fetcher.resume();
@@ -146,7 +146,7 @@ export class RedisConsumer implements Consumer {
   /** Takes over what the consumer of a lost connection held; it is handed on as soon as there is a window. */
   async #inherit(predecessor: Consumer | null): Promise<void> {
     if (!this.#base.isRecording || !(predecessor instanceof RedisConsumer)) return;
-    const estate = predecessor.#estate;
+    const estate = predecessor.#leave();
     if (estate === null) return;
     const adopted = await adopt(this.#base, estate, (count) => this.#fetcher.reserve(count));
     // The wait may have been long, and a predecessor may have left much: ours from here on, handed on or not.
@@ -157,13 +157,18 @@ export class RedisConsumer implements Consumer {
     this.#adopted = adopted;
   }
 
-  #leave(): Estate {
+  /** What a lost consumer leaves, with what was settled since; null where it was closed in order. */
+  #leave(): Estate | null {
+    if (this.#estate !== null || !this.#connection.isLost || this.#closing !== null) return this.#estate;
     const numbers = [...this.#unacked.numbers(), ...this.#fetcher.unheard()];
-    return { settlements: this.#unacked.openSettlements(), parts: [{ id: this.#base.id, numbers }] };
+    return this.#estate = {
+      settlements: this.#unacked.openSettlements(),
+      parts: [{ id: this.#base.id, numbers }],
+    };
   }
 
   #handOnAdopted(): void {
-    if (this.#isClosing || !(this.#options.consume.window() > 0)) return;
+    if (this.#isClosing || !(this.#fetcher.isPaused || this.#options.consume.window() > 0)) return;
     const adopted = this.#adopted;
     this.#adopted = [];
     for (const { number, queue, envelope } of adopted) this.#onText(queue, marked(envelope), number);
@@ -200,6 +205,7 @@ export class RedisConsumer implements Consumer {
   }
 
   wake(): void {
+    if (this.#adopted.length > 0) this.#connection.touch();
     this.#fetcher.wake();
   }
 
@@ -228,6 +234,13 @@ export class RedisConsumer implements Consumer {
     return true;
   }
 
+  begun(tag: number | string): void {
+    const { connection, keys, id } = this.#base;
+    const key = keys.begun(id);
+    connection.send(["SADD", key, tag], null);
+    connection.send(["EXPIRE", key, BEGUN_SECONDS], null);
+  }
+
   /** Redis has no prefetch of its own: `window()` is all there is. */
   setPrefetch(_count: number): void {}
 
@@ -252,7 +265,15 @@ export class RedisConsumer implements Consumer {
     this.#connection.fail(error);
   }
 
+  get leavesSomething(): boolean {
+    const estate = this.#leave();
+    return estate !== null &&
+      (estate.settlements.length > 0 || estate.parts.some(({ numbers }) => numbers.length > 0));
+  }
+
   close(): Promise<number> {
+    // What restoring lets go of is a successor's.
+    if (this.#connection.isLost) this.#leave();
     return this.#closing ??= this.#close();
   }
 

@@ -43,12 +43,16 @@ export function marked(envelope: string): string {
   }
 }
 
-/** The envelope marked as redelivered, with one more death counted. Null: it is no envelope. */
-export function markedAfterDeath(envelope: string): string | null {
+/**
+ * The envelope marked as redelivered, with one more death counted: the first one always, a later one where its task
+ * had begun. Null: it is no envelope.
+ */
+export function markedAfterDeath(envelope: string, hadBegun: boolean): string | null {
   try {
     const record = fromPlainJson(markRedelivered(envelope)) as Record<string, Record<string, unknown>>;
     const properties = record["properties"]!;
-    properties[ATTEMPTS_PROPERTY] = attemptsOf(properties) + 1;
+    const attempts = attemptsOf(properties);
+    properties[ATTEMPTS_PROPERTY] = attempts === 0 || hadBegun ? attempts + 1 : attempts;
     return toJson(record);
   } catch (error) {
     if (error instanceof DecodeError) return null;

@@ -119,6 +119,11 @@ export class Fetcher {
     if (!this.#isDry && !this.#isInFlight && !this.#isPaused) this.#base.connection.touch();
   }
 
+  /** Whether nothing is fetched, whatever the window. */
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
   /** Takes some tag numbers for messages that come in another way; the first. */
   reserve(count: number): number {
     const first = this.#next;

@@ -62,6 +62,11 @@ export class RedisKeys {
     return `${this.#options.keyPrefix}lovage:book:${name}`;
   }
 
+  /** Set, expires: the tag numbers of lease `id` that have begun, of those messages that were there at a death before. */
+  begun(id: string): string {
+    return `${this.#options.keyPrefix}lovage:begun:${id}`;
+  }
+
   /** The list of a queue at one step; step 0 is the queue's own name. */
   list(queueName: string, step: number): string {
     return this.#options.keyPrefix + (step === 0 ? queueName : queueName + this.#options.sep + step);

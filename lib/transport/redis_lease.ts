@@ -170,11 +170,20 @@ export class Lease {
         ? upSinceMs
         : -Infinity;
       const isRipe = ({ scoreMs }: { scoreMs: number }) => scoreMs <= ripeMs && scoreMs >= graceMs;
-      await this.#restore(found.filter(isRipe).map(({ tag }) => tag), true);
+      const begun = new Set<string>();
+      for (const owner of dead) {
+        for (const number of await connection.call(["SMEMBERS", keys.begun(owner)]) as Reply[]) {
+          begun.add(`${owner}:${number}`);
+        }
+      }
+      await this.#restore(found.filter(isRipe).map(({ tag }) => tag), begun);
       const young = new Set<string>();
       for (const row of found) if (!isRipe(row)) young.add(readTag(row.tag)!.owner);
       const over = [...dead].filter((owner) => !young.has(owner));
-      if (over.length > 0) await connection.call(["SREM", keys.owners, ...over]);
+      if (over.length > 0) {
+        await connection.call(["SREM", keys.owners, ...over]);
+        await connection.call(["DEL", ...over.map((owner) => keys.begun(owner))]);
+      }
       return young.size > 0;
     } finally {
       if (!connection.isLost) {
@@ -208,7 +217,7 @@ export class Lease {
         const isAlive = (tag: string) => (owners.get(readTag(tag)?.owner ?? "") ?? -1) >= 0;
         const found = await this.#tagsUpTo(untilMs, (tag) => !isAlive(tag));
         const tags = found.map(({ tag }) => tag);
-        await this.#restore(unackedRestoreLimit === null ? tags : tags.slice(-unackedRestoreLimit), false);
+        await this.#restore(unackedRestoreLimit === null ? tags : tags.slice(-unackedRestoreLimit), null);
       } finally {
         if (!connection.isLost) {
           const what = { keys: [keys.unackedMutex], args: [token], doing: "release the restore lock" };
@@ -243,8 +252,11 @@ export class Lease {
     }
   }
 
-  /** Gives the messages of these tags back, oldest to be taken first. `afterDeath`: their process died with them. */
-  async #restore(tags: readonly string[], afterDeath: boolean): Promise<void> {
+  /**
+   * Gives the messages of these tags back, oldest to be taken first. `begun`: their process died with them, and had
+   * begun these of those that were there at a death before.
+   */
+  async #restore(tags: readonly string[], begun: ReadonlySet<string> | null): Promise<void> {
     const { keys, connection } = this.#base;
     const newestFirst = [...tags].sort((a, b) => orderOf(b) - orderOf(a));
     let restored = 0;
@@ -252,13 +264,13 @@ export class Lease {
       const step = newestFirst.slice(from, from + TAGS_PER_STEP);
       const values = await connection.call(["HMGET", keys.unacked, ...step]) as Reply[];
       for (let i = 0; i < step.length; i++) {
-        restored += await this.#restoreOne(step[i]!, values[i] ?? null, afterDeath);
+        restored += await this.#restoreOne(step[i]!, values[i] ?? null, begun);
       }
     }
     if (restored > 0) this.#options.onRestored(restored);
   }
 
-  async #restoreOne(tag: string, value: Reply, afterDeath: boolean): Promise<number> {
+  async #restoreOne(tag: string, value: Reply, begun: ReadonlySet<string> | null): Promise<number> {
     const { keys, connection, log } = this.#base;
     if (typeof value !== "string") {
       await connection.call(["ZREM", keys.unackedIndex, tag]);
@@ -267,8 +279,8 @@ export class Lease {
     const record = readUnacked(value);
     const envelope = record === null
       ? null
-      : afterDeath
-      ? markedAfterDeath(record.envelope)
+      : begun !== null
+      ? markedAfterDeath(record.envelope, begun.has(tag))
       : marked(record.envelope);
     if (record === null || envelope === null) {
       const reason = "Not a message: found among the unacknowledged of a dead worker";

@@ -307,6 +307,10 @@ class SqliteStore implements Store {
     return [...queues];
   }
 
+  begun(id: number): void {
+    this.#sql.run("INSERT OR IGNORE INTO broker_begun VALUES (?)", id);
+  }
+
   bury(session: number, id: number, reason: string, nowMs: number): void {
     if (!this.#release(session, id)) return;
     this.#sql.run(
@@ -534,14 +538,18 @@ class SqliteStore implements Store {
       const id = row["id"] as number;
       const place = placeRow(row);
       this.#sql.run(
-        "UPDATE broker_message SET attempts = attempts + 1, envelope = ? WHERE id = ?",
-        marked(row["envelope"] as string),
+        `UPDATE broker_message SET envelope = ?2, attempts =
+           CASE WHEN attempts = 0 OR EXISTS (SELECT 1 FROM broker_begun WHERE id = ?1) THEN attempts + 1 ELSE attempts END
+         WHERE id = ?1`,
         id,
+        marked(row["envelope"] as string),
       );
       this.#makeReady(place, id, counter.head + n);
       queues.add(place.queue);
     }
     this.#endSession(session);
+    // Of what was settled since, too: rows of it are few, and ids are never used twice.
+    this.#sql.run("DELETE FROM broker_begun WHERE id NOT IN (SELECT id FROM broker_held)");
     return rows.length;
   }
 

@@ -36,7 +36,11 @@ export interface Delivery {
    * received; amqp makes it when first read.
    */
   readonly envelope: string;
-  /** How often a process died with this message in hand (leases; 0 where the transport cannot tell). */
+  /**
+   * How often a process died with this message in hand (leases; 0 where the transport cannot tell): any first time,
+   * and from then on each time that it had begun (`Consumer.begun`), so that what only waited beside a message that
+   * kills is not taken for one.
+   */
   readonly attempts: number;
 }
 
@@ -104,6 +108,8 @@ export interface Consumer {
    * none, settle it yourself.
    */
   bury(tag: number | string, reason: string): boolean;
+  /** Says that the task of a delivery with `attempts` has begun; no effect where nobody counts them. */
+  begun?(tag: number | string): void;
   /** Sets the broker's own prefetch where it has one (AMQP's basic.qos); no effect elsewhere. */
   setPrefetch(count: number): void;
   /** Stops fetching; deliveries already taken can still be settled. */
@@ -112,6 +118,11 @@ export interface Consumer {
   resume(): void;
   /** How many deliveries are unsettled. */
   readonly unsettled: number;
+  /**
+   * Of a lost connection: whether a successor (`ConsumeOptions.predecessor`) would find something to settle or to take
+   * over. What is taken over is handed on even while the successor is paused.
+   */
+  readonly leavesSomething?: boolean;
   /** Resolves when every settlement appended so far has reached the broker. */
   flush(): Promise<void>;
   /** Stops, settles what was appended, restores the rest to the heads of their queues; the number restored. */

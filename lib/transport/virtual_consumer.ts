@@ -53,6 +53,7 @@ export class VirtualConsumer implements Consumer {
   #restored: ReturnedMessage[] = [];
   #parked: Parked[] = [];
   #buried: Buried[] = [];
+  #begun: number[] = [];
   #isPaused = false;
   #isClosed = false;
 
@@ -121,6 +122,12 @@ export class VirtualConsumer implements Consumer {
     return true;
   }
 
+  begun(tag: number | string): void {
+    if (!this.#held.has(tag as number)) return;
+    this.#begun.push(tag as number);
+    this.#host.schedule();
+  }
+
   setPrefetch(_count: number): void {}
 
   pause(): Promise<void> {
@@ -160,7 +167,7 @@ export class VirtualConsumer implements Consumer {
   /** Whether a turn has something to write for us. */
   get hasSettlements(): boolean {
     return this.#acked.length > 0 || this.#requeued.length > 0 || this.#restored.length > 0 ||
-      this.#parked.length > 0 || this.#buried.length > 0;
+      this.#parked.length > 0 || this.#buried.length > 0 || this.#begun.length > 0;
   }
 
   /** The queues that have something for us, in the order to ask them; empty where nothing may be fetched. */
@@ -177,6 +184,7 @@ export class VirtualConsumer implements Consumer {
   /** Inside the turn's transaction: writes the settlements. Adds the topics to wake. */
   writeSettlements(nowMs: number, topics: Set<string>): void {
     const { store, session } = this.#host;
+    for (const id of this.#begun) store.begun(id);
     if (this.#acked.length > 0) store.settle(session, this.#acked);
     for (const queue of store.putBack(session, this.#requeued, "tail")) topics.add(queueTopic(queue));
     for (const queue of store.putBack(session, this.#restored, "head")) topics.add(queueTopic(queue));
@@ -194,6 +202,7 @@ export class VirtualConsumer implements Consumer {
     this.#restored.length = 0;
     this.#parked.length = 0;
     this.#buried.length = 0;
+    this.#begun.length = 0;
   }
 
   /** Inside the turn's transaction: takes what the window allows. */

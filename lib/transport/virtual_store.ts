@@ -100,6 +100,8 @@ export interface Store {
   nextDueMs(): number | null;
   /** Puts parked messages that are due at the heads of their queues; those queues. */
   releaseDue(nowMs: number): string[];
+  /** Records that the task of a held message has begun; its holder's death counts as an attempt then. */
+  begun(id: number): void;
   /** The parked messages, soonest due first. */
   parked(limit: number): ParkedMessage[];
   bury(session: number, id: number, reason: string, nowMs: number): void;

@@ -340,9 +340,26 @@ export class Lane {
   #giveBackUnread(batch: readonly Delivery[]): void {
     const { state } = this.#parts;
     for (let i = batch.length - 1; i >= 0; i--) {
+      if (state.orphans.size > 0 && this.#settlesOrphan(batch[i]!)) continue;
       state.unsettled--;
       state.restored++;
       state.consumer?.reject(batch[i]!.tag, "restore");
+    }
+  }
+
+  /** True where it is the copy of a request that has finished here, or still runs. */
+  #settlesOrphan(delivery: Delivery): boolean {
+    const name = (delivery.message.headers as Record<string, unknown> | null)?.["task"];
+    const strategy = typeof name === "string" ? this.#parts.strategies.get(name) : undefined;
+    if (strategy === undefined) return false;
+    try {
+      const task = decodeTaskHeaders(delivery.message);
+      if (task === null) return false;
+      const copy = new Request(++this.#seq, strategy, delivery, task, this.#parts.state.epoch);
+      return this.#isOrphanCopy(copy);
+    } catch {
+      // No task of ours: it goes back as it came.
+      return false;
     }
   }
 

@@ -58,6 +58,11 @@ export class LaneState {
     return true;
   }
 
+  /** Has it recorded that a task which was there at a death before has begun. */
+  begun(request: Request): void {
+    if (!request.isSettled && request.epoch === this.epoch) this.consumer?.begun?.(request.tag);
+  }
+
   /** Moves the message to the dead letters where the broker has some, else drops it. */
   bury(request: Request, reason: string): void {
     if (request.isSettled) return;

@@ -52,6 +52,7 @@ export class Settler {
       request.strategy.total++;
       state.processed++;
       if (!request.isLate) state.ack(request);
+      else if (request.delivery.attempts > 0) state.begun(request);
       if (request.strategy.trackStarted && request.strategy.storesResults) this.#storeStarted(request);
       if (sendsEvents && request.strategy.sendEvents) events.task("task-started", request, {});
       if (doesDebug) world.log.debug(`Task accepted: ${request.human} pid:${pid}`);

@@ -324,6 +324,7 @@ export class WorkController {
       // A stored result may have begun a chord part, and that a settlement.
       await aside.drain();
       await backend.flush();
+      await this.consumer.settleLost(this.stopRequest.hard);
       await state.consumer?.flush();
     })();
     const { promise, resolve } = Promise.withResolvers<void>();

@@ -221,6 +221,11 @@ export class RedisDouble {
         return a.slice(1).filter((one) => this.#set(key).delete(one)).length;
       case "SMEMBERS":
         return [...this.#set(key)];
+      case "EXPIRE": {
+        const entry = this.#entry(key);
+        if (entry) entry.expiresMs = this.#clock.wallMs() + Number(a[1]) * 1000;
+        return entry ? 1 : 0;
+      }
       case "ZADD": {
         const isOld = a[1] === "XX";
         const zset = this.#zset(key, true);

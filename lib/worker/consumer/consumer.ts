@@ -13,9 +13,13 @@ import { orderedSteps } from "../steps.ts";
 import { aborted, WorkerStopping } from "../stop.ts";
 import { CONNECTION_RETRY, connectionError, NEXT_FAILOVER, retryStep } from "../texts.ts";
 import type { WorkController } from "../worker.ts";
+import { openTasks } from "./open_tasks.ts";
 
 /** More restarts than this within a second, and the next one waits a second. */
 const RESTARTS_PER_SECOND_MAX = 5;
+
+/** How long a warm shutdown waits for a broker that is away, to settle what has finished. */
+const SETTLE_LOST_MS = 30_000;
 
 /** The consumer of one worker. */
 export class Consumer {
@@ -139,6 +143,42 @@ export class Consumer {
       if (error instanceof WorkerStopping || error instanceof UsageError) throw error;
       if (!(error instanceof OperatingError)) throw error;
       throw new BrokerGivenUp(`Cannot connect to ${this.shownUrl()}: ${reasonOf(error)}`, { cause: error });
+    }
+  }
+
+  /**
+   * In a shutdown after the connection was lost: connects once more, so that what has finished meanwhile is
+   * acknowledged and the rest goes back at once. Gives up after a while, and when `signal` aborts: then the lease
+   * brings everything back.
+   */
+  async settleLost(signal: AbortSignal): Promise<void> {
+    const { app, lane, parts, timers, world } = this.worker;
+    this.lostTasks ??= this.tasks;
+    if (!this.#isLost || !this.lostTasks?.leavesSomething) return;
+    this.tasks = null;
+    if (parts.state.consumer !== null) lane.detach();
+    await this.connection?.close();
+    this.connection = null;
+    const timeout = new AbortController();
+    const deadline = timers.armIn(
+      SETTLE_LOST_MS,
+      () => timeout.abort(new WorkerStopping("the broker stays away")),
+    );
+    try {
+      this.connection = await app.connectBroker({
+        forWriting: false,
+        signal: AbortSignal.any([signal, timeout.signal]),
+      });
+      await openTasks(this, []);
+      await this.tasks!.pause();
+      this.tasks!.wake();
+      await this.tasks!.flush();
+    } catch (error) {
+      world.log.warning(
+        `Cannot settle what the lost connection held, the lease brings it back: ${errorText(error)}`,
+      );
+    } finally {
+      timers.disarm(deadline);
     }
   }
 

@@ -3,6 +3,7 @@
 import { assert } from "../../base/mod.ts";
 import { StartStopStep } from "../../blueprint/mod.ts";
 import type { Consumer } from "./consumer.ts";
+import { openTasks } from "./open_tasks.ts";
 
 /** Declares the queues and starts the data lane. */
 export class TasksStep extends StartStopStep<Consumer> {
@@ -11,31 +12,12 @@ export class TasksStep extends StartStopStep<Consumer> {
 
   override async start(consumer: Consumer): Promise<void> {
     const { connection, worker } = consumer;
-    const { app, lane, parts, world } = worker;
+    const { app } = worker;
     assert(connection, "the Connection step has started");
     worker.updateStrategies();
     const queues = [...app.amqp.queues.consumeFrom.values()];
     for (const queue of queues) await connection.declare(queue);
-    const epoch = ++parts.state.epoch;
-    const isOurs = (): boolean => parts.state.epoch === epoch;
-    parts.state.heardMonoMs = world.clock.monoMs();
-    consumer.tasks = await connection.consume({
-      queues,
-      // The consumer asks from its first moment on; it is known to the lane when `consume` has resolved.
-      window: () => isOurs() && parts.state.consumer !== null ? lane.window() : 0,
-      owner: `${worker.hostname}:${world.host.pid}:${worker.startedWallMs}`,
-      leaseSeconds: app.conf.lease,
-      predecessor: consumer.lostTasks,
-    }, {
-      onDeliveries: (batch) => isOurs() && lane.onDeliveries(batch),
-      onUndecodable: (message) => isOurs() && lane.onUndecodable(message),
-      onLost: (error) => isOurs() && consumer.lost(error),
-      onRestored: (count) => {
-        world.log.info(`Restored ${count} message${count === 1 ? "" : "s"} of workers that are gone`);
-      },
-    });
-    consumer.lostTasks = null;
-    parts.state.consumer = consumer.tasks;
+    await openTasks(consumer, queues);
   }
 
   override async stop(consumer: Consumer): Promise<void> {
