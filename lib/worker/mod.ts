@@ -24,5 +24,6 @@ export type { Request } from "./request.ts";
 export { LimitedSet } from "./revoked.ts";
 export { registerStep, type StepParents } from "./steps.ts";
 export type { StopWay } from "./stop.ts";
+export { TestWorker, type TestWorkerOptions } from "./test_worker.ts";
 export { WorkController } from "./worker.ts";
 export type { Consumer } from "./consumer/consumer.ts";

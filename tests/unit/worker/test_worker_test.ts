@@ -1,0 +1,49 @@
+/** The in-process worker that users test their tasks with. */
+
+import assert from "node:assert/strict";
+import { App, chain, chord, group, TestWorker } from "lovage";
+import { realTestWorld } from "../../support/real_test_world.ts";
+
+function shop() {
+  const app = new App("shop", {
+    broker_url: "redis://127.0.0.1:1/0",
+    result_backend: "redis://127.0.0.1:1/0",
+  }, {
+    world: realTestWorld(),
+  });
+  const add = app.task("shop.add", (x: number, y: number) => x + y);
+  const sum = app.task("shop.sum", (all: number[]) => all.reduce((a, b) => a + b, 0));
+  const fail = app.task("shop.fail", (): number => {
+    throw new TypeError("no");
+  });
+  return { app, add, sum, fail };
+}
+
+Deno.test("TestWorker: calls, canvas and failures over memory, whatever the app's broker", async () => {
+  const { app, add, sum, fail } = shop();
+  {
+    await using _worker = await TestWorker.start(app);
+    assert.equal(await (await add.delay(1, 2)).get({ timeout: 5 }), 3);
+    assert.equal(await (await chain(add.s(1, 2), add.s(3)).delay()).get({ timeout: 5 }), 6);
+    assert.deepEqual(await (await group(add.s(1, 1), add.s(2, 2)).delay()).get({ timeout: 5 }), [2, 4]);
+    assert.equal(await (await chord([add.s(1, 1), add.s(2, 2)], sum.s()).delay()).get({ timeout: 5 }), 6);
+    await assert.rejects(async () => await (await fail.delay()).get({ timeout: 5 }), TypeError);
+    const broken = await chord([add.s(1, 1), fail.si()], sum.s()).delay();
+    await assert.rejects(async () => await broken.get({ timeout: 5 }), TypeError);
+  }
+  assert.equal(app.conf.broker_url, "redis://127.0.0.1:1/0");
+});
+
+Deno.test("TestWorker: one after the other, and two at a time", async () => {
+  const one = shop();
+  for (let n = 0; n < 2; n++) {
+    await using worker = await TestWorker.start(one.app);
+    assert.equal(await (await one.add.delay(n, 2)).get({ timeout: 5 }), n + 2);
+    await worker.stop();
+  }
+  const two = shop();
+  await using _first = await TestWorker.start(one.app);
+  await using _second = await TestWorker.start(two.app);
+  const results = await Promise.all([one.add.delay(1, 1), two.add.delay(2, 2)]);
+  assert.deepEqual(await Promise.all(results.map((one) => one.get({ timeout: 5 }))), [2, 4]);
+});
