@@ -1,0 +1,115 @@
+/**
+ * Sizes and deaths: groups, chains and chords of thousands, and chords whose workers are killed midway. Every body runs
+ * once and sees every result in order; nothing of a chord stays behind.
+ */
+
+import assert from "node:assert/strict";
+import { type App, chain, chord, group, type Signature } from "lovage";
+import { canvasApp } from "../support/canvas_tasks.ts";
+import { eventually } from "../support/ports.ts";
+import { type Place, type Program, startWorker } from "../support/programs.ts";
+import { type RedisServer, startRedis } from "../support/servers.ts";
+
+const TASKS = new URL("../support/canvas_tasks.ts", import.meta.url).pathname;
+
+Deno.test("canvas: sizes", async (t) => {
+  await using redis = await startRedis();
+  const { app, place, runs } = await placeOn(redis);
+  await using _app = app;
+  await using _worker = await worker(place, ["-P", "processes", "-c", "2"]);
+  const step = stepOf(app);
+
+  await t.step("a group of 10,000", async () => {
+    const sent = await group(range(10_000).map((n) => step(n))).delay();
+    const values = await sent.get({ timeout: 60 }) as string[];
+    assert.deepEqual(values, range(10_000).map((n) => `s${n}()`));
+    await sent.forget();
+  });
+
+  await t.step("a chain of 1,000", async () => {
+    const sent = await chain(
+      range(1000).map((n) => app.signature("c.step", { args: [`x/${n}`], immutable: n > 0 })),
+    )
+      .delay();
+    assert.equal(await sent.get({ timeout: 60 }), "999()");
+  });
+
+  await t.step("a chord of 10,000: the body once, in order", async () => {
+    const before = (await runs()).length;
+    const sent = await chord(range(10_000).map((n) => step(n)), app.signature("c.step", { args: ["x/body"] }))
+      .delay();
+    const value = await sent.get({ timeout: 60 });
+    assert.equal(value, `body([${range(10_000).map((n) => `s${n}()`).join(",")}])`);
+    const after = (await runs()).slice(before);
+    assert.equal(after.filter((line) => line.includes("x/body")).length, 1);
+    assert.equal(after.length, 10_001);
+    await nothingLeft(redis);
+  });
+
+  await t.step("chords nested five deep", async () => {
+    let canvas: Signature = step(0);
+    for (let level = 1; level <= 5; level++) {
+      canvas = chord([step(level), canvas], app.signature("c.step", { args: [`x/b${level}`] }));
+    }
+    const value = await (await canvas.delay()).get({ timeout: 30 });
+    assert.equal(value, "b5([s5(),b4([s4(),b3([s3(),b2([s2(),b1([s1(),s0()])])])])])");
+    await nothingLeft(redis);
+  });
+});
+
+Deno.test("100 chords, workers killed midway, at least once: every body runs once", async () => {
+  await using redis = await startRedis();
+  const conf = { delivery: "at-least-once", lease: 2 };
+  const { app, place, runs } = await placeOn(redis, conf);
+  await using _app = app;
+  const step = stepOf(app);
+  const sent = [];
+  for (const n of range(100)) {
+    const body = app.signature("c.step", { args: [`x/body${n}`] });
+    sent.push(await chord(range(20).map((m) => step(m)), body).delay());
+  }
+  const args = ["-P", "processes", "-c", "2"];
+  await using second = await worker(place, [...args, "-n", "b@%h"]);
+  const first: Program = await worker(place, [...args, "-n", "a@%h"]);
+  await eventually(async () => (await runs()).length > 400, "a fifth has run", { withinMs: 30_000 });
+  first.signal("SIGKILL");
+  await first.ended;
+  const wanted = `[${range(20).map((m) => `s${m}()`).join(",")}]`;
+  for (const n of range(100)) assert.equal(await sent[n]!.get({ timeout: 40 }), `body${n}(${wanted})`);
+  // A body that was running in the killed worker is run again by design; one that was never lost runs once.
+  const bodies = (await runs()).filter((line) => line.includes("x/body"));
+  const counts = new Map<string, number>();
+  for (const line of bodies) counts.set(line, (counts.get(line) ?? 0) + 1);
+  assert.equal(counts.size, 100);
+  assert.deepEqual([...counts.values()].filter((count) => count > 1), []);
+  await nothingLeft(redis);
+  void second;
+});
+
+function range(count: number): number[] {
+  return Array.from({ length: count }, (_, n) => n);
+}
+
+function stepOf(app: App): (n: number) => Signature {
+  return (n) => app.signature("c.step", { args: [`x/s${n}`] });
+}
+
+function worker(place: Place, args: string[]): Promise<Program> {
+  return startWorker(place, args, { app: TASKS, level: "WARNING", isReady: false });
+}
+
+/** The counters of every chord are gone. */
+async function nothingLeft(redis: RedisServer): Promise<void> {
+  await eventually(
+    async () => (await redis.cli("--scan", "--pattern", "celery-taskset-meta-*.[jst]")) === "",
+    "no key of a chord is left",
+  );
+}
+
+async function placeOn(redis: RedisServer, conf: Record<string, unknown> = {}) {
+  const log = await Deno.makeTempFile({ prefix: "lovage-chord-" });
+  const place: Place = { broker: redis.url(0), backend: redis.url(0), conf, env: { TEST_LOG: log } };
+  const app = canvasApp({ broker_url: place.broker, result_backend: place.backend, ...conf });
+  const runs = async () => (await Deno.readTextFile(log)).split("\n").filter((line) => line !== "");
+  return { app, place, runs };
+}
