@@ -82,7 +82,7 @@ async function serve(
   const stopping = new AbortController();
   let isRestartWanted = false;
   const unlisten = listenSignals(["SIGTERM", "SIGINT", "SIGHUP"], (name) => {
-    isRestartWanted = name === "SIGHUP" && daemon.hangUp();
+    isRestartWanted = name === "SIGHUP" && daemon.hangUp(stopping.signal.aborted && !isRestartWanted);
     if (!isRestartWanted) daemon.stopping("beat: stopping");
     stopping.abort();
   });

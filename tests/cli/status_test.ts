@@ -108,7 +108,7 @@ Deno.test("status, inspect and control on Redis", async (t) => {
     }
     const { code, out } = await run("status");
     assert.equal(code, 0);
-    assert.equal(out.match(/^->  n\d+@example: OK$/gm)?.length, 50);
+    assert.equal(out.match(/^-> {2}n\d+@example: OK$/gm)?.length, 50);
     assert.match(out, /\n50 nodes online\.\n$/);
     const begin = performance.now();
     {

@@ -46,7 +46,7 @@ async function scene(
   });
   let sent = 0;
   try {
-    const tell = async (error: unknown) => {
+    const tell = (error: unknown): never => {
       throw new Error(`${error}\n${worker.text.slice(-6000)}`);
     };
     await act({

@@ -169,7 +169,7 @@ Deno.test("the embedded broker: workers of several processes are asked, told, an
   await using _one = await startWorker(place, ["-n", "l1@test", "-P", "solo"]);
   await using two = await startWorker(place, ["-n", "l2@test", "-P", "solo", "-Q", "two"]);
   const ask = (...words: string[]) => lovage(["-b", broker, ...words], place);
-  assert.match((await ask("status")).out, /^(->  l[12]@test: OK\n){2}\n2 nodes online\.\n$/);
+  assert.match((await ask("status")).out, /^(-> {2}l[12]@test: OK\n){2}\n2 nodes online\.\n$/);
   const queues = await ask("inspect", "active_queues", "-j");
   const names = JSON.parse(queues.out) as Record<string, { name: string }[]>;
   assert.deepEqual(names["l2@test"]!.map(({ name }) => name), ["two"]);
