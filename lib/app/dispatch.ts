@@ -39,7 +39,8 @@ export async function sendNext(app: App, done: Done, embed: TaskEmbed, result: u
   const { chain } = embed;
   if (chain && chain.length > 0) {
     const next = toSignature(chain.at(-1)!, sender);
-    const rest = chain.slice(0, -1).map((one) => toSignature(one, sender));
+    // What comes later stays as it came: a chain of 1,000 steps is not to be made anew at each.
+    const rest = chain.slice(0, -1);
     await applySignature(app, next, [result], {}, {
       ...options,
       ...(rest.length > 0 ? { chain: rest } : {}),
