@@ -52,6 +52,38 @@ export interface LoadOptions {
   readonly include?: readonly string[];
 }
 
+/** How a sandbox loads: it may read no file, so its modules are imported by literals that were made for it. */
+export interface SandboxLoad {
+  /** As `LoadedFrom` told: nothing is looked for. */
+  readonly app: string;
+  readonly include: readonly string[];
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** Imports the module at an absolute path. */
+  readonly importModule: (path: string) => Promise<Record<string, unknown>>;
+}
+
+/** Loads an App again in an isolate that may not read its files. Rejects with what a module threw, as it is. */
+export async function loadSandboxedApp(world: World, load: SandboxLoad): Promise<App> {
+  setCurrentWorld(world);
+  const { path, exportName } = splitSpec(load.app);
+  const app = appOf(await load.importModule(path), exportName, relative(world, path));
+  app.conf.apply(load.settings, "command line");
+  for (const include of load.include) await load.importModule(include);
+  signals.importModules.send(app, {}, world.log);
+  app.finalize();
+  return app;
+}
+
+/** The absolute paths of the modules that an App was loaded from: what a sandbox must be able to import. */
+export function sandboxModules(app: string, include: readonly string[]): string[] {
+  return [...new Set([splitSpec(app).path, ...include])];
+}
+
+/** True where an App has no module: it is a manifest. */
+export function isManifest(app: string): boolean {
+  return DOCUMENT_ENDINGS.some((ending) => splitSpec(app).path.endsWith(ending));
+}
+
 /** Where an App was loaded from: what a pool slot needs to load it again. Paths are absolute. */
 export interface LoadedFrom {
   /** The `-A` argument with its path made absolute, or null. */
@@ -99,15 +131,19 @@ export async function loadApp(world: World, spec: string | null, options: LoadOp
 }
 
 interface FoundModule {
-  /** Absolute. */
+  /** Absolute, once it is found. */
   readonly path: string;
   readonly exportName: string | null;
 }
 
 function findModule(world: World, spec: string): FoundModule {
+  const { path, exportName } = splitSpec(spec);
+  return { path: findFile(world, path, "task module", [...MODULE_ENDINGS, ...DOCUMENT_ENDINGS]), exportName };
+}
+
+function splitSpec(spec: string): FoundModule {
   const match = /^(.+):([A-Za-z_$][\w$]*)$/.exec(spec);
-  const [name, exportName] = match ? [match[1]!, match[2]!] : [spec, null];
-  return { path: findFile(world, name, "task module", [...MODULE_ENDINGS, ...DOCUMENT_ENDINGS]), exportName };
+  return match ? { path: match[1]!, exportName: match[2]! } : { path: spec, exportName: null };
 }
 
 /** The absolute path of a file, folder or bare name, looked for in the current folder, then in `beside`. */
@@ -176,7 +212,11 @@ async function openModule(world: World, found: FoundModule): Promise<App> {
     const name = path.slice(path.lastIndexOf("/") + 1).replace(/\.\w+$/, "");
     return manifestApp(world, await readDocument(world, path), { name, folder: folderOf(path), shown });
   }
-  const module = await importModule(world, path);
+  return appOf(await importModule(world, path), exportName, shown);
+}
+
+/** The App that a module exports. */
+function appOf(module: Record<string, unknown>, exportName: string | null, shown: string): App {
   const apps = Object.entries(module).filter(([, value]) => value instanceof App) as [string, App][];
   if (exportName !== null) {
     const named = module[exportName];

@@ -43,5 +43,11 @@ export { completeChord, failChord, type FinishedPart } from "./chord_completion.
 export * from "./context.ts";
 export { EagerResult } from "./eager.ts";
 export * from "./task.ts";
+export {
+  PERMISSION_KINDS,
+  type PermissionGrant,
+  type ResolvedTaskOptions,
+  type TaskPermissions,
+} from "./task_options.ts";
 export * from "./trace.ts";
 export { failTask, type ParentOutcome } from "./trace_parent.ts";

@@ -62,6 +62,24 @@ export interface TaskHooks {
   onReplace?: (self: Context, signature: unknown) => unknown;
 }
 
+/** Of one kind of permission: all, none, or what is listed. */
+export type PermissionGrant = boolean | "inherit" | readonly (string | URL)[];
+
+/** What a sandboxed task may touch. Paths are relative to the worker's folder; hosts may have a port. */
+export interface TaskPermissions {
+  readonly env?: PermissionGrant;
+  readonly ffi?: PermissionGrant;
+  readonly import?: PermissionGrant;
+  readonly net?: PermissionGrant;
+  readonly read?: PermissionGrant;
+  readonly run?: PermissionGrant;
+  readonly sys?: PermissionGrant;
+  readonly write?: PermissionGrant;
+}
+
+/** The kinds there are. */
+export const PERMISSION_KINDS = ["env", "ffi", "import", "net", "read", "run", "sys", "write"] as const;
+
 /** What a task may be told, Celery's attributes in camelCase. Durations are seconds; null is "not set". */
 export interface TaskOptions extends TaskHooks {
   /** The function's first parameter is the context. Default false. */
@@ -118,9 +136,12 @@ export interface TaskOptions extends TaskHooks {
   resultreprMaxsize?: number;
   /** A display name for logs, computed for each call; null: the task's name. */
   shadowName?: (args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>) => string | null;
-  /** Ours: what the task may touch; what is not named is refused. The shape of Deno.PermissionOptionsObject. */
-  permissions?: Readonly<Record<string, unknown>> | null;
-  /** Ours: MiB of memory. */
+  /**
+   * Ours: what the task may touch; what is not named is refused. The shape of Deno.PermissionOptionsObject. Such a
+   * task runs in an isolate of its own kind (docs/sandbox.md).
+   */
+  permissions?: TaskPermissions | null;
+  /** Ours: MiB of memory beyond what the loaded program takes; more ends the task as MemoryLimitExceeded. */
   memoryLimit?: number | null;
   /** Ours: names of the parameters for kwargs, where the function does not show them. */
   params?: readonly string[] | null;
@@ -175,7 +196,7 @@ export interface ResolvedTaskOptions extends TaskHooks {
   readonly shadowName:
     | ((args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>) => string | null)
     | null;
-  readonly permissions: Readonly<Record<string, unknown>> | null;
+  readonly permissions: TaskPermissions | null;
   readonly memoryLimit: number | null;
   readonly params: readonly string[] | null;
 }
@@ -198,12 +219,43 @@ export function checkTaskOptions(name: string, options: TaskOptions): void {
       `Unknown option "${option}" of task "${name}"${near ? `: did you mean "${near}"?` : ""}`,
     );
   }
+  checkSandbox(name, options);
   for (const option of ["autoretryFor", "dontAutoretryFor", "throws"] as const) {
     const classes = options[option];
     if (classes === undefined) continue;
     if (!Array.isArray(classes) || classes.some((one) => typeof one !== "function")) {
       throw new UsageError(`Option "${option}" of task "${name}" is an array of error classes`);
     }
+  }
+}
+
+/** Throws UsageError for a sandbox that cannot be. */
+function checkSandbox(name: string, options: TaskOptions): void {
+  const { permissions, memoryLimit } = options;
+  if (permissions !== undefined && permissions !== null) {
+    if (typeof permissions !== "object" || Array.isArray(permissions)) {
+      throw new UsageError(
+        `Option "permissions" of task "${name}" is an object such as { net: ["example.org:443"] }`,
+      );
+    }
+    for (const [kind, grant] of Object.entries(permissions) as [string, unknown][]) {
+      if (!(PERMISSION_KINDS as readonly string[]).includes(kind)) {
+        const near = nearest(kind, PERMISSION_KINDS);
+        throw new UsageError(
+          `Unknown permission "${kind}" of task "${name}"${near ? `: did you mean "${near}"?` : ""}`,
+        );
+      }
+      const isList = Array.isArray(grant) &&
+        grant.every((one) => typeof one === "string" || one instanceof URL);
+      if (typeof grant === "boolean" || grant === "inherit" || isList || grant === undefined) continue;
+      throw new UsageError(
+        `Permission "${kind}" of task "${name}" is true, false, "inherit" or a list of texts`,
+      );
+    }
+  }
+  if (memoryLimit === undefined || memoryLimit === null) return;
+  if (typeof memoryLimit !== "number" || !(memoryLimit > 0)) {
+    throw new UsageError(`Option "memoryLimit" of task "${name}" is a number of MiB above 0`);
   }
 }
 

@@ -61,6 +61,8 @@ export interface TraceJob {
   readonly seq: number;
   readonly message: EncodedMessage;
   readonly info: DeliveryInfo;
+  /** The message as text in kombu's envelope, where it came so: what a sandbox is given. */
+  readonly envelope?: string;
   /** Node name. */
   readonly hostname: string;
   /** Seconds, merged of message, task and settings; null: none. */
@@ -68,6 +70,12 @@ export interface TraceJob {
   readonly softTimeLimit: number | null;
   /** The headers, where the caller has decoded them already. */
   readonly headers?: TaskHeaders | null;
+}
+
+/** Runs the tasks that declare `permissions` or `memoryLimit`, in isolates of their own. */
+export interface Sandbox {
+  /** Resolves with the outcome; rejects with the error that the task is to fail with. */
+  run(job: TraceJob, options: ResolvedTaskOptions): Promise<Outcome>;
 }
 
 /** What a running task makes known before its end. None may throw. */
@@ -82,6 +90,8 @@ interface Plan {
   readonly task: AnyTask;
   readonly options: ResolvedTaskOptions;
   readonly hasHooks: boolean;
+  /** It declares what it may touch. */
+  readonly isSandboxed: boolean;
   /** Runs in a row that returned no promise; -1: it may, it is always entered so that its awaits see the task. */
   syncRuns: number;
 }
@@ -103,6 +113,8 @@ const NO_PROPERTIES = {
 
 /** Runs the tasks of one app. Settings and options are read once: make a new one when they change. */
 export class Tracer implements RunHost {
+  /** Null: such tasks run right here, which is what the isolate that is their sandbox does. */
+  sandbox: Sandbox | null = null;
   readonly #app: App;
   readonly #host: TracerHost;
   readonly #plans = new Map<string, Plan>();
@@ -141,6 +153,7 @@ export class Tracer implements RunHost {
     } catch (error) {
       return this.#undecoded(job, error);
     }
+    if (this.sandbox !== null && this.plan(run.task).isSandboxed) return this.#runSandboxed(run, job);
     return this.execute(run);
   }
 
@@ -179,10 +192,21 @@ export class Tracer implements RunHost {
         options.beforeStart ?? options.onSuccess ?? options.onFailure ?? options.onRetry ??
           options.afterReturn ?? options.onReplace,
       );
-      plan = { task, options, hasHooks, syncRuns: isAsyncFunction(task.fn) ? -1 : 0 };
+      const isSandboxed = options.permissions !== null || options.memoryLimit !== null;
+      plan = { task, options, hasHooks, isSandboxed, syncRuns: isAsyncFunction(task.fn) ? -1 : 0 };
       this.#plans.set(task.name, plan);
     }
     return plan;
+  }
+
+  /** Its hooks run where it runs. What its sandbox could not even begin, or cut off, fails here. */
+  async #runSandboxed(run: Run, job: TraceJob): Promise<Outcome> {
+    run.startedMs = this.#app.world.clock.monoMs();
+    try {
+      return await this.sandbox!.run(job, run.options);
+    } catch (error) {
+      return await this.#failed(run, error);
+    }
   }
 
   #decode(job: TraceJob): Run {

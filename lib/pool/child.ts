@@ -7,29 +7,74 @@
  */
 
 import { setCurrentWorld } from "../base/mod.ts";
-import { type App, currentTask, loadApp, type Publisher, Tracer } from "../app/mod.ts";
+import { type App, currentTask, loadApp, loadSandboxedApp, type Publisher, Tracer } from "../app/mod.ts";
 import { decodeEnvelope, SoftTimeLimitExceeded, Terminated, TimeLimitExceeded } from "../wire/mod.ts";
 import type { Outcome } from "../app/mod.ts";
+import type { SandboxHandover } from "../platform/mod.ts";
+import type { ChildInit } from "./pool.ts";
+import type { BoxOpener } from "./box.ts";
+import { BoxHost } from "./box_host.ts";
+import { Sandboxes } from "./sandbox.ts";
 import type { InterruptReason, OpenRunner, RunnerHost, SlotJob, SlotRunner, TaskLabel } from "./runner.ts";
 
-/** Loads the app that `init` names and traces its tasks. */
-export const openTaskRunner: OpenRunner = async (world, init, host) => {
-  setCurrentWorld(world);
-  const app = await loadApp(world, init.app, { settings: init.overrides, include: init.include });
-  app.publisher = hostPublisher(host);
-  return await taskRunner(app, init.hostname, host, () => app.close());
-};
+/**
+ * Loads the app that `init` names and traces its tasks. `isShared`: other user code runs in this process at the same
+ * time. `boxes`: who starts sandboxes, where that is not this isolate.
+ */
+export function taskRunnerOpener({ isShared, boxes }: { isShared: boolean; boxes?: BoxOpener }): OpenRunner {
+  return async (world, init, host) => {
+    setCurrentWorld(world);
+    const app = await loadApp(world, init.app, { settings: init.overrides, include: init.include });
+    app.publisher = hostPublisher(host);
+    return await taskRunner(app, init, host, {
+      isShared,
+      ...(boxes === undefined ? {} : { boxes }),
+      close: () => app.close(),
+    });
+  };
+}
+
+/** The same in a sandbox, which may read no file. */
+export function sandboxedRunnerOpener(handover: SandboxHandover): OpenRunner {
+  return async (world, init, host) => {
+    const app = await loadSandboxedApp(world, {
+      app: init.app ?? "",
+      include: init.include,
+      settings: init.overrides,
+      importModule: (path) => handover.importModule(path),
+    });
+    app.publisher = hostPublisher(host);
+    const runner = await openRunner(app, init.hostname, host, null, () => app.close());
+    handover.endLoading();
+    return runner;
+  };
+}
 
 /** The runner on an app that is loaded already: solo runs tasks on the worker's own, and closes nothing. */
-export async function taskRunner(
+export function taskRunner(
+  app: App,
+  init: ChildInit,
+  host: RunnerHost,
+  options: { isShared: boolean; boxes?: BoxOpener; close?: () => Promise<void> },
+): Promise<SlotRunner> {
+  const sandboxes = new Sandboxes(app.world, init, host, {
+    isShared: options.isShared,
+    boxes: options.boxes ?? new BoxHost(app.world),
+  });
+  return openRunner(app, init.hostname, host, sandboxes, options.close ?? (() => Promise.resolve()));
+}
+
+async function openRunner(
   app: App,
   hostname: string,
   host: RunnerHost,
-  close: () => Promise<void> = () => Promise.resolve(),
+  sandboxes: Sandboxes | null,
+  close: () => Promise<void>,
 ): Promise<SlotRunner> {
   const tracer = new Tracer(app, host);
+  tracer.sandbox = sandboxes;
   await tracer.open();
-  return new TaskRunner(tracer, hostname, close);
+  return new TaskRunner(tracer, hostname, sandboxes, close);
 }
 
 function hostPublisher(host: RunnerHost): Publisher {
@@ -42,11 +87,13 @@ function hostPublisher(host: RunnerHost): Publisher {
 class TaskRunner implements SlotRunner {
   #hostname: string;
   #tracer: Tracer;
+  #sandboxes: Sandboxes | null;
   #close: () => Promise<void>;
 
-  constructor(tracer: Tracer, hostname: string, close: () => Promise<void>) {
+  constructor(tracer: Tracer, hostname: string, sandboxes: Sandboxes | null, close: () => Promise<void>) {
     this.#hostname = hostname;
     this.#tracer = tracer;
+    this.#sandboxes = sandboxes;
     this.#close = close;
   }
 
@@ -64,6 +111,7 @@ class TaskRunner implements SlotRunner {
       seq: job.seq,
       message,
       info,
+      envelope: job.envelope,
       hostname: this.#hostname,
       timeLimit: job.timeLimit,
       softTimeLimit: job.softTimeLimit,
@@ -73,6 +121,7 @@ class TaskRunner implements SlotRunner {
 
   interrupt(seq: number, reason: InterruptReason, seconds: number): void {
     this.#tracer.interrupt(seq, interruptError(reason, seconds));
+    this.#sandboxes?.interrupt(seq, reason, seconds);
   }
 
   current(): TaskLabel | null {
@@ -81,6 +130,7 @@ class TaskRunner implements SlotRunner {
   }
 
   async close(): Promise<void> {
+    this.#sandboxes?.close();
     await this.#close();
   }
 }

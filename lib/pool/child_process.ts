@@ -137,7 +137,7 @@ class ChildProcessSlot implements SlotPort {
     const engine = await startSlot(this.#world, init, this, {
       journal: null,
       memoryKib: () => Math.ceil(this.#world.host.rssBytes() / 1024),
-      openRunner: openRunner ?? (await import("./child.ts")).openTaskRunner,
+      openRunner: openRunner ?? (await import("./child.ts")).taskRunnerOpener({ isShared: false }),
     });
     if (engine === null) {
       await this.#writing;

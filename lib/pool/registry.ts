@@ -2,11 +2,12 @@
 
 import { nearest, UsageError } from "../base/mod.ts";
 import type { App } from "../app/mod.ts";
+import { BoxHost } from "./box_host.ts";
 import type { PoolFactory } from "./pool.ts";
 import { processLinks } from "./process_link.ts";
 import { SlotPool } from "./slot_pool.ts";
 import { SoloPool } from "./solo.ts";
-import { threadLinks } from "./thread_link.ts";
+import { threadEntry, threadLinks } from "./thread_link.ts";
 
 const processes: PoolFactory = (world, options, events) =>
   new SlotPool(
@@ -21,7 +22,7 @@ const threads: PoolFactory = (world, options, events) =>
   new SlotPool(
     world,
     { name: "threads", processPrefix: null, isConcurrent: false },
-    threadLinks(world),
+    threadLinks(world, threadEntry(), new BoxHost(world)),
     options,
     events,
   );
@@ -30,15 +31,15 @@ const async: PoolFactory = (world, options, events) =>
   new SlotPool(
     world,
     { name: "async", processPrefix: null, isConcurrent: true },
-    threadLinks(world),
+    threadLinks(world, threadEntry(), new BoxHost(world)),
     options,
     events,
   );
 
 const solo: PoolFactory = (world, options, events) =>
   new SoloPool(world, options, events, async (slotWorld, init, host) => {
-    const { openTaskRunner } = await import("./child.ts");
-    return await openTaskRunner(slotWorld, init, host);
+    const { taskRunnerOpener } = await import("./child.ts");
+    return await taskRunnerOpener({ isShared: false })(slotWorld, init, host);
   });
 
 /** Solo on the worker's own App, which is not loaded a second time. */
@@ -46,7 +47,7 @@ export function soloPool(app: App): PoolFactory {
   return (world, options, events) =>
     new SoloPool(world, options, events, async (_world, init, host) => {
       const { taskRunner } = await import("./child.ts");
-      return await taskRunner(app, init.hostname, host);
+      return await taskRunner(app, init, host, { isShared: false });
     });
 }
 

@@ -21,7 +21,7 @@ export function endText(end: SlotEnd): string {
 }
 
 /** The slot died under the job. */
-export function lostOutcome(job: Job, end: SlotEnd): Outcome {
+export function lostOutcome(job: Pick<Job, "seq">, end: SlotEnd): Outcome {
   const text = `Worker exited prematurely: ${endText(end)} Job: ${job.seq}.`;
   return bareOutcome(job.seq, "lost", text, `WorkerLostError('${text}')`);
 }

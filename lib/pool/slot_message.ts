@@ -1,6 +1,6 @@
 /** What the frames between a worker and its slots say: jobs out, outcomes back, and the rare rest as JSON. */
 
-import type { Outcome, OutcomeChord, OutcomeKind } from "../app/mod.ts";
+import type { AlsoFailed, Outcome, OutcomeChord, OutcomeKind } from "../app/mod.ts";
 import type { OutgoingMessage } from "../transport/mod.ts";
 import type { ChildInit, Job } from "./pool.ts";
 import { FRAME, type Frame, type FrameWriter } from "./frame.ts";
@@ -25,11 +25,23 @@ export interface SlotInit {
   readonly watchParent: boolean;
 }
 
+/** The first message to an isolate; all later ones are bytes. */
+export interface ThreadInit {
+  readonly init: SlotInit;
+  /** Null: none is kept. */
+  readonly journal: SharedArrayBuffer | null;
+  /** Where the isolate tells its heap (heap_watch.ts); null: nobody asks. */
+  readonly heap: { readonly words: SharedArrayBuffer; readonly limitKib: number } | null;
+}
+
 /** A start that failed, as the parent throws it again. */
 export interface StartFailure {
   readonly text: string;
   /** The exit code of a UsageError, else null. */
   readonly exitCode: number | null;
+  /** Its class and message, for a sandbox whose task fails with it. */
+  readonly name: string;
+  readonly message: string;
 }
 
 /** An interruption on its way. */
@@ -39,8 +51,14 @@ export interface Interruption {
   readonly seconds: number;
 }
 
+/** What of a job crosses to a slot. */
+export type JobToSend = Pick<
+  Job,
+  "seq" | "envelope" | "queue" | "redelivered" | "timeLimit" | "softTimeLimit"
+>;
+
 /** Appends one frame of jobs. Per job: one short array and the envelope's text as it is. */
-export function appendJobs(writer: FrameWriter, frameNumber: number, jobs: readonly Job[]): void {
+export function appendJobs(writer: FrameWriter, frameNumber: number, jobs: readonly JobToSend[]): void {
   const heads: unknown[] = [];
   let text = "";
   for (const job of jobs) {
@@ -89,6 +107,7 @@ export function appendOutcome(writer: FrameWriter, outcome: Outcome): Uint8Array
     outcome.chord,
     outcome.errbacksDone,
     form,
+    outcome.also ? outcome.also.map(alsoToJson) : 0,
   ]);
   return form === 2
     ? writer.append(FRAME.outcome, head, "", document as Uint8Array)
@@ -110,6 +129,7 @@ export function decodeOutcome(frame: Frame): Outcome {
     OutcomeChord | null,
     boolean,
     number,
+    AlsoJson[] | 0,
   ];
   return {
     seq: head[0],
@@ -124,7 +144,20 @@ export function decodeOutcome(frame: Frame): Outcome {
     requeue: head[8],
     chord: head[9],
     errbacksDone: head[10],
+    also: head[12] === 0 ? null : head[12].map(alsoFromJson),
   };
+}
+
+/** A step that fails with its chain, as JSON carries it: a document of bytes stands as base64, told by the flag. */
+type AlsoJson = [string, string, string | null, boolean, OutcomeChord | null];
+
+function alsoToJson({ taskId, state, document, chord }: AlsoFailed): AlsoJson {
+  const isBytes = document instanceof Uint8Array;
+  return [taskId, state, isBytes ? document.toBase64() : document, isBytes, chord];
+}
+
+function alsoFromJson([taskId, state, document, isBytes, chord]: AlsoJson): AlsoFailed {
+  return { taskId, state, document: isBytes ? Uint8Array.fromBase64(document ?? "") : document, chord };
 }
 
 /** Appends a batch that a task publishes; `id` comes back in the answer. */

@@ -1,6 +1,7 @@
 /** How a slot comes up, in a process or an isolate: its World, its console, its app, its engine. */
 
-import { type Level, LEVELS, type Log, UsageError, type World } from "../base/mod.ts";
+import { errorText, type Level, LEVELS, type Log, UsageError, type World } from "../base/mod.ts";
+import { errorTypeName } from "../wire/mod.ts";
 import { SlotEngine, type SlotPort } from "./engine.ts";
 import { encodeFrame, FRAME } from "./frame.ts";
 import type { JournalWriter } from "./journal.ts";
@@ -46,9 +47,12 @@ export async function startSlot(
 }
 
 function startFailure(error: unknown): StartFailure {
-  if (error instanceof UsageError) return { text: error.message, exitCode: error.exitCode };
+  const name = error instanceof Error ? errorTypeName(error) : "Error";
+  const message = errorText(error);
+  if (error instanceof UsageError) return { text: error.message, exitCode: error.exitCode, name, message };
   // The stack is the user's own where their module threw.
-  return { text: error instanceof Error ? error.stack ?? error.message : String(error), exitCode: null };
+  const text = error instanceof Error ? error.stack ?? error.message : String(error);
+  return { text, exitCode: null, name, message };
 }
 
 function worldWithLog(world: World, log: Log): World {

@@ -5,63 +5,69 @@
 
 import type { World } from "../base/mod.ts";
 import { moduleUrl } from "../platform/mod.ts";
+import { Boxes, type BoxOpener, type BoxRequest } from "./box.ts";
 import { createSharedJournal, type JournalReader, sharedJournalReader } from "./journal.ts";
 import type { Link, LinkEvents, LinkFactory } from "./link.ts";
-import type { SlotInit } from "./slot_message.ts";
-
-/** The first message to an isolate; all later ones are bytes. */
-export interface ThreadInit {
-  readonly init: SlotInit;
-  readonly journal: SharedArrayBuffer;
-}
+import type { ThreadInit } from "./slot_message.ts";
 
 /** Where an isolate begins; the bundle has it as a file of its own beside main.js. */
 export function threadEntry(): URL {
   return moduleUrl("child_thread.js", "pool/child_thread.ts");
 }
 
-/** Makes the factory. `entry` is the module an isolate begins with. */
-export function threadLinks(world: World, entry: URL = threadEntry()): LinkFactory {
+/** Makes the factory. `entry` is the module an isolate begins with; `boxes` starts the sandboxes they ask for. */
+export function threadLinks(
+  world: World,
+  entry: URL = threadEntry(),
+  boxes: BoxOpener | null = null,
+): LinkFactory {
   return {
     isProcess: false,
-    open: (init, events) => new ThreadLink(world, entry, init, events),
+    open(init, events) {
+      const worker = new Worker(entry, { type: "module", name: init.name });
+      const first = { init: { ...init, watchParent: false }, journal: createSharedJournal(), heap: null };
+      return new ThreadLink(world, worker, first, events, boxes);
+    },
     close(): void {},
   };
 }
 
-class ThreadLink implements Link {
+/** The parent's end of one isolate. */
+export class ThreadLink implements Link {
   readonly pid: number;
-  readonly journal: JournalReader;
+  readonly journal: JournalReader | null;
   #world: World;
   #events: LinkEvents;
   #worker: Worker;
+  #boxes: Boxes | null = null;
   #isEnding = false;
 
+  /** Takes a Worker that was just made, and sends it its first message. `boxes` opens sandboxes that it asks for. */
   constructor(
     world: World,
-    entry: URL,
-    init: Omit<SlotInit, "watchParent">,
+    worker: Worker,
+    first: ThreadInit,
     events: LinkEvents,
+    boxes: BoxOpener | null = null,
   ) {
     this.#world = world;
     this.#events = events;
     this.pid = world.host.pid;
-    const memory = createSharedJournal();
-    this.journal = sharedJournalReader(memory);
-    this.#worker = new Worker(entry, { type: "module", name: init.name });
-    this.#worker.onmessage = ({ data }: MessageEvent<Uint8Array | { left: number }>) => {
-      if (this.#isEnding && !(data instanceof Uint8Array)) return;
-      if (data instanceof Uint8Array) this.#events.onBytes(data);
+    this.journal = first.journal === null ? null : sharedJournalReader(first.journal);
+    this.#worker = worker;
+    worker.onmessage = ({ data }: MessageEvent<Uint8Array | { left: number } | BoxRequest>) => {
+      if (data instanceof Uint8Array) return this.#events.onBytes(data);
+      if (this.#isEnding) return;
+      if ("box" in data) this.#takeBox(data, boxes);
       else this.#end(data.left, null, "");
     };
-    this.#worker.onerror = (event) => {
+    worker.onerror = (event) => {
       // Unhandled it would end the worker's own isolate.
       event.preventDefault();
       this.#end(1, null, event.message);
     };
-    this.#worker.onmessageerror = () => this.#end(1, null, "a message that cannot be read");
-    const first: ThreadInit = { init: { ...init, watchParent: false }, journal: memory };
-    this.#worker.postMessage(first);
+    worker.onmessageerror = () => this.#end(1, null, "a message that cannot be read");
+    worker.postMessage(first);
   }
 
   askJournal(): void {}
@@ -78,12 +84,21 @@ class ThreadLink implements Link {
 
   release(): void {}
 
+  #takeBox(request: BoxRequest, opener: BoxOpener | null): void {
+    if (opener === null) return;
+    this.#boxes ??= new Boxes(opener, (answer) => {
+      if (!this.#isEnding) this.#worker.postMessage(answer);
+    });
+    this.#boxes.take(request);
+  }
+
   #end(code: number, signal: string | null, lastWords: string): void {
     if (this.#isEnding) return;
     this.#isEnding = true;
     // One turn, so that what the isolate has sent already is heard first.
     this.#world.clock.defer(() => {
       this.#worker.terminate();
+      this.#boxes?.close();
       this.#events.onEnded({ code, signal, lastWords });
     });
   }

@@ -1,15 +1,17 @@
 /** The isolate's side of a thread: frames as messages. */
 
 import type { World } from "../base/mod.ts";
+import type { BoxAnswer, BoxRelay } from "./box.ts";
 import type { SlotEngine, SlotPort } from "./engine.ts";
+import { HeapTeller } from "./heap_watch.ts";
 import { sharedJournalWriter } from "./journal.ts";
 import type { OpenRunner } from "./runner.ts";
 import { startSlot } from "./slot_start.ts";
-import type { ThreadInit } from "./thread_link.ts";
+import type { ThreadInit } from "./slot_message.ts";
 
 /** What an isolate has of its global scope. */
 interface IsolateScope {
-  onmessage: ((event: MessageEvent<ThreadInit | Uint8Array>) => void) | null;
+  onmessage: ((event: MessageEvent<ThreadInit | Uint8Array | BoxAnswer>) => void) | null;
   postMessage(message: unknown, transfer?: Transferable[]): void;
   close(): void;
 }
@@ -18,11 +20,12 @@ interface IsolateScope {
 export function runThreadSlot(
   world: World,
   openRunner: OpenRunner,
-  options: { memoryKib: () => number },
+  options: { memoryKib: () => number; boxes?: BoxRelay },
 ): void {
   const scope = globalThis as unknown as IsolateScope;
   const early: Uint8Array[] = [];
   let engine: SlotEngine | null = null;
+  let teller: HeapTeller | null = null;
   const leave = (code: number) => {
     engine?.flush();
     scope.postMessage({ left: code });
@@ -43,16 +46,25 @@ export function runThreadSlot(
   scope.onmessage = ({ data }) => {
     if (data instanceof Uint8Array) {
       if (engine === null) early.push(data);
-      else engine.feed(data);
+      else {
+        teller?.touch();
+        engine.feed(data);
+      }
       return;
     }
+    if ("box" in data) return options.boxes?.take(data);
     void startSlot(world, data.init, port, {
-      journal: sharedJournalWriter(data.journal),
+      journal: data.journal === null ? null : sharedJournalWriter(data.journal),
       memoryKib: options.memoryKib,
       openRunner,
     }).then((started) => {
       if (started === null) return leave(1);
       engine = started;
+      if (data.heap !== null) {
+        teller = new HeapTeller(world, data.heap.words, data.heap.limitKib, () => started.busy > 0);
+        teller.begin();
+        if (early.length > 0) teller.touch();
+      }
       for (const bytes of early.splice(0)) started.feed(bytes);
     });
   };
