@@ -124,6 +124,10 @@ export class Link implements ByteStream {
     reader?.reject(new ConnectionLost("reset by peer"));
   }
 
+  get isStalled(): boolean {
+    return this.#isStalled;
+  }
+
   /** Nothing is carried any more, and nobody is told. */
   stall(): void {
     this.#isStalled = true;

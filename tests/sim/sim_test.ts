@@ -11,7 +11,7 @@ import { type Plan, simulate } from "./simulation.ts";
 
 const FIXED = 20;
 
-/** What happens under a seed: every fourth knows no deaths, so that nothing may run twice there. */
+/** What happens under a seed: every fourth knows cuts, restarts and stops alone, and more may not run twice there. */
 function planOf(seed: number): Plan {
   const random = new SeededRandom(seed * 7919);
   const up = (to: number) => random.u32() % (to + 1);

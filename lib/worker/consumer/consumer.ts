@@ -153,8 +153,8 @@ export class Consumer {
    */
   async settleLost(signal: AbortSignal): Promise<void> {
     const { app, lane, parts, timers, world } = this.worker;
-    this.lostTasks ??= this.tasks;
-    if (!this.#isLost || !this.lostTasks?.leavesSomething) return;
+    if (this.#isLost) this.lostTasks ??= this.tasks;
+    if (!this.lostTasks?.leavesSomething) return;
     this.tasks = null;
     if (parts.state.consumer !== null) lane.detach();
     await this.connection?.close();
