@@ -1,0 +1,77 @@
+/**
+ * Canvas beside Celery's on one private Redis: a chord of 10,000 no-ops and a chain of 1,000 steps, both sent before the
+ * worker starts, timed from the line that says it is ready to the last result. The ratios count.
+ *
+ *   deno run -A bench/canvas.ts [chord] [chain]        CHORD=10000 CHAIN=1000 are the sizes
+ */
+
+import { App, chain, chord, type Signature } from "lovage";
+import { startRedis } from "../tests/support/servers.ts";
+
+const root = new URL("..", import.meta.url).pathname;
+const parts = new Set(Deno.args.length > 0 ? Deno.args : ["chord", "chain"]);
+const sizes = {
+  chord: Number(Deno.env.get("CHORD") ?? 10_000),
+  chain: Number(Deno.env.get("CHAIN") ?? 1000),
+};
+const lovage = Deno.env.get("LOVAGE")?.split(" ") ??
+  [Deno.execPath(), "run", "-A", "--quiet", "--config", `${root}deno.json`, `${root}main.ts`];
+const options = ["worker", "-P", "prefork", "-c", "2", "-l", "INFO", "--without-gossip", "--without-mingle"];
+const workers: Readonly<Record<string, string[]>> = {
+  Lovage: [...lovage, "-A", `${root}bench/tasks.ts`, ...options],
+  Celery: ["/usr/bin/python3", "-m", "celery", "-A", "tasks", ...options],
+};
+
+await using redis = await startRedis();
+for (const part of ["chord", "chain"] as const) {
+  if (!parts.has(part)) continue;
+  const rates: Record<string, number> = {};
+  for (const [name, argv] of Object.entries(workers)) {
+    const seconds = await measure(argv, (app) => part === "chord" ? manyInChord(app) : manyInChain(app));
+    rates[name] = sizes[part] / seconds;
+    console.log(`${part} of ${sizes[part]}, ${name}: ${seconds.toFixed(2)} s, ${rates[name].toFixed(0)}/s`);
+  }
+  console.log(`${part}: ${(rates["Lovage"]! / rates["Celery"]!).toFixed(1)} times Celery's rate`);
+}
+
+function manyInChord(app: App): Signature {
+  const header = Array.from({ length: sizes.chord }, (_, n) => app.signature("bench.add", { args: [n, 0] }));
+  return chord(header, app.signature("celery.accumulate", { kwargs: { index: 0 } }));
+}
+
+function manyInChain(app: App): Signature {
+  const add = (args: number[]) => app.signature("bench.add", { args });
+  return chain(Array.from({ length: sizes.chain }, (_, n) => add(n === 0 ? [0, 1] : [1])));
+}
+
+/** Seconds from the worker's readiness to the canvas's result. */
+async function measure(argv: string[], make: (app: App) => Signature): Promise<number> {
+  await redis.cli("FLUSHALL");
+  await using app = new App("bench", { broker_url: redis.url(0), result_backend: redis.url(0) });
+  const result = await make(app).applyAsync();
+  const worker = new Deno.Command(argv[0]!, {
+    args: argv.slice(1),
+    env: { BENCH_REDIS: redis.url(0), PYTHONPATH: `${root}bench/peers`, C_FORCE_ROOT: "1", NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  const ready = Promise.withResolvers<number>();
+  const reading = (async () => {
+    const decoder = new TextDecoder();
+    let isReady = false;
+    for await (const bytes of worker.stderr) {
+      // What follows is read and thrown away, so that the worker's log does not block it.
+      if (isReady || !/ ready\./.test(decoder.decode(bytes))) continue;
+      isReady = true;
+      ready.resolve(performance.now());
+    }
+  })();
+  const began = await ready.promise;
+  await result.get({ timeout: 300 });
+  const seconds = (performance.now() - began) / 1000;
+  worker.kill("SIGTERM");
+  await worker.status;
+  await reading;
+  return seconds;
+}
