@@ -1,0 +1,29 @@
+// Goal: a consumer that is subscribed and hears nothing although its queue has messages is built anew, and only then.
+import assert from "node:assert/strict";
+import { Rig } from "./rig.ts";
+
+const LINE = "consumer: Nothing heard although messages wait: consuming anew";
+
+Deno.test("watchdog: a deaf consumer is replaced, and its messages run", async () => {
+  await using rig = await Rig.start();
+  // As a consumer whose wake-ups are lost: it asks for nothing any more.
+  await rig.worker.consumer.tasks!.pause();
+  await rig.send();
+  await rig.world.clock.advance(20_000);
+  assert.deepEqual([await rig.waiting(), rig.log().includes(LINE)], [1, false]);
+  await rig.world.clock.advance(40_000);
+  await rig.settle();
+  assert.ok(rig.log().includes(LINE));
+  assert.equal(rig.pool.submitted.length, 1);
+  assert.equal(await rig.waiting(), 0);
+});
+
+Deno.test("watchdog: a full worker and an empty queue are no reason", async () => {
+  await using rig = await Rig.start();
+  await rig.world.clock.advance(120_000);
+  rig.pool.script = () => null;
+  for (let n = 0; n < 20; n++) await rig.send();
+  await rig.world.clock.advance(120_000);
+  assert.ok(!rig.log().includes(LINE));
+  assert.ok(await rig.waiting() > 0);
+});
