@@ -62,7 +62,7 @@ export class RedisKeys {
     return `${this.#options.keyPrefix}lovage:book:${name}`;
   }
 
-  /** Set, expires: the tag numbers of lease `id` that have begun, of those messages that were there at a death before. */
+  /** Set, expires: the tag numbers of lease `id` that have begun, of messages that were there at a death before. */
   begun(id: string): string {
     return `${this.#options.keyPrefix}lovage:begun:${id}`;
   }

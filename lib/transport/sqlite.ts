@@ -539,7 +539,7 @@ class SqliteStore implements Store {
       const place = placeRow(row);
       this.#sql.run(
         `UPDATE broker_message SET envelope = ?2, attempts =
-           CASE WHEN attempts = 0 OR EXISTS (SELECT 1 FROM broker_begun WHERE id = ?1) THEN attempts + 1 ELSE attempts END
+           attempts + (attempts = 0 OR EXISTS (SELECT 1 FROM broker_begun WHERE id = ?1))
          WHERE id = ?1`,
         id,
         marked(row["envelope"] as string),
