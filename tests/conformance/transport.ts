@@ -341,6 +341,26 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     await doomed.close();
   });
 
+  test("the first death counts in any case, a later one where the task had begun", async (lab) => {
+    if (!lab.abandon || !lab.countsAttempts) return;
+    await using sender = await lab.connect();
+    const celery = queue("celery");
+    await sender.declare(celery);
+    await sender.publish(to("celery", "guilty", "neighbour"));
+    for (const expected of [[0, 0], [1, 1], [2, 1]]) {
+      const doomed = await lab.connect();
+      const recorder = await Recorder.start(doomed, [celery], { leaseSeconds: LEASE_SECONDS });
+      const held = await recorder.until(2, 15_000);
+      assert.deepEqual(held.map(textOf), ["guilty", "neighbour"]);
+      assert.deepEqual(held.map(({ attempts }) => attempts), expected);
+      if (recorder.consumer.begun === undefined) return await doomed.close();
+      if (held[0]!.attempts > 0) recorder.consumer.begun(held[0]!.tag);
+      await recorder.consumer.flush();
+      await lab.abandon(doomed);
+      await doomed.close();
+    }
+  });
+
   test("a parked message comes back when it is due, not before", async (lab) => {
     await using connection = await lab.connect();
     await using other = await lab.connect();
