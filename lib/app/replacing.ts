@@ -42,6 +42,8 @@ export function replacementOf(run: Execution, given: Signature): Signature {
   if (made instanceof Group) {
     made = made.pipe(new Signature("celery.accumulate", { kwargs: { index: 0 }, app }));
   }
+  // Before the callbacks are linked: those have stamps of their own.
+  if (request.stampedHeaders !== null) made.stamp(request.stamps);
   const last = made instanceof Chain ? made.tasks.at(-1)! : made;
   for (const callback of request.callbacks ?? []) last.link(callback);
   for (const errback of request.errbacks ?? []) made.linkError(errback);

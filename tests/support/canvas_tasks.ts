@@ -64,6 +64,11 @@ export function canvasApp(settings: Record<string, unknown>): App {
     log("quiet", args.at(-1));
     return text(args);
   });
+  app.task("c.stamps", { bind: true }, (self, ..._: unknown[]) => self.request.stamps);
+  app.task("c.swapStamped", { bind: true }, (self, ..._: unknown[]): unknown => {
+    const queue = self.request.deliveryInfo.routingKey;
+    return self.replace(app.signature("c.stamps", { queue }).stamp({ fresh: 1 }));
+  });
   const kinds = ["task", "chain", "group", "chord", "boom", "swap", "chainboom"];
   app.task("c.swap", { bind: true }, (self, ...given: unknown[]): unknown => {
     log("swap", given.at(-1));
