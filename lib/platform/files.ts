@@ -60,6 +60,47 @@ export function replaceFile(path: string, text: string, mode = 0o644): void {
   }
 }
 
+/**
+ * The same for bytes, which are on the disk before the old ones are gone. Makes the folder. Rejects with
+ * OperatingError.
+ */
+export async function replaceBytes(path: string, bytes: Uint8Array, mode = 0o600): Promise<void> {
+  const temporary = `${path}.${Deno.pid}.new`;
+  try {
+    await Deno.mkdir(path.slice(0, path.lastIndexOf("/")) || "/", { recursive: true });
+    {
+      using file = await Deno.open(temporary, { write: true, create: true, truncate: true, mode });
+      for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+      await file.sync();
+    }
+    await Deno.rename(temporary, path);
+  } catch (error) {
+    removeFile(temporary);
+    throw new OperatingError(`Cannot write "${path}": ${errorText(error)}`, { cause: error });
+  }
+}
+
+/** A file's bytes, or null where there is none. Throws OperatingError where it cannot be read. */
+export function readBytes(path: string): Uint8Array | null {
+  try {
+    return Deno.readFileSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw new OperatingError(`Cannot read "${path}": ${errorText(error)}`, { cause: error });
+  }
+}
+
+/** Gives a file that is of no use another name, which tells when; the new name, or the old one where that fails. */
+export function setAside(path: string, wallMs: number): string {
+  const aside = `${path}.broken-${Math.floor(wallMs / 1000)}`;
+  try {
+    Deno.renameSync(path, aside);
+    return aside;
+  } catch {
+    return path; // It will be replaced.
+  }
+}
+
 /** A file's text, or null where there is none or it cannot be read. */
 export function readFile(path: string): string | null {
   try {

@@ -118,6 +118,7 @@ export class Lane {
     this.#doesInfo = world.log.isOn("INFO");
     for (let i = 0; i < batch.length; i++) this.#receive(batch[i]!);
     this.dispatch();
+    if (this.#parts.onReserved !== null) this.#parts.onReserved();
     this.tellPrefetch();
   }
 

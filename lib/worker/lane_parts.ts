@@ -66,6 +66,8 @@ export interface LaneParts {
   readonly aside: Aside;
   readonly signals: WorkerSignals;
   events: TaskEventSink | null;
+  /** Called for each batch that came; the autoscaler looks at it. */
+  onReserved: (() => void) | null;
   pool: Pool;
   backend: Backend;
 }

@@ -79,6 +79,8 @@ export interface ResolvedOptions {
   readonly maxTasksPerChild: number | null;
   readonly maxMemoryPerChild: number | null;
   readonly autoscale: readonly [max: number, min: number] | null;
+  /** Where revoked ids are kept over restarts; null nowhere. Not yet node-formatted. */
+  readonly statedb: string | null;
   readonly withGossip: boolean;
   readonly withMingle: boolean;
   readonly withHeartbeat: boolean;
@@ -127,6 +129,7 @@ export function resolveOptions(app: WorkerApp, host: Host, given: WorkerOptions)
     maxTasksPerChild: given.maxTasksPerChild ?? conf.worker_max_tasks_per_child,
     maxMemoryPerChild: given.maxMemoryPerChild ?? conf.worker_max_memory_per_child,
     autoscale,
+    statedb: given.statedb || conf.worker_state_db || null,
     withGossip: (given.gossip ?? true) && !given.withoutGossip,
     withMingle: (given.mingle ?? true) && !given.withoutMingle,
     withHeartbeat: (given.heartbeat ?? true) && !given.withoutHeartbeat,

@@ -14,6 +14,8 @@ export const REVOKE_EXPIRES_SECONDS = 10_800;
  * which is what mingle sends. Bounded by `max`: past it the oldest ids are forgotten.
  */
 export class LimitedSet {
+  /** Counts what was added and removed since its start. */
+  changes = 0;
   #entries = new Map<string, number>();
   #max: number;
   #expiresSeconds: number;
@@ -39,11 +41,13 @@ export class LimitedSet {
   add(id: string, atSeconds: number = this.#nowSeconds()): void {
     this.#entries.delete(id);
     this.#entries.set(id, atSeconds);
+    this.changes++;
     if (this.#entries.size > this.#max) this.purge();
   }
 
   /** Removes an id; whether it was there. */
   discard(id: string): boolean {
+    this.changes++;
     return this.#entries.delete(id);
   }
 
@@ -56,6 +60,7 @@ export class LimitedSet {
       const before = this.#entries.get(id);
       if (before === undefined || before < at) this.#entries.set(id, at);
     }
+    this.changes++;
     this.#entries = new Map([...this.#entries].sort((a, b) => a[1] - b[1]));
     this.purge();
   }
@@ -85,6 +90,7 @@ export class LimitedSet {
 
   /** Forgets all. */
   clear(): void {
+    this.changes++;
     this.#entries.clear();
   }
 }

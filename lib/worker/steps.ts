@@ -5,6 +5,7 @@
  */
 
 import type { Step, StepClass } from "../blueprint/mod.ts";
+import { AutoscalerStep } from "./autoscale.ts";
 import { HubStep, PoolStep, TimerStep, WorkerConsumerStep } from "./components.ts";
 import { ConnectionStep } from "./consumer/connection_step.ts";
 import type { Consumer } from "./consumer/consumer.ts";
@@ -15,6 +16,7 @@ import { HeartStep } from "./consumer/heart_step.ts";
 import { LoopStep } from "./consumer/loop_step.ts";
 import { MingleStep } from "./consumer/mingle_step.ts";
 import { TasksStep } from "./consumer/tasks_step.ts";
+import { StateDbStep } from "./state_db.ts";
 import type { WorkController } from "./worker.ts";
 
 /** What the steps of each blueprint are given. */
@@ -37,7 +39,7 @@ const CONSUMER_ORDER = [
 ];
 
 const registered: { [K in keyof StepParents]: StepClass<StepParents[K]>[] } = {
-  worker: [TimerStep, HubStep, PoolStep, WorkerConsumerStep],
+  worker: [StateDbStep, TimerStep, HubStep, PoolStep, AutoscalerStep, WorkerConsumerStep],
   consumer: [ConnectionStep, EventsStep, HeartStep, MingleStep, GossipStep, TasksStep, ControlStep, LoopStep],
 };
 

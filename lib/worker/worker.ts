@@ -398,6 +398,7 @@ export class WorkController {
       aside: new Aside(this.app, support),
       signals: this.#signals(),
       events: null,
+      onReserved: null,
     } as unknown as LaneParts;
   }
 

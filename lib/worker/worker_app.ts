@@ -83,6 +83,7 @@ export type WorkerConf = Readonly<
     | "worker_proc_alive_timeout"
     | "worker_send_task_events"
     | "worker_soft_shutdown_timeout"
+    | "worker_state_db"
   >
 >;
 
