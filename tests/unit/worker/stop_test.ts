@@ -26,7 +26,7 @@ Deno.test("boot and warm shutdown: Celery's debug lines in Celery's order", asyn
   assert.deepEqual(lines, [
     "| Worker: Preparing bootsteps.",
     "| Worker: Building graph...",
-    "| Worker: New boot order: {Timer, Hub, Pool, Consumer}",
+    "| Worker: New boot order: {StateDB, Timer, Hub, Pool, Autoscaler, Consumer}",
     "| Consumer: Preparing bootsteps.",
     "| Consumer: Building graph...",
     "| Consumer: New boot order: {Connection, Events, Heart, Mingle, Gossip, Tasks, Control, event loop}",
