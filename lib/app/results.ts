@@ -224,17 +224,43 @@ export class AsyncResult<R = unknown> implements ParentResult {
   }
 
   /**
-   * Walks this and all it led to, breadth first: `[parent or null, result]`. Children are known when a task
-   * ended.
+   * Walks this and all it led to, breadth first: `[parent or null, result]`; groups are followed by their members.
+   * Children are known when a task has ended: where one has not, throws an Error named IncompleteStream, or with
+   * `intermediate` goes on without its children.
    */
-  async *iterdeps(): AsyncGenerator<[ParentResult | null, ParentResult]> {
+  async *iterdeps(
+    options: { intermediate?: boolean } = {},
+  ): AsyncGenerator<[ParentResult | null, ParentResult]> {
     const queue: [ParentResult | null, ParentResult][] = [[null, this]];
     for (let next = queue.shift(); next; next = queue.shift()) {
       yield next;
       const [, result] = next;
-      const children = result instanceof AsyncResult ? await result.children() : null;
-      for (const child of children ?? []) queue.push([result, child]);
+      for (const child of await childrenOf(result, options.intermediate ?? false)) {
+        queue.push([result, child]);
+      }
     }
+  }
+
+  /** As `iterdeps`, with the value of each, waited for as `get` does: `[result, value]`. */
+  async *collect(
+    options: GetOptions & { intermediate?: boolean } = {},
+  ): AsyncGenerator<[ParentResult, unknown]> {
+    for await (const [, result] of this.iterdeps(options)) {
+      yield [
+        result,
+        await (result as ParentResult & { get(how: GetOptions): Promise<unknown> }).get(options),
+      ];
+    }
+  }
+
+  /** What led to what, as far as it is known: each result with its children. */
+  async graph(): Promise<Map<ParentResult, ParentResult[]>> {
+    const graph = new Map<ParentResult, ParentResult[]>();
+    for await (const [parent, result] of this.iterdeps({ intermediate: true })) {
+      graph.set(result, []);
+      if (parent !== null) graph.get(parent)!.push(result);
+    }
+    return graph;
   }
 
   /** Deletes what is stored of it and of its parents. */
@@ -293,6 +319,16 @@ export class AsyncResult<R = unknown> implements ParentResult {
       },
     );
   }
+}
+
+/** What a result has led to. Source: celery 5.2.6 result.py AsyncResult.iterdeps. */
+async function childrenOf(result: ParentResult, isIntermediate: boolean): Promise<readonly ParentResult[]> {
+  if (!(result instanceof AsyncResult)) return (result as unknown as { results: ParentResult[] }).results;
+  if (await result.ready()) return await result.children() ?? [];
+  if (isIntermediate) return [];
+  const error = new Error(`Task ${result.id} has not ended: what it led to is not known yet`);
+  error.name = "IncompleteStream";
+  throw error;
 }
 
 /** The parts of Celery's JSON form of a result. Throws `UsageError` where it is none. */

@@ -1,7 +1,7 @@
 /** The in-process worker that users test their tasks with. */
 
 import assert from "node:assert/strict";
-import { App, chain, chord, group, TestWorker } from "lovage";
+import { App, type AsyncResult, chain, chord, group, TestWorker } from "lovage";
 import { realTestWorld } from "../../support/real_test_world.ts";
 
 function shop() {
@@ -46,4 +46,21 @@ Deno.test("TestWorker: one after the other, and two at a time", async () => {
   await using _second = await TestWorker.start(two.app);
   const results = await Promise.all([one.add.delay(1, 1), two.add.delay(2, 2)]);
   assert.deepEqual(await Promise.all(results.map((one) => one.get({ timeout: 5 }))), [2, 4]);
+});
+
+Deno.test("TestWorker: what a call led to: iterdeps, collect, graph", async () => {
+  const { app, add } = shop();
+  await using _worker = await TestWorker.start(app);
+  const sent = await chain(add.s(1, 2), group(add.s(10), add.s(20))).delay();
+  assert.deepEqual(await sent.get({ timeout: 5 }), [13, 23]);
+  const first = (sent as unknown as { parent: AsyncResult }).parent;
+  const values = [];
+  for await (const [, value] of first.collect({ timeout: 5 })) values.push(value);
+  assert.deepEqual(values, [3, [13, 23], 13, 23]);
+  const graph = await first.graph();
+  assert.deepEqual([...graph.values()].map((children) => children.length), [1, 2, 0, 0]);
+  const never = app.AsyncResult("00000000-0000-0000-0000-000000000000");
+  await assert.rejects(async () => {
+    for await (const _ of never.iterdeps()) { /* walked to its end */ }
+  }, { name: "IncompleteStream" });
 });
