@@ -113,7 +113,7 @@ def idle(client, queues, seconds):
 
 if __name__ == "__main__":
     asked = json.load(sys.stdin)
-    client = redis.Redis.from_url(os.environ["TEST_BROKER"])
+    client = redis.Redis.from_url(os.environ["TEST_BACKEND"])
     results, seen = {}, {}
     for name, node in asked["cases"].items():
         leaf = 0
