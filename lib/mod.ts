@@ -122,4 +122,4 @@ export {
   TimeoutError,
   WorkerLostError,
 } from "./wire/mod.ts";
-export { TestWorker, type TestWorkerOptions } from "./worker/mod.ts";
+export { TestWorker, type TestWorkerOptions } from "./worker/test_worker.ts";
