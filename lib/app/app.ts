@@ -191,7 +191,7 @@ export class App implements AsyncDisposable {
     return this.#sender.publish(batch, options);
   }
 
-  /** Tells of prepared calls that the caller published by other means: events and signals, as after `publishPrepared`. */
+  /** Tells of prepared calls published by other means: events and signals, as after `publishPrepared`. */
   announcePublished(batch: readonly PreparedSend[]): Promise<void> {
     return this.#sender.announce(batch);
   }

@@ -6,12 +6,12 @@
 import type { Observation } from "./canvas_cases.ts";
 
 /** The error of a header's task that fails in such a way. */
-const ERRORS: Readonly<Record<string, (leaf: string) => Observation>> = {
-  fails: (leaf) => ({ error: ["builtins", "ValueError", ["boom", leaf]] }),
-  unserialisable: () => ({ error: ["kombu.exceptions", "EncodeError", ["<text>"]] }),
-  givesUp: () => ({ error: ["builtins", "KeyError", ["gave up"]] }),
-  toBoom: (leaf) => ({ error: ["builtins", "ValueError", ["boom", `${leaf}1`]] }),
-  toFailingChain: (leaf) => ({ error: ["builtins", "ValueError", ["boom", `${leaf}1`]] }),
+const ERRORS: Readonly<Record<string, (leaf: string) => unknown>> = {
+  fails: (leaf) => ["builtins", "ValueError", ["boom", leaf]],
+  unserialisable: () => ["kombu.exceptions", "EncodeError", ["<text>"]],
+  givesUp: () => ["builtins", "KeyError", ["gave up"]],
+  toBoom: (leaf) => ["builtins", "ValueError", ["boom", `${leaf}1`]],
+  toFailingChain: (leaf) => ["builtins", "ValueError", ["boom", `${leaf}1`]],
 };
 
 /**
@@ -19,12 +19,15 @@ const ERRORS: Readonly<Record<string, (leaf: string) => Observation>> = {
  * it breaks the member that was the last to end; the result of a chord whose body is a chord does not know of the
  * inner header, whose error is then told as a ChordError.
  */
-export function alternative(name: string): Observation | null {
+export function alternatives(name: string): readonly unknown[] {
   const [, kind, at] = /^chordToChain\+(\w+)@([01])$/.exec(name) ??
     /^chordInChain\+(\w+)@([12])$/.exec(name) ??
     /^(?:groupsInARow|chordToChord)\+(\w+)@([23])$/.exec(name) ?? [];
-  return kind === undefined ? null : ERRORS[kind]?.(`s${at}`) ?? null;
+  const error = kind === undefined ? undefined : ERRORS[kind]?.(`s${at}`);
+  return error === undefined ? [] : [error, NO_ID];
 }
+
+const NO_ID = ["builtins", "TypeError", ["sequence item 1: expected a bytes-like object, NoneType found"]];
 
 /** An observation without what may differ. */
 export function normal(name: string, seen: Observation): Observation {
