@@ -71,6 +71,8 @@ export class Slot {
   /** When it was opened, monotonic. */
   readonly openedMs: number;
   state: SlotState = "starting";
+  /** It was sent a signal: whatever it says until it is gone, it gets no job that would be lost with it. */
+  isDoomed = false;
   /** Jobs in it, in the order in which they begin. */
   readonly held = new Map<number, Held>();
   /** Jobs ever sent to it, and ended in it. */
@@ -132,9 +134,14 @@ export class Slot {
     if (this.state === "ready") this.#link.askJournal();
   }
 
+  /** True where it may be given jobs. */
+  get isFeedable(): boolean {
+    return this.state === "ready" && !this.isDoomed;
+  }
+
   /** True where a frame is being run and none waits behind it. */
   get mayTakeAhead(): boolean {
-    return this.state === "ready" && !this.isConcurrent && this.isShort && this.#runningLeft > 0 &&
+    return this.isFeedable && !this.isConcurrent && this.isShort && this.#runningLeft > 0 &&
       this.#aheadLeft === 0;
   }
 
@@ -213,6 +220,7 @@ export class Slot {
   /** Ends it by a signal. `verdict`: because of which job. */
   kill(signal: string, verdict: Verdict | null): void {
     if (this.state === "ended") return;
+    this.isDoomed = true;
     if (verdict !== null) this.verdict = verdict;
     this.#link.kill(signal);
   }
@@ -255,6 +263,8 @@ export class Slot {
       case FRAME.memory:
         return this.#owner.onMemory(this, Number(frame.head));
       case FRAME.ready:
+        // Too late: it is being ended for not having said so in time.
+        if (this.isDoomed) return;
         if (this.state === "starting") this.state = "ready";
         this.#owner.onReady(this);
         return;

@@ -27,8 +27,12 @@ const STOP_GRACE_MS = 5000;
 const GIVE_UP_GRACE_MS = 300;
 const BACKOFF_FIRST_MS = 100;
 const BACKOFF_MAX_MS = 30_000;
+/** The same where it did not fail but was killed. */
+const BACKOFF_CUT_OFF_MS = 500;
 /** A slot that dies younger than this without having had a job counts as one that could not start. */
 const STILLBORN_MS = 1000;
+/** Times that the wait for a slow start doubles. */
+const SLOW_STARTS_MAX = 6;
 
 /** What tells the pools apart. */
 export interface SlotPoolKind {
@@ -62,6 +66,8 @@ export class SlotPool implements Pool, SlotOwner {
   #slotNumber = 0;
   #expectedMs = Infinity;
   #failures = 0;
+  /** Slots in a row that were not up in time: each gives the next one twice as long. */
+  #slowStarts = 0;
   #isOpen = false;
   #isClosing = false;
   #waiters: { isDone: () => boolean; resolve: () => void }[] = [];
@@ -110,7 +116,7 @@ export class SlotPool implements Pool, SlotOwner {
     let room = -this.#queue.length;
     const perFrame = shortJobsPerFrame(this.#expectedMs);
     for (const slot of this.#slots) {
-      if (slot.state !== "ready") continue;
+      if (!slot.isFeedable) continue;
       if (slot.isConcurrent) room += this.#concurrency - slot.held.size;
       else if (slot.held.size === 0) room += slot.mayTakeSeveral ? perFrame : 1;
       else if (perFrame > 1 && slot.mayTakeAhead) room += slot.mayTakeSeveral ? perFrame : 1;
@@ -128,7 +134,7 @@ export class SlotPool implements Pool, SlotOwner {
 
   terminate(seq: number, signal: string): boolean {
     const slot = this.#slots.find((one) => one.held.has(seq));
-    if (slot === undefined || slot.state === "ended") return false;
+    if (slot === undefined || slot.state === "ended" || slot.isDoomed) return false;
     if (signal === "SIGUSR1") {
       // Celery's prefork raises SoftTimeLimitExceeded in the task on this signal.
       slot.interrupt(seq, "soft", 0);
@@ -141,7 +147,10 @@ export class SlotPool implements Pool, SlotOwner {
     }
     if (slot.running()?.job.seq !== seq) return false;
     slot.kill(signal, { seq, kind: "terminated", signal });
-    if (signal !== "SIGKILL") this.#killLater(slot, seq, "terminated", signal, SIGNAL_GRACE_MS);
+    // Also where that job has ended by itself meanwhile: a slot that is being ended gets no other.
+    if (signal !== "SIGKILL") {
+      this.#timers.armIn(SIGNAL_GRACE_MS, () => slot.kill("SIGKILL", { seq, kind: "terminated", signal }));
+    }
     return true;
   }
 
@@ -215,6 +224,7 @@ export class SlotPool implements Pool, SlotOwner {
   onReady(slot: Slot): void {
     if (slot.state === "retiring") return this.#retire(slot);
     this.#failures = 0;
+    this.#slowStarts = 0;
     this.#firstStart = null;
     this.#timers.armIn(JOURNAL_AFTER_MS, () => slot.askJournal());
     this.#events.onSlot("started", { name: slot.name, pid: slot.pid, reason: null });
@@ -304,8 +314,10 @@ export class SlotPool implements Pool, SlotOwner {
       isConcurrent: this.#kind.isConcurrent,
     }, this);
     this.#slots.push(slot);
-    this.#timers.armIn(this.#options.procAliveTimeout * 1000, () => {
+    const aliveSeconds = this.#options.procAliveTimeout * 2 ** Math.min(SLOW_STARTS_MAX, this.#slowStarts);
+    this.#timers.armIn(aliveSeconds * 1000, () => {
       if (slot.state !== "starting") return;
+      this.#slowStarts++;
       this.#world.log.error(`Timed out waiting for UP message from <${slot.name}>`);
       slot.kill("SIGKILL", null);
     });
@@ -321,15 +333,20 @@ export class SlotPool implements Pool, SlotOwner {
     }
     this.#failures++;
     const first = this.#firstStart;
-    if (first !== null && slot.state === "starting") {
+    // One that was too slow, or that somebody killed, says nothing of the program.
+    const isCutOff = slot.isDoomed || (end.signal !== null && slot.failure === null);
+    if (first !== null && slot.state === "starting" && !isCutOff) {
       if (--first.left > 0) return;
       this.#firstStart = null;
       this.#isClosing = true;
       first.reject(slot.startError(end));
       return;
     }
-    const delayMs = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(20, this.#failures - 1));
-    if (slot.state === "starting") {
+    const delayMs = Math.min(
+      isCutOff ? BACKOFF_CUT_OFF_MS : BACKOFF_MAX_MS,
+      BACKOFF_FIRST_MS * 2 ** Math.min(20, this.#failures - 1),
+    );
+    if (slot.state === "starting" && !isCutOff) {
       const seconds = (delayMs / 1000).toFixed(1);
       this.#world.log.error(
         `Cannot start a pool slot: ${slot.startError(end).message}\nTrying again in ${seconds} seconds`,
@@ -367,7 +384,7 @@ export class SlotPool implements Pool, SlotOwner {
       let idle = 0, ahead = 0;
       let chosen: Slot | null = null;
       for (const slot of this.#slots) {
-        if (slot.state !== "ready") continue;
+        if (!slot.isFeedable) continue;
         const isIdle = slot.isConcurrent ? slot.held.size < this.#concurrency : slot.held.size === 0;
         if (isIdle) {
           if (idle++ === 0) chosen = slot;

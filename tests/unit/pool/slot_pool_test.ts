@@ -290,9 +290,38 @@ Deno.test("SlotPool: a slot that does not report in time is killed and replaced"
   const start = all.pool.start();
   await all.world.clock.advance(4000);
   assert.deepEqual(all.links[0]!.signals, ["SIGKILL"]);
+  // It comes up at last, but it is dying: what it were given would be lost.
+  all.links[0]!.ready();
+  assert.equal(all.pool.free, 0);
   all.links[0]!.end(-1, "SIGKILL");
-  await assert.rejects(start, /exited with 'signal 9 \(SIGKILL\)' before it was ready/);
-  await all.pool.close();
+  await all.world.clock.advance(100);
+  assert.equal(all.links.length, 2);
+  // The next one has twice the time.
+  await all.world.clock.advance(7000);
+  assert.deepEqual(all.links[1]!.signals, []);
+  all.links[1]!.ready();
+  await start;
+  await end(all);
+});
+
+Deno.test("SlotPool: a slot that is being ended gets no further job, whatever it still says", async () => {
+  const all = await started(1);
+  all.pool.submit(jobs(1, { timeLimit: 1, expectedMs: Infinity }));
+  await all.world.clock.advance(1100);
+  assert.deepEqual(all.links[0]!.signals, ["SIGKILL"]);
+  // The job had ended just then.
+  all.links[0]!.done(1);
+  assert.equal(all.pool.free, 0);
+  all.pool.submit([]);
+  all.links[0]!.end(-1, "SIGKILL");
+  assert.deepEqual(kinds(all.outcomes), ["1 success"]);
+  all.links[1]!.ready();
+  assert(all.pool.free > 0);
+  all.pool.submit([{ ...jobs(1)[0]!, seq: 2 }]);
+  assert.deepEqual(all.links[0]!.frames.length, 1);
+  assert.deepEqual(all.links[1]!.frames.map(({ seqs }) => seqs), [[2]]);
+  all.links[1]!.done(2);
+  await end(all);
 });
 
 Deno.test("SlotPool: maxTasksPerChild: the successor starts before the slot ends", async () => {
