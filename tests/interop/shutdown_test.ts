@@ -24,10 +24,12 @@ interface Case extends AsyncDisposable {
   unacked(): Promise<number>;
 }
 
-let cases = 0;
+/** The next database of each server. */
+const databases = new WeakMap<RedisServer, number>();
 
 function open(redis: RedisServer, conf: Record<string, unknown> = {}): Case {
-  const db = cases++;
+  const db = databases.get(redis) ?? 0;
+  databases.set(redis, db + 1);
   const [broker, backend] = [redis.url(db), redis.url(db)];
   const place: Place = {
     broker,
