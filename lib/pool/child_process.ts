@@ -22,9 +22,14 @@ const WATCH_MS = 1000;
 
 /**
  * Runs the slot until its worker is done with it; resolves with the exit code. `args`: the socket, "@name"
- * for an abstract one. Never rejects.
+ * for an abstract one. `openRunner` and `entry` stand in for what slots run and isolates begin with. Never rejects.
  */
-export async function runPoolChild(world: World, args: string[], openRunner?: OpenRunner): Promise<number> {
+export async function runPoolChild(
+  world: World,
+  args: string[],
+  openRunner?: OpenRunner,
+  entry?: URL,
+): Promise<number> {
   const address = args[0];
   const token = world.host.env(TOKEN_VARIABLE);
   if (address === undefined || token === null) {
@@ -39,7 +44,7 @@ export async function runPoolChild(world: World, args: string[], openRunner?: Op
   const path = address.startsWith("@") ? `\0${address.slice(1)}` : address;
   const stream = await dialParent(world, path);
   if (stream === null) return 1; // The worker is gone; there is nobody to tell.
-  return await new ChildProcessSlot(world, stream).run(token, openRunner);
+  return await new ChildProcessSlot(world, stream, entry).run(token, openRunner);
 }
 
 /** The worker begins to listen while its first children start: a refusal may be too early. */
@@ -58,16 +63,18 @@ async function dialParent(world: World, path: string): Promise<ByteStream | null
 class ChildProcessSlot implements SlotPort {
   #world: World;
   #stream: ByteStream;
+  #entry: URL | undefined;
   #pending: Uint8Array[] = [];
   #writing: Promise<void> | null = null;
-  #engine: SlotEngine | null = null;
+  #engine: Pick<SlotEngine, "feed" | "flush"> | null = null;
   /** Bytes that arrived before the engine was there. */
   #early: Uint8Array[] = [];
   #exit = Promise.withResolvers<number>();
 
-  constructor(world: World, stream: ByteStream) {
+  constructor(world: World, stream: ByteStream, entry?: URL) {
     this.#world = world;
     this.#stream = stream;
+    this.#entry = entry;
   }
 
   async run(token: string, openRunner: OpenRunner | undefined): Promise<number> {
@@ -120,7 +127,7 @@ class ChildProcessSlot implements SlotPort {
         else {
           first.feed(bytes, (frame) => {
             if (frame.type !== FRAME.init) {
-              return this.#early.push(encodeFrame(frame.type, frame.head, frame.text));
+              return this.#early.push(encodeFrame(frame.type, frame.head, frame.text, frame.tail));
             }
             isStarted = true;
             void this.#start(JSON.parse(frame.head) as SlotInit, openRunner);
@@ -134,7 +141,7 @@ class ChildProcessSlot implements SlotPort {
   }
 
   async #start(init: SlotInit, openRunner: OpenRunner | undefined): Promise<void> {
-    const engine = await startSlot(this.#world, init, this, {
+    const engine = init.isHost ? await this.#openHost() : await startSlot(this.#world, init, this, {
       journal: null,
       memoryKib: () => Math.ceil(this.#world.host.rssBytes() / 1024),
       openRunner: openRunner ?? (await import("./child.ts")).taskRunnerOpener({ isShared: false }),
@@ -149,6 +156,11 @@ class ChildProcessSlot implements SlotPort {
     this.#engine = engine;
     for (const bytes of this.#early.splice(0)) engine.feed(bytes);
     if (init.watchParent) watchParent();
+  }
+
+  async #openHost(): Promise<Pick<SlotEngine, "feed" | "flush">> {
+    const { ThreadHost } = await import("./thread_host.ts");
+    return new ThreadHost(this.#world, (bytes) => this.send(bytes), this.#entry);
   }
 }
 

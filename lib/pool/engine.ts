@@ -121,6 +121,11 @@ export class SlotEngine implements RunnerHost {
     this.#flushSoon();
   }
 
+  worn(): void {
+    this.#writer.append(FRAME.worn, "");
+    this.#flushSoon();
+  }
+
   publish(batch: readonly OutgoingMessage[]): Promise<void> {
     const id = ++this.#publishId;
     const { promise, resolve, reject } = Promise.withResolvers<void>();

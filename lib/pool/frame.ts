@@ -18,6 +18,9 @@ export const FRAME = {
   published: 5,
   stop: 6,
   journal: 7,
+  hostOpen: 8,
+  hostRelay: 9,
+  hostKill: 10,
   hello: 16,
   ready: 17,
   failed: 18,
@@ -29,6 +32,9 @@ export const FRAME = {
   memory: 24,
   leaving: 25,
   journalled: 26,
+  worn: 27,
+  hostRelayed: 28,
+  hostEnded: 29,
 } as const;
 
 /** The largest frame taken, in bytes; more is a broken stream. */

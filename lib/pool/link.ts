@@ -12,6 +12,8 @@ export interface SlotEnd {
   readonly signal: string | null;
   /** What it said last on stderr where it died before it was ready, else "". */
   readonly lastWords: string;
+  /** True: an isolate that could not be stopped, and goes on in its process. */
+  readonly isStuck?: boolean;
 }
 
 /** What a link tells its slot. */
@@ -20,6 +22,8 @@ export interface LinkEvents {
   onBytes(bytes: Uint8Array): void;
   /** Once, after the last `onBytes`. Never called from within another call on the link. */
   onEnded(end: SlotEnd): void;
+  /** Its process should be left as soon as its jobs allow: something that cannot be stopped goes on in it. */
+  onWorn?(): void;
 }
 
 /** A running slot. */
@@ -36,6 +40,8 @@ export interface Link {
   send(bytes: Uint8Array): void;
   /** Ends it by a signal ("SIGKILL" always does); isolates know one way to end only. */
   kill(signal: string): void;
+  /** The slot says that its process is worn (LinkEvents.onWorn). */
+  wear?(): void;
   /** After `onEnded`: frees what is left. */
   release(): void;
 }
@@ -46,6 +52,8 @@ export interface LinkFactory {
   readonly isProcess: boolean;
   /** Starts one; failures arrive as `onEnded`. */
   open(init: Omit<SlotInit, "watchParent">, events: LinkEvents): Link;
+  /** Something may have to be replaced soon: what takes long may be begun now. */
+  prepare?(init: Omit<SlotInit, "watchParent">): void;
   /** After all its links have ended. Idempotent. */
   close(): void;
 }

@@ -2,12 +2,11 @@
 
 import { nearest, UsageError } from "../base/mod.ts";
 import type { App } from "../app/mod.ts";
-import { BoxHost } from "./box_host.ts";
+import { hostedLinks } from "./host_link.ts";
 import type { PoolFactory } from "./pool.ts";
 import { processLinks } from "./process_link.ts";
 import { SlotPool } from "./slot_pool.ts";
 import { SoloPool } from "./solo.ts";
-import { threadEntry, threadLinks } from "./thread_link.ts";
 
 const processes: PoolFactory = (world, options, events) =>
   new SlotPool(
@@ -22,7 +21,7 @@ const threads: PoolFactory = (world, options, events) =>
   new SlotPool(
     world,
     { name: "threads", processPrefix: null, isConcurrent: false },
-    threadLinks(world, threadEntry(), new BoxHost(world)),
+    hostedLinks(world),
     options,
     events,
   );
@@ -31,7 +30,7 @@ const async: PoolFactory = (world, options, events) =>
   new SlotPool(
     world,
     { name: "async", processPrefix: null, isConcurrent: true },
-    threadLinks(world, threadEntry(), new BoxHost(world)),
+    hostedLinks(world),
     options,
     events,
   );

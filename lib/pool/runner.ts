@@ -60,6 +60,8 @@ export interface RunnerHost {
   onState(seq: number, state: string, document: string | Uint8Array): void;
   onEvent(seq: number, type: string, fields: Record<string, unknown>): void;
   log(level: Level, message: string, task: TaskLabel | null): void;
+  /** Something that cannot be stopped goes on in this process: it is to be left soon. */
+  worn(): void;
   /** Through the worker's own broker connection. Rejects with what went wrong there. */
   publish(batch: readonly OutgoingMessage[]): Promise<void>;
 }

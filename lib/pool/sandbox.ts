@@ -149,6 +149,7 @@ export class Sandboxes implements Sandbox {
       isBlurred: () => this.#world.clock.monoMs() < this.#dyingUntilMs,
       boxes: this.#options.boxes,
       onEnded: (isolate) => {
+        if (isolate.isStuck) this.#host.worn();
         if (isolate.wasBusy) this.#dyingUntilMs = this.#world.clock.monoMs() + DYING_MS;
         if (this.#isolates.get(key) === isolate) this.#isolates.delete(key);
       },
@@ -182,6 +183,8 @@ class Isolate {
   isEnded = false;
   /** It was ended with tasks in it, which may go on for a while. */
   wasBusy = false;
+  /** It goes on although it was ended. */
+  isStuck = false;
   #isRetired = false;
   #host: RunnerHost;
   #options: IsolateOptions;
@@ -316,6 +319,7 @@ class Isolate {
 
   #onEnded(end: SlotEnd): void {
     this.isEnded = true;
+    this.isStuck = end.isStuck === true;
     this.#watch?.close();
     this.#options.onEnded(this);
     const failure = this.#verdict ?? this.#failure ??

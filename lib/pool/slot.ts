@@ -58,6 +58,8 @@ export interface SlotOwner {
   onPublish(slot: Slot, id: number, batch: OutgoingMessage[]): void;
   /** KiB. */
   onMemory(slot: Slot, kib: number): void;
+  /** It is to be replaced as soon as its jobs allow. */
+  onWorn(slot: Slot): void;
   /** After all frames of one read. */
   onRead(slot: Slot): void;
   /** It is gone, its unbegun jobs given back before; `outcomes` are those of jobs it had begun. */
@@ -117,6 +119,7 @@ export class Slot {
         this.#owner.onRead(this);
       },
       onEnded: (end) => this.#onEnded(end),
+      onWorn: () => this.#owner.onWorn(this),
     });
   }
 
@@ -268,6 +271,9 @@ export class Slot {
         if (this.state === "starting") this.state = "ready";
         this.#owner.onReady(this);
         return;
+      case FRAME.worn:
+        this.#link.wear?.();
+        return this.#owner.onWorn(this);
       case FRAME.journalled:
         return this.#link.openJournal(frame.head);
       case FRAME.failed:

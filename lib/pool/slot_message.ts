@@ -23,6 +23,8 @@ export interface SlotInit {
   readonly isConcurrent: boolean;
   /** True: the slot watches by itself whether its parent lives. */
   readonly watchParent: boolean;
+  /** It is no slot but the host of isolates that are (thread_host.ts). */
+  readonly isHost?: boolean;
 }
 
 /** The first message to an isolate; all later ones are bytes. */

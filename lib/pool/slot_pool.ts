@@ -282,6 +282,11 @@ export class SlotPool implements Pool, SlotOwner {
     this.#replace(slot);
   }
 
+  onWorn(slot: Slot): void {
+    if (slot.state === "starting") slot.kill("SIGKILL", null);
+    else this.#replace(slot);
+  }
+
   onRead(slot: Slot): void {
     if (slot.held.size > 0) this.#watch(slot, nextLookMs(slot));
     this.#deliver(this.#processName(slot));

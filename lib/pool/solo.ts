@@ -64,6 +64,8 @@ export class SoloPool implements Pool {
         if (job) this.#events.onEvent(job, type, fields);
       },
       log: (level, message, task) => log.emit(level, message, task === null ? {} : { task }),
+      // Its process is the worker, which is left for nothing.
+      worn: () => log.warning("A sandboxed task could not be stopped and goes on: solo cannot end it"),
       publish: (batch) => this.#options.publish(batch),
     });
     const label = () => this.#runner?.current() ?? null;

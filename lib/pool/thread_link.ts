@@ -1,6 +1,7 @@
 /**
- * Deno Workers as slots: isolates of this process. They know one way to end, `terminate`, which works in a
- * busy loop too.
+ * Deno Workers as slots: isolates of this process. They know one way to end, `terminate`, which (in Deno 2.9) has no
+ * effect on a busy loop. So one that is to end is asked for a sign of life first, and where none comes the end says
+ * that it is stuck: whoever owns the process then sees to it that the process ends (host_link.ts, sandbox.ts).
  */
 
 import type { World } from "../base/mod.ts";
@@ -15,21 +16,33 @@ export function threadEntry(): URL {
   return moduleUrl("child_thread.js", "pool/child_thread.ts");
 }
 
-/** Makes the factory. `entry` is the module an isolate begins with; `boxes` starts the sandboxes they ask for. */
+/**
+ * Makes the factory. `entry` is the module an isolate begins with; `boxes` starts the sandboxes they ask for.
+ * `hasFileJournals`: they make journals as processes do, since who reads them is in another process.
+ */
 export function threadLinks(
   world: World,
   entry: URL = threadEntry(),
   boxes: BoxOpener | null = null,
+  hasFileJournals = false,
 ): LinkFactory {
   return {
     isProcess: false,
     open(init, events) {
       const worker = new Worker(entry, { type: "module", name: init.name });
-      const first = { init: { ...init, watchParent: false }, journal: createSharedJournal(), heap: null };
+      const journal = hasFileJournals ? null : createSharedJournal();
+      const first = { init: { ...init, watchParent: false }, journal, heap: null };
       return new ThreadLink(world, worker, first, events, boxes);
     },
     close(): void {},
   };
+}
+
+/** Milliseconds that an isolate has for a sign of life. */
+const SIGN_OF_LIFE_MS = 60;
+
+interface Pong {
+  readonly pong: true;
 }
 
 /** The parent's end of one isolate. */
@@ -41,6 +54,8 @@ export class ThreadLink implements Link {
   #worker: Worker;
   #boxes: Boxes | null = null;
   #isEnding = false;
+  /** Set once it is to end: what its sign of life does. */
+  #onPong: (() => void) | null = null;
 
   /** Takes a Worker that was just made, and sends it its first message. `boxes` opens sandboxes that it asks for. */
   constructor(
@@ -55,9 +70,10 @@ export class ThreadLink implements Link {
     this.pid = world.host.pid;
     this.journal = first.journal === null ? null : sharedJournalReader(first.journal);
     this.#worker = worker;
-    worker.onmessage = ({ data }: MessageEvent<Uint8Array | { left: number } | BoxRequest>) => {
+    worker.onmessage = ({ data }: MessageEvent<Uint8Array | { left: number } | Pong | BoxRequest>) => {
       if (data instanceof Uint8Array) return this.#events.onBytes(data);
       if (this.#isEnding) return;
+      if ("pong" in data) return this.#onPong?.();
       if ("box" in data) this.#takeBox(data, boxes);
       else this.#end(data.left, null, "");
     };
@@ -79,7 +95,14 @@ export class ThreadLink implements Link {
   }
 
   kill(signal: string): void {
-    this.#end(-1, signal, "");
+    if (this.#isEnding || this.#onPong !== null) return;
+    const { clock } = this.#world;
+    const disarm = clock.arm(clock.monoMs() + SIGN_OF_LIFE_MS, () => this.#end(-1, signal, "", true));
+    this.#onPong = () => {
+      disarm();
+      this.#end(-1, signal, "");
+    };
+    this.#worker.postMessage({ ping: true });
   }
 
   release(): void {}
@@ -92,14 +115,14 @@ export class ThreadLink implements Link {
     this.#boxes.take(request);
   }
 
-  #end(code: number, signal: string | null, lastWords: string): void {
+  #end(code: number, signal: string | null, lastWords: string, isStuck = false): void {
     if (this.#isEnding) return;
     this.#isEnding = true;
     // One turn, so that what the isolate has sent already is heard first.
     this.#world.clock.defer(() => {
       this.#worker.terminate();
       this.#boxes?.close();
-      this.#events.onEnded({ code, signal, lastWords });
+      this.#events.onEnded({ code, signal, lastWords, isStuck });
     });
   }
 }

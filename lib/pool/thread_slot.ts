@@ -11,7 +11,7 @@ import type { ThreadInit } from "./slot_message.ts";
 
 /** What an isolate has of its global scope. */
 interface IsolateScope {
-  onmessage: ((event: MessageEvent<ThreadInit | Uint8Array | BoxAnswer>) => void) | null;
+  onmessage: ((event: MessageEvent<ThreadInit | Uint8Array | { ping: true } | BoxAnswer>) => void) | null;
   postMessage(message: unknown, transfer?: Transferable[]): void;
   close(): void;
 }
@@ -52,6 +52,7 @@ export function runThreadSlot(
       }
       return;
     }
+    if ("ping" in data) return scope.postMessage({ pong: true });
     if ("box" in data) return options.boxes?.take(data);
     void startSlot(world, data.init, port, {
       journal: data.journal === null ? null : sharedJournalWriter(data.journal),

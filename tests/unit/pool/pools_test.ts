@@ -3,12 +3,11 @@
 import type { World } from "../../../lib/base/mod.ts";
 import { SlotPool } from "../../../lib/pool/slot_pool.ts";
 import { processLinks } from "../../../lib/pool/process_link.ts";
-import { threadLinks } from "../../../lib/pool/thread_link.ts";
+import { hostedLinks } from "../../../lib/pool/host_link.ts";
 import { SoloPool } from "../../../lib/pool/mod.ts";
 import { testPool } from "../../conformance/pool.ts";
 import { openPlainRunner } from "./plain_runner.ts";
 
-const THREAD = new URL("./plain_thread.ts", import.meta.url);
 const CHILD = new URL("./plain_child.ts", import.meta.url).pathname;
 
 /** The same World, whose own program is plain_child.ts. */
@@ -51,7 +50,7 @@ testPool({
   name: "threads",
   make: (world, options, events) => {
     const kind = { name: "threads", processPrefix: null, isConcurrent: false } as const;
-    return new SlotPool(world, kind, threadLinks(world, THREAD), options, events);
+    return new SlotPool(world, kind, hostedLinks(plainWorld(world)), options, events);
   },
   endsBusyLoops: true,
   hasSlots: true,
@@ -63,7 +62,7 @@ testPool({
   name: "async",
   make: (world, options, events) => {
     const kind = { name: "async", processPrefix: null, isConcurrent: true } as const;
-    return new SlotPool(world, kind, threadLinks(world, THREAD), options, events);
+    return new SlotPool(world, kind, hostedLinks(plainWorld(world)), options, events);
   },
   endsBusyLoops: true,
   hasSlots: true,
