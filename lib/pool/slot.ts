@@ -72,6 +72,8 @@ export class Slot {
   readonly isConcurrent: boolean;
   /** When it was opened, monotonic. */
   readonly openedMs: number;
+  /** When it said something last, monotonic. */
+  heardMs = 0;
   state: SlotState = "starting";
   /** It was sent a signal: whatever it says until it is gone, it gets no job that would be lost with it. */
   isDoomed = false;
@@ -115,6 +117,7 @@ export class Slot {
     this.#owner = owner;
     this.#link = factory.open(init, {
       onBytes: (bytes) => {
+        this.heardMs = owner.nowMs();
         this.#reader.feed(bytes, this.#onFrame);
         this.#owner.onRead(this);
       },

@@ -14,6 +14,7 @@ import { JobQueue, jobsForFrame, SHORT_MS, shortJobsPerFrame } from "./feeding.t
 import type { LinkFactory, SlotEnd } from "./link.ts";
 import { Slot, type SlotOwner } from "./slot.ts";
 import { endText, returnedOutcome } from "./slot_end.ts";
+import type { SlotInit } from "./slot_message.ts";
 import { enforceLimits, nextLookMs } from "./time_limits.ts";
 
 const MAIN_PROCESS = "MainProcess";
@@ -31,6 +32,8 @@ const BACKOFF_MAX_MS = 30_000;
 const BACKOFF_CUT_OFF_MS = 500;
 /** A slot that dies younger than this without having had a job counts as one that could not start. */
 const STILLBORN_MS = 1000;
+/** Milliseconds without a word after which a slot whose job is at its limit is taken to be busy. */
+const SILENT_MS = 200;
 /** Times that the wait for a slow start doubles. */
 const SLOW_STARTS_MAX = 6;
 
@@ -312,12 +315,7 @@ export class SlotPool implements Pool, SlotOwner {
   #openSlot(): Slot {
     const number = ++this.#slotNumber;
     const { processPrefix } = this.#kind;
-    const slot = new Slot(this.#links, {
-      child: this.#options.child,
-      name: `${processPrefix ?? this.#kind.name}-${number}`,
-      reportMemory: this.#options.maxMemoryPerChild !== null,
-      isConcurrent: this.#kind.isConcurrent,
-    }, this);
+    const slot = new Slot(this.#links, this.#slotInit(`${processPrefix ?? this.#kind.name}-${number}`), this);
     this.#slots.push(slot);
     const aliveSeconds = this.#options.procAliveTimeout * 2 ** Math.min(SLOW_STARTS_MAX, this.#slowStarts);
     this.#timers.armIn(aliveSeconds * 1000, () => {
@@ -327,6 +325,15 @@ export class SlotPool implements Pool, SlotOwner {
       slot.kill("SIGKILL", null);
     });
     return slot;
+  }
+
+  #slotInit(name: string): Omit<SlotInit, "watchParent"> {
+    return {
+      child: this.#options.child,
+      name,
+      reportMemory: this.#options.maxMemoryPerChild !== null,
+      isConcurrent: this.#kind.isConcurrent,
+    };
   }
 
   #afterDeath(slot: Slot, end: SlotEnd): void {
@@ -442,6 +449,8 @@ export class SlotPool implements Pool, SlotOwner {
       onHard: ({ job }) => {
         if (slot.isConcurrent) {
           slot.interrupt(job.seq, "hard", job.timeLimit!);
+          // One that is silent will have to be replaced: nothing else can run meanwhile.
+          if (this.nowMs() - slot.heardMs > SILENT_MS) this.#links.prepare?.(this.#slotInit(slot.name));
           this.#killLater(slot, job.seq, "timeout", "SIGKILL", GIVE_UP_GRACE_MS);
         } else slot.kill("SIGKILL", { seq: job.seq, kind: "timeout", signal: "SIGKILL" });
       },

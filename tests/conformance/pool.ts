@@ -52,6 +52,15 @@ export const publish = async (self, key) => {
 export const hold = (_self, bytes) => { (globalThis.held ??= []).push(new Uint8Array(bytes).fill(1)); return 1; };
 `;
 
+/** A process that has ended and waits for its parent to hear of it counts as ended. */
+function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(Deno.readTextFileSync(`/proc/${pid}/status`));
+  } catch {
+    return false;
+  }
+}
+
 /** A pool with everything it said, and ways to wait for it. */
 export class Rig {
   readonly world: RealTestWorld;
@@ -354,6 +363,26 @@ function testBusyLoops(subject: PoolUnderTest, test: Test): void {
     assert.equal(next!.document, "5");
     assert(performance.now() - began < 3000, "in time");
   });
+
+  test(
+    "what spins ends with its process, once what runs beside it has ended",
+    { concurrency: 2 },
+    async (rig) => {
+      await rig.pool.start();
+      const before = Number((await rig.one("pid")).document);
+      const beside = rig.run([rig.job("slowAdd", [1500, 1, 1])]);
+      const spun = await rig.one("busy", [-1], { timeLimit: 0.3 });
+      assert.equal(spun.kind, "timeout");
+      if (!subject.isConcurrent) assert.equal((await beside)[0]!.document, "2");
+      else await beside;
+      const after = Number((await rig.one("pid")).document);
+      // Two processes: which of the two had it is chance.
+      if (!subject.hasProcesses) {
+        assert.notEqual(after, before);
+        await rig.until(() => !isRunning(before));
+      }
+    },
+  );
 
   if (subject.isConcurrent) return;
   test(
