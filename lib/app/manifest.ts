@@ -6,6 +6,9 @@
  * where it is JSON, text where not. Another exit status than 0 is a failure that carries the end of its
  * standard error.
  *
+ * A command has a process group of its own: limits, revocation and the death of the slot that it runs in end the
+ * whole group, politely first where there is somebody left to be polite.
+ *
  * Source: contract.md section 2.
  */
 
@@ -81,6 +84,9 @@ function readTask(
   const wrong = (why: string) => new UsageError(`Cannot use task "${name}" of manifest "${shown}": ${why}`);
   if (!isRecord(given)) throw wrong("it must be a table");
   const { argv, cwd = null, env = {}, ...rest } = given;
+  for (const ours of ["permissions", "memory_limit"]) {
+    if (ours in rest) throw wrong(`${ours} is of functions; what a command may is up to the system`);
+  }
   if (!Array.isArray(argv) || argv.length === 0 || !argv.every((item) => typeof item === "string")) {
     throw wrong('argv must be a list of texts, such as ["./resize.sh", "{0}"]');
   }
@@ -138,6 +144,8 @@ async function runCommand(world: World, self: Context, command: CommandTask): Pr
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",
+      ownGroup: true,
+      diesWithParent: true,
     });
   } catch (error) {
     throw new CommandFailed(`Cannot start "${program}": ${errorText(error)}`, null);
@@ -149,6 +157,7 @@ async function runCommand(world: World, self: Context, command: CommandTask): Pr
   };
   signal.addEventListener("abort", onAbort, { once: true });
   try {
+    // Whatever holds the pipes open keeps the task: all of it is to end.
     const [output, errors, ended] = await Promise.all([
       readAll(child.stdout!, () => child.kill("SIGKILL")),
       readTail(child.stderr!),
@@ -158,6 +167,11 @@ async function runCommand(world: World, self: Context, command: CommandTask): Pr
     signal.throwIfAborted();
     if (output === null) {
       throw new CommandFailed(`${program} printed more than ${OUTPUT_MAX >> 20} MiB`, null);
+    }
+    // What ties the command to this process could not run it.
+    if (ended.code === 127 && /^setpriv: failed to execute /.test(errors)) {
+      const why = errors.trim().slice(errors.lastIndexOf(": ") + 2);
+      throw new CommandFailed(`Cannot start "${program}": ${why}`, null);
     }
     if (ended.signal !== null || ended.code !== 0) {
       const how = ended.signal === null ? `exited with status ${ended.code}` : `was ended by ${ended.signal}`;

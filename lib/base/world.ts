@@ -92,6 +92,8 @@ export interface SpawnOptions {
   readonly stderr?: "piped" | "null" | "inherit";
   /** A session of its own that outlives us. */
   readonly detached?: boolean;
+  /** A process group of its own, which `kill` then reaches as a whole. It does not outlive us by that. */
+  readonly ownGroup?: boolean;
   /** Asks that it be killed when we die, however we die (Linux with setpriv: PR_SET_PDEATHSIG); see ChildProcess. */
   readonly diesWithParent?: boolean;
 }
@@ -102,6 +104,8 @@ export interface Spawner {
   spawn(program: string, options: SpawnOptions): ChildProcess;
   /** Starts this program again with other arguments, whether it runs compiled, extracted or under `deno run`. */
   spawnSelf(options: SpawnOptions): ChildProcess;
+  /** Kills every process of a group that somebody else started (`ownGroup`); one that is gone is no error. */
+  killGroup?(pid: number): void;
 }
 
 /** The person's terminal. Text goes out as given: callers end their lines. */

@@ -56,7 +56,7 @@ export function realSpawner(): Spawner {
       stdin: options.stdin ?? "null",
       stdout: options.stdout ?? "null",
       stderr: options.stderr ?? "null",
-      detached: options.detached ?? false,
+      detached: options.detached || options.ownGroup || false,
     }).spawn();
     if (options.detached) child.unref();
     return {
@@ -68,7 +68,8 @@ export function realSpawner(): Spawner {
       stderr: options.stderr === "piped" ? child.stderr : null,
       kill(signal) {
         try {
-          child.kill(signal);
+          if (options.ownGroup) Deno.kill(-child.pid, signal);
+          else child.kill(signal);
         } catch {
           // It has ended already.
         }
@@ -80,6 +81,13 @@ export function realSpawner(): Spawner {
     spawnSelf(options) {
       const { program, args } = selfCommand();
       return spawn(program, { ...options, args: [...args, ...options.args] });
+    },
+    killGroup(pid) {
+      try {
+        Deno.kill(-pid, "SIGKILL");
+      } catch {
+        // It has ended already.
+      }
     },
   };
 }

@@ -121,6 +121,12 @@ export class SlotEngine implements RunnerHost {
     this.#flushSoon();
   }
 
+  /** A process group was started in this slot (`isAlive`), or has ended: it is not to outlive the slot. */
+  group(pid: number, isAlive: boolean): void {
+    this.#writer.append(FRAME.group, JSON.stringify([pid, isAlive]));
+    this.flush();
+  }
+
   worn(): void {
     this.#writer.append(FRAME.worn, "");
     this.#flushSoon();

@@ -35,6 +35,7 @@ export const FRAME = {
   worn: 27,
   hostRelayed: 28,
   hostEnded: 29,
+  group: 30,
 } as const;
 
 /** The largest frame taken, in bytes; more is a broken stream. */

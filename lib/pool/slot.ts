@@ -58,6 +58,8 @@ export interface SlotOwner {
   onPublish(slot: Slot, id: number, batch: OutgoingMessage[]): void;
   /** KiB. */
   onMemory(slot: Slot, kib: number): void;
+  /** The slot is gone and a process group that it had started is not. */
+  onOrphanGroup(pid: number): void;
   /** It is to be replaced as soon as its jobs allow. */
   onWorn(slot: Slot): void;
   /** After all frames of one read. */
@@ -99,6 +101,8 @@ export class Slot {
   readonly #link: Link;
   readonly #reader = new FrameReader();
   readonly #writer = new FrameWriter();
+  /** Process groups of commands that its tasks run. */
+  readonly #groups = new Set<number>();
   #frameNumber = 0;
   #runningFrame = 0;
   #runningLeft = 0;
@@ -274,6 +278,12 @@ export class Slot {
         if (this.state === "starting") this.state = "ready";
         this.#owner.onReady(this);
         return;
+      case FRAME.group: {
+        const [pid, isAlive] = JSON.parse(frame.head) as [number, boolean];
+        if (isAlive) this.#groups.add(pid);
+        else this.#groups.delete(pid);
+        return;
+      }
       case FRAME.worn:
         this.#link.wear?.();
         return this.#owner.onWorn(this);
@@ -329,6 +339,7 @@ export class Slot {
     // What has ended is known from the journal; what is asked for a job counts whether it had begun or not.
     const record = hadStarted && !this.isConcurrent ? this.#link.journal?.read() ?? null : null;
     this.#link.release();
+    for (const pid of this.#groups) this.#owner.onOrphanGroup(pid);
     const outcomes: Outcome[] = [];
     const unbegun: Held[] = [];
     if (record !== null) {

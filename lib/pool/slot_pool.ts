@@ -290,6 +290,10 @@ export class SlotPool implements Pool, SlotOwner {
     else this.#replace(slot);
   }
 
+  onOrphanGroup(pid: number): void {
+    this.#world.spawner.killGroup?.(pid);
+  }
+
   onRead(slot: Slot): void {
     if (slot.held.size > 0) this.#watch(slot, nextLookMs(slot));
     this.#deliver(this.#processName(slot));

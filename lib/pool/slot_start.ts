@@ -26,7 +26,7 @@ export async function startSlot(
   });
   let runner: SlotRunner | null = null;
   const label: Label = () => runner?.current() ?? null;
-  const slotWorld = worldWithLog(world, hostLog(engine, label, init.child.logLevel));
+  const slotWorld = slotWorldOf(world, hostLog(engine, label, init.child.logLevel), engine);
   captureConsole(label, (text, task) => engine.log("WARNING", text, task), true);
   const onStray = (event: Event) => {
     event.preventDefault();
@@ -55,12 +55,24 @@ function startFailure(error: unknown): StartFailure {
   return { text, exitCode: null, name, message };
 }
 
-function worldWithLog(world: World, log: Log): World {
+/** The slot's World: its log is the worker's, and the worker knows which process groups it has. */
+function slotWorldOf(world: World, log: Log, engine: SlotEngine): World {
+  const { spawner } = world;
   return {
     clock: world.clock,
     random: world.random,
     dialer: world.dialer,
-    spawner: world.spawner,
+    spawner: {
+      spawn(program, options) {
+        const child = spawner.spawn(program, options);
+        if (options.ownGroup) {
+          engine.group(child.pid, true);
+          void child.ended.then(() => engine.group(child.pid, false));
+        }
+        return child;
+      },
+      spawnSelf: (options) => spawner.spawnSelf(options),
+    },
     terminal: world.terminal,
     host: world.host,
     log,

@@ -32,12 +32,13 @@ export interface Call {
   readonly timeLimit?: number;
 }
 
-/** Runs `calls` of `folder`/tasks.ts in the pool of that name. */
+/** Runs `calls` of a module or manifest in the pool of that name. */
 export async function runTasks(
   name: string,
   folder: string,
   calls: readonly Call[],
   more: Partial<PoolOptions> = {},
+  file = "tasks.ts",
 ): Promise<Heard & { world: RealTestWorld }> {
   const world = realTestWorld();
   setCurrentWorld(world);
@@ -49,7 +50,7 @@ export async function runTasks(
     maxMemoryPerChild: null,
     procAliveTimeout: 20,
     child: {
-      app: `${folder}/tasks.ts`,
+      app: `${folder}/${file}`,
       include: [],
       overrides: {},
       hostname: "w1@h",
@@ -63,7 +64,7 @@ export async function runTasks(
     },
     ...more,
   };
-  const app = await loadApp(world, `${folder}/tasks.ts`);
+  const app = await loadApp(world, `${folder}/${file}`);
   app.publisher = { publish: options.publish, close: () => Promise.resolve() };
   const waiting: Job[] = calls.map(({ task, args, softTimeLimit, timeLimit }, n) => {
     const message = {
