@@ -1,4 +1,4 @@
-/** Lovage's side of the bench: the task. */
+/** Lovage's side of the bench: the tasks. */
 
 import { App } from "lovage";
 
@@ -6,3 +6,13 @@ const url = Deno.env.get("BENCH_REDIS")!;
 const broker = Deno.env.get("BENCH_BROKER") ?? url;
 export const app = new App("bench", { broker_url: broker, result_backend: url });
 export const add = app.task("bench.add", (x: number, y: number) => x + y);
+/** Waits for `ms` milliseconds. */
+export const wait = app.task("bench.wait", async (ms: number) => {
+  await new Promise<void>((done) => setTimeout(done, ms));
+});
+/** Computes: so many rounds, whatever the time. */
+export const burn = app.task("bench.burn", (rounds: number) => {
+  let x = 1;
+  for (let n = 0; n < rounds; n++) x = (x * 1103515245 + 12345) % 2147483648;
+  return x;
+});

@@ -7,7 +7,7 @@
 
 import type { World } from "../base/mod.ts";
 import { encodeFrame, FRAME, type Frame, FrameReader, FrameWriter } from "./frame.ts";
-import { journalPaths, type JournalReader, openFileJournal } from "./journal.ts";
+import { dropFileJournals, journalPaths, type JournalReader, openFileJournal } from "./journal.ts";
 import type { Link, LinkEvents, LinkFactory, SlotEnd } from "./link.ts";
 import { processLinks } from "./process_link.ts";
 import type { SlotInit } from "./slot_message.ts";
@@ -171,6 +171,8 @@ class Host {
 
 class HostedLink implements Link {
   journal: JournalReader | null = null;
+  /** Where the slot was asked to make one, until it has. */
+  #unopened: readonly string[] = [];
   #host: Host;
   #slot: string;
 
@@ -184,11 +186,13 @@ class HostedLink implements Link {
   }
 
   askJournal(): void {
-    this.send(encodeFrame(FRAME.journal, JSON.stringify(journalPaths(this.#host.world))));
+    this.#unopened = journalPaths(this.#host.world);
+    this.send(encodeFrame(FRAME.journal, JSON.stringify(this.#unopened)));
   }
 
   openJournal(path: string): void {
     this.journal = openFileJournal(path);
+    this.#unopened = [];
   }
 
   send(bytes: Uint8Array): void {
@@ -205,5 +209,6 @@ class HostedLink implements Link {
 
   release(): void {
     this.journal?.close();
+    dropFileJournals(this.#unopened);
   }
 }

@@ -72,6 +72,17 @@ export function createFileJournal(paths: readonly string[]): { path: string; wri
   return null;
 }
 
+/** Removes what a child may have made and nobody opened: it died in between. */
+export function dropFileJournals(paths: readonly string[]): void {
+  for (const path of paths) {
+    try {
+      nodeFs().unlinkSync(path);
+    } catch {
+      // It never made one, or not there.
+    }
+  }
+}
+
 /** Opens a child's journal and takes its name away: it ends with the two from now on. Null where that fails. */
 export function openFileJournal(path: string): JournalReader | null {
   try {

@@ -10,7 +10,7 @@ import type { Server, Socket } from "node:net";
 import { type ChildProcess, errorText, type World } from "../base/mod.ts";
 import { nodeFs, nodeNet, nodeOs } from "../base/mod.ts";
 import { encodeFrame, FRAME, FrameReader } from "./frame.ts";
-import { journalPaths, type JournalReader, openFileJournal } from "./journal.ts";
+import { dropFileJournals, journalPaths, type JournalReader, openFileJournal } from "./journal.ts";
 import type { Link, LinkEvents, LinkFactory, SlotEnd } from "./link.ts";
 import { type SlotInit, TOKEN_VARIABLE } from "./slot_message.ts";
 
@@ -114,6 +114,8 @@ class ProcessLinks implements LinkFactory {
 
 class ProcessLink implements Link {
   journal: JournalReader | null = null;
+  /** Where the child was asked to make one, until it has. */
+  #unopened: readonly string[] = [];
   #world: World;
   #init: Omit<SlotInit, "watchParent">;
   #events: LinkEvents;
@@ -175,11 +177,13 @@ class ProcessLink implements Link {
   }
 
   askJournal(): void {
-    this.send(encodeFrame(FRAME.journal, JSON.stringify(journalPaths(this.#world))));
+    this.#unopened = journalPaths(this.#world);
+    this.send(encodeFrame(FRAME.journal, JSON.stringify(this.#unopened)));
   }
 
   openJournal(path: string): void {
     this.journal = openFileJournal(path);
+    this.#unopened = [];
   }
 
   connect(socket: Socket): void {
@@ -222,6 +226,7 @@ class ProcessLink implements Link {
   release(): void {
     this.#socket?.destroy();
     this.journal?.close();
+    dropFileJournals(this.#unopened);
     this.#forget();
   }
 
