@@ -58,6 +58,45 @@ export function runSyncAsTask<S, T>(task: CurrentTask, fn: (subject: S) => T, su
   }
 }
 
+const FOLLOWED = ["setTimeout", "setInterval", "queueMicrotask"] as const;
+
+/** Whose timer threw it. */
+const thrownBy = new WeakMap<object, CurrentTask>();
+
+/** The task whose timer threw this, or null where unknown: the error is told of outside any task. */
+export function taskOfStray(error: unknown): CurrentTask | null {
+  return error !== null && typeof error === "object" ? thrownBy.get(error) ?? null : null;
+}
+
+/**
+ * From now on a timer that a task starts sees the task as the current one when it fires, also where the task was
+ * entered by `runSyncAsTask`, and what it throws is known to be the task's. Returns what undoes it.
+ */
+export function followTimers(): () => void {
+  const scope = globalThis as unknown as Record<string, (fn: unknown, ...rest: unknown[]) => unknown>;
+  const before = FOLLOWED.map((name) => [name, scope[name]!] as const);
+  for (const [name, original] of before) {
+    const followed = (fn: unknown, ...rest: unknown[]): unknown => {
+      const task = currentTask();
+      if (task === null || typeof fn !== "function") return original(fn, ...rest);
+      const run = (...args: unknown[]): unknown => {
+        try {
+          return fn(...args);
+        } catch (error) {
+          if (error !== null && typeof error === "object") thrownBy.set(error, task);
+          throw error;
+        }
+      };
+      return store.run(task, () => original(run, ...rest));
+    };
+    // Node's promisify asks the function itself.
+    scope[name] = Object.defineProperties(followed, Object.getOwnPropertyDescriptors(original));
+  }
+  return () => {
+    for (const [name, original] of before) scope[name] = original;
+  };
+}
+
 /** Calls `fn` outside any task. */
 export function runOutsideTasks<T>(fn: () => T): T {
   const before = entered;

@@ -7,7 +7,16 @@
  */
 
 import { setCurrentWorld } from "../base/mod.ts";
-import { type App, currentTask, loadApp, loadSandboxedApp, type Publisher, Tracer } from "../app/mod.ts";
+import {
+  type App,
+  currentTask,
+  followTimers,
+  loadApp,
+  loadSandboxedApp,
+  type Publisher,
+  taskOfStray,
+  Tracer,
+} from "../app/mod.ts";
 import { decodeEnvelope, SoftTimeLimitExceeded, Terminated, TimeLimitExceeded } from "../wire/mod.ts";
 import type { Outcome } from "../app/mod.ts";
 import type { SandboxHandover } from "../platform/mod.ts";
@@ -74,7 +83,11 @@ async function openRunner(
   const tracer = new Tracer(app, host);
   tracer.sandbox = sandboxes;
   await tracer.open();
-  return new TaskRunner(tracer, hostname, sandboxes, close);
+  const unfollow = followTimers();
+  return new TaskRunner(tracer, hostname, sandboxes, () => {
+    unfollow();
+    return close();
+  });
 }
 
 function hostPublisher(host: RunnerHost): Publisher {
@@ -126,6 +139,11 @@ class TaskRunner implements SlotRunner {
 
   current(): TaskLabel | null {
     const task = currentTask();
+    return task === null ? null : { name: task.name, id: task.id };
+  }
+
+  ofError(error: unknown): TaskLabel | null {
+    const task = taskOfStray(error);
     return task === null ? null : { name: task.name, id: task.id };
   }
 

@@ -36,11 +36,15 @@ export function captureConsole(
   };
 }
 
-/** The log line of a stray error or rejection event. */
-export function describeStray(event: Event, label: Label): { text: string; task: TaskLabel | null } {
+/** The log line of a stray error or rejection event. `ofError`: whose error it is, where that is known. */
+export function describeStray(
+  event: Event,
+  label: Label,
+  ofError: (error: unknown) => TaskLabel | null,
+): { text: string; task: TaskLabel | null } {
   const isRejection = event.type === "unhandledrejection";
   const thrown = isRejection ? (event as PromiseRejectionEvent).reason : (event as ErrorEvent).error;
   const what = isRejection ? "Unhandled rejection" : "Uncaught error";
   const text = thrown instanceof Error ? thrown.stack ?? String(thrown) : nodeUtil().format(thrown);
-  return { text: `${what} outside a task: ${text}`, task: label() };
+  return { text: `${what} outside a task: ${text}`, task: ofError(thrown) ?? label() };
 }

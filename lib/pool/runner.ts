@@ -51,6 +51,8 @@ export interface SlotRunner {
    * unknown.
    */
   current(): TaskLabel | null;
+  /** The task whose timer threw this error, where that is known. */
+  ofError?(error: unknown): TaskLabel | null;
   /** Frees what the user's app holds open. Never rejects. */
   close(): Promise<void>;
 }

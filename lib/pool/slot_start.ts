@@ -30,7 +30,7 @@ export async function startSlot(
   captureConsole(label, (text, task) => engine.log("WARNING", text, task), true);
   const onStray = (event: Event) => {
     event.preventDefault();
-    const { text, task } = describeStray(event, label);
+    const { text, task } = describeStray(event, label, (thrown) => runner?.ofError?.(thrown) ?? null);
     engine.log("ERROR", text, task);
   };
   globalThis.addEventListener("error", onStray);

@@ -76,7 +76,7 @@ export class SoloPool implements Pool {
     );
     const onStray = (event: Event) => {
       event.preventDefault();
-      const { text, task } = describeStray(event, label);
+      const { text, task } = describeStray(event, label, (thrown) => this.#runner?.ofError?.(thrown) ?? null);
       log.emit("ERROR", text, task === null ? {} : { task });
     };
     globalThis.addEventListener("error", onStray);

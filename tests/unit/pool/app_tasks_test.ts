@@ -15,6 +15,11 @@ export const late = app.task("shop.late", async (x: number) => {
 export const slow = app.task("shop.slow", { bind: true }, async (self, ms: number) => {
   await new Promise((done) => setTimeout(done, ms));
 });
+export const strays = app.task("shop.strays", (n: number) => {
+  if (n % 2) setTimeout(() => { throw new Error("stray " + n); }, 5);
+  else setTimeout(() => void Promise.reject(new Error("stray " + n)), 5);
+  return n;
+});
 export const sends = app.task("shop.sends", async () => (await add.delay(1, 2)).id.length);
 export const progress = app.task("shop.progress", { bind: true }, async (self) => {
   await self.updateState("PROGRESS", { done: 1 });
@@ -24,6 +29,29 @@ export const progress = app.task("shop.progress", { bind: true }, async (self) =
 `;
 
 for (const name of ["solo", "processes", "threads", "async"]) {
+  Deno.test(`${name}: what a task's timers throw is logged with the task, however often it ran`, async () => {
+    const folder = Deno.makeTempDirSync();
+    Deno.writeTextFileSync(`${folder}/tasks.ts`, MODULE);
+    try {
+      const calls = Array.from({ length: 40 }, (_, n) => ({ task: "shop.strays", args: [n] }));
+      const { ended, world } = await runTasks(name, folder, [...calls, { task: "shop.slow", args: [300] }]);
+      assert(ended.every(({ kind }) => kind === "success"));
+      const lines = world.log.records.map(({ level, message, task }) => `${level} ${task?.id} ${message}`);
+      for (let n = 0; n < 40; n++) {
+        const mine = lines.filter((line) => line.includes(`stray ${n}\n`) || line.endsWith(`stray ${n}`));
+        assert.equal(mine.length, 1, `stray ${n}: ${mine}`);
+        assert.match(
+          mine[0]!,
+          new RegExp(
+            `^ERROR id-${n} (Uncaught error|Unhandled rejection) outside a task: Error: stray ${n}\\b`,
+          ),
+        );
+      }
+    } finally {
+      Deno.removeSync(folder, { recursive: true });
+    }
+  });
+
   Deno.test(`${name}: a user's tasks run, print, send and report`, async () => {
     const folder = Deno.makeTempDirSync();
     Deno.writeTextFileSync(`${folder}/tasks.ts`, MODULE);
