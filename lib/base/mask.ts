@@ -20,10 +20,12 @@ function maskOne(url: string): string {
   const authority = authorityEnd < 0 ? rest : rest.slice(0, authorityEnd);
   const colon = authority.indexOf(":");
   // An unescaped "/", "?" or "#" in a password ends what a parser takes for the host; the last "@" tells. Only an "@"
-  // in the query of what does look like a host and port is left alone.
-  const query = rest.search(/[?#]/);
-  const early = query < 0 ? rest : rest.slice(0, query);
-  const at = early.includes("@") || !isHostAndPort(authority) ? rest.lastIndexOf("@") : -1;
+  // in the value of a named parameter, behind what does look like a host and port, is left alone.
+  const last = rest.lastIndexOf("@");
+  const isInParameter = /^[^?]*\?(.*&)?[a-z_]{3,}=[^&]*$/i.test(rest.slice(0, Math.max(0, last)));
+  const at = isHostAndPort(authority) && isInParameter && !rest.slice(0, rest.indexOf("?")).includes("@")
+    ? -1
+    : last;
   if (colon >= 0 && at > colon) rest = `${rest.slice(0, colon + 1)}${MASK}${rest.slice(at)}`;
   rest = rest.replace(/([?&](?:password|passwd|pwd|secret|token)=)[^&#]*/gi, `$1${MASK}`);
   return url.slice(0, from) + rest;
