@@ -28,6 +28,28 @@ export const progress = app.task("shop.progress", { bind: true }, async (self) =
 });
 `;
 
+for (const name of ["processes", "threads", "async"]) {
+  Deno.test(`${name}: a slot above maxMemoryPerChild is replaced after its task`, async () => {
+    const folder = Deno.makeTempDirSync();
+    Deno.writeTextFileSync(`${folder}/tasks.ts`, MODULE);
+    try {
+      const calls = Array.from({ length: 4 }, (_, n) => ({ task: "shop.slow", args: [150 + n] }));
+      const { ended, world } = await runTasks(name, folder, calls, {
+        concurrency: 1,
+        maxMemoryPerChild: 1000,
+      });
+      assert(ended.every(({ kind }) => kind === "success"));
+      const lines = world.log.records.map(({ message }) => message);
+      const told = lines.filter((line) =>
+        /^child process exiting after exceeding memory limit \(\d+KiB \/ 1000KiB\)$/.test(line)
+      );
+      assert(told.length > 0, lines.join("\n"));
+    } finally {
+      Deno.removeSync(folder, { recursive: true });
+    }
+  });
+}
+
 for (const name of ["solo", "processes", "threads", "async"]) {
   Deno.test(`${name}: what a task's timers throw is logged with the task, however often it ran`, async () => {
     const folder = Deno.makeTempDirSync();
