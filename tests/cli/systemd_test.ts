@@ -226,6 +226,9 @@ Deno.test("a fleet under systemd: started, watched, reloaded, repaired, stopped"
     await sh(
       `sed -i '/^ProtectKernelLogs\\|^ProtectKernelTunables\\|^Environment=HOME/d' ${folder}/lovage@.service`,
     );
+    // The checkout may lie below /tmp, which PrivateTmp hides.
+    const checkout = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
+    await sh(`sed -i 's#^PrivateTmp=.*#&\\nBindReadOnlyPaths=${checkout}#' ${folder}/lovage@.service`);
     assert.equal((await sh("systemctl --user daemon-reload && systemctl --user start lovage@w1")).code, 0);
     const { MainPID } = await show("lovage@w1");
     const { out: status } = await sh(`cat /proc/${MainPID}/status /proc/${MainPID}/mounts`);
