@@ -76,17 +76,11 @@ async function runTests(paths: readonly string[], jobs: number): Promise<Run> {
   }
   const { success: isSuccess } = await child.status;
   const closing = [...text.matchAll(/^(?:ok|FAILED) \| (\d+) passed(?: \([^)]*\))? \| (\d+) failed/gm)].pop();
-  const failures = new Map<string, number>();
-  // The runner's list of failures names each test, or step of one, with its file; only whole tests are counted.
+  // The runner's list of failures names each test, or the step of one, with its file; whole tests are counted.
+  const failing = new Map<string, Set<string>>();
   const list = text.slice(text.lastIndexOf("\n FAILURES \n"));
-  const files = [...list.matchAll(/ => \.\/(\S+?):\d+:\d+$/gm)].map((found) => found[1]!);
-  for (const file of new Set(files)) {
-    const tests = new Set(
-      [...text.matchAll(/^(?:\.\/(\S+) => )?(.*?) \.\.\. FAILED/gm)]
-        .filter((found) => found[1] === file || (found[1] === undefined && paths.includes(file)))
-        .map((found) => found[2]!.split(" ... ")[0]!),
-    );
-    failures.set(file, Math.max(1, tests.size));
+  for (const [, name, file] of list.matchAll(/^(.*) => \.\/(\S+?):\d+:\d+$/gm)) {
+    failing.set(file!, (failing.get(file!) ?? new Set()).add(name!.split(" ... ")[0]!));
   }
   const failedTests = Number(closing?.[2] ?? 0);
   return {
@@ -94,6 +88,6 @@ async function runTests(paths: readonly string[], jobs: number): Promise<Run> {
     // A run that broke off without counting, or failed outside a test (a leak of the file), is a failure.
     failed: !isSuccess && failedTests === 0 ? 1 : failedTests,
     isSuccess,
-    failures,
+    failures: new Map([...failing].map(([file, names]) => [file, names.size])),
   };
 }
