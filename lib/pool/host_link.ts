@@ -15,7 +15,7 @@ import type { SlotInit } from "./slot_message.ts";
 /** Under which name the host's own output is logged. */
 const MAIN_PROCESS = "MainProcess";
 /** Milliseconds a host has to say that a slot has ended. */
-const ANSWER_MS = 1000;
+const ANSWER_MS = 5000;
 
 /** Makes the factory; no host is started before the first `open`. */
 export function hostedLinks(world: World): LinkFactory {

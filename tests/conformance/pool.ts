@@ -384,6 +384,14 @@ function testBusyLoops(subject: PoolUnderTest, test: Test): void {
     },
   );
 
+  test("a task that kills its process is lost, and the next one runs", { concurrency: 1 }, async (rig) => {
+    await rig.pool.start();
+    const killed = await rig.one("kill");
+    assert.equal(killed.kind, "lost");
+    assert.match(killed.summary, /^Worker exited prematurely: signal 9 \(SIGKILL\) Job: \d+\.$/);
+    assert.equal((await rig.one("add", [2, 3])).document, "5");
+  });
+
   if (subject.isConcurrent) return;
   test(
     "in a frame only the job that hangs is timed out; none runs twice",
