@@ -8,6 +8,7 @@ import { chord, chunks, Group, Signature, type SignatureLike, toSignature } from
 import {
   ChordError,
   exceptionRepr,
+  ImproperlyConfigured,
   PROPAGATE_STATES,
   READY_STATES,
   type ResultMeta,
@@ -21,6 +22,7 @@ import { canvasSender } from "./canvas_send.ts";
 import { failChord, sendChordBody } from "./chord_completion.ts";
 import type { Context } from "./context.ts";
 import { currentTask } from "./current_task.ts";
+import { isSandboxed, LOOPS } from "./loops.ts";
 import { type AnyTask, createTask, type TaskOptions } from "./task.ts";
 
 /** Registers them in an app. Called by its constructor; a user's task of the same name takes the place of one. */
@@ -86,7 +88,12 @@ export function registerBuiltins(app: App): void {
 
 /** The task whose function `celery.map` calls for each item, here and now. */
 function innerTask(app: App, task: SignatureLike): AnyTask {
-  return app.tasks.need(toSignature(task, canvasSender(app)).task);
+  const inner = app.tasks.need(toSignature(task, canvasSender(app)).task);
+  // Which sandbox a map belongs in is seen from what it calls; a map of maps would hide it.
+  if (LOOPS.has(inner.name) && [...app.tasks].some(([, { options }]) => isSandboxed(options))) {
+    throw new ImproperlyConfigured(`${inner.name} is not called by a map where tasks are sandboxed`);
+  }
+  return inner;
 }
 
 async function loop(task: AnyTask, all: readonly unknown[][]): Promise<unknown[]> {

@@ -30,6 +30,7 @@ import {
   toWireException,
 } from "../wire/mod.ts";
 import type { App } from "./app.ts";
+import { isSandboxed, LOOPS } from "./loops.ts";
 import { bindArguments } from "./calling.ts";
 import { applySignature } from "./canvas_send.ts";
 import { Context } from "./context.ts";
@@ -153,7 +154,10 @@ export class Tracer implements RunHost {
     } catch (error) {
       return this.#undecoded(job, error);
     }
-    if (this.sandbox !== null && this.plan(run.task).isSandboxed) return this.#runSandboxed(run, job);
+    if (this.sandbox !== null) {
+      const options = this.#sandboxOf(run);
+      if (options !== null) return this.#runSandboxed(run, job, options);
+    }
     return this.execute(run);
   }
 
@@ -192,18 +196,33 @@ export class Tracer implements RunHost {
         options.beforeStart ?? options.onSuccess ?? options.onFailure ?? options.onRetry ??
           options.afterReturn ?? options.onReplace,
       );
-      const isSandboxed = options.permissions !== null || options.memoryLimit !== null;
-      plan = { task, options, hasHooks, isSandboxed, syncRuns: isAsyncFunction(task.fn) ? -1 : 0 };
+      plan = {
+        task,
+        options,
+        hasHooks,
+        isSandboxed: isSandboxed(options),
+        syncRuns: isAsyncFunction(task.fn) ? -1 : 0,
+      };
       this.#plans.set(task.name, plan);
     }
     return plan;
   }
 
+  /** The options whose sandbox a run belongs in, or null. A map runs in the sandbox of what it calls. */
+  #sandboxOf(run: Run): ResolvedTaskOptions | null {
+    const plan = this.plan(run.task);
+    if (plan.isSandboxed) return run.options;
+    if (!LOOPS.has(run.name)) return null;
+    const given = (run.body.args[0] ?? run.body.kwargs["task"]) as { task?: unknown } | null | undefined;
+    const inner = typeof given?.task === "string" ? this.#app.tasks.get(given.task) : undefined;
+    return inner !== undefined && this.plan(inner).isSandboxed ? inner.options : null;
+  }
+
   /** Its hooks run where it runs. What its sandbox could not even begin, or cut off, fails here. */
-  async #runSandboxed(run: Run, job: TraceJob): Promise<Outcome> {
+  async #runSandboxed(run: Run, job: TraceJob, options: ResolvedTaskOptions): Promise<Outcome> {
     run.startedMs = this.#app.world.clock.monoMs();
     try {
-      return await this.sandbox!.run(job, run.options);
+      return await this.sandbox!.run(job, options);
     } catch (error) {
       return await this.#failed(run, error);
     }

@@ -67,6 +67,11 @@ app.task("box.litters", { memoryLimit: 64 }, async () => {
 `;
 }
 
+/** A signature as messages carry it. */
+function call(task: string): Record<string, unknown> {
+  return { task, args: [], kwargs: {}, options: {}, subtask_type: null, immutable: false };
+}
+
 async function inFolder(run: (folder: string) => Promise<void>): Promise<void> {
   const folder = Deno.makeTempDirSync();
   try {
@@ -108,7 +113,16 @@ for (const name of POOLS) {
         { task: "shop.add", args: [1, 2] },
         { task: "box.all", args: [] },
         ...refused.map((args) => ({ task: "box.does", args })),
+        // A map of it is no way around.
+        { task: "celery.starmap", args: [call("box.does"), [["read", `${folder}/secret`]]] },
+        {
+          task: "celery.starmap",
+          args: [call("celery.starmap"), [[call("box.does"), [["read", `${folder}/secret`]]]]],
+        },
       ]);
+      const maps = ended.slice(-2).map(({ exception, kind }) => exception || kind);
+      assert.match(maps[0]!, /^NotCapable\(/);
+      assert.match(maps[1]!, /^ImproperlyConfigured\(/);
       assert.deepEqual(result(ended[0]!), ["for you", "helped", true, null], ended[0]!.exception);
       assert.equal(ended[1]!.summary, "36", ended[1]!.exception);
       assert.deepEqual(published, ["shop.add"]);
