@@ -117,7 +117,8 @@ Deno.test("one cluster of Python and Lovage workers on Redis", async (t) => {
       { withinMs: 20_000 },
     );
     await app.control.terminate(running.id, { reply: true, timeout: 10 });
-    await assert.rejects(running.get({ timeout: 20 }), /terminated/);
+    // Who hears of it and does not run the task stores REVOKED at once; who runs it says that it was terminated.
+    await assert.rejects(running.get({ timeout: 20 }), /terminated|revoked/);
   });
 
   await t.step("a worker that hangs is named, and costs the timeout and no more", async () => {
