@@ -14,6 +14,7 @@ import { encodeTaskMessage } from "../lib/wire/mod.ts";
 import { CONNECT_OPTIONS } from "../tests/conformance/transport.ts";
 import { realTestWorld } from "../tests/support/real_test_world.ts";
 import { startRabbit, startRedis } from "../tests/support/servers.ts";
+import { output, start, stop } from "./programs.ts";
 
 const root = new URL("..", import.meta.url).pathname;
 const parts = new Set(Deno.args.length > 0 ? Deno.args : ["drain", "publish", "send", "trip"]);
@@ -66,7 +67,7 @@ async function benchDrain(): Promise<void> {
 async function drain(argv: string[]): Promise<number> {
   await redis.cli("flushall");
   await publish(count);
-  const worker = start(argv);
+  const worker = start(argv, env);
   let first = 0;
   let firstCount = 0;
   for (;;) {
@@ -95,7 +96,7 @@ async function benchSend(): Promise<void> {
   let rate = 0;
   for (let run = 0; run < runs; run++) {
     await purge();
-    rate = Math.max(rate, Number(await output(client("send", String(count)))));
+    rate = Math.max(rate, Number(await output(client("send", String(count)), env)));
   }
   console.log(`  Lovage sendMany         ${Math.round(rate).toString().padStart(8)}`);
 }
@@ -105,10 +106,10 @@ async function benchTrip(): Promise<void> {
   const trip = async (worker: string[], argv: string[]) => {
     await purge();
     await redis.cli("flushall");
-    const running = start(worker);
+    const running = start(worker, env);
     await publish(1, false);
     while (Number(await redis.cli("dbsize")) === 0) await new Promise((resolve) => setTimeout(resolve, 20));
-    const median = Number(await output(argv));
+    const median = Number(await output(argv, env));
     await stop(running);
     return median;
   };
@@ -173,33 +174,4 @@ function ours(pool: string, concurrency: number): string[] {
 function client(...args: string[]): string[] {
   const run = [Deno.execPath(), "run", "-A", "--quiet", "--config", `${root}deno.json`];
   return [...run, `${root}bench/client.ts`, ...args];
-}
-
-function start(argv: string[]): Deno.ChildProcess {
-  return new Deno.Command(argv[0]!, {
-    args: argv.slice(1),
-    env,
-    cwd: `${root}bench/peers`,
-    stdin: "null",
-    stdout: "null",
-    stderr: Deno.env.get("BENCH_LOG") ? "inherit" : "null",
-  }).spawn();
-}
-
-async function stop(child: Deno.ChildProcess): Promise<void> {
-  try {
-    child.kill("SIGTERM");
-  } catch {
-    // ended by itself
-  }
-  const timer = setTimeout(() => child.kill("SIGKILL"), 5000);
-  await child.status;
-  clearTimeout(timer);
-}
-
-async function output(argv: string[]): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(argv[0]!, { args: argv.slice(1), env }).output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
-  if (!success) throw new Error(`${argv.join(" ")}: ${text(stderr)}`);
-  return text(stdout);
 }

@@ -12,6 +12,7 @@
  */
 
 import { startRedis } from "../tests/support/servers.ts";
+import { output, start, stop } from "./programs.ts";
 
 const root = new URL("..", import.meta.url).pathname;
 const modules = `${root}.tools/bench`;
@@ -96,10 +97,10 @@ async function benchDrain(): Promise<void> {
 async function drain(contender: Contender, n: number) {
   await call("FLUSHALL");
   if (contender.finished === "bullmq") {
-    await output(["node", `${root}bench/peers/bullmq.mjs`, "send", String(n)]);
+    await output(["node", `${root}bench/peers/bullmq.mjs`, "send", String(n)], env);
   } else await fill(n);
   await call("CONFIG", "RESETSTAT");
-  const worker = start(contender.argv);
+  const worker = start(contender.argv, env);
   let first = 0;
   let firstCount = 0;
   for (;;) {
@@ -143,7 +144,7 @@ async function benchSend(): Promise<void> {
     let rate = 0;
     for (let run = 0; run < runs; run++) {
       await call("FLUSHALL");
-      rate = Math.max(rate, Number(await output(argv)));
+      rate = Math.max(rate, Number(await output(argv, env)));
     }
     return rate;
   };
@@ -158,10 +159,10 @@ async function benchTrip(): Promise<void> {
   console.log("\ntrip: idle round trip of delay and get, median of 300, ms");
   const trip = async (contender: Contender, argv: string[]) => {
     await call("FLUSHALL");
-    const worker = start(contender.argv);
+    const worker = start(contender.argv, env);
     await fill(1);
     while (await finishedOne() === 0) await new Promise((resolve) => setTimeout(resolve, 20));
-    const median = Number(await output(argv));
+    const median = Number(await output(argv, env));
     await stop(worker);
     return median;
   };
@@ -185,7 +186,7 @@ async function benchStart(): Promise<void> {
       await call("FLUSHALL");
       await fill(1);
       const began = performance.now();
-      const worker = start(contender.argv);
+      const worker = start(contender.argv, env);
       while (await finishedOne() === 0) await new Promise((resolve) => setTimeout(resolve, 2));
       best = Math.min(best, performance.now() - began);
       await stop(worker);
@@ -199,7 +200,7 @@ async function benchStart(): Promise<void> {
   let help = Infinity;
   for (let run = 0; run < 5; run++) {
     const began = performance.now();
-    await output([...lovage, "--help"]);
+    await output([...lovage, "--help"], env);
     help = Math.min(help, performance.now() - began);
   }
   console.log(`  lovage --help           ${help.toFixed(0).padStart(8)}   (goal 100)`);
@@ -210,7 +211,7 @@ async function benchMemory(): Promise<void> {
   console.log(`\nmemory: a solo worker's RSS over ${total} tasks, MiB`);
   await call("FLUSHALL");
   await fill(1);
-  const worker = start(solo.argv);
+  const worker = start(solo.argv, env);
   while (await finishedOne() === 0) await new Promise((resolve) => setTimeout(resolve, 20));
   for (const share of [1, 2, 3, 4]) {
     await fill(total / 4);
@@ -321,35 +322,6 @@ function client(...args: string[]): string[] {
   ];
 }
 
-function start(argv: string[]): Deno.ChildProcess {
-  return new Deno.Command(argv[0]!, {
-    args: argv.slice(1),
-    env,
-    cwd: `${root}bench/peers`,
-    stdin: "null",
-    stdout: "null",
-    stderr: Deno.env.get("BENCH_LOG") ? "inherit" : "null",
-  }).spawn();
-}
-
-async function stop(child: Deno.ChildProcess): Promise<void> {
-  try {
-    child.kill("SIGTERM");
-  } catch {
-    // ended by itself
-  }
-  const timer = setTimeout(() => child.kill("SIGKILL"), 5000);
-  await child.status;
-  clearTimeout(timer);
-}
-
-async function output(argv: string[]): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(argv[0]!, { args: argv.slice(1), env }).output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
-  if (!success) throw new Error(`${argv.join(" ")}: ${text(stderr)}`);
-  return text(stdout);
-}
-
 function rss(pid: number): number {
   const status = Deno.readTextFileSync(`/proc/${pid}/status`);
   return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024;
@@ -375,7 +347,7 @@ async function installPeers(): Promise<void> {
       "--no-fund",
       "bullmq@6",
       "celery-node",
-    ]);
+    ], env);
   }
 }
 

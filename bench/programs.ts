@@ -1,0 +1,35 @@
+/** Programs that the benches start: workers that run until told to end, and commands that run to their end. */
+
+const PEERS = new URL("./peers", import.meta.url).pathname;
+
+/** Starts a worker; what it says is thrown away, or shown where BENCH_LOG is set. */
+export function start(argv: readonly string[], env: Record<string, string>): Deno.ChildProcess {
+  return new Deno.Command(argv[0]!, {
+    args: argv.slice(1),
+    env,
+    cwd: PEERS,
+    stdin: "null",
+    stdout: "null",
+    stderr: Deno.env.get("BENCH_LOG") ? "inherit" : "null",
+  }).spawn();
+}
+
+/** Asks a worker to end, and after 5 s makes it. */
+export async function stop(child: Deno.ChildProcess): Promise<void> {
+  try {
+    child.kill("SIGTERM");
+  } catch {
+    // ended by itself
+  }
+  const timer = setTimeout(() => child.kill("SIGKILL"), 5000);
+  await child.status;
+  clearTimeout(timer);
+}
+
+/** Runs a command; its trimmed output. Throws with its error output where it fails. */
+export async function output(argv: readonly string[], env: Record<string, string>): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(argv[0]!, { args: argv.slice(1), env }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
+  if (!success) throw new Error(`${argv.join(" ")}: ${text(stderr)}`);
+  return text(stdout);
+}
