@@ -22,15 +22,8 @@ import {
   joinHeader,
 } from "./chord.ts";
 import { type BatchResult, RareLine, type StoreDone, StoreQueue } from "./queue.ts";
-import {
-  type Argument,
-  argument,
-  AS_BYTES,
-  AS_TEXT,
-  type NodeRedis,
-  type RedisLink,
-  RedisLinks,
-} from "./redis_link.ts";
+import type { Argument, NodeRedis } from "./node_redis.ts";
+import { argument, AS_BYTES, AS_TEXT, type RedisLink, RedisLinks } from "./redis_link.ts";
 import { type ChordCount, countByScript, type Counted, countPlainly } from "./redis_chord.ts";
 import { STORE_SCRIPT } from "./redis_scripts.ts";
 import { readRedisPlace } from "./redis_url.ts";

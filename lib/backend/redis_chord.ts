@@ -4,7 +4,7 @@
  * Source: celery 5.2.6 backends/redis.py RedisBackend.on_chord_part_return.
  */
 
-import type { Argument, NodeRedis, ReplyOptions } from "./redis_link.ts";
+import type { Argument, NodeRedis, ReplyOptions } from "./node_redis.ts";
 import { COUNT_SCRIPT } from "./redis_scripts.ts";
 
 /** One member to count. */

@@ -17,10 +17,15 @@ import {
   ServerError,
   type World,
 } from "../base/mod.ts";
+import {
+  type Argument,
+  type Engine,
+  loadEngine,
+  NodeRedis,
+  type NodeRedisOptions,
+  type ReplyOptions,
+} from "./node_redis.ts";
 import type { HostPort, RedisPlace } from "./redis_url.ts";
-
-/** An argument of a command. */
-export type Argument = string | Buffer;
 
 /** A document as an argument; bytes are not copied. */
 export function argument(document: string | Uint8Array): Argument {
@@ -29,36 +34,10 @@ export function argument(document: string | Uint8Array): Argument {
     : Buffer.from(document.buffer, document.byteOffset, document.byteLength);
 }
 
-/** A reply whose bulk strings are text, or bytes where asked for. */
-export interface ReplyOptions {
-  readonly typeMapping?: Readonly<Record<number, unknown>>;
-}
-
 /** Bulk strings as bytes: 36 is "$", the type's byte. */
 export const AS_BYTES: ReplyOptions = { typeMapping: { 36: Buffer } };
 /** Bulk strings as text. */
 export const AS_TEXT: ReplyOptions = {};
-
-/** What we use of a node-redis client. */
-export interface NodeRedis {
-  readonly isReady: boolean;
-  on(event: string, listener: (value: unknown) => void): unknown;
-  connect(): Promise<unknown>;
-  destroy(): void;
-  sendCommand(args: readonly Argument[], options?: ReplyOptions): Promise<unknown>;
-  subscribe(
-    channels: readonly string[],
-    listener: (message: string & Buffer, channel: string & Buffer) => void,
-    asBytes: boolean,
-  ): Promise<void>;
-  unsubscribe(
-    channels: readonly string[],
-    listener: (message: string & Buffer, channel: string & Buffer) => void,
-    asBytes: boolean,
-  ): Promise<void>;
-}
-
-type NodeRedisModule = typeof import("@redis/client");
 
 /** Server errors after which the same command may succeed. */
 const PASSING = new Set([
@@ -86,7 +65,7 @@ export class RedisLinks {
   readonly #world: World;
   readonly #place: RedisPlace;
   readonly #onLost: (error: Error) => void;
-  #module: NodeRedisModule | null = null;
+  #engine: Engine | null = null;
   #link: RedisLink | null = null;
   #opening: Promise<RedisLink> | null = null;
   #resp: 2 | 3 = 3;
@@ -132,7 +111,7 @@ export class RedisLinks {
   /** Any error of node-redis as one of ours. */
   explain(error: unknown): Error {
     if (error instanceof OperatingError) return error;
-    if (this.#module && error instanceof this.#module.ErrorReply) return serverError(error);
+    if (this.#engine && error instanceof this.#engine.ErrorReply) return serverError(error);
     return new ConnectionLost(`Connection to ${this.#place.shownUrl} lost: ${reasonOf(error)}`, {
       cause: error,
       isRetryable: true,
@@ -140,7 +119,7 @@ export class RedisLinks {
   }
 
   async #dial(): Promise<RedisLink> {
-    this.#module ??= await loadNodeRedis();
+    this.#engine ??= await loadEngine();
     const place = this.#place;
     const address = place.masterName === null ? place.hosts[0] ?? null : await this.#askSentinels();
     for (;;) {
@@ -185,17 +164,13 @@ export class RedisLinks {
   }
 
   async #connect(address: HostPort | null, resp: 2 | 3, sentinel = false): Promise<NodeRedis> {
-    const { createClient } = this.#module!;
-    const options = { ...await this.#options(address, sentinel), RESP: resp };
-    const client = createClient(options as Parameters<typeof createClient>[0]) as unknown as NodeRedis;
-    this.#pendingClients.add(client);
+    const options = await this.#options(address, resp, sentinel);
     let lastError: unknown = null;
-    // Without a listener an "error" event would end the process.
-    client.on("error", (error) => {
-      lastError = error;
-      this.#lose(client, error);
+    const client: NodeRedis = new NodeRedis(this.#world.clock, this.#engine!, options, (error) => {
+      lastError = error ?? lastError;
+      this.#lose(client, lastError ?? "the connection was closed");
     });
-    client.on("end", () => this.#lose(client, lastError ?? "the connection was closed"));
+    this.#pendingClients.add(client);
     const { clock } = this.#world;
     const disarm = clock.arm(clock.monoMs() + this.#place.connectTimeoutMs, () => {
       lastError = new Error(`no answer within ${this.#place.connectTimeoutMs} ms`);
@@ -213,32 +188,24 @@ export class RedisLinks {
     }
   }
 
-  async #options(address: HostPort | null, sentinel: boolean): Promise<Record<string, unknown>> {
+  async #options(address: HostPort | null, resp: 2 | 3, sentinel: boolean): Promise<NodeRedisOptions> {
     const place = this.#place;
     const socket: Record<string, unknown> = {
-      reconnectStrategy: false,
       connectTimeout: place.connectTimeoutMs,
       ...(place.socketTimeoutMs === null ? {} : { socketTimeout: place.socketTimeoutMs }),
       keepAlive: place.keepAlive,
       ...(address ? { host: address.host, port: address.port } : { path: place.socketPath }),
       ...(place.tls && address ? await tlsOptions(place.tls, address.host) : {}),
     };
-    const username = sentinel ? place.sentinelUsername : place.username;
-    const password = sentinel ? place.sentinelPassword : place.password;
-    // Idle connections are kept from the socket timeout by a ping; it also finds a dead peer.
     const pingMs = Math.min(place.healthCheckMs ?? Infinity, (place.socketTimeoutMs ?? Infinity) / 2);
     return {
       socket,
-      ...(username === null ? {} : { username }),
-      ...(password === null ? {} : { password }),
-      ...(sentinel || place.database === 0 ? {} : { database: place.database }),
-      ...(place.clientName === null ? {} : { name: place.clientName }),
-      ...(Number.isFinite(pingMs) ? { pingInterval: pingMs } : {}),
-      disableOfflineQueue: true,
-      disableClientInfo: true,
-      maintNotifications: "disabled",
-      // The library's own limit of 5 s arms a timer for every command.
-      commandOptions: { timeout: undefined },
+      resp,
+      username: sentinel ? place.sentinelUsername : place.username,
+      password: sentinel ? place.sentinelPassword : place.password,
+      database: sentinel ? 0 : place.database,
+      name: place.clientName,
+      pingMs: Number.isFinite(pingMs) ? pingMs : null,
     };
   }
 
@@ -268,7 +235,7 @@ export class RedisLinks {
 
   #explainDial(error: unknown, address: HostPort | null): Error {
     if (error instanceof OperatingError) return error;
-    if (this.#module && error instanceof this.#module.ErrorReply) return serverError(error);
+    if (this.#engine && error instanceof this.#engine.ErrorReply) return serverError(error);
     const where = address ? `${address.host}:${address.port}` : this.#place.socketPath;
     return new DialError(`Cannot connect to the result store at ${where}: ${reasonOf(error)}`, {
       cause: error,
@@ -311,10 +278,4 @@ async function tlsOptions(
     ...(/^[\d.]+$|:/.test(host) ? {} : { servername: host }),
     ...(tls.checkHostname ? {} : { checkServerIdentity: () => undefined }),
   };
-}
-
-/** node-redis is CommonJS: bundled, all of it is behind `default`. */
-async function loadNodeRedis(): Promise<NodeRedisModule> {
-  const module: NodeRedisModule & { default?: NodeRedisModule } = await import("@redis/client");
-  return module.default ?? module;
 }
