@@ -41,8 +41,9 @@ async function dispatch(world: RealWorld, argv: readonly string[]): Promise<numb
   if (!entry) throw unknownCommand(name);
   const rest = argv.slice(at + 1);
   if (entry.isRaw) {
-    const { readGlobals } = await import("./grammar.ts");
-    const globals = await readGlobals(world, argv.slice(0, at));
+    const globals = at === 0
+      ? { color: true }
+      : await (await import("./grammar.ts")).readGlobals(world, argv.slice(0, at));
     if (typeof globals === "number") return globals;
     return await (await entry.load()).run(context(world, globals, rest), rest, {});
   }

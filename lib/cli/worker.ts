@@ -83,6 +83,7 @@ export const worker: CommandModule = {
     const daemon = await enterDaemon(world, options);
     if (typeof daemon === "number") return daemon;
     world.log.configure({ level: options.loglevel ?? "WARNING" });
+    const poolHead = options.pool === "solo" ? null : new (await import("../pool/mod.ts")).PoolHead(world);
     const app = await loadApp({ settings: settingsOf(words), include: options.include ?? [] });
     const { registerStep, WorkController } = await import("../worker/mod.ts");
     world.log.configure({
@@ -95,7 +96,11 @@ export const worker: CommandModule = {
       const { scheduleFilename: schedule, scheduler } = options;
       registerStep("worker", embeddedBeat(app, { schedule, scheduler }));
     }
-    const controller = WorkController.create(daemon.isDetached ? mute(world) : world, app, options);
+    const controller = WorkController.create(
+      daemon.isDetached ? mute(world) : world,
+      app,
+      poolHead === null ? options : { ...options, poolHead },
+    );
     const logfile = options.logfile ?? app.conf.worker_logfile ??
       (daemon.isDetached ? (await import("../multi/mod.ts")).defaultFiles(world.host).logfile : null);
     if (logfile) daemon.openLog(controller.expand(logfile));

@@ -9,7 +9,6 @@ import type { World } from "../base/mod.ts";
 import { encodeFrame, FRAME, type Frame, FrameReader, FrameWriter } from "./frame.ts";
 import { dropFileJournals, journalPaths, type JournalReader, openFileJournal } from "./journal.ts";
 import type { Link, LinkEvents, LinkFactory, SlotEnd } from "./link.ts";
-import { processLinks } from "./process_link.ts";
 import type { SlotInit } from "./slot_message.ts";
 
 /** Under which name the host's own output is logged. */
@@ -17,9 +16,9 @@ const MAIN_PROCESS = "MainProcess";
 /** Milliseconds a host has to say that a slot has ended. */
 const ANSWER_MS = 5000;
 
-/** Makes the factory; no host is started before the first `open`. */
-export function hostedLinks(world: World): LinkFactory {
-  return new HostedLinks(world);
+/** Makes the factory; no host is started before the first `open`. `processes` starts the hosts. */
+export function hostedLinks(world: World, processes: LinkFactory): LinkFactory {
+  return new HostedLinks(world, processes);
 }
 
 class HostedLinks implements LinkFactory {
@@ -30,9 +29,9 @@ class HostedLinks implements LinkFactory {
   #host: Host | null = null;
   #hosts = new Set<Host>();
 
-  constructor(world: World) {
+  constructor(world: World, processes: LinkFactory) {
     this.#world = world;
-    this.#processes = processLinks(world);
+    this.#processes = processes;
   }
 
   open(init: Omit<SlotInit, "watchParent">, events: LinkEvents): Link {

@@ -19,7 +19,7 @@
 
 export * from "./pool.ts";
 export { runPoolChild } from "./child_process.ts";
-export { poolFactory, soloPool } from "./registry.ts";
+export { poolFactory, PoolHead, soloPool } from "./registry.ts";
 export { threadEntry } from "./thread_link.ts";
 export { MemoryLimitExceeded } from "./sandbox.ts";
 export { SoloPool } from "./solo.ts";

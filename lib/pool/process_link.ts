@@ -19,38 +19,73 @@ const LINE_MAX = 64 * 1024;
 /** Milliseconds a stranger's connection may stay silent. */
 const HELLO_MS = 5000;
 
-/** Makes the factory; nothing listens before the first `open`. */
-export function processLinks(world: World): LinkFactory {
+/** Makes the factory; nothing listens before the first `open` or `startAhead`. */
+export function processLinks(world: World): ProcessLinks {
   return new ProcessLinks(world);
 }
 
-class ProcessLinks implements LinkFactory {
+/** A process that was started: what it will show, and itself, or why there is none. */
+interface Started {
+  readonly token: string;
+  readonly child: ChildProcess | Error;
+}
+
+/** Starts processes that talk to this one. */
+export class ProcessLinks implements LinkFactory {
   readonly isProcess = true;
   #world: World;
   #server: Server | null = null;
   #path: string | null = null;
   #folder: string | null = null;
   #waiting = new Map<string, ProcessLink>();
+  /** Started before anyone knew what for. */
+  #ahead: Started | null = null;
 
+  /** `world` is where the processes belong. */
   constructor(world: World) {
     this.#world = world;
   }
 
+  /** Starts the process of the first `open` now: it loads while this one finds out what it shall do. */
+  startAhead(): void {
+    this.#ahead ??= this.#start();
+  }
+
   open(init: Omit<SlotInit, "watchParent">, events: LinkEvents): Link {
-    const address = this.#address();
-    const token = this.#world.random.id();
+    const { token, child } = this.#ahead ?? this.#start();
+    this.#ahead = null;
     const link = new ProcessLink(this.#world, init, events, () => this.#waiting.delete(token));
     this.#waiting.set(token, link);
-    link.spawn(address, token);
+    link.begin(child);
     return link;
   }
 
   close(): void {
+    if (this.#ahead !== null && !(this.#ahead.child instanceof Error)) this.#ahead.child.kill("SIGKILL");
+    this.#ahead = null;
     this.#server?.close();
     this.#server = null;
     this.#path = null;
     if (this.#folder !== null) nodeFs().rmSync(this.#folder, { recursive: true, force: true });
     this.#folder = null;
+  }
+
+  #start(): Started {
+    const address = this.#address();
+    const token = this.#world.random.id();
+    try {
+      const child = this.#world.spawner.spawnSelf({
+        args: ["pool-child", address],
+        env: { [TOKEN_VARIABLE]: token },
+        stdin: "null",
+        stdout: "piped",
+        stderr: "piped",
+        diesWithParent: true,
+      });
+      return { token, child };
+    } catch (error) {
+      return { token, child: error instanceof Error ? error : new Error(errorText(error)) };
+    }
   }
 
   /** Where to listen; the listener itself comes up while the first children start. */
@@ -146,31 +181,23 @@ class ProcessLink implements Link {
     return this.#child?.pid ?? 0;
   }
 
-  spawn(address: string, token: string): void {
-    try {
-      this.#child = this.#world.spawner.spawnSelf({
-        args: ["pool-child", address],
-        env: { [TOKEN_VARIABLE]: token },
-        stdin: "null",
-        stdout: "piped",
-        stderr: "piped",
-        diesWithParent: true,
-      });
-    } catch (error) {
-      this.#lastWords = errorText(error);
+  begin(child: ChildProcess | Error): void {
+    if (child instanceof Error) {
+      this.#lastWords = errorText(child);
       this.#end = { code: 1, signal: null };
       this.#world.clock.defer(() => this.#report());
       return;
     }
+    this.#child = child;
     const init: SlotInit = {
       ...this.#init,
-      watchParent: this.#child.diesWithParent !== true,
+      watchParent: child.diesWithParent !== true,
     };
     this.#unsent.unshift(encodeFrame(FRAME.init, JSON.stringify(init)));
-    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+    for (const stream of [child.stdout, child.stderr]) {
       if (stream !== null) void this.#capture(stream);
     }
-    void this.#child.ended.then((end) => {
+    void child.ended.then((end) => {
       this.#end = end;
       this.#report();
     });

@@ -1,39 +1,51 @@
 /** The pools by the names people give them (`-P`, `worker_pool`). */
 
-import { nearest, UsageError } from "../base/mod.ts";
+import { nearest, UsageError, type World } from "../base/mod.ts";
 import type { App } from "../app/mod.ts";
 import { hostedLinks } from "./host_link.ts";
 import type { PoolFactory } from "./pool.ts";
-import { processLinks } from "./process_link.ts";
-import { SlotPool } from "./slot_pool.ts";
+import { type ProcessLinks, processLinks } from "./process_link.ts";
+import { SlotPool, type SlotPoolKind } from "./slot_pool.ts";
 import { SoloPool } from "./solo.ts";
 
-const processes: PoolFactory = (world, options, events) =>
-  new SlotPool(
-    world,
-    { name: "processes", processPrefix: "ForkPoolWorker", isConcurrent: false },
-    processLinks(world),
-    options,
-    events,
-  );
+/**
+ * The first process of a pool, started before the pool is known: it loads while the worker loads its own part.
+ * Given to `poolFactory`; whoever needs none ends it.
+ */
+export class PoolHead {
+  /** What the pool's processes are started by. */
+  readonly links: ProcessLinks;
 
-const threads: PoolFactory = (world, options, events) =>
-  new SlotPool(
-    world,
-    { name: "threads", processPrefix: null, isConcurrent: false },
-    hostedLinks(world),
-    options,
-    events,
-  );
+  /** Starts the process. Failing is told by the pool, when it wants it. */
+  constructor(world: World) {
+    this.links = processLinks(world);
+    this.links.startAhead();
+  }
 
-const async: PoolFactory = (world, options, events) =>
-  new SlotPool(
-    world,
-    { name: "async", processPrefix: null, isConcurrent: true },
-    hostedLinks(world),
-    options,
-    events,
-  );
+  /** No pool of processes or isolates comes: ends what was started. */
+  dismiss(): void {
+    this.links.close();
+  }
+}
+
+const KINDS: Readonly<Record<"processes" | "threads" | "async", SlotPoolKind>> = {
+  processes: { name: "processes", processPrefix: "ForkPoolWorker", isConcurrent: false },
+  threads: { name: "threads", processPrefix: null, isConcurrent: false },
+  async: { name: "async", processPrefix: null, isConcurrent: true },
+};
+
+function slotPool(name: keyof typeof KINDS, head: PoolHead | undefined): PoolFactory {
+  return (world, options, events) => {
+    const links = head?.links ?? processLinks(world);
+    return new SlotPool(
+      world,
+      KINDS[name],
+      name === "processes" ? links : hostedLinks(world, links),
+      options,
+      events,
+    );
+  };
+}
 
 const solo: PoolFactory = (world, options, events) =>
   new SoloPool(world, options, events, async (slotWorld, init, host) => {
@@ -50,24 +62,25 @@ export function soloPool(app: App): PoolFactory {
     });
 }
 
-const POOLS: Readonly<Record<string, PoolFactory>> = {
-  processes,
-  prefork: processes,
-  threads,
-  async,
-  gevent: async,
-  eventlet: async,
-  solo,
+const POOLS: Readonly<Record<string, keyof typeof KINDS | "solo">> = {
+  processes: "processes",
+  prefork: "processes",
+  threads: "threads",
+  async: "async",
+  gevent: "async",
+  eventlet: "async",
+  solo: "solo",
 };
 
 /**
- * The pool of a name: processes (prefork), threads, async (gevent, eventlet), solo.
+ * The pool of a name: processes (prefork), threads, async (gevent, eventlet), solo. `head` becomes its first process.
  * Throws UsageError, which names the nearest, where there is none.
  * Source: celery 5.2.6 concurrency/__init__.py ALIASES.
  */
-export function poolFactory(name: string): PoolFactory {
-  const factory = Object.hasOwn(POOLS, name) ? POOLS[name] : undefined;
-  if (factory !== undefined) return factory;
+export function poolFactory(name: string, head?: PoolHead): PoolFactory {
+  const kind = Object.hasOwn(POOLS, name) ? POOLS[name] : undefined;
+  if (kind === "solo") return solo;
+  if (kind !== undefined) return slotPool(kind, head);
   const near = nearest(name, Object.keys(POOLS));
   throw new UsageError(`No pool is named '${name}'${near === null ? "" : `; did you mean '${near}'?`}`);
 }

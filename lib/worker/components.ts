@@ -43,7 +43,9 @@ export class PoolStep extends StartStopStep<WorkController> {
 
   override async start(worker: WorkController): Promise<void> {
     const { pool, given } = worker.options;
-    const factory = given.poolFactory ?? (pool === "solo" ? worker.support.solo : poolFactory(pool));
+    if (pool === "solo" || given.poolFactory) given.poolHead?.dismiss();
+    const factory = given.poolFactory ??
+      (pool === "solo" ? worker.support.solo : poolFactory(pool, given.poolHead));
     worker.consumer.connectAhead();
     worker.parts.pool = factory(worker.world, poolOptions(worker), poolEvents(worker));
     await worker.pool.start();

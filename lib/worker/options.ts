@@ -5,7 +5,7 @@
  */
 
 import { defaultNodename, type Host, UsageError, workerNodename } from "../base/mod.ts";
-import type { PoolFactory } from "../pool/mod.ts";
+import type { PoolFactory, PoolHead } from "../pool/mod.ts";
 import type { WorkerApp } from "./worker_app.ts";
 
 /** Options of a worker. What is not given is the setting's. Durations are seconds. */
@@ -61,6 +61,8 @@ export interface WorkerOptions {
   pidfile?: string;
   /** Makes the pool, in place of the one that `pool` names; for tests and for pools of one's own. */
   poolFactory?: PoolFactory;
+  /** The pool's first process, where it was started ahead; the worker ends it where its pool has no use for it. */
+  poolHead?: PoolHead;
 }
 
 /** Options and settings, merged. */

@@ -50,7 +50,13 @@ testPool({
   name: "threads",
   make: (world, options, events) => {
     const kind = { name: "threads", processPrefix: null, isConcurrent: false } as const;
-    return new SlotPool(world, kind, hostedLinks(plainWorld(world)), options, events);
+    return new SlotPool(
+      world,
+      kind,
+      hostedLinks(plainWorld(world), processLinks(plainWorld(world))),
+      options,
+      events,
+    );
   },
   endsBusyLoops: true,
   hasSlots: true,
@@ -62,7 +68,13 @@ testPool({
   name: "async",
   make: (world, options, events) => {
     const kind = { name: "async", processPrefix: null, isConcurrent: true } as const;
-    return new SlotPool(world, kind, hostedLinks(plainWorld(world)), options, events);
+    return new SlotPool(
+      world,
+      kind,
+      hostedLinks(plainWorld(world), processLinks(plainWorld(world))),
+      options,
+      events,
+    );
   },
   endsBusyLoops: true,
   hasSlots: true,
