@@ -60,6 +60,7 @@ export {
   type RouteOptions,
   type Schedule,
   schedule,
+  type SecurityOptions,
   type SendManyItem,
   type SendOptions,
   type SendTaskOptions,

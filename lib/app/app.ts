@@ -27,6 +27,7 @@ import { BrokerPublisher } from "./publisher_broker.ts";
 import { AsyncResult } from "./results.ts";
 import type { Schedule } from "./schedules.ts";
 import type { PreparedSend, SendCall, SendOptions, SendTaskOptions, SignatureLike } from "./send_options.ts";
+import { type SecurityOptions, setupSecurity, wantsSecurity } from "./security.ts";
 import { Sender, type SendManyItem } from "./sending.ts";
 import { type Conf, createConf, type Settings } from "./settings.ts";
 import { AppSignal } from "./signals.ts";
@@ -81,6 +82,7 @@ export class App implements AsyncDisposable {
   #ownsPublisher = false;
   #control: Control | null = null;
   #events: EventsApi | null = null;
+  #isSecured = false;
   #configured = false;
   #finalized = false;
 
@@ -292,10 +294,21 @@ export class App implements AsyncDisposable {
     return this.#events ??= appExtensions.events(this);
   }
 
+  /**
+   * Signs what is sent and believes only what is signed: the `auth` serializer, with the keys of the `security_…`
+   * settings or of `options`. Throws `UsageError` unless `task_serializer` is "auth" and `accept_content` ["auth"].
+   * Commands call it by themselves where the settings are complete.
+   */
+  setupSecurity(options: SecurityOptions = {}): void {
+    setupSecurity(this, options);
+    this.#isSecured = true;
+  }
+
   /** Says that configuration is complete; sends `onConfigure` and `onAfterConfigure` the first time. */
   configure(): void {
     if (this.#configured) return;
     this.#configured = true;
+    if (!this.#isSecured && wantsSecurity(this)) this.setupSecurity();
     this.onConfigure.send(this, {}, this.world.log);
     this.onAfterConfigure.send(this, {}, this.world.log);
   }

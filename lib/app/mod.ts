@@ -33,6 +33,7 @@ export * from "./results.ts";
 export * from "./routing.ts";
 export * from "./schedules.ts";
 export * from "./send_options.ts";
+export type { SecurityOptions } from "./security.ts";
 export type { SendManyItem } from "./sending.ts";
 export * from "./settings.ts";
 export * from "./settings_table.ts";

@@ -32,8 +32,9 @@ const ENVIRONMENT: readonly (readonly [string, string])[] = [
 const SECRET_NAME = /API|TOKEN|KEY|SECRET|PASS|PROFANITIES_LIST|SIGNATURE|DATABASE/i;
 const MASK = "********";
 
-/** Names that look like a secret's and are none. */
+/** Names that look like a secret's and are none, unless they say so in another word too. */
 const NO_SECRET = /routing_key|binding_key|keyprefix|^unacked_|keyfile|_key_/;
+const SURE_SECRET = /TOKEN|SECRET|PASS/i;
 
 /** What `conf` can do beside holding settings. */
 export interface ConfMethods {
@@ -281,7 +282,7 @@ function shown(name: string, value: unknown): string {
 }
 
 function isSecret(name: string): boolean {
-  return SECRET_NAME.test(name) && !NO_SECRET.test(name);
+  return SURE_SECRET.test(name) || SECRET_NAME.test(name) && !NO_SECRET.test(name);
 }
 
 /** A setting's value as it may be shown: secrets as stars, passwords of URLs as `**`. */

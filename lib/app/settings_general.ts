@@ -88,6 +88,11 @@ export interface GeneralSettings {
   security_cert_store: string | null;
   /** Hash of signatures. Default "sha256". */
   security_digest: string;
+  /**
+   * How signed messages are laid out: "5.2" as Celery up to 5.4 reads them, "5.5" as later ones do; "auto": as the
+   * last one heard, "5.5" before any. Ours. Default "auto".
+   */
+  security_layout: "auto" | "5.2" | "5.5";
 }
 
 /** Their kinds and defaults. */
@@ -125,4 +130,5 @@ export const GENERAL_SETTINGS: SettingTable<GeneralSettings> = {
   security_key_password: orNull(text("")),
   security_cert_store: orNull(text("")),
   security_digest: text("sha256"),
+  security_layout: choice("auto", ["auto", "5.2", "5.5"]),
 };

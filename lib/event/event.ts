@@ -79,7 +79,9 @@ export class EventReader {
   constructor(app: App) {
     this.#world = app.world;
     this.#clock = app.clock;
-    this.#accept = acceptedTypes([app.conf.event_serializer, "json"]);
+    const { event_serializer: own } = app.conf;
+    // As in Celery; but who signs events believes no other.
+    this.#accept = acceptedTypes(own === "auth" ? [own] : [own, "json"]);
     this.#complaints = new Complaints(app.world);
   }
 

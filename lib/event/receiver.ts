@@ -7,7 +7,7 @@
 import { errorText, maskUrl } from "../base/mod.ts";
 import type { App } from "../app/mod.ts";
 import { type Connection, exchange, type Note } from "../transport/mod.ts";
-import { encodeMailboxRequest } from "../wire/mod.ts";
+import { encodeMailboxRequest, loadSerializer } from "../wire/mod.ts";
 import { eventQueue, EventReader, type ReceivedEvent } from "./event.ts";
 
 /** Events that wait for a loop over a receiver at most; past it the oldest go. */
@@ -119,7 +119,10 @@ export class EventReceiver implements AsyncDisposable {
       replyTo: null,
       clock: clock.forward(),
       expires: 0,
-    }, { bodyEncoding: connection.transport === "amqp" ? "none" : "base64" });
+    }, {
+      serializer: conf.task_serializer,
+      bodyEncoding: connection.transport === "amqp" ? "none" : "base64",
+    });
     await connection.publish([{ exchange: name, routingKey: "", message }]);
   }
 
@@ -158,6 +161,8 @@ export class EventReceiver implements AsyncDisposable {
   async #listen(): Promise<Connection> {
     const app = this.#app;
     const options = this.#options;
+    await loadSerializer(app.conf.event_serializer);
+    await loadSerializer(app.conf.task_serializer);
     const connection = await app.connectBroker({
       forWriting: false,
       signal: this.#ending.signal,

@@ -14,10 +14,9 @@ import type {
   Replies,
 } from "../app/mod.ts";
 import type { Connection } from "../transport/mod.ts";
-import { acceptedTypes, loadSerializer } from "../wire/mod.ts";
 import { AppInspect } from "./inspect.ts";
 import { type Ask, Mailbox } from "./mailbox.ts";
-import { mailboxSettings } from "./places.ts";
+import { loadMailboxSerializers, mailboxSettings } from "./places.ts";
 
 /** Remote control of one App's workers. */
 export class AppControl implements Control {
@@ -188,7 +187,7 @@ export class AppControl implements Control {
   async #connect(): Promise<Mailbox> {
     const app = this.#app;
     try {
-      for (const name of app.conf.accept_content) await loadSerializer(name);
+      await loadMailboxSerializers(app.conf);
       const connection = await app.connectBroker({ forWriting: true });
       this.#connection = connection;
       void connection.lost.then(() => {
@@ -199,7 +198,6 @@ export class AppControl implements Control {
       return new Mailbox(app.world, connection, {
         settings: mailboxSettings(app.conf),
         clock: app.clock,
-        accept: acceptedTypes(app.conf.accept_content),
       });
     } catch (error) {
       this.#opening = null;

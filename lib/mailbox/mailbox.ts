@@ -11,7 +11,7 @@
 import { type Deadline, errorText, TimerHeap, type World } from "../base/mod.ts";
 import type { SilentNodes } from "../app/mod.ts";
 import type { Connection, Note, Subscription } from "../transport/mod.ts";
-import { type Accept, acceptedTypes, decodeMailboxReply, encodeMailboxRequest } from "../wire/mod.ts";
+import { decodeMailboxReply, encodeMailboxRequest } from "../wire/mod.ts";
 import { matches } from "./matcher.ts";
 import {
   MAILBOX_DEFAULTS,
@@ -40,8 +40,6 @@ export interface MailboxClock {
 export interface MailboxOptions {
   readonly settings?: MailboxSettings;
   readonly clock: MailboxClock;
-  /** Content types of replies that may be decoded. Default JSON. */
-  readonly accept?: Accept;
 }
 
 /** A request. */
@@ -91,7 +89,6 @@ export class Mailbox {
   #world: World;
   #connection: Connection;
   #clock: MailboxClock;
-  #accept: Accept;
   #timers: TimerHeap;
   #id: string;
   #pending = new Map<string, Pending>();
@@ -104,7 +101,6 @@ export class Mailbox {
     this.#world = world;
     this.#connection = connection;
     this.#clock = options.clock;
-    this.#accept = options.accept ?? acceptedTypes(["json"]);
     this.#timers = new TimerHeap(world.clock);
     this.#id = world.random.id();
     void connection.lost.then((error) => {
@@ -193,7 +189,7 @@ export class Mailbox {
       return;
     }
     try {
-      const { ticket, clock, replies } = decodeMailboxReply(message, this.#accept);
+      const { ticket, clock, replies } = decodeMailboxReply(message, this.settings.accept);
       if (clock !== null) this.#clock.adjust(clock);
       // One whose asker has gone home is nobody's.
       const pending = ticket === null ? undefined : this.#pending.get(ticket);
@@ -242,7 +238,10 @@ export class Mailbox {
       replyTo: ticket === null ? null : { exchange: replyExchangeName(namespace), routingKey: this.#id },
       clock: this.#clock.forward(),
       expires: timeoutMs > 0 ? (this.#world.clock.wallMs() + timeoutMs) / 1000 : 0,
-    }, { bodyEncoding: this.#connection.transport === "amqp" ? "none" : "base64" });
+    }, {
+      serializer: this.settings.serializer,
+      bodyEncoding: this.#connection.transport === "amqp" ? "none" : "base64",
+    });
     const exchange = requestExchange(this.settings).name;
     await this.#connection.publish([{ exchange, routingKey: "", message }]);
   }

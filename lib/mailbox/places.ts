@@ -6,8 +6,9 @@
  */
 
 import { type Exchange, exchange, type Queue, queue } from "../transport/mod.ts";
+import { type Accept, acceptedTypes, loadSerializer } from "../wire/mod.ts";
 
-/** The settings that name and shape them. Durations are seconds. */
+/** The settings that name and shape them, and say what stands in messages. Durations are seconds. */
 export interface MailboxSettings {
   /** `control_exchange`. */
   readonly namespace: string;
@@ -17,6 +18,10 @@ export interface MailboxSettings {
   readonly expires: number;
   readonly isDurable: boolean;
   readonly isExclusive: boolean;
+  /** `task_serializer`: control messages are written as tasks are. */
+  readonly serializer: string;
+  /** `accept_content`, as content types. */
+  readonly accept: Accept;
 }
 
 /** Celery's defaults. */
@@ -26,6 +31,8 @@ export const MAILBOX_DEFAULTS: MailboxSettings = {
   expires: 10,
   isDurable: false,
   isExclusive: false,
+  serializer: "json",
+  accept: acceptedTypes(["json"]),
 };
 
 /** What of an App's settings the mailbox reads. */
@@ -35,6 +42,8 @@ export interface MailboxConf {
   readonly control_queue_expires: number;
   readonly control_queue_durable: boolean;
   readonly control_queue_exclusive: boolean;
+  readonly task_serializer: string;
+  readonly accept_content: readonly string[];
 }
 
 /** The mailbox's part of an App's settings. */
@@ -45,7 +54,14 @@ export function mailboxSettings(conf: MailboxConf): MailboxSettings {
     expires: conf.control_queue_expires,
     isDurable: conf.control_queue_durable,
     isExclusive: conf.control_queue_exclusive,
+    serializer: conf.task_serializer,
+    accept: acceptedTypes(conf.accept_content),
   };
+}
+
+/** Loads what a mailbox of these settings reads and writes. Rejects with UsageError for what cannot be had. */
+export async function loadMailboxSerializers(conf: MailboxConf): Promise<void> {
+  for (const name of [conf.task_serializer, ...conf.accept_content]) await loadSerializer(name);
 }
 
 /** The exchange that requests are published to: fanout, neither durable nor deleted. */

@@ -8,13 +8,13 @@ import type { App } from "../app/mod.ts";
 import {
   type Answer,
   type Ask,
+  loadMailboxSerializers,
   Mailbox,
   type MailboxClock,
   mailboxSettings,
   requestExchange,
 } from "../mailbox/mod.ts";
 import { connect, type Connection, type Exchange } from "../transport/mod.ts";
-import { acceptedTypes, loadSerializer } from "../wire/mod.ts";
 
 /** Celery's `broker_connection_timeout`. */
 const CONNECT_TIMEOUT_MS = 4000;
@@ -60,14 +60,13 @@ export class Cluster implements AsyncDisposable {
 
   /** By an App's settings; each of its brokers is tried once. Rejects as `App.connectBroker`. */
   static async openApp(app: App): Promise<Cluster> {
-    for (const name of app.conf.accept_content) await loadSerializer(name);
+    await loadMailboxSerializers(app.conf);
     const connection = await app.connectBroker({ forWriting: true, retry: false });
     return new Cluster(
       connection,
       new Mailbox(app.world, connection, {
         settings: mailboxSettings(app.conf),
         clock: app.clock,
-        accept: acceptedTypes(app.conf.accept_content),
       }),
     );
   }

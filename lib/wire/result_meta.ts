@@ -51,6 +51,7 @@ const CONTENT_TYPES: Readonly<Record<string, [type: string, encoding: string]>> 
   msgpack: ["application/x-msgpack", "binary"],
   cbor: ["application/cbor", "binary"],
   raw: ["application/data", "utf-8"],
+  auth: ["application/data", "utf-8"],
 };
 
 /** The document of a result. Throws EncodeError where the value cannot be carried. Cost: per result. */

@@ -2,7 +2,8 @@
  * The serializers by name and by content type, and the gate that lets in only what `accept_content` names.
  *
  * json and raw are always there. yaml, msgpack and cbor are loaded when first named: they cost start-up time
- * that most programs never need. pickle is known by name, and refused.
+ * that most programs never need. auth needs keys besides, which somebody must have offered (signing.ts). pickle is
+ * known by name, and refused.
  *
  * Source: kombu 5.6.2 serialization.py SerializerRegistry (dumps, loads), prepare_accept_content.
  */
@@ -33,7 +34,10 @@ export interface SerializedBody {
 
 /** The content type of `json`. */
 export const JSON_TYPE = "application/json";
-const RAW_TYPE = "application/data";
+/** The content type of data without a form of its own, and of signed messages. */
+export const RAW_TYPE = "application/data";
+/** Signed messages have no content type of their own: where keys are loaded, all raw data must be signed. */
+const AUTH = "auth";
 const PICKLE_TYPE = "application/x-python-serialize";
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -42,13 +46,17 @@ const TYPES: Readonly<Record<string, string>> = {
   msgpack: "application/x-msgpack",
   cbor: "application/cbor",
   raw: RAW_TYPE,
+  [AUTH]: RAW_TYPE,
   pickle: PICKLE_TYPE,
 };
-const NAMES: ReadonlyMap<string, string> = new Map(Object.entries(TYPES).map(([name, type]) => [type, name]));
+const NAMES: ReadonlyMap<string, string> = new Map(
+  Object.entries(TYPES).filter(([name]) => name !== AUTH).map(([name, type]) => [type, name]),
+);
 /** Data without a form of its own is let in whatever `accept_content` says: nothing is made of it. */
 const TRUSTED: ReadonlySet<string> = new Set([RAW_TYPE, "application/text"]);
 
 const codecs = new Map<string, Codec>();
+const offers = new Map<string, () => Promise<Codec>>();
 
 /** Content types of serializer names or content types. Throws UsageError that names the nearest known one. */
 export function acceptedTypes(names: readonly string[]): Accept {
@@ -70,8 +78,21 @@ export async function loadSerializer(nameOrType: string): Promise<void> {
       return addCodec((await import("./serializer_cbor.ts")).CBOR);
     case "pickle":
       throw new UsageError("Cannot use serializer 'pickle': it runs code from the message; use json");
+    case AUTH: {
+      const load = offers.get(AUTH);
+      if (load === undefined) {
+        throw new UsageError("Serializer 'auth' has no keys: call app.setupSecurity() after the settings");
+      }
+      return addCodec(await load());
+    }
   }
   typeOf(nameOrType);
+}
+
+/** Says how a serializer is loaded that needs something of its own; one loaded before under its name is dropped. */
+export function offerSerializer(name: string, load: () => Promise<Codec>): void {
+  offers.set(name, load);
+  codecs.delete(name);
 }
 
 /** True where `serialize` and `deserialize` can take it now. */
@@ -115,7 +136,7 @@ export function deserialize(
   const type = contentType === "" ? RAW_TYPE : contentType;
   if (!accept.has(type) && !TRUSTED.has(type)) throw disallowed(type);
   if (type === JSON_TYPE) return fromJson(typeof body === "string" ? body : utf8Text(body));
-  const name = NAMES.get(type);
+  const name = type === RAW_TYPE && codecs.has(AUTH) ? AUTH : NAMES.get(type);
   if (name === "pickle") throw disallowed(type);
   const codec = name === undefined ? undefined : codecs.get(name);
   if (codec) {

@@ -3,7 +3,7 @@
  * `[[…], …, null]`. The pool's slot decodes the body; the parent only keeps what is surely none from going there.
  */
 
-import type { EncodedMessage } from "../wire/mod.ts";
+import { type EncodedMessage, JSON_TYPE, RAW_TYPE } from "../wire/mod.ts";
 
 const OPEN = 0x5b; // [
 const CLOSE = 0x5d; // ]
@@ -19,10 +19,11 @@ for (let i = 0; i < 64; i++) {
 
 /**
  * True where the body may be a task's; false where it must be decoded to know. Bodies that are compressed, or not
- * JSON, are passed. Data lane: per message, about 0.05 µs.
+ * JSON, are passed, but for signed ones: they are verified before anything is made of them. Data lane: per message,
+ * about 0.05 µs.
  */
 export function mayBeTaskBody(message: EncodedMessage, isCompressed: boolean): boolean {
-  if (isCompressed || message.contentType !== "application/json") return true;
+  if (isCompressed || message.contentType !== JSON_TYPE) return message.contentType !== RAW_TYPE;
   const body = message.body;
   if (typeof body !== "string") {
     const n = body.length;

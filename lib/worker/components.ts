@@ -26,7 +26,10 @@ export class HubStep extends StartStopStep<WorkController> {
 
   override async start(worker: WorkController): Promise<void> {
     const { conf } = worker.app;
-    for (const name of [...conf.accept_content, conf.result_serializer]) await loadSerializer(name);
+    const { accept_content, event_serializer, result_serializer, task_serializer } = conf;
+    for (const name of [...accept_content, task_serializer, result_serializer, event_serializer]) {
+      await loadSerializer(name);
+    }
     worker.parts.backend = await worker.app.openBackend();
   }
 

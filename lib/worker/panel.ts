@@ -106,7 +106,7 @@ export class Panel {
     const encoded = (value: unknown): EncodedMessage =>
       encodeMailboxReply(
         { hostname, reply: value, ticket: request.ticket, clock: app.clock.forward() },
-        { bodyEncoding },
+        { serializer: this.#worker.support.mailbox.serializer, bodyEncoding },
       );
     try {
       let message: EncodedMessage;

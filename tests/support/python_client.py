@@ -15,6 +15,8 @@ from celery import Celery, chain, chord, group, signature  # noqa: F401 - for ev
 app = Celery("client", broker=os.environ["TEST_BROKER"], backend=os.environ.get("TEST_BACKEND") or None)
 app.conf.update(json.loads(os.environ.get("TEST_CONF") or "{}"))
 app.set_default()
+if app.conf.security_key:
+    app.setup_security()
 names = {"app": app, "celery": celery, "chain": chain, "chord": chord, "group": group, "s": lambda name, *a, **k: app.signature(name, args=a, kwargs=k)}
 
 

@@ -8,6 +8,8 @@ from celery.exceptions import Ignore, Reject
 
 app = Celery("interop", broker=os.environ["TEST_BROKER"], backend=os.environ.get("TEST_BACKEND") or None)
 app.conf.update(json.loads(os.environ.get("TEST_CONF") or "{}"))
+if app.conf.security_key:
+    app.setup_security()
 
 
 class ShopError(Exception):

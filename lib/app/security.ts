@@ -1,0 +1,96 @@
+/**
+ * Signed messages: which keys the `auth` serializer uses.
+ *
+ * Source: celery 5.6.3 app/base.py Celery.setup_security, security/__init__.py setup_security.
+ */
+
+import { errorText, nodeFs, UsageError } from "../base/mod.ts";
+import { offerSigning, type SigningKeys } from "../wire/mod.ts";
+import type { App } from "./app.ts";
+
+/** What wins over the `security_…` settings. */
+export interface SecurityOptions {
+  /** Path of our private key, PEM. */
+  readonly key?: string;
+  /** Its passphrase. */
+  readonly keyPassword?: string;
+  /** Path of our certificate, PEM. */
+  readonly cert?: string;
+  /** Folder or glob of the certificates to believe. */
+  readonly store?: string;
+  /** Hash of signatures. */
+  readonly digest?: string;
+  /** What makes text of the content that is signed. Default "json". */
+  readonly serializer?: string;
+}
+
+/**
+ * Says that the App's messages are signed. Settings are checked here, files are read when the first message is to be
+ * signed or verified: a worker does so before it is ready. Throws UsageError where settings are missing.
+ */
+export function setupSecurity(app: App, options: SecurityOptions = {}): void {
+  const { conf } = app;
+  const [accepted, ...more] = conf.accept_content;
+  if (conf.task_serializer !== "auth" || accepted !== "auth" || more.length > 0) {
+    throw new UsageError(
+      'Signed messages need task_serializer = "auth" and accept_content = ["auth"]: ' +
+        "what is not verified need not be signed",
+    );
+  }
+  for (
+    const [name, given] of [
+      ["security_key", options.key],
+      ["security_certificate", options.cert],
+      ["security_cert_store", options.store],
+    ] as const
+  ) {
+    if (!given && !conf[name]) throw new UsageError(`Signed messages need the setting ${name}`);
+  }
+  offerSigning(() => signingKeys(app, options));
+}
+
+/** True where the settings alone say that messages are signed: nobody need call `setupSecurity` then. */
+export function wantsSecurity({ conf }: App): boolean {
+  return conf.task_serializer === "auth" && conf.accept_content.includes("auth") &&
+    conf.security_key !== null;
+}
+
+function signingKeys(app: App, options: SecurityOptions): SigningKeys {
+  const { conf, world } = app;
+  const store = options.store ?? conf.security_cert_store!;
+  return {
+    key: read("security_key", options.key ?? conf.security_key!),
+    keyPassword: options.keyPassword ?? conf.security_key_password,
+    certificate: read("security_certificate", options.cert ?? conf.security_certificate!),
+    store: storePaths(store).map((path) => ({ path, pem: read("security_cert_store", path) })),
+    digest: options.digest ?? conf.security_digest,
+    serializer: options.serializer ?? "json",
+    layout: conf.security_layout === "auto" ? null : conf.security_layout,
+    now: () => world.clock.wallMs(),
+    warn: (text) => world.log.warning(text),
+  };
+}
+
+/** The files of a folder, or of a glob; folders in it and hidden files are none. */
+function storePaths(store: string): string[] {
+  try {
+    const isFolder = nodeFs().statSync(store, { throwIfNoEntry: false })?.isDirectory() ?? false;
+    return nodeFs().globSync(isFolder ? `${store}/*` : store)
+      .filter((path) => !/(^|\/)\.[^/]*$/.test(path) && nodeFs().statSync(path).isFile())
+      .sort();
+  } catch (error) {
+    throw new UsageError(`Cannot read security_cert_store: ${firstLine(error)}`, { cause: error });
+  }
+}
+
+function read(setting: string, path: string): string {
+  try {
+    return nodeFs().readFileSync(path, "utf-8");
+  } catch (error) {
+    throw new UsageError(`Cannot read ${setting}: ${firstLine(error)}`, { cause: error });
+  }
+}
+
+function firstLine(error: unknown): string {
+  return errorText(error).split("\n", 1)[0]!;
+}

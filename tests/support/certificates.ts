@@ -1,0 +1,28 @@
+/** Keys and certificates of a test's own, made by openssl. */
+
+import assert from "node:assert/strict";
+
+/** What signs: paths of PEM files. */
+export interface Signer {
+  readonly key: string;
+  readonly certificate: string;
+}
+
+/** Makes an RSA key and a self-signed certificate in `folder`; with a passphrase the key is encrypted. */
+export async function makeSigner(
+  folder: string,
+  name: string,
+  options: { bits?: number; passphrase?: string; subject?: string } = {},
+): Promise<Signer> {
+  const signer = { key: `${folder}/${name}.key`, certificate: `${folder}/${name}.crt` };
+  const { success, stderr } = await new Deno.Command("openssl", {
+    args: [
+      ...["req", "-x509", "-utf8", "-days", "2", "-newkey", `rsa:${options.bits ?? 2048}`],
+      ...["-subj", options.subject ?? `/CN=${name}`, "-keyout", signer.key, "-out", signer.certificate],
+      ...(options.passphrase === undefined ? ["-nodes"] : ["-passout", `pass:${options.passphrase}`]),
+    ],
+    stdout: "null",
+  }).output();
+  assert.ok(success, new TextDecoder().decode(stderr));
+  return signer;
+}
