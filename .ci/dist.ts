@@ -12,8 +12,8 @@ const root = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
 const dist = `${root}/dist`;
 const target = `${dist}/lovage`;
 const wanted = Deno.env.get("LOVAGE_DIST") ?? "any";
-/** The modules that are loaded by their own URL: the program, what users import, and the isolates' entry. */
-const ENTRIES = ["main.ts", "lib/mod.ts", "lib/pool/child_thread.ts"];
+/** The modules that are loaded by their own URL: the program, what users import, and where slots begin. */
+const ENTRIES = ["main.ts", "lib/mod.ts", "lib/pool/child_main.ts", "lib/pool/child_thread.ts"];
 
 await Deno.mkdir(dist, { recursive: true });
 let how = "";
@@ -88,13 +88,14 @@ async function pack(): Promise<string> {
 
 /**
  * Brings every module of the bundle into one folder under the name that platform/spawn.ts looks for (main.js,
- * lovage.js, child_thread.js), and gives CommonJS packages the `require` that their bundled form asks for.
+ * lovage.js, child_main.js, child_thread.js), and gives CommonJS packages the `require` that their bundled form asks for.
  */
 async function flatten(folder: string): Promise<void> {
-  const moves: [string, string][] = [["lib/mod.js", "lovage.js"], [
-    "lib/pool/child_thread.js",
-    "child_thread.js",
-  ]];
+  const moves = [
+    ["lib/mod.js", "lovage.js"],
+    ["lib/pool/child_main.js", "child_main.js"],
+    ["lib/pool/child_thread.js", "child_thread.js"],
+  ] as const;
   for (const [from, to] of moves) {
     const code = await Deno.readTextFile(`${folder}/${from}`);
     const up = "../".repeat(from.split("/").length - 1);

@@ -55,6 +55,8 @@ const LANE_BANS = /\b(async|await|Promise|AbortController|setTimeout)\b/;
 
 /** Where `Deno.` may stand: the rooms that touch the operating system. */
 const DENO_ROOMS = new Set(["platform", "net", "cli"]);
+/** Where processes begin and end. */
+const PROGRAMS = new Set(["main.ts", "lib/pool/child_main.ts"]);
 /** Types of `Deno` that are no call. */
 const DENO_TYPES = /\bDeno\.(Signal|PermissionOptionsObject|FsWatcher|Kv|KvEntry)\b/g;
 
@@ -112,7 +114,9 @@ Deno.test("tidy: no dead file", () => {
     reached.add(path);
     for (const { target } of byPath.get(path)?.imports ?? []) visit(target);
   };
-  for (const entry of ["main.ts", PUBLIC_DOOR, "lib/pool/child_thread.ts"]) visit(entry);
+  for (const entry of ["main.ts", PUBLIC_DOOR, "lib/pool/child_main.ts", "lib/pool/child_thread.ts"]) {
+    visit(entry);
+  }
   assert.deepEqual(sources.map(({ path }) => path).filter((path) => !reached.has(path)), []);
 });
 
@@ -130,7 +134,7 @@ Deno.test("tidy: words that do not belong", () => {
         const found = ban.exec(line);
         if (found && applies(source)) wrong.push(`${source.path}:${index + 1} ${found[0]}`);
       }
-      if (!DENO_ROOMS.has(source.room) && source.path !== "main.ts") {
+      if (!DENO_ROOMS.has(source.room) && !PROGRAMS.has(source.path)) {
         const rest = line.replaceAll(DENO_TYPES, "");
         if (/\bDeno\./.test(rest)) wrong.push(`${source.path}:${index + 1} Deno. outside platform`);
       }

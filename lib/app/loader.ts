@@ -158,8 +158,8 @@ function findFile(
   const tried: string[] = [];
   for (const folder of given.startsWith("/") ? [""] : [world.host.cwd, ...(beside ? [beside] : [])]) {
     const base = tidied(given.startsWith("/") ? given : `${folder}/${given}`);
-    for (const path of candidates(base, endings)) {
-      if (isFile(path)) return path;
+    for (const path of candidates(world, base, endings)) {
+      if (world.host.fileKind(path) === "file") return path;
       if (!tried.includes(path)) tried.push(path);
     }
   }
@@ -168,26 +168,18 @@ function findFile(
   throw new UsageError(`Cannot find ${what} "${name}": there is no ${shown}`);
 }
 
-function candidates(base: string, endings: readonly string[]): string[] {
-  if (kindOfPath(base) === "file" || endings.some((ending) => base.endsWith(ending))) return [base];
+function candidates(world: World, base: string, endings: readonly string[]): string[] {
+  const kind = world.host.fileKind(base);
+  if (kind === "file" || endings.some((ending) => base.endsWith(ending))) return [base];
   const files = FOLDER_FILES.filter((file) => endings.some((ending) => file.endsWith(ending)));
   const inFolder = files.map((file) => `${base}/${file}`);
-  if (kindOfPath(base) === "folder") return [...inFolder, ...endings.map((ending) => base + ending)];
+  if (kind === "folder") return [...inFolder, ...endings.map((ending) => base + ending)];
   const last = base.slice(base.lastIndexOf("/") + 1);
   // Python's way to name a module: "proj.tasks" is proj/tasks.
   const dotted = last.includes(".")
-    ? candidates(base.slice(0, -last.length) + last.replaceAll(".", "/"), endings)
+    ? candidates(world, base.slice(0, -last.length) + last.replaceAll(".", "/"), endings)
     : [];
   return [...endings.map((ending) => base + ending), ...inFolder, ...dotted];
-}
-
-function kindOfPath(path: string): "file" | "folder" | null {
-  const stat = nodeFs().statSync(path, { throwIfNoEntry: false });
-  return stat === undefined ? null : stat.isDirectory() ? "folder" : "file";
-}
-
-function isFile(path: string): boolean {
-  return kindOfPath(path) === "file";
 }
 
 function tidied(path: string): string {

@@ -23,11 +23,6 @@ export function nodeUtil(): typeof import("node:util") {
   return process.getBuiltinModule("node:util");
 }
 
-/** node:v8. */
-export function nodeV8(): typeof import("node:v8") {
-  return process.getBuiltinModule("node:v8");
-}
-
 /** node:zlib. */
 export function nodeZlib(): typeof import("node:zlib") {
   return process.getBuiltinModule("node:zlib");

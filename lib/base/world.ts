@@ -98,12 +98,20 @@ export interface SpawnOptions {
   readonly diesWithParent?: boolean;
 }
 
+/** How to start this program again. */
+export interface SelfOptions extends SpawnOptions {
+  /** It is to be a slot of a pool, and starts from a module that loads less than the program's own. */
+  readonly isSlot?: boolean;
+  /** Its imports by `import()` are loaded when they are called; false: with the program, as sandboxes need it. */
+  readonly isLazy?: boolean;
+}
+
 /** Starts processes. */
 export interface Spawner {
   /** Starts a program by path or name. Throws where it cannot be started. */
   spawn(program: string, options: SpawnOptions): ChildProcess;
   /** Starts this program again with other arguments, whether it runs compiled, extracted or under `deno run`. */
-  spawnSelf(options: SpawnOptions): ChildProcess;
+  spawnSelf(options: SelfOptions): ChildProcess;
   /** Kills every process of a group that somebody else started (`ownGroup`); one that is gone is no error. */
   killGroup?(pid: number): void;
 }
@@ -151,6 +159,8 @@ export interface Host {
   uptimeSeconds?(): number;
   /** A variable of the environment, or null. */
   env(name: string): string | null;
+  /** What a path is, links followed; null where there is nothing. Throws the system's error where it cannot tell. */
+  fileKind(path: string): "file" | "folder" | null;
   readonly cwd: string;
 }
 

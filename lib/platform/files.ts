@@ -101,6 +101,46 @@ export function setAside(path: string, wallMs: number): string {
   }
 }
 
+/** An open file that is used synchronously. Each throws the system's error. */
+export interface OpenFile {
+  /** All of it, from the start. */
+  readAll(): Uint8Array;
+  /** Writes at the place it is at, or at the end of a file that was made to append; bytes written. */
+  write(bytes: Uint8Array): number;
+  /** Empties it. */
+  empty(): void;
+  close(): void;
+}
+
+/** Makes a file to append to, for us alone. Throws the system's error, also where there is one. */
+export function createAppendFile(path: string): OpenFile {
+  return openFile(Deno.openSync(path, { append: true, createNew: true, mode: 0o600 }));
+}
+
+/** Opens a file to read. Throws the system's error. */
+export function openToRead(path: string): OpenFile {
+  return openFile(Deno.openSync(path, { read: true }));
+}
+
+function openFile(file: ReturnType<typeof Deno.openSync>): OpenFile {
+  return {
+    readAll() {
+      const bytes = new Uint8Array(file.statSync().size);
+      file.seekSync(0, 0);
+      let at = 0;
+      while (at < bytes.length) {
+        const got = file.readSync(bytes.subarray(at));
+        if (got === null) break;
+        at += got;
+      }
+      return bytes.subarray(0, at);
+    },
+    write: (bytes) => file.writeSync(bytes),
+    empty: () => file.truncateSync(0),
+    close: () => file.close(),
+  };
+}
+
 /** A file's text, or null where there is none or it cannot be read. */
 export function readFile(path: string): string | null {
   try {

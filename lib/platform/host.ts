@@ -38,6 +38,14 @@ export function realHost(): Host {
     },
     uptimeSeconds: () => Deno.osUptime(),
     env: (name) => Deno.env.get(name) ?? null,
+    fileKind(path) {
+      try {
+        return Deno.statSync(path).isDirectory ? "folder" : "file";
+      } catch (error) {
+        if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return null;
+        throw error;
+      }
+    },
     get cwd() {
       return Deno.cwd();
     },

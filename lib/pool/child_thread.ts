@@ -3,15 +3,14 @@
  * main.js.
  */
 
-import { realWorld, takeHandover } from "../platform/mod.ts";
-import { nodeV8 } from "../base/mod.ts";
+import { heapBytes, realWorld, takeHandover } from "../platform/mod.ts";
 import { BoxRelay } from "./box.ts";
 import { sandboxedRunnerOpener, taskRunnerOpener } from "./child.ts";
 import { runThreadSlot } from "./thread_slot.ts";
 
 const handover = takeHandover();
 const world = realWorld();
-const memory = { memoryKib: () => Math.ceil(nodeV8().getHeapStatistics().used_heap_size / 1024) };
+const memory = { memoryKib: () => Math.ceil(heapBytes() / 1024) };
 
 if (handover === null) {
   const boxes = new BoxRelay((request) =>

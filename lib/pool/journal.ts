@@ -10,7 +10,7 @@
  */
 
 import type { World } from "../base/mod.ts";
-import { nodeFs } from "../base/mod.ts";
+import { createAppendFile, type OpenFile, openToRead, removeFile } from "../platform/mod.ts";
 import { FRAME, FrameReader } from "./frame.ts";
 import { decodeOutcome } from "./slot_message.ts";
 import type { Outcome } from "../app/mod.ts";
@@ -64,7 +64,7 @@ export function createFileJournal(paths: readonly string[]): { path: string; wri
   for (const path of paths) {
     try {
       // Appending: after a truncation the next write is at the start again.
-      return { path, writer: new FileJournalWriter(nodeFs().openSync(path, "ax", 0o600)) };
+      return { path, writer: new FileJournalWriter(createAppendFile(path)) };
     } catch {
       continue; // The next folder may take it; without any the pool only knows less about a killed slot.
     }
@@ -74,20 +74,14 @@ export function createFileJournal(paths: readonly string[]): { path: string; wri
 
 /** Removes what a child may have made and nobody opened: it died in between. */
 export function dropFileJournals(paths: readonly string[]): void {
-  for (const path of paths) {
-    try {
-      nodeFs().unlinkSync(path);
-    } catch {
-      // It never made one, or not there.
-    }
-  }
+  for (const path of paths) removeFile(path);
 }
 
 /** Opens a child's journal and takes its name away: it ends with the two from now on. Null where that fails. */
 export function openFileJournal(path: string): JournalReader | null {
   try {
-    const file = nodeFs().openSync(path, "r");
-    nodeFs().unlinkSync(path);
+    const file = openToRead(path);
+    removeFile(path);
     return new FileJournalReader(file);
   } catch {
     return null;
@@ -95,40 +89,32 @@ export function openFileJournal(path: string): JournalReader | null {
 }
 
 class FileJournalReader implements JournalReader {
-  #file: number | null;
+  #file: OpenFile | null;
 
-  constructor(file: number) {
+  constructor(file: OpenFile) {
     this.#file = file;
   }
 
   read(): JournalRecord | null {
     if (this.#file === null) return null;
     try {
-      const bytes = new Uint8Array(nodeFs().fstatSync(this.#file).size);
-      let at = 0;
-      while (at < bytes.length) {
-        const got = nodeFs().readSync(this.#file, bytes, at, bytes.length - at, at);
-        if (got === 0) break;
-        at += got;
-      }
-      return decodeJournal(bytes.subarray(0, at));
+      return decodeJournal(this.#file.readAll());
     } catch {
       return null; // A torn journal is no journal: the caller then takes every job of the frame for begun.
     }
   }
 
   close(): void {
-    if (this.#file !== null) nodeFs().closeSync(this.#file);
+    this.#file?.close();
     this.#file = null;
   }
 }
 
 class FileJournalWriter implements JournalWriter {
-  #fs = nodeFs();
-  #file: number | null;
+  #file: OpenFile | null;
   #number = new Uint8Array(4);
 
-  constructor(file: number) {
+  constructor(file: OpenFile) {
     this.#file = file;
   }
 
@@ -136,8 +122,8 @@ class FileJournalWriter implements JournalWriter {
     if (this.#file === null) return;
     new DataView(this.#number.buffer).setUint32(0, frameNumber, true);
     try {
-      this.#fs.ftruncateSync(this.#file, 0);
-      this.#fs.writeSync(this.#file, this.#number);
+      this.#file.empty();
+      this.#file.write(this.#number);
     } catch {
       this.#giveUp();
     }
@@ -146,7 +132,7 @@ class FileJournalWriter implements JournalWriter {
   append(outcomeFrame: Uint8Array): boolean {
     if (this.#file === null || outcomeFrame.length > JOURNAL_OUTCOME_MAX_BYTES) return false;
     try {
-      return this.#fs.writeSync(this.#file, outcomeFrame) === outcomeFrame.length;
+      return this.#file.write(outcomeFrame) === outcomeFrame.length;
     } catch {
       this.#giveUp();
       return false;
@@ -156,7 +142,7 @@ class FileJournalWriter implements JournalWriter {
   /** A full disk: a wrong journal is worse than an empty one. */
   #giveUp(): void {
     try {
-      if (this.#file !== null) this.#fs.ftruncateSync(this.#file, 0);
+      this.#file?.empty();
     } catch {
       // Nothing more can be done with it.
     }
@@ -164,7 +150,7 @@ class FileJournalWriter implements JournalWriter {
   }
 
   close(): void {
-    if (this.#file !== null) this.#fs.closeSync(this.#file);
+    this.#file?.close();
     this.#file = null;
   }
 }

@@ -84,6 +84,8 @@ export interface ChildInit {
   readonly logLevel: string;
   readonly logFile: string | null;
   readonly isTaskEvents: boolean;
+  /** No task of the app declares a sandbox: their processes are started with less loaded. Default false. */
+  readonly hasNoSandbox?: boolean;
 }
 
 /** For `inspect stats`. */

@@ -48,11 +48,13 @@ export class ProcessLinks implements LinkFactory {
 
   /** Starts the process of the first `open` now: it loads while this one finds out what it shall do. */
   startAhead(): void {
-    this.#ahead ??= this.#start();
+    this.#ahead ??= this.#start(true);
   }
 
   open(init: Omit<SlotInit, "watchParent">, events: LinkEvents): Link {
-    const { token, child } = this.#ahead ?? this.#start();
+    const isLazy = init.child.hasNoSandbox === true;
+    if (!isLazy) this.#dropAhead();
+    const { token, child } = this.#ahead ?? this.#start(isLazy);
     this.#ahead = null;
     const link = new ProcessLink(this.#world, init, events, () => this.#waiting.delete(token));
     this.#waiting.set(token, link);
@@ -61,8 +63,7 @@ export class ProcessLinks implements LinkFactory {
   }
 
   close(): void {
-    if (this.#ahead !== null && !(this.#ahead.child instanceof Error)) this.#ahead.child.kill("SIGKILL");
-    this.#ahead = null;
+    this.#dropAhead();
     this.#server?.close();
     this.#server = null;
     this.#path = null;
@@ -70,7 +71,13 @@ export class ProcessLinks implements LinkFactory {
     this.#folder = null;
   }
 
-  #start(): Started {
+  #dropAhead(): void {
+    if (this.#ahead !== null && !(this.#ahead.child instanceof Error)) this.#ahead.child.kill("SIGKILL");
+    this.#ahead = null;
+  }
+
+  /** `isLazy`: it can start no sandboxes (ChildInit.hasNoSandbox). */
+  #start(isLazy: boolean): Started {
     const address = this.#address();
     const token = this.#world.random.id();
     try {
@@ -81,6 +88,8 @@ export class ProcessLinks implements LinkFactory {
         stdout: "piped",
         stderr: "piped",
         diesWithParent: true,
+        isSlot: true,
+        isLazy,
       });
       return { token, child };
     } catch (error) {
@@ -92,7 +101,7 @@ export class ProcessLinks implements LinkFactory {
   #address(): string {
     if (this.#path !== null) return this.#path;
     const name = `lovage-${this.#world.random.id()}`;
-    if (this.#world.host.platform === "linux") {
+    if (this.#world.host.platform.startsWith("Linux")) {
       // Abstract: a NUL, which cannot stand in an argument, so the child is told "@".
       this.#path = `@${name}`;
     } else {

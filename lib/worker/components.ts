@@ -118,6 +118,7 @@ function poolOptions(worker: WorkController): PoolOptions {
       logLevel: world.log.level,
       logFile: options.given.logfile ?? null,
       isTaskEvents: options.taskEvents,
+      hasNoSandbox: [...app.tasks].every(([, { options }]) => !options.permissions && !options.memoryLimit),
     },
     publish: (batch) => app.publisher.publish(batch),
   };

@@ -34,6 +34,9 @@ export interface WorkerTaskOptions {
   readonly rateLimit: string | number | null;
   readonly timeLimit: number | null;
   readonly softTimeLimit: number | null;
+  /** What a sandboxed task may, and how much memory; none of the two: it has no sandbox. */
+  readonly permissions?: unknown;
+  readonly memoryLimit?: number | null;
 }
 
 /** Queues by name, and the selection a worker consumes from. */

@@ -19,6 +19,7 @@ import {
   type Terminal,
   type World,
 } from "../../lib/base/mod.ts";
+import { realHost } from "../../lib/platform/host.ts";
 
 /** A timer that a FakeClock holds. */
 export interface ArmedTimer {
@@ -288,6 +289,7 @@ export function fakeWorld(options: FakeWorldOptions = {}): FakeWorld {
       rssBytes: () => 50 * 1024 * 1024,
       env: (name) => options.env?.[name] ?? null,
       cwd: "/work",
+      fileKind: (path) => realHost().fileKind(path),
       ...options.host,
     },
     log: new RecordingLog(clock),
