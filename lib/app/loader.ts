@@ -89,7 +89,8 @@ export interface LoadedFrom {
   /** The `-A` argument with its path made absolute, or null. */
   readonly app: string | null;
   readonly config: string | null;
-  readonly include: readonly string[];
+  /** Grows with `loadMore`. */
+  readonly include: string[];
 }
 
 const loadedFrom = new WeakMap<App, LoadedFrom>();
@@ -128,6 +129,28 @@ export async function loadApp(world: World, spec: string | null, options: LoadOp
   signals.importModules.send(app, {}, world.log);
   app.finalize();
   return app;
+}
+
+/**
+ * Loads more task modules into an App, by name or path in the current folder or the App's; slots that start from
+ * then on load them too. One that is loaded already is left alone. Rejects with UsageError where there is no such
+ * module in those folders, or it throws.
+ */
+export async function loadMore(app: App, names: readonly string[]): Promise<void> {
+  const { world } = app;
+  const source = loadedFrom.get(app) ?? { app: null, config: null, include: [] };
+  loadedFrom.set(app, source);
+  const own = source.app === null ? world.host.cwd : folderOf(splitSpec(source.app).path);
+  for (const name of names) {
+    const path = findFile(world, name, "task module", MODULE_ENDINGS, own);
+    // Whoever may command a worker has it load the modules of its program, and no other file.
+    if (![world.host.cwd, own].some((folder) => path.startsWith(`${folder}/`))) {
+      throw new UsageError(`Cannot load task module "${name}": it is outside of the program's folders`);
+    }
+    if (source.include.includes(path)) continue;
+    await importModule(world, path);
+    source.include.push(path);
+  }
 }
 
 interface FoundModule {

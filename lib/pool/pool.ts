@@ -96,7 +96,8 @@ export interface PoolInfo {
   readonly maxTasksPerChild: number | null;
   /** Soft and hard limit of the worker, seconds; 0 none. */
   readonly timeouts: readonly [number, number];
-  readonly writes: Readonly<Record<string, unknown>>;
+  /** Jobs given to each slot there is; none where there are no slots. */
+  readonly writes: readonly number[];
 }
 
 /** A pool. */

@@ -195,7 +195,7 @@ export class SlotPool implements Pool, SlotOwner {
       pids: this.#slots.filter((slot) => slot.state !== "starting").map((slot) => slot.pid),
       maxTasksPerChild: this.#options.maxTasksPerChild,
       timeouts: [0, 0],
-      writes: {},
+      writes: this.#slots.map((slot) => slot.sent),
     };
   }
 

@@ -140,7 +140,7 @@ export class SoloPool implements Pool {
       pids: [this.#world.host.pid],
       maxTasksPerChild: null,
       timeouts: [0, 0],
-      writes: {},
+      writes: [],
     };
   }
 

@@ -16,7 +16,6 @@ import {
   type EncodedMessage,
   encodeMailboxReply,
   exceptionRepr,
-  kwargsRepr,
   type MailboxRequest,
   pythonRepr,
   toWireException,
@@ -78,17 +77,14 @@ export class Panel {
       this.#complain(`Ignored control command ${shown(request.method)}: ${RUNNING_MAX} are under way`);
       return;
     }
-    if (world.log.isOn("DEBUG")) {
-      const { method, replyTo, ticket } = request;
-      world.log.debug(
-        `pidbox received method ${shown(method)}(${kwargsRepr(request.arguments).slice(1, -1)}) ` +
-          `[reply_to:${replyTo ? pythonRepr(replyTo) : "None"} ticket:${
-            ticket === null ? "None" : shown(ticket)
-          }]`,
-      );
-    }
+    if (world.log.isOn("DEBUG") && !this.#isOwnHello(request)) world.log.debug(receivedText(request));
     this.#running++;
     void this.#handle(request).finally(() => this.#running--);
+  }
+
+  /** Celery's worker asks its neighbours before it listens, and so does not hear itself. */
+  #isOwnHello(request: MailboxRequest): boolean {
+    return request.method === "hello" && request.arguments["from_node"] === this.#worker.hostname;
   }
 
   async #handle(request: MailboxRequest): Promise<void> {
@@ -158,6 +154,16 @@ export class Panel {
 
 function users(run: RemoteHandler): PanelHandler {
   return (worker, args) => run({ app: worker.support.app, hostname: worker.hostname, worker }, args);
+}
+
+/** Source: kombu 5.2.4 pidbox.py Node.dispatch. */
+function receivedText({ method, arguments: args, replyTo, ticket }: MailboxRequest): string {
+  const given = Object.entries(args).map(([name, value]) => `${shown(name)}=${pythonRepr(value)}`).join(", ");
+  const to = replyTo === null
+    ? "None"
+    : pythonRepr({ exchange: replyTo.exchange, routing_key: replyTo.routingKey });
+  return `pidbox received method ${shown(method)}(${oneLine(given)}) ` +
+    `[reply_to:${to} ticket:${ticket === null ? "None" : shown(ticket)}]`;
 }
 
 /** No clock that leaves ours no room to count on. */

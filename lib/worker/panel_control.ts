@@ -1,5 +1,6 @@
 /** Control commands: they change something. Source: celery 5.2.6 and 5.6.3 worker/control.py. */
 
+import { loadMore } from "../app/mod.ts";
 import { errorText, UsageError } from "../base/mod.ts";
 import { shown } from "../event/mod.ts";
 import { exchange, type ExchangeType, type Queue, queue } from "../transport/mod.ts";
@@ -264,13 +265,30 @@ function resize(worker: WorkController, name: "pool_grow" | "pool_shrink", n: nu
   return ok(isGrowing ? "pool will grow" : "pool will shrink");
 }
 
-function poolRestart(worker: WorkController): Answer {
-  if (!worker.support.app.conf.worker_pool_restarts) {
-    throw new PythonError("ValueError", "Pool restarts not enabled");
+/**
+ * New slots load the user's modules anew, so that changed code is in force with `reload` or without; `modules` are
+ * loaded here too where they are not yet.
+ */
+async function poolRestart(worker: WorkController, args: Args): Promise<Answer> {
+  const { app } = worker.support;
+  if (!app.conf.worker_pool_restarts) throw new PythonError("ValueError", "Pool restarts not enabled");
+  const modules = namesOf(args["modules"]);
+  if (modules.length > 0) {
+    try {
+      await loadMore(app, modules);
+    } catch (error) {
+      throw new PythonError("ImportError", errorText(error));
+    }
+    worker.updateStrategies();
   }
-  // New slots load the user's modules anew, so that changed code is in force; nothing else needs reloading.
   later(worker, "restart the pool", () => worker.pool.restart());
   return ok("reload started");
+}
+
+function namesOf(value: unknown): string[] {
+  if (value === undefined || value === null) return [];
+  if (Array.isArray(value) && value.every((name) => typeof name === "string")) return value;
+  throw new PythonError("TypeError", "modules must be a list of names");
 }
 
 function addConsumer(worker: WorkController, args: Args): Answer {

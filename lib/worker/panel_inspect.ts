@@ -80,7 +80,8 @@ function registered(worker: WorkController, args: Record<string, unknown>): stri
     if (name.startsWith("celery.") && args["builtins"] !== true) continue;
     const fields: string[] = [];
     for (const attribute of names) {
-      const value = attributeOf(name, task.options as unknown as Record<string, unknown>, attribute);
+      const value = attributeOf(name, task.options as unknown as Record<string, unknown>, attribute) ??
+        settingOf(worker, attribute);
       if (value !== null && value !== undefined) fields.push(`${attribute}=${pythonText(value)}`);
     }
     lines.push([name, fields.length > 0 ? `${name} [${fields.join(" ")}]` : name]);
@@ -94,6 +95,16 @@ function attributeOf(name: string, options: Record<string, unknown>, attribute: 
   const key = attribute.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
   const value = Object.hasOwn(options, key) ? options[key] : null;
   return typeof value === "function" || typeof value === "object" ? null : value;
+}
+
+/** What a task has by the settings where it says nothing itself. Source: celery 5.2.6 app/task.py Task.from_config. */
+function settingOf({ support }: WorkController, attribute: string): unknown {
+  const { conf } = support.app;
+  return attribute === "serializer"
+    ? conf.task_serializer
+    : attribute === "priority"
+    ? conf.task_default_priority
+    : null;
 }
 
 function stats(worker: WorkController): Record<string, unknown> {
@@ -110,20 +121,28 @@ function stats(worker: WorkController): Record<string, unknown> {
         pool: {
           ...pool,
           timeouts: [worker.options.softTimeLimit ?? 0, worker.options.timeLimit ?? 0],
-          // The pool takes jobs through one door; Celery tells of a pipe per process.
           writes: {
-            total: processed,
-            avg: processed > 0 ? "1.00" : "0.00",
-            all: processed > 0 ? "1.00" : "",
-            raw: processed > 0 ? String(processed) : "",
+            ...shares(pool["writes"] as readonly number[], processed),
             strategy: "fair",
             inqueues: { total: worker.pool.size, active: state.inPool.size },
-            ...pool["writes"] as Record<string, unknown>,
           },
         },
       }
       : {}),
     rusage: resourceUse(worker),
+  };
+}
+
+/** How the work is spread over slots. Source: celery 5.2.6 concurrency/prefork.py, asynpool.py human_write_stats. */
+function shares(writes: readonly number[], processed: number): Record<string, unknown> {
+  const counts = writes.length > 0 ? writes : [processed];
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  const share = (count: number): string => (total > 0 ? count / total : 0).toFixed(2);
+  return {
+    total,
+    avg: share(total / counts.length),
+    all: counts.map(share).join(", "),
+    raw: counts.join(", "),
   };
 }
 

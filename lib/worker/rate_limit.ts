@@ -22,12 +22,12 @@ export function parseRate(rate: string | number | null): number {
   const unit = slash < 0 ? "s" : rate.slice(slash + 1) || "s";
   const number = /^\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i.test(count) ? Number(count) : NaN;
   const factor = PER_SECOND[unit];
+  if (factor === undefined) throw new UsageError(`Invalid rate limit string: KeyError('${unit}')`);
   if (Number.isNaN(number)) {
     throw new UsageError(
       `Invalid rate limit string: ValueError("could not convert string to float: '${count}'")`,
     );
   }
-  if (factor === undefined) throw new UsageError(`Invalid rate limit string: KeyError('${unit}')`);
   return Math.max(0, number * factor);
 }
 

@@ -181,3 +181,40 @@ Deno.test("the embedded broker: workers of several processes are asked, told, an
   assert.match((await ask("status", "-t", "5")).out, /\n1 node online\.\n$/);
   await Deno.remove(folder, { recursive: true }).catch(() => {});
 });
+
+Deno.test("pool_restart: changed code is in force, modules that are named are loaded, others are refused", async () => {
+  const folder = await Deno.makeTempDir();
+  const broker = `sqlite:///${folder}/broker.db`;
+  const place: Place = { broker, backend: broker };
+  const write = (name: string, text: string) => Deno.writeTextFile(`${folder}/${name}.ts`, text);
+  const main = (value: number) => `
+    import { App } from "lovage";
+    export const app = new App("restarted", {
+      broker_url: "${broker}", result_backend: "${broker}", worker_pool_restarts: true,
+    });
+    app.task("t.version", () => ${value});`;
+  await write("main", main(1));
+  await write("more", `import { app } from "./main.ts"; app.task("t.more", () => "more");`);
+  await using worker = await startWorker(place, ["-n", "l1@test", "-c", "2"], { app: `${folder}/main.ts` });
+  await using app = new App("asker", { broker_url: broker, result_backend: broker }, {
+    world: realTestWorld(),
+  });
+  const version = async () => await (await app.sendTask("t.version")).get({ timeout: 20 });
+  assert.equal(await version(), 1);
+  const wrong = await app.control.poolRestart({ modules: ["../../etc/passwd"], reply: true, timeout: 20 });
+  assert.match(JSON.stringify(wrong), /ImportError\(/);
+  assert.match(JSON.stringify(wrong), /outside of the program|there is no/);
+  await write("main", main(2));
+  const reply = await app.control.poolRestart({ modules: ["more"], reload: true, reply: true, timeout: 20 });
+  assert.deepEqual(reply, { "l1@test": { ok: "reload started" } });
+  assert.equal(await (await app.sendTask("t.more")).get({ timeout: 20 }), "more");
+  await eventually(async () => await version() === 2, () => `the new code:\n${worker.text}`, {
+    withinMs: 20_000,
+  });
+  const { writes } = (await app.control.inspect({ timeout: 20 }).stats())["l1@test"]!.pool as unknown as {
+    writes: { total: number; raw: string; all: string };
+  };
+  assert.equal(writes.raw.split(", ").reduce((sum, one) => sum + Number(one), 0), writes.total);
+  assert.equal(writes.all.split(", ").length, 2);
+  await Deno.remove(folder, { recursive: true }).catch(() => {});
+});

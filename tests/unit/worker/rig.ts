@@ -126,7 +126,7 @@ export class ScriptedPool implements Pool {
       pids: [100],
       maxTasksPerChild: null,
       timeouts: [0, 0],
-      writes: {},
+      writes: [],
     };
   }
 
