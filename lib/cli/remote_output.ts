@@ -92,7 +92,8 @@ export function pythonJson(value: unknown): string {
 }
 
 function scalarJson(value: unknown): string {
-  if (typeof value === "bigint") return String(value);
+  // Python's JSON has Infinity and NaN.
+  if (typeof value === "bigint" || typeof value === "number") return String(value);
   return ascii(JSON.stringify(value ?? null));
 }
 

@@ -26,6 +26,7 @@ Deno.test("replyText: every form of a reply as Celery prints it", () => {
     ],
     [{ clock: 17 }, '->  w1@example: OK\n    {\n        "clock": 17\n    }\n    \n'],
     [{}, "->  w1@example: OK\n    {}\n    \n"],
+    [{ most: Infinity }, '->  w1@example: OK\n    {\n        "most": Infinity\n    }\n    \n'],
     [
       { b: [1, "ž"], a: { y: null, x: [] } },
       '->  w1@example: OK\n    {\n        "a": {\n            "x": [],\n            "y": null\n        },\n' +
