@@ -19,6 +19,7 @@ import {
 import type { App } from "./app.ts";
 import { connectBroker } from "./connecting.ts";
 import type { TaskRequest } from "./request.ts";
+import { ResultAhead } from "./result_ahead.ts";
 
 /** What `storeResult` may be told beside the value. */
 export interface StoreResultOptions {
@@ -29,6 +30,8 @@ export interface StoreResultOptions {
 
 /** The result store of an App. */
 export class AppBackend {
+  /** The wait for the result of the call sent last. */
+  readonly ahead: ResultAhead = new ResultAhead();
   readonly #app: App;
   #opening: Promise<Backend> | null = null;
   #opened: Backend | null = null;
@@ -142,6 +145,7 @@ export class AppBackend {
       },
       reject,
     );
+    this.ahead.asked(ids);
     try {
       await promise;
     } finally {
@@ -158,6 +162,7 @@ export class AppBackend {
     this.#opening = null;
     this.#opened = null;
     this.#isOurs = true;
+    this.ahead.close();
     if (!opening || !isOurs) return;
     // A store that could not be opened was reported to whoever used it.
     const backend = await opening.catch(() => null);

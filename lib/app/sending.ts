@@ -81,7 +81,7 @@ export class Sender {
     this.#app = app;
   }
 
-  /** Sends one call; resolves with its result when the broker has the message. */
+  /** Sends one call; resolves with its result when the broker has the message, by its word or by the task's result. */
   async send(
     name: string,
     args: readonly unknown[],
@@ -91,7 +91,10 @@ export class Sender {
     const getReady = this.ready(options);
     if (getReady) await getReady;
     const prepared = this.prepare({ name, args, kwargs, options });
-    await this.publish([prepared], options);
+    const publishing = this.publish([prepared], options);
+    const { ahead, opened } = this.#app.backend;
+    const result = prepared.ignored ? null : ahead.sending(prepared.taskId, opened);
+    await (result === null ? publishing : Promise.race([publishing, result]));
     return this.#resultOf(prepared, name);
   }
 

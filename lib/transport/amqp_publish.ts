@@ -45,6 +45,7 @@ export class AmqpPublisher {
     const channel = await this.#ready();
     if (this.#options.confirms) return await this.#publishConfirmed(channel, batch);
     for (const one of batch) this.#append(channel, one, false);
+    if (batch.length === 1) this.#connection.flush();
     await this.#connection.drained(OUTBOX_BYTES_MAX / 4);
     if (channel.isLost) await this.#ready();
   }
@@ -83,6 +84,8 @@ export class AmqpPublisher {
         error = thrown instanceof Error ? thrown : new OperatingError(String(thrown));
       }
       if (count === 0) return reject(error);
+      // Somebody waits for just this one. In a burst of them the write that is under way gathers the next.
+      if (count === 1) this.#connection.flush();
       const settle = (failure: Error | null): void => {
         if (error ?? failure) reject(error ?? failure);
         else resolve();

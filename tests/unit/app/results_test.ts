@@ -214,3 +214,29 @@ Deno.test("GroupResult: save, restore, delete; tuples both ways", async () => {
   assert.equal(await app.GroupResult.restore("g"), null);
   assert.throws(() => app.resultFromTuple([[1]] as never), UsageError);
 });
+
+Deno.test("a caller that takes each result before it sends the next call: the result itself ends the sending", async () => {
+  const { app } = withStore();
+  await using _ = app;
+  const taken: string[] = [];
+  let isTaken = true;
+  app.publisher = {
+    // A broker that delivers, and is slow to say so.
+    publish: async ([one]) => {
+      const id = String(one!.message.headers["id"]);
+      taken.push(id);
+      await app.backend.storeResult(id, taken.length, "SUCCESS");
+      if (!isTaken) await new Promise(() => {});
+    },
+    close: () => Promise.resolve(),
+  };
+  assert.equal(await (await app.sendTask("x")).get(), 1);
+  isTaken = false;
+  for (const n of [2, 3]) assert.equal(await (await app.sendTask("x")).get(), n);
+  await app.sendTask("nobody asks for this one");
+  let isSent = false;
+  void app.sendTask("so this one's publish alone tells").then(() => isSent = true);
+  await app.backend.getTaskMeta(taken[4]!);
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  assert.deepEqual([taken.length, isSent], [5, false]);
+});
