@@ -6,7 +6,7 @@
  * that are groups; protocol.md 4.6, 8.8.
  */
 
-import type { Backend, ChordMember } from "../backend/mod.ts";
+import { type Backend, type ChordMember, HeaderJoinTimeout } from "../backend/mod.ts";
 import {
   Chain,
   Chord,
@@ -24,6 +24,7 @@ import {
   fromWireException,
   PROPAGATE_STATES,
   type ResultTuple,
+  TimeoutError,
   toJson,
   toWireException,
   type WireException,
@@ -54,13 +55,22 @@ export interface FinishedPart {
 export async function completeChord(app: App, backend: Backend, part: FinishedPart): Promise<void> {
   if (!backend.countsChords) return;
   const { groupId, groupIndex, body, result } = part.chord;
-  const members = await backend.countChordPart({
-    groupId,
-    groupIndex,
-    taskId: part.taskId,
-    state: part.state,
-    result,
-  });
+  let members: ChordMember[] | null;
+  try {
+    members = await backend.countChordPart({
+      groupId,
+      groupIndex,
+      taskId: part.taskId,
+      state: part.state,
+      result,
+    });
+  } catch (error) {
+    if (!(error instanceof HeaderJoinTimeout)) throw error;
+    const repr = exceptionRepr(toWireException(new TimeoutError(error.message), ""));
+    const reason = new ChordError(`Join error: ${repr}`);
+    const unjoined = JSON.parse(body) as WireSignature;
+    return await runOutsideTasks(() => failChord(app, backend, groupId, unjoined, reason));
+  }
   if (members === null) return;
   const wire = JSON.parse(body) as WireSignature;
   await runOutsideTasks(() => finishChord(app, backend, part, { wire, members }));
@@ -81,7 +91,7 @@ async function finishChord(
     return await failChord(app, backend, groupId, chord.wire, new ChordError(reason), culprit);
   }
   try {
-    const results = await headerValues(backend, groupId, chord.members);
+    const results = chord.members.map((member) => member.result);
     await sendChordBody(app, chord.wire, results, { parentId: part.taskId, rootId: part.rootId });
   } catch (error) {
     const repr = exceptionRepr(toWireException(error, ""));
@@ -100,24 +110,11 @@ export async function sendChordBody(
 ): Promise<void> {
   const body = toSignature(wire, canvasSender(app));
   const options: Record<string, string> = {};
-  if (from.parentId !== null && !body.options.parentId) options["parentId"] = from.parentId;
+  // A chain begins under what sends it, whatever parent its own options name, as in Celery.
+  const isFree = !body.options.parentId || body instanceof Chain;
+  if (from.parentId !== null && isFree) options["parentId"] = from.parentId;
   if (from.rootId !== null && !body.options.rootId) options["rootId"] = from.rootId;
   await applySignature(app, body, [results], {}, options);
-}
-
-/** The values in the header's order; where the header held groups, their values are lists inside. */
-async function headerValues(
-  backend: Backend,
-  groupId: string,
-  members: readonly ChordMember[],
-): Promise<unknown[]> {
-  const saved = await backend.fetchGroup(groupId);
-  if (saved === null) return members.map((member) => member.result);
-  const values = new Map(members.map((member) => [member.taskId, member.result]));
-  const tuple = JSON.parse(saved) as ResultTuple;
-  const valueOf = ([[id], inner]: ResultTuple): unknown =>
-    inner === null ? values.get(id) ?? null : inner.map(valueOf);
-  return (tuple[1] ?? []).map(valueOf);
 }
 
 /**
@@ -140,8 +137,9 @@ export async function failChord(
   if (culprit !== null && endsInGroup(body)) {
     facts = { ...errorFacts(culprit, wire.task), traceback: facts.traceback };
   }
+  const children = new Map<string, ResultTuple[]>();
   try {
-    await tellErrbacks(app, body, facts.exception, facts.traceback);
+    await tellErrbacks(app, body, { exception: facts.exception, traceback: facts.traceback, children });
   } catch (problem) {
     app.world.log.error(`Cannot send errbacks of chord '${groupId}': ${errorFacts(problem, "").repr}`);
   }
@@ -149,7 +147,7 @@ export async function failChord(
   const failed = alsoFailed(
     style,
     [body.toJSON()],
-    { ...facts, state: "FAILURE", isStored: true },
+    { ...facts, state: "FAILURE", isStored: true, children },
     app.conf.result_extended,
   ) ?? [];
   for (const one of failed) {
@@ -170,16 +168,18 @@ export async function failChord(
   }
 }
 
-/** The errbacks of a body that will not run, each with the id its result would have had. */
+/**
+ * The errbacks of a body that will not run, each with the id its result would have had. What was sent is noted among
+ * the children of that result.
+ */
 async function tellErrbacks(
   app: App,
   body: Signature,
-  exception: WireException,
-  traceback: string,
+  told: { exception: WireException; traceback: string; children: Map<string, ResultTuple[]> },
 ): Promise<void> {
   // Those of a group are on its members, for each of which a result is waited for.
   if (body instanceof Group) {
-    for (const member of body.tasks) await tellErrbacks(app, member, exception, traceback);
+    for (const member of body.tasks) await tellErrbacks(app, member, told);
     return;
   }
   const id = lastId(body);
@@ -190,8 +190,9 @@ async function tellErrbacks(
     ...directRequest(body.task, [...body.args], { ...body.kwargs }, id),
     ...{ rootId, errbacks, calledDirectly: false },
   });
-  const failure = { request, error: fromWireException(exception), traceback };
-  await sendErrbacks(app, { id, rootId, priority: null }, errbacks, failure);
+  const failure = { request, error: fromWireException(told.exception), traceback: told.traceback };
+  const sent = await sendErrbacks(app, { id, rootId, priority: null }, errbacks, failure);
+  if (sent !== null) told.children.set(id, [sent]);
 }
 
 /** The id of the result that a signature has in the end; a group has none. */

@@ -5,7 +5,7 @@
  */
 
 import { Group, Signature, toSignature } from "../canvas/mod.ts";
-import type { TaskEmbed, WireSignature } from "../wire/mod.ts";
+import type { ResultTuple, TaskEmbed, WireSignature } from "../wire/mod.ts";
 import type { App } from "./app.ts";
 import { bindArguments } from "./calling.ts";
 import { applySignature, canvasSender } from "./canvas_send.ts";
@@ -60,13 +60,14 @@ export interface Failure {
  * Runs a failed task's errbacks. One whose task is registered here and takes more than one argument is called at once,
  * in this isolate, with the request, the error and the traceback; the others are sent as one group, each with the id of
  * the failed task. An errback that throws keeps none of the others; its error is thrown when all have had their turn.
+ * Resolves with the group that was sent, or null.
  */
 export async function sendErrbacks(
   app: App,
   done: Done,
   errbacks: readonly WireSignature[],
   failure: Failure,
-): Promise<void> {
+): Promise<ResultTuple | null> {
   const sender = canvasSender(app);
   const sent: Signature[] = [];
   const thrown: unknown[] = [];
@@ -85,11 +86,15 @@ export async function sendErrbacks(
       thrown.push(error);
     }
   }
+  let result: ResultTuple | null = null;
   if (sent.length > 0) {
     const group = new Group(sent, null, sender);
-    await applySignature(app, group, [done.id], {}, { parentId: done.id, rootId: done.rootId });
+    const options = { parentId: done.id, rootId: done.rootId };
+    const applied = await applySignature(app, group, [done.id], {}, options);
+    result = (applied as unknown as { asTuple(): ResultTuple }).asTuple();
   }
   if (thrown.length > 0) throw thrown[0];
+  return result;
 }
 
 /** Errbacks of Celery 4 on: those that take more than the id. */

@@ -113,7 +113,14 @@ export function chordOfError(owner: ResultOwner, exception: WireException): Outc
 export function alsoFailed(
   style: ResultStyle,
   chain: readonly WireSignature[] | null,
-  failure: { exception: WireException; traceback: string | null; state: string; isStored: boolean },
+  failure: {
+    exception: WireException;
+    traceback: string | null;
+    state: string;
+    isStored: boolean;
+    /** By task id: what was sent because of the failure. */
+    children?: ReadonlyMap<string, ResultTuple[]>;
+  },
   isExtended: boolean,
 ): AlsoFailed[] | null {
   if (chain === null || chain.length === 0) return null;
@@ -130,7 +137,7 @@ export function alsoFailed(
         groupIndex: typeof options["group_index"] === "number" ? options["group_index"] : null,
         parentId: textOrNull(options["parent_id"]),
         chord: (options["chord"] ?? null) as WireSignature | null,
-        children: [],
+        children: failure.children?.get(id) ?? [],
       };
       also.push({
         taskId: id,

@@ -97,7 +97,8 @@ export interface Backend extends AsyncDisposable {
   growChord(groupId: string, by: number): Promise<void>;
   /**
    * Counts a finished member; the members in order when this one made the header complete, else null. Exactly one
-   * caller gets them; a member counted twice counts once.
+   * caller gets them; a member counted twice counts once. Rejects with HeaderJoinTimeout where the header holds groups
+   * and a result of theirs is not there in time.
    */
   countChordPart(part: ChordPart): Promise<ChordMember[] | null>;
   /** Deletes the counters of a chord whose body was published. */

@@ -35,6 +35,9 @@ export function isTextSerializer(serializer: string): boolean {
     serializer !== "application/cbor";
 }
 
+/** A header that is counted to its end has a member whose result does not come to the store. */
+export class HeaderJoinTimeout extends OperatingError {}
+
 /** A finished member as Celery keeps it: `[1, "<task id>", "<state>", <value or exception>]`. */
 export function encodeChordMember(part: ChordPart, serializer: string): string | Uint8Array {
   if (isJson(serializer)) {
@@ -77,7 +80,7 @@ export function decodeGroup(document: string | Uint8Array, codec: Codec): string
 
 /**
  * The members of a header that was saved as a group, nested groups as lists of their own. Waits until every task
- * is ready, at most 3 s; then rejects as Celery's join does. A nested group with a failed task is that failure.
+ * is ready, at most 3 s; then rejects with HeaderJoinTimeout, as Celery's join does. A nested group with a failed task is that failure.
  */
 export async function joinHeader(
   tuple: string,
@@ -98,7 +101,7 @@ export async function joinHeader(
       if (meta && READY_STATES.has(meta.state)) metas.set(missing[n]!, meta);
     });
     if (metas.size === new Set(ids).size) break;
-    if (clock.monoMs() >= end) throw new OperatingError("The operation timed out.");
+    if (clock.monoMs() >= end) throw new HeaderJoinTimeout("The operation timed out.");
     await clock.sleep(pauseMs);
     pauseMs = Math.min(JOIN_POLL_MAX_MS, pauseMs * 2);
   }

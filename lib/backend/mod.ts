@@ -14,6 +14,7 @@
  */
 
 export * from "./backend.ts";
+export { HeaderJoinTimeout } from "./chord.ts";
 export { NO_BACKEND } from "./disabled.ts";
 export * from "./registry.ts";
 export type { RpcConnection, RpcOptions, RpcQueue } from "./rpc.ts";
