@@ -4,7 +4,7 @@
  * Source: celery 5.2.6 bin/events.py, events/dumper.py (texts), events/cursesmon.py (keys).
  */
 
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { errorText, UsageError } from "../base/mod.ts";
 import { appExtensions } from "../app/mod.ts";
 import { EventReceiver, type ReceivedEvent } from "../event/mod.ts";
@@ -18,6 +18,7 @@ interface EventsOptions {
   dump?: boolean;
   json?: boolean;
   frequency?: number;
+  camera?: string;
 }
 
 /** The command. */
@@ -25,11 +26,17 @@ export const events: CommandModule = {
   define(command: Command): void {
     command.option("-d, --dump", "print each event on a line, as it comes")
       .option("-j, --json", "print each event as a line of JSON")
-      .option("-F, --frequency <seconds>", "how often the screen is drawn; 0.5 by default", numeric);
+      .option("-F, --frequency <seconds>", "how often the screen is drawn; 0.5 by default", numeric)
+      .addOption(new Option("-c, --camera <class>").hideHelp());
   },
 
   async run(context: CommandContext, _args, raw): Promise<number> {
-    const { dump, json, frequency = 0.5 } = raw as EventsOptions;
+    const { dump, json, frequency = 0.5, camera } = raw as EventsOptions;
+    if (camera !== undefined) {
+      throw new UsageError(
+        `Cannot use camera "${camera}": a Python class takes no pictures here; a program with app.events.State does`,
+      );
+    }
     const { world } = context;
     await using app = await context.loadApp();
     if (!dump && !json) {

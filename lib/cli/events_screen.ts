@@ -238,7 +238,8 @@ export class EventsScreen {
     if (!task) return cut("No task selected", columns);
     const info = task.info();
     if (typeof info["runtime"] === "number") info["runtime"] = info["runtime"].toFixed(2);
-    const text = Object.entries(info).map(([key, value]) => `${key}=${plain(value)}`).join(" ");
+    const text = Object.entries(info).map(([key, value]) => `${wireName(key)}=${plain(value)}`)
+      .join(" ");
     return this.#paint("bold", "Selected: ") + cut(text || "Missing extended info", columns - 10);
   }
 
@@ -319,7 +320,7 @@ export class EventsScreen {
     }
     if (task.children.size > 0) fields.push(["children", [...task.children].join(", ")]);
     const lines = fields.filter(([, value]) => value !== null).map(([key, value]) =>
-      `${this.#paint("bold", `${shown(key)}:`)} ${plain(value)}`
+      `${this.#paint("bold", `${shown(wireName(key))}:`)} ${plain(value)}`
     );
     return this.#showText(`Task details for ${task.uuid}`, lines);
   }
@@ -388,6 +389,11 @@ function taskWidths(columns: number): readonly [number, number, number] {
 
 function count(value: number | null): string {
   return value === null ? "-" : String(value);
+}
+
+/** `rootId` as events have it: `root_id`. */
+function wireName(key: string): string {
+  return key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 function plain(value: unknown): string {
