@@ -80,7 +80,8 @@ export function decodeGroup(document: string | Uint8Array, codec: Codec): string
 
 /**
  * The members of a header that was saved as a group, nested groups as lists of their own. Waits until every task
- * is ready, at most 3 s; then rejects with HeaderJoinTimeout, as Celery's join does. A nested group with a failed task is that failure.
+ * is ready, at most 3 s; then rejects with HeaderJoinTimeout, as Celery's join does. A nested group with a failed
+ * task is that failure.
  */
 export async function joinHeader(
   tuple: string,
