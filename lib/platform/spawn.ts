@@ -19,9 +19,10 @@ export function moduleUrl(bundled: string, fromLib: string): URL {
 /**
  * The heap of a long-running worker: garbage of a busy queue is young and goes early, so a small young generation and
  * a heap that grows by less than V8's default keep the resident size near what is alive (a solo worker after 200,000
- * tasks: 100 MiB instead of 175) at a few per cent of speed.
+ * tasks: 95 MiB instead of 175). It must hold some windows of messages (worker/window.ts ADAPTIVE_MAX), or they outlive
+ * their youth and are collected at a multiple of the cost.
  */
-const V8_FLAGS = "--v8-flags=--max-semi-space-size=2,--heap-growing-percent=20";
+const V8_FLAGS = "--v8-flags=--max-semi-space-size=4,--heap-growing-percent=50";
 
 /**
  * The same for slots, of which there are many: an isolate gets no copy of V8's builtins beside its own code (2 MiB of

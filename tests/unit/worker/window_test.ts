@@ -12,7 +12,7 @@ Deno.test("PrefetchWindow: a chosen multiplier does not grow", () => {
   assert.equal(window.limit, 1);
 });
 
-Deno.test("PrefetchWindow: grows by doubling to about 20 ms of short work, at most 1024", () => {
+Deno.test("PrefetchWindow: grows by doubling to about 20 ms of short work, within bounds", () => {
   const window = new PrefetchWindow({ concurrency: 1, multiplier: 4, isAdaptive: true });
   window.observe(4, 4, 1);
   assert.equal(window.limit, 8);
