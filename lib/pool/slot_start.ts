@@ -1,6 +1,7 @@
 /** How a slot comes up, in a process or an isolate: its World, its console, its app, its engine. */
 
 import { errorText, type Level, LEVELS, type Log, UsageError, type World } from "../base/mod.ts";
+import { shrinkHeap } from "../platform/mod.ts";
 import { errorTypeName } from "../wire/mod.ts";
 import { SlotEngine, type SlotPort } from "./engine.ts";
 import { encodeFrame, FRAME } from "./frame.ts";
@@ -8,6 +9,9 @@ import type { JournalWriter } from "./journal.ts";
 import { captureConsole, describeStray, type Label } from "./redirect.ts";
 import type { OpenRunner, RunnerHost, SlotRunner } from "./runner.ts";
 import type { SlotInit, StartFailure } from "./slot_message.ts";
+
+/** Milliseconds after its start that a slot which has nothing to do gives back what loading took. */
+const SETTLE_MS = 300;
 
 /**
  * Starts a slot: its engine takes frames when this resolves. A failed start is told to the parent; then null.
@@ -43,7 +47,15 @@ export async function startSlot(
     port.send(encodeFrame(FRAME.failed, JSON.stringify(startFailure(error))));
     return null;
   }
+  settleLater(world, engine);
   return engine;
+}
+
+function settleLater({ clock }: Pick<World, "clock">, engine: SlotEngine): void {
+  clock.arm(
+    clock.monoMs() + SETTLE_MS,
+    () => engine.busy > 0 ? settleLater({ clock }, engine) : shrinkHeap(),
+  );
 }
 
 function startFailure(error: unknown): StartFailure {
