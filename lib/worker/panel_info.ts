@@ -28,7 +28,7 @@ export function requestInfo(worker: WorkController, request: Request, safe = fal
       exchange: info.exchange,
       routing_key: info.routingKey,
       priority: request.delivery.message.properties.priority,
-      redelivered: request.redelivered ? true : null,
+      redelivered: request.redelivered,
     },
     worker_pid: request.pid === 0 ? null : request.pid,
   };

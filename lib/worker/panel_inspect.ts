@@ -25,8 +25,13 @@ export const INSPECT_HANDLERS: Readonly<Record<string, PanelHandler>> = {
   ping: () => ({ ok: "pong" }),
   clock: ({ app }) => ({ clock: app.clock.value }),
   report: ({ support }) => ({ ok: bugReport(support.app) }),
+  // Celery's own answer always has the first two.
   conf: ({ support }, args) =>
-    jsonable(support.app.conf.table({ withDefaults: args["with_defaults"] === true })),
+    jsonable({
+      include: support.app.conf.include ?? [],
+      deprecated_settings: null,
+      ...support.app.conf.table({ withDefaults: args["with_defaults"] === true }),
+    }),
   active: (worker, args) =>
     worker.active().map((request) => requestInfo(worker, request, args["safe"] === true)),
   reserved: (worker) => reserved(worker).map((request) => requestInfo(worker, request)),

@@ -96,6 +96,17 @@ export class Request implements Job {
     return this.delivery.info;
   }
 
+  /** What `signals.taskReceived` shows besides, under Celery's names. */
+  get stamps(): Record<string, unknown> {
+    return this.headers.stamps;
+  }
+  get stampedHeaders(): string[] | null {
+    return this.headers.stampedHeaders;
+  }
+  get replacedTaskNesting(): number {
+    return this.headers.replacedTaskNesting;
+  }
+
   /** Where results of rpc go. */
   get replyTo(): string | null {
     return this.delivery.message.properties.replyTo;

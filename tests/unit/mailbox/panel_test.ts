@@ -80,7 +80,7 @@ Deno.test("inspect: what runs, waits, is scheduled, and where it is asked for", 
     hostname: node,
     time_start: rig.world.clock.wallMs() / 1000,
     acknowledged: true,
-    delivery_info: { exchange: "", routing_key: "celery", priority: 0, redelivered: null },
+    delivery_info: { exchange: "", routing_key: "celery", priority: 0, redelivered: false },
     worker_pid: 100,
   });
   const [safe] = (await site.get(inspect.active({ safe: true })))[node] as [RequestInfo];
