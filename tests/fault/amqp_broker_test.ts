@@ -1,0 +1,141 @@
+/**
+ * Goal: what a worker does when RabbitMQ goes away under running tasks, and which of two brokers it works with.
+ * Method: workers over a proxy to one RabbitMQ, whose connections are cut; a second RabbitMQ for the failover list.
+ */
+
+import assert from "node:assert/strict";
+import { App } from "lovage";
+import { eventually } from "../support/ports.ts";
+import { type Place, type Program, startWorker } from "../support/programs.ts";
+import { type Proxy, startProxy } from "../support/proxy.ts";
+import { realTestWorld } from "../support/real_test_world.ts";
+import { type RabbitServer, type RedisServer, startRabbit, startRedis } from "../support/servers.ts";
+
+let rabbit: RabbitServer;
+let second: RabbitServer;
+let redis: RedisServer;
+let used = 0;
+
+Deno.test.beforeAll(async () => {
+  [rabbit, second, redis] = await Promise.all([startRabbit(), startRabbit(), startRedis()]);
+  await rabbit.addVhosts(Array.from({ length: 4 }, (_, n) => `f${n}`));
+});
+Deno.test.afterAll(async () => {
+  await Promise.all([rabbit.stop(), second.stop(), redis.stop()]);
+});
+
+/** A worker's place over a proxy, and an App that goes past it. */
+function scene(conf: Record<string, unknown>): { proxy: Proxy; place: Place; app: App } {
+  const n = used++;
+  const proxy = startProxy(rabbit.port);
+  const url = rabbit.url({ vhost: `f${n}` });
+  const settings = { result_backend: redis.url(n), worker_prefetch_multiplier: 2, ...conf };
+  const app = new App("fault", { broker_url: url, ...settings }, { world: realTestWorld() });
+  return {
+    proxy,
+    place: {
+      broker: url.replace(String(rabbit.port), String(proxy.port)),
+      backend: redis.url(n),
+      conf: settings,
+    },
+    app,
+  };
+}
+
+/** Waits until these run and the broker knows it: an answer of the worker goes the way that its acks went before. */
+async function allRun(app: App, worker: Program, sent: readonly { id: string }[]): Promise<void> {
+  await eventually(() => sent.every(({ id }) => worker.text.includes(`accepted: t.sleep[${id}]`)), "all run");
+  assert.equal(Object.keys(await app.control.inspect({ timeout: 5, limit: 1 }).ping()).length, 1);
+}
+
+const count = (text: string, pattern: RegExp) => text.match(new RegExp(pattern, "g"))?.length ?? 0;
+
+Deno.test("a list of two RabbitMQ nodes: the second, and back to the first", async () => {
+  const urls = `${rabbit.url()};${second.url()}`;
+  const place = { broker: urls, backend: redis.url(9) };
+  await using worker = await startWorker(place);
+  await using app = new App("fault", { broker_url: urls, result_backend: redis.url(9) }, {
+    world: realTestWorld(),
+  });
+  const works = async () =>
+    assert.equal(await (await app.sendTask("t.add", { args: [1, 2] })).get({ timeout: 20 }), 3, worker.text);
+  await works();
+  await rabbit.ctl("stop_app");
+  await works();
+  await worker.says(/Will retry using next failover\./);
+  await worker.says(new RegExp(`Connected to amqp://guest:\\*\\*@127\\.0\\.0\\.1:${second.port}//`));
+  await rabbit.ctl("start_app");
+  await second.ctl("stop_app");
+  await works();
+  assert.equal(
+    count(worker.text, new RegExp(`Connected to amqp://guest:\\*\\*@127\\.0\\.0\\.1:${rabbit.port}//`)),
+    2,
+  );
+});
+
+Deno.test("the prefetch count is reduced by what runs from before, and restored", async () => {
+  const { proxy, place, app } = scene({});
+  await using _ = app;
+  await using __ = proxy;
+  await using worker = await startWorker(place, ["-P", "threads", "-c", "5"], { level: "DEBUG" });
+  for (let running = 1; running <= 5; running++) {
+    const from = worker.text.length;
+    const heard = (pattern: RegExp) =>
+      eventually(
+        () => pattern.test(worker.text.slice(from)),
+        () => `${pattern} in ${worker.text.slice(from)}`,
+        {
+          withinMs: 20_000,
+        },
+      );
+    const sent = await app.sendMany(
+      Array.from({ length: running }, () => ({ task: "t.sleep", args: [1.2] })),
+    );
+    await allRun(app, worker, sent);
+    proxy.cut();
+    const reduced = Math.max(2, 10 - 2 * running);
+    await heard(
+      new RegExp(
+        `Temporarily reducing the prefetch count to ${reduced} to avoid over-fetching since ` +
+          `${running} tasks are currently being processed\\.\\nThe prefetch count will be gradually restored to 10`,
+      ),
+    );
+    await heard(/Prefetch count has been restored to the maximum of 10/);
+    await heard(/basic\.qos: prefetch_count->10/);
+    for (const one of sent) assert.equal(await one.get({ timeout: 10 }), 1.2);
+  }
+});
+
+Deno.test("no reduction below one where the multiplier is 1: what is sent meanwhile waits its turn", async () => {
+  const { proxy, place, app } = scene({ worker_prefetch_multiplier: 1 });
+  await using _ = app;
+  await using __ = proxy;
+  await using worker = await startWorker(place, ["-P", "threads", "-c", "2"], { level: "DEBUG" });
+  const sent = await app.sendMany(Array.from({ length: 2 }, () => ({ task: "t.sleep", args: [2] })));
+  await allRun(app, worker, sent);
+  proxy.cut();
+  const after = await app.sendTask("t.at");
+  await worker.says(/Temporarily reducing the prefetch count to 1/);
+  for (const one of sent) assert.equal(await one.get({ timeout: 10 }), 2);
+  assert.ok(await after.get({ timeout: 10 }));
+  const done = worker.text.indexOf(`${after.id}] succeeded`);
+  assert.ok(sent.some(({ id }) => worker.text.indexOf(`${id}] succeeded`) < done));
+});
+
+Deno.test("long tasks are cancelled when their connection is lost, where that is asked for", async () => {
+  const { proxy, place, app } = scene({
+    task_acks_late: true,
+    worker_cancel_long_running_tasks_on_connection_loss: true,
+  });
+  await using _ = app;
+  await using __ = proxy;
+  await using worker = await startWorker(place, ["-P", "processes", "-c", "2"], { level: "DEBUG" });
+  const sent = await app.sendMany(Array.from({ length: 2 }, () => ({ task: "t.sleep", args: [420] })));
+  await allRun(app, worker, sent);
+  proxy.cut();
+  const noop = await app.sendTask("t.quiet");
+  await worker.says(new RegExp(`t\\.quiet\\[${noop.id}\\] received`));
+  assert.equal(count(worker.text, /cannot be acknowledged after a connection loss/), 2);
+  // They come again, being acknowledged late; forgotten, they are discarded.
+  app.control.revoke(sent.map(({ id }) => id), { terminate: true });
+});
