@@ -5,7 +5,8 @@
  *   awaits    1,000 tasks that each await 100 ms, in async with a thousand at once: seconds
  *   cpu       tasks of 30 ms of computation: two slots beside one
  *   memory    RSS per slot, MiB: what eight slots take more than two, divided by six
- *   replace   a short task's latency while a neighbour's child is replaced over and over, beside quiet, ms
+ *   replace   short tasks while a neighbour's slot is replaced over and over, beside quiet; and slots that are
+ *             recycled after so many tasks
  *
  * Arguments choose parts: `deno run -A bench/pools.ts drain awaits`. LOVAGE=dist/lovage benches the built file.
  */
@@ -116,22 +117,41 @@ async function benchMemory(): Promise<void> {
   }
 }
 
+/** Short tasks one after the other, while a neighbour's slot is replaced twice a second, and while it is not. */
 async function benchReplace(): Promise<void> {
-  console.log("\nreplace: median and 95th percentile of a trip, ms");
-  for (
-    const [what, args] of [["quiet", []], ["every task a new child", ["--max-tasks-per-child", "1"]]] as const
-  ) {
-    await using _running = await start([...worker("processes", 4), ...args]);
-    await warm(8);
-    const trips: number[] = [];
-    for (let n = 0; n < 40; n++) {
+  console.log("\nreplace: median and 95th percentile of a trip, ms; trips each second");
+  for (const pool of ["processes", "threads"]) {
+    await using _running = await start(worker(pool, 4));
+    await warm(32);
+    for (const what of ["quiet", "a slot replaced twice a second", "quiet again"]) {
+      const trips: number[] = [];
       const began = performance.now();
-      await (await app.sendTask("bench.add", { args: [1, 2] })).get({ timeout: 30 });
-      trips.push(performance.now() - began);
-      await new Promise((next) => setTimeout(next, 250));
+      let replaced = 0;
+      while (performance.now() - began < 6000) {
+        const sent = performance.now();
+        if (what.startsWith("a slot") && sent - began > replaced * 500) {
+          replaced++;
+          await app.sendTask("bench.leave");
+          continue;
+        }
+        await (await app.sendTask("bench.add", { args: [1, 2] })).get({ timeout: 30 });
+        trips.push(performance.now() - sent);
+      }
+      trips.sort((a, b) => a - b);
+      const at = (part: number) => trips[Math.floor(trips.length * part)]!.toFixed(1);
+      console.log(`  ${pool}, ${what}: ${at(0.5)}, ${at(0.95)}; ${Math.round(trips.length / 6)}`);
     }
-    trips.sort((a, b) => a - b);
-    console.log(`  ${what}: ${trips[20]!.toFixed(1)}, ${trips[38]!.toFixed(1)}`);
+  }
+  console.log("\nrecycle: 100 tasks of 20 ms in two slots, seconds");
+  for (const args of [[], ["--max-tasks-per-child", "50"], ["--max-tasks-per-child", "10"]]) {
+    await using _running = await start([...worker("processes", 2), ...args]);
+    await warm(8);
+    await flush();
+    const began = performance.now();
+    await send("bench.wait", Array.from({ length: 100 }, () => [20]));
+    await results(100);
+    const seconds = (performance.now() - began) / 1000;
+    console.log(`  ${args.length === 0 ? "no limit" : args.join(" ")}: ${seconds.toFixed(2)}`);
   }
 }
 

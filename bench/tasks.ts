@@ -16,3 +16,5 @@ export const burn = app.task("bench.burn", (rounds: number) => {
   for (let n = 0; n < rounds; n++) x = (x * 1103515245 + 12345) % 2147483648;
   return x;
 });
+/** Ends its slot. */
+export const leave = app.task("bench.leave", () => Deno.exit(0));
