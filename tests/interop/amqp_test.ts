@@ -6,8 +6,8 @@
  */
 
 import assert from "node:assert/strict";
-import { App } from "lovage";
-import { connect, queue } from "../../lib/transport/mod.ts";
+import { App, chain, group, type SendOptions } from "lovage";
+import { connect, exchange, queue } from "../../lib/transport/mod.ts";
 import { CONNECT_OPTIONS } from "../conformance/transport.ts";
 import { eventually } from "../support/ports.ts";
 import {
@@ -228,26 +228,81 @@ Deno.test("quorum queues: native delayed delivery holds what is not due, in the 
       const answer = await python.get(id);
       assert.equal(answer.state, "SUCCESS", `${answer.error} ${answer.args}`);
     });
-    await t.step("different delays end in their order, many at one time all arrive", async () => {
-      const later = await app.sendTask("t.at", { args: [], countdown: 4 });
-      const sooner = await app.sendTask("t.at", { args: [], countdown: 2 });
-      const many = await app.sendMany(
-        Array.from({ length: 100 }, () => ({ task: "t.at", options: { countdown: 2 } })),
-      );
-      const [a, b] = [
-        await sooner.get({ timeout: 20 }) as number,
-        await later.get({ timeout: 20 }) as number,
-      ];
-      assert.ok(a < b);
-      for (const one of many) await one.get({ timeout: 20 });
+    await t.step("a group of groups", async () => {
+      const add = (n: number) => app.signature("t.add", { args: [n, n] });
+      const all = group(group(add(1), add(2)), group(add(1), add(2)), group(add(1), add(2)));
+      assert.deepEqual((await (await all.applyAsync()).get({ timeout: 20 })).flat(), [2, 4, 2, 4, 2, 4]);
     });
-    await t.step("a retry with the same delay comes back too", async () => {
-      const result = await app.sendTask("t.retry", { args: [2, 2], countdown: 2 });
-      assert.equal(await result.get({ timeout: 30 }), 2);
-    });
+    // Each waits for its own time: together they take as long as the longest.
+    await t.step(
+      "times ahead and past, in order, at one instant, many, far, revoked, in a chain",
+      async () => {
+        const seconds = () => Date.now() / 1000;
+        const runsAt = async (options: SendOptions, from: number, to: number) => {
+          const began = seconds();
+          const ran = await (await app.sendTask("t.at", options)).get({ timeout: 30 }) as number;
+          assert.ok(ran - began >= from && ran - began < to, `${JSON.stringify(options)}: ${ran - began} s`);
+          return ran;
+        };
+        const inMs = (ms: number) => new Date(Date.now() + ms);
+        const instant = inMs(3000);
+        const far = await app.sendTask("t.at", { eta: inMs(25 * 3600_000) });
+        const revoked = await app.sendTask("t.at", { countdown: 5 });
+        await app.control.revoke(revoked.id);
+        const many = await app.sendMany(
+          Array.from({ length: 100 }, () => ({ task: "t.at", options: { countdown: 2 } })),
+        );
+        const addLater = (...args: number[]) => app.signature("t.add", { args, countdown: 2 });
+        const [, , , , , inOrder, , , , , sum] = await Promise.all([
+          runsAt({ eta: inMs(5000) }, 4.9, 10),
+          runsAt({ eta: inMs(5000).toISOString() }, 4.9, 10),
+          runsAt({ eta: inMs(-5000) }, 0, 3),
+          runsAt({ countdown: -5 }, 0, 3),
+          runsAt({ countdown: 0 }, 0, 3),
+          Promise.all([6, 4, 2].map((countdown) => runsAt({ countdown }, countdown - 0.1, countdown + 5))),
+          runsAt({ countdown: 1 }, 0.9, 6),
+          runsAt({ countdown: 5, queue: "celery" }, 4.9, 10),
+          Promise.all(Array.from({ length: 5 }, () => runsAt({ eta: instant }, 1, 8))),
+          Promise.all(many.map((one) => one.get({ timeout: 10 }))),
+          chain(addLater(1, 2), addLater(3), addLater(4)).applyAsync().then((it) => it.get({ timeout: 15 })),
+          assert.rejects(revoked.get({ timeout: 12 }), { name: "TaskRevokedError" }),
+          app.sendTask("t.retry", { args: [2, 2], countdown: 2 }).then((it) => it.get({ timeout: 20 })),
+        ]);
+        assert.deepEqual([...inOrder].sort(), [...inOrder].reverse());
+        assert.equal(sum, 10);
+        assert.deepEqual([await far.state(), await far.ready()], ["PENDING", false]);
+        assert.equal(await connection.queueLength("celery_delayed_16"), 1);
+      },
+    );
   } finally {
     await app.close();
   }
+});
+
+Deno.test("delays in classic queues, for a direct exchange, beside a queue that cannot be bound", async () => {
+  const quorum = { queue_arguments: { "x-queue-type": "quorum" } };
+  const conf = {
+    broker_native_delayed_delivery_queue_type: "classic",
+    task_queues: {
+      elsewhere: { exchange: "clash", exchange_type: "topic", routing_key: "x", ...quorum },
+      here: { exchange: "here", exchange_type: "direct", routing_key: "here", ...quorum },
+    },
+  };
+  const place = newPlace("redis", conf);
+  await using connection = await connect(realTestWorld(), place.broker!, CONNECT_OPTIONS);
+  await connection.declareExchange(exchange("clash", { type: "fanout" }));
+  await using worker = await startWorker(place, ["-P", "solo", "-Q", "here"]);
+  await using app = openApp(place, { task_routes: [() => ({ queue: "here" })] });
+  const began = Date.now() / 1000;
+  const sent = await app.sendMany(
+    Array.from({ length: 5 }, () => ({ task: "t.at", options: { countdown: 2.5 } })),
+  );
+  assert.equal(await connection.queueLength("celery_delayed_1"), 5);
+  for (const one of sent) assert.ok(await one.get({ timeout: 10 }) as number - began >= 2.4, worker.text);
+  const vhost = decodeURIComponent(new URL(place.broker!).pathname.slice(1));
+  const text = await rabbit.ctl("-q", "list_queues", "-p", vhost, "name", "type");
+  assert.match(text, /^celery_delayed_27\t.*classic/m);
+  assert.match(text, /^here\t.*quorum/m);
 });
 
 Deno.test("the commands work on RabbitMQ", async (t) => {
