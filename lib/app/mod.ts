@@ -42,6 +42,7 @@ export { registerBuiltins } from "./builtins.ts";
 export { applySignature, canvasSender, createSignature } from "./canvas_send.ts";
 export { completeChord, failChord, type FinishedPart } from "./chord_completion.ts";
 export * from "./context.ts";
+export { finishDoneBefore } from "./done_before.ts";
 export { EagerResult } from "./eager.ts";
 export * from "./task.ts";
 export {

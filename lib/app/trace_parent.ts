@@ -44,7 +44,7 @@ export async function failTask(
   kind: "failure" | "revoked",
 ): Promise<ParentOutcome> {
   const state = kind === "revoked" ? "REVOKED" : "FAILURE";
-  const decoded = decode(app, message);
+  const decoded = decodeForParent(app, message);
   const { headers, body } = decoded;
   const name = headers?.task ?? "";
   const facts = errorFacts(error, name);
@@ -119,7 +119,11 @@ function requestOf(headers: TaskHeaders, body: TaskBody): TaskRequest {
   };
 }
 
-function decode(app: App, message: EncodedMessage): { headers: TaskHeaders | null; body: TaskBody | null } {
+/** A message read outside any slot; null for the parts that cannot be read. Never throws. */
+export function decodeForParent(
+  app: App,
+  message: EncodedMessage,
+): { headers: TaskHeaders | null; body: TaskBody | null } {
   const accept = acceptedTypes(app.conf.accept_content);
   let headers: TaskHeaders | null = null;
   try {

@@ -102,12 +102,15 @@ export class Aside {
     this.#begin(() => this.#endAlso(also, request.headers.rootId), request.human);
   }
 
-  /** Asks the result store whether a redelivered task has succeeded before. */
+  /** Asks the result store whether a redelivered task has succeeded before; what it then still owes is sent first. */
   deduplicate(request: Request, done: (request: Request, hasSucceeded: boolean) => void): void {
     this.#begin(async () => {
       let hasSucceeded = false;
       try {
-        hasSucceeded = (await this.#lane.backend.fetch(request.id))?.state === "SUCCESS";
+        const { backend } = this.#lane;
+        const meta = await backend.fetch(request.id);
+        hasSucceeded = meta?.state === "SUCCESS";
+        if (hasSucceeded) await this.#support.finishDoneBefore(backend, request.delivery.message, meta!);
       } finally {
         done(request, hasSucceeded);
       }

@@ -1,6 +1,6 @@
 /** What an App does for its worker: the functions of app/ and pool/ that take the whole App. */
 
-import { type App, appSource, canvasSender, completeChord, failTask } from "../app/mod.ts";
+import { type App, appSource, canvasSender, completeChord, failTask, finishDoneBefore } from "../app/mod.ts";
 import { Signature } from "../canvas/mod.ts";
 import { EventDispatcher, eventQueue, EventReader } from "../event/mod.ts";
 import { mailboxSettings } from "../mailbox/mod.ts";
@@ -12,6 +12,7 @@ export function supportOf(app: App): WorkerSupport {
   return {
     failTask: (message, error, kind) => failTask(app, message, error, kind),
     completeChord: (backend, part) => completeChord(app, backend, part),
+    finishDoneBefore: (backend, message, meta) => finishDoneBefore(app, backend, message, meta),
     dispatcher: (options) => new EventDispatcher(app, options),
     eventReader: () => new EventReader(app),
     eventQueue: (transport, options) => eventQueue(app, transport, options),

@@ -11,7 +11,7 @@ import type { PoolFactory } from "../pool/mod.ts";
 import type { DispatcherOptions, EventDispatcher, EventReader } from "../event/mod.ts";
 import type { MailboxSettings } from "../mailbox/mod.ts";
 import type { Connection, Queue, TransportKind } from "../transport/mod.ts";
-import type { EncodedMessage, WireSignature } from "../wire/mod.ts";
+import type { EncodedMessage, ResultMeta, WireSignature } from "../wire/mod.ts";
 import type { Consumer } from "./consumer/consumer.ts";
 import type { WorkController } from "./worker.ts";
 
@@ -135,6 +135,8 @@ export interface WorkerSupport {
    * operating error after the store's own retries.
    */
   completeChord(backend: Backend, part: FinishedPart): Promise<void>;
+  /** Sends and counts what the first run of a task may not have, whose success is stored. */
+  finishDoneBefore(backend: Backend, message: EncodedMessage, meta: ResultMeta): Promise<void>;
   /** Sends this worker's events. */
   dispatcher(options: DispatcherOptions): EventDispatcher;
   /** Reads other workers' events. */
