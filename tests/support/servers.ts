@@ -128,8 +128,13 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
   return server;
 }
 
-/** Starts a rabbitmq-server; it takes some 8 seconds. User and password are guest. `conf`: lines of rabbitmq.conf. */
-export async function startRabbit(options: { conf?: string } = {}): Promise<RabbitServer> {
+/**
+ * Starts a rabbitmq-server; it takes some 8 seconds. User and password are guest. `conf`: lines of rabbitmq.conf;
+ * `plugins`: names of those to be enabled.
+ */
+export async function startRabbit(
+  options: { conf?: string; plugins?: readonly string[] } = {},
+): Promise<RabbitServer> {
   const wrapper = findProgram("rabbitmq-server", "rabbitmq-server");
   // Debian's command is a wrapper that changes user; the script behind it runs as anyone.
   const program = isFile("/usr/lib/rabbitmq/bin/rabbitmq-server")
@@ -141,7 +146,7 @@ export async function startRabbit(options: { conf?: string } = {}): Promise<Rabb
   const epmdProgram = findProgram("epmd", "rabbitmq-server");
   const [port, epmdPort, distPort] = [freePort(), freePort(), freePort()];
   const folder = await Deno.makeTempDir({ prefix: "lovage-rabbit-" });
-  await Deno.writeTextFile(`${folder}/plugins`, "[].\n");
+  await Deno.writeTextFile(`${folder}/plugins`, `[${(options.plugins ?? []).join(",")}].\n`);
   await Deno.writeTextFile(
     `${folder}/rabbitmq.conf`,
     `vm_memory_high_watermark.absolute = 2GB\ndisk_free_limit.absolute = 100MB\n${options.conf ?? ""}`,

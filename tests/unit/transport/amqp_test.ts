@@ -13,29 +13,43 @@ let used = 0;
 const folder = Deno.makeTempDirSync({ prefix: "lovage-tls-" });
 const tlsPort = freePort();
 
-async function makeCertificate(): Promise<void> {
-  const { success } = await new Deno.Command("openssl", {
-    args: [
-      ..."req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2".split(" "),
-      ...["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
-      ...["-addext", "basicConstraints=critical,CA:FALSE"],
-      ...["-keyout", `${folder}/key.pem`, "-out", `${folder}/cert.pem`],
-    ],
-    stderr: "null",
-  }).output();
-  assert.ok(success, "openssl makes a certificate");
+/** An authority, and signed by it the server's certificate and one of a client named guest. */
+async function makeCertificates(): Promise<void> {
+  for (
+    const [name, subject, extension] of [
+      ["ca", "an authority", "basicConstraints=critical,CA:TRUE"],
+      ["server", "localhost", "subjectAltName=DNS:localhost"],
+      ["client", "guest", "extendedKeyUsage=clientAuth"],
+    ]
+  ) {
+    const signer = name === "ca" ? [] : ["-CA", `${folder}/ca.pem`, "-CAkey", `${folder}/ca.key`];
+    const leaf = name === "ca" ? [] : ["-addext", "basicConstraints=critical,CA:FALSE"];
+    const { success } = await new Deno.Command("openssl", {
+      args: [
+        ..."req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2".split(" "),
+        ...["-subj", `/CN=${subject}`, "-addext", extension!, ...leaf, ...signer],
+        ...["-keyout", `${folder}/${name}.key`, "-out", `${folder}/${name}.pem`],
+      ],
+      stderr: "null",
+    }).output();
+    assert.ok(success, "openssl makes a certificate");
+  }
 }
 
 Deno.test.beforeAll(async () => {
-  await makeCertificate();
+  await makeCertificates();
   server = await startRabbit({
     conf: [
       `listeners.ssl.1 = 127.0.0.1:${tlsPort}`,
-      `ssl_options.cacertfile = ${folder}/cert.pem`,
-      `ssl_options.certfile = ${folder}/cert.pem`,
-      `ssl_options.keyfile = ${folder}/key.pem`,
-      "ssl_options.verify = verify_none",
+      `ssl_options.cacertfile = ${folder}/ca.pem`,
+      `ssl_options.certfile = ${folder}/server.pem`,
+      `ssl_options.keyfile = ${folder}/server.key`,
+      "ssl_options.verify = verify_peer",
+      "ssl_options.fail_if_no_peer_cert = false",
+      ...["PLAIN", "AMQPLAIN", "EXTERNAL"].map((name, n) => `auth_mechanisms.${n} = ${name}`),
+      "ssl_cert_login_from = common_name",
     ].join("\n") + "\n",
+    plugins: ["rabbitmq_auth_mechanism_ssl"],
   });
   await server.addVhosts(Array.from({ length: 16 }, (_, n) => `u${n}`));
 });
@@ -187,8 +201,8 @@ Deno.test("amqp: TLS, by scheme and by setting, with the certificate looked at o
   const large = "over TLS ".repeat(50_000);
   for (
     const [url, useSsl] of [
-      [`amqps://localhost:${tlsPort}/u0?ssl_ca_certs=${folder}/cert.pem`, false],
-      [`amqp://localhost:${tlsPort}/u0`, { ca_certs: `${folder}/cert.pem` }],
+      [`amqps://localhost:${tlsPort}/u0?ssl_ca_certs=${folder}/ca.pem`, false],
+      [`amqp://localhost:${tlsPort}/u0`, { ca_certs: `${folder}/ca.pem` }],
       [`amqp://localhost:${tlsPort}/u0`, { cert_reqs: "CERT_NONE" }],
     ] as const
   ) {
@@ -201,4 +215,19 @@ Deno.test("amqp: TLS, by scheme and by setting, with the certificate looked at o
     name: "DialError",
     message: /certificate/i,
   });
+});
+
+Deno.test("amqp: EXTERNAL: the client's certificate says who it is", async () => {
+  const opening = (certificate: Record<string, string>) =>
+    connect(realTestWorld(), `amqps://nobody:wr0ng@localhost:${tlsPort}/u0`, {
+      ...CONNECT_OPTIONS,
+      loginMethod: "EXTERNAL",
+      useSsl: { ca_certs: `${folder}/ca.pem`, ...certificate },
+    });
+  const ours = { certfile: `${folder}/client.pem`, keyfile: `${folder}/client.key` };
+  await using connection = await opening(ours);
+  await connection.declare(queue("by-certificate"));
+  const users = await server.ctl("-q", "list_connections", "user", "auth_mechanism");
+  assert.match(users, /guest\tEXTERNAL/);
+  await assert.rejects(opening({}), { name: "AccessRefused" });
 });
