@@ -40,6 +40,8 @@ export class ProcessLinks implements LinkFactory {
   #waiting = new Map<string, ProcessLink>();
   /** Started before anyone knew what for. */
   #ahead: Started | null = null;
+  /** Gives its connection away, where it has come and shown its token before it was asked for. */
+  #claim: ((link: ProcessLink) => void) | null = null;
 
   /** `world` is where the processes belong. */
   constructor(world: World) {
@@ -55,10 +57,13 @@ export class ProcessLinks implements LinkFactory {
     const isLazy = init.child.hasNoSandbox === true;
     if (!isLazy) this.#dropAhead();
     const { token, child } = this.#ahead ?? this.#start(isLazy);
+    const claim = this.#claim;
     this.#ahead = null;
+    this.#claim = null;
     const link = new ProcessLink(this.#world, init, events, () => this.#waiting.delete(token));
-    this.#waiting.set(token, link);
+    if (claim === null) this.#waiting.set(token, link);
     link.begin(child);
+    claim?.(link);
     return link;
   }
 
@@ -74,6 +79,7 @@ export class ProcessLinks implements LinkFactory {
   #dropAhead(): void {
     if (this.#ahead !== null && !(this.#ahead.child instanceof Error)) this.#ahead.child.kill("SIGKILL");
     this.#ahead = null;
+    this.#claim = null;
   }
 
   /** `isLazy`: it can start no sandboxes (ChildInit.hasNoSandbox). */
@@ -142,12 +148,22 @@ export class ProcessLinks implements LinkFactory {
       if (link !== null) return link.onBytes(bytes);
       try {
         reader.feed(bytes, (frame) => {
-          const waiting = frame.type === FRAME.hello ? this.#waiting.get(frame.head) : undefined;
-          if (waiting === undefined) return void socket.destroy();
+          const token = frame.type === FRAME.hello ? frame.head : null;
+          const waiting = token === null ? undefined : this.#waiting.get(token);
+          const isEarly = token !== null && token === this.#ahead?.token;
+          if (waiting === undefined && !isEarly) return void socket.destroy();
           disarm();
-          this.#waiting.delete(frame.head);
-          link = waiting;
-          waiting.connect(socket);
+          const claim = (owner: ProcessLink): void => {
+            // One that went while nobody wanted it has ended: its owner hears so from the process.
+            if (socket.destroyed) return;
+            link = owner;
+            owner.connect(socket);
+          };
+          if (waiting === undefined) this.#claim = claim;
+          else {
+            this.#waiting.delete(token!);
+            claim(waiting);
+          }
         });
       } catch {
         socket.destroy(); // Not a child of ours.

@@ -79,6 +79,10 @@ export class Slot {
   state: SlotState = "starting";
   /** It was sent a signal: whatever it says until it is gone, it gets no job that would be lost with it. */
   isDoomed = false;
+  /** It waits to stand in for another one (spares.ts), and gets no job before. */
+  isSpare = false;
+  /** Since when it may be given jobs, monotonic. */
+  inServiceMs = 0;
   /** Jobs in it, in the order in which they begin. */
   readonly held = new Map<number, Held>();
   /** Jobs ever sent to it, and ended in it. */
@@ -146,7 +150,7 @@ export class Slot {
 
   /** True where it may be given jobs. */
   get isFeedable(): boolean {
-    return this.state === "ready" && !this.isDoomed;
+    return this.state === "ready" && !this.isDoomed && !this.isSpare;
   }
 
   /** True where a frame is being run and none waits behind it. */
@@ -276,6 +280,7 @@ export class Slot {
         // Too late: it is being ended for not having said so in time.
         if (this.isDoomed) return;
         if (this.state === "starting") this.state = "ready";
+        this.inServiceMs = this.#owner.nowMs();
         this.#owner.onReady(this);
         return;
       case FRAME.group: {

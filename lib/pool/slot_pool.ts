@@ -15,7 +15,9 @@ import type { LinkFactory, SlotEnd } from "./link.ts";
 import { Slot, type SlotOwner } from "./slot.ts";
 import { endText, returnedOutcome } from "./slot_end.ts";
 import type { SlotInit } from "./slot_message.ts";
+import { Spares } from "./spares.ts";
 import { enforceLimits, nextLookMs } from "./time_limits.ts";
+import { Waiters } from "./waiters.ts";
 
 const MAIN_PROCESS = "MainProcess";
 /** Milliseconds a signal other than SIGKILL has to end a slot. */
@@ -60,6 +62,7 @@ export class SlotPool implements Pool, SlotOwner {
   #links: LinkFactory;
   #timers: TimerHeap;
   #slots: Slot[] = [];
+  #spares: Spares;
   #queue = new JobQueue();
   /** Given back after they had been accepted: not accepted twice. */
   #acceptedBefore = new Set<number>();
@@ -73,7 +76,7 @@ export class SlotPool implements Pool, SlotOwner {
   #slowStarts = 0;
   #isOpen = false;
   #isClosing = false;
-  #waiters: { isDone: () => boolean; resolve: () => void }[] = [];
+  #waiters = new Waiters();
   #firstStart: { reject: (error: Error) => void; left: number } | null = null;
 
   constructor(
@@ -93,17 +96,18 @@ export class SlotPool implements Pool, SlotOwner {
     this.#concurrency = options.concurrency;
     this.#timers = new TimerHeap(world.clock);
     this.nowMs = () => world.clock.monoMs();
+    this.#spares = new Spares(options.maxTasksPerChild, () => this.#openSlot(), this.nowMs);
   }
 
   start(): Promise<void> {
     assert(!this.#isOpen && !this.#isClosing, "a pool is started once");
     this.#isOpen = true;
     const count = this.#kind.isConcurrent ? 1 : this.#concurrency;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const { promise, reject } = Promise.withResolvers<never>();
     this.#firstStart = { reject, left: count };
-    this.#waiters.push({ isDone: () => this.#slots.some((slot) => slot.state === "ready"), resolve });
     for (let n = 0; n < count; n++) this.#openSlot();
-    return promise;
+    const isUp = this.#until(() => this.#slots.some((slot) => slot.state === "ready"));
+    return Promise.race([isUp, promise]);
   }
 
   get size(): number {
@@ -171,7 +175,7 @@ export class SlotPool implements Pool, SlotOwner {
     const leaving = Math.min(by, this.#concurrency - 1);
     this.#concurrency -= leaving;
     if (this.#kind.isConcurrent) return;
-    const live = this.#slots.filter((slot) => slot.state === "ready" || slot.state === "starting");
+    const live = this.#live();
     live.sort((a, b) => a.held.size - b.held.size);
     const chosen = live.slice(0, Math.max(0, live.length - this.#concurrency));
     for (const slot of chosen) this.#release(slot);
@@ -179,7 +183,8 @@ export class SlotPool implements Pool, SlotOwner {
   }
 
   async restart(): Promise<void> {
-    const old = this.#slots.filter((slot) => slot.state === "ready" || slot.state === "starting");
+    for (let spare = this.#spares.take(); spare !== null; spare = this.#spares.take()) this.#release(spare);
+    const old = this.#live();
     for (const slot of old) {
       this.#release(slot);
       this.#openSlot();
@@ -192,7 +197,9 @@ export class SlotPool implements Pool, SlotOwner {
     return {
       implementation: `lovage.pool:${this.name}`,
       concurrency: this.#concurrency,
-      pids: this.#slots.filter((slot) => slot.state !== "starting").map((slot) => slot.pid),
+      pids: this.#slots.filter(({ state, isSpare }) => state !== "starting" && !isSpare).map(({ pid }) =>
+        pid
+      ),
       maxTasksPerChild: this.#options.maxTasksPerChild,
       timeouts: [0, 0],
       writes: this.#slots.map((slot) => slot.sent),
@@ -229,6 +236,7 @@ export class SlotPool implements Pool, SlotOwner {
     this.#failures = 0;
     this.#slowStarts = 0;
     this.#firstStart = null;
+    this.#spares.onReady(slot);
     this.#timers.armIn(JOURNAL_AFTER_MS, () => slot.askJournal());
     this.#events.onSlot("started", { name: slot.name, pid: slot.pid, reason: null });
   }
@@ -286,8 +294,11 @@ export class SlotPool implements Pool, SlotOwner {
   }
 
   onWorn(slot: Slot): void {
+    if (slot.isSpare) this.#spares.drop(slot, false);
     if (slot.state === "starting") slot.kill("SIGKILL", null);
+    else if (slot.isSpare) this.#retire(slot);
     else this.#replace(slot);
+    this.#afterChange();
   }
 
   onOrphanGroup(pid: number): void {
@@ -311,7 +322,8 @@ export class SlotPool implements Pool, SlotOwner {
     }
     this.#deliver(this.#processName(slot));
     // A slot that was told to go had been replaced when it was told.
-    if ((state === "starting" || state === "ready") && !this.#isClosing) this.#afterDeath(slot, end);
+    if (slot.isSpare) this.#spares.drop(slot, state === "starting");
+    else if ((state === "starting" || state === "ready") && !this.#isClosing) this.#afterDeath(slot, end);
     slot.state = "ended";
     this.#afterChange();
   }
@@ -343,10 +355,7 @@ export class SlotPool implements Pool, SlotOwner {
   #afterDeath(slot: Slot, end: SlotEnd): void {
     const isStillborn = slot.state === "starting" ||
       (slot.sent === 0 && this.nowMs() - slot.openedMs < STILLBORN_MS);
-    if (!isStillborn) {
-      this.#openSlot();
-      return;
-    }
+    if (!isStillborn) return this.#succeed();
     this.#failures++;
     const first = this.#firstStart;
     // One that was too slow, or that somebody killed, says nothing of the program.
@@ -369,8 +378,9 @@ export class SlotPool implements Pool, SlotOwner {
       );
     }
     this.#timers.armIn(delayMs, () => {
-      const live = this.#slots.filter((one) => one.state === "ready" || one.state === "starting").length;
-      if (!this.#isClosing && live < (this.#kind.isConcurrent ? 1 : this.#concurrency)) this.#openSlot();
+      if (!this.#isClosing && this.#live().length < (this.#kind.isConcurrent ? 1 : this.#concurrency)) {
+        this.#openSlot();
+      }
     });
   }
 
@@ -378,7 +388,20 @@ export class SlotPool implements Pool, SlotOwner {
   #replace(slot: Slot): void {
     if (slot.state !== "ready") return;
     this.#retire(slot);
-    if (!this.#isClosing) this.#openSlot();
+    if (!this.#isClosing) this.#succeed();
+  }
+
+  /** Another slot in the place of one that has ended or will. */
+  #succeed(): void {
+    if (this.#spares.take() === null) this.#openSlot();
+    this.#spares.consider(this.#slots);
+  }
+
+  /** The slots in service, or soon. */
+  #live(): Slot[] {
+    return this.#slots.filter(({ state, isSpare }) =>
+      (state === "ready" || state === "starting") && !isSpare
+    );
   }
 
   /** It takes no more, and goes when what it has has ended. */
@@ -429,6 +452,7 @@ export class SlotPool implements Pool, SlotOwner {
       slot.send(jobs, jobs[0]!.expectedMs <= SHORT_MS);
     }
     if (slot.sent >= (max ?? Infinity)) this.#replace(slot);
+    else if (max !== null) this.#spares.consider(this.#slots);
   }
 
   /** Arms the next look at a slot's limits, unless one is armed that comes before. */
@@ -481,18 +505,11 @@ export class SlotPool implements Pool, SlotOwner {
       this.#feed();
       if (this.free > 0) this.#events.onFree();
     }
-    if (this.#waiters.length === 0) return;
-    const done = this.#waiters.filter((waiter) => waiter.isDone());
-    if (done.length === 0) return;
-    this.#waiters = this.#waiters.filter((waiter) => !done.includes(waiter));
-    for (const waiter of done) waiter.resolve();
+    this.#waiters.check();
   }
 
   #until(isDone: () => boolean): Promise<void> {
-    if (isDone()) return Promise.resolve();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#waiters.push({ isDone, resolve });
-    return promise;
+    return this.#waiters.until(isDone);
   }
 
   #processName(slot: Slot): string {

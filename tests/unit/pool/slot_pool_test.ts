@@ -335,10 +335,28 @@ Deno.test("SlotPool: maxTasksPerChild: the successor starts before the slot ends
   assert.equal(links[0]!.isStopped, true);
   links[1]!.ready();
   links[0]!.end(0);
-  assert.equal(links.length, 2);
   links[1]!.done(4);
   links[1]!.done(5);
   assert.equal(outcomes.length, 5);
+  // Its two tasks took no time: the next one is loaded before the third, and has nothing to do until then.
+  assert.equal(links.length, 3);
+  links[2]!.ready();
+  assert.equal(pool.free, 1);
+  assert.deepEqual(pool.info().pids, [101]);
+  pool.submit(jobs(2, { expectedMs: Infinity }, 6));
+  assert.deepEqual(links.map(({ frames }) => frames.length), [1, 3, 1, 0]);
+  await end(all);
+});
+
+Deno.test("SlotPool: maxTasksPerChild: a spare that cannot start is not tried again and again", async () => {
+  const all = await started(1, { maxTasksPerChild: 4 });
+  const { pool, links } = all;
+  pool.submit(jobs(1, { expectedMs: Infinity }));
+  assert.equal(links.length, 2);
+  links[1]!.end(1);
+  links[0]!.done(1);
+  pool.submit(jobs(1, { expectedMs: Infinity }, 2));
+  assert.equal(links.length, 2);
   await end(all);
 });
 
