@@ -332,6 +332,36 @@ Deno.test("the commands work on RabbitMQ", async (t) => {
       },
     );
   });
+  await t.step("migrate: to another virtual host, to Redis, and back; what is moved runs", async () => {
+    const [other, store] = [newPlace("redis").broker!, redis.url(15)];
+    const ids = [
+      (await run("call", "t.add", "-a", "[5, 6]")).trim(),
+      (await run("call", "t.add", "-a", "[7, 8]", "--priority", "5", "--countdown", "1")).trim(),
+    ];
+    for (const [from, to] of [[place.broker!, other], [other, store], [store, place.broker!]] as const) {
+      assert.match(await run("migrate", from, to), /Migrating task 2\/2: t\.add/);
+    }
+    await using _worker = await startWorker(place);
+    await using app = openApp(place);
+    for (const [n, sum] of [11, 15].entries()) {
+      assert.equal(await app.AsyncResult(ids[n]!).get({ timeout: 20 }), sum);
+    }
+  });
+  await t.step("dead letters: listed, shown, put back", async () => {
+    await run("call", "no.such.task");
+    await using worker = await startWorker(place);
+    await eventually(() => /unregistered task/.test(worker.text), "it is refused");
+    await worker.stop();
+    const [letter] = JSON.parse(await run("dead", "list", "-j")) as {
+      id: string;
+      task: string;
+      queue: string;
+    }[];
+    assert.deepEqual([letter!.task, letter!.queue], ["no.such.task", "celery"]);
+    assert.match(await run("dead", "show", letter!.id), /Unregistered task of type 'no\.such\.task'/);
+    assert.match(await run("dead", "retry", letter!.id), /Put back 1/);
+    assert.match(await run("purge", "-f"), /Purged 1 message/);
+  });
   await t.step("priorities: the highest first", async () => {
     await using connection = await connect(realTestWorld(), place.broker!, CONNECT_OPTIONS);
     const urgent = queue("urgent", { queueArguments: { "x-max-priority": 10 } });
