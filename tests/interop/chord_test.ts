@@ -4,7 +4,7 @@
  */
 
 import assert from "node:assert/strict";
-import { type App, chain, chord, group, type Signature } from "lovage";
+import { type App, type AsyncResult, chain, chord, group, type GroupResult, type Signature } from "lovage";
 import { canvasApp } from "../support/canvas_tasks.ts";
 import { eventually } from "../support/ports.ts";
 import { type Place, type Program, startWorker } from "../support/programs.ts";
@@ -84,6 +84,48 @@ Deno.test("100 chords, workers killed midway, at least once: every body runs onc
   assert.deepEqual([...counts.values()].filter((count) => count > 1), []);
   await nothingLeft(redis);
   void second;
+});
+
+Deno.test("chords end as in Celery", async (t) => {
+  await using redis = await startRedis();
+  const { app, place } = await placeOn(redis);
+  await using _app = app;
+  await using _worker = await worker(place, ["-P", "processes", "-c", "2"]);
+  const step = (label: string) => app.signature("c.step", { args: [`x/${label}`] });
+
+  await t.step("a header whose member is a chain that ends in a group keeps the shape", async () => {
+    const sent = await chord([chain(step("a"), group(step("b"), step("c"))), step("d")], step("end")).delay();
+    assert.equal(await sent.get({ timeout: 10 }), "end([[b(a()),c(a())],d()])");
+  });
+
+  await t.step("a result of a nested group that does not come fails the body", async () => {
+    const quiet = () => app.signature("c.quiet", { args: ["x/q"] });
+    const sent = await chord([chain(step("a"), group(quiet(), quiet())), step("d")], step("end")).delay();
+    await assert.rejects(
+      sent.get({ timeout: 20 }),
+      /Join error: TimeoutError\('The operation timed out\.'\)/,
+    );
+  });
+
+  await t.step("errbacks are children of the body that did not run", async () => {
+    const body = step("end").onError(app.signature("c.err", { kwargs: { label: "x/e" } }));
+    const sent = await chord([step("a"), app.signature("c.boom", { args: ["x/b"] })], body).delay();
+    await assert.rejects(sent.get({ timeout: 10 }), /boom/);
+    // A client hears of the member first, through the body's parent.
+    const children = () => (sent as AsyncResult).children();
+    await eventually(async () => await children() !== null, "the body has ended");
+    const [errbacks] = await children() as unknown as GroupResult[];
+    assert.deepEqual(await errbacks!.get({ timeout: 10 }), ["erred"]);
+  });
+
+  await t.step("a body that is a chain has the header's last member as parent", async () => {
+    const sent = await chain(step("a"), chord([step("b"), step("c")], chain(step("d"), step("e")))).delay();
+    await sent.get({ timeout: 10 });
+    const body = (sent as AsyncResult).parent as AsyncResult;
+    const header = (body.parent as GroupResult).results.map((one) => one.id);
+    const { parent_id } = JSON.parse(await redis.cli("GET", `celery-task-meta-${body.id}`));
+    assert(header.includes(parent_id), `${parent_id} is not in ${header}`);
+  });
 });
 
 function range(count: number): number[] {

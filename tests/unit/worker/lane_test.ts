@@ -293,6 +293,21 @@ Deno.test("lane: a redelivered task that has succeeded before is not run again w
   assert.equal(rig.worker.parts.state.unsettled, 0);
 });
 
+Deno.test("lane: a redelivered task that has succeeded before sends what its first run has not", async () => {
+  await using rig = await Rig.start({
+    settings: { task_acks_late: true, worker_deduplicate_successful_tasks: true },
+  });
+  const id = await rig.send();
+  assert.equal(await rig.state(id), "SUCCESS");
+  rig.pool.script = (job) =>
+    job.redelivered || job.id !== id
+      ? outcome(job)
+      : outcome(job, { kind: "reject", requeue: true, summary: "again" });
+  await rig.send({ taskId: id, link: rig.app.signature("bars.add", { args: [1], taskId: "the-callback" }) });
+  await rig.until(() => rig.pool.submitted.length === 3);
+  assert.deepEqual(rig.pool.submitted.map((job) => job.id), [id, id, "the-callback"]);
+});
+
 Deno.test("lane: a chord's last part publishes its body", async () => {
   await using rig = await Rig.start({
     tasks: (app) => {
