@@ -25,6 +25,9 @@ import { currentTask } from "./current_task.ts";
 import { isSandboxed, LOOPS } from "./loops.ts";
 import { type AnyTask, createTask, type TaskOptions } from "./task.ts";
 
+/** Seconds that `celery.chord_unlock` waits for a header at most, where results never expire. */
+const HEADER_WAIT_MAX = 86_400;
+
 /** Registers them in an app. Called by its constructor; a user's task of the same name takes the place of one. */
 export function registerBuiltins(app: App): void {
   const add = (name: string, options: TaskOptions, fn: (...args: never[]) => unknown): void => {
@@ -105,7 +108,11 @@ async function loop(task: AnyTask, all: readonly unknown[][]): Promise<unknown[]
   return results;
 }
 
-/** Sends a chord's body once all of its header has ended; else asks to be run again. */
+/**
+ * Sends a chord's body once all of its header has ended; else asks to be run again. A header that does not end fails
+ * the body when `max_retries` are used up, at the latest when results that came would have expired: Celery leaves
+ * whoever waits for it without an end.
+ */
 async function unlockChord(app: App, self: Context, args: unknown[]): Promise<null> {
   const [groupId, callback, interval, maxRetries, result] = args as [
     string,
@@ -119,10 +126,14 @@ async function unlockChord(app: App, self: Context, args: unknown[]): Promise<nu
   const ids = tuples.flatMap(leafIds);
   const metas = await backend.fetchMany(ids);
   if (metas.some((meta) => meta === null || !READY_STATES.has(meta.state))) {
-    throw self.retry({
-      countdown: interval ?? app.conf.result_chord_retry_interval,
-      maxRetries: maxRetries ?? null,
-    });
+    const pause = interval ?? app.conf.result_chord_retry_interval;
+    const most = maxRetries ??
+      Math.ceil((app.conf.result_expires || HEADER_WAIT_MAX) / Math.max(pause, 0.001));
+    if (self.request.retries < most) throw self.retry({ countdown: pause, maxRetries: most });
+    const missing = ids.find((_, at) => !READY_STATES.has(metas[at]?.state ?? ""));
+    const reason = `Dependency ${missing} has not ended after ${most} looks`;
+    await failChord(app, backend, groupId, callback, new ChordError(reason));
+    return null;
   }
   const byId = new Map(ids.map((id, at) => [id, metas[at] as ResultMeta]));
   const failed = ids.map((id) => byId.get(id)!).find((meta) => PROPAGATE_STATES.has(meta.state));

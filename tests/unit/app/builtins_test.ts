@@ -232,6 +232,19 @@ Deno.test("chord_unlock sends the body once all are ready, and asks again before
   equal([worker.sent.at(-1)!.headers["task"], worker.sent.at(-1)!.args], ["tasks.tsum", [[1, 2]]]);
 });
 
+Deno.test("chord_unlock fails the body of a header that does not end", async () => {
+  await using worker = new MiniWorker({}, define);
+  const backend = await worker.app.openBackend();
+  const body = worker.app.signature("tasks.tsum", { taskId: "the-body" }).toJSON();
+  const kwargs = { interval: 0.5, max_retries: 0, result: [[["a", null], null]] };
+  strictEqual((await worker.call("celery.chord_unlock", ["gid", body], kwargs)).kind, "success");
+  const meta = await backend.fetch("the-body");
+  equal([meta?.state, (meta?.result as { args: unknown[] }).args[0]], [
+    "FAILURE",
+    "Dependency a has not ended after 0 looks",
+  ]);
+});
+
 Deno.test("accumulate, chain and cleanup are there", async () => {
   await using worker = new MiniWorker();
   strictEqual((await worker.call("celery.accumulate", [[1, 2], 3], { index: 0 })).summary, "[1, 2]");
