@@ -17,6 +17,11 @@ export class LimitedSet {
   /** Counts what was added and removed since its start. */
   changes = 0;
   #entries = new Map<string, number>();
+  /**
+   * Stands before the oldest entry: all before it have been removed. A new iterator would have to pass by the traces of
+   * every removed entry again, each time one is removed.
+   */
+  #oldest: MapIterator<string> = this.#entries.keys();
   #max: number;
   #expiresSeconds: number;
   #nowSeconds: () => number;
@@ -62,15 +67,16 @@ export class LimitedSet {
     }
     this.changes++;
     this.#entries = new Map([...this.#entries].sort((a, b) => a[1] - b[1]));
+    this.#oldest = this.#entries.keys();
     this.purge();
   }
 
   /** Forgets what is past the bound, and of what is beyond it in age only as much as the bound asks for. */
   purge(): void {
-    let extra = this.#entries.size - this.#max;
-    for (const id of this.#entries.keys()) {
-      if (extra-- <= 0) break;
-      this.#entries.delete(id);
+    for (let extra = this.#entries.size - this.#max; extra > 0; extra--) {
+      const { value, done } = this.#oldest.next();
+      if (done) return;
+      this.#entries.delete(value);
     }
   }
 
@@ -92,5 +98,6 @@ export class LimitedSet {
   clear(): void {
     this.changes++;
     this.#entries.clear();
+    this.#oldest = this.#entries.keys();
   }
 }
