@@ -50,8 +50,6 @@ export interface Outcome {
   /** Of reject. */
   requeue: boolean;
   chord: OutcomeChord | null;
-  /** Failures only: true where the tracer has published the errbacks already. */
-  errbacksDone: boolean;
   /** Failures only: the same failure for the steps of the chain that will not run; absent or null: none. */
   also?: readonly AlsoFailed[] | null;
 }

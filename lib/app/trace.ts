@@ -474,7 +474,6 @@ export class Tracer implements RunHost {
     try {
       const { errbacks } = run.body.embed;
       await runAsTask(run, () => sendErrbacks(this.#app, this.#done(run), errbacks!, failure), null);
-      outcome.errbacksDone = true;
     } catch (error) {
       // The failure stands; that nobody was told of it is said in the log.
       run.log("ERROR", `Cannot send errbacks of ${run.name}[${run.id}]: ${errorFacts(error, run.name).repr}`);

@@ -196,7 +196,6 @@ export function emptyOutcome(seq: number, kind: OutcomeKind, runtime: number): O
     expected: false,
     requeue: false,
     chord: null,
-    errbacksDone: false,
     also: null,
   };
 }

@@ -107,7 +107,6 @@ export function appendOutcome(writer: FrameWriter, outcome: Outcome): Uint8Array
     outcome.expected,
     outcome.requeue,
     outcome.chord,
-    outcome.errbacksDone,
     form,
     outcome.also ? outcome.also.map(alsoToJson) : 0,
   ]);
@@ -129,7 +128,6 @@ export function decodeOutcome(frame: Frame): Outcome {
     boolean,
     boolean,
     OutcomeChord | null,
-    boolean,
     number,
     AlsoJson[] | 0,
   ];
@@ -137,7 +135,7 @@ export function decodeOutcome(frame: Frame): Outcome {
     seq: head[0],
     kind: head[1],
     state: head[2],
-    document: head[11] === 0 ? null : head[11] === 1 ? frame.text : frame.tail ?? new Uint8Array(0),
+    document: head[10] === 0 ? null : head[10] === 1 ? frame.text : frame.tail ?? new Uint8Array(0),
     runtime: head[3],
     summary: head[4],
     exception: head[5],
@@ -145,8 +143,7 @@ export function decodeOutcome(frame: Frame): Outcome {
     expected: head[7],
     requeue: head[8],
     chord: head[9],
-    errbacksDone: head[10],
-    also: head[12] === 0 ? null : head[12].map(alsoFromJson),
+    also: head[11] === 0 ? null : head[11].map(alsoFromJson),
   };
 }
 
@@ -217,6 +214,5 @@ export function bareOutcome(seq: number, kind: OutcomeKind, summary: string, exc
     expected: false,
     requeue: false,
     chord: null,
-    errbacksDone: false,
   };
 }

@@ -79,7 +79,6 @@ function base(seq: number): Omit<Outcome, "kind" | "state" | "document" | "summa
     expected: false,
     requeue: false,
     chord: null,
-    errbacksDone: false,
   };
 }
 

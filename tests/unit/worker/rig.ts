@@ -38,7 +38,6 @@ export function outcome(job: Job, given: Partial<Outcome> = {}): Outcome {
     expected: false,
     requeue: false,
     chord: null,
-    errbacksDone: true,
     ...given,
   };
 }
