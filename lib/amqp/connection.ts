@@ -13,12 +13,12 @@ import {
   type ByteStream,
   ConnectionLost,
   type Disarm,
-  errorText,
   OperatingError,
-  Outbox,
+  type Outbox,
   ProtocolError,
   type World,
 } from "../base/mod.ts";
+import { BatchedStream } from "../net/mod.ts";
 import {
   AMQP_FRAME_MAX,
   AMQP_FRAME_MIN,
@@ -65,7 +65,6 @@ export interface AmqpConnectionOptions {
 }
 
 const REPLY_TIMEOUT_MS = 60_000;
-const READ_BYTES = 256 * 1024;
 const CLOSE_GRACE_MS = 2000;
 /** Channels asked for at most; servers offer 2047. */
 const CHANNEL_MAX = 2047;
@@ -83,18 +82,13 @@ const CLIENT_CAPABILITIES: AmqpTable = {
 
 /** A logged-in connection. */
 export class AmqpConnection implements AsyncDisposable {
-  /** Resolves when the connection is gone: with the cause, or with null after `close`. Never rejects. */
-  readonly lost: Promise<Error | null>;
   /** Called right before a write, to append what was only collected during the turn (acks). */
   beforeWrite: (() => void) | null = null;
   /** Called after each chunk that was read: what came in it may be handed on together. */
   afterRead: (() => void) | null = null;
-  /** Where channels append whole frames; `touch` sees to it that they leave. */
-  readonly outbox: Outbox = new Outbox();
   #world: World;
-  #stream: ByteStream;
+  #stream: BatchedStream;
   #options: AmqpConnectionOptions;
-  #name: string;
   #decoder: AmqpFrameDecoder;
   #channels = new Map<number, AmqpChannel>();
   #channelMax = CHANNEL_MAX;
@@ -103,28 +97,26 @@ export class AmqpConnection implements AsyncDisposable {
   #heartbeat: Heartbeat | null = null;
   #handshake: ((call: AmqpCall) => void) | null = null;
   #rejectHandshake: ((error: Error) => void) | null = null;
-  #resolveLost: (cause: Error | null) => void;
-  #failure: Error | null = null;
   #blockedReason: string | null = null;
   #unblockWaiters: (() => void)[] = [];
-  #isScheduled = false;
-  #isWriting = false;
-  #drainWaiters: { bytes: number; resolve: () => void }[] = [];
-  #heardMs: number;
   #disarmWatch: Disarm | null = null;
-  #isClosing = false;
 
-  private constructor(world: World, stream: ByteStream, name: string, options: AmqpConnectionOptions) {
+  private constructor(world: World, stream: ByteStream, address: Address, options: AmqpConnectionOptions) {
     this.#world = world;
-    this.#stream = stream;
-    this.#name = name;
     this.#options = options;
-    const { promise, resolve } = Promise.withResolvers<Error | null>();
-    this.lost = promise;
-    this.#resolveLost = resolve;
-    this.#heardMs = world.clock.monoMs();
     this.#decoder = new AmqpFrameDecoder({
       onFrame: (type, channel, payload) => this.#onFrame(type, channel, payload),
+    });
+    this.#stream = new BatchedStream(world.clock, stream, address, {
+      onBytes: (chunk) => {
+        this.#heartbeat?.heard();
+        this.#decoder.feed(chunk);
+        this.afterRead?.();
+      },
+      // Nothing follows our goodbye.
+      onWrite: () => this.#stream.isClosing || this.beforeWrite?.(),
+      onSent: () => this.#heartbeat?.sent(),
+      onEnd: (failure) => this.#onEnd(failure),
     });
   }
 
@@ -139,35 +131,28 @@ export class AmqpConnection implements AsyncDisposable {
   ): Promise<AmqpConnection> {
     const { timeoutMs, signal } = options;
     const stream = await world.dialer.dial(target.address, { timeoutMs, ...(signal ? { signal } : {}) });
-    const connection = new AmqpConnection(world, stream, addressName(target.address), options);
-    void connection.#readLoop();
-    const disarm = world.clock.arm(
-      world.clock.monoMs() + timeoutMs,
-      () =>
-        connection.fail(
-          new ConnectionLost(`Cannot log in to ${connection.#name}: no answer in ${timeoutMs / 1000} s`, {
-            isRetryable: true,
-          }),
-        ),
-    );
-    const onAbort = () => connection.fail(new ConnectionLost("Cannot log in: given up"));
-    signal?.addEventListener("abort", onAbort, { once: true });
-    try {
-      await connection.#login(target);
-      return connection;
-    } catch (error) {
-      connection.fail(new ConnectionLost("Cannot log in", { cause: error }));
-      signal?.throwIfAborted();
-      throw error;
-    } finally {
-      disarm();
-      signal?.removeEventListener("abort", onAbort);
-    }
+    const connection = new AmqpConnection(world, stream, target.address, options);
+    const late = () =>
+      new ConnectionLost(`Cannot log in to ${connection.name}: no answer in ${timeoutMs / 1000} s`, {
+        isRetryable: true,
+      });
+    await connection.#stream.logIn(options, late, () => connection.#login(target));
+    return connection;
+  }
+
+  /** Resolves when the connection is gone: with the cause, or with null after `close`. Never rejects. */
+  get lost(): Promise<Error | null> {
+    return this.#stream.lost;
+  }
+
+  /** Where channels append whole frames; `touch` sees to it that they leave. */
+  get outbox(): Outbox {
+    return this.#stream.outbox;
   }
 
   /** Where it goes, "host:port". */
   get name(): string {
-    return this.#name;
+    return this.#stream.name;
   }
 
   /** What the server says of itself: product, version, capabilities. */
@@ -182,7 +167,7 @@ export class AmqpConnection implements AsyncDisposable {
 
   /** True once the connection is gone or closed. */
   get isLost(): boolean {
-    return this.#failure !== null || this.#isClosing;
+    return this.#stream.failure !== null || this.#stream.isClosing;
   }
 
   /** Why the server takes no publishes right now; null: it does. */
@@ -198,40 +183,39 @@ export class AmqpConnection implements AsyncDisposable {
 
   /** Resolves when the server takes publishes; rejects where the connection goes. */
   async unblocked(): Promise<void> {
-    while (this.#blockedReason !== null && this.#failure === null) {
+    while (this.#blockedReason !== null && this.#stream.failure === null) {
       await new Promise<void>((resolve) => this.#unblockWaiters.push(resolve));
     }
-    if (this.#failure !== null) throw this.#failure;
+    if (this.#stream.failure !== null) throw this.#stream.failure;
   }
 
   /** Opens a channel. Rejects where the connection is gone, or has as many as the server allows. */
   async openChannel(): Promise<AmqpChannel> {
-    if (this.#failure !== null) throw this.#failure;
+    if (this.#stream.failure !== null) throw this.#stream.failure;
     let id = 1;
     while (this.#channels.has(id)) id++;
     if (id > this.#channelMax) {
-      throw new OperatingError(`Cannot open a channel on ${this.#name}: all ${this.#channelMax} are in use`);
+      throw new OperatingError(`Cannot open a channel on ${this.name}: all ${this.#channelMax} are in use`);
     }
     const channel = new AmqpChannel(this, id);
     this.#channels.set(id, channel);
-    await channel.call("channel.open", {}, `open a channel on ${this.#name}`);
+    await channel.call("channel.open", {}, `open a channel on ${this.name}`);
     return channel;
   }
 
   /** Makes sure that what was appended leaves at the end of this turn. Cheap; any number of times is once. */
   touch(): void {
-    if (this.#failure === null) this.#schedule();
+    this.#stream.touch();
   }
 
   /** Writes now what was appended, without waiting for the end of the turn. */
   flush(): void {
-    this.#write();
+    this.#stream.flush();
   }
 
   /** Resolves when at most `bytes` wait to be handed to the socket, or the connection is gone. */
   drained(bytes: number): Promise<void> {
-    if (this.outbox.length <= bytes || this.#failure !== null) return Promise.resolve();
-    return new Promise((resolve) => this.#drainWaiters.push({ bytes, resolve }));
+    return this.#stream.drained(bytes);
   }
 
   /** Of AmqpChannel: an answer is waited for. */
@@ -246,29 +230,26 @@ export class AmqpConnection implements AsyncDisposable {
 
   /** Gives the connection up with a cause: every channel hears it once. Twice is once. */
   fail(error: Error): void {
-    this.#end(error, this.#isClosing ? null : error);
+    this.#stream.fail(error);
   }
 
   /** Writes what was appended, says goodbye, waits `graceMs` at most for the answer, and closes. Twice is once. */
   async close(graceMs: number = CLOSE_GRACE_MS): Promise<void> {
-    if (this.#failure !== null) return;
-    if (this.#isClosing) {
-      await this.lost;
+    const stream = this.#stream;
+    if (stream.failure !== null) return;
+    if (stream.isClosing) {
+      await stream.lost;
       return;
     }
     // What was collected and not appended yet goes first.
     this.beforeWrite?.();
-    this.#isClosing = true;
+    stream.beginClosing();
     if (graceMs > 0) {
-      const over = new AbortController();
-      const answered = new Promise<void>((resolve) => this.#handshake = () => resolve());
-      encodeMethod(this.outbox, 0, "connection.close", { "reply-code": 200, "reply-text": "Goodbye" });
-      this.#schedule();
-      const limit = this.#world.clock.sleep(graceMs, over.signal).catch(() => {});
-      await Promise.race([answered, limit, this.lost]);
-      over.abort();
+      const answer = new Promise<void>((resolve) => this.#handshake = () => resolve());
+      this.#send("connection.close", { "reply-code": 200, "reply-text": "Goodbye" });
+      await stream.answered(answer, graceMs);
     }
-    this.#end(new ConnectionLost(`The connection to ${this.#name} is closed`), null);
+    stream.end();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -277,7 +258,7 @@ export class AmqpConnection implements AsyncDisposable {
 
   async #login(target: AmqpTarget): Promise<void> {
     this.outbox.bytes(AMQP_HEADER);
-    this.#schedule();
+    this.touch();
     const start = await this.#next("connection.start");
     if (start.args["version-major"] !== 0 || start.args["version-minor"] !== 9) {
       const { args } = start;
@@ -328,26 +309,26 @@ export class AmqpConnection implements AsyncDisposable {
   }
 
   #startHeartbeat(seconds: number): void {
-    if (seconds === 0 || this.#failure !== null) return;
+    if (seconds === 0 || this.#stream.failure !== null) return;
     this.#heartbeat = new Heartbeat(this.#world.clock, seconds, {
       onQuiet: () => {
         encodeHeartbeat(this.outbox);
-        this.#schedule();
+        this.touch();
       },
-      onDead: (silent) => this.fail(this.#lostError(`no heartbeat in ${silent} s`, null)),
+      onDead: (silent) => this.fail(this.#stream.lostError(`no heartbeat in ${silent} s`)),
     });
   }
 
   #send(method: string, args: Record<string, unknown>): void {
     encodeMethod(this.outbox, 0, method, args);
-    this.#schedule();
+    this.touch();
   }
 
   /** The next method of the handshake, which must be this one. */
   async #next(name: string): Promise<AmqpCall> {
     for (;;) {
       const call = await new Promise<AmqpCall>((resolve, reject) => {
-        if (this.#failure !== null) return reject(this.#failure);
+        if (this.#stream.failure !== null) return reject(this.#stream.failure);
         this.#handshake = resolve;
         this.#rejectHandshake = reject;
       });
@@ -361,70 +342,8 @@ export class AmqpConnection implements AsyncDisposable {
     }
   }
 
-  #schedule(): void {
-    if (this.#isScheduled || this.#isWriting) return;
-    this.#isScheduled = true;
-    this.#world.clock.defer(() => this.#write());
-  }
-
-  #write(): void {
-    if (this.#isWriting || this.#failure !== null) return;
-    // What the hook appends is written right here, not in a turn of its own.
-    this.#isScheduled = true;
-    if (!this.#isClosing) this.beforeWrite?.();
-    this.#isScheduled = false;
-    if (this.outbox.length === 0) return;
-    const view = this.outbox.take();
-    this.#isWriting = true;
-    this.#heartbeat?.sent();
-    this.#stream.write(view).then(() => {
-      this.#isWriting = false;
-      this.outbox.release(view);
-      this.#write();
-      this.#tellDrained();
-    }, (error) => {
-      this.#isWriting = false;
-      this.outbox.release(view);
-      this.fail(this.#lostError(errorText(error), error));
-    });
-  }
-
-  #tellDrained(): void {
-    if (this.#drainWaiters.length === 0) return;
-    const waiting = this.outbox.length;
-    this.#drainWaiters = this.#drainWaiters.filter((waiter) => {
-      const isOver = waiting <= waiter.bytes || this.#failure !== null;
-      if (isOver) waiter.resolve();
-      return !isOver;
-    });
-  }
-
-  async #readLoop(): Promise<void> {
-    const buffer = new Uint8Array(READ_BYTES);
-    while (this.#failure === null) {
-      let count: number | null;
-      try {
-        count = await this.#stream.read(buffer);
-      } catch (error) {
-        return this.fail(this.#lostError(errorText(error), error));
-      }
-      if (this.#failure !== null) return;
-      if (count === null) return this.fail(this.#lostError("the server closed it", null));
-      this.#heardMs = this.#world.clock.monoMs();
-      this.#heartbeat?.heard();
-      try {
-        this.#decoder.feed(buffer.subarray(0, count));
-        this.afterRead?.();
-      } catch (error) {
-        this.fail(error instanceof Error ? error : new ConnectionLost(errorText(error)));
-        // Bytes that break the protocol end the connection; an error of our own code ends the program.
-        if (!(error instanceof OperatingError)) throw error;
-      }
-    }
-  }
-
   #onFrame(type: number, channelId: number, payload: Uint8Array): void {
-    if (this.#failure !== null) return;
+    if (this.#stream.failure !== null) return;
     if (type === AMQP_FRAMES.heartbeat) {
       if (channelId !== 0) throw new ProtocolError("Cannot read a heartbeat of a channel");
       return;
@@ -436,7 +355,7 @@ export class AmqpConnection implements AsyncDisposable {
     const channel = this.#channels.get(channelId);
     if (channel === undefined) {
       // A channel that both sides close at once: what came on it meanwhile is nobody's.
-      if (this.#isClosing) return;
+      if (this.#stream.isClosing) return;
       throw new ProtocolError(`Cannot read a frame of channel ${channelId}: it is not open`);
     }
     channel.onFrame(type, payload);
@@ -447,13 +366,13 @@ export class AmqpConnection implements AsyncDisposable {
     switch (method.name) {
       case "connection.close": {
         this.#send("connection.close-ok", {});
-        this.#write();
+        this.flush();
         const reason = {
           code: args["reply-code"] as number,
           text: args["reply-text"] as string,
           methodId: (args["class-id"] as number) * 65536 + (args["method-id"] as number),
         };
-        return this.fail(toConnectionError(reason, this.#name));
+        return this.fail(toConnectionError(reason, this.name));
       }
       case "connection.blocked":
         this.#blockedReason = args["reason"] as string || "no reason given";
@@ -474,7 +393,7 @@ export class AmqpConnection implements AsyncDisposable {
   /** Without heartbeats: looks while answers are open whether anything comes at all. */
   #watchReplies(): void {
     const limitMs = this.#options.replyTimeoutMs ?? REPLY_TIMEOUT_MS;
-    if (limitMs === 0 || this.#disarmWatch !== null || this.#failure !== null) return;
+    if (limitMs === 0 || this.#disarmWatch !== null || this.#stream.failure !== null) return;
     const { clock } = this.#world;
     let sinceMs = clock.monoMs();
     const look = (): void => {
@@ -486,8 +405,8 @@ export class AmqpConnection implements AsyncDisposable {
         if (!isWaiting) return;
         // Stopped ourselves, or told to wait: the peer gets its time anew.
         if (nowMs - plannedMs > limitMs / 4 || this.#blockedReason !== null) sinceMs = nowMs;
-        if (nowMs - Math.max(sinceMs, this.#heardMs) > limitMs) {
-          return this.fail(this.#lostError(`no answer in ${limitMs / 1000} s`, null));
+        if (nowMs - Math.max(sinceMs, this.#stream.heardMs) > limitMs) {
+          return this.fail(this.#stream.lostError(`no answer in ${limitMs / 1000} s`));
         }
         look();
       });
@@ -495,21 +414,12 @@ export class AmqpConnection implements AsyncDisposable {
     look();
   }
 
-  #lostError(why: string, cause: unknown): ConnectionLost {
-    return new ConnectionLost(`Lost the connection to ${this.#name}: ${why}`, { cause, isRetryable: true });
-  }
-
-  #end(failure: Error, told: Error | null): void {
-    if (this.#failure !== null) return;
-    this.#failure = failure;
+  #onEnd(failure: Error): void {
     this.#heartbeat?.stop();
     this.#disarmWatch?.();
     this.#disarmWatch = null;
-    this.#stream.close();
     this.#rejectHandshake?.(failure);
     this.#handshake?.({ method: CLOSED_METHOD, args: {} });
-    this.#resolveLost(told);
-    this.#tellDrained();
     for (const resolve of this.#unblockWaiters.splice(0)) resolve();
     for (const channel of [...this.#channels.values()]) channel.fail(failure);
     assert(this.#channels.size === 0, "a lost connection has no channels");
@@ -526,8 +436,3 @@ const CLOSED_METHOD = {
   hasContent: false,
   replies: [],
 };
-
-function addressName(address: Address): string {
-  if (address.kind === "unix") return address.path;
-  return `${address.host.includes(":") ? `[${address.host}]` : address.host}:${address.port}`;
-}
