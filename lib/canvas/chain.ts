@@ -8,7 +8,8 @@ import { UsageError } from "../base/mod.ts";
 import type { WireSignature } from "../wire/mod.ts";
 import { Chord } from "./chord.ts";
 import { firstFrozen, type Frozen } from "./frozen.ts";
-import { appOf, Group, unrollSingle } from "./group.ts";
+import { Group, unrollSingle } from "./group.ts";
+import { Members } from "./members.ts";
 import { optionList, type SignatureLike, type SignatureOptions } from "./options.ts";
 import type { CanvasSender } from "./sender.ts";
 import {
@@ -37,14 +38,7 @@ export interface PrepareOptions extends FreezeOptions {
 }
 
 /** Calls one after the other; its result is the last one's. */
-export class Chain<R = unknown> extends Signature<R> {
-  /** The steps. */
-  get tasks(): Signature[] {
-    return this.kwargs["tasks"] as Signature[];
-  }
-  set tasks(tasks: Signature[]) {
-    this.kwargs["tasks"] = tasks;
-  }
+export class Chain<R = unknown> extends Members<R> {
   /** As `tasks`. */
   get steps(): Signature[] {
     return this.tasks;
@@ -55,24 +49,7 @@ export class Chain<R = unknown> extends Signature<R> {
     options: SignatureOptions | null = null,
     app: CanvasSender | null = null,
   ) {
-    super("celery.chain", {
-      kwargs: { tasks: tasks.map((task) => toSignature(task, app)) },
-      options,
-      subtaskType: "chain",
-      app: app ?? appOf(tasks),
-    });
-  }
-
-  override get sender(): CanvasSender {
-    return this.app ?? appOf(this.tasks) ?? super.sender;
-  }
-
-  protected override cloneKwargs(kwargs: Record<string, unknown>): Record<string, unknown> {
-    return { ...kwargs, tasks: (kwargs["tasks"] as Signature[]).map((task) => task.clone()) };
-  }
-
-  protected override kwargsToWire(): Record<string, unknown> {
-    return { ...this.kwargs, tasks: this.tasks.map((task) => task.toJSON()) };
+    super("chain", tasks, options, app);
   }
 
   /** Copies of the steps, each with the chain's errbacks. */

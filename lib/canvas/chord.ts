@@ -7,7 +7,8 @@
 import { UsageError } from "../base/mod.ts";
 import type { WireSignature } from "../wire/mod.ts";
 import { firstFrozen, type Frozen } from "./frozen.ts";
-import { appOf, Group, listOf } from "./group.ts";
+import { Group, listOf } from "./group.ts";
+import { appOf } from "./members.ts";
 import type { SignatureLike, SignatureOptions } from "./options.ts";
 import type { CanvasResult, CanvasSender } from "./sender.ts";
 import {

@@ -7,6 +7,7 @@
 import { UsageError } from "../base/mod.ts";
 import type { WireSignature } from "../wire/mod.ts";
 import type { Frozen } from "./frozen.ts";
+import { Members } from "./members.ts";
 import type { SignatureLike, SignatureOptions } from "./options.ts";
 import type { CanvasSender } from "./sender.ts";
 import {
@@ -20,38 +21,13 @@ import {
 } from "./signature.ts";
 
 /** Calls that run side by side; its result is the list of theirs. */
-export class Group<R = unknown> extends Signature<R[]> {
-  /** The calls. */
-  get tasks(): Signature[] {
-    return this.kwargs["tasks"] as Signature[];
-  }
-  set tasks(tasks: Signature[]) {
-    this.kwargs["tasks"] = tasks;
-  }
-
+export class Group<R = unknown> extends Members<R[]> {
   constructor(
     tasks: readonly SignatureLike[],
     options: SignatureOptions | null = null,
     app: CanvasSender | null = null,
   ) {
-    super("celery.group", {
-      kwargs: { tasks: tasks.map((task) => toSignature(task, app)) },
-      options,
-      subtaskType: "group",
-      app: app ?? appOf(tasks),
-    });
-  }
-
-  override get sender(): CanvasSender {
-    return this.app ?? appOf(this.tasks) ?? super.sender;
-  }
-
-  protected override cloneKwargs(kwargs: Record<string, unknown>): Record<string, unknown> {
-    return { ...kwargs, tasks: (kwargs["tasks"] as Signature[]).map((task) => task.clone()) };
-  }
-
-  protected override kwargsToWire(): Record<string, unknown> {
-    return { ...this.kwargs, tasks: this.tasks.map((task) => task.toJSON()) };
+    super("group", tasks, options, app);
   }
 
   /** Spreads the start of its calls: countdowns from `start`, `step` apart, no later than `stop`. Seconds. */
@@ -158,10 +134,4 @@ export function unrollGroups(tasks: readonly Signature[]): Signature[] {
 export function unrollSingle(signature: Signature): Signature {
   if (signature instanceof Group && signature.tasks.length === 1) return signature.tasks[0]!;
   return signature;
-}
-
-/** The app of the first task that names one. */
-export function appOf(tasks: readonly SignatureLike[]): CanvasSender | null {
-  for (const task of tasks) if (task instanceof Signature && task.app) return task.app;
-  return null;
 }

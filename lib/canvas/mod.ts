@@ -6,8 +6,8 @@
  * Celery's builtin tasks with a `subtask_type`. The app sends them (app/canvas_send.ts) through `CanvasSender`.
  *
  * Reading order: options.ts (Celery's option names), frozen.ts (results to come), sender.ts (who sends),
- * signature.ts (one call), group.ts, map.ts (loops of one task), chord.ts, chain.ts (and how it is made ready),
- * pipe.ts (the rules of `|`).
+ * signature.ts (one call), members.ts (a list of calls), group.ts, map.ts (loops of one task), chord.ts, chain.ts (and
+ * how it is made ready), pipe.ts (the rules of `|`).
  */
 
 export * from "./chain.ts";

@@ -3,8 +3,9 @@
 import type { Command } from "commander";
 import { UsageError } from "../base/mod.ts";
 import type { App, RemoteCommandFacts } from "../app/mod.ts";
-import { argumentsFrom, commandsOf, findCommand } from "../mailbox/mod.ts";
+import { argumentsFrom, type Ask, commandsOf, findCommand } from "../mailbox/mod.ts";
 import { EXIT } from "../platform/mod.ts";
+import type { Cluster } from "../status/mod.ts";
 import type { CommandContext, CommandModule } from "./command.ts";
 import {
   addRemoteOptions,
@@ -22,24 +23,31 @@ export const inspect: CommandModule = {
   define: (command: Command) => defineRemote(command, "ask this; --list lists what can be asked"),
 
   async run(context: CommandContext, args, raw): Promise<number> {
-    const options = remoteOptions(raw);
-    await using app = namesApp(context) ? await context.loadApp() : null;
-    if (raw["list"] === true) return listCommands(context, "inspect", app, options.json);
-    const { command, words } = chosen("inspect", args, app);
-    const ask = {
-      command: command.name,
-      arguments: argumentsFrom(command, words),
-      destination: options.destination,
-      timeoutMs: options.timeoutMs,
-    };
-    await using cluster = await openCluster(context, app);
-    const answer = await askAndPrint(context, cluster, ask, { json: options.json, body: true });
-    if (answer !== null && !options.json && !context.globals.quiet) {
-      context.world.terminal.out(onlineText(Object.keys(byNode(answer)).length));
-    }
-    return exitOf(answer);
+    return await runRemote(context, "inspect", { args, raw }, async (cluster, ask, json) => {
+      const answer = await askAndPrint(context, cluster, ask, { json, body: true });
+      if (answer !== null && !json && !context.globals.quiet) {
+        context.world.terminal.out(onlineText(Object.keys(byNode(answer)).length));
+      }
+      return exitOf(answer);
+    });
   },
 };
+
+/** Lists the commands of a kind where asked to, else has `run` send the one that the words name. Throws UsageError. */
+export async function runRemote(
+  context: CommandContext,
+  kind: "inspect" | "control",
+  given: { args: readonly string[]; raw: Readonly<Record<string, unknown>> },
+  run: (cluster: Cluster, ask: Ask, json: boolean) => Promise<number>,
+): Promise<number> {
+  const { json, destination, timeoutMs } = remoteOptions(given.raw);
+  await using app = namesApp(context) ? await context.loadApp() : null;
+  if (given.raw["list"] === true) return listCommands(context, kind, app, json);
+  const { command, words } = chosen(kind, given.args, app);
+  const ask = { command: command.name, arguments: argumentsFrom(command, words), destination, timeoutMs };
+  await using cluster = await openCluster(context, app);
+  return await run(cluster, ask, json);
+}
 
 /** Arguments and options of `inspect` and `control`. */
 export function defineRemote(command: Command, what: string): void {
@@ -48,7 +56,7 @@ export function defineRemote(command: Command, what: string): void {
 }
 
 /** The command that the words name, and its own words. Throws UsageError. */
-export function chosen(
+function chosen(
   kind: "inspect" | "control",
   args: readonly string[],
   app: App | null,
@@ -59,7 +67,7 @@ export function chosen(
 }
 
 /** Prints the commands of a kind, the App's own among them. */
-export function listCommands(
+function listCommands(
   { world }: CommandContext,
   kind: "inspect" | "control",
   app: App | null,

@@ -9,6 +9,7 @@ import { PythonError } from "./panel_error.ts";
 import { type PanelHandler, reserved } from "./panel_inspect.ts";
 import { parseRate } from "./rate_limit.ts";
 import { REVOKES_MAX } from "./revoked.ts";
+import { SIGNUMS } from "./signums.ts";
 import type { Strategy } from "./strategy.ts";
 import type { WorkController } from "./worker.ts";
 import type { WorkerTaskOptions } from "./worker_app.ts";
@@ -326,21 +327,11 @@ function later(worker: WorkController, what: string, work: () => Promise<void>):
   work().catch((error: unknown) => worker.world.log.error(`Cannot ${shown(what)}: ${errorText(error)}`));
 }
 
-const SIGNALS: Readonly<Record<string, number>> = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGQUIT: 3,
-  SIGKILL: 9,
-  SIGUSR1: 10,
-  SIGUSR2: 12,
-  SIGTERM: 15,
-};
-
 function signalName(value: unknown): { name: string; number: number } {
   if (value === undefined || value === null) return { name: "SIGTERM", number: 15 };
   const text = String(value).toUpperCase();
   const name = text.startsWith("SIG") ? text : `SIG${text}`;
-  for (const [known, number] of Object.entries(SIGNALS)) {
+  for (const [known, number] of Object.entries(SIGNUMS)) {
     if (known === name || String(number) === text) return { name: known, number };
   }
   throw new PythonError("ValueError", `no such signal: ${strictRepr(value)}`);

@@ -14,6 +14,7 @@ import type { Lane } from "./lane.ts";
 import type { LaneParts } from "./lane_parts.ts";
 import type { Request } from "./request.ts";
 import { advance, RequestState } from "./request_states.ts";
+import { SIGNUMS } from "./signums.ts";
 import { pythonFloat } from "./texts.ts";
 
 /** What becomes of a message after its outcome. */
@@ -400,16 +401,6 @@ const CANCELLED = {
   excType: "Retry",
   excModule: "celery.exceptions",
   args: ["Retry(Retry(...), None, None)", null, null],
-};
-
-const SIGNUMS: Readonly<Record<string, number>> = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGQUIT: 3,
-  SIGKILL: 9,
-  SIGUSR1: 10,
-  SIGUSR2: 12,
-  SIGTERM: 15,
 };
 
 function kindState(outcome: Outcome): string {

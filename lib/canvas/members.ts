@@ -1,0 +1,49 @@
+/** What a chain and a group have in common: a list of calls. Source: celery 5.2.6 canvas.py _chain, group. */
+
+import type { SignatureLike, SignatureOptions } from "./options.ts";
+import type { CanvasSender } from "./sender.ts";
+import { Signature, toSignature } from "./signature.ts";
+
+/** A call of Celery's builtin task that stands for a list of calls. */
+export abstract class Members<R> extends Signature<R> {
+  /** `kind` is its `subtask_type`; the builtin task is named by it. */
+  constructor(
+    kind: "chain" | "group",
+    tasks: readonly SignatureLike[],
+    options: SignatureOptions | null,
+    app: CanvasSender | null,
+  ) {
+    super(`celery.${kind}`, {
+      kwargs: { tasks: tasks.map((task) => toSignature(task, app)) },
+      options,
+      subtaskType: kind,
+      app: app ?? appOf(tasks),
+    });
+  }
+
+  /** The calls, in order. */
+  get tasks(): Signature[] {
+    return this.kwargs["tasks"] as Signature[];
+  }
+  set tasks(tasks: Signature[]) {
+    this.kwargs["tasks"] = tasks;
+  }
+
+  override get sender(): CanvasSender {
+    return this.app ?? appOf(this.tasks) ?? super.sender;
+  }
+
+  protected override cloneKwargs(kwargs: Record<string, unknown>): Record<string, unknown> {
+    return { ...kwargs, tasks: (kwargs["tasks"] as Signature[]).map((task) => task.clone()) };
+  }
+
+  protected override kwargsToWire(): Record<string, unknown> {
+    return { ...this.kwargs, tasks: this.tasks.map((task) => task.toJSON()) };
+  }
+}
+
+/** The app of the first task that names one. */
+export function appOf(tasks: readonly SignatureLike[]): CanvasSender | null {
+  for (const task of tasks) if (task instanceof Signature && task.app) return task.app;
+  return null;
+}
