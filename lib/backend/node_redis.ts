@@ -121,7 +121,7 @@ export class NodeRedis {
     this.#end(new ConnectionLost("The connection was closed", { isRetryable: true }));
   }
 
-  /** Sends one command in words, those of one turn in one write; rejects with `ErrorReply`, or as the connection ends. */
+  /** Sends one command in words, those of a turn in one write; rejects with `ErrorReply`, or as the connection ends. */
   sendCommand(args: readonly Argument[], options?: ReplyOptions): Promise<unknown> {
     if (!this.isReady) return Promise.reject(new ConnectionLost("Not connected", { isRetryable: true }));
     const reply = this.#queue.addCommand<unknown>(args, options);
