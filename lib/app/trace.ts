@@ -62,8 +62,8 @@ export interface TraceJob {
   readonly seq: number;
   readonly message: EncodedMessage;
   readonly info: DeliveryInfo;
-  /** The message as text in kombu's envelope, where it came so: what a sandbox is given. */
-  readonly envelope?: string;
+  /** Has the message as text in kombu's envelope, made when first asked for: what a sandbox is given. */
+  readonly source?: { readonly envelope: string };
   /** Node name. */
   readonly hostname: string;
   /** Seconds, merged of message, task and settings; null: none. */

@@ -124,7 +124,7 @@ class TaskRunner implements SlotRunner {
       seq: job.seq,
       message,
       info,
-      envelope: job.envelope,
+      source: job,
       hostname: this.#hostname,
       timeLimit: job.timeLimit,
       softTimeLimit: job.softTimeLimit,

@@ -241,7 +241,7 @@ class Isolate {
     this.jobs.set(job.seq, waiting);
     appendJobs(this.#writer, ++this.#frameNumber, [{
       seq: job.seq,
-      envelope: job.envelope ?? "",
+      envelope: job.source?.envelope ?? "",
       queue: "",
       redelivered: job.info.redelivered,
       timeLimit: job.timeLimit,
