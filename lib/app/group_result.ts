@@ -213,6 +213,19 @@ export class GroupResult<R = unknown> extends ResultSet<R> implements ParentResu
     return this.results;
   }
 
+  /** Deletes what is stored of all and of what they followed from; of a chord's header that is over its keys too. */
+  override async forget(options: { isOver?: boolean } = {}): Promise<void> {
+    const leaves = this.leaves();
+    const isOver = options.isOver === true || leaves.length > 0 && leaves.every((one) => one.isKnownToEnd);
+    await this.parent?.forget({ isOver });
+    await super.forget();
+    if (options.isOver !== true) return;
+    const backend = await this.app.openBackend();
+    if (!backend.countsChords) return;
+    await backend.deleteGroup(this.id);
+    await backend.endChord(this.id);
+  }
+
   /** Keeps it in the result store, to be read by `app.GroupResult.restore(id)`. */
   async save(): Promise<void> {
     const backend = await this.app.openBackend();

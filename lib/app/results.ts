@@ -47,7 +47,8 @@ export interface ParentResult {
   asTuple(): ResultTuple;
   /** Ids of the tasks it stands for. */
   leafIds(): readonly string[];
-  forget(): Promise<void>;
+  /** `isOver`: what follows has ended, so that a group is done as a chord's header too. */
+  forget(options?: { isOver?: boolean }): Promise<void>;
 }
 
 /** Refuses to wait inside a task. Source: celery 5.2.6 result.py assert_will_not_block. */
@@ -264,10 +265,16 @@ export class AsyncResult<R = unknown> implements ParentResult {
   }
 
   /** Deletes what is stored of it and of its parents. */
-  async forget(): Promise<void> {
+  async forget(options: { isOver?: boolean } = {}): Promise<void> {
+    const isOver = options.isOver === true || this.isKnownToEnd;
     this.#final = null;
-    await this.parent?.forget();
+    await this.parent?.forget({ isOver });
     await this.app.backend.forget(this.id);
+  }
+
+  /** True where its end has been seen here. */
+  get isKnownToEnd(): boolean {
+    return this.#final !== null;
   }
 
   /** Tells all workers not to run it; with `terminate`, to end it where it runs. */

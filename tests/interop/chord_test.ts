@@ -126,6 +126,27 @@ Deno.test("chords end as in Celery", async (t) => {
     const { parent_id } = JSON.parse(await redis.cli("GET", `celery-task-meta-${body.id}`));
     assert(header.includes(parent_id), `${parent_id} is not in ${header}`);
   });
+
+  await t.step("get and forget leave no channel and no key", async () => {
+    const keys = async () => (await redis.cli("--scan", "--pattern", "celery-task*")).split("\n").sort();
+    const before = await keys();
+    const pair = () => group(step("b"), step("c"));
+    const canvases = [
+      step("a"),
+      chain(step("a"), step("b")),
+      pair(),
+      chain(step("a"), pair(), step("d")),
+      chord([chain(step("a"), pair()), step("d")], step("end")),
+      chain(pair(), pair()),
+    ];
+    for (const canvas of canvases) {
+      const sent = await canvas.delay();
+      await sent.get({ timeout: 10 });
+      assert.equal(await redis.cli("PUBSUB", "CHANNELS", "celery-task-meta-*"), "");
+      await sent.forget();
+    }
+    assert.deepEqual(await keys(), before);
+  });
 });
 
 function range(count: number): number[] {
