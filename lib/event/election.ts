@@ -4,13 +4,15 @@
  * A worker that is asked to (remote command `election`) announces itself with its clock; everybody acknowledges every
  * announcement. The lowest clock wins; of equal clocks the lowest name. Celery decides as soon as there are as many
  * acknowledgements as other workers alive, which may be before the last announcement; here the decision then waits up
- * to a second for the announcements that are missing, so that all decide on the same list.
+ * to a second for the announcements that are missing, so that all decide on the same list. For the same reason a worker
+ * acknowledges others once it has announced itself: a Python worker that has as many acknowledgements as neighbours, and
+ * one announcement, ends with an IndexError.
  *
  * Source: celery 5.2.6 worker/consumer/gossip.py Gossip.election, on_elect, on_elect_ack; kombu clocks.py sort_heap;
  * protocol.md 7.3.
  */
 
-/** How long announcements are waited for when acknowledgements suffice. */
+/** How long announcements are waited for when acknowledgements suffice, and our own when others are to be acknowledged. */
 const PATIENCE_MS = 1000;
 /** Elections remembered at most; past it the oldest are forgotten. */
 const ELECTIONS_MAX = 100;
@@ -40,6 +42,8 @@ export interface ElectionOptions {
   others(): readonly string[];
   /** Calls `fn` once, `ms` later. */
   arm(ms: number, fn: () => void): void;
+  /** Sends the acknowledgement of one announcement. */
+  acknowledge(election: string): void;
   decided(decision: Decision): void;
 }
 
@@ -49,6 +53,8 @@ interface Election {
   acks: number;
   isArmed: boolean;
   isDecided: boolean;
+  /** Acknowledgements of announcements that came before our own. */
+  owed: number;
 }
 
 /** The elections under way. */
@@ -60,20 +66,26 @@ export class Elections {
     this.#options = options;
   }
 
-  /** This worker takes part; its own announcement, and every acknowledgement from now on, counts. */
-  join(id: string): void {
+  /**
+   * This worker takes part: `announce` says so to all. Its own announcement, and every acknowledgement from now on,
+   * counts.
+   */
+  join(id: string, announce: () => void): void {
+    if (this.#elections.get(id)?.isDecided) this.#elections.delete(id);
     const election = this.#of(id);
-    if (election.isDecided) {
-      this.#elections.delete(id);
-      return this.join(id);
-    }
     election.takesPart = true;
     election.acks = 0;
+    announce();
+    this.#pay(id, election);
   }
 
-  /** Someone stands, this worker itself included. Acknowledging it is the caller's. */
+  /** Someone stands, this worker itself included. It is acknowledged now, or when we stand too. */
   stand(id: string, candidate: Candidate): void {
     const election = this.#of(id);
+    if (election.takesPart) this.#options.acknowledge(id);
+    else if (election.owed < CANDIDATES_MAX && election.owed++ === 0) {
+      this.#options.arm(PATIENCE_MS, () => this.#pay(id, election));
+    }
     if (election.isDecided || election.candidates.length >= CANDIDATES_MAX) return;
     election.candidates.push(candidate);
     this.#consider(id, election);
@@ -87,10 +99,14 @@ export class Elections {
     this.#consider(id, election);
   }
 
+  #pay(id: string, election: Election): void {
+    for (; election.owed > 0; election.owed--) this.#options.acknowledge(id);
+  }
+
   #of(id: string): Election {
     let election = this.#elections.get(id);
     if (election) return election;
-    election = { candidates: [], takesPart: false, acks: 0, isArmed: false, isDecided: false };
+    election = { candidates: [], takesPart: false, acks: 0, isArmed: false, isDecided: false, owed: 0 };
     this.#elections.set(id, election);
     if (this.#elections.size > ELECTIONS_MAX) {
       for (const oldest of this.#elections.keys()) {

@@ -44,12 +44,15 @@ export class GossipStep extends StartStopStep<Consumer> {
     this.#elections = new Elections({
       others: () => state.aliveWorkers().map((one) => one.hostname),
       arm: (ms, fn) => void worker.timers.armIn(ms, fn),
+      acknowledge: (id) => consumer.events?.send("worker-elect-ack", { id }),
       decided: (decision) => this.#decided(consumer, decision),
     });
     worker.remote.gossip = {
       election: (id, topic, action) => {
-        this.#elections!.join(id);
-        consumer.events?.send("worker-elect", { id, topic, action, cver: 1 });
+        this.#elections!.join(
+          id,
+          () => consumer.events?.send("worker-elect", { id, topic, action, cver: 1 }),
+        );
       },
     };
   }
@@ -115,7 +118,6 @@ export class GossipStep extends StartStopStep<Consumer> {
       topic,
       action,
     });
-    consumer.events?.send("worker-elect-ack", { id });
   }
 
   #onAck(event: EventMessage): void {

@@ -6,17 +6,23 @@ interface Node {
   readonly elections: Elections;
   readonly decided: string[];
   readonly timers: (() => void)[];
+  /** What it has sent. */
+  readonly sent: string[];
 }
+
+const NOTHING = () => {};
 
 function node(name: string, others: readonly string[]): Node {
   const decided: string[] = [];
   const timers: (() => void)[] = [];
+  const sent: string[] = [];
   const elections = new Elections({
     others: () => others.filter((one) => one !== name),
     arm: (_, fn) => timers.push(fn),
+    acknowledge: () => sent.push("ack"),
     decided: ({ winner }) => decided.push(winner.id),
   });
-  return { elections, decided, timers };
+  return { elections, decided, timers, sent };
 }
 
 const candidate = (hostname: string, clock: number): Candidate => ({
@@ -29,7 +35,7 @@ const candidate = (hostname: string, clock: number): Candidate => ({
 
 Deno.test("Elections: alone, it wins by its own acknowledgement", () => {
   const { elections, decided } = node("a", ["a"]);
-  elections.join("e");
+  elections.join("e", NOTHING);
   elections.stand("e", candidate("a", 3));
   assert.deepEqual(decided, []);
   elections.acknowledge("e");
@@ -37,7 +43,7 @@ Deno.test("Elections: alone, it wins by its own acknowledgement", () => {
   elections.acknowledge("e");
   elections.stand("e", candidate("b", 1));
   assert.deepEqual(decided, ["a.1"]);
-  elections.join("e");
+  elections.join("e", NOTHING);
   elections.stand("e", candidate("a", 9));
   elections.acknowledge("e");
   assert.deepEqual(decided, ["a.1", "a.1"]);
@@ -48,7 +54,7 @@ Deno.test("Elections: the lowest clock wins, of equal ones the lowest name, and 
   const clocks = fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 4, maxLength: 4 });
   fc.assert(fc.property(clocks, fc.infiniteStream(fc.nat(7)), (given, choices) => {
     const nodes = names.map((name) => node(name, names));
-    nodes.forEach(({ elections }) => elections.join("e"));
+    nodes.forEach(({ elections }) => elections.join("e", NOTHING));
     // One channel, as a broker orders it: everybody hears everything in the same order.
     const channel: ({ stand: number } | "ack")[] = names.map((_, index) => ({ stand: index }));
     for (const choice of choices) {
@@ -70,11 +76,28 @@ Deno.test("Elections: who does not stand in time is not waited for; who does not
   const { elections, decided, timers } = node("a", ["a", "b"]);
   elections.stand("other", candidate("b", 1));
   elections.acknowledge("other");
-  elections.join("e");
+  timers.length = 0;
+  elections.join("e", NOTHING);
   elections.stand("e", candidate("a", 3));
   elections.acknowledge("e");
   assert.deepEqual([decided, timers.length], [[], 1]);
   timers[0]!();
   assert.deepEqual(decided, ["a.1"]);
   for (let n = 0; n < 1000; n++) elections.stand(`flood-${n}`, candidate("b", 1));
+});
+
+Deno.test("Elections: others are acknowledged behind our own announcement, or a second later", () => {
+  const { elections, sent, timers } = node("a", ["a", "b", "c"]);
+  elections.stand("e", candidate("b", 1));
+  elections.stand("e", candidate("c", 2));
+  assert.equal(sent.length, 0);
+  elections.join("e", () => sent.push("announcement"));
+  assert.deepEqual(sent, ["announcement", "ack", "ack"]);
+  elections.stand("e", candidate("a", 3));
+  assert.equal(sent.length, 4);
+  timers[0]!();
+  assert.equal(sent.length, 4);
+  elections.stand("unheard", candidate("b", 1));
+  timers[1]!();
+  assert.equal(sent.length, 5);
 });
