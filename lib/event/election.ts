@@ -4,15 +4,15 @@
  * A worker that is asked to (remote command `election`) announces itself with its clock; everybody acknowledges every
  * announcement. The lowest clock wins; of equal clocks the lowest name. Celery decides as soon as there are as many
  * acknowledgements as other workers alive, which may be before the last announcement; here the decision then waits up
- * to a second for the announcements that are missing, so that all decide on the same list. For the same reason a worker
- * acknowledges others once it has announced itself: a Python worker that has as many acknowledgements as neighbours, and
- * one announcement, ends with an IndexError.
+ * to a second for the announcements that are missing, so that all decide on the same list. For the same reason a
+ * worker acknowledges others once it has announced itself: a Python worker that has as many acknowledgements as
+ * neighbours, and one announcement, ends with an IndexError.
  *
  * Source: celery 5.2.6 worker/consumer/gossip.py Gossip.election, on_elect, on_elect_ack; kombu clocks.py sort_heap;
  * protocol.md 7.3.
  */
 
-/** How long announcements are waited for when acknowledgements suffice, and our own when others are to be acknowledged. */
+/** How long announcements are waited for when acknowledgements suffice, and our own before others are acknowledged. */
 const PATIENCE_MS = 1000;
 /** Elections remembered at most; past it the oldest are forgotten. */
 const ELECTIONS_MAX = 100;
