@@ -18,7 +18,7 @@ let used = 0;
 
 Deno.test.beforeAll(async () => {
   [rabbit, second, redis] = await Promise.all([startRabbit(), startRabbit(), startRedis()]);
-  await rabbit.addVhosts(Array.from({ length: 4 }, (_, n) => `f${n}`));
+  await rabbit.addVhosts(Array.from({ length: 5 }, (_, n) => `f${n}`));
 });
 Deno.test.afterAll(async () => {
   await Promise.all([rabbit.stop(), second.stop(), redis.stop()]);
@@ -138,4 +138,24 @@ Deno.test("long tasks are cancelled when their connection is lost, where that is
   assert.equal(count(worker.text, /cannot be acknowledged after a connection loss/), 2);
   // They come again, being acknowledged late; forgotten, they are discarded.
   app.control.revoke(sent.map(({ id }) => id), { terminate: true });
+});
+
+// Last: it changes the broker's settings.
+Deno.test("a task longer than consumer_timeout is not run twice, and acknowledged in the end", async () => {
+  await rabbit.ctl(
+    "eval",
+    "[application:set_env(rabbit, K, V) || {K, V} <- [{consumer_timeout, 1000}, {channel_tick_interval, 300}]].",
+  );
+  const { proxy, place, app } = scene({ task_acks_late: true });
+  await using _ = app;
+  await using __ = proxy;
+  await using worker = await startWorker(place, ["-P", "threads", "-c", "1"]);
+  const sent = await app.sendTask("t.sleep", { args: [3] });
+  assert.equal(await sent.get({ timeout: 20 }), 3);
+  await worker.says(/RabbitMQ has closed the channel because a task ran longer than its consumer_timeout/);
+  await worker.stop();
+  assert.equal(count(worker.text, /t\.sleep\[.*succeeded/), 1);
+  const next = await startWorker(place, ["-P", "solo", "--burst"], { isReady: false });
+  assert.equal((await next.ended).code, 0);
+  assert.equal(count(next.text, /received/), 0, next.text);
 });
