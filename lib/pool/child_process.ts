@@ -10,13 +10,13 @@ import { listenSignals } from "../platform/mod.ts";
 import type { SlotEngine, SlotPort } from "./engine.ts";
 import { encodeFrame, FRAME, FrameReader } from "./frame.ts";
 import { TOKEN_VARIABLE } from "./slot_message.ts";
+import { Pump } from "./pump.ts";
 import type { OpenRunner } from "./runner.ts";
 import type { SlotInit } from "./slot_message.ts";
 import { startSlot } from "./slot_start.ts";
 
 const DIAL_MS = 10_000;
 const DIAL_AGAIN_MS = 10;
-const READ_BYTES = 64 * 1024;
 /** Milliseconds between two looks whether the parent lives, where the operating system does not look. */
 const WATCH_MS = 1000;
 
@@ -62,10 +62,8 @@ async function dialParent(world: World, path: string): Promise<ByteStream | null
 
 class ChildProcessSlot implements SlotPort {
   #world: World;
-  #stream: ByteStream;
+  #pump: Pump;
   #entry: URL | undefined;
-  #pending: Uint8Array[] = [];
-  #writing: Promise<void> | null = null;
   #engine: Pick<SlotEngine, "feed" | "flush"> | null = null;
   /** Bytes that arrived before the engine was there. */
   #early: Uint8Array[] = [];
@@ -73,7 +71,7 @@ class ChildProcessSlot implements SlotPort {
 
   constructor(world: World, stream: ByteStream, entry?: URL) {
     this.#world = world;
-    this.#stream = stream;
+    this.#pump = new Pump(stream);
     this.#entry = entry;
   }
 
@@ -81,62 +79,39 @@ class ChildProcessSlot implements SlotPort {
     this.send(encodeFrame(FRAME.hello, token));
     void this.#read(openRunner);
     const code = await this.#exit.promise;
-    this.#stream.close();
+    this.#pump.close();
     return code;
   }
 
-  /** Written at once where nothing is on the way: the system has the bytes then, whatever becomes of us. */
   send(bytes: Uint8Array): void {
-    if (this.#writing === null) this.#writing = this.#write(bytes);
-    else this.#pending.push(bytes);
+    this.#pump.send(bytes);
   }
 
   drained(): Promise<void> | null {
-    return this.#writing;
+    return this.#pump.drained();
   }
 
   onStopped(): void {
     this.#exit.resolve(0);
   }
 
-  async #write(bytes: Uint8Array): Promise<void> {
-    try {
-      await this.#stream.write(bytes);
-      while (this.#pending.length > 0) {
-        const batch = this.#pending;
-        this.#pending = [];
-        for (const one of batch) await this.#stream.write(one);
-      }
-    } catch {
-      this.#exit.resolve(0); // The worker is gone.
-    }
-    this.#writing = null;
-  }
-
   async #read(openRunner: OpenRunner | undefined): Promise<void> {
-    const buffer = new Uint8Array(READ_BYTES);
     const first = new FrameReader();
     let isStarted = false;
-    try {
-      for (;;) {
-        const count = await this.#stream.read(buffer);
-        if (count === null) break;
-        const bytes = buffer.subarray(0, count);
-        if (this.#engine !== null) this.#engine.feed(bytes);
-        else if (isStarted) this.#early.push(bytes.slice());
-        else {
-          first.feed(bytes, (frame) => {
-            if (frame.type !== FRAME.init) {
-              return this.#early.push(encodeFrame(frame.type, frame.head, frame.text, frame.tail));
-            }
-            isStarted = true;
-            void this.#start(JSON.parse(frame.head) as SlotInit, openRunner);
-          });
-        }
+    await this.#pump.run((bytes) => {
+      if (this.#engine !== null) this.#engine.feed(bytes);
+      else if (isStarted) this.#early.push(bytes.slice());
+      else {
+        first.feed(bytes, (frame) => {
+          if (frame.type !== FRAME.init) {
+            return this.#early.push(encodeFrame(frame.type, frame.head, frame.text, frame.tail));
+          }
+          isStarted = true;
+          void this.#start(JSON.parse(frame.head) as SlotInit, openRunner);
+        });
       }
-    } catch {
-      // A broken stream is the end of the worker too.
-    }
+    });
+    // The worker is gone.
     this.#exit.resolve(0);
   }
 
@@ -147,7 +122,7 @@ class ChildProcessSlot implements SlotPort {
       openRunner: openRunner ?? (await import("./child.ts")).taskRunnerOpener({ isShared: false }),
     });
     if (engine === null) {
-      await this.#writing;
+      await this.drained();
       this.#exit.resolve(1);
       return;
     }

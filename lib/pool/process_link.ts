@@ -6,12 +6,13 @@
  * WARNING under the child's name, as Celery's redirected output does, and never into the frames.
  */
 
-import type { Server, Socket } from "node:net";
-import { type ChildProcess, errorText, type World } from "../base/mod.ts";
-import { nodeFs, nodeNet, nodeOs } from "../base/mod.ts";
+import { type ByteStream, type ChildProcess, errorText, type World } from "../base/mod.ts";
+import { nodeFs, nodeOs } from "../base/mod.ts";
+import { type Listener, listenUnix } from "../net/mod.ts";
 import { encodeFrame, FRAME, FrameReader } from "./frame.ts";
 import { dropFileJournals, journalPaths, type JournalReader, openFileJournal } from "./journal.ts";
 import type { Link, LinkEvents, LinkFactory, SlotEnd } from "./link.ts";
+import { Pump } from "./pump.ts";
 import { type SlotInit, TOKEN_VARIABLE } from "./slot_message.ts";
 
 const LAST_WORDS_MAX = 4096;
@@ -34,7 +35,7 @@ interface Started {
 export class ProcessLinks implements LinkFactory {
   readonly isProcess = true;
   #world: World;
-  #server: Server | null = null;
+  #server: Listener | null = null;
   #path: string | null = null;
   #folder: string | null = null;
   #waiting = new Map<string, ProcessLink>();
@@ -122,42 +123,39 @@ export class ProcessLinks implements LinkFactory {
   #listen(): void {
     const path = this.#path;
     if (path === null) return;
-    const server = nodeNet().createServer((socket) => this.#greet(socket));
-    // A broken listener shows as children that cannot come up; the error itself has nobody else to go to.
-    server.on(
-      "error",
-      (error: Error) => this.#world.log.error(`Cannot listen for pool processes: ${errorText(error)}`),
-    );
-    server.listen(path.startsWith("@") ? `\0${path.slice(1)}` : path);
-    this.#server = server;
+    const fail = (error: unknown) => {
+      // A broken listener shows as children that cannot come up; the error itself has nobody else to go to.
+      this.#world.log.error(`Cannot listen for pool processes: ${errorText(error)}`);
+    };
+    try {
+      const name = path.startsWith("@") ? `\0${path.slice(1)}` : path;
+      this.#server = listenUnix(name, (stream) => void this.#greet(stream), fail);
+    } catch (error) {
+      fail(error);
+    }
   }
 
   /** A connection is nobody's until it has shown a token that is waited for. */
-  #greet(socket: Socket): void {
+  async #greet(stream: ByteStream): Promise<void> {
     const reader = new FrameReader();
+    const pump = new Pump(stream);
     let link: ProcessLink | null = null;
-    const disarm = this.#world.clock.arm(this.#world.clock.monoMs() + HELLO_MS, () => socket.destroy());
-    socket.on("error", () => socket.destroy());
-    socket.on("close", () => {
-      disarm();
-      link?.onClosed();
-    });
-    socket.on("data", (chunk: Uint8Array) => {
-      // Not as a Buffer, whose slices are no copies.
-      const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length);
+    const { clock } = this.#world;
+    const disarm = clock.arm(clock.monoMs() + HELLO_MS, () => pump.close());
+    await pump.run((bytes) => {
       if (link !== null) return link.onBytes(bytes);
       try {
         reader.feed(bytes, (frame) => {
           const token = frame.type === FRAME.hello ? frame.head : null;
           const waiting = token === null ? undefined : this.#waiting.get(token);
           const isEarly = token !== null && token === this.#ahead?.token;
-          if (waiting === undefined && !isEarly) return void socket.destroy();
+          if (waiting === undefined && !isEarly) return pump.close();
           disarm();
           const claim = (owner: ProcessLink): void => {
             // One that went while nobody wanted it has ended: its owner hears so from the process.
-            if (socket.destroyed) return;
+            if (pump.isClosed) return;
             link = owner;
-            owner.connect(socket);
+            owner.connect(pump);
           };
           if (waiting === undefined) this.#claim = claim;
           else {
@@ -166,9 +164,12 @@ export class ProcessLinks implements LinkFactory {
           }
         });
       } catch {
-        socket.destroy(); // Not a child of ours.
+        pump.close(); // Not a child of ours.
       }
     });
+    disarm();
+    // Assigned within the callback, which the compiler does not follow.
+    (link as ProcessLink | null)?.onClosed();
   }
 }
 
@@ -181,7 +182,7 @@ class ProcessLink implements Link {
   #events: LinkEvents;
   #forget: () => void;
   #child: ChildProcess | null = null;
-  #socket: Socket | null = null;
+  #socket: Pump | null = null;
   #isClosed = true;
   #unsent: Uint8Array[] = [];
   #end: { code: number; signal: string | null } | null = null;
@@ -238,10 +239,10 @@ class ProcessLink implements Link {
     this.#unopened = [];
   }
 
-  connect(socket: Socket): void {
+  connect(socket: Pump): void {
     this.#socket = socket;
     this.#isClosed = false;
-    for (const bytes of this.#unsent) socket.write(bytes);
+    for (const bytes of this.#unsent) socket.send(bytes);
     this.#unsent.length = 0;
   }
 
@@ -268,7 +269,7 @@ class ProcessLink implements Link {
 
   send(bytes: Uint8Array): void {
     if (this.#socket === null) this.#unsent.push(bytes);
-    else if (!this.#isClosed) this.#socket.write(bytes);
+    else if (!this.#isClosed) this.#socket.send(bytes);
   }
 
   kill(signal: string): void {
@@ -276,7 +277,7 @@ class ProcessLink implements Link {
   }
 
   release(): void {
-    this.#socket?.destroy();
+    this.#socket?.close();
     this.journal?.close();
     dropFileJournals(this.#unopened);
     this.#forget();
