@@ -6,11 +6,11 @@
  * recalled.
  */
 
-import { assert, errorText, type Level, OperatingError, TimerHeap, type World } from "../base/mod.ts";
+import { assert, errorText, type Level, OperatingError, Ring, TimerHeap, type World } from "../base/mod.ts";
 import type { Outcome } from "../app/mod.ts";
 import type { OutgoingMessage } from "../transport/mod.ts";
 import type { Job, Pool, PoolEvents, PoolInfo, PoolOptions } from "./pool.ts";
-import { JobQueue, jobsForFrame, SHORT_MS, shortJobsPerFrame } from "./feeding.ts";
+import { jobsForFrame, SHORT_MS, shortJobsPerFrame } from "./feeding.ts";
 import type { LinkFactory, SlotEnd } from "./link.ts";
 import { Slot, type SlotOwner } from "./slot.ts";
 import { endText, returnedOutcome } from "./slot_end.ts";
@@ -63,7 +63,7 @@ export class SlotPool implements Pool, SlotOwner {
   #timers: TimerHeap;
   #slots: Slot[] = [];
   #spares: Spares;
-  #queue = new JobQueue();
+  #queue = new Ring<Job>();
   /** Given back after they had been accepted: not accepted twice. */
   #acceptedBefore = new Set<number>();
   #gathered: Outcome[] = [];
@@ -212,7 +212,8 @@ export class SlotPool implements Pool, SlotOwner {
 
   async terminateAll(): Promise<void> {
     this.#isClosing = true;
-    for (const job of this.#queue.takeAll()) this.#gathered.push(returnedOutcome(job));
+    for (const job of this.#queue.toArray()) this.#gathered.push(returnedOutcome(job));
+    this.#queue.clear();
     for (const slot of this.#slots) slot.kill("SIGKILL", null);
     this.#deliver(MAIN_PROCESS);
     await this.#until(() => this.#slots.length === 0);
@@ -257,7 +258,7 @@ export class SlotPool implements Pool, SlotOwner {
     if (this.#isClosing) this.#gathered.push(returnedOutcome(job));
     else {
       if (isAccepted) this.#acceptedBefore.add(job.seq);
-      this.#queue.pushFront(job);
+      this.#queue.unshift(job);
     }
     if (slot.state === "retiring" && slot.held.size === 0) this.#retire(slot);
   }

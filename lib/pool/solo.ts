@@ -10,10 +10,10 @@
  * Source: celery 5.2.6 concurrency/solo.py.
  */
 
-import { assert, TimerHeap, type World } from "../base/mod.ts";
+import { assert, Ring, TimerHeap, type World } from "../base/mod.ts";
 import type { Outcome } from "../app/mod.ts";
 import type { Job, Pool, PoolEvents, PoolInfo, PoolOptions } from "./pool.ts";
-import { JobQueue, jobsForFrame, shortJobsPerFrame } from "./feeding.ts";
+import { jobsForFrame, shortJobsPerFrame } from "./feeding.ts";
 import { captureConsole, describeStray } from "./redirect.ts";
 import type { OpenRunner, SlotRunner } from "./runner.ts";
 import { hardLimitOutcome, returnedOutcome, terminatedOutcome } from "./slot_end.ts";
@@ -32,7 +32,7 @@ export class SoloPool implements Pool {
   #openRunner: OpenRunner;
   #runner: SlotRunner | null = null;
   #timers: TimerHeap;
-  #queue = new JobQueue();
+  #queue = new Ring<Job>();
   #expectedMs = Infinity;
   #busy = 0;
   #isScheduled = false;
@@ -151,7 +151,8 @@ export class SoloPool implements Pool {
 
   terminateAll(): Promise<void> {
     this.#isClosing = true;
-    const returned = this.#queue.takeAll().map(returnedOutcome);
+    const returned = this.#queue.toArray().map(returnedOutcome);
+    this.#queue.clear();
     if (returned.length > 0) this.#report(returned);
     if (this.#awaited !== null) {
       const job = this.#awaited;

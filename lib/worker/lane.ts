@@ -9,13 +9,12 @@
  * 8.2, 8.10.
  */
 
-import { errorText } from "../base/mod.ts";
+import { errorText, Ring } from "../base/mod.ts";
 import type { Job } from "../pool/mod.ts";
 import type { Delivery, Undecodable } from "../transport/mod.ts";
 import { decodeTaskHeaders, parseIso, strictRepr, type TaskHeaders } from "../wire/mod.ts";
 import { mayBeTaskBody } from "./body_shape.ts";
 import type { LaneParts } from "./lane_parts.ts";
-import { ReadyQueue } from "./ready_queue.ts";
 import type { Refusals } from "./refusals.ts";
 import { Request } from "./request.ts";
 import { advance, RequestState } from "./request_states.ts";
@@ -34,7 +33,7 @@ export class Lane {
   readonly room: WaitingRoom;
   #parts: LaneParts;
   #refusals: Refusals;
-  #ready = new ReadyQueue();
+  #ready = new Ring<Request>();
   #seq = 0;
   #isOpen = false;
   #isDispatching = false;

@@ -10,7 +10,7 @@
  *
  * Reading order: worker.ts (WorkController), options.ts, stop.ts, components.ts, consumer/ (consumer.ts and its
  * steps), steps.ts (how other rooms add theirs); then the lane: lane_parts.ts, lane_state.ts, strategy.ts,
- * request.ts, request_states.ts, lane.ts, waiting_room.ts, rate_limit.ts, ready_queue.ts, window.ts, body_shape.ts,
+ * request.ts, request_states.ts, lane.ts, waiting_room.ts, rate_limit.ts, window.ts, body_shape.ts,
  * refusals.ts, settle.ts, aside.ts; autoscale.ts (slots by load), state_db.ts (what survives a restart).
  * Texts people match: texts.ts, banner.ts. May import everything below; touches nothing of the outside but World.
  */

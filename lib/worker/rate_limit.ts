@@ -5,8 +5,8 @@
  * _limit_task, _schedule_bucket_request.
  */
 
-import { UsageError } from "../base/mod.ts";
-import { ReadyQueue } from "./ready_queue.ts";
+import { Ring, UsageError } from "../base/mod.ts";
+import type { Request } from "./request.ts";
 
 const PER_SECOND: Readonly<Record<string, number>> = { s: 1, m: 1 / 60, h: 1 / 3600 };
 
@@ -37,7 +37,7 @@ export function parseRate(rate: string | number | null): number {
  */
 export class TokenBucket {
   readonly perSecond: number;
-  readonly waiting: ReadyQueue = new ReadyQueue();
+  readonly waiting: Ring<Request> = new Ring();
   /** True while a deadline is armed that will look again. */
   isArmed = false;
   #tokens = 1;

@@ -48,3 +48,17 @@ Deno.test("Ring is first in, first out, across growth and wrapping", () => {
   assert.equal(ring.shift(), undefined);
   assert.equal(ring.peek(), undefined);
 });
+
+Deno.test("Ring takes back at its head and gives from its tail, also where the buffer's end is between", () => {
+  const ring = new Ring<number>();
+  for (let n = 0; n < 40; n++) ring.push(n);
+  for (let n = 0; n < 30; n++) assert.equal(ring.shift(), n);
+  for (let n = 29; n >= 5; n--) ring.unshift(n);
+  ring.push(40);
+  assert.deepEqual(ring.toArray(), Array.from({ length: 36 }, (_, n) => n + 5));
+  assert.deepEqual([ring.pop(), ring.pop(), ring.shift(), ring.length], [40, 39, 5, 33]);
+  ring.clear();
+  assert.deepEqual([ring.pop(), ring.length, ring.toArray()], [undefined, 0, []]);
+  ring.unshift(7);
+  assert.equal(ring.pop(), 7);
+});

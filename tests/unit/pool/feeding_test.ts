@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { JobQueue, jobsForFrame, shortJobsPerFrame } from "../../../lib/pool/feeding.ts";
+import { Ring } from "../../../lib/base/mod.ts";
+import { jobsForFrame, shortJobsPerFrame } from "../../../lib/pool/feeding.ts";
 import type { Job, PoolEvents, PoolOptions } from "../../../lib/pool/mod.ts";
 import { poolFactory } from "../../../lib/pool/mod.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
@@ -9,8 +10,8 @@ function job(seq: number, expectedMs: number): Job {
   return { seq, name: "t", id: `${seq}`, envelope: "{}", expectedMs, ...rest };
 }
 
-function queueOf(...expected: number[]): JobQueue {
-  const queue = new JobQueue();
+function queueOf(...expected: number[]): Ring<Job> {
+  const queue = new Ring<Job>();
   expected.forEach((ms, n) => queue.push(job(n, ms)));
   return queue;
 }
@@ -26,19 +27,6 @@ Deno.test("jobsForFrame: short jobs up to a millisecond and 64, an unknown one a
 
 Deno.test("shortJobsPerFrame: by expectation", () => {
   assert.deepEqual([Infinity, NaN, 5, 1, 0.3, 0.01, 0].map(shortJobsPerFrame), [1, 1, 1, 1, 3, 64, 64]);
-});
-
-Deno.test("JobQueue: first in first out, and back to the head", () => {
-  const queue = queueOf(...Array(3000).fill(1));
-  for (let n = 0; n < 2000; n++) assert.equal(queue.shift()!.seq, n);
-  queue.pushFront(job(1999, 1));
-  queue.pushFront(job(1998, 1));
-  assert.equal(queue.length, 1002);
-  assert.deepEqual([queue.shift()!.seq, queue.shift()!.seq, queue.peek()!.seq], [1998, 1999, 2000]);
-  assert.equal(queue.takeAll().length, 1000);
-  assert.equal(queue.shift(), null);
-  queue.pushFront(job(7, 1));
-  assert.equal(queue.shift()!.seq, 7);
 });
 
 Deno.test("poolFactory: Celery's aliases; another name is refused with the nearest", () => {
