@@ -41,7 +41,6 @@ const DATA_LANE: readonly string[] = [
     "lane",
     "lane_state",
     "rate_limit",
-    "ready_queue",
     "refusals",
     "request",
     "request_states",
