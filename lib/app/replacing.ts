@@ -56,6 +56,8 @@ export function replacementOf(run: Execution, given: Signature): Signature {
   if (request.chord !== null) carrier.options.chord = request.chord;
   if (request.group !== null) carrier.options.groupId = request.group;
   if (request.groupIndex !== null) carrier.options.groupIndex = request.groupIndex;
+  // Over rpc the result goes where the caller listens; Celery sends it to the worker's own queue, where nobody does.
+  if (request.replyTo !== null) carrier.options.replyTo = request.replyTo;
   made.options.rootId = request.rootId ?? request.id;
   made.options.replacedTaskNesting = request.replacedTaskNesting + 1;
   if (made instanceof Chain || made instanceof Chord) {
