@@ -8,6 +8,7 @@
 
 import { type Clock, OperatingError } from "../base/mod.ts";
 import {
+  contentOf,
   decodeException,
   deserialize,
   EXCEPTION_STATES,
@@ -130,15 +131,8 @@ function isJson(serializer: string): boolean {
   return serializer === "json" || serializer === "application/json";
 }
 
-const TYPES: Readonly<Record<string, [type: string, encoding: string]>> = {
-  json: ["application/json", "utf-8"],
-  yaml: ["application/x-yaml", "utf-8"],
-  msgpack: ["application/x-msgpack", "binary"],
-  cbor: ["application/cbor", "binary"],
-};
-
 function decode(document: string | Uint8Array, codec: Codec): unknown {
   if (isJson(codec.serializer) && typeof document === "string") return fromJson(document);
-  const [type, encoding] = TYPES[codec.serializer] ?? [codec.serializer, "utf-8"];
+  const [type, encoding] = contentOf(codec.serializer);
   return deserialize(document, type, encoding, codec.accept);
 }

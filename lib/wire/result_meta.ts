@@ -16,7 +16,7 @@ import {
 } from "./message.ts";
 import { strictRepr } from "./python_repr.ts";
 import { kindOf, recordOrNull } from "./record.ts";
-import { type Accept, deserialize, serialize } from "./serializer.ts";
+import { type Accept, contentOf, deserialize, serialize } from "./serializer.ts";
 import { isoMs, toPythonIso } from "./times.ts";
 
 /** What `result_extended` adds. */
@@ -44,15 +44,6 @@ export interface MetaToStore {
   parentId?: string | null;
   extended?: ExtendedMeta | null;
 }
-
-const CONTENT_TYPES: Readonly<Record<string, [type: string, encoding: string]>> = {
-  json: ["application/json", "utf-8"],
-  yaml: ["application/x-yaml", "utf-8"],
-  msgpack: ["application/x-msgpack", "binary"],
-  cbor: ["application/cbor", "binary"],
-  raw: ["application/data", "utf-8"],
-  auth: ["application/data", "utf-8"],
-};
 
 /** The document of a result. Throws EncodeError where the value cannot be carried. Cost: per result. */
 export function encodeResultMeta(meta: MetaToStore, serializer: string): string | Uint8Array {
@@ -96,7 +87,7 @@ export function decodeResultMeta(
   serializer: string,
   accept: Accept,
 ): ResultMeta {
-  const [type, encoding] = CONTENT_TYPES[serializer] ?? [serializer, ""];
+  const [type, encoding] = contentOf(serializer);
   return resultMetaFrom(deserialize(document, type, encoding, accept));
 }
 

@@ -95,6 +95,13 @@ export function offerSerializer(name: string, load: () => Promise<Codec>): void 
   codecs.delete(name);
 }
 
+/** Content type and encoding of what a serializer, named or by its content type, makes of a document. */
+export function contentOf(nameOrType: string): [type: string, encoding: string] {
+  const name = nameOf(nameOrType);
+  const type = Object.hasOwn(TYPES, name) ? TYPES[name]! : nameOrType;
+  return [type, name === "msgpack" || name === "cbor" ? "binary" : "utf-8"];
+}
+
 /** True where `serialize` and `deserialize` can take it now. */
 export function isSerializerLoaded(nameOrType: string): boolean {
   const name = nameOf(nameOrType);

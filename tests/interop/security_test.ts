@@ -57,6 +57,14 @@ Deno.test("a cluster that signs: Python's worker and client, and ours", async (t
     assert.deepEqual([failed.error, failed.args], ["ValueError", ["boom"]]);
     const sent = await app.sendTask("t.add", { args: [4, 5], queue: "py" });
     assert.equal(await sent.get({ timeout: 20 }), 9);
+    const header = "chord([s('t.add', i, i).set(queue=q) for i, q in enumerate(['celery', 'py', 'celery'])])";
+    for (const queue of ["py", "celery"]) {
+      const joined = await client.ask({
+        do: "eval",
+        code: `${header}(s('t.echo').set(queue='${queue}')).get(timeout=20)`,
+      });
+      assert.deepEqual(joined.value, [0, 2, 4]);
+    }
     const pong = await client.ask({
       do: "eval",
       code: "sorted(k for r in app.control.ping(timeout=2, limit=2) for k in r)",
