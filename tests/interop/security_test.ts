@@ -90,7 +90,7 @@ Deno.test("a cluster that signs: Python's worker and client, and ours", async (t
     "unsigned, changed, or signed by a stranger: one line, kept aside, and the worker goes on",
     async () => {
       const take = async (app: App): Promise<Record<string, unknown>> => {
-        await app.sendTask("t.echo", { args: ["forged"], queue: "nobody" });
+        await app.sendTask("t.kw", { args: ["forged"], queue: "nobody" });
         return JSON.parse(await redis.cli("LPOP", "nobody"));
       };
       const changed = await take(app);
@@ -118,7 +118,7 @@ Deno.test("a cluster that signs: Python's worker and client, and ours", async (t
         await worker.says(says);
       }
       assert.equal(worker.text.match(/CRITICAL\/MainProcess\] Can't decode message body/g)?.length, 3);
-      assert.doesNotMatch(worker.text, /Task t\.echo/);
+      assert.doesNotMatch(worker.text, /Task t\.kw/);
       const { out } = await lovage(["-b", url, "dead", "list", "--json"], base);
       assert.equal((JSON.parse(out) as unknown[]).length, 3);
 
