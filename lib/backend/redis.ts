@@ -197,6 +197,11 @@ export class RedisBackend implements Backend {
     await this.#do((client) => this.#set(client, `${this.#groupPrefix}${groupId}.s`, String(size)));
   }
 
+  /** Dials ahead. */
+  warm(): void {
+    this.#links.open().catch(() => {});
+  }
+
   /** Adds to `.t`; tried once, for a second try could count twice. */
   async growChord(groupId: string, by: number): Promise<void> {
     const key = `${this.#groupPrefix}${groupId}.t`;

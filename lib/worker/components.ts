@@ -51,7 +51,10 @@ export class PoolStep extends StartStopStep<WorkController> {
       (pool === "solo" ? worker.support.solo : poolFactory(pool, given.poolHead));
     worker.consumer.connectAhead();
     worker.parts.pool = factory(worker.world, poolOptions(worker), poolEvents(worker));
-    await worker.pool.start();
+    const started = worker.pool.start();
+    // While processes load, there is nothing else to do here.
+    worker.parts.backend.warm?.();
+    await started;
   }
 
   /** The loop runs: jobs may go to the pool. */
