@@ -40,6 +40,13 @@ Deno.test("canvases of both languages come out as in Celery", async (t) => {
       compare(await run(both.place, starter, cases, queues), expected);
     });
   }
+  await t.step("Lovage starts and runs, on the embedded broker", async () => {
+    const folder = await Deno.makeTempDir({ prefix: "lovage-canvas-" });
+    const url = `sqlite:///${folder}/lovage.db`;
+    const place = { ...both.place, broker: url, backend: url };
+    await using _ = await startHere(place);
+    compare(await run(place, "lovage", cases, ["ov"]), expected);
+  });
 });
 
 Deno.test("canvases over RabbitMQ, with results in Redis", async (t) => {
@@ -100,7 +107,7 @@ class Pair implements AsyncDisposable {
     const place = await placeOn(redis, db, broker);
     const workers = await Promise.all([
       startPython(place, "py"),
-      startWorker(place, ["-P", "solo", "-Q", "ov,celery"], { app: `${support}canvas_tasks.ts` }),
+      startHere(place),
     ]);
     return new Pair(place, workers);
   }
@@ -108,6 +115,10 @@ class Pair implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.workers.map((worker) => worker.stop()));
   }
+}
+
+function startHere(place: Place): Promise<Program> {
+  return startWorker(place, ["-P", "solo", "-Q", "ov,celery"], { app: `${support}canvas_tasks.ts` });
 }
 
 async function placeOn(redis: RedisServer, db: number, broker = redis.url(db)): Promise<Place> {
@@ -196,9 +207,10 @@ async function runHere(place: Place, cases: Cases, queues: string[]): Promise<Se
 /** Waits until the queues are empty and no task has run for IDLE seconds. */
 async function quiet(place: Place, queues: readonly string[]): Promise<void> {
   const log = place.env!["TEST_LOG"]!;
-  // Over RabbitMQ there is no queue to look at here: then only runs count.
+  // Over RabbitMQ there is no queue to look at here, nor in an embedded broker: then only runs count.
   const url = new URL(place.backend!);
   const cli = async (...args: string[]) => {
+    if (url.protocol === "sqlite:") return 0;
     const { stdout } = await new Deno.Command("redis-cli", {
       args: ["-p", url.port, "-n", url.pathname.slice(1), ...args],
     }).output();

@@ -43,11 +43,11 @@ export function normal(name: string, seen: Observation): Observation {
   // A chain that replaces a task gets its callbacks twice in 5.2.6.
   const isDoubled = /toChain|toFailingChain/.test(name);
   const made = JSON.parse(text, (_key, value) => {
+    // Who fails a chord's body has no request: its children are those of the header's last task, whichever it was.
+    if (value?.value?.[0] === "ChordError") return { ...value, children: [], name: null };
     if (isDoubled && value?.name && value.children.length > 0) {
       return { ...value, children: single(value.children) };
     }
-    // Who fails a chord's body has no request: its children are those of the header's last task, whichever it was.
-    if (value?.value?.[0] === "ChordError") return { ...value, children: [], name: null };
     if (isShuffled && Array.isArray(value)) {
       return value.toSorted((a, b) => JSON.stringify(a) < JSON.stringify(b) ? -1 : 1);
     }
