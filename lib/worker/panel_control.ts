@@ -5,7 +5,7 @@ import { errorText, UsageError } from "../base/mod.ts";
 import { shown } from "../event/mod.ts";
 import { exchange, type ExchangeType, type Queue, queue } from "../transport/mod.ts";
 import { encodeResultMeta, pythonText, strictRepr, TaskRevokedError, toWireException } from "../wire/mod.ts";
-import { PythonError } from "./panel_error.ts";
+import { demand, PythonError } from "./panel_error.ts";
 import { type PanelHandler, reserved } from "./panel_inspect.ts";
 import { parseRate } from "./rate_limit.ts";
 import { REVOKES_MAX } from "./revoked.ts";
@@ -51,6 +51,7 @@ export const CONTROL_HANDLERS: Readonly<Record<string, PanelHandler>> = {
     return null;
   },
   election: ({ remote }, args) => {
+    demand(args, "election", ["id", "topic"]);
     remote.gossip?.election(
       required(args, "election", "id"),
       required(args, "election", "topic"),
@@ -80,8 +81,9 @@ export const CONTROL_HANDLERS: Readonly<Record<string, PanelHandler>> = {
 
 function revoke(worker: WorkController, args: Args, terminate: boolean): Answer {
   const { log } = worker.world;
+  demand(args, "revoke", ["task_id"]);
   const given = args["task_id"];
-  const list = given === undefined || given === null ? [] : Array.isArray(given) ? given : [given];
+  const list = given === null ? [] : Array.isArray(given) ? given : [given];
   const ids = [...new Set(list.map(String))];
   const signal = signalName(args["signal"]);
   // Before anything is ended: what ends as revoked has been flagged.
@@ -126,6 +128,7 @@ function storeRevoked(worker: WorkController, ids: readonly string[]): void {
 }
 
 function revokeByStampedHeaders(worker: WorkController, args: Args): Answer {
+  demand(args, "revoke_by_stamped_headers", ["headers"]);
   const headers = stampsOf(args["headers"]);
   const signal = signalName(args["signal"]);
   const { revokedStamps, state } = worker.parts;
@@ -166,10 +169,7 @@ function stampsOf(value: unknown): Map<string, string[]> {
   } else if (typeof value === "object" && value !== null) {
     for (const [name, values] of Object.entries(value)) add(name, stampTexts(values));
   } else {
-    throw new PythonError(
-      "TypeError",
-      "revoke_by_stamped_headers() missing 1 required positional argument: 'headers'",
-    );
+    throw new PythonError("TypeError", "headers must be an object or a list");
   }
   return stamps;
 }
@@ -186,6 +186,7 @@ function stampTexts(value: unknown): string[] {
 }
 
 function rateLimit(worker: WorkController, args: Args): Answer {
+  demand(args, "rate_limit", ["task_name", "rate_limit"]);
   const name = required(args, "rate_limit", "task_name");
   const rate = args["rate_limit"];
   if (rate !== null && typeof rate !== "string" && typeof rate !== "number") {
@@ -251,8 +252,8 @@ function resize(worker: WorkController, name: "pool_grow" | "pool_shrink", n: nu
   }
   const { pool } = worker;
   if (pool.name === "solo") throw new PythonError("NotImplementedError", "The solo pool has one slot");
-  // As in Celery only idle slots go; one that is about to get a waiting task is not idle.
-  if (name === "pool_shrink" && n > Math.min(pool.size - 1, pool.size - pool.busy - worker.lane.readyCount)) {
+  // Celery's words for more than it lets go. Here busy slots go too, after their task; the last one stays.
+  if (name === "pool_shrink" && n > pool.size - 1) {
     throw new PythonError("ValueError", "Can't shrink pool. All processes busy!");
   }
   const isGrowing = name === "pool_grow";
@@ -340,7 +341,8 @@ function signalName(value: unknown): { name: string; number: number } {
 function required(args: Args, command: string, name: string): string {
   const value = args[name];
   if (typeof value === "string") return value;
-  throw new PythonError("TypeError", `${command}() missing 1 required positional argument: '${name}'`);
+  demand(args, command, [name]);
+  throw new PythonError("TypeError", `${name} must be a text`);
 }
 
 // The name goes into the log, keys and file names: control characters are nobody's honest choice.

@@ -11,3 +11,22 @@ export class PythonError extends Error {
     this.args = args;
   }
 }
+
+/** Throws Python's TypeError where arguments of a command are missing. */
+export function demand(
+  args: Readonly<Record<string, unknown>>,
+  command: string,
+  names: readonly string[],
+): void {
+  const missing = names.filter((name) => args[name] === undefined).map((name) => `'${name}'`);
+  if (missing.length === 0) return;
+  const last = missing.pop()!;
+  const list = missing.length === 0
+    ? last
+    : `${missing.join(", ")}${missing.length > 1 ? "," : ""} and ${last}`;
+  const count = missing.length + 1;
+  throw new PythonError(
+    "TypeError",
+    `${command}() missing ${count} required positional argument${count > 1 ? "s" : ""}: ${list}`,
+  );
+}

@@ -3,7 +3,7 @@
 import { pythonText } from "../wire/mod.ts";
 import { bugReport } from "../app/mod.ts";
 import { shown } from "../event/mod.ts";
-import { PythonError } from "./panel_error.ts";
+import { demand, PythonError } from "./panel_error.ts";
 import { brokerInfo, humanBytes, jsonable, queueInfo, requestInfo, resourceUse } from "./panel_info.ts";
 import type { Request } from "./request.ts";
 import { RequestState } from "./request_states.ts";
@@ -153,9 +153,7 @@ function shares(writes: readonly number[], processed: number): Record<string, un
 
 function queryTask(worker: WorkController, args: Record<string, unknown>): Record<string, unknown> {
   const ids = args["ids"];
-  if (ids === undefined) {
-    throw new PythonError("TypeError", "query_task() missing 1 required positional argument: 'ids'");
-  }
+  demand(args, "query_task", ["ids"]);
   const wanted = new Set(Array.isArray(ids) ? ids.map(String) : [String(ids)]);
   const found: Record<string, unknown> = {};
   for (const request of worker.active()) {

@@ -369,6 +369,8 @@ Deno.test("ill-formed, refused, hostile and huge messages are one line each, and
       /^Cannot reply to ping: celery\.pidbox is no exchange of replies$/,
     ],
     [json({ method: "query_task" }), /missing 1 required positional argument: 'ids'/],
+    [json({ method: "rate_limit" }), /missing 2 required positional arguments: 'task_name' and 'rate_limit'/],
+    [json({ method: "revoke" }), /revoke\(\) missing 1 required positional argument: 'task_id'/],
   ];
   const lines = () =>
     rig.world.log.records.filter(({ level }) => level !== "DEBUG").map(({ message }) => message);
