@@ -32,10 +32,15 @@ export interface SlotPort {
 /** How an engine is set up. */
 export interface EngineOptions {
   readonly isConcurrent: boolean;
-  /** There from the start, or made when the parent asks for it (journal.ts). */
+  /**
+   * There from the start, or made when the parent asks for it (journal.ts). Of a concurrent slot, which has no order
+   * of jobs to tell, it keeps the outcomes that are not sent yet.
+   */
   readonly journal: JournalWriter | null;
   /** KiB, for `maxMemoryPerChild`; null: not reported. */
   readonly memoryKib: (() => number) | null;
+  /** Counts the jobs that were begun, for who must end a concurrent slot that says nothing any more. */
+  readonly begun?: Int32Array;
 }
 
 interface WaitingFrame {
@@ -93,6 +98,7 @@ export class SlotEngine implements RunnerHost {
   flush(): void {
     if (this.#writer.length === 0) return;
     this.#port.send(this.#writer.take());
+    if (this.#options.isConcurrent) this.#journal?.begin(1);
   }
 
   /** Jobs begun and not ended. */
@@ -217,7 +223,7 @@ export class SlotEngine implements RunnerHost {
           this.#journal = this.#nextJournal;
           this.#nextJournal = null;
         }
-        this.#journal?.begin(frame.frameNumber);
+        if (!this.#options.isConcurrent) this.#journal?.begin(frame.frameNumber);
       }
       if (this.#options.isConcurrent) this.#beginAll(frame);
       else if (!this.#runInOrder(frame)) return;
@@ -256,9 +262,11 @@ export class SlotEngine implements RunnerHost {
   }
 
   #beginAll(frame: WaitingFrame): void {
+    const { begun } = this.#options;
     while (frame.next < frame.jobs.length) {
       const job = frame.jobs[frame.next++]!;
       this.#running.add(job.seq);
+      if (begun !== undefined) Atomics.add(begun, 0, 1);
       const outcome = this.#runner!.run(job);
       if (outcome instanceof Promise) {
         void outcome.then((ended) => {
@@ -274,7 +282,7 @@ export class SlotEngine implements RunnerHost {
     if (!this.#running.delete(outcome.seq)) return; // Given up before; its outcome is said.
     const bytes = appendOutcome(this.#writer, outcome);
     const journal = this.#journal;
-    if (journal !== null && !this.#options.isConcurrent && !journal.append(bytes)) this.flush();
+    if (journal !== null && !journal.append(bytes)) this.flush();
   }
 
   #flushSoon(): void {

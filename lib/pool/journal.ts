@@ -160,6 +160,13 @@ export function createSharedJournal(): SharedArrayBuffer {
   return new SharedArrayBuffer(8 + SHARED_BYTES);
 }
 
+/** The outcome frames in it, as they would have been sent; a copy. */
+export function sharedJournalBytes(memory: SharedArrayBuffer): Uint8Array {
+  const bytes = new Uint8Array(Atomics.load(new Int32Array(memory, 0, 2), 1));
+  bytes.set(new Uint8Array(memory, 8, bytes.length));
+  return bytes;
+}
+
 /** The parent's side of it. */
 export function sharedJournalReader(memory: SharedArrayBuffer): JournalReader {
   const words = new Int32Array(memory, 0, 2);

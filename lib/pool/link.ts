@@ -14,6 +14,8 @@ export interface SlotEnd {
   readonly lastWords: string;
   /** True: an isolate that could not be stopped, and goes on in its process. */
   readonly isStuck?: boolean;
+  /** How many jobs it had begun in its life, where all run at once and that is known. */
+  readonly begun?: number;
 }
 
 /** What a link tells its slot. */

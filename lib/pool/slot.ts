@@ -30,6 +30,8 @@ export type SlotState = "starting" | "ready" | "retiring" | "stopping" | "ended"
 export interface Held {
   readonly job: Job;
   readonly frame: number;
+  /** Which job in the life of the slot it is, from 1. */
+  readonly place: number;
   /** When it began, monotonic; of a sequential slot only the first one's counts. */
   beganMs: number;
   isSoftSent: boolean;
@@ -145,7 +147,7 @@ export class Slot {
 
   /** See Link. */
   askJournal(): void {
-    if (this.state === "ready") this.#link.askJournal();
+    if (this.state === "ready" && !this.isConcurrent) this.#link.askJournal();
   }
 
   /** True where it may be given jobs. */
@@ -166,10 +168,10 @@ export class Slot {
     const frame = ++this.#frameNumber;
     const isIdle = this.held.size === 0;
     for (const job of jobs) {
-      this.held.set(job.seq, { job, frame, beganMs: now, isSoftSent: false, isHardSent: false });
+      const place = ++this.sent;
+      this.held.set(job.seq, { job, frame, place, beganMs: now, isSoftSent: false, isHardSent: false });
       if (job.timeLimit || job.softTimeLimit) this.hasLimits = true;
     }
-    this.sent += jobs.length;
     appendJobs(this.#writer, frame, jobs);
     this.#link.send(this.#writer.take());
     if (this.isConcurrent) {
@@ -360,11 +362,11 @@ export class Slot {
     // have.
     let isFirst = true;
     for (const held of this.held.values()) {
-      const { job, frame } = held;
+      const { job, frame, place } = held;
       let hasBegun: boolean;
       if (!hadStarted) hasBegun = false;
       else if (this.verdict?.seq === job.seq) hasBegun = true;
-      else if (this.isConcurrent) hasBegun = true;
+      else if (this.isConcurrent) hasBegun = end.begun === undefined || place <= end.begun;
       else if (record === null) hasBegun = frame === this.#runningFrame;
       else hasBegun = isFirst && frame === record.frameNumber;
       isFirst = false;

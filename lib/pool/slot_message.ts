@@ -34,6 +34,8 @@ export interface ThreadInit {
   readonly journal: SharedArrayBuffer | null;
   /** Where the isolate tells its heap (heap_watch.ts); null: nobody asks. */
   readonly heap: { readonly words: SharedArrayBuffer; readonly limitKib: number } | null;
+  /** Where an isolate that runs many jobs at once counts those it has begun: one 32-bit word. Absent: nobody asks. */
+  readonly begun?: SharedArrayBuffer;
 }
 
 /** A start that failed, as the parent throws it again. */

@@ -21,12 +21,18 @@ export async function startSlot(
   world: World,
   init: SlotInit,
   port: SlotPort,
-  options: { journal: JournalWriter | null; memoryKib: () => number; openRunner: OpenRunner },
+  options: {
+    journal: JournalWriter | null;
+    memoryKib: () => number;
+    openRunner: OpenRunner;
+    begun?: SharedArrayBuffer | undefined;
+  },
 ): Promise<SlotEngine | null> {
   const engine = new SlotEngine(world, port, {
     isConcurrent: init.isConcurrent,
     journal: options.journal,
     memoryKib: init.reportMemory ? options.memoryKib : null,
+    ...(options.begun === undefined ? {} : { begun: new Int32Array(options.begun) }),
   });
   let runner: SlotRunner | null = null;
   const label: Label = () => runner?.current() ?? null;

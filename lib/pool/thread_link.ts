@@ -7,7 +7,12 @@
 import type { World } from "../base/mod.ts";
 import { moduleUrl } from "../platform/mod.ts";
 import { Boxes, type BoxOpener, type BoxRequest } from "./box.ts";
-import { createSharedJournal, type JournalReader, sharedJournalReader } from "./journal.ts";
+import {
+  createSharedJournal,
+  type JournalReader,
+  sharedJournalBytes,
+  sharedJournalReader,
+} from "./journal.ts";
 import type { Link, LinkEvents, LinkFactory } from "./link.ts";
 import type { ThreadInit } from "./slot_message.ts";
 
@@ -30,8 +35,9 @@ export function threadLinks(
     isProcess: false,
     open(init, events) {
       const worker = new Worker(entry, { type: "module", name: init.name });
-      const journal = hasFileJournals ? null : createSharedJournal();
-      const first = { init: { ...init, watchParent: false }, journal, heap: null };
+      const journal = hasFileJournals && !init.isConcurrent ? null : createSharedJournal();
+      const begun = init.isConcurrent ? { begun: new SharedArrayBuffer(4) } : {};
+      const first = { init: { ...init, watchParent: false }, journal, heap: null, ...begun };
       return new ThreadLink(world, worker, first, events, boxes);
     },
     close(): void {},
@@ -53,6 +59,9 @@ export class ThreadLink implements Link {
   #events: LinkEvents;
   #worker: Worker;
   #boxes: Boxes | null = null;
+  /** Of an isolate that runs many jobs at once: how many it has begun, and the outcomes it has not sent. */
+  #begun: Int32Array | null;
+  #unsent: SharedArrayBuffer | null;
   #isEnding = false;
   /** Set once it is to end: what its sign of life does. */
   #onPong: (() => void) | null = null;
@@ -69,6 +78,8 @@ export class ThreadLink implements Link {
     this.#events = events;
     this.pid = world.host.pid;
     this.journal = first.journal === null ? null : sharedJournalReader(first.journal);
+    this.#begun = first.begun === undefined ? null : new Int32Array(first.begun);
+    this.#unsent = first.init.isConcurrent ? first.journal : null;
     this.#worker = worker;
     worker.onmessage = ({ data }: MessageEvent<Uint8Array | { left: number } | Pong | BoxRequest>) => {
       if (data instanceof Uint8Array) return this.#events.onBytes(data);
@@ -122,7 +133,10 @@ export class ThreadLink implements Link {
     this.#world.clock.defer(() => {
       this.#worker.terminate();
       this.#boxes?.close();
-      this.#events.onEnded({ code, signal, lastWords, isStuck });
+      const begun = this.#begun === null ? {} : { begun: Atomics.load(this.#begun, 0) };
+      const unsent = this.#unsent === null ? null : sharedJournalBytes(this.#unsent);
+      if (unsent !== null && unsent.length > 0) this.#events.onBytes(unsent);
+      this.#events.onEnded({ code, signal, lastWords, isStuck, ...begun });
     });
   }
 }

@@ -57,6 +57,7 @@ export function runThreadSlot(
     void startSlot(world, data.init, port, {
       journal: data.journal === null ? null : sharedJournalWriter(data.journal),
       memoryKib: options.memoryKib,
+      begun: data.begun,
       openRunner,
     }).then((started) => {
       if (started === null) return leave(1);

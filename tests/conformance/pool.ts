@@ -340,6 +340,15 @@ type Test = (
 ) => void;
 
 function testConcurrent(test: Test): void {
+  test("what had ended, or not begun, when its isolate began to spin is not lost", {
+    concurrency: 10,
+  }, async (rig) => {
+    await rig.pool.start();
+    const jobs = [rig.job("add", [1, 1]), rig.job("busy", [-1], { timeLimit: 0.3 }), rig.job("add", [2, 2])];
+    const outcomes = await rig.run(jobs);
+    assert.deepEqual(outcomes.map(({ kind }) => kind), ["success", "timeout", "success"]);
+  });
+
   test("many tasks await at once", { concurrency: 500 }, async (rig) => {
     await rig.pool.start();
     await rig.one("add", [1, 1]);
