@@ -10,7 +10,9 @@ import {
   Chord,
   Chunks,
   Group,
+  optionList,
   type Signature,
+  type SignatureLike,
   type SignatureOptions,
   unrollGroups,
   unrollSingle,
@@ -76,6 +78,8 @@ async function chainEagerly(
     if (step instanceof Group && at + 1 < steps.length) {
       step = new Chord(step.tasks, steps[++at]!, null, chain.app);
     }
+    // 5.2.6 runs a chain's callbacks after each of its steps here; sent, only after the last.
+    if (at === steps.length - 1) step = withLinks(step, optionList<SignatureLike>(chain.options.link));
     const given = last === null ? [...args, ...chain.args] : [await last.get()];
     const result: CanvasResult = await applySignatureEagerly(
       app,
@@ -90,4 +94,11 @@ async function chainEagerly(
   }
   if (last === null) throw new TypeError("Cannot run an empty chain");
   return last;
+}
+
+function withLinks(step: Signature, links: readonly SignatureLike[]): Signature {
+  if (links.length === 0) return step;
+  const made = step.clone();
+  for (const link of links) made.link(link);
+  return made;
 }

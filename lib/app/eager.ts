@@ -19,6 +19,7 @@ import {
 } from "../wire/mod.ts";
 import type { App } from "./app.ts";
 import { applySignatureEagerly } from "./canvas_eager.ts";
+import { currentTask } from "./current_task.ts";
 import { replacementOf } from "./replacing.ts";
 import { AsyncResult, type GetOptions } from "./results.ts";
 import { Run } from "./run.ts";
@@ -173,6 +174,7 @@ export async function eagerly<R>(
 function eagerRun(tracer: Tracer, task: AnyTask, id: string, call: SendCall, retries: number): Run {
   const { app } = task;
   const options: SendOptions = call.options ?? {};
+  const parent = currentTask();
   const headers: TaskHeaders = {
     lang: "py",
     task: task.name,
@@ -185,8 +187,9 @@ function eagerRun(tracer: Tracer, task: AnyTask, id: string, call: SendCall, ret
     retries,
     timeLimit: null,
     softTimeLimit: null,
-    rootId: options.rootId ?? null,
-    parentId: options.parentId ?? null,
+    // As 5.6; before, eager tasks had neither.
+    rootId: options.rootId || parent?.rootId || id,
+    parentId: options.parentId || parent?.id || null,
     argsrepr: null,
     kwargsrepr: null,
     origin: null,

@@ -288,3 +288,24 @@ Deno.test("apply runs here: retries at once, errors in the result or thrown", as
   worker.app.conf.task_eager_propagates = true;
   await rejects(fail.apply(["x"]), ValueError);
 });
+
+Deno.test("eager tasks know their parent and root; a chain's callback runs once, with its end", async () => {
+  const marks: unknown[] = [];
+  await using worker = new MiniWorker({ task_always_eager: true }, (app) => {
+    define(app);
+    app.task("unit.mark", (value: unknown) => void marks.push(value));
+    const ids = app.task("unit.ids", { bind: true }, ({ request }) => [request.rootId, request.parentId]);
+    app.task(
+      "unit.outer",
+      { bind: true },
+      async ({ request }) => [request.id, await (await ids.delay()).get()],
+    );
+  });
+  const { add } = tasksOf(worker.app);
+  const [id, inner] = await (await worker.app.tasks.need("unit.outer").delay()).get() as [string, unknown];
+  equal(inner, [id, id]);
+  const canvas = chain(add.s(1, 1), add.s(1));
+  canvas.link(worker.app.signature("unit.mark"));
+  strictEqual(await (await canvas.delay()).get(), 3);
+  equal(marks, [3]);
+});
