@@ -1,7 +1,13 @@
 /** Readers of option values that several commands share. */
 
-import { InvalidArgumentError } from "commander";
 import { errorText } from "../base/mod.ts";
+
+/** A value that its reader refuses; commander, which knows it by `code`, tells it with the option's name. */
+export class InvalidArgument extends Error {
+  override readonly name = "InvalidArgument";
+  readonly code = "commander.invalidArgument";
+  readonly exitCode = 1;
+}
 
 /** "a,b" to ["a", "b"]; may be given several times. */
 export function commaList(text: string, before: string[] | undefined): string[] {
@@ -12,7 +18,7 @@ export function commaList(text: string, before: string[] | undefined): string[] 
 export function numeric(text: string): number {
   const value = Number(text);
   if (text.trim() === "" || !Number.isFinite(value)) {
-    throw new InvalidArgumentError(`"${text}" is not a number.`);
+    throw new InvalidArgument(`"${text}" is not a number.`);
   }
   return value;
 }
@@ -22,7 +28,7 @@ export function whole(min: number): (text: string) => number {
   return (text) => {
     const value = numeric(text);
     if (!Number.isInteger(value) || value < min) {
-      throw new InvalidArgumentError(`"${text}" is not a whole number of ${min} or more.`);
+      throw new InvalidArgument(`"${text}" is not a whole number of ${min} or more.`);
     }
     return value;
   };
@@ -31,7 +37,7 @@ export function whole(min: number): (text: string) => number {
 /** A JSON array. */
 export function jsonArray(text: string): unknown[] {
   const value = json(text, "an array such as [1, 2]");
-  if (!Array.isArray(value)) throw new InvalidArgumentError(`${text} is not a JSON array such as [1, 2].`);
+  if (!Array.isArray(value)) throw new InvalidArgument(`${text} is not a JSON array such as [1, 2].`);
   return value;
 }
 
@@ -39,7 +45,7 @@ export function jsonArray(text: string): unknown[] {
 export function jsonObject(text: string): Record<string, unknown> {
   const value = json(text, 'an object such as {"x": 1}');
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new InvalidArgumentError(`${text} is not a JSON object such as {"x": 1}.`);
+    throw new InvalidArgument(`${text} is not a JSON object such as {"x": 1}.`);
   }
   return value as Record<string, unknown>;
 }
@@ -48,6 +54,6 @@ function json(text: string, wanted: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new InvalidArgumentError(`It must be JSON, ${wanted}: ${errorText(error)}.`);
+    throw new InvalidArgument(`It must be JSON, ${wanted}: ${errorText(error)}.`);
   }
 }

@@ -40,14 +40,6 @@ export interface CommandModule {
   run(context: CommandContext, args: string[], options: Record<string, unknown>): Promise<number>;
 }
 
-/** Options of a command that can be read without commander: spellings to names as commander would give them. */
-export interface QuickOptions {
-  readonly values: Readonly<Record<string, string>>;
-  readonly flags: Readonly<Record<string, string>>;
-  /** Arguments it takes at most. */
-  readonly argsMax: number;
-}
-
 /** A command's line in the table: its name, its line in the help, and its module, loaded when it is called. */
 export interface CommandEntry {
   readonly name: string;
@@ -56,7 +48,5 @@ export interface CommandEntry {
   readonly isHidden?: boolean;
   /** The words behind the name are handed over unparsed, `--help` included. */
   readonly isRaw?: boolean;
-  /** Its options, where its start must be fast. */
-  readonly quick?: QuickOptions;
   load(): Promise<CommandModule>;
 }

@@ -4,7 +4,7 @@
  * Source: celery 5.2.6 bin/events.py, events/dumper.py (texts), events/cursesmon.py (keys).
  */
 
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { errorText, UsageError } from "../base/mod.ts";
 import { appExtensions } from "../app/mod.ts";
 import { EventReceiver, type ReceivedEvent } from "../event/mod.ts";
@@ -27,7 +27,7 @@ export const events: CommandModule = {
     command.option("-d, --dump", "print each event on a line, as it comes")
       .option("-j, --json", "print each event as a line of JSON")
       .option("-F, --frequency <seconds>", "how often the screen is drawn; 0.5 by default", numeric)
-      .addOption(new Option("-c, --camera <class>").hideHelp());
+      .option("-c, --camera <class>", "Celery's snapshots, which are made by a Python class: refused");
   },
 
   async run(context: CommandContext, _args, raw): Promise<number> {

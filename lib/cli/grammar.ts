@@ -3,6 +3,7 @@
 import { Command, CommanderError } from "commander";
 import { EXIT, type RealWorld } from "../platform/mod.ts";
 import type { CommandContext, CommandEntry, GlobalOptions } from "./command.ts";
+import { addGlobals } from "./globals.ts";
 import { COMMANDS } from "./table.ts";
 import { VERSION } from "./version.ts";
 
@@ -65,18 +66,6 @@ export async function readGlobals(
     return commanderExit(error);
   }
   return options;
-}
-
-function addGlobals(command: Command): Command {
-  return command
-    .option("-A, --app <module>", "task module: a file, a folder or a bare name, with an optional :export")
-    .option("-b, --broker <url>", "the broker")
-    .option("--result-backend <url>", "the result store")
-    .option("--config <file>", "settings from a .ts, .json or .toml file")
-    .option("--workdir <folder>", "change to this folder first")
-    .option("-C, --no-color", "no colours")
-    .option("-q, --quiet", "say less")
-    .helpOption("--help", "print this help and exit");
 }
 
 function quieten(world: RealWorld, command: Command): Command {

@@ -17,6 +17,7 @@ import {
 } from "../base/mod.ts";
 import { EXIT, type RealWorld } from "../platform/mod.ts";
 import type { CommandContext, GlobalOptions } from "./command.ts";
+import { addGlobals } from "./globals.ts";
 import { readQuickly } from "./quick.ts";
 import { COMMANDS } from "./table.ts";
 
@@ -47,11 +48,9 @@ async function dispatch(world: RealWorld, argv: readonly string[]): Promise<numb
     if (typeof globals === "number") return globals;
     return await (await entry.load()).run(context(world, globals, rest), rest, {});
   }
-  const read = entry.quick ? readQuickly(entry.quick, [...argv.slice(0, at), ...rest]) : null;
-  if (read) {
-    const module = await entry.load();
-    return await module.run(context(world, read.globals, rest), read.args, read.options);
-  }
+  const module = await entry.load();
+  const read = readQuickly((command) => module.define(addGlobals(command)), [...argv.slice(0, at), ...rest]);
+  if (read) return await module.run(context(world, read.options, rest), read.args, read.options);
   const { runByGrammar } = await import("./grammar.ts");
   return await runByGrammar(world, entry, [...argv.slice(0, at), ...rest], (globals) => {
     return context(world, globals, rest);

@@ -1,18 +1,6 @@
 /** Every command there is. Modules are imported only when called: `--help` and `status` start fast. */
 
-import type { CommandEntry, QuickOptions } from "./command.ts";
-
-/** Options of remote control, as `addRemoteOptions` (remote.ts) has them. */
-const REMOTE: QuickOptions = {
-  values: { "-t": "timeout", "--timeout": "timeout", "-d": "destination", "--destination": "destination" },
-  flags: { "-j": "json", "--json": "json" },
-  argsMax: 0,
-};
-const REMOTE_COMMAND: QuickOptions = {
-  ...REMOTE,
-  flags: { ...REMOTE.flags, "--list": "list" },
-  argsMax: 1000,
-};
+import type { CommandEntry } from "./command.ts";
 
 /** In the order of the help. */
 export const COMMANDS: readonly CommandEntry[] = [
@@ -65,19 +53,16 @@ export const COMMANDS: readonly CommandEntry[] = [
   {
     name: "status",
     summary: "Show which workers are there.",
-    quick: { ...REMOTE, values: { ...REMOTE.values, "--min": "min", "--wait": "wait" } },
     load: async () => (await import("./status.ts")).status,
   },
   {
     name: "inspect",
     summary: "Ask workers about themselves.",
-    quick: REMOTE_COMMAND,
     load: async () => (await import("./inspect.ts")).inspect,
   },
   {
     name: "control",
     summary: "Have workers do something.",
-    quick: REMOTE_COMMAND,
     load: async () => (await import("./control.ts")).control,
   },
   {

@@ -1,10 +1,10 @@
 /** `lovage worker`: starts a worker and runs it to its end. Source: celery 5.2.6 and 5.6.3 bin/worker.py (options). */
 
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import { type Level, LEVELS, UsageError } from "../base/mod.ts";
 import { listenSignals, type RealWorld } from "../platform/mod.ts";
 import type { WorkController } from "../worker/mod.ts";
-import { commaList, numeric, whole } from "./arguments.ts";
+import { commaList, InvalidArgument, numeric, whole } from "./arguments.ts";
 import type { CommandContext, CommandModule } from "./command.ts";
 import { type Daemon, type DaemonFlags, defineDaemon, enterDaemon } from "./daemon.ts";
 
@@ -27,6 +27,7 @@ interface Options extends DaemonFlags {
   maxTasksPerChild?: number;
   maxMemoryPerChild?: number;
   purge?: boolean;
+  discard?: boolean;
   queues?: string[];
   excludeQueues?: string[];
   include?: string[];
@@ -57,7 +58,8 @@ export const worker: CommandModule = {
       .option("-I, --include <modules>", "more task modules, comma separated", commaList)
       .option("-E, --task-events", "send task events")
       .option("--burst", "work until the queues are empty, then exit; 1 if a task failed")
-      .option("--purge, --discard", "delete what waits in the queues first")
+      .option("--purge", "delete what waits in the queues first")
+      .option("--discard", "the same")
       .option("--prefetch-multiplier <n>", "messages taken ahead per slot; 0 without limit", whole(0))
       .option("--disable-prefetch", "take a message only when a slot is free")
       .option("-O, --optimization <profile>", "default or fair (this worker is always fair)", profile)
@@ -80,6 +82,7 @@ export const worker: CommandModule = {
 
   async run({ world, loadApp }: CommandContext, words, raw): Promise<number> {
     const options = raw as unknown as Options;
+    if (options.discard) options.purge = true;
     const daemon = await enterDaemon(world, options);
     if (typeof daemon === "number") return daemon;
     world.log.configure({ level: options.loglevel ?? "WARNING" });
@@ -182,18 +185,18 @@ export function settingsOf(words: readonly string[]): Record<string, string> {
 /** A log level's name, in any case. */
 export function level(text: string): Level {
   const name = text.toUpperCase() === "FATAL" ? "CRITICAL" : text.toUpperCase();
-  if (!(name in LEVELS)) throw new InvalidArgumentError(`Levels are ${Object.keys(LEVELS).join(", ")}.`);
+  if (!(name in LEVELS)) throw new InvalidArgument(`Levels are ${Object.keys(LEVELS).join(", ")}.`);
   return name as Level;
 }
 
 function profile(text: string): string {
-  if (text !== "default" && text !== "fair") throw new InvalidArgumentError("Profiles are default and fair.");
+  if (text !== "default" && text !== "fair") throw new InvalidArgument("Profiles are default and fair.");
   return text;
 }
 
 /** "max,min" in any order, or "max" (then min is 0). */
 function autoscale(text: string): [number, number] {
   const parts = text.split(",").map(whole(0));
-  if (parts.length > 2) throw new InvalidArgumentError("Give max,min.");
+  if (parts.length > 2) throw new InvalidArgument("Give max,min.");
   return [Math.max(...parts), parts.length === 1 ? 0 : Math.min(...parts)];
 }
