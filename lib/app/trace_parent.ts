@@ -92,9 +92,7 @@ export async function failTask(
     state,
     document: isStored ? errorDocument(style, owner, { ...failure, extended }) : null,
     chord: chordOfError(owner, facts.exception),
-    also: kind === "failure"
-      ? alsoFailed(style, body?.embed.chain ?? null, failure, app.conf.result_extended)
-      : null,
+    also: alsoFailed(style, body?.embed.chain ?? null, failure, app.conf.result_extended),
     exception: facts.repr,
   };
 }

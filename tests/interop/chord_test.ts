@@ -127,6 +127,15 @@ Deno.test("chords end as in Celery", async (t) => {
     assert(header.includes(parent_id), `${parent_id} is not in ${header}`);
   });
 
+  await t.step("a revoked step ends its chain, and the chord that the chain is in", async () => {
+    const first = step("a");
+    first.freeze();
+    await app.control.revoke(first.options.taskId!, { reply: true, limit: 1, timeout: 5 });
+    const sent = await chord([chain(first, step("b")), step("c")], step("end")).delay();
+    // By its id alone: nothing leads from there to the step that was revoked.
+    await assert.rejects(app.AsyncResult(sent.id).get({ timeout: 10 }), /TaskRevokedError\('revoked'\)/);
+  });
+
   await t.step("get and forget leave no channel and no key", async () => {
     const keys = async () => (await redis.cli("--scan", "--pattern", "celery-task*")).split("\n").sort();
     const before = await keys();
