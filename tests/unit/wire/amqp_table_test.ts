@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Outbox } from "../../../lib/base/mod.ts";
-import { AmqpDecimal, AmqpReader, type AmqpTable, writeTable } from "../../../lib/wire/amqp_table.ts";
+import {
+  AmqpDecimal,
+  AmqpReader,
+  type AmqpTable,
+  writeShortstr,
+  writeTable,
+} from "../../../lib/wire/amqp_table.ts";
 
 function encoded(table: Record<string, unknown>): Uint8Array {
   const outbox = new Outbox();
@@ -197,4 +203,19 @@ Deno.test("table: any bytes at all are a table or a ProtocolError", () => {
     }),
     { numRuns: 500 },
   );
+});
+
+Deno.test("table: texts of every length around the short ways of reading them, ASCII and not", () => {
+  for (let length = 0; length <= 70; length++) {
+    const plain = Array.from({ length }, (_, n) => String.fromCharCode(33 + (n * 7) % 90)).join("");
+    const texts = [plain];
+    for (let at = 0; at < length; at++) texts.push(`${plain.slice(0, at)}é${plain.slice(at + 1)}`);
+    for (const text of texts) {
+      const outbox = new Outbox();
+      writeTable(outbox, { text });
+      writeShortstr(outbox, text, "text");
+      const reader = new AmqpReader(outbox.take());
+      assert.deepEqual([reader.table()["text"], reader.shortstr()], [text, text]);
+    }
+  }
 });
