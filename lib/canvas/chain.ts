@@ -142,7 +142,7 @@ export class Chain<R = unknown> extends Members<R> {
     stamps: Readonly<Record<string, unknown>>,
   ): void {
     const inner = joinStamps(stamps, visitor?.onChainStart?.(this, stamps));
-    this.stampSelf(visitor, append, inner);
+    this.stampLinks(visitor, append, inner);
     for (const task of this.tasks) task.stampWith(visitor, append, inner);
     visitor?.onChainEnd?.(this, inner);
   }

@@ -144,11 +144,14 @@ export class Chord<R = unknown> extends Signature<R> {
     append: boolean,
     stamps: Readonly<Record<string, unknown>>,
   ): void {
-    this.stampSelf(visitor, append, stamps);
-    const inner = joinStamps(stamps, visitor?.onChordHeaderStart?.(this, stamps));
+    const start = visitor?.onChordHeaderStart
+      ? visitor.onChordHeaderStart(this, stamps)
+      : visitor?.onGroupStart?.(new Group(this.tasks, null, this.app), stamps);
+    const inner = joinStamps(stamps, start);
+    this.stampLinks(visitor, append, inner);
     for (const task of this.tasks) task.stampWith(visitor, append, inner);
     visitor?.onChordHeaderEnd?.(this, inner);
-    this.body?.stampWith(visitor, append, joinStamps(stamps, visitor?.onChordBody?.(this, stamps)));
+    this.body?.stampWith(visitor, append, joinStamps(inner, visitor?.onChordBody?.(this, inner)));
   }
 }
 

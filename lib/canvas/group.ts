@@ -90,7 +90,7 @@ export class Group<R = unknown> extends Members<R[]> {
     stamps: Readonly<Record<string, unknown>>,
   ): void {
     const inner = joinStamps(stamps, visitor?.onGroupStart?.(this, stamps));
-    this.stampSelf(visitor, append, inner);
+    this.stampLinks(visitor, append, inner);
     for (const task of this.tasks) task.stampWith(visitor, append, inner);
     visitor?.onGroupEnd?.(this, inner);
   }

@@ -274,24 +274,7 @@ export class Signature<R = unknown> {
     append: boolean,
     stamps: Readonly<Record<string, unknown>>,
   ): void {
-    this.stampSelf(visitor, append, stamps);
-  }
-
-  /** Stamps this and its links; the stamps that hold for what is inside. */
-  protected stampSelf(
-    visitor: StampingVisitor | null,
-    append: boolean,
-    stamps: Readonly<Record<string, unknown>>,
-  ): Record<string, unknown> {
-    for (const [name, hook] of [["link", "onCallback"], ["linkError", "onErrback"]] as const) {
-      if (this.options[name] === undefined || this.options[name] === null) continue;
-      this.options[name] = optionList<SignatureLike>(this.options[name]).map((link) => {
-        const signature = toSignature(link, this.app);
-        const given = visitor?.[hook]?.(signature, stamps);
-        signature.stampWith(visitor, append, joinStamps(stamps, given));
-        return signature;
-      });
-    }
+    this.stampLinks(visitor, append, stamps);
     const all = joinStamps(stamps, visitor?.onSignature(this, stamps));
     const names = new Set(this.options.stampedHeaders ?? []);
     for (const [name, value] of Object.entries(all)) {
@@ -301,7 +284,26 @@ export class Signature<R = unknown> {
       names.add(name);
     }
     if (names.size > 0) this.options.stampedHeaders = [...names];
-    return all;
+  }
+
+  /**
+   * Stamps what it links to. A chain, a group and a chord have no stamps themselves: what sends one would give them to
+   * its parts over their own.
+   */
+  protected stampLinks(
+    visitor: StampingVisitor | null,
+    append: boolean,
+    stamps: Readonly<Record<string, unknown>>,
+  ): void {
+    for (const [name, hook] of [["link", "onCallback"], ["linkError", "onErrback"]] as const) {
+      if (this.options[name] === undefined || this.options[name] === null) continue;
+      this.options[name] = optionList<SignatureLike>(this.options[name]).map((link) => {
+        const signature = toSignature(link, this.app);
+        const given = visitor?.[hook]?.(signature, stamps);
+        signature.stampWith(visitor, append, joinStamps(stamps, given));
+        return signature;
+      });
+    }
   }
 
   /** Its wire form (plain data, Celery's names and order). */

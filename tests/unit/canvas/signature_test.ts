@@ -184,10 +184,14 @@ Deno.test("stamp: names are collected, links and parts are stamped, a visitor ad
   const visited = chord([sig("a")], sig("b")).stamp({
     visitor: {
       onSignature: (one) => (seen.push(one.task), { seen: one.task }),
+      onGroupStart: () => ({ header: true }),
       onChordBody: () => ({ body: true }),
     },
   });
-  equal(seen, ["celery.chord", "tasks.a", "tasks.b"]);
+  equal(seen, ["tasks.a", "tasks.b"]);
+  // A chord's header is a group; what it has been given holds for the body too.
+  equal(visited.tasks[0]!.options["header"], true);
+  equal(visited.body!.options.stampedHeaders, ["header", "body", "seen"]);
   strictEqual(visited.body!.options["body"], true);
   strictEqual(visited.tasks[0]!.options["seen"], "tasks.a");
   equal(sig("a").stamp({ on: 1 }).stamp({ on: 2, appendStamps: true }).options["on"], [1, 2]);
