@@ -83,7 +83,7 @@ async function benchAwaits(): Promise<void> {
 }
 
 async function benchCpu(): Promise<void> {
-  console.log("\ncpu: 100 tasks of 30 ms, two slots beside one (goal 1.9x)");
+  console.log("\ncpu: 100 tasks of 30 ms, two slots beside one, best of three (goal 1.9x)");
   const began = performance.now();
   burn(10_000_000);
   const rounds = Math.round(10_000_000 * 30 / (performance.now() - began));
@@ -92,11 +92,15 @@ async function benchCpu(): Promise<void> {
     for (const slots of [1, 2]) {
       await using _running = await start(worker(pool, slots));
       await warm(slots * 4);
-      await flush();
-      const began = performance.now();
-      await send("bench.burn", Array.from({ length: 100 }, () => [rounds]));
-      await results(100);
-      seconds.push((performance.now() - began) / 1000);
+      const runs: number[] = [];
+      for (let round = 0; round < 3; round++) {
+        await flush();
+        const began = performance.now();
+        await send("bench.burn", Array.from({ length: 100 }, () => [rounds]));
+        await results(100);
+        runs.push((performance.now() - began) / 1000);
+      }
+      seconds.push(Math.min(...runs));
     }
     const [one, two] = seconds as [number, number];
     console.log(`  ${pool}: ${one.toFixed(2)} s and ${two.toFixed(2)} s, ${(one / two).toFixed(2)}x`);
