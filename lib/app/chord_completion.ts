@@ -6,7 +6,13 @@
  * that are groups; protocol.md 4.6, 8.8.
  */
 
-import { type Backend, type ChordMember, HeaderJoinTimeout } from "../backend/mod.ts";
+import {
+  type Backend,
+  type ChordMember,
+  type ChordPart,
+  type CompleteHeader,
+  HeaderJoinTimeout,
+} from "../backend/mod.ts";
 import {
   Chain,
   Chord,
@@ -19,6 +25,7 @@ import {
 } from "../canvas/mod.ts";
 import {
   ChordError,
+  type EncodedMessage,
   encodeException,
   exceptionRepr,
   fromWireException,
@@ -37,6 +44,7 @@ import { sendErrbacks } from "./dispatch.ts";
 import type { OutcomeChord } from "./outcome.ts";
 import { directRequest } from "./task_options.ts";
 import { alsoFailed, errorFacts } from "./trace_outcome.ts";
+import { decodeForParent } from "./trace_parent.ts";
 
 /** A member that has ended. */
 export interface FinishedPart {
@@ -45,35 +53,58 @@ export interface FinishedPart {
   readonly rootId: string | null;
   readonly state: string;
   readonly chord: OutcomeChord;
+  /** Its message, where `chord` leaves the body in it. */
+  readonly message: EncodedMessage | null;
 }
 
 /**
- * Counts a finished header task after its own result is stored. When it completes the header, publishes the body with
- * the list of results, or stores ChordError for it and publishes its errbacks. Nothing where the store cannot count
- * (`celery.chord_unlock` polls there). Rejects only where the store does; the caller counts again then.
+ * Counts finished header tasks after their own results are stored. Where one completes a header, publishes the body
+ * with the list of results, or stores ChordError for it and publishes its errbacks. Nothing where the store cannot
+ * count (`celery.chord_unlock` polls there). Rejects only where the store does; the caller counts again then.
  */
-export async function completeChord(app: App, backend: Backend, part: FinishedPart): Promise<void> {
+export async function completeChords(
+  app: App,
+  backend: Backend,
+  parts: readonly FinishedPart[],
+): Promise<void> {
   if (!backend.countsChords) return;
-  const { groupId, groupIndex, body, result } = part.chord;
-  let members: ChordMember[] | null;
+  const finished = new Map<ChordPart, FinishedPart>();
+  for (const part of parts) {
+    const { groupId, groupIndex, result } = part.chord;
+    finished.set({ groupId, groupIndex, taskId: part.taskId, state: part.state, result }, part);
+  }
+  const headers = await backend.countChordParts([...finished.keys()]);
+  // Each is brought to its end, whatever becomes of the others.
+  const ends = await Promise.allSettled(
+    headers.map((header) =>
+      runOutsideTasks(() => completeHeader(app, backend, finished.get(header.part)!, header))
+    ),
+  );
+  for (const end of ends) if (end.status === "rejected") throw end.reason;
+}
+
+async function completeHeader(
+  app: App,
+  backend: Backend,
+  part: FinishedPart,
+  header: CompleteHeader,
+): Promise<void> {
+  const wire = bodyOf(app, part);
+  if (wire === null) return;
+  let members: ChordMember[];
   try {
-    members = await backend.countChordPart({
-      groupId,
-      groupIndex,
-      taskId: part.taskId,
-      state: part.state,
-      result,
-    });
+    members = await header.members();
   } catch (error) {
     if (!(error instanceof HeaderJoinTimeout)) throw error;
     const repr = exceptionRepr(toWireException(new TimeoutError(error.message), ""));
-    const reason = new ChordError(`Join error: ${repr}`);
-    const unjoined = JSON.parse(body) as WireSignature;
-    return await runOutsideTasks(() => failChord(app, backend, groupId, unjoined, reason));
+    return await failChord(app, backend, part.chord.groupId, wire, new ChordError(`Join error: ${repr}`));
   }
-  if (members === null) return;
-  const wire = JSON.parse(body) as WireSignature;
-  await runOutsideTasks(() => finishChord(app, backend, part, { wire, members }));
+  await finishChord(app, backend, part, { wire, members });
+}
+
+function bodyOf(app: App, { chord, message }: FinishedPart): WireSignature | null {
+  if (chord.body !== null) return JSON.parse(chord.body) as WireSignature;
+  return message === null ? null : decodeForParent(app, message).body?.embed.chord ?? null;
 }
 
 async function finishChord(
@@ -157,15 +188,19 @@ export async function failChord(
     }
   }
   await backend.flush();
-  for (const one of failed) {
-    if (one.chord === null) continue;
-    await completeChord(app, backend, {
-      taskId: one.taskId,
+  const parts: FinishedPart[] = [];
+  for (const { taskId, state, chord } of failed) {
+    if (chord === null) continue;
+    const result = toJson(encodeException(facts.exception));
+    parts.push({
+      taskId,
       rootId: body.options.rootId ?? null,
-      state: one.state,
-      chord: { ...one.chord, result: toJson(encodeException(facts.exception)) },
+      state,
+      chord: { ...chord, result },
+      message: null,
     });
   }
+  await completeChords(app, backend, parts);
 }
 
 /**

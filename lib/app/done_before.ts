@@ -9,7 +9,7 @@
 import type { Backend } from "../backend/mod.ts";
 import { type EncodedMessage, type ResultMeta, toJson } from "../wire/mod.ts";
 import type { App } from "./app.ts";
-import { completeChord } from "./chord_completion.ts";
+import { completeChords } from "./chord_completion.ts";
 import { runOutsideTasks } from "./current_task.ts";
 import { sendNext } from "./dispatch.ts";
 import { decodeForParent } from "./trace_parent.ts";
@@ -35,5 +35,7 @@ export async function finishDoneBefore(
   }
   if (chord === null || groupId === null) return;
   const part = { groupId, groupIndex, body: JSON.stringify(chord), result: toJson(meta.result) };
-  await completeChord(app, backend, { taskId: id, rootId: headers.rootId, state: meta.state, chord: part });
+  await completeChords(app, backend, [
+    { taskId: id, rootId: headers.rootId, state: meta.state, chord: part, message: null },
+  ]);
 }

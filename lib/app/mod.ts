@@ -40,7 +40,7 @@ export * from "./settings_table.ts";
 export * from "./signals.ts";
 export { registerBuiltins } from "./builtins.ts";
 export { applySignature, canvasSender, createSignature } from "./canvas_send.ts";
-export { completeChord, failChord, type FinishedPart } from "./chord_completion.ts";
+export { completeChords, failChord, type FinishedPart } from "./chord_completion.ts";
 export * from "./context.ts";
 export { finishDoneBefore } from "./done_before.ts";
 export { EagerResult } from "./eager.ts";

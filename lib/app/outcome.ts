@@ -23,8 +23,8 @@ export type OutcomeKind =
 export interface OutcomeChord {
   groupId: string;
   groupIndex: number | null;
-  /** JSON of the body's signature. */
-  body: string;
+  /** JSON of the body's signature; null: the one in the task's own message. */
+  body: string | null;
   /** JSON of the value or of the exception object. */
   result: string;
 }

@@ -84,13 +84,16 @@ export function errorDocument(
   }, style.serializer);
 }
 
-/** A chord's member with its value; null where it is in no chord. Throws EncodeError as the document does. */
+/**
+ * A chord's member with its value; null where it is in no chord. The body stays in the message: of a header only
+ * the last member needs it. Throws EncodeError as the document does.
+ */
 export function chordOfValue(owner: ResultOwner, value: unknown): OutcomeChord | null {
   if (owner.chord === null || owner.group === null) return null;
   return {
     groupId: owner.group,
     groupIndex: owner.groupIndex,
-    body: JSON.stringify(owner.chord),
+    body: null,
     result: toJson(value),
   };
 }

@@ -33,6 +33,17 @@ export interface ChordPart {
   readonly result: string;
 }
 
+/** A chord's header that is complete. */
+export interface CompleteHeader {
+  /** Which of the parts counted made it so. */
+  readonly part: ChordPart;
+  /**
+   * Its members in order. Rejects with HeaderJoinTimeout where the header holds groups and a result of theirs is not
+   * there in time.
+   */
+  members(): Promise<ChordMember[]>;
+}
+
 /** A member of a complete chord header, in order of its index. */
 export interface ChordMember {
   readonly taskId: string;
@@ -98,11 +109,10 @@ export interface Backend extends AsyncDisposable {
   /** `add_to_chord`: one more is expected. */
   growChord(groupId: string, by: number): Promise<void>;
   /**
-   * Counts a finished member; the members in order when this one made the header complete, else null. Exactly one
-   * caller gets them; a member counted twice counts once. Rejects with HeaderJoinTimeout where the header holds groups
-   * and a result of theirs is not there in time.
+   * Counts finished members in their order, together. Resolves with the headers that they made complete, nearly always
+   * none. Exactly one caller is told of a header; a member counted twice counts once.
    */
-  countChordPart(part: ChordPart): Promise<ChordMember[] | null>;
+  countChordParts(parts: readonly ChordPart[]): Promise<readonly CompleteHeader[]>;
   /** Deletes the counters of a chord whose body was published. */
   endChord(groupId: string): Promise<void>;
 

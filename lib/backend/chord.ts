@@ -20,7 +20,7 @@ import {
   serialize,
   toJson,
 } from "../wire/mod.ts";
-import type { BackendOptions, ChordMember, ChordPart } from "./backend.ts";
+import type { Backend, BackendOptions, ChordMember, ChordPart } from "./backend.ts";
 
 /** Celery's `result_chord_join_timeout`, milliseconds. */
 const JOIN_TIMEOUT_MS = 3000;
@@ -38,6 +38,15 @@ export function isTextSerializer(serializer: string): boolean {
 
 /** A header that is counted to its end has a member whose result does not come to the store. */
 export class HeaderJoinTimeout extends OperatingError {}
+
+/** Counts one finished member: the members where it made its header complete, else null. */
+export async function countChordPart(
+  backend: Pick<Backend, "countChordParts">,
+  part: ChordPart,
+): Promise<ChordMember[] | null> {
+  const [header] = await backend.countChordParts([part]);
+  return header === undefined ? null : await header.members();
+}
 
 /** A finished member as Celery keeps it: `[1, "<task id>", "<state>", <value or exception>]`. */
 export function encodeChordMember(part: ChordPart, serializer: string): string | Uint8Array {

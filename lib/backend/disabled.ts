@@ -2,7 +2,7 @@
 
 import { OperatingError } from "../base/mod.ts";
 import type { ResultMeta } from "../wire/mod.ts";
-import type { Backend, ChordMember, ChordPart, ResultRecord, Watch } from "./backend.ts";
+import type { Backend, ChordPart, CompleteHeader, ResultRecord, Watch } from "./backend.ts";
 
 /** What asking for a result says. Source: celery 5.2.6 backends/base.py DisabledBackend, E_NO_BACKEND. */
 export const NO_BACKEND = "No result backend is configured. Set result_backend to keep results";
@@ -80,8 +80,8 @@ export class DisabledBackend implements Backend {
   }
 
   /** Counts nothing: a chord sent by a producer that has a store is not ours to finish. */
-  countChordPart(_part: ChordPart): Promise<ChordMember[] | null> {
-    return Promise.resolve(null);
+  countChordParts(_parts: readonly ChordPart[]): Promise<readonly CompleteHeader[]> {
+    return Promise.resolve([]);
   }
 
   /** Nothing was counted. */

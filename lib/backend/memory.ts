@@ -5,7 +5,7 @@
 
 import type { World } from "../base/mod.ts";
 import { decodeResultMeta, loadSerializer, type ResultMeta } from "../wire/mod.ts";
-import type { Backend, BackendOptions, ChordMember, ChordPart, ResultRecord, Watch } from "./backend.ts";
+import type { Backend, BackendOptions, ChordPart, CompleteHeader, ResultRecord, Watch } from "./backend.ts";
 import { decodeChordMember, encodeChordMember, joinHeader } from "./chord.ts";
 import { type StoreDone, StoreQueue } from "./queue.ts";
 import { retryPolicy } from "./retry.ts";
@@ -162,8 +162,12 @@ export class MemoryBackend implements Backend {
     return Promise.resolve();
   }
 
-  /** Counts a member. */
-  async countChordPart(part: ChordPart): Promise<ChordMember[] | null> {
+  /** Counts members. */
+  countChordParts(parts: readonly ChordPart[]): Promise<readonly CompleteHeader[]> {
+    return Promise.resolve(parts.map((part) => this.#count(part)).filter((header) => header !== null));
+  }
+
+  #count(part: ChordPart): CompleteHeader | null {
     const chord = this.#chord(part.groupId);
     const before = chord.members.get(part.taskId);
     chord.members.set(part.taskId, {
@@ -177,9 +181,14 @@ export class MemoryBackend implements Backend {
     const members = [...chord.members.values()].sort((a, b) =>
       a.index === b.index ? a.order - b.order : a.index - b.index
     );
-    const tuple = await this.fetchGroup(part.groupId);
-    if (tuple !== null) return await joinHeader(tuple, (ids) => this.fetchMany(ids), this.#world.clock);
-    return members.map((member) => decodeChordMember(member.document, this.#options));
+    return {
+      part,
+      members: async () => {
+        const tuple = await this.fetchGroup(part.groupId);
+        if (tuple !== null) return await joinHeader(tuple, (ids) => this.fetchMany(ids), this.#world.clock);
+        return members.map((member) => decodeChordMember(member.document, this.#options));
+      },
+    };
   }
 
   /** Forgets a chord's counters. */

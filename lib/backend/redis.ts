@@ -12,7 +12,15 @@
 
 import { errorText, OperatingError, ServerError, UsageError, type World } from "../base/mod.ts";
 import { decodeResultMeta, loadSerializer, type ResultMeta } from "../wire/mod.ts";
-import type { Backend, BackendOptions, ChordMember, ChordPart, ResultRecord, Watch } from "./backend.ts";
+import type {
+  Backend,
+  BackendOptions,
+  ChordMember,
+  ChordPart,
+  CompleteHeader,
+  ResultRecord,
+  Watch,
+} from "./backend.ts";
 import {
   decodeChordMember,
   decodeGroup,
@@ -71,7 +79,6 @@ export class RedisBackend implements Backend {
   readonly #answerMs: number;
   #canScript = true;
   /** Members of chords to be counted at the end of this turn. */
-  #toCount: { count: ChordCount; resolve: (reply: Counted) => void; reject: (error: Error) => void }[] = [];
   #closed: Promise<void> | null = null;
 
   /** Does no I/O; use `open`. */
@@ -217,12 +224,25 @@ export class RedisBackend implements Backend {
   }
 
   /**
-   * Counts a member in Celery's keys. The step is one script, so that a member that is counted again with another
+   * Counts members in Celery's keys. The step is one script, so that a member that is counted again with another
    * result takes the place of its first one; who completed the header is kept beside it (`.o`, which Python never
    * reads): only that task, run again after a crash, gets the members a second time.
    */
-  async countChordPart(part: ChordPart): Promise<ChordMember[] | null> {
-    const reply = await this.#countWithOthers({
+  async countChordParts(parts: readonly ChordPart[]): Promise<readonly CompleteHeader[]> {
+    const complete: CompleteHeader[] = [];
+    for (let from = 0; from < parts.length; from += COUNT_MAX) {
+      const some = parts.slice(from, from + COUNT_MAX);
+      const counts = some.map((part) => this.#countOf(part));
+      const replies = await this.#do((client) => this.#count(client, counts));
+      replies.forEach((members, n) => {
+        if (members !== null) complete.push({ part: some[n]!, members: () => this.#join(some[n]!, members) });
+      });
+    }
+    return complete;
+  }
+
+  #countOf(part: ChordPart): ChordCount {
+    return {
       key: this.#groupPrefix + part.groupId,
       taskId: part.taskId,
       score: part.groupIndex === null ? "+inf" : String(part.groupIndex),
@@ -230,11 +250,13 @@ export class RedisBackend implements Backend {
       isOrdered: this.#isOrdered,
       ttl: this.#ttl,
       as: this.#as,
-    });
-    if (reply === null) return null;
+    };
+  }
+
+  async #join(part: ChordPart, documents: readonly (string | Uint8Array)[]): Promise<ChordMember[]> {
     const tuple = await this.fetchGroup(part.groupId);
     if (tuple !== null) return await joinHeader(tuple, (ids) => this.fetchMany(ids), this.#world.clock);
-    return reply.map((document) => decodeChordMember(document, this.#options));
+    return documents.map((document) => decodeChordMember(document, this.#options));
   }
 
   /** Deletes the counters. */
@@ -397,26 +419,6 @@ export class RedisBackend implements Backend {
     if (!isForbidden) return;
     this.#canScript = false;
     this.#world.log.info("The result store allows no scripts: results are written one by one");
-  }
-
-  /** Counts a member together with all that end in the same turn. */
-  #countWithOthers(count: ChordCount): Promise<Counted> {
-    const { promise, resolve, reject } = Promise.withResolvers<Counted>();
-    this.#toCount.push({ count, resolve, reject });
-    if (this.#toCount.length === 1) queueMicrotask(() => this.#countAll());
-    return promise;
-  }
-
-  #countAll(): void {
-    const all = this.#toCount;
-    this.#toCount = [];
-    for (let from = 0; from < all.length; from += COUNT_MAX) {
-      const part = all.slice(from, from + COUNT_MAX);
-      this.#do((client) => this.#count(client, part.map((one) => one.count))).then(
-        (replies) => part.forEach((one, n) => one.resolve(replies[n]!)),
-        (error) => part.forEach((one) => one.reject(error)),
-      );
-    }
   }
 
   /** Counts by script, or with Celery's own commands where scripts are refused. */

@@ -18,7 +18,7 @@ import {
   type ResultMeta,
   resultMetaFrom,
 } from "../wire/mod.ts";
-import type { Backend, BackendOptions, ChordMember, ChordPart, ResultRecord, Watch } from "./backend.ts";
+import type { Backend, BackendOptions, ChordPart, CompleteHeader, ResultRecord, Watch } from "./backend.ts";
 import { type BatchResult, type StoreDone, StoreQueue } from "./queue.ts";
 import { retryPolicy } from "./retry.ts";
 import { Watchers } from "./watchers.ts";
@@ -215,8 +215,8 @@ export class RpcBackend implements Backend {
   }
 
   /** Counts nothing: a chord sent by a producer that has another store is not ours to finish. */
-  countChordPart(_part: ChordPart): Promise<ChordMember[] | null> {
-    return Promise.resolve(null);
+  countChordParts(_parts: readonly ChordPart[]): Promise<readonly CompleteHeader[]> {
+    return Promise.resolve([]);
   }
 
   /** Nothing was counted. */

@@ -15,7 +15,15 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { embeddedDatabasePath, errorText, OperatingError, ServerError, type World } from "../base/mod.ts";
 import { makePrivateFolder, touchFile, type TouchWatch, watchTouches } from "../platform/mod.ts";
 import { decodeResultMeta, loadSerializer, type ResultMeta } from "../wire/mod.ts";
-import type { Backend, BackendOptions, ChordMember, ChordPart, ResultRecord, Watch } from "./backend.ts";
+import type {
+  Backend,
+  BackendOptions,
+  ChordMember,
+  ChordPart,
+  CompleteHeader,
+  ResultRecord,
+  Watch,
+} from "./backend.ts";
 import { decodeChordMember, encodeChordMember, joinHeader } from "./chord.ts";
 import { type StoreDone, StoreQueue } from "./queue.ts";
 import { type RetryPolicy, retryPolicy } from "./retry.ts";
@@ -210,14 +218,23 @@ export class SqliteBackend implements Backend {
     return this.#attempt(() => void this.#sql.growChord.run(groupId, by, this.#expiry()));
   }
 
-  /** Counts a member, in one transaction. */
-  async countChordPart(part: ChordPart): Promise<ChordMember[] | null> {
-    const document = encodeChordMember(part, this.#options.serializer);
-    const documents = await this.#attempt(() => this.#transaction(() => this.#count(part, document)));
-    if (documents === null) return null;
+  /** Counts members, all in one transaction. */
+  async countChordParts(parts: readonly ChordPart[]): Promise<readonly CompleteHeader[]> {
+    const documents = parts.map((part) => encodeChordMember(part, this.#options.serializer));
+    const counted = await this.#attempt(() =>
+      this.#transaction(() => parts.map((part, n) => this.#count(part, documents[n]!)))
+    );
+    const complete: CompleteHeader[] = [];
+    counted.forEach((members, n) => {
+      if (members !== null) complete.push({ part: parts[n]!, members: () => this.#join(parts[n]!, members) });
+    });
+    return complete;
+  }
+
+  async #join(part: ChordPart, documents: readonly (string | Uint8Array)[]): Promise<ChordMember[]> {
     const tuple = await this.fetchGroup(part.groupId);
     if (tuple !== null) return await joinHeader(tuple, (ids) => this.fetchMany(ids), this.#world.clock);
-    return documents.map((member) => decodeChordMember(member, this.#options));
+    return documents.map((document) => decodeChordMember(document, this.#options));
   }
 
   /** Deletes a chord's counters. */

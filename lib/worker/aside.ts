@@ -4,7 +4,7 @@
  */
 
 import { errorText } from "../base/mod.ts";
-import type { AlsoFailed, OutcomeChord } from "../app/mod.ts";
+import type { AlsoFailed, FinishedPart, OutcomeChord } from "../app/mod.ts";
 import type { EncodedMessage } from "../wire/mod.ts";
 import { TaskRevokedError } from "../wire/mod.ts";
 import type { LaneParts } from "./lane_parts.ts";
@@ -20,6 +20,10 @@ export class Aside {
   #support: WorkerSupport;
   #parts: LaneParts | null = null;
   #pending = new Set<Promise<void>>();
+  /** Chord members that ended in this turn, what follows each, and how many are being counted. */
+  #finished: FinishedPart[] = [];
+  #settles: ((() => void) | null)[] = [];
+  #counting = 0;
 
   constructor(app: WorkerApp, support: WorkerSupport) {
     this.#app = app;
@@ -33,16 +37,17 @@ export class Aside {
 
   /** True while so much is under way that no new task should be fetched. */
   get isFull(): boolean {
-    return this.#pending.size >= PENDING_MAX;
+    return this.pending >= PENDING_MAX;
   }
 
   /** How much is under way. */
   get pending(): number {
-    return this.#pending.size;
+    return this.#pending.size + this.#finished.length + this.#counting;
   }
 
   /** Resolves when nothing is under way. */
   async drain(): Promise<void> {
+    if (this.#finished.length > 0) this.#countParts();
     while (this.#pending.size > 0) await Promise.all(this.#pending);
   }
 
@@ -85,17 +90,31 @@ export class Aside {
     this.fail(request, new TaskRevokedError(how.reason), "revoked", () => parts.state.ack(request));
   }
 
-  /** Stores a finished chord member's part; then calls `settle`. */
+  /** Counts a finished chord member, together with all of this turn; then calls `settle`. Data lane: per message. */
   chord(request: Request, state: string, chord: OutcomeChord, settle: (() => void) | null): void {
+    const { message } = request.delivery;
+    this.#finished.push({ taskId: request.id, rootId: request.headers.rootId, state, chord, message });
+    this.#settles.push(settle);
+    if (this.#finished.length === 1) queueMicrotask(this.#countParts);
+  }
+
+  #countParts = (): void => {
+    const parts = this.#finished;
+    const settles = this.#settles;
+    this.#finished = [];
+    this.#settles = [];
+    this.#counting += parts.length;
+    const others = parts.length === 1 ? "" : ` and ${parts.length - 1} others`;
     this.#begin(async () => {
       try {
-        await this.#count(request.id, request.headers.rootId, state, chord);
+        await this.#support.completeChords(this.#lane.backend, parts);
       } finally {
-        settle?.();
+        this.#counting -= parts.length;
+        for (const settle of settles) settle?.();
         this.#wake();
       }
-    }, request.human);
-  }
+    }, `the chord member ${parts[0]!.taskId}${others}`);
+  };
 
   /** Ends the steps of a chain that will not run because one before them failed. */
   alsoFailed(also: readonly AlsoFailed[], request: Request): void {
@@ -148,7 +167,9 @@ export class Aside {
   }
 
   #count(taskId: string, rootId: string | null, state: string, chord: OutcomeChord): Promise<void> {
-    return this.#support.completeChord(this.#lane.backend, { taskId, rootId, state, chord });
+    return this.#support.completeChords(this.#lane.backend, [
+      { taskId, rootId, state, chord, message: null },
+    ]);
   }
 
   #store(

@@ -1,6 +1,6 @@
 /** What an App does for its worker: the functions of app/ and pool/ that take the whole App. */
 
-import { type App, appSource, canvasSender, completeChord, failTask, finishDoneBefore } from "../app/mod.ts";
+import { type App, appSource, canvasSender, completeChords, failTask, finishDoneBefore } from "../app/mod.ts";
 import { Signature } from "../canvas/mod.ts";
 import { EventDispatcher, eventQueue, EventReader } from "../event/mod.ts";
 import { mailboxSettings } from "../mailbox/mod.ts";
@@ -11,7 +11,7 @@ import type { WorkerSupport } from "./worker_app.ts";
 export function supportOf(app: App): WorkerSupport {
   return {
     failTask: (message, error, kind) => failTask(app, message, error, kind),
-    completeChord: (backend, part) => completeChord(app, backend, part),
+    completeChords: (backend, parts) => completeChords(app, backend, parts),
     finishDoneBefore: (backend, message, meta) => finishDoneBefore(app, backend, message, meta),
     dispatcher: (options) => new EventDispatcher(app, options),
     eventReader: () => new EventReader(app),

@@ -131,10 +131,10 @@ export interface WorkerSupport {
    */
   failTask(message: EncodedMessage, error: Error, kind: "failure" | "revoked"): Promise<ParentOutcome>;
   /**
-   * Counts a finished chord member and, where it was the last, publishes the body or fails it. Rejects with an
+   * Counts finished chord members and, where one was the last, publishes the body or fails it. Rejects with an
    * operating error after the store's own retries.
    */
-  completeChord(backend: Backend, part: FinishedPart): Promise<void>;
+  completeChords(backend: Backend, parts: readonly FinishedPart[]): Promise<void>;
   /** Sends and counts what the first run of a task may not have, whose success is stored. */
   finishDoneBefore(backend: Backend, message: EncodedMessage, meta: ResultMeta): Promise<void>;
   /** Sends this worker's events. */

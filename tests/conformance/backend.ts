@@ -4,6 +4,7 @@
  * Two backends on the same place are always open, so that what one stores the other reads, as producer and worker do.
  */
 
+import { countChordPart } from "../../lib/backend/chord.ts";
 import assert from "node:assert/strict";
 import type { World } from "../../lib/base/mod.ts";
 import {
@@ -207,7 +208,7 @@ async function storing(t: Deno.TestContext, { world, place, ours, theirs, id, id
     assert.equal(text, "漢");
     assert.deepEqual((await other.fetch(task))?.result, told!.result);
     await one.startChord("g" + task, 1);
-    const members = await other.countChordPart(part("g" + task, 0, "m", "SUCCESS", { x: 1 }));
+    const members = await countChordPart(other, part("g" + task, 0, "m", "SUCCESS", { x: 1 }));
     assert.deepEqual(members, [{ taskId: "m", state: "SUCCESS", result: { x: 1 } }]);
   });
   await t.step("forget: gone for both", async () => {
@@ -312,9 +313,9 @@ async function chords(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pro
   await t.step("countChordPart: the last one gets all members in order of index", async () => {
     const group = id();
     await ours.startChord(group, 3);
-    assert.equal(await theirs.countChordPart(part(group, 2, "c", "SUCCESS", { v: "ä" })), null);
-    assert.equal(await ours.countChordPart(part(group, 0, "a", "SUCCESS", null)), null);
-    const members = await theirs.countChordPart(part(group, 1, "b", "FAILURE", FAILURE));
+    assert.equal(await countChordPart(theirs, part(group, 2, "c", "SUCCESS", { v: "ä" })), null);
+    assert.equal(await countChordPart(ours, part(group, 0, "a", "SUCCESS", null)), null);
+    const members = await countChordPart(theirs, part(group, 1, "b", "FAILURE", FAILURE));
     assert.deepEqual(members, [
       { taskId: "a", state: "SUCCESS", result: null },
       { taskId: "b", state: "FAILURE", result: FAILURE },
@@ -322,39 +323,39 @@ async function chords(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pro
     ]);
     await ours.endChord(group);
     assert.equal(
-      await ours.countChordPart(part(group, 0, "a", "SUCCESS", null)),
+      await countChordPart(ours, part(group, 0, "a", "SUCCESS", null)),
       null,
       "nothing after the end",
     );
   });
   await t.step("countChordPart: members counted before the size is known", async () => {
     const group = id();
-    assert.equal(await ours.countChordPart(part(group, 0, "a", "SUCCESS", 1)), null);
+    assert.equal(await countChordPart(ours, part(group, 0, "a", "SUCCESS", 1)), null);
     await theirs.startChord(group, 2);
-    assert.equal((await ours.countChordPart(part(group, 1, "b", "SUCCESS", 2)))?.length, 2);
+    assert.equal((await countChordPart(ours, part(group, 1, "b", "SUCCESS", 2)))?.length, 2);
   });
   await t.step("countChordPart: a member counted twice counts once, with its last result", async () => {
     const group = id();
     await ours.startChord(group, 2);
-    assert.equal(await ours.countChordPart(part(group, 0, "a", "FAILURE", FAILURE)), null);
-    assert.equal(await theirs.countChordPart(part(group, 0, "a", "SUCCESS", 1)), null);
-    assert.equal(await theirs.countChordPart(part(group, 0, "a", "SUCCESS", 1)), null);
-    const members = await theirs.countChordPart(part(group, 1, "b", "SUCCESS", 2));
+    assert.equal(await countChordPart(ours, part(group, 0, "a", "FAILURE", FAILURE)), null);
+    assert.equal(await countChordPart(theirs, part(group, 0, "a", "SUCCESS", 1)), null);
+    assert.equal(await countChordPart(theirs, part(group, 0, "a", "SUCCESS", 1)), null);
+    const members = await countChordPart(theirs, part(group, 1, "b", "SUCCESS", 2));
     assert.deepEqual(members?.map((member) => member.result), [1, 2]);
     assert.equal(
-      await ours.countChordPart(part(group, 0, "a", "SUCCESS", 1)),
+      await countChordPart(ours, part(group, 0, "a", "SUCCESS", 1)),
       null,
       "the other task gets nothing",
     );
-    const again = await ours.countChordPart(part(group, 1, "b", "SUCCESS", 2));
+    const again = await countChordPart(ours, part(group, 1, "b", "SUCCESS", 2));
     assert.equal(again?.length, 2, "run again after a crash, the one that completed it goes on");
   });
   await t.step("growChord: one more is waited for", async () => {
     const group = id();
     await ours.startChord(group, 1);
     await theirs.growChord(group, 1);
-    assert.equal(await ours.countChordPart(part(group, 0, "a", "SUCCESS", 1)), null);
-    assert.equal((await ours.countChordPart(part(group, 0, "b", "SUCCESS", 2)))?.length, 2);
+    assert.equal(await countChordPart(ours, part(group, 0, "a", "SUCCESS", 1)), null);
+    assert.equal((await countChordPart(ours, part(group, 0, "b", "SUCCESS", 2)))?.length, 2);
   });
   await t.step("countChordPart: counted at once from two sides, exactly one gets the members", async () => {
     for (let round = 0; round < 10; round++) {
@@ -364,7 +365,7 @@ async function chords(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pro
       const results: (ChordMember[] | null)[] = await Promise.all(
         Array.from(
           { length: size },
-          (_, n) => (n % 2 ? ours : theirs).countChordPart(part(group, n, `t${n}`, "SUCCESS", n)),
+          (_, n) => countChordPart(n % 2 ? ours : theirs, part(group, n, `t${n}`, "SUCCESS", n)),
         ),
       );
       const got = results.filter((members) => members !== null);
@@ -381,9 +382,9 @@ async function chords(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pro
     await ours.saveGroup(group, JSON.stringify(tuple));
     await ours.startChord(group, 3);
     for (const [n, task] of [a, b, c].entries()) await stored(theirs, resultRecord(task, "SUCCESS", n));
-    await theirs.countChordPart(part(group, 0, a, "SUCCESS", 0));
-    await theirs.countChordPart(part(group, 1, b, "SUCCESS", 1));
-    const members = await theirs.countChordPart(part(group, 1, c, "SUCCESS", 2));
+    await countChordPart(theirs, part(group, 0, a, "SUCCESS", 0));
+    await countChordPart(theirs, part(group, 1, b, "SUCCESS", 1));
+    const members = await countChordPart(theirs, part(group, 1, c, "SUCCESS", 2));
     assert.deepEqual(members?.map((member) => member.result), [0, [1, 2]]);
   });
 }

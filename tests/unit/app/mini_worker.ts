@@ -6,7 +6,7 @@
 import { type World } from "../../../lib/base/mod.ts";
 import {
   App,
-  completeChord,
+  completeChords,
   type Outcome,
   type OutcomeChord,
   type SendOptions,
@@ -124,12 +124,13 @@ export class MiniWorker implements AsyncDisposable {
         }
         if (chord && outcome.kind !== "retry") {
           await backend.flush();
-          await completeChord(this.app, backend, {
+          await completeChords(this.app, backend, [{
             taskId,
             rootId: headers["root_id"] as string,
             state: outcome.kind === "success" ? "SUCCESS" : "FAILURE",
             chord,
-          });
+            message: next.message,
+          }]);
         }
       }
       await backend.flush();
