@@ -60,26 +60,31 @@ export interface FinishedPart {
 /**
  * Counts finished header tasks after their own results are stored. Where one completes a header, publishes the body
  * with the list of results, or stores ChordError for it and publishes its errbacks. Nothing where the store cannot
- * count (`celery.chord_unlock` polls there). Rejects only where the store does; the caller counts again then.
+ * count (`celery.chord_unlock` polls there). `onDone` hears of each part that is counted and, where it was the last,
+ * has brought its chord to its end: a message kept longer could be run again and counted into a chord that is over.
+ * Rejects only where the store does; the caller counts again then.
  */
 export async function completeChords(
   app: App,
   backend: Backend,
   parts: readonly FinishedPart[],
+  onDone: (part: FinishedPart) => void = () => {},
 ): Promise<void> {
-  if (!backend.countsChords) return;
+  if (!backend.countsChords) return parts.forEach(onDone);
   const finished = new Map<ChordPart, FinishedPart>();
   for (const part of parts) {
     const { groupId, groupIndex, result } = part.chord;
     finished.set({ groupId, groupIndex, taskId: part.taskId, state: part.state, result }, part);
   }
   const headers = await backend.countChordParts([...finished.keys()]);
+  const last = new Set(headers.map((header) => finished.get(header.part)!));
+  for (const part of parts) if (!last.has(part)) onDone(part);
   // Each is brought to its end, whatever becomes of the others.
-  const ends = await Promise.allSettled(
-    headers.map((header) =>
-      runOutsideTasks(() => completeHeader(app, backend, finished.get(header.part)!, header))
-    ),
-  );
+  const ends = await Promise.allSettled(headers.map(async (header) => {
+    const part = finished.get(header.part)!;
+    await runOutsideTasks(() => completeHeader(app, backend, part, header));
+    onDone(part);
+  }));
   for (const end of ends) if (end.status === "rejected") throw end.reason;
 }
 

@@ -20,9 +20,8 @@ export class Aside {
   #support: WorkerSupport;
   #parts: LaneParts | null = null;
   #pending = new Set<Promise<void>>();
-  /** Chord members that ended in this turn, what follows each, and how many are being counted. */
-  #finished: FinishedPart[] = [];
-  #settles: ((() => void) | null)[] = [];
+  /** Chord members that ended in this turn and what follows each; and how many are being counted. */
+  #finished = new Map<FinishedPart, (() => void) | null>();
   #counting = 0;
 
   constructor(app: WorkerApp, support: WorkerSupport) {
@@ -42,12 +41,12 @@ export class Aside {
 
   /** How much is under way. */
   get pending(): number {
-    return this.#pending.size + this.#finished.length + this.#counting;
+    return this.#pending.size + this.#finished.size + this.#counting;
   }
 
   /** Resolves when nothing is under way. */
   async drain(): Promise<void> {
-    if (this.#finished.length > 0) this.#countParts();
+    if (this.#finished.size > 0) this.#countParts();
     while (this.#pending.size > 0) await Promise.all(this.#pending);
   }
 
@@ -93,24 +92,27 @@ export class Aside {
   /** Counts a finished chord member, together with all of this turn; then calls `settle`. Data lane: per message. */
   chord(request: Request, state: string, chord: OutcomeChord, settle: (() => void) | null): void {
     const { message } = request.delivery;
-    this.#finished.push({ taskId: request.id, rootId: request.headers.rootId, state, chord, message });
-    this.#settles.push(settle);
-    if (this.#finished.length === 1) queueMicrotask(this.#countParts);
+    this.#finished.set({ taskId: request.id, rootId: request.headers.rootId, state, chord, message }, settle);
+    if (this.#finished.size === 1) queueMicrotask(this.#countParts);
   }
 
   #countParts = (): void => {
-    const parts = this.#finished;
-    const settles = this.#settles;
-    this.#finished = [];
-    this.#settles = [];
-    this.#counting += parts.length;
+    const settles = this.#finished;
+    this.#finished = new Map();
+    this.#counting += settles.size;
+    const done = (part: FinishedPart): void => {
+      const settle = settles.get(part);
+      if (!settles.delete(part)) return;
+      this.#counting--;
+      settle?.();
+    };
+    const parts = [...settles.keys()];
     const others = parts.length === 1 ? "" : ` and ${parts.length - 1} others`;
     this.#begin(async () => {
       try {
-        await this.#support.completeChords(this.#lane.backend, parts);
+        await this.#support.completeChords(this.#lane.backend, parts, done);
       } finally {
-        this.#counting -= parts.length;
-        for (const settle of settles) settle?.();
+        for (const part of [...settles.keys()]) done(part);
         this.#wake();
       }
     }, `the chord member ${parts[0]!.taskId}${others}`);

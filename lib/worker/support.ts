@@ -11,7 +11,7 @@ import type { WorkerSupport } from "./worker_app.ts";
 export function supportOf(app: App): WorkerSupport {
   return {
     failTask: (message, error, kind) => failTask(app, message, error, kind),
-    completeChords: (backend, parts) => completeChords(app, backend, parts),
+    completeChords: (backend, parts, onDone) => completeChords(app, backend, parts, onDone),
     finishDoneBefore: (backend, message, meta) => finishDoneBefore(app, backend, message, meta),
     dispatcher: (options) => new EventDispatcher(app, options),
     eventReader: () => new EventReader(app),

@@ -132,9 +132,13 @@ export interface WorkerSupport {
   failTask(message: EncodedMessage, error: Error, kind: "failure" | "revoked"): Promise<ParentOutcome>;
   /**
    * Counts finished chord members and, where one was the last, publishes the body or fails it. Rejects with an
-   * operating error after the store's own retries.
+   * operating error after the store's own retries. `onDone` hears of each that is done with.
    */
-  completeChords(backend: Backend, parts: readonly FinishedPart[]): Promise<void>;
+  completeChords(
+    backend: Backend,
+    parts: readonly FinishedPart[],
+    onDone?: (part: FinishedPart) => void,
+  ): Promise<void>;
   /** Sends and counts what the first run of a task may not have, whose success is stored. */
   finishDoneBefore(backend: Backend, message: EncodedMessage, meta: ResultMeta): Promise<void>;
   /** Sends this worker's events. */

@@ -84,7 +84,11 @@ Deno.test("100 chords, a worker killed midway, at least once: every body runs, a
   assert.equal(counts.size, 100);
   const doubled = [...counts.values()].filter((count) => count > 1);
   assert(doubled.length <= 20 && doubled.every((count) => count === 2), `bodies run again: ${doubled}`);
-  await nothingLeft(redis);
+  // A member that runs again after its chord's end begins a list anew, which goes by itself.
+  const left = (await redis.cli("--scan", "--pattern", "celery-taskset-meta-*.[jst]")).split("\n").filter(
+    Boolean,
+  );
+  for (const key of left) assert(Number(await redis.cli("TTL", key)) > 0, `${key} stays for ever`);
   void second;
 });
 
