@@ -1,5 +1,6 @@
 /**
- * Waiting ahead: a caller that sends one call, waits for its result, sends the next, is spared a round trip.
+ * Waiting ahead, where the broker confirms what is published (RabbitMQ, which takes its time): a caller that sends one
+ * call, waits for its result, sends the next, is spared a round trip.
  *
  * Celery subscribes to the result of every call it sends. That is wasted on calls nobody waits for; so here it is done
  * only while the caller has come for the result of the call before. Where the result is there before the broker's

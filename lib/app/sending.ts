@@ -70,6 +70,8 @@ interface Profile {
   readonly inheritsPriority: boolean;
   readonly sendsEvent: boolean;
   readonly isRpc: boolean;
+  /** The broker says of each message that it has it, later than a task may have run. */
+  readonly isConfirmed: boolean;
 }
 
 /** The producer of one App. */
@@ -93,7 +95,8 @@ export class Sender {
     const prepared = this.prepare({ name, args, kwargs, options });
     const publishing = this.publish([prepared], options);
     const { ahead, opened } = this.#app.backend;
-    const result = prepared.ignored ? null : ahead.sending(prepared.taskId, opened);
+    const isAhead = !prepared.ignored && this.#profileNow().isConfirmed;
+    const result = isAhead ? ahead.sending(prepared.taskId, opened) : null;
     await (result === null ? publishing : Promise.race([publishing, result]));
     return this.#resultOf(prepared, name);
   }
@@ -265,6 +268,7 @@ export class Sender {
       inheritsPriority: conf.task_inherit_parent_priority,
       sendsEvent: conf.task_send_sent_event,
       isRpc: conf.result_backend?.startsWith("rpc") ?? false,
+      isConfirmed: transportOf(url) === "amqp" && conf.broker_transport_options["confirm_publish"] !== false,
     };
   }
 

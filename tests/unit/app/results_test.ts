@@ -217,6 +217,7 @@ Deno.test("GroupResult: save, restore, delete; tuples both ways", async () => {
 
 Deno.test("a caller that takes each result before it sends the next call: the result itself ends the sending", async () => {
   const { app } = withStore();
+  app.conf.broker_url = "amqp://confirms";
   await using _ = app;
   const taken: string[] = [];
   let isTaken = true;
