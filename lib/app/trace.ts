@@ -7,7 +7,7 @@
  * Source: celery 5.2.6 app/trace.py build_tracer, backends/base.py mark_as_*; protocol.md 8.2, 8.6.
  */
 
-import type { Level } from "../base/mod.ts";
+import { type Level, SeqMap } from "../base/mod.ts";
 import {
   type Accept,
   acceptedTypes,
@@ -119,7 +119,7 @@ export class Tracer implements RunHost {
   readonly #app: App;
   readonly #host: TracerHost;
   readonly #plans = new Map<string, Plan>();
-  readonly #running = new Map<number, Run>();
+  readonly #running = new SeqMap<Run>();
   readonly #accept: Accept;
   readonly #style: ResultStyle;
   readonly #isExtended: boolean;

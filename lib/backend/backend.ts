@@ -77,8 +77,6 @@ export interface Backend extends AsyncDisposable {
    * At most `appendedMax` records wait; past that, the oldest retries are given up with an error to their `done`.
    */
   store(record: ResultRecord, done: ((error: Error | null) => void) | null): void;
-  /** Begins what the first store needs, such as a connection; whether that fails is told by whoever needs it. */
-  warm?(): void;
   /** True when so much waits that no new task should be fetched. */
   readonly isCongested: boolean;
   /** Resolves when everything appended so far is stored or given up. */

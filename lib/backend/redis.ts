@@ -78,7 +78,6 @@ export class RedisBackend implements Backend {
   readonly #closing = new AbortController();
   readonly #answerMs: number;
   #canScript = true;
-  /** Members of chords to be counted at the end of this turn. */
   #closed: Promise<void> | null = null;
 
   /** Does no I/O; use `open`. */
@@ -202,11 +201,6 @@ export class RedisBackend implements Backend {
   /** Sets `.s`. */
   async startChord(groupId: string, size: number): Promise<void> {
     await this.#do((client) => this.#set(client, `${this.#groupPrefix}${groupId}.s`, String(size)));
-  }
-
-  /** Dials ahead. */
-  warm(): void {
-    this.#links.open().catch(() => {});
   }
 
   /** Adds to `.t`; tried once, for a second try could count twice. */

@@ -3,8 +3,8 @@
  *
  * Reading order: world.ts (what comes from outside: clock, chance, sockets, processes, terminal, host, log) and
  * current_world.ts (the one of this program); log.ts (records and the sink's interface), errors.ts (roots of operating
- * errors), assert.ts; timer_heap.ts (many deadlines on one timer), outbox.ts (bytes on their way out), ring.ts (a
- * queue of replies' sinks); nodename.ts (`celery@host` and the `%` forms), paths.ts (where the embedded broker lives),
+ * errors), assert.ts; timer_heap.ts (many deadlines on one timer), outbox.ts (bytes on their way out), ring.ts and
+ * seq_map.ts (queues and maps that keep nothing of what left them); nodename.ts (`celery@host` and the `%` forms), paths.ts (where the embedded broker lives),
  * mask.ts (URLs without their password), nearest.ts (did-you-mean), builtin.ts (node's modules, on first use).
  */
 
@@ -19,5 +19,6 @@ export * from "./nodename.ts";
 export * from "./outbox.ts";
 export * from "./paths.ts";
 export * from "./ring.ts";
+export * from "./seq_map.ts";
 export * from "./timer_heap.ts";
 export type * from "./world.ts";

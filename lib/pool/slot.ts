@@ -7,7 +7,7 @@
  * the first one runs.
  */
 
-import { assert, type Level, OperatingError, UsageError } from "../base/mod.ts";
+import { assert, type Level, OperatingError, SeqMap, UsageError } from "../base/mod.ts";
 import type { Outcome } from "../app/mod.ts";
 import type { Job } from "./pool.ts";
 import { encodeFrame, FRAME, type Frame, FrameReader, FrameWriter } from "./frame.ts";
@@ -85,8 +85,8 @@ export class Slot {
   isSpare = false;
   /** Since when it may be given jobs, monotonic. */
   inServiceMs = 0;
-  /** Jobs in it, in the order in which they begin. */
-  readonly held = new Map<number, Held>();
+  /** Jobs in it, by their number. */
+  readonly held: SeqMap<Held> = new SeqMap();
   /** Jobs ever sent to it, and ended in it. */
   sent = 0;
   done = 0;
@@ -191,8 +191,11 @@ export class Slot {
 
   /** The job a sequential slot runs now. */
   first(): Held | null {
-    const { value } = this.held.values().next();
-    return value ?? null;
+    return this.#inOrder()[0] ?? null;
+  }
+
+  #inOrder(): Held[] {
+    return this.held.values().sort((a, b) => a.place - b.place);
   }
 
   /**
@@ -204,7 +207,7 @@ export class Slot {
     const record = this.#link.journal?.read() ?? null;
     if (record === null || record.frameNumber !== this.#runningFrame) return this.first();
     const ended = new Set(record.outcomes.map(({ seq }) => seq));
-    for (const held of this.held.values()) if (!ended.has(held.job.seq)) return held;
+    for (const held of this.#inOrder()) if (!ended.has(held.job.seq)) return held;
     return null;
   }
 
@@ -337,7 +340,7 @@ export class Slot {
     this.#aheadFrame = 0;
     this.#aheadLeft = 0;
     const jobs: Job[] = [];
-    for (const { job, frame } of this.held.values()) if (frame === this.#runningFrame) jobs.push(job);
+    for (const { job, frame } of this.#inOrder()) if (frame === this.#runningFrame) jobs.push(job);
     this.#owner.onBegun(this, jobs);
   }
 
@@ -361,7 +364,7 @@ export class Slot {
     // The one after the last journalled outcome had begun; without a journal all of the running frame may
     // have.
     let isFirst = true;
-    for (const held of this.held.values()) {
+    for (const held of this.#inOrder()) {
       const { job, frame, place } = held;
       let hasBegun: boolean;
       if (!hadStarted) hasBegun = false;

@@ -10,7 +10,7 @@
  * Source: celery 5.2.6 concurrency/solo.py.
  */
 
-import { assert, Ring, TimerHeap, type World } from "../base/mod.ts";
+import { assert, Ring, SeqMap, TimerHeap, type World } from "../base/mod.ts";
 import type { Outcome } from "../app/mod.ts";
 import type { Job, Pool, PoolEvents, PoolInfo, PoolOptions } from "./pool.ts";
 import { jobsForFrame, shortJobsPerFrame } from "./feeding.ts";
@@ -38,7 +38,7 @@ export class SoloPool implements Pool {
   #isScheduled = false;
   #isClosing = false;
   /** Jobs of the slice that runs, by number; and the one that is awaited. */
-  #inSlice = new Map<number, Job>();
+  #inSlice = new SeqMap<Job>();
   #awaited: Job | null = null;
   #settleAwaited: ((outcome: Outcome) => void) | null = null;
   #idle: (() => void)[] = [];

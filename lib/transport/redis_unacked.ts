@@ -6,7 +6,7 @@
  * would ever look at.
  */
 
-import { assert, type Log } from "../base/mod.ts";
+import { assert, type Log, SeqMap } from "../base/mod.ts";
 import {
   isMovedError,
   type RedisConnection,
@@ -79,7 +79,7 @@ const ENVELOPES_MAX = 100;
 export class Unacked {
   #base: ConsumerBase;
   #prefix: string;
-  #held = new Map<number, Held>();
+  #held = new SeqMap<Held>();
   #acked: number[] = [];
   /** Sent, and not known to be done. */
   #open = new Set<Settlement>();
@@ -101,7 +101,7 @@ export class Unacked {
 
   /** The numbers of all that are unsettled, in order of arrival. */
   numbers(): number[] {
-    return [...this.#held.keys()];
+    return this.#held.keys();
   }
 
   /** Whether something was sent whose reply has not come. */
@@ -197,7 +197,7 @@ export class Unacked {
    * unmarked. Resolves with how many were still ours; with fewer where the connection went.
    */
   async restoreAll(): Promise<number> {
-    const held = [...this.#held].reverse();
+    const held = this.#held.keys().reverse().map((key): [number, Held] => [key, this.#held.get(key)!]);
     this.#held.clear();
     let restored = 0;
     for (const { list, items } of runsByList(held, this.#base.keys)) {

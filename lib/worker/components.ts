@@ -51,10 +51,7 @@ export class PoolStep extends StartStopStep<WorkController> {
       (pool === "solo" ? worker.support.solo : poolFactory(pool, given.poolHead));
     worker.consumer.connectAhead();
     worker.parts.pool = factory(worker.world, poolOptions(worker), poolEvents(worker));
-    const started = worker.pool.start();
-    // While processes load, there is nothing else to do here.
-    worker.parts.backend.warm?.();
-    await started;
+    await worker.pool.start();
   }
 
   /** The loop runs: jobs may go to the pool. */

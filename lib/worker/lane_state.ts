@@ -3,6 +3,7 @@
  * and `inspect` read.
  */
 
+import { SeqMap } from "../base/mod.ts";
 import type { Consumer } from "../transport/mod.ts";
 import type { Request } from "./request.ts";
 
@@ -17,7 +18,7 @@ export class LaneState {
   /** Requests held here until their eta. */
   etaHeld = 0;
   /** Requests in the pool, by the job's number. */
-  readonly inPool: Map<number, Request> = new Map();
+  readonly inPool: SeqMap<Request> = new SeqMap();
   /** Tasks begun since the start. */
   processed = 0;
   /** Tasks that failed since the start: what `--burst` exits with 1 for. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Outbox, Ring } from "../../../lib/base/mod.ts";
+import { Outbox, Ring, SeqMap } from "../../../lib/base/mod.ts";
 
 const utf8 = new TextDecoder();
 
@@ -61,4 +61,32 @@ Deno.test("Ring takes back at its head and gives from its tail, also where the b
   assert.deepEqual([ring.pop(), ring.length, ring.toArray()], [undefined, 0, []]);
   ring.unshift(7);
   assert.equal(ring.pop(), 7);
+});
+
+Deno.test("SeqMap keeps what stays beside what comes and goes", () => {
+  const map = new SeqMap<string>();
+  const mirror = new Map<number, string>();
+  const set = (key: number, value: string) => {
+    map.set(key, value);
+    mirror.set(key, value);
+  };
+  for (let key = 0; key < 20_000; key++) {
+    set(key, `${key}`);
+    // One in a thousand stays; of the others a hundred are there at a time.
+    const gone = key - 100;
+    if (gone >= 0 && gone % 1000 !== 0) assert.equal(map.delete(gone), mirror.delete(gone));
+  }
+  set(1000, "again");
+  assert.equal(map.size, mirror.size);
+  assert.deepEqual(map.keys(), [...mirror.keys()].sort((a, b) => a - b));
+  assert.deepEqual(map.values(), map.keys().map((key) => mirror.get(key)));
+  assert.deepEqual([map.get(1000), map.get(1001), map.has(3000), map.has(3001)], [
+    "again",
+    undefined,
+    true,
+    false,
+  ]);
+  assert.deepEqual([map.delete(3000), map.delete(3000), map.has(3000)], [true, false, false]);
+  map.clear();
+  assert.deepEqual([map.size, map.has(1000), map.keys()], [0, false, []]);
 });
