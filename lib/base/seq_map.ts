@@ -1,11 +1,11 @@
 /**
  * A map by ascending whole numbers for what comes and goes with each task.
  *
- * A Map that is filled and emptied all the time replaces its table again and again, and each outgrown table leads to
- * the next one. Once one of them is old, all that follow are kept until the next full collection with what they held then,
- * and grow old themselves: everything that passes through a busy worker would be promoted. Here an entry's place is its
- * number modulo the size of one table that stays; what sits in the way of a newer entry has stayed long, and moves to a
- * Map.
+ * A Map that is filled and emptied all the time replaces its table again and again, and each outgrown table leads
+ * to the next one. Once one of them is old, all that follow are kept until the next full collection with what they
+ * held then, and grow old themselves: everything that passes through a busy worker would be promoted. Here an
+ * entry's place is its number modulo the size of one table that stays; what sits in the way of a newer entry has
+ * stayed long, and moves to a Map.
  */
 
 const SIZE = 1024;

@@ -16,7 +16,7 @@ export const WINDOW_MAX = 10_000;
  * Messages held at most where the limit has grown by itself: enough to hide a fetch, and few enough to be gone before
  * the collector looks twice.
  */
-export const ADAPTIVE_MAX = 256;
+export const ADAPTIVE_MAX = 512;
 /** Milliseconds of measured work that are worth having on hand, per slot. */
 const WORK_ON_HAND_MS = 20;
 /** A batch whose mean is this much above the running mean is a change of work, not noise. */
