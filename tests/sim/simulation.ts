@@ -446,7 +446,7 @@ class SimPool implements Pool {
       pids: [100],
       maxTasksPerChild: null,
       timeouts: [0, 0],
-      writes: {},
+      writes: [],
     };
   }
 
