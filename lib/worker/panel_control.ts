@@ -252,8 +252,8 @@ function resize(worker: WorkController, name: "pool_grow" | "pool_shrink", n: nu
   }
   const { pool } = worker;
   if (pool.name === "solo") throw new PythonError("NotImplementedError", "The solo pool has one slot");
-  // Celery's words for more than it lets go. Here busy slots go too, after their task; the last one stays.
-  if (name === "pool_shrink" && n > pool.size - 1) {
+  // As in Celery only idle slots go; one that is about to get a waiting task is not idle.
+  if (name === "pool_shrink" && n > Math.min(pool.size - 1, pool.size - pool.busy - worker.lane.readyCount)) {
     throw new PythonError("ValueError", "Can't shrink pool. All processes busy!");
   }
   const isGrowing = name === "pool_grow";
