@@ -1,16 +1,11 @@
 /**
- * Node's modules, loaded when they are first used: a static import of node:fs, node:net and node:zlib costs 40 ms of
+ * Node's modules, loaded when they are first used: a static import of node:fs and node:zlib costs 40 ms of
  * every start, of every command and every pool slot.
  */
 
 /** node:fs. */
 export function nodeFs(): typeof import("node:fs") {
   return process.getBuiltinModule("node:fs");
-}
-
-/** node:net. */
-export function nodeNet(): typeof import("node:net") {
-  return process.getBuiltinModule("node:net");
 }
 
 /** node:os. */
