@@ -39,15 +39,6 @@ export function isTextSerializer(serializer: string): boolean {
 /** A header that is counted to its end has a member whose result does not come to the store. */
 export class HeaderJoinTimeout extends OperatingError {}
 
-/** Counts one finished member: the members where it made its header complete, else null. */
-export async function countChordPart(
-  backend: Pick<Backend, "countChordParts">,
-  part: ChordPart,
-): Promise<ChordMember[] | null> {
-  const [header] = await backend.countChordParts([part]);
-  return header === undefined ? null : await header.members();
-}
-
 /** A finished member as Celery keeps it: `[1, "<task id>", "<state>", <value or exception>]`. */
 export function encodeChordMember(part: ChordPart, serializer: string): string | Uint8Array {
   if (isJson(serializer)) {
@@ -93,7 +84,7 @@ export function decodeGroup(document: string | Uint8Array, codec: Codec): string
  * is ready, at most 3 s; then rejects with HeaderJoinTimeout, as Celery's join does. A nested group with a failed
  * task is that failure.
  */
-export async function joinHeader(
+async function joinHeader(
   tuple: string,
   fetchMany: (ids: readonly string[]) => Promise<(ResultMeta | null)[]>,
   clock: Clock,
@@ -144,4 +135,20 @@ function decode(document: string | Uint8Array, codec: Codec): unknown {
   if (isJson(codec.serializer) && typeof document === "string") return fromJson(document);
   const [type, encoding] = contentOf(codec.serializer);
   return deserialize(document, type, encoding, codec.accept);
+}
+
+/**
+ * The members of a complete header, from what was counted, or from the results themselves where the header holds
+ * groups. Rejects as `joinHeader`.
+ */
+export async function headerMembers(
+  store: Pick<Backend, "fetchGroup" | "fetchMany">,
+  groupId: string,
+  documents: readonly (string | Uint8Array)[],
+  codec: Codec,
+  clock: Clock,
+): Promise<ChordMember[]> {
+  const tuple = await store.fetchGroup(groupId);
+  if (tuple !== null) return await joinHeader(tuple, (ids) => store.fetchMany(ids), clock);
+  return documents.map((document) => decodeChordMember(document, codec));
 }

@@ -6,7 +6,7 @@
 import type { World } from "../base/mod.ts";
 import { decodeResultMeta, loadSerializer, type ResultMeta } from "../wire/mod.ts";
 import type { Backend, BackendOptions, ChordPart, CompleteHeader, ResultRecord, Watch } from "./backend.ts";
-import { decodeChordMember, encodeChordMember, joinHeader } from "./chord.ts";
+import { encodeChordMember, headerMembers } from "./chord.ts";
 import { type StoreDone, StoreQueue } from "./queue.ts";
 import { retryPolicy } from "./retry.ts";
 import { Watchers } from "./watchers.ts";
@@ -183,10 +183,9 @@ export class MemoryBackend implements Backend {
     );
     return {
       part,
-      members: async () => {
-        const tuple = await this.fetchGroup(part.groupId);
-        if (tuple !== null) return await joinHeader(tuple, (ids) => this.fetchMany(ids), this.#world.clock);
-        return members.map((member) => decodeChordMember(member.document, this.#options));
+      members: () => {
+        const documents = members.map((member) => member.document);
+        return headerMembers(this, part.groupId, documents, this.#options, this.#world.clock);
       },
     };
   }

@@ -21,14 +21,7 @@ import type {
   ResultRecord,
   Watch,
 } from "./backend.ts";
-import {
-  decodeChordMember,
-  decodeGroup,
-  encodeChordMember,
-  encodeGroup,
-  isTextSerializer,
-  joinHeader,
-} from "./chord.ts";
+import { decodeGroup, encodeChordMember, encodeGroup, headerMembers, isTextSerializer } from "./chord.ts";
 import { type BatchResult, RareLine, type StoreDone, StoreQueue } from "./queue.ts";
 import type { Argument, NodeRedis } from "./node_redis.ts";
 import { argument, AS_BYTES, AS_TEXT, type RedisLink, RedisLinks } from "./redis_link.ts";
@@ -50,8 +43,6 @@ const LINE_EVERY_MS = 1000;
 const CLOSE_WAIT_MS = 5000;
 /** How long a batch of results waits for its answer before another connection is tried. */
 const ANSWER_MS = 10_000;
-/** Members of chords counted by one script. */
-const COUNT_MAX = 200;
 /** Keys of one MGET. */
 const MGET_MAX = 1000;
 
@@ -223,15 +214,14 @@ export class RedisBackend implements Backend {
    * reads): only that task, run again after a crash, gets the members a second time.
    */
   async countChordParts(parts: readonly ChordPart[]): Promise<readonly CompleteHeader[]> {
+    const counts = parts.map((part) => this.#countOf(part));
+    const replies = await this.#do((client) => this.#count(client, counts));
     const complete: CompleteHeader[] = [];
-    for (let from = 0; from < parts.length; from += COUNT_MAX) {
-      const some = parts.slice(from, from + COUNT_MAX);
-      const counts = some.map((part) => this.#countOf(part));
-      const replies = await this.#do((client) => this.#count(client, counts));
-      replies.forEach((members, n) => {
-        if (members !== null) complete.push({ part: some[n]!, members: () => this.#join(some[n]!, members) });
-      });
-    }
+    replies.forEach((members, n) => {
+      if (members === null) return;
+      const part = parts[n]!;
+      complete.push({ part, members: () => this.#members(part.groupId, members) });
+    });
     return complete;
   }
 
@@ -247,10 +237,8 @@ export class RedisBackend implements Backend {
     };
   }
 
-  async #join(part: ChordPart, documents: readonly (string | Uint8Array)[]): Promise<ChordMember[]> {
-    const tuple = await this.fetchGroup(part.groupId);
-    if (tuple !== null) return await joinHeader(tuple, (ids) => this.fetchMany(ids), this.#world.clock);
-    return documents.map((document) => decodeChordMember(document, this.#options));
+  #members(groupId: string, documents: readonly (string | Uint8Array)[]): Promise<ChordMember[]> {
+    return headerMembers(this, groupId, documents, this.#options, this.#world.clock);
   }
 
   /** Deletes the counters. */

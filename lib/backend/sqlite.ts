@@ -24,7 +24,7 @@ import type {
   ResultRecord,
   Watch,
 } from "./backend.ts";
-import { decodeChordMember, encodeChordMember, joinHeader } from "./chord.ts";
+import { encodeChordMember, headerMembers } from "./chord.ts";
 import { type StoreDone, StoreQueue } from "./queue.ts";
 import { type RetryPolicy, retryPolicy } from "./retry.ts";
 import { Watchers } from "./watchers.ts";
@@ -226,15 +226,18 @@ export class SqliteBackend implements Backend {
     );
     const complete: CompleteHeader[] = [];
     counted.forEach((members, n) => {
-      if (members !== null) complete.push({ part: parts[n]!, members: () => this.#join(parts[n]!, members) });
+      if (members !== null) {
+        complete.push({
+          part: parts[n]!,
+          members: () => this.#members(parts[n]!.groupId, members),
+        });
+      }
     });
     return complete;
   }
 
-  async #join(part: ChordPart, documents: readonly (string | Uint8Array)[]): Promise<ChordMember[]> {
-    const tuple = await this.fetchGroup(part.groupId);
-    if (tuple !== null) return await joinHeader(tuple, (ids) => this.fetchMany(ids), this.#world.clock);
-    return documents.map((document) => decodeChordMember(document, this.#options));
+  #members(groupId: string, documents: readonly (string | Uint8Array)[]): Promise<ChordMember[]> {
+    return headerMembers(this, groupId, documents, this.#options, this.#world.clock);
   }
 
   /** Deletes a chord's counters. */

@@ -13,6 +13,8 @@ import type { WorkerApp, WorkerSupport } from "./worker_app.ts";
 
 /** Pieces of work under way at most before fetching stops. */
 const PENDING_MAX = 1000;
+/** Chord members counted together at most: as long as one script may keep the store from others. */
+const COUNTED_MAX = 200;
 
 /** The control lane's part in a task's end. */
 export class Aside {
@@ -46,7 +48,7 @@ export class Aside {
 
   /** Resolves when nothing is under way. */
   async drain(): Promise<void> {
-    if (this.#finished.size > 0) this.#countParts();
+    this.#countParts();
     while (this.#pending.size > 0) await Promise.all(this.#pending);
   }
 
@@ -94,9 +96,11 @@ export class Aside {
     const { message } = request.delivery;
     this.#finished.set({ taskId: request.id, rootId: request.headers.rootId, state, chord, message }, settle);
     if (this.#finished.size === 1) queueMicrotask(this.#countParts);
+    else if (this.#finished.size === COUNTED_MAX) this.#countParts();
   }
 
   #countParts = (): void => {
+    if (this.#finished.size === 0) return;
     const settles = this.#finished;
     this.#finished = new Map();
     this.#counting += settles.size;

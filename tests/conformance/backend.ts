@@ -4,7 +4,7 @@
  * Two backends on the same place are always open, so that what one stores the other reads, as producer and worker do.
  */
 
-import { countChordPart } from "../../lib/backend/chord.ts";
+import { countChordPart } from "../support/chords.ts";
 import assert from "node:assert/strict";
 import type { World } from "../../lib/base/mod.ts";
 import {

@@ -1,6 +1,6 @@
 /** One Redis shared with Celery itself: each reads, waits for and counts what the other stored. */
 
-import { countChordPart } from "../../../lib/backend/chord.ts";
+import { countChordPart } from "../../support/chords.ts";
 import assert from "node:assert/strict";
 import { openBackend } from "../../../lib/backend/mod.ts";
 import { awaited, backendOptions, resultRecord, stored } from "../../conformance/backend.ts";

@@ -1,6 +1,6 @@
 /** What only the Redis store has: Celery's own keys, outages, old and restricted servers, TLS, Sentinel. */
 
-import { countChordPart } from "../../../lib/backend/chord.ts";
+import { countChordPart } from "../../support/chords.ts";
 import assert from "node:assert/strict";
 import { AccessRefused, DialError } from "../../../lib/base/mod.ts";
 import { type Backend, type BackendOptions, openBackend } from "../../../lib/backend/mod.ts";
