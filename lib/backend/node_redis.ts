@@ -164,8 +164,8 @@ export class NodeRedis {
       this.#queue.decoder.write(chunk);
     } catch (error) {
       // After bytes that are not RESP nothing tells where the next reply begins.
-      this.destroy();
       onEnd(error);
+      this.destroy();
     }
   }
 
