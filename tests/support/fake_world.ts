@@ -288,7 +288,7 @@ export function fakeWorld(options: FakeWorldOptions = {}): FakeWorld {
       loadavg: () => [0.25, 0.5, 0.75],
       rssBytes: () => 50 * 1024 * 1024,
       env: (name) => options.env?.[name] ?? null,
-      cwd: "/work",
+      cwd: "/here",
       fileKind: (path) => realHost().fileKind(path),
       ...options.host,
     },

@@ -13,7 +13,7 @@ Deno.test("embeddedHome: LOVAGE_HOME, then XDG_STATE_HOME, then the home folder"
     "/home/a/.local/state/lovage",
   );
   assert.equal(embeddedHome(hostOf({ HOME: "/" })), "/.local/state/lovage");
-  assert.equal(embeddedHome(hostOf({ LOVAGE_HOME: "here/../there" })), "/work/there");
+  assert.equal(embeddedHome(hostOf({ LOVAGE_HOME: "here/../there" })), "/here/there");
   assert.throws(() => embeddedHome(hostOf({})), /LOVAGE_HOME/);
 });
 
@@ -26,7 +26,7 @@ Deno.test("embeddedDatabasePath: default, absolute, relative", () => {
   assert.equal(path("sqlite:///path.db"), "/path.db");
   assert.equal(path("sqlite:////var/x.db?timeout=3"), "/var/x.db");
   assert.equal(path("sqlite:///a%20b/%C3%BC.db"), "/a b/ü.db");
-  assert.equal(path("sqlite://dir/x.db"), "/work/dir/x.db");
+  assert.equal(path("sqlite://dir/x.db"), "/here/dir/x.db");
   assert.equal(path("sqlite://../x.db"), "/x.db");
   for (const wrong of ["redis://h", "sqlite:///dir/", "sqlite://:memory:", "sqlite:///a%zz"]) {
     assert.throws(() => path(wrong), { name: "UsageError" }, wrong);
