@@ -12,7 +12,14 @@ import type { OutgoingMessage } from "../transport/mod.ts";
 import { FRAME, type Frame, FrameReader, FrameWriter } from "./frame.ts";
 import { createFileJournal, type JournalWriter } from "./journal.ts";
 import type { RunnerHost, SlotJob, SlotRunner, TaskLabel } from "./runner.ts";
-import { appendOutcome, appendPublish, bareOutcome, decodeJobs, type Interruption } from "./slot_message.ts";
+import {
+  appendOutcome,
+  appendPublish,
+  bareOutcome,
+  decodeJobs,
+  type Interruption,
+  type KeptMessage,
+} from "./slot_message.ts";
 
 const FLUSH_MS = 1;
 const MEMORY_REPORT_MS = 100;
@@ -70,6 +77,8 @@ export class SlotEngine implements RunnerHost {
   #memoryMs = 0;
   #publishes = new Map<number, { resolve: () => void; reject: (error: Error) => void }>();
   #publishId = 0;
+  /** What the end of a task has published last: the next step of a chain may come back here. */
+  #kept: KeptMessage | null = null;
   #onFrame = (frame: Frame): void => this.#take(frame);
 
   constructor(world: World, port: SlotPort, options: EngineOptions) {
@@ -138,11 +147,14 @@ export class SlotEngine implements RunnerHost {
     this.#flushSoon();
   }
 
-  publish(batch: readonly OutgoingMessage[]): Promise<void> {
+  publish(batch: readonly OutgoingMessage[], isOver: boolean): Promise<void> {
     const id = ++this.#publishId;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#publishes.set(id, { resolve, reject });
-    appendPublish(this.#writer, id, batch);
+    if (isOver && !this.#options.isConcurrent) {
+      this.#kept = batch.length === 1 ? { id, out: batch[0]! } : null;
+    }
+    appendPublish(this.#writer, { id, batch, isOver });
     this.flush();
     return promise;
   }
@@ -155,7 +167,10 @@ export class SlotEngine implements RunnerHost {
 
   #take(frame: Frame): void {
     if (frame.type === FRAME.jobs) {
-      const { frameNumber, jobs } = decodeJobs(frame);
+      const kept = this.#kept;
+      this.#kept = null;
+      const { frameNumber, jobs, answered } = decodeJobs(frame, kept);
+      if (answered !== null) this.#answer(answered, null);
       this.#frames.push({ frameNumber, jobs, next: 0 });
     } else if (frame.type === FRAME.interrupt) this.#interrupt(JSON.parse(frame.head) as Interruption);
     else if (frame.type === FRAME.recall) this.#recall();
@@ -163,11 +178,15 @@ export class SlotEngine implements RunnerHost {
     else if (frame.type === FRAME.stop) this.#isStopping = true;
     else if (frame.type === FRAME.published) {
       const [id, error] = JSON.parse(frame.head) as [number, { name: string; message: string } | null];
-      const waiting = this.#publishes.get(id);
-      this.#publishes.delete(id);
-      if (error === null) waiting?.resolve();
-      else waiting?.reject(Object.assign(new Error(error.message), { name: error.name }));
+      this.#answer(id, error);
     }
+  }
+
+  #answer(id: number, error: { name: string; message: string } | null): void {
+    const waiting = this.#publishes.get(id);
+    this.#publishes.delete(id);
+    if (error === null) waiting?.resolve();
+    else waiting?.reject(Object.assign(new Error(error.message), { name: error.name }));
   }
 
   #makeJournal(paths: readonly string[]): void {

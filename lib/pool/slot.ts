@@ -16,12 +16,14 @@ import type { InterruptReason } from "./runner.ts";
 import { endText, hardLimitOutcome, lostOutcome, terminatedOutcome } from "./slot_end.ts";
 import {
   appendJobs,
+  appendKeptJob,
   decodeOutcome,
   decodePublish,
+  type KeptMessage,
   type SlotInit,
+  type SlotPublish,
   type StartFailure,
 } from "./slot_message.ts";
-import type { OutgoingMessage } from "../transport/mod.ts";
 
 /** retiring: finishes what it has. stopping: has nothing and was told to go. */
 export type SlotState = "starting" | "ready" | "retiring" | "stopping" | "ended";
@@ -57,7 +59,7 @@ export interface SlotOwner {
   onState(job: Job, state: string, document: string | Uint8Array): void;
   onEvent(job: Job, type: string, fields: Record<string, unknown>): void;
   onLog(slot: Slot, level: Level, message: string, task: { name: string; id: string } | null): void;
-  onPublish(slot: Slot, id: number, batch: OutgoingMessage[]): void;
+  onPublish(slot: Slot, publish: SlotPublish): void;
   /** KiB. */
   onMemory(slot: Slot, kib: number): void;
   /** The slot is gone and a process group that it had started is not. */
@@ -109,6 +111,10 @@ export class Slot {
   readonly #writer = new FrameWriter();
   /** Process groups of commands that its tasks run. */
   readonly #groups = new Set<number>();
+  /** The message that its running task has published with nothing else left to do: the slot remembers it. */
+  #kept: KeptMessage | null = null;
+  /** The publish whose message came back last. */
+  #answered = 0;
   #frameNumber = 0;
   #runningFrame = 0;
   #runningLeft = 0;
@@ -167,12 +173,17 @@ export class Slot {
     const now = this.#owner.nowMs();
     const frame = ++this.#frameNumber;
     const isIdle = this.held.size === 0;
+    const kept = jobs.length === 1 && this.isHomeOf(jobs[0]!) ? this.#kept : null;
+    this.#kept = null;
     for (const job of jobs) {
       const place = ++this.sent;
       this.held.set(job.seq, { job, frame, place, beganMs: now, isSoftSent: false, isHardSent: false });
       if (job.timeLimit || job.softTimeLimit) this.hasLimits = true;
     }
-    appendJobs(this.#writer, frame, jobs);
+    if (kept !== null) {
+      this.#answered = kept.id;
+      appendKeptJob(this.#writer, frame, jobs[0]!, kept.id);
+    } else appendJobs(this.#writer, frame, jobs);
     this.#link.send(this.#writer.take());
     if (this.isConcurrent) {
       this.#owner.onBegun(this, jobs);
@@ -187,6 +198,18 @@ export class Slot {
       this.#aheadFrame = frame;
       this.#aheadLeft = jobs.length;
     }
+  }
+
+  /** Whether it has the job's message already, from the task that it is just about to be done with. */
+  isHomeOf(job: Job): boolean {
+    return this.#kept !== null && job.message === this.#kept.out.message && this.isFeedable &&
+      this.held.size <= 1 && this.#aheadLeft === 0;
+  }
+
+  #publish(publish: SlotPublish): void {
+    const { id, batch, isOver } = publish;
+    if (isOver && !this.isConcurrent) this.#kept = batch.length === 1 ? { id, out: batch[0]! } : null;
+    this.#owner.onPublish(this, publish);
   }
 
   /** The job a sequential slot runs now. */
@@ -221,8 +244,9 @@ export class Slot {
     this.#link.send(encodeFrame(FRAME.recall, ""));
   }
 
-  /** Answers a publish. */
+  /** Answers a publish, unless the job of its message has been sent, which says the same. */
   answerPublish(id: number, error: Error | null): void {
+    if (id === this.#answered && error === null) return;
     const text = error === null ? null : { name: error.name, message: error.message };
     this.#link.send(encodeFrame(FRAME.published, JSON.stringify([id, text])));
   }
@@ -276,8 +300,7 @@ export class Slot {
         return this.#owner.onLog(this, level, frame.text, task && { name: task[0], id: task[1] });
       }
       case FRAME.publish: {
-        const { id, batch } = decodePublish(frame);
-        return this.#owner.onPublish(this, id, batch);
+        return this.#publish(decodePublish(frame));
       }
       case FRAME.memory:
         return this.#owner.onMemory(this, Number(frame.head));

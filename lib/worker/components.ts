@@ -103,7 +103,7 @@ export class WorkerConsumerStep extends StartStopStep<WorkController> {
 }
 
 function poolOptions(worker: WorkController): PoolOptions {
-  const { app, options, world } = worker;
+  const { app, lane, options, world } = worker;
   const { conf } = app;
   return {
     concurrency: options.concurrency,
@@ -120,7 +120,12 @@ function poolOptions(worker: WorkController): PoolOptions {
       isTaskEvents: options.taskEvents,
       hasNoSandbox: [...app.tasks].every(([, { options }]) => !options.permissions && !options.memoryLimit),
     },
-    publish: (batch) => app.publisher.publish(batch),
+    publish: (batch, isOver) => {
+      const publish = () => app.publisher.publish(batch);
+      const claiming = isOver && batch.length === 1 ? lane.claim(batch[0]!) : null;
+      // A claim that failed is published like anything else whose connection broke: it may arrive twice.
+      return claiming === null ? publish() : claiming.catch(publish);
+    },
   };
 }
 
