@@ -149,7 +149,7 @@ Deno.test("sendTask: links, chord, chain, group, stamps", async () => {
   const { embed } = decodeTaskBody(message, JSON_ONLY);
   assert.deepEqual(embed.callbacks, [callback.toJSON()]);
   assert.equal(embed.errbacks![0]!.task, "t.bad");
-  assert.deepEqual([embed.chain![0]!.task, embed.chord!.task], ["t.next", "t.body"]);
+  assert.deepEqual([embed.chain!.next.task, embed.chord!.task], ["t.next", "t.body"]);
 });
 
 Deno.test("sendTask: what cannot be sent is refused by name, before anything leaves", async () => {

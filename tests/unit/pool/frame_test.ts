@@ -83,7 +83,7 @@ Deno.test("jobs: envelopes pass unchanged, whatever they hold", () => {
   const writer = new FrameWriter();
   const envelopes = ["\ufeff{}", '{"a": "\\u00fc"}', "ü\u{1f600}\n[", "", "x".repeat(100_000)];
   appendJobs(writer, 7, envelopes.map((envelope, n) => job(n + 1, envelope)));
-  const { frameNumber, jobs } = decodeJobs(readAll([writer.take()])[0]!);
+  const { frameNumber, jobs } = decodeJobs(readAll([writer.take()])[0]!, null);
   assert.equal(frameNumber, 7);
   assert.deepEqual(jobs.map(({ envelope }) => envelope), envelopes);
   assert.deepEqual(
@@ -126,8 +126,6 @@ Deno.test("publish: bodies of text and bytes keep their order", () => {
   });
   const batch = [message("aä"), message(new Uint8Array([1, 2])), message(""), message(new Uint8Array([3]))];
   const writer = new FrameWriter();
-  appendPublish(writer, 5, batch);
-  const decoded = decodePublish(readAll([writer.take()])[0]!);
-  assert.equal(decoded.id, 5);
-  assert.deepEqual(decoded.batch, batch);
+  appendPublish(writer, { id: 5, batch, isOver: true });
+  assert.deepEqual(decodePublish(readAll([writer.take()])[0]!), { id: 5, batch, isOver: true });
 });
