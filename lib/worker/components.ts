@@ -122,7 +122,9 @@ function poolOptions(worker: WorkController): PoolOptions {
     },
     publish: (batch, isOver) => {
       const publish = () => app.publisher.publish(batch);
-      const claiming = isOver && batch.length === 1 ? lane.claim(batch[0]!) : null;
+      // What the end of a task sends, such as the next step of its chain, is best done here where nobody waits.
+      const mayClaim = isOver && batch.length === 1 && lane.hasSlotForNext;
+      const claiming = mayClaim ? worker.parts.state.consumer?.claim?.(batch[0]!) ?? null : null;
       // A claim that failed is published like anything else whose connection broke: it may arrive twice.
       return claiming === null ? publish() : claiming.catch(publish);
     },

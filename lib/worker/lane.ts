@@ -11,7 +11,7 @@
 
 import { errorText, Ring } from "../base/mod.ts";
 import type { Job } from "../pool/mod.ts";
-import type { Delivery, OutgoingMessage, Undecodable } from "../transport/mod.ts";
+import type { Delivery, Undecodable } from "../transport/mod.ts";
 import { decodeTaskHeaders, parseIso, strictRepr, type TaskHeaders } from "../wire/mod.ts";
 import { mayBeTaskBody } from "./body_shape.ts";
 import type { LaneParts } from "./lane_parts.ts";
@@ -108,15 +108,10 @@ export class Lane {
     state.consumer.setPrefetch(count);
   }
 
-  /**
-   * Publishes what the end of a task sends, such as the next step of its chain, straight into our own hands, where a
-   * slot is about to be free for it and nothing waits for one. Null: publish it as usual. Rejects where the connection
-   * is lost; then it may have been taken.
-   */
-  claim(out: OutgoingMessage): Promise<void> | null {
+  /** Whether a slot is free, or about to be by the end of a task, and nothing waits for one. */
+  get hasSlotForNext(): boolean {
     const { state, pool } = this.#parts;
-    if (!this.#isOpen || this.#ready.length > 0 || state.inPool.size > pool.size) return null;
-    return state.consumer?.claim?.(out) ?? null;
+    return this.#isOpen && this.#ready.length === 0 && state.inPool.size <= pool.size;
   }
 
   /** Takes a batch from the consumer, oldest first. Data lane. */
