@@ -34,6 +34,7 @@ export class BrokerPublisher implements Publisher {
     if (this.#closed) throw new ConnectionLost("The publisher is closed");
     this.#inFlight++;
     try {
+      if (options.isOver === true && batch.length === 1 && await this.#claimed(batch[0]!)) return;
       for (let attempt = 0;; attempt++) {
         try {
           const connection = await (this.#connection ??= this.#open());
@@ -50,6 +51,12 @@ export class BrokerPublisher implements Publisher {
       this.#inFlight--;
       if (this.#inFlight === 0) this.#idle?.();
     }
+  }
+
+  /** True where the worker that this is has taken the message. Where its connection broke, it may arrive twice. */
+  async #claimed(out: OutgoingMessage): Promise<boolean> {
+    const claiming = this.#app.claim?.(out) ?? null;
+    return claiming !== null && await claiming.then(() => true, () => false);
   }
 
   /** Waits for what is on its way, then ends the connection. Twice is once. */

@@ -160,9 +160,10 @@ export class Sender {
     const outgoing = batch.map((one) => one.outgoing);
     if (this.#profile?.sendsEvent) this.#addSentEvents(batch, outgoing);
     const { retry, retryPolicy } = options ?? NO_OPTIONS;
-    const publishing = retry === undefined && retryPolicy === undefined
+    const isOver = currentTask()?.isOver ?? false;
+    const publishing = retry === undefined && retryPolicy === undefined && !isOver
       ? publisher.publish(outgoing)
-      : publisher.publish(outgoing, { retry, retryPolicy });
+      : publisher.publish(outgoing, { retry, retryPolicy, isOver });
     await this.#handOver(publishing, batch);
   }
 

@@ -6,20 +6,13 @@
  * a frame, and when the program exits. What a task prints goes to the log with the task's id.
  */
 
-import type { Level, World } from "../base/mod.ts";
+import { assert, type Level, type World } from "../base/mod.ts";
 import type { Outcome } from "../app/mod.ts";
 import type { OutgoingMessage } from "../transport/mod.ts";
 import { FRAME, type Frame, FrameReader, FrameWriter } from "./frame.ts";
 import { createFileJournal, type JournalWriter } from "./journal.ts";
 import type { RunnerHost, SlotJob, SlotRunner, TaskLabel } from "./runner.ts";
-import {
-  appendOutcome,
-  appendPublish,
-  bareOutcome,
-  decodeJobs,
-  type Interruption,
-  type KeptMessage,
-} from "./slot_message.ts";
+import { appendOutcome, appendPublish, bareOutcome, decodeJobs, type Interruption } from "./slot_message.ts";
 
 const FLUSH_MS = 1;
 const MEMORY_REPORT_MS = 100;
@@ -50,6 +43,13 @@ export interface EngineOptions {
   readonly begun?: Int32Array;
 }
 
+/** A publish that is not answered. */
+interface OpenPublish {
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+  readonly kept: OutgoingMessage | null;
+}
+
 interface WaitingFrame {
   readonly frameNumber: number;
   readonly jobs: SlotJob[];
@@ -75,10 +75,14 @@ export class SlotEngine implements RunnerHost {
   #flushedMs = 0;
   #isFlushArmed = false;
   #memoryMs = 0;
-  #publishes = new Map<number, { resolve: () => void; reject: (error: Error) => void }>();
+  #publishes = new Map<number, OpenPublish>();
   #publishId = 0;
-  /** What the end of a task has published last: the next step of a chain may come back here. */
-  #kept: KeptMessage | null = null;
+  #takeKept = (id: number): OutgoingMessage => {
+    const kept = this.#publishes.get(id)?.kept ?? null;
+    assert(kept !== null, "a slot is told to run a message that it keeps");
+    this.#answer(id, null);
+    return kept;
+  };
   #onFrame = (frame: Frame): void => this.#take(frame);
 
   constructor(world: World, port: SlotPort, options: EngineOptions) {
@@ -150,10 +154,8 @@ export class SlotEngine implements RunnerHost {
   publish(batch: readonly OutgoingMessage[], isOver: boolean): Promise<void> {
     const id = ++this.#publishId;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#publishes.set(id, { resolve, reject });
-    if (isOver && !this.#options.isConcurrent) {
-      this.#kept = batch.length === 1 ? { id, out: batch[0]! } : null;
-    }
+    // The next step of a chain may come back as a job: it is kept until then, or until it is known to be elsewhere.
+    this.#publishes.set(id, { resolve, reject, kept: isOver && batch.length === 1 ? batch[0]! : null });
     appendPublish(this.#writer, { id, batch, isOver });
     this.flush();
     return promise;
@@ -167,10 +169,7 @@ export class SlotEngine implements RunnerHost {
 
   #take(frame: Frame): void {
     if (frame.type === FRAME.jobs) {
-      const kept = this.#kept;
-      this.#kept = null;
-      const { frameNumber, jobs, answered } = decodeJobs(frame, kept);
-      if (answered !== null) this.#answer(answered, null);
+      const { frameNumber, jobs } = decodeJobs(frame, this.#takeKept);
       this.#frames.push({ frameNumber, jobs, next: 0 });
     } else if (frame.type === FRAME.interrupt) this.#interrupt(JSON.parse(frame.head) as Interruption);
     else if (frame.type === FRAME.recall) this.#recall();

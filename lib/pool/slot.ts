@@ -9,6 +9,7 @@
 
 import { assert, type Level, OperatingError, SeqMap, UsageError } from "../base/mod.ts";
 import type { Outcome } from "../app/mod.ts";
+import type { EncodedMessage } from "../wire/mod.ts";
 import type { Job } from "./pool.ts";
 import { encodeFrame, FRAME, type Frame, FrameReader, FrameWriter } from "./frame.ts";
 import type { Link, LinkFactory, SlotEnd } from "./link.ts";
@@ -16,10 +17,9 @@ import type { InterruptReason } from "./runner.ts";
 import { endText, hardLimitOutcome, lostOutcome, terminatedOutcome } from "./slot_end.ts";
 import {
   appendJobs,
-  appendKeptJob,
   decodeOutcome,
   decodePublish,
-  type KeptMessage,
+  type JobToSend,
   type SlotInit,
   type SlotPublish,
   type StartFailure,
@@ -111,10 +111,14 @@ export class Slot {
   readonly #writer = new FrameWriter();
   /** Process groups of commands that its tasks run. */
   readonly #groups = new Set<number>();
-  /** The message that its running task has published with nothing else left to do: the slot remembers it. */
-  #kept: KeptMessage | null = null;
-  /** The publish whose message came back last. */
-  #answered = 0;
+  /** Messages that its tasks have published with nothing else left to do, and that are not answered: it keeps them. */
+  readonly #kept = new Map<EncodedMessage, number>();
+  #takeKept = ({ message }: JobToSend): number | undefined => {
+    if (message === undefined || this.#kept.size === 0) return undefined;
+    const id = this.#kept.get(message);
+    this.#kept.delete(message);
+    return id;
+  };
   #frameNumber = 0;
   #runningFrame = 0;
   #runningLeft = 0;
@@ -173,17 +177,12 @@ export class Slot {
     const now = this.#owner.nowMs();
     const frame = ++this.#frameNumber;
     const isIdle = this.held.size === 0;
-    const kept = jobs.length === 1 && this.isHomeOf(jobs[0]!) ? this.#kept : null;
-    this.#kept = null;
     for (const job of jobs) {
       const place = ++this.sent;
       this.held.set(job.seq, { job, frame, place, beganMs: now, isSoftSent: false, isHardSent: false });
       if (job.timeLimit || job.softTimeLimit) this.hasLimits = true;
     }
-    if (kept !== null) {
-      this.#answered = kept.id;
-      appendKeptJob(this.#writer, frame, jobs[0]!, kept.id);
-    } else appendJobs(this.#writer, frame, jobs);
+    appendJobs(this.#writer, frame, jobs, this.#takeKept);
     this.#link.send(this.#writer.take());
     if (this.isConcurrent) {
       this.#owner.onBegun(this, jobs);
@@ -200,15 +199,15 @@ export class Slot {
     }
   }
 
-  /** Whether it has the job's message already, from the task that it is just about to be done with. */
+  /** Whether it keeps the job's message, of a task that has nothing else to do, and has room for it. */
   isHomeOf(job: Job): boolean {
-    return this.#kept !== null && job.message === this.#kept.out.message && this.isFeedable &&
-      this.held.size <= 1 && this.#aheadLeft === 0;
+    if (this.#kept.size === 0 || job.message === undefined || !this.#kept.has(job.message)) return false;
+    return this.isFeedable && (this.isConcurrent || this.held.size === 1 && this.#aheadLeft === 0);
   }
 
   #publish(publish: SlotPublish): void {
     const { id, batch, isOver } = publish;
-    if (isOver && !this.isConcurrent) this.#kept = batch.length === 1 ? { id, out: batch[0]! } : null;
+    if (isOver && batch.length === 1) this.#kept.set(batch[0]!.message, id);
     this.#owner.onPublish(this, publish);
   }
 
@@ -245,8 +244,8 @@ export class Slot {
   }
 
   /** Answers a publish, unless the job of its message has been sent, which says the same. */
-  answerPublish(id: number, error: Error | null): void {
-    if (id === this.#answered && error === null) return;
+  answerPublish({ id, batch, isOver }: SlotPublish, error: Error | null): void {
+    if (isOver && batch.length === 1 && !this.#kept.delete(batch[0]!.message)) return;
     const text = error === null ? null : { name: error.name, message: error.message };
     this.#link.send(encodeFrame(FRAME.published, JSON.stringify([id, text])));
   }

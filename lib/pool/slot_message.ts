@@ -1,6 +1,5 @@
 /** What the frames between a worker and its slots say: jobs out, outcomes back, and the rare rest as JSON. */
 
-import { assert } from "../base/mod.ts";
 import { encodeEnvelope } from "../wire/mod.ts";
 import type { AlsoFailed, Outcome, OutcomeChord, OutcomeKind } from "../app/mod.ts";
 import type { OutgoingMessage } from "../transport/mod.ts";
@@ -57,63 +56,55 @@ export interface Interruption {
   readonly seconds: number;
 }
 
-/** A message that a slot has published last and remembers: named by the publish, it does not cross to it again. */
-export interface KeptMessage {
-  readonly id: number;
-  readonly out: OutgoingMessage;
-}
-
 /** What of a job crosses to a slot. */
 export type JobToSend = Pick<
   Job,
-  "seq" | "envelope" | "queue" | "redelivered" | "timeLimit" | "softTimeLimit"
+  "seq" | "envelope" | "message" | "queue" | "redelivered" | "timeLimit" | "softTimeLimit"
 >;
 
-/** Appends a frame of one job whose message the slot has published itself, by publish `id`. */
-export function appendKeptJob(writer: FrameWriter, frameNumber: number, job: JobToSend, id: number): void {
-  const { seq, queue, redelivered, timeLimit, softTimeLimit } = job;
-  const heads = [[seq, queue, redelivered, timeLimit, softTimeLimit, 0, id]];
-  writer.append(FRAME.jobs, JSON.stringify([frameNumber, heads]));
-}
-
-/** Appends one frame of jobs. Per job: one short array and the envelope's text as it is. */
-export function appendJobs(writer: FrameWriter, frameNumber: number, jobs: readonly JobToSend[]): void {
+/**
+ * Appends one frame of jobs. Per job: one short array and the envelope's text as it is, or, where the slot itself has
+ * just published the message and keeps it, the number of that publish.
+ */
+export function appendJobs(
+  writer: FrameWriter,
+  frameNumber: number,
+  jobs: readonly JobToSend[],
+  publishOf: (job: JobToSend) => number | undefined = nobody,
+): void {
   const heads: unknown[] = [];
   let text = "";
   for (const job of jobs) {
+    const { seq, queue, redelivered, timeLimit, softTimeLimit } = job;
+    const publish = publishOf(job);
+    if (publish !== undefined) {
+      heads.push([seq, queue, redelivered, timeLimit, softTimeLimit, 0, publish]);
+      continue;
+    }
     const envelope = job.envelope;
-    heads.push([job.seq, job.queue, job.redelivered, job.timeLimit, job.softTimeLimit, envelope.length]);
+    heads.push([seq, queue, redelivered, timeLimit, softTimeLimit, envelope.length]);
     text += envelope;
   }
   writer.append(FRAME.jobs, JSON.stringify([frameNumber, heads]), text);
 }
 
-/**
- * The jobs of a frame and its number. `kept`: what the slot has published last; where that comes back, its publish is
- * `answered`.
- */
+function nobody(): undefined {}
+
+/** The jobs of a frame and its number. `takeKept`: what the slot keeps of a publish, which is answered by that. */
 export function decodeJobs(
   frame: Frame,
-  kept: KeptMessage | null,
-): { frameNumber: number; jobs: SlotJob[]; answered: number | null } {
+  takeKept: (publish: number) => OutgoingMessage,
+): { frameNumber: number; jobs: SlotJob[] } {
   type Head = [number, string, boolean, number | null, number | null, number, number?];
   const [frameNumber, heads] = JSON.parse(frame.head) as [number, Head[]];
   const jobs: SlotJob[] = [];
-  let answered: number | null = null;
   let at = 0;
-  for (const head of heads) {
-    const end = at + head[5];
-    const [seq, queue, redelivered, timeLimit, softTimeLimit] = head;
+  for (const [seq, queue, redelivered, timeLimit, softTimeLimit, length, publish] of heads) {
     const limits = { seq, queue, redelivered, timeLimit, softTimeLimit };
-    if (head[6] === undefined) jobs.push({ ...limits, envelope: frame.text.slice(at, end) });
-    else {
-      assert(kept?.id === head[6], "a slot keeps the message that it is told to run");
-      answered = kept.id;
-      jobs.push(keptJob(limits, kept.out));
-    }
-    at = end;
+    if (publish === undefined) jobs.push({ ...limits, envelope: frame.text.slice(at, at += length) });
+    else jobs.push(keptJob(limits, takeKept(publish)));
   }
-  return { frameNumber, jobs, answered };
+  return { frameNumber, jobs };
 }
 
 /** A job of a message that never left the slot, as it would have come back: headers are what JSON makes of them. */

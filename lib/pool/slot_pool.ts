@@ -277,11 +277,11 @@ export class SlotPool implements Pool, SlotOwner {
     });
   }
 
-  onPublish(slot: Slot, { id, batch, isOver }: SlotPublish): void {
-    this.#options.publish(batch, isOver).then(
-      () => slot.answerPublish(id, null),
+  onPublish(slot: Slot, publish: SlotPublish): void {
+    this.#options.publish(publish.batch, publish.isOver).then(
+      () => slot.answerPublish(publish, null),
       (error: unknown) =>
-        slot.answerPublish(id, error instanceof Error ? error : new Error(errorText(error))),
+        slot.answerPublish(publish, error instanceof Error ? error : new Error(errorText(error))),
     );
   }
 

@@ -51,6 +51,9 @@ export class PoolStep extends StartStopStep<WorkController> {
       (pool === "solo" ? worker.support.solo : poolFactory(pool, given.poolHead));
     worker.consumer.connectAhead();
     worker.parts.pool = factory(worker.world, poolOptions(worker), poolEvents(worker));
+    // What the end of a task sends, such as the next step of its chain, is best done here where nobody waits.
+    worker.app.claim = (out) =>
+      worker.lane.hasSlotForNext ? worker.parts.state.consumer?.claim?.(out) ?? null : null;
     await worker.pool.start();
   }
 
@@ -64,6 +67,7 @@ export class PoolStep extends StartStopStep<WorkController> {
   }
 
   override async stop(worker: WorkController): Promise<void> {
+    worker.app.claim = null;
     if (worker.parts.pool) await worker.endPool();
   }
 
@@ -103,7 +107,7 @@ export class WorkerConsumerStep extends StartStopStep<WorkController> {
 }
 
 function poolOptions(worker: WorkController): PoolOptions {
-  const { app, lane, options, world } = worker;
+  const { app, options, world } = worker;
   const { conf } = app;
   return {
     concurrency: options.concurrency,
@@ -120,14 +124,7 @@ function poolOptions(worker: WorkController): PoolOptions {
       isTaskEvents: options.taskEvents,
       hasNoSandbox: [...app.tasks].every(([, { options }]) => !options.permissions && !options.memoryLimit),
     },
-    publish: (batch, isOver) => {
-      const publish = () => app.publisher.publish(batch);
-      // What the end of a task sends, such as the next step of its chain, is best done here where nobody waits.
-      const mayClaim = isOver && batch.length === 1 && lane.hasSlotForNext;
-      const claiming = mayClaim ? worker.parts.state.consumer?.claim?.(batch[0]!) ?? null : null;
-      // A claim that failed is published like anything else whose connection broke: it may arrive twice.
-      return claiming === null ? publish() : claiming.catch(publish);
-    },
+    publish: (batch, isOver) => app.publisher.publish(batch, { isOver }),
   };
 }
 

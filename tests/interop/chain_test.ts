@@ -29,9 +29,9 @@ async function callsOf(server: RedisServer, command: string): Promise<number> {
   return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
 }
 
-for (const pool of ["processes", "threads"]) {
+for (const pool of ["processes", "threads", "async", "solo"]) {
   Deno.test(`${pool}: the steps of a chain follow one another in one worker, without a way through the queue`, async () => {
-    await scene(["-P", pool, "-c", "2"], async (app, server) => {
+    await scene(["-P", pool, "-c", pool === "solo" ? "1" : "2"], async (app, server) => {
       const first = await steps(app, ["c.where", "c.where"]).applyAsync();
       await first.get({ timeout: 30 });
       const before = await callsOf(server, "lpush");
