@@ -9,7 +9,7 @@ import { ConnectionLost } from "../base/mod.ts";
 import type { Connection, OutgoingMessage } from "../transport/mod.ts";
 import { eventExchange } from "./amqp.ts";
 import type { App } from "./app.ts";
-import { connectBroker, type ConnectBrokerOptions, isWorthRetrying } from "./connecting.ts";
+import { appBrokerUrls, connectBroker, type ConnectBrokerOptions, isWorthRetrying } from "./connecting.ts";
 import type { Publisher, PublishOptions } from "./publisher.ts";
 import type { PublishRetryPolicy } from "./send_options.ts";
 
@@ -55,7 +55,10 @@ export class BrokerPublisher implements Publisher {
 
   /** True where the worker that this is has taken the message. Where its connection broke, it may arrive twice. */
   async #claimed(out: OutgoingMessage): Promise<boolean> {
-    const claiming = this.#app.claim?.(out) ?? null;
+    if (this.#app.claim === null) return false;
+    // Where what is sent goes to another broker than the one that is consumed from, it must go there.
+    const [to, from] = [appBrokerUrls(this.#app, true), appBrokerUrls(this.#app, false)];
+    const claiming = to.join() === from.join() ? this.#app.claim(out) : null;
     return claiming !== null && await claiming.then(() => true, () => false);
   }
 
