@@ -119,6 +119,7 @@ export class Slot {
     this.#kept.delete(message);
     return id;
   };
+  #isJournalAsked = false;
   #frameNumber = 0;
   #runningFrame = 0;
   #runningLeft = 0;
@@ -157,7 +158,9 @@ export class Slot {
 
   /** See Link. */
   askJournal(): void {
-    if (this.state === "ready" && !this.isConcurrent) this.#link.askJournal();
+    if (this.#isJournalAsked || this.state !== "ready" || this.isConcurrent) return;
+    this.#isJournalAsked = true;
+    this.#link.askJournal();
   }
 
   /** True where it may be given jobs. */
@@ -339,6 +342,8 @@ export class Slot {
       return;
     }
     this.done++;
+    // Where there is one job there are more: from now on they may come several at a time.
+    if (this.done === 1) this.askJournal();
     this.beganMs = this.#owner.nowMs();
     this.#owner.onOutcome(this, named(outcome, held.job));
     this.#frameShrinks(held);
