@@ -21,7 +21,7 @@ import { Waiters } from "./waiters.ts";
 const MAIN_PROCESS = "MainProcess";
 /** Milliseconds a signal other than SIGKILL has to end a slot. */
 const SIGNAL_GRACE_MS = 1000;
-/** Milliseconds after its start that a slot gets its journal, unless it has a result before: nothing comes before that. */
+/** Milliseconds after its start that a slot gets its journal, unless it has a result before. */
 const JOURNAL_AFTER_MS = 100;
 /** Milliseconds a slot has to leave when told to. */
 const STOP_GRACE_MS = 5000;
