@@ -8,13 +8,12 @@
 
 import { assert, errorText, type Level, OperatingError, Ring, TimerHeap, type World } from "../base/mod.ts";
 import type { Outcome } from "../app/mod.ts";
-import type { OutgoingMessage } from "../transport/mod.ts";
 import type { Job, Pool, PoolEvents, PoolInfo, PoolOptions } from "./pool.ts";
 import { jobsForFrame, SHORT_MS, shortJobsPerFrame } from "./feeding.ts";
 import type { LinkFactory, SlotEnd } from "./link.ts";
 import { Slot, type SlotOwner } from "./slot.ts";
 import { endText, returnedOutcome } from "./slot_end.ts";
-import type { SlotInit } from "./slot_message.ts";
+import type { SlotInit, SlotPublish } from "./slot_message.ts";
 import { Spares } from "./spares.ts";
 import { enforceLimits, nextLookMs } from "./time_limits.ts";
 import { Waiters } from "./waiters.ts";
@@ -278,11 +277,11 @@ export class SlotPool implements Pool, SlotOwner {
     });
   }
 
-  onPublish(slot: Slot, id: number, batch: OutgoingMessage[]): void {
-    this.#options.publish(batch).then(
-      () => slot.answerPublish(id, null),
+  onPublish(slot: Slot, publish: SlotPublish): void {
+    this.#options.publish(publish.batch, publish.isOver).then(
+      () => slot.answerPublish(publish, null),
       (error: unknown) =>
-        slot.answerPublish(id, error instanceof Error ? error : new Error(errorText(error))),
+        slot.answerPublish(publish, error instanceof Error ? error : new Error(errorText(error))),
     );
   }
 
@@ -421,6 +420,12 @@ export class SlotPool implements Pool, SlotOwner {
 
   #feed(): void {
     while (this.#queue.length > 0) {
+      const next = this.#queue.peek()!;
+      const home = this.#slots.find((slot) => slot.isHomeOf(next));
+      if (home !== undefined) {
+        this.#sendTo(home, 1);
+        continue;
+      }
       let idle = 0, ahead = 0;
       let chosen: Slot | null = null;
       for (const slot of this.#slots) {
@@ -434,7 +439,7 @@ export class SlotPool implements Pool, SlotOwner {
         }
       }
       if (chosen === null) return;
-      if (idle === 0 && this.#queue.peek()!.expectedMs > SHORT_MS) return;
+      if (idle === 0 && next.expectedMs > SHORT_MS) return;
       this.#sendTo(chosen, Math.ceil(this.#queue.length / (idle || ahead)));
     }
   }
