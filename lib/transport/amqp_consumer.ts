@@ -232,7 +232,11 @@ export class AmqpConsumer implements Consumer {
       this.#writeAcks();
     }
     const count = this.#isLost || this.#channel.isLost ? 0 : this.#held.size;
-    // The server puts back what is unacknowledged, in its old place.
+    // What is unacknowledged goes back to its old place. Left to the closing, RabbitMQ would see to it when it notices
+    // that the channel has died, after it has answered; queues whose consumers were cancelled are not told before.
+    if (this.#held.size > 0) {
+      this.#channel.send("basic.nack", { "delivery-tag": 0, multiple: true, requeue: true });
+    }
     await this.#channel.close();
     const { connection } = this.#channel;
     connection.afterRead = connection.beforeWrite = null;

@@ -114,6 +114,22 @@ Deno.test("AmqpConsumer: a quorum queue is counted per consumer, which is starte
   await connection.close();
 });
 
+Deno.test("AmqpConsumer: closing gives back what is open, before the channel goes", async () => {
+  const { script, world, connection, ack, consumer } = await setUp();
+  for (let tag = 1; tag <= 3; tag++) script.deliver(1, { tag }, `m${tag}`);
+  await world.clock.settle();
+  ack(1);
+  assert.equal(await consumer.close(), 2);
+  const [settled, given] = script.heard.slice(-3);
+  assert.deepEqual([settled?.name, settled?.args["delivery-tag"]], ["basic.ack", 1]);
+  assert.equal(given?.name, "basic.nack");
+  // Tag 0 with `multiple`: everything that is open.
+  const { "delivery-tag": tag, multiple, requeue } = given.args;
+  assert.deepEqual([tag, multiple, requeue], [0, true, true]);
+  assert.equal(script.heard.at(-1)?.name, "channel.close");
+  await connection.close();
+});
+
 Deno.test("AmqpConsumer: headers that cannot be read are one message's trouble", async () => {
   const { script, world, connection, state } = await setUp();
   script.say(1, "basic.deliver", { "consumer-tag": "lovage-1", "delivery-tag": 1, "routing-key": "q" });
