@@ -61,8 +61,16 @@ export type JobToSend = Pick<
   "seq" | "envelope" | "queue" | "redelivered" | "timeLimit" | "softTimeLimit"
 >;
 
-/** Appends one frame of jobs. Per job: one short array and the envelope's text as it is. */
-export function appendJobs(writer: FrameWriter, frameNumber: number, jobs: readonly JobToSend[]): void {
+/**
+ * Appends one frame of jobs. Per job: one short array and the envelope's text as it is. `isOpen`: the parent may take
+ * it back until it is begun (journal.ts).
+ */
+export function appendJobs(
+  writer: FrameWriter,
+  frameNumber: number,
+  jobs: readonly JobToSend[],
+  isOpen = false,
+): void {
   const heads: unknown[] = [];
   let text = "";
   for (const job of jobs) {
@@ -70,13 +78,13 @@ export function appendJobs(writer: FrameWriter, frameNumber: number, jobs: reado
     heads.push([job.seq, job.queue, job.redelivered, job.timeLimit, job.softTimeLimit, envelope.length]);
     text += envelope;
   }
-  writer.append(FRAME.jobs, JSON.stringify([frameNumber, heads]), text);
+  writer.append(FRAME.jobs, JSON.stringify(isOpen ? [frameNumber, heads, 1] : [frameNumber, heads]), text);
 }
 
 /** The jobs of a frame and its number. */
-export function decodeJobs(frame: Frame): { frameNumber: number; jobs: SlotJob[] } {
+export function decodeJobs(frame: Frame): { frameNumber: number; jobs: SlotJob[]; isOpen: boolean } {
   type Head = [number, string, boolean, number | null, number | null, number];
-  const [frameNumber, heads] = JSON.parse(frame.head) as [number, Head[]];
+  const [frameNumber, heads, open] = JSON.parse(frame.head) as [number, Head[], number?];
   const jobs: SlotJob[] = [];
   let at = 0;
   for (const head of heads) {
@@ -91,7 +99,7 @@ export function decodeJobs(frame: Frame): { frameNumber: number; jobs: SlotJob[]
     });
     at = end;
   }
-  return { frameNumber, jobs };
+  return { frameNumber, jobs, isOpen: open === 1 };
 }
 
 /** Appends one outcome; its bytes, valid until the writer's next call. */

@@ -10,7 +10,7 @@ import { assert, errorText, type Level, OperatingError, Ring, TimerHeap, type Wo
 import type { Outcome } from "../app/mod.ts";
 import type { OutgoingMessage } from "../transport/mod.ts";
 import type { Job, Pool, PoolEvents, PoolInfo, PoolOptions } from "./pool.ts";
-import { jobsForFrame, SHORT_MS, shortJobsPerFrame } from "./feeding.ts";
+import { BEHIND_MAX_MS, jobsForFrame, SHORT_MS, shortJobsPerFrame } from "./feeding.ts";
 import type { LinkFactory, SlotEnd } from "./link.ts";
 import { Slot, type SlotOwner } from "./slot.ts";
 import { endText, returnedOutcome } from "./slot_end.ts";
@@ -127,6 +127,7 @@ export class SlotPool implements Pool, SlotOwner {
       if (slot.isConcurrent) room += this.#concurrency - slot.held.size;
       else if (slot.held.size === 0) room += slot.mayTakeSeveral ? perFrame : 1;
       else if (perFrame > 1 && slot.mayTakeAhead) room += slot.mayTakeSeveral ? perFrame : 1;
+      else if (this.#expectedMs <= BEHIND_MAX_MS && slot.mayTakeBehind) room++;
     }
     return Math.max(0, room);
   }
@@ -416,13 +417,17 @@ export class SlotPool implements Pool, SlotOwner {
   /** Retires it without the jobs it has not begun. */
   #release(slot: Slot): void {
     this.#retire(slot);
-    if (slot.held.size > 1 && !slot.isConcurrent) slot.recall();
+    if (slot.held.size <= 1 || slot.isConcurrent) return;
+    const behind = slot.takeBack();
+    if (behind === null) slot.recall();
+    else this.#queue.unshift(behind);
   }
 
   #feed(): void {
     while (this.#queue.length > 0) {
       let idle = 0, ahead = 0;
-      let chosen: Slot | null = null;
+      let chosen: Slot | null = null, behind: Slot | null = null;
+      const { expectedMs } = this.#queue.peek()!;
       for (const slot of this.#slots) {
         if (!slot.isFeedable) continue;
         const isIdle = slot.isConcurrent ? slot.held.size < this.#concurrency : slot.held.size === 0;
@@ -431,15 +436,30 @@ export class SlotPool implements Pool, SlotOwner {
         } else if (slot.mayTakeAhead) {
           ahead++;
           chosen ??= slot;
-        }
+        } else if (expectedMs <= BEHIND_MAX_MS && slot.mayTakeBehind) behind ??= slot;
       }
-      if (chosen === null) return;
-      if (idle === 0 && this.#queue.peek()!.expectedMs > SHORT_MS) return;
-      this.#sendTo(chosen, Math.ceil(this.#queue.length / (idle || ahead)));
+      if (idle > 0 || (chosen !== null && expectedMs <= SHORT_MS)) {
+        this.#sendTo(chosen!, Math.ceil(this.#queue.length / (idle || ahead)));
+      } else if (behind !== null) this.#sendTo(behind, 1, true);
+      else return;
+    }
+    this.#level();
+  }
+
+  /** Nothing waits behind a running job while another slot has nothing to do. */
+  #level(): void {
+    for (const full of this.#slots) {
+      if (!full.hasOpenAhead) continue;
+      const idle = this.#slots.find((slot) => slot.isFeedable && slot.held.size === 0);
+      if (idle === undefined) return;
+      const job = full.takeBack();
+      if (job === null) continue;
+      this.#queue.unshift(job);
+      this.#sendTo(idle, 1);
     }
   }
 
-  #sendTo(slot: Slot, share: number): void {
+  #sendTo(slot: Slot, share: number, isBehind = false): void {
     const max = this.#options.maxTasksPerChild;
     const left = max === null ? Infinity : max - slot.sent;
     if (slot.isConcurrent) {
@@ -450,7 +470,8 @@ export class SlotPool implements Pool, SlotOwner {
     } else {
       const jobs = jobsForFrame(this.#queue, Math.min(share, left, slot.mayTakeSeveral ? Infinity : 1));
       // Of a longer job it is the frame alone; nothing is sent behind it.
-      slot.send(jobs, jobs[0]!.expectedMs <= SHORT_MS);
+      slot.send(jobs, jobs[0]!.expectedMs <= SHORT_MS, isBehind);
+      if (isBehind) this.#watch(slot, nextLookMs(slot));
     }
     if (slot.sent >= (max ?? Infinity)) this.#replace(slot);
     else if (max !== null) this.#spares.consider(this.#slots);
@@ -483,7 +504,16 @@ export class SlotPool implements Pool, SlotOwner {
           this.#killLater(slot, job.seq, "timeout", "SIGKILL", GIVE_UP_GRACE_MS);
         } else slot.kill("SIGKILL", { seq: job.seq, kind: "timeout", signal: "SIGKILL" });
       },
+      onRecall: () => this.#recall(slot),
     });
+  }
+
+  #recall(slot: Slot): void {
+    const job = slot.takeBack();
+    if (job === null) return slot.recall();
+    // The worker may have a reason by now not to run it.
+    this.#gathered.push(returnedOutcome(job));
+    this.#deliver(this.#processName(slot));
   }
 
   #killLater(slot: Slot, seq: number, kind: "timeout" | "terminated", signal: string, ms: number): void {

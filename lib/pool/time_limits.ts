@@ -14,6 +14,8 @@ export const RECALL_MS = 50;
 export interface LimitActions {
   onSoft(held: Held): void;
   onHard(held: Held): void;
+  /** What waits behind the running job is to run elsewhere. */
+  onRecall(): void;
 }
 
 /**
@@ -41,6 +43,9 @@ export function enforceLimits(slot: Slot, nowMs: number, actions: LimitActions):
     }
     return nextMs;
   }
+  // By what the slot has said nothing is due yet: its journal need not be read.
+  const earliestMs = nextLookMs(slot);
+  if (earliestMs > nowMs) return earliestMs;
   const running = slot.running();
   if (running === null) return Infinity;
   const nextMs = enforceOne(running, slot.beganMs, nowMs, actions);
@@ -49,7 +54,7 @@ export function enforceLimits(slot: Slot, nowMs: number, actions: LimitActions):
   slot.recalledBehind = running.job.seq;
   // It is no short frame after all: nothing is sent behind it again.
   slot.isShort = false;
-  slot.recall();
+  actions.onRecall();
   return nextMs;
 }
 
