@@ -35,6 +35,7 @@ export interface Held {
   readonly place: number;
   /** When it began, monotonic; of a sequential slot only the first one's counts. */
   beganMs: number;
+  isNearSeen: boolean;
   isSoftSent: boolean;
   isHardSent: boolean;
 }
@@ -204,7 +205,8 @@ export class Slot {
     const isIdle = this.held.size === 0;
     for (const job of jobs) {
       const place = ++this.sent;
-      this.held.set(job.seq, { job, frame, place, beganMs: now, isSoftSent: false, isHardSent: false });
+      const unseen = { isNearSeen: false, isSoftSent: false, isHardSent: false };
+      this.held.set(job.seq, { job, frame, place, beganMs: now, ...unseen });
       if (job.timeLimit || job.softTimeLimit) this.hasLimits = true;
     }
     appendJobs(this.#writer, frame, jobs, isOpen);

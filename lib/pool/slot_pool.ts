@@ -3,7 +3,8 @@
  *
  * Jobs wait in one queue, and a slot is given a frame when it is idle, or one ahead while it runs jobs
  * known to be short. So a long job holds back nothing but itself: what was put behind it by mistake is
- * recalled.
+ * recalled. One of some milliseconds is put behind another such one too, if nobody is idle: that can be taken back at
+ * any time, whether the slot listens or not (journal.ts).
  */
 
 import { assert, errorText, type Level, OperatingError, Ring, TimerHeap, type World } from "../base/mod.ts";
@@ -36,6 +37,8 @@ const BACKOFF_CUT_OFF_MS = 500;
 const STILLBORN_MS = 1000;
 /** Milliseconds without a word after which a slot whose job is at its limit is taken to be busy. */
 const SILENT_MS = 200;
+/** Milliseconds that a slot which may have to be replaced has its successor for. */
+const STAND_BY_MS = 3000;
 /** Times that the wait for a slow start doubles. */
 const SLOW_STARTS_MAX = 6;
 
@@ -496,15 +499,26 @@ export class SlotPool implements Pool, SlotOwner {
         this.#world.log.warning(`Soft time limit (${job.softTimeLimit}s) exceeded for ${task}`);
         slot.interrupt(job.seq, "soft", job.softTimeLimit!);
       },
+      onNear: () => this.#standBy(slot),
       onHard: ({ job }) => {
         if (slot.isConcurrent) {
           slot.interrupt(job.seq, "hard", job.timeLimit!);
-          // One that is silent will have to be replaced: nothing else can run meanwhile.
-          if (this.nowMs() - slot.heardMs > SILENT_MS) this.#links.prepare?.(this.#slotInit(slot.name));
           this.#killLater(slot, job.seq, "timeout", "SIGKILL", GIVE_UP_GRACE_MS);
         } else slot.kill("SIGKILL", { seq: job.seq, kind: "timeout", signal: "SIGKILL" });
       },
       onRecall: () => this.#recall(slot),
+    });
+  }
+
+  /** Where a slot that says nothing is probably busy: nothing else can run there, and it will be ended. */
+  #standBy(slot: Slot): void {
+    if (this.nowMs() - slot.heardMs <= SILENT_MS || this.#spares.size > 0 || slot.state !== "ready") return;
+    this.#links.prepare?.(this.#slotInit(slot.name));
+    const spare = this.#spares.standBy();
+    this.#timers.armIn(STAND_BY_MS, () => {
+      if (spare === null || !spare.isSpare || spare.state === "ended") return;
+      this.#spares.drop(spare, false);
+      this.#retire(spare);
     });
   }
 

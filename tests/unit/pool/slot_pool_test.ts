@@ -450,6 +450,9 @@ Deno.test("SlotPool: an isolate of many tasks gives up one, and is ended where i
   links[0]!.done(2);
   await all.world.clock.advance(1010);
   assert.equal(links[0]!.interrupts.length, 2);
+  assert.equal(links.length, 2, "its successor is loaded before it is needed");
+  links[1]!.ready();
+  assert.equal(pool.free, 8);
   const writer = new FrameWriter();
   appendOutcome(writer, bareOutcome(1, "timeout", "", ""));
   links[0]!.events.onBytes(writer.take());
@@ -458,5 +461,25 @@ Deno.test("SlotPool: an isolate of many tasks gives up one, and is ended where i
   links[0]!.end(-1, "SIGKILL");
   assert.deepEqual(kinds(outcomes), ["2 success", "1 timeout", "3 timeout"]);
   assert.equal(outcomes[1]!.summary, "1");
+  pool.submit(jobs(1, {}, 4));
+  assert.deepEqual(links[1]!.frames.at(-1)!.seqs, [4]);
+  links[1]!.done(4);
+  await end(all);
+});
+
+Deno.test("SlotPool: what was loaded for an isolate that was not stuck is ended again", async () => {
+  const all = await started(10, { isConcurrent: true });
+  const { pool, links, world } = all;
+  await world.clock.advance(1000);
+  pool.submit(jobs(1, { timeLimit: 1 }));
+  await world.clock.advance(600);
+  links[1]!.ready();
+  links[0]!.done(1);
+  assert.equal(links[1]!.isStopped, false);
+  await world.clock.advance(3000);
+  assert.equal(links[1]!.isStopped, true);
+  links[1]!.end(0);
+  assert.equal(links.length, 2);
+  assert.equal(pool.free, 10);
   await end(all);
 });
