@@ -9,7 +9,7 @@
 
 import { assert, currentWorld, UsageError, type World } from "../base/mod.ts";
 import type { Backend } from "../backend/mod.ts";
-import type { Connection } from "../transport/mod.ts";
+import type { Connection, OutgoingMessage } from "../transport/mod.ts";
 import type { ResultTuple } from "../wire/mod.ts";
 import { setCurrentSender, Signature } from "../canvas/mod.ts";
 import { Amqp } from "./amqp.ts";
@@ -77,6 +77,11 @@ export class App implements AsyncDisposable {
   /** Sent once, when all modules are loaded. */
   readonly onAfterFinalize: AppSignal<App> = new AppSignal("onAfterFinalize");
 
+  /**
+   * Set by a worker: takes a message into its own hands where a slot is about to be free for it and nothing waits
+   * (transport/transport.ts Consumer.claim); null: publish it.
+   */
+  claim: ((out: OutgoingMessage) => Promise<void> | null) | null = null;
   readonly #sender: Sender;
   #publisher: Publisher | null = null;
   #ownsPublisher = false;

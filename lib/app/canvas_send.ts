@@ -13,6 +13,7 @@ import {
   type CanvasResult,
   type CanvasSender,
   Chain,
+  chainList,
   Chord,
   Chunks,
   firstFrozen,
@@ -243,7 +244,7 @@ function walkChain(
   const first = steps.pop()!;
   const options: CanvasOptions = { ...rest };
   if (chain.sender.linksChains) delete options.chain;
-  else if (steps.length > 0 || rest.chain) options.chain = [...rest.chain ?? [], ...steps];
+  else if (steps.length > 0 || rest.chain) options.chain = [...chainList(rest.chain), ...steps];
   const sent = walkInto(walk, first, [], {}, options);
   // Of a single step the result is what was sent: a group's has its members.
   return steps.length === 0 ? sent : results[0]!;

@@ -156,6 +156,7 @@ export function directExecution(
     rootId: "",
     priority: 0,
     trail: false,
+    isOver: false,
     options: task.options,
     retry: null,
     replacement: null,

@@ -23,6 +23,8 @@ export interface CurrentTask {
   /** False where the task has `trail: false`: `addChild` then does nothing. */
   readonly trail: boolean;
   readonly request: TaskRequest;
+  /** The user's function has returned: what is sent now is sent by its end. */
+  readonly isOver: boolean;
   /** Records what it has sent. */
   addChild(child: ResultTuple): void;
 }

@@ -37,13 +37,13 @@ export async function sendNext(app: App, done: Done, embed: TaskEmbed, result: u
     if (single.length > 0) await applySignature(app, new Group(single, null, sender), [result], {}, options);
   }
   const { chain } = embed;
-  if (chain && chain.length > 0) {
-    const next = toSignature(chain.at(-1)!, sender);
+  if (chain !== null) {
+    const next = toSignature(chain.next, sender);
     // What comes later stays as it came: a chain of 1,000 steps is not to be made anew at each.
-    const rest = chain.slice(0, -1);
+    const { later } = chain;
     await applySignature(app, next, [result], {}, {
       ...options,
-      ...(rest.length > 0 ? { chain: rest } : {}),
+      ...(later === null ? {} : { chain: later }),
     });
   }
 }

@@ -29,7 +29,7 @@ export async function finishDoneBefore(
   const { id, group: groupId, groupIndex } = headers;
   const rootId = headers.rootId ?? id;
   const { callbacks, chain, chord } = body.embed;
-  if ((callbacks?.length || chain?.length) && !meta.children?.length) {
+  if ((callbacks?.length || chain) && !meta.children?.length) {
     const priority = app.conf.task_inherit_parent_priority ? message.properties.priority : null;
     await runOutsideTasks(() => sendNext(app, { id, rootId, priority }, body.embed, meta.result));
   }

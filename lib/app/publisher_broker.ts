@@ -9,7 +9,7 @@ import { ConnectionLost } from "../base/mod.ts";
 import type { Connection, OutgoingMessage } from "../transport/mod.ts";
 import { eventExchange } from "./amqp.ts";
 import type { App } from "./app.ts";
-import { connectBroker, type ConnectBrokerOptions, isWorthRetrying } from "./connecting.ts";
+import { appBrokerUrls, connectBroker, type ConnectBrokerOptions, isWorthRetrying } from "./connecting.ts";
 import type { Publisher, PublishOptions } from "./publisher.ts";
 import type { PublishRetryPolicy } from "./send_options.ts";
 
@@ -34,6 +34,7 @@ export class BrokerPublisher implements Publisher {
     if (this.#closed) throw new ConnectionLost("The publisher is closed");
     this.#inFlight++;
     try {
+      if (options.isOver === true && batch.length === 1 && await this.#claimed(batch[0]!)) return;
       for (let attempt = 0;; attempt++) {
         try {
           const connection = await (this.#connection ??= this.#open());
@@ -50,6 +51,15 @@ export class BrokerPublisher implements Publisher {
       this.#inFlight--;
       if (this.#inFlight === 0) this.#idle?.();
     }
+  }
+
+  /** True where the worker that this is has taken the message. Where its connection broke, it may arrive twice. */
+  async #claimed(out: OutgoingMessage): Promise<boolean> {
+    if (this.#app.claim === null) return false;
+    // Where what is sent goes to another broker than the one that is consumed from, it must go there.
+    const [to, from] = [appBrokerUrls(this.#app, true), appBrokerUrls(this.#app, false)];
+    const claiming = to.join() === from.join() ? this.#app.claim(out) : null;
+    return claiming !== null && await claiming.then(() => true, () => false);
   }
 
   /** Waits for what is on its way, then ends the connection. Twice is once. */

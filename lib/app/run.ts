@@ -68,6 +68,7 @@ export class Run implements Execution, ResultOwner {
   retry: Retry | null;
   replacement: Signature | null;
   maxRetries: number | null | undefined;
+  isOver: boolean;
   /** What it returned or threw, for hooks and eager results. */
   value: unknown;
   error: unknown;
@@ -96,6 +97,7 @@ export class Run implements Execution, ResultOwner {
     this.retry = null;
     this.replacement = null;
     this.maxRetries = undefined;
+    this.isOver = false;
     this.value = null;
     this.error = null;
     this.interruption = null;
@@ -200,7 +202,7 @@ export class Run implements Execution, ResultOwner {
       group: headers.group,
       groupIndex: headers.groupIndex,
       chord: body.embed.chord,
-      chain: body.embed.chain,
+      chain: body.embed.chain?.all() ?? null,
       callbacks: body.embed.callbacks,
       errbacks: body.embed.errbacks,
       retries: headers.retries,

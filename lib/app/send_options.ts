@@ -6,7 +6,7 @@
  */
 
 import type { Exchange, OutgoingMessage, Queue } from "../transport/mod.ts";
-import type { WireSignature } from "../wire/mod.ts";
+import { ChainSteps, type WireSignature } from "../wire/mod.ts";
 
 /** A signature as data, or anything that gives one (`Signature` of the canvas). */
 export type SignatureLike = WireSignature | { toJSON(): WireSignature };
@@ -77,7 +77,7 @@ export interface SendOptions {
   /** The body's signature. */
   chord?: SignatureLike | null | undefined;
   /** What runs after it, reversed: the last element runs next. */
-  chain?: readonly SignatureLike[] | null | undefined;
+  chain?: readonly SignatureLike[] | ChainSteps | null | undefined;
   retries?: number | null | undefined;
   /** False: it is not recorded among the current task's children. Default true. */
   addToParent?: boolean | null | undefined;
@@ -123,6 +123,13 @@ export function wireSignature(signature: SignatureLike): WireSignature {
   const given = signature as { toJSON?: unknown };
   if (typeof given.toJSON === "function") return (given.toJSON as () => WireSignature).call(signature);
   return signature as WireSignature;
+}
+
+/** What runs after a task, as its message carries it; null where nothing does. */
+export function chainSteps(chain: SendOptions["chain"]): ChainSteps | null {
+  if (chain instanceof ChainSteps) return chain;
+  const steps = wireSignatures(chain);
+  return steps === null ? null : ChainSteps.of(steps);
 }
 
 /** One signature or many, as a list in wire form; null where none. */

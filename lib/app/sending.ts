@@ -32,6 +32,7 @@ import { appBrokerUrls } from "./connecting.ts";
 import { type CurrentTask, currentTask } from "./current_task.ts";
 import { AsyncResult } from "./results.ts";
 import {
+  chainSteps,
   type PreparedSend,
   type SendCall,
   type SendOptions,
@@ -159,9 +160,10 @@ export class Sender {
     const outgoing = batch.map((one) => one.outgoing);
     if (this.#profile?.sendsEvent) this.#addSentEvents(batch, outgoing);
     const { retry, retryPolicy } = options ?? NO_OPTIONS;
-    const publishing = retry === undefined && retryPolicy === undefined
+    const isOver = currentTask()?.isOver ?? false;
+    const publishing = retry === undefined && retryPolicy === undefined && !isOver
       ? publisher.publish(outgoing)
-      : publisher.publish(outgoing, { retry, retryPolicy });
+      : publisher.publish(outgoing, { retry, retryPolicy, isOver });
     await this.#handOver(publishing, batch);
   }
 
@@ -333,8 +335,9 @@ export class Sender {
     to: Destination,
     options: SendOptions,
   ): EncodedMessage {
-    const embed = { callbacks: null, errbacks: null, chain: null, chord: null, ...task.embed };
-    const body: [unknown[], Record<string, unknown>, Partial<TaskEmbed>] = [task.args, task.kwargs, embed];
+    const { callbacks = null, errbacks = null, chain = null, chord = null } = task.embed ?? {};
+    const embed = { callbacks, errbacks, chain: chain?.all() ?? null, chord };
+    const body: [unknown[], Record<string, unknown>, typeof embed] = [task.args, task.kwargs, embed];
     signals.beforeTaskPublish.send(task.task, {
       body,
       exchange: to.exchange,
@@ -344,7 +347,8 @@ export class Sender {
       declare: to.queue ? [to.queue] : [],
       retryPolicy: options.retryPolicy ?? null,
     }, this.#app.world.log);
-    const again = encode({ ...task, args: body[0], kwargs: body[1], embed: body[2] }, encoding);
+    const told = { ...body[2], chain: chainSteps(body[2].chain) };
+    const again = encode({ ...task, args: body[0], kwargs: body[1], embed: told }, encoding);
     return { ...again, headers: message.headers, properties: message.properties };
   }
 
@@ -464,7 +468,7 @@ function embedOf(options: SendOptions): TaskEmbed | null {
   return {
     callbacks: wireSignatures(options.link),
     errbacks: wireSignatures(options.linkError),
-    chain: wireSignatures(options.chain),
+    chain: chainSteps(options.chain),
     chord: options.chord ? wireSignature(options.chord) : null,
   };
 }

@@ -374,6 +374,7 @@ export class Tracer implements RunHost {
   }
 
   async #sendNext(run: Run, value: unknown): Promise<Outcome> {
+    run.isOver = true;
     try {
       await runAsTask(run, () => sendNext(this.#app, this.#done(run), run.body.embed, storable(value)), null);
     } catch (error) {
@@ -460,7 +461,7 @@ export class Tracer implements RunHost {
     outcome.chord = chordOfError(run, facts.exception);
     outcome.also = alsoFailed(
       this.#style,
-      run.body.embed.chain,
+      run.body.embed.chain?.all() ?? null,
       { ...facts, state: "FAILURE", isStored },
       this.#isExtended,
     );

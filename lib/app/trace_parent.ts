@@ -92,7 +92,7 @@ export async function failTask(
     state,
     document: isStored ? errorDocument(style, owner, { ...failure, extended }) : null,
     chord: chordOfError(owner, facts.exception),
-    also: alsoFailed(style, body?.embed.chain ?? null, failure, app.conf.result_extended),
+    also: alsoFailed(style, body?.embed.chain?.all() ?? null, failure, app.conf.result_extended),
     exception: facts.repr,
   };
 }
@@ -109,7 +109,7 @@ function requestOf(headers: TaskHeaders, body: TaskBody): TaskRequest {
       groupIndex,
       retries,
       chord,
-      chain,
+      chain: chain?.all() ?? null,
       callbacks,
       errbacks,
       calledDirectly: false,

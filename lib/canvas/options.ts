@@ -5,7 +5,7 @@
  * Source: celery 5.2.6 canvas.py Signature.options, app/task.py apply_async; protocol.md 8.3.
  */
 
-import type { WireSignature } from "../wire/mod.ts";
+import { ChainSteps, type WireSignature } from "../wire/mod.ts";
 
 /** Anything that is a signature on the wire. */
 export type SignatureLike = WireSignature | { toJSON(): WireSignature };
@@ -23,7 +23,7 @@ export interface SignatureOptions {
   parentId?: string | null;
   chord?: SignatureLike | null;
   /** Reversed: the last element runs next. */
-  chain?: readonly SignatureLike[] | null;
+  chain?: readonly SignatureLike[] | ChainSteps | null;
   link?: SignatureLike | readonly SignatureLike[] | null;
   linkError?: SignatureLike | readonly SignatureLike[] | null;
   countdown?: number | null;
@@ -89,6 +89,11 @@ export function optionToWire(name: string): string {
 /** Our name of an option of the wire. */
 export function optionFromWire(name: string): string {
   return FROM_WIRE.get(name) ?? name;
+}
+
+/** The option `chain` as a list. */
+export function chainList(chain: SignatureOptions["chain"]): readonly SignatureLike[] {
+  return chain instanceof ChainSteps ? chain.all() : chain ?? [];
 }
 
 /** An option as a list: one thing, many, or none. */

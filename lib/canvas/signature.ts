@@ -8,6 +8,7 @@ import { UsageError } from "../base/mod.ts";
 import type { WireSignature } from "../wire/mod.ts";
 import { type Frozen, frozenTask } from "./frozen.ts";
 import {
+  chainList,
   optionFromWire,
   optionList,
   optionToWire,
@@ -386,7 +387,9 @@ export function optionsToWire(options: SignatureOptions): Record<string, unknown
   for (const name of Object.keys(options)) {
     const value = options[name];
     if (value === undefined) continue;
-    wire[optionToWire(name)] = name === "link" || name === "linkError" || name === "chain"
+    wire[optionToWire(name)] = name === "chain"
+      ? chainList(value as SignatureOptions["chain"]).map(toWire)
+      : name === "link" || name === "linkError"
       ? Array.isArray(value) ? value.map(toWire) : value === null ? null : toWire(value as SignatureLike)
       : name === "chord" && value !== null
       ? toWire(value as SignatureLike)

@@ -22,13 +22,17 @@ export function moduleUrl(bundled: string, fromLib: string): URL {
  * tasks: 95 MiB instead of 175). It must hold some windows of messages (worker/window.ts ADAPTIVE_MAX), or they outlive
  * their youth and are collected at a multiple of the cost.
  */
-const V8_FLAGS = "--v8-flags=--max-semi-space-size=4,--heap-growing-percent=50";
+const V8_FLAGS = heapFlags(8);
 
 /**
  * The same for slots, of which there are many: an isolate gets no copy of V8's builtins beside its own code (2 MiB of
  * resident memory each, for calls that are a little shorter), and `gc` is there for memory limits (sandbox.ts).
  */
-const SLOT_V8_FLAGS = `${V8_FLAGS},--no-short-builtin-calls,--expose-gc`;
+const SLOT_V8_FLAGS = `${heapFlags(4)},--no-short-builtin-calls,--expose-gc`;
+
+function heapFlags(youngMib: number): string {
+  return `--v8-flags=--max-semi-space-size=${youngMib},--heap-growing-percent=50`;
+}
 
 /** Starts a program that the kernel ends with its parent; part of util-linux, so everywhere Debian is. */
 const SETPRIV = "/usr/bin/setpriv";

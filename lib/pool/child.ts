@@ -92,7 +92,7 @@ async function openRunner(
 
 function hostPublisher(host: RunnerHost): Publisher {
   return {
-    publish: (batch) => host.publish(batch),
+    publish: (batch, options) => host.publish(batch, options?.isOver ?? false),
     close: () => Promise.resolve(),
   };
 }

@@ -6,7 +6,7 @@
  * a frame, and when the program exits. What a task prints goes to the log with the task's id.
  */
 
-import type { Level, World } from "../base/mod.ts";
+import { assert, type Level, type World } from "../base/mod.ts";
 import type { Outcome } from "../app/mod.ts";
 import type { OutgoingMessage } from "../transport/mod.ts";
 import { FRAME, type Frame, FrameReader, FrameWriter } from "./frame.ts";
@@ -43,6 +43,13 @@ export interface EngineOptions {
   readonly begun?: Int32Array;
 }
 
+/** A publish that is not answered. */
+interface OpenPublish {
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+  readonly kept: OutgoingMessage | null;
+}
+
 interface WaitingFrame {
   readonly frameNumber: number;
   readonly jobs: SlotJob[];
@@ -70,8 +77,14 @@ export class SlotEngine implements RunnerHost {
   #flushedMs = 0;
   #isFlushArmed = false;
   #memoryMs = 0;
-  #publishes = new Map<number, { resolve: () => void; reject: (error: Error) => void }>();
+  #publishes = new Map<number, OpenPublish>();
   #publishId = 0;
+  #takeKept = (id: number): OutgoingMessage => {
+    const kept = this.#publishes.get(id)?.kept ?? null;
+    assert(kept !== null, "a slot is told to run a message that it keeps");
+    this.#answer(id, null);
+    return kept;
+  };
   #onFrame = (frame: Frame): void => this.#take(frame);
 
   constructor(world: World, port: SlotPort, options: EngineOptions) {
@@ -140,11 +153,12 @@ export class SlotEngine implements RunnerHost {
     this.#flushSoon();
   }
 
-  publish(batch: readonly OutgoingMessage[]): Promise<void> {
+  publish(batch: readonly OutgoingMessage[], isOver: boolean): Promise<void> {
     const id = ++this.#publishId;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#publishes.set(id, { resolve, reject });
-    appendPublish(this.#writer, id, batch);
+    // The next step of a chain may come back as a job: it is kept until then, or until it is known to be elsewhere.
+    this.#publishes.set(id, { resolve, reject, kept: isOver && batch.length === 1 ? batch[0]! : null });
+    appendPublish(this.#writer, { id, batch, isOver });
     this.flush();
     return promise;
   }
@@ -157,7 +171,7 @@ export class SlotEngine implements RunnerHost {
 
   #take(frame: Frame): void {
     if (frame.type === FRAME.jobs) {
-      const { frameNumber, jobs, isOpen } = decodeJobs(frame);
+      const { frameNumber, jobs, isOpen } = decodeJobs(frame, this.#takeKept);
       this.#frames.push({ frameNumber, jobs, isOpen, next: 0 });
     } else if (frame.type === FRAME.interrupt) this.#interrupt(JSON.parse(frame.head) as Interruption);
     else if (frame.type === FRAME.recall) this.#recall();
@@ -165,11 +179,15 @@ export class SlotEngine implements RunnerHost {
     else if (frame.type === FRAME.stop) this.#isStopping = true;
     else if (frame.type === FRAME.published) {
       const [id, error] = JSON.parse(frame.head) as [number, { name: string; message: string } | null];
-      const waiting = this.#publishes.get(id);
-      this.#publishes.delete(id);
-      if (error === null) waiting?.resolve();
-      else waiting?.reject(Object.assign(new Error(error.message), { name: error.name }));
+      this.#answer(id, error);
     }
+  }
+
+  #answer(id: number, error: { name: string; message: string } | null): void {
+    const waiting = this.#publishes.get(id);
+    this.#publishes.delete(id);
+    if (error === null) waiting?.resolve();
+    else waiting?.reject(Object.assign(new Error(error.message), { name: error.name }));
   }
 
   #makeJournal(paths: readonly string[]): void {

@@ -69,14 +69,12 @@ export class FrameWriter {
   /** Appends one frame; the bytes it made, valid until the next call. */
   append(type: number, head: string, text = "", tail: Uint8Array | null = null): Uint8Array {
     const tailBytes = tail === null ? 0 : tail.length;
-    // Three bytes of UTF-8 at most for each UTF-16 unit.
-    this.#reserve(HEADER + (head.length + text.length) * 3 + tailBytes);
+    this.#reserve(HEADER + head.length + text.length + tailBytes);
     const start = this.#length;
-    let at = start + HEADER;
-    const headBytes = head === "" ? 0 : encoder.encodeInto(head, this.#bytes.subarray(at)).written;
-    at += headBytes;
-    const textBytes = text === "" ? 0 : encoder.encodeInto(text, this.#bytes.subarray(at)).written;
-    at += textBytes;
+    this.#length += HEADER;
+    const headBytes = head === "" ? 0 : this.#text(head, text.length + tailBytes);
+    const textBytes = text === "" ? 0 : this.#text(text, tailBytes);
+    let at = this.#length;
     if (tail !== null) this.#bytes.set(tail, at);
     at += tailBytes;
     assert(at - start - 4 <= FRAME_MAX, "a frame is at most 1 GiB");
@@ -98,6 +96,18 @@ export class FrameWriter {
       this.#view = new DataView(this.#bytes.buffer);
     }
     return taken;
+  }
+
+  /** Appends a text and makes sure that there is room for `more` bytes behind it; how many it took. */
+  #text(text: string, more: number): number {
+    // Most text is ASCII: only where it is not, the most that UTF-8 takes is made room for.
+    let { read, written } = encoder.encodeInto(text, this.#bytes.subarray(this.#length));
+    if (read < text.length || this.#bytes.length - this.#length - written < more) {
+      this.#reserve(text.length * 3 + more);
+      ({ read, written } = encoder.encodeInto(text, this.#bytes.subarray(this.#length)));
+    }
+    this.#length += written;
+    return written;
   }
 
   #reserve(bytes: number): void {

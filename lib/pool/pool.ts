@@ -67,8 +67,8 @@ export interface PoolOptions {
   readonly procAliveTimeout: number;
   /** What a slot needs to load the user's app again: see pool/child.ts. */
   readonly child: ChildInit;
-  /** Publishes for tasks that run in slots. */
-  publish(batch: readonly OutgoingMessage[]): Promise<void>;
+  /** Publishes for tasks that run in slots; `isOver` as `RunnerHost.publish`. */
+  publish(batch: readonly OutgoingMessage[], isOver: boolean): Promise<void>;
 }
 
 /** What every slot is told at its start. Plain data. */

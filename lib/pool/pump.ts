@@ -2,7 +2,8 @@
 
 import type { ByteStream } from "../base/mod.ts";
 
-const READ_BYTES = 64 * 1024;
+/** As much as a socket of the system holds by default: a large frame is read in few pieces. */
+const READ_BYTES = 256 * 1024;
 /** What waits is joined into writes of at most so much. */
 const JOIN_BYTES_MAX = 256 * 1024;
 

@@ -64,8 +64,11 @@ export interface RunnerHost {
   log(level: Level, message: string, task: TaskLabel | null): void;
   /** Something that cannot be stopped goes on in this process: it is to be left soon. */
   worn(): void;
-  /** Through the worker's own broker connection. Rejects with what went wrong there. */
-  publish(batch: readonly OutgoingMessage[]): Promise<void>;
+  /**
+   * Through the worker's own broker connection. Rejects with what went wrong there. `isOver`: the task that sends has
+   * nothing else to do, so that its slot is about to be free.
+   */
+  publish(batch: readonly OutgoingMessage[], isOver: boolean): Promise<void>;
 }
 
 /** Loads the user's app and makes its runner. Rejects with what the app's module threw, or UsageError. */

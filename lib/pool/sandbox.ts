@@ -299,10 +299,10 @@ class Isolate {
         return this.#host.log(level, frame.text, label);
       }
       case FRAME.publish: {
-        const { id, batch } = decodePublish(frame);
+        const { id, batch, isOver } = decodePublish(frame);
         const answer = (error: { name: string; message: string } | null) =>
           this.#link.send(encodeFrame(FRAME.published, JSON.stringify([id, error])));
-        this.#host.publish(batch).then(
+        this.#host.publish(batch, isOver).then(
           () => answer(null),
           (error: unknown) =>
             answer({ name: error instanceof Error ? error.name : "Error", message: errorText(error) }),

@@ -9,6 +9,7 @@
 
 import { assert, type Level, OperatingError, SeqMap, UsageError } from "../base/mod.ts";
 import type { Outcome } from "../app/mod.ts";
+import type { EncodedMessage } from "../wire/mod.ts";
 import { BEHIND_MAX_MS } from "./feeding.ts";
 import type { Job } from "./pool.ts";
 import { encodeFrame, FRAME, type Frame, FrameReader, FrameWriter } from "./frame.ts";
@@ -19,10 +20,11 @@ import {
   appendJobs,
   decodeOutcome,
   decodePublish,
+  type JobToSend,
   type SlotInit,
+  type SlotPublish,
   type StartFailure,
 } from "./slot_message.ts";
-import type { OutgoingMessage } from "../transport/mod.ts";
 
 /** retiring: finishes what it has. stopping: has nothing and was told to go. */
 export type SlotState = "starting" | "ready" | "retiring" | "stopping" | "ended";
@@ -59,7 +61,7 @@ export interface SlotOwner {
   onState(job: Job, state: string, document: string | Uint8Array): void;
   onEvent(job: Job, type: string, fields: Record<string, unknown>): void;
   onLog(slot: Slot, level: Level, message: string, task: { name: string; id: string } | null): void;
-  onPublish(slot: Slot, id: number, batch: OutgoingMessage[]): void;
+  onPublish(slot: Slot, publish: SlotPublish): void;
   /** KiB. */
   onMemory(slot: Slot, kib: number): void;
   /** The slot is gone and a process group that it had started is not. */
@@ -111,6 +113,15 @@ export class Slot {
   readonly #writer = new FrameWriter();
   /** Process groups of commands that its tasks run. */
   readonly #groups = new Set<number>();
+  /** Messages that its tasks have published with nothing else left to do, and that are not answered: it keeps them. */
+  readonly #kept = new Map<EncodedMessage, number>();
+  #takeKept = ({ message }: JobToSend): number | undefined => {
+    if (message === undefined || this.#kept.size === 0) return undefined;
+    const id = this.#kept.get(message);
+    this.#kept.delete(message);
+    return id;
+  };
+  #isJournalAsked = false;
   #frameNumber = 0;
   #runningFrame = 0;
   #runningLeft = 0;
@@ -153,7 +164,9 @@ export class Slot {
 
   /** See Link. */
   askJournal(): void {
-    if (this.state === "ready" && !this.isConcurrent) this.#link.askJournal();
+    if (this.#isJournalAsked || this.state !== "ready" || this.isConcurrent) return;
+    this.#isJournalAsked = true;
+    this.#link.askJournal();
   }
 
   /** True where it may be given jobs. */
@@ -209,7 +222,7 @@ export class Slot {
       this.held.set(job.seq, { job, frame, place, beganMs: now, ...unseen });
       if (job.timeLimit || job.softTimeLimit) this.hasLimits = true;
     }
-    appendJobs(this.#writer, frame, jobs, isOpen);
+    appendJobs(this.#writer, frame, jobs, this.#takeKept, isOpen);
     this.#link.send(this.#writer.take());
     if (this.isConcurrent) {
       this.#owner.onBegun(this, jobs);
@@ -225,6 +238,18 @@ export class Slot {
       this.#aheadLeft = jobs.length;
       this.#isAheadOpen = isOpen;
     }
+  }
+
+  /** Whether it keeps the job's message, of a task that has nothing else to do, and has room for it. */
+  isHomeOf(job: Job): boolean {
+    if (this.#kept.size === 0 || job.message === undefined || !this.#kept.has(job.message)) return false;
+    return this.isFeedable && (this.isConcurrent || this.held.size === 1 && this.#aheadLeft === 0);
+  }
+
+  #publish(publish: SlotPublish): void {
+    const { id, batch, isOver } = publish;
+    if (isOver && batch.length === 1) this.#kept.set(batch[0]!.message, id);
+    this.#owner.onPublish(this, publish);
   }
 
   /** The job a sequential slot runs now. */
@@ -259,8 +284,9 @@ export class Slot {
     this.#link.send(encodeFrame(FRAME.recall, ""));
   }
 
-  /** Answers a publish. */
-  answerPublish(id: number, error: Error | null): void {
+  /** Answers a publish, unless the job of its message has been sent, which says the same. */
+  answerPublish({ id, batch, isOver }: SlotPublish, error: Error | null): void {
+    if (isOver && batch.length === 1 && !this.#kept.delete(batch[0]!.message)) return;
     const text = error === null ? null : { name: error.name, message: error.message };
     this.#link.send(encodeFrame(FRAME.published, JSON.stringify([id, text])));
   }
@@ -314,8 +340,7 @@ export class Slot {
         return this.#owner.onLog(this, level, frame.text, task && { name: task[0], id: task[1] });
       }
       case FRAME.publish: {
-        const { id, batch } = decodePublish(frame);
-        return this.#owner.onPublish(this, id, batch);
+        return this.#publish(decodePublish(frame));
       }
       case FRAME.memory:
         return this.#owner.onMemory(this, Number(frame.head));
@@ -357,6 +382,8 @@ export class Slot {
       return;
     }
     this.done++;
+    // Where there is one job there are more: from now on they may come several at a time.
+    if (this.done === 1) this.askJournal();
     this.beganMs = this.#owner.nowMs();
     this.#owner.onOutcome(this, named(outcome, held.job));
     this.#frameShrinks(held);

@@ -1,5 +1,6 @@
 /** What the frames between a worker and its slots say: jobs out, outcomes back, and the rare rest as JSON. */
 
+import { encodeEnvelope } from "../wire/mod.ts";
 import type { AlsoFailed, Outcome, OutcomeChord, OutcomeKind } from "../app/mod.ts";
 import type { OutgoingMessage } from "../transport/mod.ts";
 import type { ChildInit, Job } from "./pool.ts";
@@ -58,48 +59,70 @@ export interface Interruption {
 /** What of a job crosses to a slot. */
 export type JobToSend = Pick<
   Job,
-  "seq" | "envelope" | "queue" | "redelivered" | "timeLimit" | "softTimeLimit"
+  "seq" | "envelope" | "message" | "queue" | "redelivered" | "timeLimit" | "softTimeLimit"
 >;
 
 /**
- * Appends one frame of jobs. Per job: one short array and the envelope's text as it is. `isOpen`: the parent may take
- * it back until it is begun (journal.ts).
+ * Appends one frame of jobs. Per job: one short array and the envelope's text as it is, or, where the slot itself has
+ * just published the message and keeps it, the number of that publish (`publishOf`). `isOpen`: the parent may take the
+ * frame back until it is begun (journal.ts).
  */
 export function appendJobs(
   writer: FrameWriter,
   frameNumber: number,
   jobs: readonly JobToSend[],
+  publishOf: (job: JobToSend) => number | undefined = nobody,
   isOpen = false,
 ): void {
   const heads: unknown[] = [];
   let text = "";
   for (const job of jobs) {
+    const { seq, queue, redelivered, timeLimit, softTimeLimit } = job;
+    const publish = publishOf(job);
+    if (publish !== undefined) {
+      heads.push([seq, queue, redelivered, timeLimit, softTimeLimit, 0, publish]);
+      continue;
+    }
     const envelope = job.envelope;
-    heads.push([job.seq, job.queue, job.redelivered, job.timeLimit, job.softTimeLimit, envelope.length]);
+    heads.push([seq, queue, redelivered, timeLimit, softTimeLimit, envelope.length]);
     text += envelope;
   }
   writer.append(FRAME.jobs, JSON.stringify(isOpen ? [frameNumber, heads, 1] : [frameNumber, heads]), text);
 }
 
-/** The jobs of a frame and its number. */
-export function decodeJobs(frame: Frame): { frameNumber: number; jobs: SlotJob[]; isOpen: boolean } {
-  type Head = [number, string, boolean, number | null, number | null, number];
+function nobody(): undefined {}
+
+/** The jobs of a frame and its number. `takeKept`: what the slot keeps of a publish, which is answered by that. */
+export function decodeJobs(
+  frame: Frame,
+  takeKept: (publish: number) => OutgoingMessage,
+): { frameNumber: number; jobs: SlotJob[]; isOpen: boolean } {
+  type Head = [number, string, boolean, number | null, number | null, number, number?];
   const [frameNumber, heads, open] = JSON.parse(frame.head) as [number, Head[], number?];
   const jobs: SlotJob[] = [];
   let at = 0;
-  for (const head of heads) {
-    const end = at + head[5];
-    jobs.push({
-      seq: head[0],
-      envelope: frame.text.slice(at, end),
-      queue: head[1],
-      redelivered: head[2],
-      timeLimit: head[3],
-      softTimeLimit: head[4],
-    });
-    at = end;
+  for (const [seq, queue, redelivered, timeLimit, softTimeLimit, length, publish] of heads) {
+    const limits = { seq, queue, redelivered, timeLimit, softTimeLimit };
+    if (publish === undefined) jobs.push({ ...limits, envelope: frame.text.slice(at, at += length) });
+    else jobs.push(keptJob(limits, takeKept(publish)));
   }
   return { frameNumber, jobs, isOpen: open === 1 };
+}
+
+/** A job of a message that never left the slot, as it would have come back: headers are what JSON makes of them. */
+function keptJob(
+  limits: Omit<SlotJob, "envelope">,
+  { exchange, routingKey, message }: OutgoingMessage,
+): SlotJob {
+  const headers = JSON.parse(JSON.stringify(message.headers)) as Record<string, unknown>;
+  return {
+    ...limits,
+    message: { ...message, headers },
+    info: { exchange, routingKey, redelivered: limits.redelivered },
+    get envelope(): string {
+      return encodeEnvelope(message, { exchange, routingKey, deliveryTag: "" });
+    },
+  };
 }
 
 /** Appends one outcome; its bytes, valid until the writer's next call. */
@@ -169,8 +192,15 @@ function alsoFromJson([taskId, state, document, isBytes, chord]: AlsoJson): Also
   return { taskId, state, document: isBytes ? Uint8Array.fromBase64(document ?? "") : document, chord };
 }
 
-/** Appends a batch that a task publishes; `id` comes back in the answer. */
-export function appendPublish(writer: FrameWriter, id: number, batch: readonly OutgoingMessage[]): void {
+/** What a task publishes. `id` comes back in the answer; `isOver` as `RunnerHost.publish`. */
+export interface SlotPublish {
+  readonly id: number;
+  readonly batch: readonly OutgoingMessage[];
+  readonly isOver: boolean;
+}
+
+/** Appends a batch that a task publishes. */
+export function appendPublish(writer: FrameWriter, { id, batch, isOver }: SlotPublish): void {
   const heads: unknown[] = [];
   const parts: Uint8Array[] = [];
   let text = "", tailBytes = 0;
@@ -192,13 +222,13 @@ export function appendPublish(writer: FrameWriter, id: number, batch: readonly O
       at += part.length;
     }
   }
-  writer.append(FRAME.publish, JSON.stringify([id, heads]), text, tail);
+  writer.append(FRAME.publish, JSON.stringify([id, heads, isOver]), text, tail);
 }
 
 /** The batch of a publish frame. */
-export function decodePublish(frame: Frame): { id: number; batch: OutgoingMessage[] } {
+export function decodePublish(frame: Frame): SlotPublish {
   type Head = [string, string, Omit<OutgoingMessage["message"], "body">, boolean, number];
-  const [id, heads] = JSON.parse(frame.head) as [number, Head[]];
+  const [id, heads, isOver] = JSON.parse(frame.head) as [number, Head[], boolean];
   const batch: OutgoingMessage[] = [];
   let textAt = 0, tailAt = 0;
   for (const [exchange, routingKey, rest, isText, length] of heads) {
@@ -207,7 +237,7 @@ export function decodePublish(frame: Frame): { id: number; batch: OutgoingMessag
     else body = (frame.tail ?? new Uint8Array(0)).slice(tailAt, tailAt += length);
     batch.push({ exchange, routingKey, message: { ...rest, body } });
   }
-  return { id, batch };
+  return { id, batch, isOver };
 }
 
 /** An outcome that only has a kind: what the pool itself says of a job. */

@@ -9,13 +9,12 @@
 
 import { assert, errorText, type Level, OperatingError, Ring, TimerHeap, type World } from "../base/mod.ts";
 import type { Outcome } from "../app/mod.ts";
-import type { OutgoingMessage } from "../transport/mod.ts";
 import type { Job, Pool, PoolEvents, PoolInfo, PoolOptions } from "./pool.ts";
 import { BEHIND_MAX_MS, jobsForFrame, SHORT_MS, shortJobsPerFrame } from "./feeding.ts";
 import type { LinkFactory, SlotEnd } from "./link.ts";
 import { Slot, type SlotOwner } from "./slot.ts";
 import { endText, returnedOutcome } from "./slot_end.ts";
-import type { SlotInit } from "./slot_message.ts";
+import type { SlotInit, SlotPublish } from "./slot_message.ts";
 import { Spares } from "./spares.ts";
 import { enforceLimits, nextLookMs } from "./time_limits.ts";
 import { Waiters } from "./waiters.ts";
@@ -23,7 +22,7 @@ import { Waiters } from "./waiters.ts";
 const MAIN_PROCESS = "MainProcess";
 /** Milliseconds a signal other than SIGKILL has to end a slot. */
 const SIGNAL_GRACE_MS = 1000;
-/** Milliseconds after its start that a slot gets its journal: not before the first results are out. */
+/** Milliseconds after its start that a slot gets its journal, unless it has a result before. */
 const JOURNAL_AFTER_MS = 100;
 /** Milliseconds a slot has to leave when told to. */
 const STOP_GRACE_MS = 5000;
@@ -282,11 +281,11 @@ export class SlotPool implements Pool, SlotOwner {
     });
   }
 
-  onPublish(slot: Slot, id: number, batch: OutgoingMessage[]): void {
-    this.#options.publish(batch).then(
-      () => slot.answerPublish(id, null),
+  onPublish(slot: Slot, publish: SlotPublish): void {
+    this.#options.publish(publish.batch, publish.isOver).then(
+      () => slot.answerPublish(publish, null),
       (error: unknown) =>
-        slot.answerPublish(id, error instanceof Error ? error : new Error(errorText(error))),
+        slot.answerPublish(publish, error instanceof Error ? error : new Error(errorText(error))),
     );
   }
 
@@ -428,9 +427,15 @@ export class SlotPool implements Pool, SlotOwner {
 
   #feed(): void {
     while (this.#queue.length > 0) {
+      const next = this.#queue.peek()!;
+      const home = this.#slots.find((slot) => slot.isHomeOf(next));
+      if (home !== undefined) {
+        this.#sendTo(home, 1);
+        continue;
+      }
       let idle = 0, ahead = 0;
       let chosen: Slot | null = null, behind: Slot | null = null;
-      const { expectedMs } = this.#queue.peek()!;
+      const { expectedMs } = next;
       for (const slot of this.#slots) {
         if (!slot.isFeedable) continue;
         const isIdle = slot.isConcurrent ? slot.held.size < this.#concurrency : slot.held.size === 0;

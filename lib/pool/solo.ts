@@ -66,7 +66,7 @@ export class SoloPool implements Pool {
       log: (level, message, task) => log.emit(level, message, task === null ? {} : { task }),
       // Its process is the worker, which is left for nothing.
       worn: () => log.warning("A sandboxed task could not be stopped and goes on: solo cannot end it"),
-      publish: (batch) => this.#options.publish(batch),
+      publish: (batch, isOver) => this.#options.publish(batch, isOver),
     });
     const label = () => this.#runner?.current() ?? null;
     const restoreConsole = captureConsole(

@@ -1,23 +1,34 @@
-/** Lua scripts by their hash: EVALSHA, and EVAL once where the server has not seen the script. */
+/**
+ * Lua scripts by their hash: EVAL until the server has told the hash, then EVALSHA, and EVAL once more where a server
+ * has not seen the script.
+ */
 
 import { type Reply, type RespArg, RespError } from "../wire/mod.ts";
 import type { RedisConnection } from "./connection.ts";
 import { toOperatingError } from "./errors.ts";
 import type { ReplySink } from "./reply_queue.ts";
-import { sha1Hex } from "./sha1.ts";
 
-/** A script's text and its SHA-1 in hex. */
+/** A script's text, and its hash once a server has told it: to work it out here takes milliseconds of a start. */
 export class Script {
   readonly text: string;
-  #sha: string | null = null;
+  /** Its SHA-1 in hex; null: not known yet, or the server tells nobody (an ACL without SCRIPT). */
+  sha: string | null = null;
+  #isAsked = false;
 
   constructor(text: string) {
     this.text = text;
   }
 
-  /** Computed by its first use: not every connection runs scripts. */
-  get sha(): string {
-    return this.#sha ??= sha1Hex(this.text);
+  /** Asks for the hash, once. */
+  ask(connection: RedisConnection): void {
+    if (this.#isAsked) return;
+    this.#isAsked = true;
+    connection.send(["SCRIPT", "LOAD", this.text], {
+      onReply: (reply) => {
+        if (typeof reply === "string") this.sha = reply;
+      },
+      onLost: () => this.#isAsked = false,
+    });
   }
 }
 
@@ -32,8 +43,13 @@ export function sendScript(
   args: readonly RespArg[],
   sink: ReplySink,
 ): void {
-  const command: RespArg[] = ["EVALSHA", script.sha, keyCount];
+  const { sha } = script;
+  const command: RespArg[] = sha === null ? ["EVAL", script.text, keyCount] : ["EVALSHA", sha, keyCount];
   for (let i = 0; i < args.length; i++) command.push(args[i]!);
+  if (sha === null) {
+    connection.send(command, sink);
+    return script.ask(connection);
+  }
   connection.send(command, {
     onReply(reply) {
       if (!(reply instanceof RespError) || reply.code !== "NOSCRIPT") return sink.onReply(reply);

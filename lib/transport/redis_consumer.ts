@@ -7,13 +7,14 @@ import type { Queue } from "./entity.ts";
 import { adopt, type Adopted, type Estate } from "./redis_adopt.ts";
 import { deadDocument } from "./redis_dead.ts";
 import { attemptsOf, marked } from "./redis_envelope.ts";
+import { ClaimedHold, Claims } from "./redis_claim.ts";
 import { Fetcher } from "./redis_fetch.ts";
 import type { RedisKeys } from "./redis_keys.ts";
 import { Lease } from "./redis_lease.ts";
 import type { RedisOptions } from "./redis_options.ts";
 import { Parking } from "./redis_park.ts";
 import { type ConsumerBase, Unacked } from "./redis_unacked.ts";
-import type { ConsumeOptions, Consumer, ConsumerEvents, Delivery } from "./transport.ts";
+import type { ConsumeOptions, Consumer, ConsumerEvents, Delivery, OutgoingMessage } from "./transport.ts";
 
 /** What a consumer is opened with. */
 export interface RedisConsumerOptions {
@@ -40,6 +41,7 @@ export class RedisConsumer implements Consumer {
   #queues: Queue[] = [];
   #unacked: Unacked;
   #fetcher: Fetcher;
+  #claims: Claims;
   #lease: Lease | null = null;
   #parking: Parking | null = null;
   #batch: Delivery[] = [];
@@ -70,6 +72,7 @@ export class RedisConsumer implements Consumer {
       onTexts: (queueName, texts, first) => this.#onTexts(queueName, texts, first),
       onFetched: () => this.#onFetched(),
     });
+    this.#claims = new Claims(base, this.#fetcher);
     if (!base.isRecording) return;
     this.#lease = new Lease(base, this.#unacked, {
       world,
@@ -160,7 +163,7 @@ export class RedisConsumer implements Consumer {
   /** What a lost consumer leaves, with what was settled since; null where it was closed in order. */
   #leave(): Estate | null {
     if (this.#estate !== null || !this.#connection.isLost || this.#closing !== null) return this.#estate;
-    const numbers = [...this.#unacked.numbers(), ...this.#fetcher.unheard()];
+    const numbers = [...this.#unacked.numbers(), ...this.#claims.unheard(), ...this.#fetcher.unheard()];
     return this.#estate = {
       settlements: this.#unacked.openSettlements(),
       parts: [{ id: this.#base.id, numbers }],
@@ -207,6 +210,18 @@ export class RedisConsumer implements Consumer {
   wake(): void {
     if (this.#adopted.length > 0) this.#connection.touch();
     this.#fetcher.wake();
+  }
+
+  claim(out: OutgoingMessage): Promise<void> | null {
+    const { exchange, routingKey } = out;
+    const isOurs = exchange === "" && this.#queues.some(({ name }) => name === routingKey);
+    if (!isOurs || this.#isClosing || !this.#base.isRecording || this.#adopted.length > 0) return null;
+    if (!this.#fetcher.isDry || !(this.#options.consume.window() > 0)) return null;
+    return this.#claims.send(out, this.#world.random.id(), (claimed) => {
+      this.#unacked.hold(claimed.tag, new ClaimedHold(claimed, !this.#isClosing));
+      this.#batch.push(claimed);
+      this.#onFetched();
+    });
   }
 
   ack(tag: number | string): void {
@@ -283,6 +298,7 @@ export class RedisConsumer implements Consumer {
     let restored = 0;
     try {
       await this.#fetcher.pause();
+      while (this.#claims.areOpen) await this.#connection.call(["PING"]);
       this.#unacked.writeAcks();
       restored = await this.#unacked.restoreAll();
       if (!this.#connection.isLost) await this.flush();

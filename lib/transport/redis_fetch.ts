@@ -131,6 +131,11 @@ export class Fetcher {
     return first;
   }
 
+  /** Whether all queues were empty when last looked at, and nothing has been heard of since. */
+  get isDry(): boolean {
+    return this.#isDry && !this.#isInFlight && !this.#isPaused && !this.#isClosed;
+  }
+
   /** The tag numbers that a fetch may have recorded whose reply was never heard. Of a lost connection. */
   unheard(): number[] {
     return Array.from({ length: this.#count }, (_, n) => this.#next + n);

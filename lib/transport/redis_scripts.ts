@@ -86,6 +86,21 @@ export const POP_OLD = new Script(popText(`
   end`));
 
 /**
+ * Publishes a message as one that is unacked already, if its list is empty and the lease alive; else into the list.
+ * KEYS: unacked, unacked_index, owner, list. ARGV: tag, record, what follows the envelope in the record. Returns 1
+ * where it is ours.
+ */
+export const CLAIM = new Script(`
+if redis.call('EXISTS', KEYS[3]) == 0 or redis.call('LLEN', KEYS[4]) > 0 then
+  redis.call('LPUSH', KEYS[4], string.sub(ARGV[2], 2, -1 - #ARGV[3]))
+  return 0
+end
+local t = redis.call('TIME')
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('ZADD', KEYS[2], t[1] .. '.' .. string.format('%06d', tonumber(t[2])), ARGV[1])
+return 1`);
+
+/**
  * Gives messages back to one list, each only if it is still unacked: whoever removes the record owns the message.
  * KEYS: unacked, unacked_index, list. ARGV: "LPUSH" or "RPUSH", then tag and envelope in turn. Returns how many.
  */

@@ -91,6 +91,13 @@ export interface Consumer {
   readonly queues: readonly Queue[];
   /** Says that `window()` may have grown. Cheap; coalesced to one fetch a turn. */
   wake(): void;
+  /**
+   * Publishes a message into this consumer's own hands, where it would have come next in any case: nothing waits in
+   * its queues and `window()` is open. It comes by `onDeliveries`, unsettled like any other, or, where something has
+   * been published meanwhile, through its queue. Resolves when the broker has it; rejects as `Connection.publish` does.
+   * Null: not now, publish it. Absent where the transport cannot.
+   */
+  claim?(out: OutgoingMessage): Promise<void> | null;
   /** Appends the settlement: done with. Each delivery is settled once; a second time is a programmer's error. */
   ack(tag: number | string): void;
   /**

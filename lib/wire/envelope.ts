@@ -34,11 +34,22 @@ export interface DecodedEnvelope {
  * that JSON with kombu's types can carry. Throws EncodeError. Cost: per message sent.
  */
 export function encodeEnvelope(message: EncodedMessage, route: EnvelopeRoute): string {
+  const [before, body, after] = envelopeParts(message, route);
+  return before + body + after;
+}
+
+/**
+ * The same in three parts, the second being the body: who only writes a large one needs no copy of it. Throws
+ * EncodeError.
+ */
+export function envelopeParts(message: EncodedMessage, route: EnvelopeRoute): [string, string, string] {
   const { body, properties } = message;
   let bodyText: string;
   let bodyEncoding: string;
+  let quote = "";
   if (typeof body !== "string") {
-    bodyText = '"' + body.toBase64() + '"';
+    bodyText = body.toBase64();
+    quote = '"';
     bodyEncoding = '"base64"';
   } else if (message.bodyEncoding === "base64") {
     // Quoted like any text: a body that came from outside may only claim to be base64.
@@ -60,9 +71,10 @@ export function encodeEnvelope(message: EncodedMessage, route: EnvelopeRoute): s
     bodyEncoding +
     ',"delivery_tag":' + JSON.stringify(route.deliveryTag);
   if (properties.rest !== null) props += restJson(properties.rest);
-  return '{"body":' + bodyText + ',"content-encoding":' + JSON.stringify(message.contentEncoding) +
+  const after = quote + ',"content-encoding":' + JSON.stringify(message.contentEncoding) +
     ',"content-type":' + JSON.stringify(message.contentType) + ',"headers":' + toJson(message.headers) +
     ',"properties":{' + props + "}}";
+  return ['{"body":' + quote, bodyText, after];
 }
 
 /**
@@ -185,11 +197,18 @@ export function bodyData(message: EncodedMessage): Uint8Array | string {
   return base64ToAscii(body) ?? base64ToBytes(body);
 }
 
-/** A body for `EncodedMessage.body` under the encoding asked for: text or bytes in, what travels out. */
+/**
+ * A body for `EncodedMessage.body` under the encoding asked for: text or bytes in, what travels out. A long one stays
+ * bytes, which an envelope writes as base64: it is shorter on its way there, and needs no quoting.
+ */
 export function encodeBody(body: string | Uint8Array, bodyEncoding: "base64" | "none"): string | Uint8Array {
   if (bodyEncoding === "none") return body;
+  if (body.length > LONG_BODY) return typeof body === "string" ? ENCODER.encode(body) : body;
   return typeof body === "string" ? textToBase64(body) : body.toBase64();
 }
+
+const LONG_BODY = 4096;
+const ENCODER = new TextEncoder();
 
 const NO_PROPERTIES: Record<string, unknown> = Object.freeze({});
 const OWN_PROPERTIES: ReadonlySet<string> = new Set([

@@ -5,6 +5,8 @@
  * Source: shared shapes of Celery 5.2.6 and 5.6.3 (celery app/amqp.py as_task_v2, kombu message and virtual base).
  */
 
+import type { ChainSteps } from "./chain_steps.ts";
+
 /** Message properties, in our names. Unknown ones are kept in `rest` and sent again. */
 export interface MessageProperties {
   correlationId: string | null;
@@ -83,8 +85,8 @@ export interface WireSignature {
 export interface TaskEmbed {
   callbacks: WireSignature[] | null;
   errbacks: WireSignature[] | null;
-  /** Reversed: the last element runs next. */
-  chain: WireSignature[] | null;
+  /** What comes after it. */
+  chain: ChainSteps | null;
   chord: WireSignature | null;
 }
 

@@ -19,6 +19,7 @@ export * from "./amqp_table.ts";
 export * from "./compressor.ts";
 export * from "./envelope.ts";
 export * from "./errors.ts";
+export * from "./chain_steps.ts";
 export * from "./event_message.ts";
 export * from "./json_types.ts";
 export * from "./mailbox_message.ts";

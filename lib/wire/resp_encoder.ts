@@ -6,8 +6,11 @@
 
 import type { Outbox } from "../base/mod.ts";
 
-/** One argument of a command. Texts travel as UTF-8; numbers in decimal, as JavaScript writes them. */
-export type RespArg = string | number | Uint8Array;
+/**
+ * One argument of a command. Texts travel as UTF-8, those in parts as one; numbers in decimal, as JavaScript writes
+ * them.
+ */
+export type RespArg = string | readonly string[] | number | Uint8Array;
 
 const CR = 13;
 const LF = 10;
@@ -24,19 +27,23 @@ export function encodeCommand(outbox: Outbox, args: readonly RespArg[]): void {
   outbox.byte(LF);
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]!;
-    if (typeof arg === "string") encodeText(outbox, arg);
-    else if (typeof arg === "number") encodeText(outbox, String(arg));
-    else encodeBytes(outbox, arg);
+    if (typeof arg === "string") encodeText(outbox, arg, null);
+    else if (typeof arg === "number") encodeText(outbox, String(arg), null);
+    else if (arg instanceof Uint8Array) encodeBytes(outbox, arg);
+    else encodeText(outbox, "", arg);
   }
 }
 
-function encodeText(outbox: Outbox, text: string): void {
+function encodeText(outbox: Outbox, text: string, parts: readonly string[] | null): void {
   // The length goes before the text and counts bytes. Room is left for it as if the text were ASCII, and moved by
   // a digit in the rare case that this was wrong.
-  const guess = digitsOf(text.length);
+  let length = text.length;
+  if (parts !== null) { for (let i = 0; i < parts.length; i++) length += parts[i]!.length; }
+  const guess = digitsOf(length);
   const at = outbox.skip(guess + 3);
-  const written = outbox.text(text);
-  const digits = written === text.length ? guess : digitsOf(written);
+  let written = outbox.text(text);
+  if (parts !== null) { for (let i = 0; i < parts.length; i++) written += outbox.text(parts[i]!); }
+  const digits = written === length ? guess : digitsOf(written);
   if (digits !== guess) outbox.shift(at + guess + 3, digits - guess);
   outbox.writeByte(at, BULK);
   outbox.writeDecimal(at + 1, written, digits);

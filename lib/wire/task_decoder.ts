@@ -4,13 +4,14 @@
  * Source: celery 5.6.3 worker/strategy.py hybrid_to_proto2, proto1_to_proto2; worker/request.py Request.
  */
 
+import { ChainSteps, findChain } from "./chain_steps.ts";
 import { decompress } from "./compressor.ts";
 import { bodyBytes, bodyData } from "./envelope.ts";
 import { InvalidTaskError } from "./errors.ts";
 import type { EncodedMessage, TaskBody, TaskEmbed, TaskHeaders, WireSignature } from "./message.ts";
 import { kwargsRepr, pythonRepr } from "./python_repr.ts";
 import { kindOf, recordOrNull, setOwn } from "./record.ts";
-import { type Accept, deserialize } from "./serializer.ts";
+import { type Accept, deserialize, JSON_TYPE } from "./serializer.ts";
 import { isoMs, toPythonIso } from "./times.ts";
 
 /** A message of protocol 1 (or a hybrid) in the terms of protocol 2. */
@@ -38,7 +39,33 @@ export function decodeTaskHeaders(message: EncodedMessage): TaskHeaders | null {
  * serializer) or InvalidTaskError (not `[args, kwargs, embed]`). Cost: per message run.
  */
 export function decodeTaskBody(message: EncodedMessage, accept: Accept): TaskBody {
-  const value = decodePayload(message, accept);
+  const data = payloadData(message);
+  const json = data.length > LONG_BODY ? longJson(message, data) : null;
+  const place = json === null ? null : findChain(json);
+  if (json === null || place === null) return taskBody(deserializeOf(message, data, accept));
+  const { start, end } = place;
+  const rest = new Uint8Array(start + json.length - end);
+  rest.set(json.subarray(0, start));
+  rest.set(json.subarray(end), start);
+  const body = taskBody(deserializeOf(message, rest, accept));
+  body.embed.chain = ChainSteps.ofBytes(json.subarray(start, end));
+  // What comes next is looked at now: a message that cannot be gone on with is not to be begun.
+  void body.embed.chain.next;
+  return body;
+}
+
+/** The bytes of a long body, where it is JSON with a chain. */
+function longJson(message: EncodedMessage, data: Uint8Array | string): Uint8Array | null {
+  if (message.contentType !== JSON_TYPE || message.contentEncoding !== "utf-8") return null;
+  if (typeof data !== "string") return data;
+  return data.includes('"chain": null') || data.includes('"chain":null') ? null : ENCODER.encode(data);
+}
+
+const ENCODER = new TextEncoder();
+/** Characters of a body from which on a chain in it is not taken apart. */
+const LONG_BODY = 4096;
+
+function taskBody(value: unknown): TaskBody {
   if (Array.isArray(value)) {
     if (value.length !== 3 && value.length !== 2) {
       throw new InvalidTaskError(`Task body has ${value.length} parts instead of [args, kwargs, embed]`);
@@ -80,10 +107,17 @@ export function decodeProtocol1(message: EncodedMessage, accept: Accept): Decode
 
 /** A message's body, unpacked and decoded, whatever it holds. Throws ContentDisallowed or DecodeError. */
 export function decodePayload(message: EncodedMessage, accept: Accept): unknown {
+  return deserializeOf(message, payloadData(message), accept);
+}
+
+function payloadData(message: EncodedMessage): Uint8Array | string {
   const compression = message.headers["compression"];
-  const data = typeof compression === "string" && compression !== ""
+  return typeof compression === "string" && compression !== ""
     ? decompress(bodyBytes(message), compression)
     : bodyData(message);
+}
+
+function deserializeOf(message: EncodedMessage, data: Uint8Array | string, accept: Accept): unknown {
   return deserialize(data, message.contentType, message.contentEncoding, accept);
 }
 
@@ -218,7 +252,8 @@ function embedOf(value: unknown): TaskEmbed {
   if (record === null) throw new InvalidTaskError(`Task embed is ${kindOf(value)} instead of an object`);
   embed.callbacks = signatures(record["callbacks"], "callbacks");
   embed.errbacks = signatures(record["errbacks"], "errbacks");
-  embed.chain = signatures(record["chain"], "chain");
+  const chain = signatures(record["chain"], "chain");
+  if (chain !== null && chain.length > 0) embed.chain = ChainSteps.of(chain);
   embed.chord = signature(record["chord"], "chord");
   return embed;
 }

@@ -104,12 +104,12 @@ export function encodeTaskMessage(task: TaskToSend, options: TaskEncoding): Enco
     for (const key of Object.keys(custom)) setOwn(headers, key, custom[key]);
   }
   if (options.serializer === "json" && options.compression === null) {
-    const embed = task.embed ? toJson(wholeEmbed(task.embed)) : EMPTY_EMBED_JSON;
-    const text = "[" + toJson(args) + "," + toJson(kwargs) + "," + embed + "]";
+    const call = "[" + toJson(args) + "," + toJson(kwargs) + ",";
+    const json = task.embed ? withEmbed(call, task.embed) : call + EMPTY_EMBED_JSON + "]";
     return finish(
       task,
       headers,
-      encodeBody(text, options.bodyEncoding),
+      encodeBody(json, options.bodyEncoding),
       options.bodyEncoding,
       JSON_TYPE,
       "utf-8",
@@ -118,11 +118,18 @@ export function encodeTaskMessage(task: TaskToSend, options: TaskEncoding): Enco
   return encodeOther(task, headers, [args, kwargs, wholeEmbed(task.embed ?? {})], options);
 }
 
-function wholeEmbed(embed: Partial<TaskEmbed>): TaskEmbed {
+function withEmbed(call: string, embed: Partial<TaskEmbed>): string | Uint8Array {
+  if (!embed.chain) return call + toJson(wholeEmbed(embed)) + "]";
+  const { callbacks, errbacks, chord } = wholeEmbed({ ...embed, chain: null });
+  const links = toJson({ callbacks, errbacks }).slice(0, -1);
+  return embed.chain.within(`${call}${links},"chain":[`, `],"chord":${toJson(chord)}}]`);
+}
+
+function wholeEmbed(embed: Partial<TaskEmbed>): Record<keyof TaskEmbed, unknown> {
   return {
     callbacks: embed.callbacks ?? null,
     errbacks: embed.errbacks ?? null,
-    chain: embed.chain ?? null,
+    chain: embed.chain?.all() ?? null,
     chord: embed.chord ?? null,
   };
 }

@@ -51,6 +51,9 @@ export class PoolStep extends StartStopStep<WorkController> {
       (pool === "solo" ? worker.support.solo : poolFactory(pool, given.poolHead));
     worker.consumer.connectAhead();
     worker.parts.pool = factory(worker.world, poolOptions(worker), poolEvents(worker));
+    // What the end of a task sends, such as the next step of its chain, is best done here where nobody waits.
+    worker.app.claim = (out) =>
+      worker.lane.hasSlotForNext ? worker.parts.state.consumer?.claim?.(out) ?? null : null;
     await worker.pool.start();
   }
 
@@ -64,6 +67,7 @@ export class PoolStep extends StartStopStep<WorkController> {
   }
 
   override async stop(worker: WorkController): Promise<void> {
+    worker.app.claim = null;
     if (worker.parts.pool) await worker.endPool();
   }
 
@@ -120,7 +124,7 @@ function poolOptions(worker: WorkController): PoolOptions {
       isTaskEvents: options.taskEvents,
       hasNoSandbox: [...app.tasks].every(([, { options }]) => !options.permissions && !options.memoryLimit),
     },
-    publish: (batch) => app.publisher.publish(batch),
+    publish: (batch, isOver) => app.publisher.publish(batch, { isOver }),
   };
 }
 

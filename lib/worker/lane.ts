@@ -108,6 +108,12 @@ export class Lane {
     state.consumer.setPrefetch(count);
   }
 
+  /** Whether a slot is free, or about to be by the end of a task, and nothing waits for one. */
+  get hasSlotForNext(): boolean {
+    const { state, pool } = this.#parts;
+    return this.#isOpen && this.#ready.length === 0 && state.inPool.size <= pool.size;
+  }
+
   /** Takes a batch from the consumer, oldest first. Data lane. */
   onDeliveries(batch: Delivery[]): void {
     const { state, world } = this.#parts;

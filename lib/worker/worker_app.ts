@@ -10,7 +10,7 @@ import type { StepClass } from "../blueprint/mod.ts";
 import type { PoolFactory } from "../pool/mod.ts";
 import type { DispatcherOptions, EventDispatcher, EventReader } from "../event/mod.ts";
 import type { MailboxSettings } from "../mailbox/mod.ts";
-import type { Connection, Queue, TransportKind } from "../transport/mod.ts";
+import type { Connection, OutgoingMessage, Queue, TransportKind } from "../transport/mod.ts";
 import type { EncodedMessage, ResultMeta, WireSignature } from "../wire/mod.ts";
 import type { Consumer } from "./consumer/consumer.ts";
 import type { WorkController } from "./worker.ts";
@@ -106,6 +106,8 @@ export interface WorkerApp {
   readonly tasks: Iterable<[string, WorkerTask]>;
   readonly amqp: { readonly queues: WorkerQueues };
   readonly publisher: Publisher;
+  /** What the worker puts there: see App.claim. */
+  claim: ((out: OutgoingMessage) => Promise<void> | null) | null;
   /** The logical clock of events and remote control. */
   readonly clock: LamportClock;
   /** The user's own bootsteps. */

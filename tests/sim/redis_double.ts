@@ -4,6 +4,7 @@
  * it as on the real server.
  */
 
+import { createHash } from "node:crypto";
 import { type Reply, RespDecoder } from "../../lib/wire/mod.ts";
 import type { Script } from "../../lib/redis/mod.ts";
 import {
@@ -78,7 +79,7 @@ export class RedisDouble {
   #clock: DoubleClock;
   #entries = new Map<string, Entry>();
   #tracked = new Map<string, Set<DoubleClient>>();
-  #seen = new Set<string>();
+  #seen = new Set<Script>();
   #startedMs: number;
 
   constructor(clock: DoubleClock) {
@@ -136,6 +137,8 @@ export class RedisDouble {
       case "PUNSUBSCRIBE":
         client.patterns.delete(rest[0]!);
         return void client.push(["punsubscribe", rest[0]!, client.patterns.size]);
+      case "SCRIPT":
+        return shaOf(rest[1]!);
       case "EVAL":
       case "EVALSHA":
         return this.#script(client, name.toUpperCase() === "EVAL", rest);
@@ -268,8 +271,8 @@ export class RedisDouble {
     if (script === undefined) {
       throw new Error(`The Redis double does not know the script ${text!.slice(0, 200)}`);
     }
-    if (isWhole) this.#seen.add(script.sha);
-    else if (!this.#seen.has(script.sha)) return { error: "NOSCRIPT No matching script" };
+    if (isWhole) this.#seen.add(script);
+    else if (!this.#seen.has(script)) return { error: "NOSCRIPT No matching script" };
     const keys = rest.slice(0, Number(count));
     const argv = rest.slice(Number(count));
     const call = (name: string, ...args: (string | number)[]) => this.#data(client, name, args.map(String));
@@ -453,7 +456,12 @@ const RUN = new Map<Script, (call: Call, keys: string[], argv: string[], now: ()
 ]);
 
 const BY_TEXT = new Map([...RUN.keys()].map((script) => [script.text, script]));
-const BY_SHA = new Map([...RUN.keys()].map((script) => [script.sha, script]));
+const BY_SHA = new Map([...RUN.keys()].map((script) => [shaOf(script.text), script]));
+
+/** What the double calls a script. */
+function shaOf(text: string): string {
+  return createHash("sha1").update(text).digest("hex");
+}
 
 const NOBODY = { isTracking: false, queued: null, patterns: new Set<string>() } as unknown as DoubleClient;
 

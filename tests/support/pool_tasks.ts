@@ -65,7 +65,7 @@ export async function runTasks(
     ...more,
   };
   const app = await loadApp(world, `${folder}/${file}`);
-  app.publisher = { publish: options.publish, close: () => Promise.resolve() };
+  app.publisher = { publish: (batch) => options.publish(batch, false), close: () => Promise.resolve() };
   const waiting: Job[] = calls.map(({ task, args, softTimeLimit, timeLimit }, n) => {
     const message = {
       ...encodeTaskMessage(

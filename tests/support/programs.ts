@@ -10,7 +10,7 @@ const root = new URL("../..", import.meta.url).pathname;
 const support = new URL(".", import.meta.url).pathname;
 
 /** The heap's size as the packed program sets it (lib/platform/spawn.ts). */
-const V8_FLAGS = "--v8-flags=--max-semi-space-size=4,--heap-growing-percent=50";
+const V8_FLAGS = "--v8-flags=--max-semi-space-size=8,--heap-growing-percent=50";
 
 /** What starts Lovage: from source, or the file that LOVAGE names. */
 export const LOVAGE: readonly string[] = Deno.env.get("LOVAGE")?.split(" ") ??

@@ -131,6 +131,7 @@ Deno.test("AsyncResult: ignored results, no store, inside a task", async () => {
     priority: 0,
     trail: true,
     request: null as never,
+    isOver: false,
     addChild: () => {},
   };
   await runAsTask(current, async () => {

@@ -149,7 +149,7 @@ Deno.test("sendTask: links, chord, chain, group, stamps", async () => {
   const { embed } = decodeTaskBody(message, JSON_ONLY);
   assert.deepEqual(embed.callbacks, [callback.toJSON()]);
   assert.equal(embed.errbacks![0]!.task, "t.bad");
-  assert.deepEqual([embed.chain![0]!.task, embed.chord!.task], ["t.next", "t.body"]);
+  assert.deepEqual([embed.chain!.next.task, embed.chord!.task], ["t.next", "t.body"]);
 });
 
 Deno.test("sendTask: what cannot be sent is refused by name, before anything leaves", async () => {
@@ -292,6 +292,45 @@ Deno.test("BrokerPublisher: declares once, publishes, and tries again by the pol
   await publisher.close();
   await publisher.close();
   await assert.rejects(publisher.publish([]), /closed/);
+});
+
+Deno.test("BrokerPublisher: what ends a task is the worker's own where it may, and published where it is not", async () => {
+  const { opened, connect } = failing([]);
+  const cases = [
+    { what: "claimed", urls: {}, claim: () => Promise.resolve(), isOver: true, publishes: 0 },
+    {
+      what: "sent by a task that goes on",
+      urls: {},
+      claim: () => Promise.resolve(),
+      isOver: false,
+      publishes: 1,
+    },
+    { what: "refused", urls: {}, claim: () => null, isOver: true, publishes: 1 },
+    {
+      what: "cut off",
+      urls: {},
+      claim: () => Promise.reject(new ConnectionLost("gone")),
+      isOver: true,
+      publishes: 1,
+    },
+    {
+      what: "for another broker",
+      urls: { broker_write_url: "memory://other" },
+      claim: () => Promise.resolve(),
+      isOver: true,
+      publishes: 1,
+    },
+  ];
+  for (const { what, urls, claim, isOver, publishes } of cases) {
+    opened.length = 0;
+    const app = new App("t", { broker_url: "memory://", ...urls }, { world: fakeWorld() });
+    app.claim = claim;
+    const publisher = new BrokerPublisher(app, { connect });
+    const { outgoing } = app.prepareSend({ name: "t", args: [], kwargs: {}, options: { queue: "claims" } });
+    await publisher.publish([outgoing], { isOver });
+    assert.equal(opened.length, publishes, what);
+    await publisher.close();
+  }
 });
 
 Deno.test("BrokerPublisher: gives up after max_retries, at once with retry: false", async () => {

@@ -83,7 +83,10 @@ Deno.test("jobs: envelopes pass unchanged, whatever they hold", () => {
   const writer = new FrameWriter();
   const envelopes = ["\ufeff{}", '{"a": "\\u00fc"}', "ü\u{1f600}\n[", "", "x".repeat(100_000)];
   appendJobs(writer, 7, envelopes.map((envelope, n) => job(n + 1, envelope)));
-  const { frameNumber, jobs } = decodeJobs(readAll([writer.take()])[0]!);
+  const { frameNumber, jobs } = decodeJobs(
+    readAll([writer.take()])[0]!,
+    () => assert.fail("nothing is kept"),
+  );
   assert.equal(frameNumber, 7);
   assert.deepEqual(jobs.map(({ envelope }) => envelope), envelopes);
   assert.deepEqual(
@@ -92,6 +95,45 @@ Deno.test("jobs: envelopes pass unchanged, whatever they hold", () => {
     ) => [seq, queue, redelivered, timeLimit, softTimeLimit])[1],
     [2, "q", true, null, 1.5],
   );
+});
+
+Deno.test("jobs: a message that the slot keeps does not cross to it, those beside it do", () => {
+  const message: OutgoingMessage["message"] = {
+    body: new Uint8Array(100_000),
+    bodyEncoding: "base64",
+    contentType: "application/json",
+    contentEncoding: "utf-8",
+    headers: { task: "t", id: "kept", stamps: { at: new Date(0) } },
+    properties: {
+      correlationId: "c",
+      replyTo: "",
+      deliveryMode: 2,
+      priority: 0,
+      expiration: null,
+      rest: null,
+    },
+  };
+  const out: OutgoingMessage = { exchange: "", routingKey: "q", message };
+  const writer = new FrameWriter();
+  const jobs = [job(1, "before"), { ...job(2, "unread"), message }, job(3, "behind")];
+  appendJobs(writer, 8, jobs, (one) => one.message === message ? 12 : undefined);
+  assert.ok(writer.length < 500, `${writer.length} bytes`);
+  const asked: number[] = [];
+  const decoded = decodeJobs(readAll([writer.take()])[0]!, (publish) => {
+    asked.push(publish);
+    return out;
+  });
+  assert.deepEqual(asked, [12]);
+  const [before, kept, behind] = decoded.jobs;
+  assert.deepEqual([before!.envelope, behind!.envelope, kept!.seq], ["before", "behind", 2]);
+  assert.equal(kept!.message!.body, message.body);
+  // As it would have come back: what JSON makes of the headers, nothing shared with the task that sent it.
+  assert.deepEqual(kept!.message!.headers, {
+    ...message.headers,
+    stamps: { at: "1970-01-01T00:00:00.000Z" },
+  });
+  assert.deepEqual(kept!.info, { exchange: "", routingKey: "q", redelivered: true });
+  assert.equal(JSON.parse(kept!.envelope).headers.id, "kept");
 });
 
 Deno.test("outcomes: text, bytes and no document", () => {
@@ -126,8 +168,6 @@ Deno.test("publish: bodies of text and bytes keep their order", () => {
   });
   const batch = [message("aä"), message(new Uint8Array([1, 2])), message(""), message(new Uint8Array([3]))];
   const writer = new FrameWriter();
-  appendPublish(writer, 5, batch);
-  const decoded = decodePublish(readAll([writer.take()])[0]!);
-  assert.equal(decoded.id, 5);
-  assert.deepEqual(decoded.batch, batch);
+  appendPublish(writer, { id: 5, batch, isOver: true });
+  assert.deepEqual(decodePublish(readAll([writer.take()])[0]!), { id: 5, batch, isOver: true });
 });

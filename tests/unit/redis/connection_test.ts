@@ -257,6 +257,7 @@ Deno.test("sendScript: a script that the server does not know is sent in full", 
   sendScript(connection, script, 1, ["n", "c"], sink);
   await eventually(() => sink.replies.length === 3, "three replies");
   assert.deepEqual(sink.replies, [["n", "a", 1], ["n", "b", 2], ["n", "c", 3]]);
+  assert.match(String(script.sha), /^[0-9a-f]{40}$/);
 });
 
 Deno.test("PubSub: patterns reach their listeners; a refused subscription ends the connection", async () => {

@@ -1,0 +1,180 @@
+// Goal: what a worker publishes to itself is in exactly one place at any time: its list, or this consumer's hands.
+// Method: a consumer on a real server, over a proxy that can hold back what the server says.
+import assert from "node:assert/strict";
+import type { World } from "../../../lib/base/mod.ts";
+import { realDialer } from "../../../lib/net/mod.ts";
+import {
+  type Connection,
+  type Consumer,
+  type Delivery,
+  type OutgoingMessage,
+  queue,
+} from "../../../lib/transport/mod.ts";
+import { connectRedis } from "../../../lib/transport/redis.ts";
+import { readUnacked } from "../../../lib/transport/redis_envelope.ts";
+import { decodeEnvelope, decodeTaskBody, encodeTaskMessage } from "../../../lib/wire/mod.ts";
+import { eventually } from "../../support/ports.ts";
+import { type Proxy, startProxy } from "../../support/proxy.ts";
+import { realTestWorld } from "../../support/real_test_world.ts";
+import { type RedisServer, startRedis } from "../../support/servers.ts";
+
+interface Holder extends AsyncDisposable {
+  connection: Connection;
+  consumer: Consumer;
+  got: Delivery[];
+  window: number;
+}
+
+async function hold(
+  port: number,
+  options: { predecessor?: Consumer; leaseSeconds?: number } = {},
+): Promise<Holder> {
+  const world = { ...realTestWorld(), dialer: realDialer() } as World;
+  const connection = await connectRedis(world, `redis://127.0.0.1:${port}/0`, {
+    timeoutMs: 3000,
+    transportOptions: {},
+    useSsl: false,
+    heartbeatSeconds: 0,
+    loginMethod: null,
+    clientName: "test",
+  });
+  const holder: Holder = {
+    connection,
+    consumer: null as unknown as Consumer,
+    got: [],
+    window: 10,
+    [Symbol.asyncDispose]: () => connection.close(),
+  };
+  holder.consumer = await connection.consume({
+    queues: [queue("celery")],
+    window: () => holder.window,
+    owner: "one",
+    leaseSeconds: options.leaseSeconds ?? 60,
+    predecessor: options.predecessor ?? null,
+  }, {
+    onDeliveries: (batch) => void holder.got.push(...batch),
+    onUndecodable: () => {},
+    onLost: () => {},
+  });
+  return holder;
+}
+
+function out(id: string, args: unknown[] = []): OutgoingMessage {
+  const message = encodeTaskMessage(
+    { task: "t", id, args, kwargs: {}, origin: null, replyTo: "", priority: 0, deliveryMode: 2 },
+    { serializer: "json", compression: null, protocol: 2, bodyEncoding: "base64" },
+  );
+  return { exchange: "", routingKey: "celery", message };
+}
+
+/** Claims as soon as the consumer knows that nothing waits. */
+function claim(holder: Holder, what: OutgoingMessage): Promise<{ claiming: Promise<void> }> {
+  return eventually(() => {
+    const claiming = holder.consumer.claim!(what);
+    return claiming && { claiming };
+  }, "the consumer to be dry");
+}
+
+async function scene(act: (server: RedisServer, proxy: Proxy) => Promise<void>): Promise<void> {
+  await using server = await startRedis();
+  await using proxy = startProxy(server.port);
+  await act(server, proxy);
+}
+
+const ids = (got: readonly Delivery[]) => got.map(({ message }) => message.headers["id"]);
+const places = async (server: RedisServer) => [
+  Number(await server.cli("llen", "celery")),
+  Number(await server.cli("hlen", "unacked")),
+  Number(await server.cli("zcard", "unacked_index")),
+];
+
+Deno.test("redis: a claimed message is unacked from the start, whole in its record, and acked like any other", async () => {
+  await scene(async (server, proxy) => {
+    await using holder = await hold(proxy.port);
+    const args = ["x".repeat(10_000), "ž"];
+    await (await claim(holder, out("a", args))).claiming;
+    assert.deepEqual(ids(holder.got), ["a"]);
+    assert.deepEqual(await places(server), [0, 1, 1]);
+    const [, record] = (await server.cli("--raw", "hgetall", "unacked")).split("\n");
+    const { envelope, routingKey } = readUnacked(record!)!;
+    assert.deepEqual([envelope, routingKey], [holder.got[0]!.envelope, "celery"]);
+    assert.deepEqual(
+      decodeTaskBody(decodeEnvelope(envelope).message, new Set(["application/json"])).args,
+      args,
+    );
+    holder.consumer.ack(holder.got[0]!.tag);
+    await holder.consumer.flush();
+    assert.deepEqual(await places(server), [0, 0, 0]);
+  });
+});
+
+Deno.test("redis: nothing is claimed for another queue, into a shut window, or while fetching is paused", async () => {
+  await scene(async (server, proxy) => {
+    await using holder = await hold(proxy.port);
+    // Known to be dry, or the refusals below would be for that.
+    await (await claim(holder, out("first"))).claiming;
+    const { consumer } = holder;
+    assert.equal(consumer.claim!({ ...out("a"), routingKey: "other" }), null);
+    assert.equal(consumer.claim!({ ...out("a"), exchange: "celery" }), null);
+    holder.window = 0;
+    assert.equal(consumer.claim!(out("a")), null);
+    holder.window = 10;
+    await consumer.pause();
+    assert.equal(consumer.claim!(out("a")), null);
+    assert.deepEqual(await places(server), [0, 1, 1]);
+  });
+});
+
+Deno.test("redis: what came to the queue meanwhile keeps its place before a claimed message", async () => {
+  await scene(async (server, proxy) => {
+    await using holder = await hold(proxy.port);
+    await (await claim(holder, out("first"))).claiming;
+    // The server's announcement of what waits is not heard in time.
+    proxy.pause("down");
+    await server.cli("lpush", "celery", holder.got[0]!.envelope.replaceAll("first", "before"));
+    const claiming = holder.consumer.claim!(out("claimed"))!;
+    await eventually(async () => (await places(server))[0] === 2, "both in the list");
+    proxy.resume();
+    await claiming;
+    await eventually(() => holder.got.length === 3, "all of them");
+    assert.deepEqual(ids(holder.got), ["first", "before", "claimed"]);
+    assert.deepEqual(await places(server), [0, 3, 3]);
+  });
+});
+
+Deno.test("redis: a claim whose answer was cut off is the successor's", async () => {
+  await scene(async (server, proxy) => {
+    await using holder = await hold(proxy.port);
+    await (await claim(holder, out("first"))).claiming;
+    proxy.stall("down");
+    const claiming = assert.rejects(holder.consumer.claim!(out("cut"))!, { message: "cut" });
+    await eventually(async () => (await places(server))[1] === 2, "the server to have it");
+    holder.connection.fail!(new Error("cut"));
+    await claiming;
+    await using next = await hold(server.port, { predecessor: holder.consumer });
+    await eventually(() => next.got.length === 2, "both to be taken over");
+    assert.deepEqual(ids(next.got).sort(), ["cut", "first"]);
+    assert.deepEqual(await places(server), [0, 2, 2]);
+  });
+});
+
+Deno.test("redis: what a dead worker had claimed comes to another one", async () => {
+  await scene(async (server, proxy) => {
+    const dead = await hold(proxy.port, { leaseSeconds: 1 });
+    await (await claim(dead, out("a"))).claiming;
+    dead.connection.fail!(new Error("killed"));
+    await using heir = await hold(server.port, { leaseSeconds: 1 });
+    await eventually(() => heir.got.length === 1, "the message of the dead");
+    assert.deepEqual([ids(heir.got), heir.got[0]!.info.redelivered], [["a"], true]);
+  });
+});
+
+Deno.test("redis: a consumer that closes gives back what it was just claiming", async () => {
+  await scene(async (server, proxy) => {
+    await using holder = await hold(proxy.port);
+    const { claiming } = await claim(holder, out("a"));
+    await holder.consumer.close();
+    await claiming;
+    assert.deepEqual(await places(server), [1, 0, 0]);
+  });
+});
