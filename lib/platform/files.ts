@@ -105,38 +105,50 @@ export function setAside(path: string, wallMs: number): string {
 export interface OpenFile {
   /** All of it, from the start. */
   readAll(): Uint8Array;
+  /** Reads from an offset until `bytes` is full or the file ends; bytes read. */
+  readAt(offset: number, bytes: Uint8Array): number;
   /** Writes at the place it is at, or at the end of a file that was made to append; bytes written. */
   write(bytes: Uint8Array): number;
-  /** Empties it. */
-  empty(): void;
+  /** Writes at an offset, in a file that was not made to append; bytes written. */
+  writeAt(offset: number, bytes: Uint8Array): number;
+  /** Cuts it to so many bytes; a shorter one is filled with zeros. */
+  cut(length: number): void;
   close(): void;
 }
 
-/** Makes a file to append to, for us alone. Throws the system's error, also where there is one. */
+/** Makes a file to append to and read, for us alone. Throws the system's error, also where there is one. */
 export function createAppendFile(path: string): OpenFile {
-  return openFile(Deno.openSync(path, { append: true, createNew: true, mode: 0o600 }));
+  return openFile(Deno.openSync(path, { read: true, append: true, createNew: true, mode: 0o600 }));
 }
 
-/** Opens a file to read. Throws the system's error. */
-export function openToRead(path: string): OpenFile {
-  return openFile(Deno.openSync(path, { read: true }));
+/** Opens a file to read and to write in. Throws the system's error. */
+export function openToUpdate(path: string): OpenFile {
+  return openFile(Deno.openSync(path, { read: true, write: true }));
 }
 
 function openFile(file: ReturnType<typeof Deno.openSync>): OpenFile {
+  const readAt = (offset: number, bytes: Uint8Array) => {
+    file.seekSync(offset, Deno.SeekMode.Start);
+    let at = 0;
+    while (at < bytes.length) {
+      const got = file.readSync(bytes.subarray(at));
+      if (got === null) break;
+      at += got;
+    }
+    return at;
+  };
   return {
     readAll() {
       const bytes = new Uint8Array(file.statSync().size);
-      file.seekSync(0, 0);
-      let at = 0;
-      while (at < bytes.length) {
-        const got = file.readSync(bytes.subarray(at));
-        if (got === null) break;
-        at += got;
-      }
-      return bytes.subarray(0, at);
+      return bytes.subarray(0, readAt(0, bytes));
     },
+    readAt,
     write: (bytes) => file.writeSync(bytes),
-    empty: () => file.truncateSync(0),
+    writeAt(offset, bytes) {
+      file.seekSync(offset, Deno.SeekMode.Start);
+      return file.writeSync(bytes);
+    },
+    cut: (length) => file.truncateSync(length),
     close: () => file.close(),
   };
 }

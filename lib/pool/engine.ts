@@ -53,6 +53,8 @@ interface OpenPublish {
 interface WaitingFrame {
   readonly frameNumber: number;
   readonly jobs: SlotJob[];
+  /** The parent may take it back until it is begun. */
+  readonly isOpen: boolean;
   next: number;
 }
 
@@ -169,8 +171,8 @@ export class SlotEngine implements RunnerHost {
 
   #take(frame: Frame): void {
     if (frame.type === FRAME.jobs) {
-      const { frameNumber, jobs } = decodeJobs(frame, this.#takeKept);
-      this.#frames.push({ frameNumber, jobs, next: 0 });
+      const { frameNumber, jobs, isOpen } = decodeJobs(frame, this.#takeKept);
+      this.#frames.push({ frameNumber, jobs, isOpen, next: 0 });
     } else if (frame.type === FRAME.interrupt) this.#interrupt(JSON.parse(frame.head) as Interruption);
     else if (frame.type === FRAME.recall) this.#recall();
     else if (frame.type === FRAME.journal) this.#makeJournal(JSON.parse(frame.head) as string[]);
@@ -211,13 +213,15 @@ export class SlotEngine implements RunnerHost {
 
   /** Gives back every job not begun, the last one first: each goes to the head of the parent's queue. */
   #recall(): void {
-    for (const frame of this.#frames.toReversed()) {
-      for (let n = frame.jobs.length - 1; n >= frame.next; n--) {
-        appendOutcome(this.#writer, bareOutcome(frame.jobs[n]!.seq, "returned", "", ""));
-      }
-      frame.jobs.length = frame.next;
-    }
+    for (const frame of this.#frames.toReversed()) this.#giveBack(frame);
     this.flush();
+  }
+
+  #giveBack(frame: WaitingFrame): void {
+    for (let n = frame.jobs.length - 1; n >= frame.next; n--) {
+      appendOutcome(this.#writer, bareOutcome(frame.jobs[n]!.seq, "returned", "", ""));
+    }
+    frame.jobs.length = frame.next;
   }
 
   /** Runs what waits, until a task is awaited or nothing is left. */
@@ -241,7 +245,10 @@ export class SlotEngine implements RunnerHost {
           this.#journal = this.#nextJournal;
           this.#nextJournal = null;
         }
-        if (!this.#options.isConcurrent) this.#journal?.begin(frame.frameNumber);
+        if (!this.#options.isConcurrent) {
+          this.#journal?.begin(frame.frameNumber);
+          if (frame.isOpen && this.#journal?.isRecalled?.(frame.frameNumber) !== false) this.#giveBack(frame);
+        }
       }
       if (this.#options.isConcurrent) this.#beginAll(frame);
       else if (!this.#runInOrder(frame)) return;

@@ -8,6 +8,13 @@ export const SHORT_MS = 1;
 /** Jobs in a frame at most. */
 export const FRAME_JOBS_MAX = 64;
 
+/**
+ * A job expected to take at most so many milliseconds may wait in a slot behind another such one: the way to the slot
+ * would be felt. It is taken back by the time that the one before it turns out longer (time_limits.ts), or as soon as
+ * another slot has nothing to do.
+ */
+export const BEHIND_MAX_MS = 40;
+
 /** How many jobs of an expected length (milliseconds; Infinity: unknown) a frame takes. */
 export function shortJobsPerFrame(expectedMs: number): number {
   if (!(expectedMs <= SHORT_MS)) return 1;

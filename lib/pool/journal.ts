@@ -7,10 +7,14 @@
  * appended to it at once, without a promise, before the next job begins. For a child process it is a file
  * that has no name any more (in /dev/shm where there is one: 1.2 microseconds for a job), for an isolate a
  * SharedArrayBuffer.
+ *
+ * In the file the parent has a word too: up to which frame it takes back what has not begun. Each side writes its own
+ * word before it reads the other's, so at most one of them takes a frame for its own. Where neither does, the slot
+ * gives its jobs back.
  */
 
 import type { World } from "../base/mod.ts";
-import { createAppendFile, type OpenFile, openToRead, removeFile } from "../platform/mod.ts";
+import { createAppendFile, type OpenFile, openToUpdate, removeFile } from "../platform/mod.ts";
 import { FRAME, FrameReader } from "./frame.ts";
 import { decodeOutcome } from "./slot_message.ts";
 import type { Outcome } from "../app/mod.ts";
@@ -18,6 +22,8 @@ import type { Outcome } from "../app/mod.ts";
 /** Outcomes above this many bytes are not journalled; the slot sends them at once instead. */
 export const JOURNAL_OUTCOME_MAX_BYTES = 64 * 1024;
 const SHARED_BYTES = 256 * 1024;
+/** The parent's word at the start of a file journal: 32 bits. What the slot writes comes after it. */
+const PARENT_BYTES = 4;
 
 /** The slot's side. */
 export interface JournalWriter {
@@ -25,6 +31,8 @@ export interface JournalWriter {
   begin(frameNumber: number): void;
   /** A job ended: its outcome frame. False: it was not kept. */
   append(outcomeFrame: Uint8Array): boolean;
+  /** Whether the parent has a frame back, which must have begun here. Missing: this journal has no parent's word. */
+  isRecalled?(frameNumber: number): boolean;
   close(): void;
 }
 
@@ -40,6 +48,8 @@ export interface JournalRecord {
 export interface JournalReader {
   /** Null where nothing is in it, or it cannot be read. */
   read(): JournalRecord | null;
+  /** Takes a frame back. False: the slot may have begun it. Missing: this journal has no parent's word. */
+  recall?(frameNumber: number): boolean;
   close(): void;
 }
 
@@ -80,12 +90,18 @@ export function dropFileJournals(paths: readonly string[]): void {
 /** Opens a child's journal and takes its name away: it ends with the two from now on. Null where that fails. */
 export function openFileJournal(path: string): JournalReader | null {
   try {
-    const file = openToRead(path);
+    const file = openToUpdate(path);
     removeFile(path);
     return new FileJournalReader(file);
   } catch {
     return null;
   }
+}
+
+function word(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value, true);
+  return bytes;
 }
 
 class FileJournalReader implements JournalReader {
@@ -98,10 +114,20 @@ class FileJournalReader implements JournalReader {
   read(): JournalRecord | null {
     if (this.#file === null) return null;
     try {
-      return decodeJournal(this.#file.readAll());
+      return decodeJournal(this.#file.readAll().subarray(PARENT_BYTES));
     } catch {
       return null; // A torn journal is no journal: the caller then takes every job of the frame for begun.
     }
+  }
+
+  recall(frameNumber: number): boolean {
+    try {
+      this.#file?.writeAt(0, word(frameNumber));
+    } catch {
+      return false;
+    }
+    const record = this.read();
+    return record !== null && record.frameNumber < frameNumber;
   }
 
   close(): void {
@@ -112,7 +138,7 @@ class FileJournalReader implements JournalReader {
 
 class FileJournalWriter implements JournalWriter {
   #file: OpenFile | null;
-  #number = new Uint8Array(4);
+  #word = new Uint8Array(PARENT_BYTES);
 
   constructor(file: OpenFile) {
     this.#file = file;
@@ -120,13 +146,22 @@ class FileJournalWriter implements JournalWriter {
 
   begin(frameNumber: number): void {
     if (this.#file === null) return;
-    new DataView(this.#number.buffer).setUint32(0, frameNumber, true);
     try {
-      this.#file.empty();
-      this.#file.write(this.#number);
+      this.#file.cut(PARENT_BYTES);
+      this.#file.write(word(frameNumber));
     } catch {
       this.#giveUp();
     }
+  }
+
+  isRecalled(frameNumber: number): boolean {
+    try {
+      // Without a file nobody can tell whether the parent has it: who gives it back is never wrong.
+      if (this.#file?.readAt(0, this.#word) !== PARENT_BYTES) return true;
+    } catch {
+      return true;
+    }
+    return new DataView(this.#word.buffer).getUint32(0, true) >= frameNumber;
   }
 
   append(outcomeFrame: Uint8Array): boolean {
@@ -142,7 +177,7 @@ class FileJournalWriter implements JournalWriter {
   /** A full disk: a wrong journal is worse than an empty one. */
   #giveUp(): void {
     try {
-      this.#file?.empty();
+      this.#file?.cut(0);
     } catch {
       // Nothing more can be done with it.
     }

@@ -10,6 +10,7 @@
 import { assert, type Level, OperatingError, SeqMap, UsageError } from "../base/mod.ts";
 import type { Outcome } from "../app/mod.ts";
 import type { EncodedMessage } from "../wire/mod.ts";
+import { BEHIND_MAX_MS } from "./feeding.ts";
 import type { Job } from "./pool.ts";
 import { encodeFrame, FRAME, type Frame, FrameReader, FrameWriter } from "./frame.ts";
 import type { Link, LinkFactory, SlotEnd } from "./link.ts";
@@ -36,6 +37,7 @@ export interface Held {
   readonly place: number;
   /** When it began, monotonic; of a sequential slot only the first one's counts. */
   beganMs: number;
+  isNearSeen: boolean;
   isSoftSent: boolean;
   isHardSent: boolean;
 }
@@ -125,6 +127,10 @@ export class Slot {
   #runningLeft = 0;
   #aheadFrame = 0;
   #aheadLeft = 0;
+  /** The frame ahead can be taken back by `takeBack`. */
+  #isAheadOpen = false;
+  /** Jobs that were: the slot will say so too. */
+  readonly #takenBack = new Set<number>();
   #onFrame = (frame: Frame): void => this.#take(frame);
 
   constructor(
@@ -174,18 +180,49 @@ export class Slot {
       this.#aheadLeft === 0;
   }
 
-  /** Sends one frame. `isShort`: all of it ends in about a millisecond. */
-  send(jobs: Job[], isShort: boolean): void {
+  /** True where one job may wait behind the only one it has: it could be taken back at any time. */
+  get mayTakeBehind(): boolean {
+    if (!this.isFeedable || this.isConcurrent || this.isShort || this.held.size !== 1) return false;
+    if (this.#runningLeft !== 1 || this.#link.journal?.recall === undefined) return false;
+    const { job } = this.first()!;
+    return job.expectedMs <= BEHIND_MAX_MS && job.seq !== this.recalledBehind;
+  }
+
+  /** Whether `takeBack` may give a job. */
+  get hasOpenAhead(): boolean {
+    return this.#isAheadOpen;
+  }
+
+  /** The job that waits behind the running one, for another slot; null where it may have begun. Uses a file. */
+  takeBack(): Job | null {
+    if (!this.#isAheadOpen) return null;
+    this.#isAheadOpen = false;
+    if (this.#link.journal?.recall?.(this.#aheadFrame) !== true) return null;
+    for (const { job, frame } of this.held.values()) {
+      if (frame !== this.#aheadFrame) continue;
+      this.held.delete(job.seq);
+      this.#takenBack.add(job.seq);
+      this.#aheadFrame = 0;
+      this.#aheadLeft = 0;
+      this.sent--;
+      return job;
+    }
+    return null;
+  }
+
+  /** Sends one frame. `isShort`: all of it ends in about a millisecond; `isOpen`: behind another, see `takeBack`. */
+  send(jobs: Job[], isShort: boolean, isOpen = false): void {
     assert(jobs.length > 0, "a frame has jobs");
     const now = this.#owner.nowMs();
     const frame = ++this.#frameNumber;
     const isIdle = this.held.size === 0;
     for (const job of jobs) {
       const place = ++this.sent;
-      this.held.set(job.seq, { job, frame, place, beganMs: now, isSoftSent: false, isHardSent: false });
+      const unseen = { isNearSeen: false, isSoftSent: false, isHardSent: false };
+      this.held.set(job.seq, { job, frame, place, beganMs: now, ...unseen });
       if (job.timeLimit || job.softTimeLimit) this.hasLimits = true;
     }
-    appendJobs(this.#writer, frame, jobs, this.#takeKept);
+    appendJobs(this.#writer, frame, jobs, this.#takeKept, isOpen);
     this.#link.send(this.#writer.take());
     if (this.isConcurrent) {
       this.#owner.onBegun(this, jobs);
@@ -199,6 +236,7 @@ export class Slot {
       assert(this.#aheadLeft === 0, "one frame waits ahead at most");
       this.#aheadFrame = frame;
       this.#aheadLeft = jobs.length;
+      this.#isAheadOpen = isOpen;
     }
   }
 
@@ -331,6 +369,8 @@ export class Slot {
   }
 
   #onOutcome(outcome: Outcome): void {
+    // Once for each: it may have been sent here again since.
+    if (outcome.kind === "returned" && this.#takenBack.delete(outcome.seq)) return;
     const held = this.held.get(outcome.seq);
     if (held === undefined) return;
     this.held.delete(outcome.seq);
@@ -354,6 +394,7 @@ export class Slot {
     if (this.isConcurrent) return;
     if (held.frame === this.#aheadFrame) {
       this.#aheadLeft--;
+      this.#isAheadOpen = false;
       return;
     }
     this.#runningLeft--;
@@ -366,6 +407,7 @@ export class Slot {
     this.#runningLeft = this.#aheadLeft;
     this.#aheadFrame = 0;
     this.#aheadLeft = 0;
+    this.#isAheadOpen = false;
     const jobs: Job[] = [];
     for (const { job, frame } of this.#inOrder()) if (frame === this.#runningFrame) jobs.push(job);
     this.#owner.onBegun(this, jobs);

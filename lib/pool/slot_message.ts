@@ -64,13 +64,15 @@ export type JobToSend = Pick<
 
 /**
  * Appends one frame of jobs. Per job: one short array and the envelope's text as it is, or, where the slot itself has
- * just published the message and keeps it, the number of that publish.
+ * just published the message and keeps it, the number of that publish (`publishOf`). `isOpen`: the parent may take the
+ * frame back until it is begun (journal.ts).
  */
 export function appendJobs(
   writer: FrameWriter,
   frameNumber: number,
   jobs: readonly JobToSend[],
   publishOf: (job: JobToSend) => number | undefined = nobody,
+  isOpen = false,
 ): void {
   const heads: unknown[] = [];
   let text = "";
@@ -85,7 +87,7 @@ export function appendJobs(
     heads.push([seq, queue, redelivered, timeLimit, softTimeLimit, envelope.length]);
     text += envelope;
   }
-  writer.append(FRAME.jobs, JSON.stringify([frameNumber, heads]), text);
+  writer.append(FRAME.jobs, JSON.stringify(isOpen ? [frameNumber, heads, 1] : [frameNumber, heads]), text);
 }
 
 function nobody(): undefined {}
@@ -94,9 +96,9 @@ function nobody(): undefined {}
 export function decodeJobs(
   frame: Frame,
   takeKept: (publish: number) => OutgoingMessage,
-): { frameNumber: number; jobs: SlotJob[] } {
+): { frameNumber: number; jobs: SlotJob[]; isOpen: boolean } {
   type Head = [number, string, boolean, number | null, number | null, number, number?];
-  const [frameNumber, heads] = JSON.parse(frame.head) as [number, Head[]];
+  const [frameNumber, heads, open] = JSON.parse(frame.head) as [number, Head[], number?];
   const jobs: SlotJob[] = [];
   let at = 0;
   for (const [seq, queue, redelivered, timeLimit, softTimeLimit, length, publish] of heads) {
@@ -104,7 +106,7 @@ export function decodeJobs(
     if (publish === undefined) jobs.push({ ...limits, envelope: frame.text.slice(at, at += length) });
     else jobs.push(keptJob(limits, takeKept(publish)));
   }
-  return { frameNumber, jobs };
+  return { frameNumber, jobs, isOpen: open === 1 };
 }
 
 /** A job of a message that never left the slot, as it would have come back: headers are what JSON makes of them. */

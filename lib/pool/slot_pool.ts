@@ -3,13 +3,14 @@
  *
  * Jobs wait in one queue, and a slot is given a frame when it is idle, or one ahead while it runs jobs
  * known to be short. So a long job holds back nothing but itself: what was put behind it by mistake is
- * recalled.
+ * recalled. One of some milliseconds is put behind another such one too, if nobody is idle: that can be taken back at
+ * any time, whether the slot listens or not (journal.ts).
  */
 
 import { assert, errorText, type Level, OperatingError, Ring, TimerHeap, type World } from "../base/mod.ts";
 import type { Outcome } from "../app/mod.ts";
 import type { Job, Pool, PoolEvents, PoolInfo, PoolOptions } from "./pool.ts";
-import { jobsForFrame, SHORT_MS, shortJobsPerFrame } from "./feeding.ts";
+import { BEHIND_MAX_MS, jobsForFrame, SHORT_MS, shortJobsPerFrame } from "./feeding.ts";
 import type { LinkFactory, SlotEnd } from "./link.ts";
 import { Slot, type SlotOwner } from "./slot.ts";
 import { endText, returnedOutcome } from "./slot_end.ts";
@@ -35,6 +36,8 @@ const BACKOFF_CUT_OFF_MS = 500;
 const STILLBORN_MS = 1000;
 /** Milliseconds without a word after which a slot whose job is at its limit is taken to be busy. */
 const SILENT_MS = 200;
+/** Milliseconds that a slot which may have to be replaced has its successor for. */
+const STAND_BY_MS = 3000;
 /** Times that the wait for a slow start doubles. */
 const SLOW_STARTS_MAX = 6;
 
@@ -126,6 +129,7 @@ export class SlotPool implements Pool, SlotOwner {
       if (slot.isConcurrent) room += this.#concurrency - slot.held.size;
       else if (slot.held.size === 0) room += slot.mayTakeSeveral ? perFrame : 1;
       else if (perFrame > 1 && slot.mayTakeAhead) room += slot.mayTakeSeveral ? perFrame : 1;
+      else if (this.#expectedMs <= BEHIND_MAX_MS && slot.mayTakeBehind) room++;
     }
     return Math.max(0, room);
   }
@@ -415,7 +419,10 @@ export class SlotPool implements Pool, SlotOwner {
   /** Retires it without the jobs it has not begun. */
   #release(slot: Slot): void {
     this.#retire(slot);
-    if (slot.held.size > 1 && !slot.isConcurrent) slot.recall();
+    if (slot.held.size <= 1 || slot.isConcurrent) return;
+    const behind = slot.takeBack();
+    if (behind === null) slot.recall();
+    else this.#queue.unshift(behind);
   }
 
   #feed(): void {
@@ -427,7 +434,8 @@ export class SlotPool implements Pool, SlotOwner {
         continue;
       }
       let idle = 0, ahead = 0;
-      let chosen: Slot | null = null;
+      let chosen: Slot | null = null, behind: Slot | null = null;
+      const { expectedMs } = next;
       for (const slot of this.#slots) {
         if (!slot.isFeedable) continue;
         const isIdle = slot.isConcurrent ? slot.held.size < this.#concurrency : slot.held.size === 0;
@@ -436,15 +444,30 @@ export class SlotPool implements Pool, SlotOwner {
         } else if (slot.mayTakeAhead) {
           ahead++;
           chosen ??= slot;
-        }
+        } else if (expectedMs <= BEHIND_MAX_MS && slot.mayTakeBehind) behind ??= slot;
       }
-      if (chosen === null) return;
-      if (idle === 0 && next.expectedMs > SHORT_MS) return;
-      this.#sendTo(chosen, Math.ceil(this.#queue.length / (idle || ahead)));
+      if (idle > 0 || (chosen !== null && expectedMs <= SHORT_MS)) {
+        this.#sendTo(chosen!, Math.ceil(this.#queue.length / (idle || ahead)));
+      } else if (behind !== null) this.#sendTo(behind, 1, true);
+      else return;
+    }
+    this.#level();
+  }
+
+  /** Nothing waits behind a running job while another slot has nothing to do. */
+  #level(): void {
+    for (const full of this.#slots) {
+      if (!full.hasOpenAhead) continue;
+      const idle = this.#slots.find((slot) => slot.isFeedable && slot.held.size === 0);
+      if (idle === undefined) return;
+      const job = full.takeBack();
+      if (job === null) continue;
+      this.#queue.unshift(job);
+      this.#sendTo(idle, 1);
     }
   }
 
-  #sendTo(slot: Slot, share: number): void {
+  #sendTo(slot: Slot, share: number, isBehind = false): void {
     const max = this.#options.maxTasksPerChild;
     const left = max === null ? Infinity : max - slot.sent;
     if (slot.isConcurrent) {
@@ -455,7 +478,8 @@ export class SlotPool implements Pool, SlotOwner {
     } else {
       const jobs = jobsForFrame(this.#queue, Math.min(share, left, slot.mayTakeSeveral ? Infinity : 1));
       // Of a longer job it is the frame alone; nothing is sent behind it.
-      slot.send(jobs, jobs[0]!.expectedMs <= SHORT_MS);
+      slot.send(jobs, jobs[0]!.expectedMs <= SHORT_MS, isBehind);
+      if (isBehind) this.#watch(slot, nextLookMs(slot));
     }
     if (slot.sent >= (max ?? Infinity)) this.#replace(slot);
     else if (max !== null) this.#spares.consider(this.#slots);
@@ -480,15 +504,35 @@ export class SlotPool implements Pool, SlotOwner {
         this.#world.log.warning(`Soft time limit (${job.softTimeLimit}s) exceeded for ${task}`);
         slot.interrupt(job.seq, "soft", job.softTimeLimit!);
       },
+      onNear: () => this.#standBy(slot),
       onHard: ({ job }) => {
         if (slot.isConcurrent) {
           slot.interrupt(job.seq, "hard", job.timeLimit!);
-          // One that is silent will have to be replaced: nothing else can run meanwhile.
-          if (this.nowMs() - slot.heardMs > SILENT_MS) this.#links.prepare?.(this.#slotInit(slot.name));
           this.#killLater(slot, job.seq, "timeout", "SIGKILL", GIVE_UP_GRACE_MS);
         } else slot.kill("SIGKILL", { seq: job.seq, kind: "timeout", signal: "SIGKILL" });
       },
+      onRecall: () => this.#recall(slot),
     });
+  }
+
+  /** Where a slot that says nothing is probably busy: nothing else can run there, and it will be ended. */
+  #standBy(slot: Slot): void {
+    if (this.nowMs() - slot.heardMs <= SILENT_MS || this.#spares.size > 0 || slot.state !== "ready") return;
+    this.#links.prepare?.(this.#slotInit(slot.name));
+    const spare = this.#spares.standBy();
+    this.#timers.armIn(STAND_BY_MS, () => {
+      if (spare === null || !spare.isSpare || spare.state === "ended") return;
+      this.#spares.drop(spare, false);
+      this.#retire(spare);
+    });
+  }
+
+  #recall(slot: Slot): void {
+    const job = slot.takeBack();
+    if (job === null) return slot.recall();
+    // The worker may have a reason by now not to run it.
+    this.#gathered.push(returnedOutcome(job));
+    this.#deliver(this.#processName(slot));
   }
 
   #killLater(slot: Slot, seq: number, kind: "timeout" | "terminated", signal: string, ms: number): void {

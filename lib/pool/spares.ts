@@ -50,6 +50,20 @@ export class Spares {
     }
   }
 
+  /** How many there are. */
+  get size(): number {
+    return this.#slots.length;
+  }
+
+  /** One beyond those: a slot will perhaps have to be replaced. Null where there is a spare already. */
+  standBy(): Slot | null {
+    if (this.#slots.length > 0 || this.#isBarred) return null;
+    const spare = this.#open();
+    spare.isSpare = true;
+    this.#slots.push(spare);
+    return spare;
+  }
+
   /** One to go into service, the first that is up if any is; null where there is none. */
   take(): Slot | null {
     const spare = this.#slots.find((slot) => slot.state === "ready") ?? this.#slots[0];

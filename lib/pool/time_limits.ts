@@ -9,11 +9,17 @@ import type { Held, Slot } from "./slot.ts";
 
 /** Milliseconds after which jobs behind a running one are asked back. */
 export const RECALL_MS = 50;
+/** How long before a hard limit a slot of many jobs is looked at: were it to be replaced, the next takes as long. */
+const NEAR_MS = 700;
 
 /** What to do when a limit has passed; each once per job. */
 export interface LimitActions {
   onSoft(held: Held): void;
+  /** The hard limit of a job among many is near. */
+  onNear(): void;
   onHard(held: Held): void;
+  /** What waits behind the running job is to run elsewhere. */
+  onRecall(): void;
 }
 
 /**
@@ -24,7 +30,8 @@ export function nextLookMs(slot: Slot): number {
   let nextMs = Infinity;
   if (slot.hasLimits) {
     for (const held of slot.held.values()) {
-      nextMs = Math.min(nextMs, nextLimitMs(held, slot.isConcurrent ? held.beganMs : slot.beganMs));
+      if (slot.isConcurrent) nextMs = Math.min(nextMs, nextLimitMs(held, held.beganMs), nearMs(held));
+      else nextMs = Math.min(nextMs, nextLimitMs(held, slot.beganMs));
     }
   }
   return Math.min(nextMs, recallAtMs(slot, slot.first()));
@@ -37,10 +44,17 @@ export function enforceLimits(slot: Slot, nowMs: number, actions: LimitActions):
   if (slot.isConcurrent) {
     let nextMs = Infinity;
     for (const held of slot.held.values()) {
-      nextMs = Math.min(nextMs, enforceOne(held, held.beganMs, nowMs, actions));
+      if (nearMs(held) <= nowMs) {
+        held.isNearSeen = true;
+        actions.onNear();
+      }
+      nextMs = Math.min(nextMs, enforceOne(held, held.beganMs, nowMs, actions), nearMs(held));
     }
     return nextMs;
   }
+  // By what the slot has said nothing is due yet: its journal need not be read.
+  const earliestMs = nextLookMs(slot);
+  if (earliestMs > nowMs) return earliestMs;
   const running = slot.running();
   if (running === null) return Infinity;
   const nextMs = enforceOne(running, slot.beganMs, nowMs, actions);
@@ -49,13 +63,18 @@ export function enforceLimits(slot: Slot, nowMs: number, actions: LimitActions):
   slot.recalledBehind = running.job.seq;
   // It is no short frame after all: nothing is sent behind it again.
   slot.isShort = false;
-  slot.recall();
+  actions.onRecall();
   return nextMs;
 }
 
 function recallAtMs(slot: Slot, running: Held | null): number {
   const isAlone = slot.isConcurrent || slot.held.size <= 1;
   return isAlone || slot.recalledBehind === running?.job.seq ? Infinity : slot.beganMs + RECALL_MS;
+}
+
+function nearMs({ job: { timeLimit }, beganMs, isNearSeen, isHardSent }: Held): number {
+  if (!timeLimit || isNearSeen || isHardSent) return Infinity;
+  return beganMs + Math.max(timeLimit * 1000 - NEAR_MS, timeLimit * 500);
 }
 
 /** A limit of 0 is none, as in Celery. */

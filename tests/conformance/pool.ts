@@ -434,6 +434,31 @@ function testBusyLoops(subject: PoolUnderTest, test: Test): void {
     assert(performance.now() - began < 2000);
     await long;
   });
+
+  test("jobs of some milliseconds behind one that spins run elsewhere, none twice", {
+    concurrency: 2,
+  }, async (rig) => {
+    await rig.pool.start();
+    await rig.batching();
+    const some = { expectedMs: 10 };
+    const jobs = Array.from(
+      { length: 40 },
+      (_, n) => n === 2 ? rig.job("busy", [2500], some) : rig.job("slowAdd", [5, n, 0], some),
+    );
+    const began = performance.now();
+    const all = rig.run(jobs);
+    await rig.until(() => rig.outcomes.size >= 1 + 39);
+    assert(performance.now() - began < 2000);
+    // What waited behind it; on a busy machine also what waited behind others.
+    let outcomes = await all;
+    while (outcomes.some(({ kind }) => kind === "returned")) {
+      const back = outcomes.filter(({ kind }) => kind === "returned").map(({ seq }) => seq);
+      for (const seq of back) rig.outcomes.delete(seq);
+      outcomes = await rig.run(jobs.filter(({ seq }) => back.includes(seq)));
+    }
+    assert.deepEqual([...new Set(rig.outcomes.values().map(({ kind }) => kind))], ["success"]);
+    assert.equal(new Set(rig.accepted).size, rig.accepted.length, "accepted once");
+  });
 }
 
 function short(timeLimit: number | null): Partial<Job> {

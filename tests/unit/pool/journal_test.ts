@@ -37,11 +37,21 @@ Deno.test("a file journal: frames and outcomes, without a name once both have it
   const reader = openFileJournal(made.path)!;
   Deno.removeSync(folder); // Empty, or this throws.
   check(made.writer, reader);
+  assert.equal(made.writer.isRecalled!(8), false);
+  assert.equal(reader.recall!(8), false, "begun");
+  made.writer.append(outcomeBytes(1));
+  assert.equal(reader.recall!(10), true);
+  assert.equal(reader.read()!.outcomes.length, 1);
+  made.writer.begin(10);
+  assert.equal(made.writer.isRecalled!(10), true);
+  made.writer.begin(11);
+  assert.equal(made.writer.isRecalled!(11), false);
   made.writer.close();
   made.writer.begin(9);
   reader.close();
   reader.close();
   assert.equal(reader.read(), null);
+  assert.equal(reader.recall!(12), false);
   assert.equal(openFileJournal(made.path), null);
   assert.equal(createFileJournal([`${folder}/gone`]), null);
 });

@@ -16,6 +16,9 @@ class HandLink implements Link {
   readonly interrupts: string[] = [];
   readonly signals: string[] = [];
   recalls = 0;
+  /** Frames asked back by the journal, and whether the slot has not begun them. */
+  readonly recalled: number[] = [];
+  isRecallable = true;
   isStopped = false;
   journal: JournalReader | null = null;
   record: JournalRecord | null = null;
@@ -28,7 +31,14 @@ class HandLink implements Link {
   }
 
   openJournal(): void {
-    this.journal = { read: () => this.record, close(): void {} };
+    this.journal = {
+      read: () => this.record,
+      recall: (frame) => {
+        this.recalled.push(frame);
+        return this.isRecallable;
+      },
+      close(): void {},
+    };
   }
 
   send(bytes: Uint8Array): void {
@@ -252,6 +262,65 @@ Deno.test("SlotPool: jobs behind one that turns out long are recalled and run el
   await end(all);
 });
 
+Deno.test("SlotPool: one job of some milliseconds waits behind another, until a slot has nothing to do", async () => {
+  const all = await started(2);
+  const { pool, links } = all;
+  const of = { expectedMs: 30 };
+  pool.submit(jobs(2, of));
+  assert.equal(pool.free, 2);
+  pool.submit(jobs(2, of, 3));
+  assert.equal(pool.free, 0);
+  assert.deepEqual(links.map(({ frames }) => frames.map(({ seqs }) => seqs)), [[[1], [3]], [[2], [4]]]);
+  assert.deepEqual(all.accepted, [1, 2], "what waits is not begun");
+  links[1]!.done(2);
+  links[1]!.done(4);
+  assert.deepEqual(links[0]!.recalled, [2]);
+  assert.deepEqual(links[1]!.frames.at(-1)!.seqs, [3]);
+  links[0]!.done(1);
+  // Sent there again before the slot has said that it noticed.
+  pool.submit(jobs(1, of, 5));
+  links[0]!.returned(3);
+  links[1]!.done(3);
+  links[0]!.done(5);
+  assert.deepEqual(kinds(all.outcomes), ["2 success", "4 success", "1 success", "3 success", "5 success"]);
+  assert.deepEqual(all.accepted, [1, 2, 4, 3, 5]);
+  await end(all);
+});
+
+Deno.test("SlotPool: what waits behind a job that turns out long goes back to the worker", async () => {
+  const all = await started(1);
+  const { pool, links, world } = all;
+  pool.submit(jobs(2, { expectedMs: 30 }));
+  await world.clock.advance(60);
+  assert.deepEqual(kinds(all.outcomes), ["2 returned"]);
+  assert.equal(pool.free, 0, "nothing waits behind that one again");
+  assert.equal(pool.busy, 1);
+  links[0]!.done(1);
+  pool.submit(jobs(1, { expectedMs: 30 }, 2));
+  // The slot meets the frame that was taken back, and then the job itself.
+  links[0]!.returned(2);
+  links[0]!.done(2);
+  assert.deepEqual(kinds(all.outcomes), ["2 returned", "1 success", "2 success"]);
+  await end(all);
+});
+
+Deno.test("SlotPool: a job that a slot may have begun is left to it", async () => {
+  const all = await started(2);
+  const { pool, links } = all;
+  pool.submit(jobs(4, { expectedMs: 30 }));
+  links[0]!.isRecallable = false;
+  links[1]!.done(2);
+  links[1]!.done(4);
+  assert.equal(links[1]!.frames.length, 2);
+  // Neither has taken it: the slot gives it back.
+  links[0]!.returned(3);
+  assert.deepEqual(links[1]!.frames.at(-1)!.seqs, [3]);
+  links[0]!.done(1);
+  links[1]!.done(3);
+  assert.equal(pool.busy, 0);
+  await end(all);
+});
+
 Deno.test("SlotPool: start rejects with the child's own error where no slot comes up", async () => {
   const { pool, links } = rig(2);
   const start = pool.start();
@@ -381,6 +450,9 @@ Deno.test("SlotPool: an isolate of many tasks gives up one, and is ended where i
   links[0]!.done(2);
   await all.world.clock.advance(1010);
   assert.equal(links[0]!.interrupts.length, 2);
+  assert.equal(links.length, 2, "its successor is loaded before it is needed");
+  links[1]!.ready();
+  assert.equal(pool.free, 8);
   const writer = new FrameWriter();
   appendOutcome(writer, bareOutcome(1, "timeout", "", ""));
   links[0]!.events.onBytes(writer.take());
@@ -389,5 +461,25 @@ Deno.test("SlotPool: an isolate of many tasks gives up one, and is ended where i
   links[0]!.end(-1, "SIGKILL");
   assert.deepEqual(kinds(outcomes), ["2 success", "1 timeout", "3 timeout"]);
   assert.equal(outcomes[1]!.summary, "1");
+  pool.submit(jobs(1, {}, 4));
+  assert.deepEqual(links[1]!.frames.at(-1)!.seqs, [4]);
+  links[1]!.done(4);
+  await end(all);
+});
+
+Deno.test("SlotPool: what was loaded for an isolate that was not stuck is ended again", async () => {
+  const all = await started(10, { isConcurrent: true });
+  const { pool, links, world } = all;
+  await world.clock.advance(1000);
+  pool.submit(jobs(1, { timeLimit: 1 }));
+  await world.clock.advance(600);
+  links[1]!.ready();
+  links[0]!.done(1);
+  assert.equal(links[1]!.isStopped, false);
+  await world.clock.advance(3000);
+  assert.equal(links[1]!.isStopped, true);
+  links[1]!.end(0);
+  assert.equal(links.length, 2);
+  assert.equal(pool.free, 10);
   await end(all);
 });
