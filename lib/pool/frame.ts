@@ -41,6 +41,8 @@ export const FRAME = {
 /** The largest frame taken, in bytes; more is a broken stream. */
 export const FRAME_MAX = 1 << 30;
 const HEADER = 13;
+const FIRST_BYTES = 16 * 1024;
+const GIVEN_AWAY_BYTES = 64 * 1024;
 
 /** One frame, decoded. `tail` is a copy of its own, or null where empty. */
 export interface Frame {
@@ -57,7 +59,7 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Encodes frames into one growing buffer. Per frame: two encodings, no promise. */
 export class FrameWriter {
-  #bytes = new Uint8Array(16384);
+  #bytes = new Uint8Array(FIRST_BYTES);
   #view = new DataView(this.#bytes.buffer);
   #length = 0;
 
@@ -86,15 +88,15 @@ export class FrameWriter {
     return this.#bytes.subarray(start, at);
   }
 
-  /** Takes what was appended, as a copy of its own. */
+  /** Takes what was appended, as bytes of its own. */
   take(): Uint8Array<ArrayBuffer> {
-    const taken = this.#bytes.slice(0, this.#length);
+    const length = this.#length;
     this.#length = 0;
-    // One huge document must not keep its memory for ever.
-    if (this.#bytes.length > 1 << 20) {
-      this.#bytes = new Uint8Array(16384);
-      this.#view = new DataView(this.#bytes.buffer);
-    }
+    if (length < GIVEN_AWAY_BYTES) return this.#bytes.slice(0, length);
+    // Much goes with its buffer: a copy would cost more than a new one, which holds no huge document for ever.
+    const taken = this.#bytes.subarray(0, length);
+    this.#bytes = new Uint8Array(FIRST_BYTES);
+    this.#view = new DataView(this.#bytes.buffer);
     return taken;
   }
 
@@ -168,7 +170,12 @@ export class FrameReader {
         type: bytes[at + 4]!,
         head: headBytes === 0 ? "" : decoder.decode(bytes.subarray(headAt, textAt)),
         text: textBytes === 0 ? "" : decoder.decode(bytes.subarray(textAt, tailAt)),
-        tail: tailAt === end ? null : bytes.slice(tailAt, end),
+        // What was kept for this frame alone is its own already.
+        tail: tailAt === end
+          ? null
+          : bytes === this.#kept && at === 0 && end === length
+          ? bytes.subarray(tailAt, end)
+          : bytes.slice(tailAt, end),
       };
       at = end;
       onFrame(frame);
@@ -188,12 +195,20 @@ export class FrameReader {
     const more = piece.length - from;
     const needed = this.#keptLength + more;
     if (this.#kept === null || this.#kept.length < needed) {
-      // Doubling: a large frame arrives in many pieces, and each must not copy all before it.
-      const grown = new Uint8Array(Math.max(needed, (this.#kept?.length ?? 2048) * 2));
+      // A large frame arrives in many pieces, and each must not copy all before it: room for the whole, once it says
+      // how long it is, else doubled.
+      const whole = this.#kept === null && more >= 4 ? wholeBytes(piece, from) : 0;
+      const grown = new Uint8Array(Math.max(needed, whole, (this.#kept?.length ?? 2048) * 2));
       if (this.#kept !== null) grown.set(this.#kept.subarray(0, this.#keptLength));
       this.#kept = grown;
     }
     this.#kept.set(piece.subarray(from), this.#keptLength);
     this.#keptLength = needed;
   }
+}
+
+/** The bytes of the frame that begins at `at`, where it is one. */
+function wholeBytes(piece: Uint8Array, at: number): number {
+  const size = new DataView(piece.buffer, piece.byteOffset + at, 4).getUint32(0, true);
+  return size <= FRAME_MAX ? size + 4 : 0;
 }

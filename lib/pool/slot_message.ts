@@ -214,7 +214,8 @@ export function appendPublish(writer: FrameWriter, { id, batch, isOver }: SlotPu
     }
   }
   let tail: Uint8Array | null = null;
-  if (tailBytes > 0) {
+  if (parts.length === 1) tail = parts[0]!;
+  else if (tailBytes > 0) {
     tail = new Uint8Array(tailBytes);
     let at = 0;
     for (const part of parts) {
@@ -234,6 +235,7 @@ export function decodePublish(frame: Frame): SlotPublish {
   for (const [exchange, routingKey, rest, isText, length] of heads) {
     let body: string | Uint8Array;
     if (isText) body = frame.text.slice(textAt, textAt += length);
+    else if (length === frame.tail?.length) body = frame.tail;
     else body = (frame.tail ?? new Uint8Array(0)).slice(tailAt, tailAt += length);
     batch.push({ exchange, routingKey, message: { ...rest, body } });
   }
