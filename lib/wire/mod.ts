@@ -6,9 +6,9 @@
  * wire), json_types.ts (JSON with kombu's types), serializer.ts (by content type; serializer_yaml, _msgpack,
  * _cbor are loaded when named; plain_tree.ts is their ground), signing.ts (serializer_auth, certificate_id,
  * private_key and der are loaded with their keys), compressor.ts, base64.ts, envelope.ts (kombu's
- * virtual envelope), task_message.ts and task_decoder.ts (protocols 2 and 1), chain_steps.ts, result_meta.ts, python_repr.ts,
- * times.ts, event_message.ts, mailbox_message.ts; resp_decoder.ts and resp_encoder.ts (Redis); amqp_spec.ts (the
- * table of AMQP), amqp_table.ts, amqp_frame.ts, amqp_method.ts, amqp_properties.ts.
+ * virtual envelope), task_message.ts and task_decoder.ts (protocols 2 and 1), chain_steps.ts, result_meta.ts,
+ * python_repr.ts, times.ts, event_message.ts, mailbox_message.ts; resp_decoder.ts and resp_encoder.ts (Redis);
+ * amqp_spec.ts (the table of AMQP), amqp_table.ts, amqp_frame.ts, amqp_method.ts, amqp_properties.ts.
  */
 
 export * from "./amqp_frame.ts";
