@@ -9,7 +9,7 @@ import type { PublishRetryPolicy } from "./send_options.ts";
 export interface PublishOptions {
   readonly retry?: boolean | null | undefined;
   readonly retryPolicy?: PublishRetryPolicy | null | undefined;
-  /** The task that sends has nothing else to do: a worker may take the message into its own hands (App.claim). */
+  /** One message, by a task that has nothing else to do: a worker may take it into its own hands (App.claim). */
   readonly isOver?: boolean;
 }
 

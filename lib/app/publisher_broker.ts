@@ -34,7 +34,7 @@ export class BrokerPublisher implements Publisher {
     if (this.#closed) throw new ConnectionLost("The publisher is closed");
     this.#inFlight++;
     try {
-      if (options.isOver === true && batch.length === 1 && await this.#claimed(batch[0]!)) return;
+      if (options.isOver === true && await this.#claimed(batch[0]!)) return;
       for (let attempt = 0;; attempt++) {
         try {
           const connection = await (this.#connection ??= this.#open());

@@ -160,7 +160,7 @@ export class Sender {
     const outgoing = batch.map((one) => one.outgoing);
     if (this.#profile?.sendsEvent) this.#addSentEvents(batch, outgoing);
     const { retry, retryPolicy } = options ?? NO_OPTIONS;
-    const isOver = currentTask()?.isOver ?? false;
+    const isOver = outgoing.length === 1 && (currentTask()?.isOver ?? false);
     const publishing = retry === undefined && retryPolicy === undefined && !isOver
       ? publisher.publish(outgoing)
       : publisher.publish(outgoing, { retry, retryPolicy, isOver });

@@ -5,10 +5,9 @@
  */
 
 import { UsageError } from "../base/mod.ts";
-import type { WireSignature } from "../wire/mod.ts";
+import { ChainSteps, type WireSignature } from "../wire/mod.ts";
 import { type Frozen, frozenTask } from "./frozen.ts";
 import {
-  chainList,
   optionFromWire,
   optionList,
   optionToWire,
@@ -385,11 +384,10 @@ export function optionsFromWire(wire: Record<string, unknown> | null | undefined
 export function optionsToWire(options: SignatureOptions): Record<string, unknown> {
   const wire: Record<string, unknown> = {};
   for (const name of Object.keys(options)) {
-    const value = options[name];
-    if (value === undefined) continue;
-    wire[optionToWire(name)] = name === "chain"
-      ? chainList(value as SignatureOptions["chain"]).map(toWire)
-      : name === "link" || name === "linkError"
+    const given = options[name];
+    if (given === undefined) continue;
+    const value = given instanceof ChainSteps ? given.all() : given;
+    wire[optionToWire(name)] = name === "link" || name === "linkError" || name === "chain"
       ? Array.isArray(value) ? value.map(toWire) : value === null ? null : toWire(value as SignatureLike)
       : name === "chord" && value !== null
       ? toWire(value as SignatureLike)

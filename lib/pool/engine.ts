@@ -157,7 +157,7 @@ export class SlotEngine implements RunnerHost {
     const id = ++this.#publishId;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     // The next step of a chain may come back as a job: it is kept until then, or until it is known to be elsewhere.
-    this.#publishes.set(id, { resolve, reject, kept: isOver && batch.length === 1 ? batch[0]! : null });
+    this.#publishes.set(id, { resolve, reject, kept: isOver ? batch[0]! : null });
     appendPublish(this.#writer, { id, batch, isOver });
     this.flush();
     return promise;

@@ -43,6 +43,8 @@ export const FRAME_MAX = 1 << 30;
 const HEADER = 13;
 const FIRST_BYTES = 16 * 1024;
 const GIVEN_AWAY_BYTES = 64 * 1024;
+/** A frame's own word for its length is believed up to here: anyone may connect and claim a gigabyte. */
+const BELIEVED_BYTES = 1024 * 1024;
 
 /** One frame, decoded. `tail` is a copy of its own, or null where empty. */
 export interface Frame {
@@ -207,8 +209,8 @@ export class FrameReader {
   }
 }
 
-/** The bytes of the frame that begins at `at`, where it is one. */
+/** The bytes that the frame which begins at `at` says it has, as far as that is believed. */
 function wholeBytes(piece: Uint8Array, at: number): number {
   const size = new DataView(piece.buffer, piece.byteOffset + at, 4).getUint32(0, true);
-  return size <= FRAME_MAX ? size + 4 : 0;
+  return Math.min(size + 4, BELIEVED_BYTES);
 }

@@ -65,8 +65,8 @@ export interface RunnerHost {
   /** Something that cannot be stopped goes on in this process: it is to be left soon. */
   worn(): void;
   /**
-   * Through the worker's own broker connection. Rejects with what went wrong there. `isOver`: the task that sends has
-   * nothing else to do, so that its slot is about to be free.
+   * Through the worker's own broker connection. Rejects with what went wrong there. `isOver`: it is one message, by a
+   * task that has nothing else to do, so that its slot is about to be free.
    */
   publish(batch: readonly OutgoingMessage[], isOver: boolean): Promise<void>;
 }

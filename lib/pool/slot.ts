@@ -248,7 +248,7 @@ export class Slot {
 
   #publish(publish: SlotPublish): void {
     const { id, batch, isOver } = publish;
-    if (isOver && batch.length === 1) this.#kept.set(batch[0]!.message, id);
+    if (isOver) this.#kept.set(batch[0]!.message, id);
     this.#owner.onPublish(this, publish);
   }
 
@@ -286,7 +286,7 @@ export class Slot {
 
   /** Answers a publish, unless the job of its message has been sent, which says the same. */
   answerPublish({ id, batch, isOver }: SlotPublish, error: Error | null): void {
-    if (isOver && batch.length === 1 && !this.#kept.delete(batch[0]!.message)) return;
+    if (isOver && !this.#kept.delete(batch[0]!.message)) return;
     const text = error === null ? null : { name: error.name, message: error.message };
     this.#link.send(encodeFrame(FRAME.published, JSON.stringify([id, text])));
   }

@@ -20,13 +20,14 @@ import { CLAIM } from "./redis_scripts.ts";
 import type { ConsumerBase, Held } from "./redis_unacked.ts";
 import type { Delivery, OutgoingMessage } from "./transport.ts";
 
-/** A message that was never fetched, as a delivery. Its envelope is put together for who wants it whole. */
-export class Claimed implements Delivery {
+/** A message that was never fetched, as a delivery in our hands. Its envelope is made for who wants it whole. */
+class Claimed implements Delivery, Held {
   readonly tag: number;
   readonly queue: string;
   readonly message: EncodedMessage;
   readonly info: DeliveryInfo;
   readonly attempts = 0;
+  isDelivered = false;
   readonly parts: readonly [string, string, string];
   #envelope: string | null = null;
 
@@ -38,29 +39,12 @@ export class Claimed implements Delivery {
     this.parts = envelopeParts(message, { exchange, routingKey, deliveryTag });
   }
 
+  get priority(): number {
+    return this.message.properties.priority;
+  }
+
   get envelope(): string {
     return this.#envelope ??= this.parts.join("");
-  }
-}
-
-/** The same among what is unacked. */
-export class ClaimedHold implements Held {
-  readonly isDelivered: boolean;
-  readonly #claimed: Claimed;
-
-  constructor(claimed: Claimed, isDelivered: boolean) {
-    this.#claimed = claimed;
-    this.isDelivered = isDelivered;
-  }
-
-  get queue(): string {
-    return this.#claimed.queue;
-  }
-  get envelope(): string {
-    return this.#claimed.envelope;
-  }
-  get priority(): number {
-    return this.#claimed.message.properties.priority;
   }
 }
 
@@ -94,9 +78,9 @@ export class Claims {
     const { connection, keys, id } = this.#base;
     const number = this.#fetcher.reserve(1);
     const claimed = new Claimed(number, out, deliveryTag);
-    const { queue, message, parts: [before, body, after] } = claimed;
+    const { queue, priority, parts: [before, body, after] } = claimed;
     const tail = unackedTail(queue);
-    const list = keys.listFor(queue, message.properties.priority);
+    const list = keys.listFor(queue, priority);
     const args: RespArg[] = [keys.unacked, keys.unackedIndex, keys.owner(id), list, `${id}:${number}`];
     args.push([`[${before}`, body, after + tail], tail);
     this.#open.add(number);

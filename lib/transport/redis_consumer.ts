@@ -7,7 +7,7 @@ import type { Queue } from "./entity.ts";
 import { adopt, type Adopted, type Estate } from "./redis_adopt.ts";
 import { deadDocument } from "./redis_dead.ts";
 import { attemptsOf, marked } from "./redis_envelope.ts";
-import { ClaimedHold, Claims } from "./redis_claim.ts";
+import { Claims } from "./redis_claim.ts";
 import { Fetcher } from "./redis_fetch.ts";
 import type { RedisKeys } from "./redis_keys.ts";
 import { Lease } from "./redis_lease.ts";
@@ -218,7 +218,8 @@ export class RedisConsumer implements Consumer {
     if (!isOurs || this.#isClosing || !this.#base.isRecording || this.#adopted.length > 0) return null;
     if (!this.#fetcher.isDry || !(this.#options.consume.window() > 0)) return null;
     return this.#claims.send(out, this.#world.random.id(), (claimed) => {
-      this.#unacked.hold(claimed.tag, new ClaimedHold(claimed, !this.#isClosing));
+      claimed.isDelivered = !this.#isClosing;
+      this.#unacked.hold(claimed.tag, claimed);
       this.#batch.push(claimed);
       this.#onFetched();
     });

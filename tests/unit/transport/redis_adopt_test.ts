@@ -2,50 +2,11 @@
 // uncounted, and what the server took for a fetch whose reply was cut off is not left to the lease.
 // Method: a consumer over a proxy that swallows one direction, is cut, and is followed by a successor.
 import assert from "node:assert/strict";
-import type { World } from "../../../lib/base/mod.ts";
-import { realDialer } from "../../../lib/net/mod.ts";
-import { type Connection, type Consumer, type Delivery, queue } from "../../../lib/transport/mod.ts";
-import { connectRedis } from "../../../lib/transport/redis.ts";
+import { type Delivery, queue } from "../../../lib/transport/mod.ts";
 import { eventually } from "../../support/ports.ts";
 import { type Proxy, startProxy } from "../../support/proxy.ts";
-import { realTestWorld } from "../../support/real_test_world.ts";
+import { hold, type Holder } from "../../support/redis_holder.ts";
 import { type RedisServer, startRedis } from "../../support/servers.ts";
-
-const celery = queue("celery");
-
-interface Holder {
-  connection: Connection;
-  consumer: Consumer;
-  got: Delivery[];
-}
-
-async function hold(
-  port: number,
-  options: { window?: () => number; predecessor?: Consumer; lease?: number } = {},
-): Promise<Holder> {
-  const world = { ...realTestWorld(), dialer: realDialer() } as World;
-  const connection = await connectRedis(world, `redis://127.0.0.1:${port}/0`, {
-    timeoutMs: 3000,
-    transportOptions: {},
-    useSsl: false,
-    heartbeatSeconds: 0,
-    loginMethod: null,
-    clientName: "test",
-  });
-  const got: Delivery[] = [];
-  const consumer = await connection.consume({
-    queues: [celery],
-    window: options.window ?? (() => 100 - got.length),
-    owner: "one",
-    leaseSeconds: options.lease ?? 60,
-    predecessor: options.predecessor ?? null,
-  }, {
-    onDeliveries: (batch) => void got.push(...batch),
-    onUndecodable: () => {},
-    onLost: () => {},
-  });
-  return { connection, consumer, got };
-}
 
 function envelope(id: string): string {
   return JSON.stringify({

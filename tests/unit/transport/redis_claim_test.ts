@@ -1,63 +1,13 @@
 // Goal: what a worker publishes to itself is in exactly one place at any time: its list, or this consumer's hands.
 // Method: a consumer on a real server, over a proxy that can hold back what the server says.
 import assert from "node:assert/strict";
-import type { World } from "../../../lib/base/mod.ts";
-import { realDialer } from "../../../lib/net/mod.ts";
-import {
-  type Connection,
-  type Consumer,
-  type Delivery,
-  type OutgoingMessage,
-  queue,
-} from "../../../lib/transport/mod.ts";
-import { connectRedis } from "../../../lib/transport/redis.ts";
+import type { Delivery, OutgoingMessage } from "../../../lib/transport/mod.ts";
 import { readUnacked } from "../../../lib/transport/redis_envelope.ts";
 import { decodeEnvelope, decodeTaskBody, encodeTaskMessage } from "../../../lib/wire/mod.ts";
 import { eventually } from "../../support/ports.ts";
 import { type Proxy, startProxy } from "../../support/proxy.ts";
-import { realTestWorld } from "../../support/real_test_world.ts";
+import { hold, type Holder } from "../../support/redis_holder.ts";
 import { type RedisServer, startRedis } from "../../support/servers.ts";
-
-interface Holder extends AsyncDisposable {
-  connection: Connection;
-  consumer: Consumer;
-  got: Delivery[];
-  window: number;
-}
-
-async function hold(
-  port: number,
-  options: { predecessor?: Consumer; leaseSeconds?: number } = {},
-): Promise<Holder> {
-  const world = { ...realTestWorld(), dialer: realDialer() } as World;
-  const connection = await connectRedis(world, `redis://127.0.0.1:${port}/0`, {
-    timeoutMs: 3000,
-    transportOptions: {},
-    useSsl: false,
-    heartbeatSeconds: 0,
-    loginMethod: null,
-    clientName: "test",
-  });
-  const holder: Holder = {
-    connection,
-    consumer: null as unknown as Consumer,
-    got: [],
-    window: 10,
-    [Symbol.asyncDispose]: () => connection.close(),
-  };
-  holder.consumer = await connection.consume({
-    queues: [queue("celery")],
-    window: () => holder.window,
-    owner: "one",
-    leaseSeconds: options.leaseSeconds ?? 60,
-    predecessor: options.predecessor ?? null,
-  }, {
-    onDeliveries: (batch) => void holder.got.push(...batch),
-    onUndecodable: () => {},
-    onLost: () => {},
-  });
-  return holder;
-}
 
 function out(id: string, args: unknown[] = []): OutgoingMessage {
   const message = encodeTaskMessage(
@@ -110,15 +60,16 @@ Deno.test("redis: a claimed message is unacked from the start, whole in its reco
 
 Deno.test("redis: nothing is claimed for another queue, into a shut window, or while fetching is paused", async () => {
   await scene(async (server, proxy) => {
-    await using holder = await hold(proxy.port);
+    let room = 10;
+    await using holder = await hold(proxy.port, { window: () => room });
     // Known to be dry, or the refusals below would be for that.
     await (await claim(holder, out("first"))).claiming;
     const { consumer } = holder;
     assert.equal(consumer.claim!({ ...out("a"), routingKey: "other" }), null);
     assert.equal(consumer.claim!({ ...out("a"), exchange: "celery" }), null);
-    holder.window = 0;
+    room = 0;
     assert.equal(consumer.claim!(out("a")), null);
-    holder.window = 10;
+    room = 10;
     await consumer.pause();
     assert.equal(consumer.claim!(out("a")), null);
     assert.deepEqual(await places(server), [0, 1, 1]);
@@ -160,10 +111,10 @@ Deno.test("redis: a claim whose answer was cut off is the successor's", async ()
 
 Deno.test("redis: what a dead worker had claimed comes to another one", async () => {
   await scene(async (server, proxy) => {
-    const dead = await hold(proxy.port, { leaseSeconds: 1 });
+    const dead = await hold(proxy.port, { lease: 1 });
     await (await claim(dead, out("a"))).claiming;
     dead.connection.fail!(new Error("killed"));
-    await using heir = await hold(server.port, { leaseSeconds: 1 });
+    await using heir = await hold(server.port, { lease: 1 });
     await eventually(() => heir.got.length === 1, "the message of the dead");
     assert.deepEqual([ids(heir.got), heir.got[0]!.info.redelivered], [["a"], true]);
   });

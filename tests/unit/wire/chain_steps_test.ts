@@ -57,22 +57,20 @@ const anyWriting = fc.constantFrom(
   (value: unknown) => JSON.stringify(value),
 );
 
+const TASK: TaskToSend = {
+  task: "t",
+  id: "i",
+  args: [1],
+  kwargs: {},
+  origin: null,
+  replyTo: "",
+  priority: 0,
+  deliveryMode: 2,
+};
+
+/** A task's message with another body. */
 function message(json: string): EncodedMessage {
-  return {
-    body: BYTES.encode(json),
-    bodyEncoding: "none",
-    contentType: "application/json",
-    contentEncoding: "utf-8",
-    headers: { task: "t", id: "i" },
-    properties: {
-      correlationId: null,
-      replyTo: null,
-      deliveryMode: 2,
-      priority: 0,
-      expiration: null,
-      rest: null,
-    },
-  };
+  return { ...encodeTaskMessage(TASK, ENCODING), body: BYTES.encode(json) };
 }
 
 type Body = [unknown[], Record<string, unknown>, { chain: WireSignature[] }];
@@ -107,19 +105,7 @@ Deno.test("chain: the next message of a long one holds what Celery would have pu
       const [plainArgs, plainKwargs, plainEmbed] = fromJson(write(body)) as Body;
       assert.deepEqual([args, kwargs], [plainArgs, plainKwargs]);
       assert.deepEqual({ ...embed, chain: embed.chain!.all() }, plainEmbed);
-      const task: TaskToSend = {
-        ...{
-          task: "t",
-          id: "i",
-          args: [1],
-          kwargs: {},
-          origin: null,
-          replyTo: "",
-          priority: 0,
-          deliveryMode: 2,
-        },
-        embed: { chain: embed.chain!.later },
-      };
+      const task = { ...TASK, embed: { chain: embed.chain!.later } };
       const next = decodeTaskBody(encodeTaskMessage(task, ENCODING), JSON_ONLY);
       const later = plainEmbed.chain.slice(0, -1);
       assert.deepEqual(next.embed.chain?.all() ?? [], later);

@@ -1,0 +1,43 @@
+/** A consumer of the queue "celery" on a Redis, or on a proxy before one, with what it was given. */
+
+import type { World } from "../../lib/base/mod.ts";
+import { realDialer } from "../../lib/net/mod.ts";
+import { type Connection, type Consumer, type Delivery, queue } from "../../lib/transport/mod.ts";
+import { connectRedis } from "../../lib/transport/redis.ts";
+import { realTestWorld } from "./real_test_world.ts";
+
+/** The consumer. Disposing of it closes its connection. */
+export interface Holder extends AsyncDisposable {
+  connection: Connection;
+  consumer: Consumer;
+  got: Delivery[];
+}
+
+/** Starts one on a port of 127.0.0.1. `window`: default what is missing of 100; `lease`: seconds, default 60. */
+export async function hold(
+  port: number,
+  options: { window?: () => number; predecessor?: Consumer; lease?: number } = {},
+): Promise<Holder> {
+  const world = { ...realTestWorld(), dialer: realDialer() } as World;
+  const connection = await connectRedis(world, `redis://127.0.0.1:${port}/0`, {
+    timeoutMs: 3000,
+    transportOptions: {},
+    useSsl: false,
+    heartbeatSeconds: 0,
+    loginMethod: null,
+    clientName: "test",
+  });
+  const got: Delivery[] = [];
+  const consumer = await connection.consume({
+    queues: [queue("celery")],
+    window: options.window ?? (() => 100 - got.length),
+    owner: "one",
+    leaseSeconds: options.lease ?? 60,
+    predecessor: options.predecessor ?? null,
+  }, {
+    onDeliveries: (batch) => void got.push(...batch),
+    onUndecodable: () => {},
+    onLost: () => {},
+  });
+  return { connection, consumer, got, [Symbol.asyncDispose]: () => connection.close() };
+}
