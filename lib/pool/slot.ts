@@ -127,6 +127,8 @@ export class Slot {
   #runningLeft = 0;
   #aheadFrame = 0;
   #aheadLeft = 0;
+  /** What `isShort` becomes with it. */
+  #isAheadShort = false;
   /** The frame ahead can be taken back by `takeBack`. */
   #isAheadOpen = false;
   /** Jobs that were: the slot will say so too. */
@@ -236,6 +238,7 @@ export class Slot {
       assert(this.#aheadLeft === 0, "one frame waits ahead at most");
       this.#aheadFrame = frame;
       this.#aheadLeft = jobs.length;
+      this.#isAheadShort = isShort;
       this.#isAheadOpen = isOpen;
     }
   }
@@ -405,6 +408,7 @@ export class Slot {
     }
     this.#runningFrame = this.#aheadFrame;
     this.#runningLeft = this.#aheadLeft;
+    this.isShort = this.#isAheadShort;
     this.#aheadFrame = 0;
     this.#aheadLeft = 0;
     this.#isAheadOpen = false;

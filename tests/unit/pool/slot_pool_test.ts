@@ -287,6 +287,19 @@ Deno.test("SlotPool: one job of some milliseconds waits behind another, until a 
   await end(all);
 });
 
+Deno.test("SlotPool: short jobs after longer ones go in frames again, though the slot is never idle", async () => {
+  const all = await started(1);
+  const { pool, links } = all;
+  pool.submit(jobs(2, { expectedMs: 30 }));
+  pool.submit(jobs(100, {}, 3));
+  links[0]!.done(1);
+  links[0]!.done(2);
+  assert.deepEqual(links[0]!.frames.map(({ seqs }) => seqs.length), [1, 1, 1, 64]);
+  links[0]!.done(3);
+  assert.deepEqual(links[0]!.frames.at(-1)!.seqs.length, 35, "one ahead of the one that runs");
+  await end(all);
+});
+
 Deno.test("SlotPool: what waits behind a job that turns out long goes back to the worker", async () => {
   const all = await started(1);
   const { pool, links, world } = all;
