@@ -8,6 +8,8 @@
  * Both are held to the same smoke test. LOVAGE_DIST=compiled|packed chooses one.
  */
 
+import { V8_FLAGS } from "../lib/platform/mod.ts";
+
 const root = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
 const dist = `${root}/dist`;
 const target = `${dist}/lovage`;
@@ -72,7 +74,8 @@ async function pack(): Promise<string> {
     const payload = await Deno.readFile(archive);
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", payload));
     const mark = [...digest.slice(0, 8)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-    const stub = (await Deno.readTextFile(`${root}/.ci/dist_stub.sh`)).replaceAll("@MARK@", mark);
+    const stub = (await Deno.readTextFile(`${root}/.ci/dist_stub.sh`)).replaceAll("@MARK@", mark)
+      .replace("@V8_FLAGS@", V8_FLAGS);
     const head = new TextEncoder().encode(stub);
     const file = new Uint8Array(head.length + payload.length);
     file.set(head);

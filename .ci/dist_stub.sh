@@ -28,5 +28,5 @@ fi
 LOVAGE_SELF=$self
 DENO_NO_UPDATE_CHECK=1
 export LOVAGE_SELF DENO_NO_UPDATE_CHECK
-exec "$home/deno" run -A --quiet --no-prompt --v8-flags=--max-semi-space-size=8,--heap-growing-percent=50 --config "$home/deno.json" "$home/main.js" "$@"
+exec "$home/deno" run -A --quiet --no-prompt @V8_FLAGS@ --config "$home/deno.json" "$home/main.js" "$@"
 #@@PAYLOAD@@

@@ -19,14 +19,13 @@ import { encodeContent, encodeMethod, encodeTaskMessage } from "../lib/wire/mod.
 import { CONNECT_OPTIONS } from "../tests/conformance/transport.ts";
 import { realTestWorld } from "../tests/support/real_test_world.ts";
 import { startRabbit, startRedis } from "../tests/support/servers.ts";
+import { LOVAGE } from "../tests/support/programs.ts";
 import { output, start, stop } from "./programs.ts";
 
 const root = new URL("..", import.meta.url).pathname;
 const parts = new Set(Deno.args.length > 0 ? Deno.args : ["drain", "publish", "send", "trip"]);
 const count = Number(Deno.env.get("TASKS") ?? 20_000);
 const runs = Number(Deno.env.get("RUNS") ?? 3);
-const lovage = Deno.env.get("LOVAGE")?.split(" ") ??
-  [Deno.execPath(), "run", "-A", "--quiet", "--config", `${root}deno.json`, `${root}main.ts`];
 const redis = await startRedis();
 const rabbit = await startRabbit();
 const env: Record<string, string> = {
@@ -232,7 +231,7 @@ async function purge(): Promise<void> {
 function ours(pool: string, concurrency: number): string[] {
   const app = ["-A", `${root}bench/tasks.ts`];
   const options = ["-P", pool, "-c", String(concurrency), "-l", "WARNING", "-n", `${pool}@bench`];
-  return [...lovage, ...app, "worker", ...options];
+  return [...LOVAGE, ...app, "worker", ...options];
 }
 
 function client(...args: string[]): string[] {

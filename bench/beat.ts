@@ -13,12 +13,10 @@ import { crontab } from "../lib/app/mod.ts";
 import { Entry } from "../lib/beat/entry.ts";
 import { Scheduler } from "../lib/beat/scheduler.ts";
 import { Zone } from "../lib/beat/zone.ts";
-import { Program } from "../tests/support/programs.ts";
+import { LOVAGE, Program } from "../tests/support/programs.ts";
 import { startRedis } from "../tests/support/servers.ts";
 
 const root = new URL("..", import.meta.url).pathname;
-const lovage = Deno.env.get("LOVAGE")?.split(" ") ??
-  [Deno.execPath(), "run", "-A", "--quiet", "--config", `${root}deno.json`, `${root}main.ts`];
 const redis = await startRedis();
 const folder = await Deno.makeTempDir();
 const env = {
@@ -26,7 +24,7 @@ const env = {
   ENTRIES: Deno.env.get("ENTRIES") ?? "10000",
   NO_COLOR: "1",
 };
-const argv = [...lovage, "-A", `${root}bench/beat_app.ts`, "beat", "-l", "INFO", "-s", `${folder}/s`];
+const argv = [...LOVAGE, "-A", `${root}bench/beat_app.ts`, "beat", "-l", "INFO", "-s", `${folder}/s`];
 const SECONDS = 20;
 
 /** Milliseconds that the scheduler takes for one due entry among all, over ten thousand turns. */
@@ -73,7 +71,7 @@ async function startMs(): Promise<number> {
 
 async function emptyMs(): Promise<number> {
   const began = performance.now();
-  await new Deno.Command(lovage[0]!, { args: [...lovage.slice(1), "--version"], stdout: "null" }).output();
+  await new Deno.Command(LOVAGE[0]!, { args: [...LOVAGE.slice(1), "--version"], stdout: "null" }).output();
   return performance.now() - began;
 }
 

@@ -6,6 +6,7 @@
  */
 
 import { App, chain, chord, type Signature } from "lovage";
+import { LOVAGE } from "../tests/support/programs.ts";
 import { startRedis } from "../tests/support/servers.ts";
 
 const root = new URL("..", import.meta.url).pathname;
@@ -14,11 +15,9 @@ const sizes = {
   chord: Number(Deno.env.get("CHORD") ?? 10_000),
   chain: Number(Deno.env.get("CHAIN") ?? 1000),
 };
-const lovage = Deno.env.get("LOVAGE")?.split(" ") ??
-  [Deno.execPath(), "run", "-A", "--quiet", "--config", `${root}deno.json`, `${root}main.ts`];
 const options = ["worker", "-P", "prefork", "-c", "2", "-l", "INFO", "--without-gossip", "--without-mingle"];
 const workers: Readonly<Record<string, string[]>> = {
-  Lovage: [...lovage, "-A", `${root}bench/tasks.ts`, ...options],
+  Lovage: [...LOVAGE, "-A", `${root}bench/tasks.ts`, ...options],
   Celery: ["/usr/bin/python3", "-m", "celery", "-A", "tasks", ...options],
 };
 

@@ -12,6 +12,7 @@
  */
 
 import { startRedis } from "../tests/support/servers.ts";
+import { LOVAGE } from "../tests/support/programs.ts";
 import { output, start, stop } from "./programs.ts";
 
 const root = new URL("..", import.meta.url).pathname;
@@ -19,8 +20,6 @@ const modules = `${root}.tools/bench`;
 const parts = new Set(Deno.args.length > 0 ? Deno.args : ["drain", "send", "trip", "start", "memory"]);
 const count = Number(Deno.env.get("TASKS") ?? 20_000);
 const runs = Number(Deno.env.get("RUNS") ?? 3);
-const lovage = Deno.env.get("LOVAGE")?.split(" ") ??
-  [Deno.execPath(), "run", "-A", "--quiet", "--config", `${root}deno.json`, `${root}main.ts`];
 const python = ["/usr/bin/python3", "-m", "celery"];
 const redis = await startRedis();
 const env: Record<string, string> = {
@@ -200,7 +199,7 @@ async function benchStart(): Promise<void> {
   let help = Infinity;
   for (let run = 0; run < 5; run++) {
     const began = performance.now();
-    await output([...lovage, "--help"], env);
+    await output([...LOVAGE, "--help"], env);
     help = Math.min(help, performance.now() - began);
   }
   console.log(`  lovage --help           ${help.toFixed(0).padStart(8)}   (goal 100)`);
@@ -295,7 +294,7 @@ async function finishedOne(): Promise<number> {
 function ours(pool: string, concurrency: number): string[] {
   const app = ["-A", `${root}bench/tasks.ts`];
   return [
-    ...lovage,
+    ...LOVAGE,
     ...app,
     "worker",
     "-P",

@@ -3,18 +3,19 @@
  * client. Each ends with the test.
  */
 
+import { selfCommand } from "../../lib/platform/mod.ts";
 import { requirePython } from "./servers.ts";
 import { eventually } from "./ports.ts";
 
-const root = new URL("../..", import.meta.url).pathname;
 const support = new URL(".", import.meta.url).pathname;
 
-/** The heap's size as the packed program sets it (lib/platform/spawn.ts). */
-const V8_FLAGS = "--v8-flags=--max-semi-space-size=8,--heap-growing-percent=50";
-
 /** What starts Lovage: from source, or the file that LOVAGE names. */
-export const LOVAGE: readonly string[] = Deno.env.get("LOVAGE")?.split(" ") ??
-  [Deno.execPath(), "run", "-A", "--quiet", V8_FLAGS, "--config", `${root}deno.json`, `${root}main.ts`];
+export const LOVAGE: readonly string[] = Deno.env.get("LOVAGE")?.split(" ") ?? fromSource();
+
+function fromSource(): string[] {
+  const { program, args } = selfCommand();
+  return [program, ...args];
+}
 
 /** The task module of these tests. */
 export const TASKS = `${support}tasks.ts`;
