@@ -1,34 +1,30 @@
 /**
- * Messages that a worker publishes to itself: recorded as unacked at once, instead of being pushed to a list and
- * popped from it again. A step of a chain takes one trip to the server then, and not two.
+ * Messages that a worker publishes to itself, instead of pushing them to a list and popping them from it again.
  *
- * Who holds such a message: nobody before the script has run, and from then on this consumer's lease, as if a fetch had
- * popped it.
+ * One that is acknowledged late is recorded as unacked, and is ours when the server says so: one trip, and not two.
+ * Nobody holds it before the script has run, and from then on this consumer's lease does, as if a fetch had popped it.
+ *
+ * One that is acknowledged early is ours at once, and is recorded only where no slot has begun it within two
+ * milliseconds. Until then this process holds it: were it killed, the message would be lost as one that has begun is.
  */
 
-import { sendScript, toOperatingError } from "../redis/mod.ts";
-import {
-  type DeliveryInfo,
-  type EncodedMessage,
-  envelopeParts,
-  type RespArg,
-  RespError,
-} from "../wire/mod.ts";
+import { toOperatingError } from "../redis/mod.ts";
+import { type DeliveryInfo, type EncodedMessage, envelopeParts, RespError } from "../wire/mod.ts";
 import type { Fetcher } from "./redis_fetch.ts";
 import { unackedTail } from "./redis_keys.ts";
 import { CLAIM } from "./redis_scripts.ts";
-import type { ConsumerBase, Held } from "./redis_unacked.ts";
+import type { ConsumerBase, Held, Unacked } from "./redis_unacked.ts";
 import type { Delivery, OutgoingMessage } from "./transport.ts";
 
-/** A message that was never fetched, as a delivery in our hands. Its envelope is made for who wants it whole. */
-class Claimed implements Delivery, Held {
+/** A message that was never fetched, as a delivery in our hands. Its envelope is made for who wants it. */
+export class Claimed implements Delivery, Held {
   readonly tag: number;
   readonly queue: string;
   readonly message: EncodedMessage;
   readonly info: DeliveryInfo;
   readonly attempts = 0;
   isDelivered = false;
-  readonly parts: readonly [string, string, string];
+  #deliveryTag: string;
   #envelope: string | null = null;
 
   constructor(tag: number, { exchange, routingKey, message }: OutgoingMessage, deliveryTag: string) {
@@ -36,28 +32,45 @@ class Claimed implements Delivery, Held {
     this.queue = routingKey;
     this.message = message;
     this.info = { exchange, routingKey, redelivered: false };
-    this.parts = envelopeParts(message, { exchange, routingKey, deliveryTag });
+    this.#deliveryTag = deliveryTag;
   }
 
   get priority(): number {
     return this.message.properties.priority;
   }
 
-  get envelope(): string {
-    return this.#envelope ??= this.parts.join("");
+  /** The envelope in parts (wire/envelope.ts). */
+  parts(): [string, string, string] {
+    return envelopeParts(this.message, { ...this.info, deliveryTag: this.#deliveryTag });
   }
+
+  get envelope(): string {
+    return this.#envelope ??= this.parts().join("");
+  }
+}
+
+/** What becomes of claims. */
+export interface ClaimEvents {
+  /** A message is in our hands. */
+  onOurs(claimed: Claimed): void;
+  /** The connection went before the server told that it had the record of a message that is not settled. */
+  onStranded(claimed: Claimed): void;
 }
 
 /** The claims of one consumer. */
 export class Claims {
   #base: ConsumerBase;
   #fetcher: Fetcher;
+  #unacked: Unacked;
+  #events: ClaimEvents;
   /** Numbers of tags whose reply has not come. */
   #open = new Set<number>();
 
-  constructor(base: ConsumerBase, fetcher: Fetcher) {
+  constructor(base: ConsumerBase, fetcher: Fetcher, unacked: Unacked, events: ClaimEvents) {
     this.#base = base;
     this.#fetcher = fetcher;
+    this.#unacked = unacked;
+    this.#events = events;
   }
 
   /** Whether a reply is awaited. */
@@ -71,31 +84,74 @@ export class Claims {
   }
 
   /**
-   * Publishes a message to a queue; `onOurs` is called with its delivery where it is recorded as ours now. Resolves
-   * when the server has it; rejects where the connection is lost first, and then it may have it.
+   * Publishes a message to a queue: it is ours where nothing waits there. Resolves when the server has it; rejects
+   * where the connection is lost first, and then it may have it.
    */
-  send(out: OutgoingMessage, deliveryTag: string, onOurs: (claimed: Claimed) => void): Promise<void> {
-    const { connection, keys, id } = this.#base;
-    const number = this.#fetcher.reserve(1);
-    const claimed = new Claimed(number, out, deliveryTag);
-    const { queue, priority, parts: [before, body, after] } = claimed;
-    const tail = unackedTail(queue);
-    const list = keys.listFor(queue, priority);
-    const args: RespArg[] = [keys.unacked, keys.unackedIndex, keys.owner(id), list, `${id}:${number}`];
-    args.push([`[${before}`, body, after + tail], tail);
-    this.#open.add(number);
+  send(out: OutgoingMessage, deliveryTag: string): Promise<void> {
+    const claimed = new Claimed(this.#fetcher.reserve(1), out, deliveryTag);
     return new Promise((resolve, reject) => {
-      sendScript(connection, CLAIM, 4, args, {
-        onReply: (reply) => {
-          this.#open.delete(number);
-          if (reply instanceof RespError) return reject(toOperatingError(reply, "publish a message"));
-          if (reply === 1) onOurs(claimed);
-          else this.#fetcher.stir(); // Our own push is not announced to us.
+      this.#record(claimed, "", {
+        onRecorded: (isOurs) => {
+          if (isOurs) {
+            this.#unacked.hold(claimed.tag, claimed);
+            this.#events.onOurs(claimed);
+          } else this.#fetcher.stir(); // Our own push is not announced to us.
           resolve();
         },
-        onLost: reject,
+        onFailed: reject,
       });
-      connection.flush();
     });
+  }
+
+  /** Takes a message in hand at once. */
+  take(out: OutgoingMessage, deliveryTag: string): void {
+    const claimed = new Claimed(this.#fetcher.reserve(1), out, deliveryTag);
+    const strand = () => this.#events.onStranded(claimed);
+    this.#unacked.holdUnrecorded(claimed.tag, claimed, {
+      record: () =>
+        this.#record(claimed, "1", {
+          onRecorded(): void {},
+          onFailed: (error) => {
+            // A server that refuses to record it changes nothing: it is ours, and is run.
+            if (!this.#base.connection.isLost) this.#base.log.warning(error.message);
+            else if (this.#unacked.has(claimed.tag)) strand();
+          },
+        }),
+      onLost: strand,
+    });
+    this.#events.onOurs(claimed);
+  }
+
+  /** `keep`: see CLAIM. */
+  #record(
+    claimed: Claimed,
+    keep: "1" | "",
+    told: { onRecorded(isOurs: boolean): void; onFailed(error: Error): void },
+  ): void {
+    const { connection, keys, id } = this.#base;
+    const { tag: number, queue, priority } = claimed;
+    const [before, body, after] = claimed.parts();
+    const tail = unackedTail(queue);
+    const tag = `${id}:${number}`;
+    let refusal: RespError | null = null;
+    this.#open.add(number);
+    connection.send(["MULTI"], null);
+    connection.send(["HSET", keys.unacked, tag, [`[${before}`, body, after + tail]], {
+      onReply: (reply) => refusal = reply instanceof RespError ? reply : null,
+      onLost(): void {},
+    });
+    // By its text: in a transaction a hash that the server has lost would leave the record alone.
+    const where = [keys.unacked, keys.unackedIndex, keys.owner(id), keys.listFor(queue, priority)];
+    connection.send(["EVAL", CLAIM.text, where.length, ...where, tag, tail, keep], null);
+    connection.send(["EXEC"], {
+      onReply: (reply) => {
+        this.#open.delete(number);
+        const kept = Array.isArray(reply) ? reply[1] : reply;
+        if (kept instanceof RespError) told.onFailed(toOperatingError(refusal ?? kept, "publish a message"));
+        else told.onRecorded(kept === 1);
+      },
+      onLost: (error) => told.onFailed(error),
+    });
+    connection.flush();
   }
 }

@@ -72,7 +72,14 @@ export class RedisConsumer implements Consumer {
       onTexts: (queueName, texts, first) => this.#onTexts(queueName, texts, first),
       onFetched: () => this.#onFetched(),
     });
-    this.#claims = new Claims(base, this.#fetcher);
+    this.#claims = new Claims(base, this.#fetcher, this.#unacked, {
+      onOurs: (claimed) => {
+        claimed.isDelivered = !this.#isClosing;
+        this.#batch.push(claimed);
+        this.#onFetched();
+      },
+      onStranded: (claimed) => options.events.onStranded?.(claimed),
+    });
     if (!base.isRecording) return;
     this.#lease = new Lease(base, this.#unacked, {
       world,
@@ -112,6 +119,7 @@ export class RedisConsumer implements Consumer {
         connection,
         keys,
         log: world.log,
+        clock: world.clock,
         // Unique per connection and not per process: what an earlier connection left is never mistaken for ours.
         id: `l${world.random.id().replaceAll("-", "").slice(0, 12)}`,
         isRecording: redis.ackEmulation,
@@ -141,6 +149,7 @@ export class RedisConsumer implements Consumer {
     };
     void this.#connection.lost.then((error) => {
       this.#stop();
+      this.#unacked.lose();
       if (error !== null && !this.#isClosing) this.#options.events.onLost(error);
     });
     this.#fetcher.resume();
@@ -212,17 +221,15 @@ export class RedisConsumer implements Consumer {
     this.#fetcher.wake();
   }
 
-  claim(out: OutgoingMessage): Promise<void> | null {
+  claim(out: OutgoingMessage, isAckedEarly: boolean): Promise<void> | null {
     const { exchange, routingKey } = out;
     const isOurs = exchange === "" && this.#queues.some(({ name }) => name === routingKey);
     if (!isOurs || this.#isClosing || !this.#base.isRecording || this.#adopted.length > 0) return null;
     if (!this.#fetcher.isDry || !(this.#options.consume.window() > 0)) return null;
-    return this.#claims.send(out, this.#world.random.id(), (claimed) => {
-      claimed.isDelivered = !this.#isClosing;
-      this.#unacked.hold(claimed.tag, claimed);
-      this.#batch.push(claimed);
-      this.#onFetched();
-    });
+    const deliveryTag = this.#world.random.id();
+    if (!isAckedEarly) return this.#claims.send(out, deliveryTag);
+    this.#claims.take(out, deliveryTag);
+    return Promise.resolve();
   }
 
   ack(tag: number | string): void {

@@ -6,7 +6,7 @@
  * would ever look at.
  */
 
-import { assert, type Log, SeqMap } from "../base/mod.ts";
+import { assert, type Clock, type Log, SeqMap } from "../base/mod.ts";
 import {
   isMovedError,
   type RedisConnection,
@@ -25,6 +25,7 @@ export interface ConsumerBase {
   readonly connection: RedisConnection;
   readonly keys: RedisKeys;
   readonly log: Log;
+  readonly clock: Clock;
   /** The lease's id; tags are `<id>:<number>`. */
   readonly id: string;
   /** False: nothing is recorded (`ack_emulation` off). */
@@ -38,6 +39,14 @@ export interface Held {
   readonly priority: number;
   /** Whether the owner of the consumer has seen it. */
   readonly isDelivered: boolean;
+}
+
+/** A message in our hands that is not recorded yet. */
+export interface Unrecorded {
+  /** Appends its record. */
+  record(): void;
+  /** The connection went before it was recorded: nobody but us has it. */
+  onLost(): void;
 }
 
 /**
@@ -70,6 +79,8 @@ export class Settlement implements ReplySink {
   onLost(): void {}
 }
 
+/** Milliseconds that a message may go unrecorded: long enough for a slot to begin it, which acknowledges it. */
+const UNRECORDED_MS = 2;
 /** How many tags one command carries at most. */
 const TAGS_MAX = 500;
 /** How many envelopes one script carries at most. */
@@ -81,6 +92,8 @@ export class Unacked {
   #prefix: string;
   #held = new SeqMap<Held>();
   #acked: number[] = [];
+  #unrecorded = new Map<number, Unrecorded>();
+  #isRecordArmed = false;
   /** Sent, and not known to be done. */
   #open = new Set<Settlement>();
   #sink: ReplySink;
@@ -97,6 +110,11 @@ export class Unacked {
   /** How many are unsettled. */
   get size(): number {
     return this.#held.size;
+  }
+
+  /** Whether one is unsettled. */
+  has(number: number): boolean {
+    return this.#held.has(number);
   }
 
   /** The numbers of all that are unsettled, in order of arrival. */
@@ -124,10 +142,45 @@ export class Unacked {
     this.#held.set(number, held);
   }
 
+  /**
+   * Takes in hand what nobody else has. It is recorded in UNRECORDED_MS, and before anything but an ack is done with
+   * it; acked sooner, the server never hears of it.
+   */
+  holdUnrecorded(number: number, held: Held, unrecorded: Unrecorded): void {
+    this.#held.set(number, held);
+    this.#unrecorded.set(number, unrecorded);
+    if (this.#isRecordArmed) return;
+    this.#isRecordArmed = true;
+    const { clock } = this.#base;
+    clock.arm(clock.monoMs() + UNRECORDED_MS, () => {
+      this.#isRecordArmed = false;
+      this.recordAll();
+    });
+  }
+
+  /** Records what is not. */
+  recordAll(): void {
+    for (const number of [...this.#unrecorded.keys()]) this.#record(number);
+  }
+
+  /** The connection is gone, and with it the way to record anything. */
+  lose(): void {
+    const lost = [...this.#unrecorded.values()];
+    this.#unrecorded.clear();
+    for (const one of lost) one.onLost();
+  }
+
+  #record(number: number): void {
+    const unrecorded = this.#unrecorded.get(number);
+    this.#unrecorded.delete(number);
+    unrecorded?.record();
+  }
+
   /** Appends the settlement: done with. Data lane: per message. */
   ack(number: number): void {
     assert(this.#held.delete(number), "a delivery is settled once");
     if (!this.#base.isRecording) return;
+    if (this.#unrecorded.size > 0 && this.#unrecorded.delete(number)) return;
     this.#acked.push(number);
     if (this.#acked.length === 1) this.#base.connection.touch();
   }
@@ -197,6 +250,7 @@ export class Unacked {
    * unmarked. Resolves with how many were still ours; with fewer where the connection went.
    */
   async restoreAll(): Promise<number> {
+    this.recordAll();
     const held = this.#held.keys().reverse().map((key): [number, Held] => [key, this.#held.get(key)!]);
     this.#held.clear();
     let restored = 0;
@@ -243,6 +297,7 @@ export class Unacked {
     const held = this.#held.get(number);
     assert(held !== undefined, "a delivery is settled once");
     this.#held.delete(number);
+    this.#record(number);
     return held;
   }
 

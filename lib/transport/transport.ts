@@ -61,6 +61,11 @@ export interface ConsumerEvents {
   onUndecodable(message: Undecodable): void;
   /** The connection is gone; nothing more arrives. What was unsettled stays the broker's and comes back to someone. */
   onLost(error: Error): void;
+  /**
+   * The connection went before the broker had heard of a message that `claim` had taken in hand, and it may not have
+   * been begun: it is to be published again. Called before `onLost`.
+   */
+  onStranded?(delivery: Delivery): void;
   /** Messages of dead workers that this consumer's sweep gave back (for the log). */
   onRestored?(count: number): void;
 }
@@ -94,10 +99,12 @@ export interface Consumer {
   /**
    * Publishes a message into this consumer's own hands, where it would have come next in any case: nothing waits in
    * its queues and `window()` is open. It comes by `onDeliveries`, unsettled like any other, or, where something has
-   * been published meanwhile, through its queue. Resolves when the broker has it; rejects as `Connection.publish` does.
-   * Null: not now, publish it. Absent where the transport cannot.
+   * been published meanwhile, through its queue. `isAckedEarly`: it will be acked as soon as a slot begins it; then it
+   * comes before this returns, in nobody's hands but ours until it is acked or, a moment later, recorded. Resolves when
+   * the broker or its new owner has it; rejects as `Connection.publish` does. Null: not now, publish it. Absent where
+   * the transport cannot.
    */
-  claim?(out: OutgoingMessage): Promise<void> | null;
+  claim?(out: OutgoingMessage, isAckedEarly: boolean): Promise<void> | null;
   /** Appends the settlement: done with. Each delivery is settled once; a second time is a programmer's error. */
   ack(tag: number | string): void;
   /**

@@ -5,6 +5,7 @@
 
 import { errorText } from "../base/mod.ts";
 import type { AlsoFailed, FinishedPart, OutcomeChord } from "../app/mod.ts";
+import type { Delivery } from "../transport/mod.ts";
 import type { EncodedMessage } from "../wire/mod.ts";
 import { TaskRevokedError } from "../wire/mod.ts";
 import type { LaneParts } from "./lane_parts.ts";
@@ -142,12 +143,12 @@ export class Aside {
     }, request.human);
   }
 
-  /** Publishes the message of a request again that was acknowledged and then not begun. */
-  republish(request: Request): void {
-    const { message } = request.delivery;
+  /** Publishes a message again that the broker has no record of, and that was not begun. */
+  republish({ queue, message }: Delivery): void {
+    const { task, id } = message.headers;
     this.#begin(
-      () => this.#app.publisher.publish([{ exchange: "", routingKey: request.queue, message }]),
-      request.human,
+      () => this.#app.publisher.publish([{ exchange: "", routingKey: queue, message }]),
+      `${task}[${id}]`,
     );
   }
 

@@ -52,8 +52,11 @@ export class PoolStep extends StartStopStep<WorkController> {
     worker.consumer.connectAhead();
     worker.parts.pool = factory(worker.world, poolOptions(worker), poolEvents(worker));
     // What the end of a task sends, such as the next step of its chain, is best done here where nobody waits.
-    worker.app.claim = (out) =>
-      worker.lane.hasSlotForNext ? worker.parts.state.consumer?.claim?.(out) ?? null : null;
+    worker.app.claim = (out) => {
+      if (!worker.lane.hasSlotForNext) return null;
+      const strategy = worker.parts.strategies.get(String(out.message.headers["task"]));
+      return worker.parts.state.consumer?.claim?.(out, strategy?.acksLate === false) ?? null;
+    };
     await worker.pool.start();
   }
 

@@ -337,7 +337,7 @@ export class Lane {
   #giveBack(request: Request): boolean {
     advance(request, RequestState.done);
     if (request.isSettled) {
-      this.#parts.aside.republish(request);
+      this.#parts.aside.republish(request.delivery);
       return true;
     }
     return this.#parts.state.reject(request, "restore");

@@ -11,6 +11,7 @@ export interface Holder extends AsyncDisposable {
   connection: Connection;
   consumer: Consumer;
   got: Delivery[];
+  stranded: Delivery[];
 }
 
 /** Starts one on a port of 127.0.0.1. `window`: default what is missing of 100; `lease`: seconds, default 60. */
@@ -27,7 +28,7 @@ export async function hold(
     loginMethod: null,
     clientName: "test",
   });
-  const got: Delivery[] = [];
+  const got: Delivery[] = [], stranded: Delivery[] = [];
   const consumer = await connection.consume({
     queues: [queue("celery")],
     window: options.window ?? (() => 100 - got.length),
@@ -37,7 +38,8 @@ export async function hold(
   }, {
     onDeliveries: (batch) => void got.push(...batch),
     onUndecodable: () => {},
+    onStranded: (delivery) => void stranded.push(delivery),
     onLost: () => {},
   });
-  return { connection, consumer, got, [Symbol.asyncDispose]: () => connection.close() };
+  return { connection, consumer, got, stranded, [Symbol.asyncDispose]: () => connection.close() };
 }

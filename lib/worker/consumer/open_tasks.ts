@@ -22,6 +22,7 @@ export async function openTasks(consumer: Consumer, queues: readonly Queue[]): P
   }, {
     onDeliveries: (batch) => isOurs() && lane.onDeliveries(batch),
     onUndecodable: (message) => isOurs() && lane.onUndecodable(message),
+    onStranded: (delivery) => parts.aside.republish(delivery),
     onLost: (error) => isOurs() && consumer.lost(error),
     onRestored: (count) => {
       world.log.info(`Restored ${count} message${count === 1 ? "" : "s"} of workers that are gone`);

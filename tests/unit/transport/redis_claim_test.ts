@@ -20,7 +20,7 @@ function out(id: string, args: unknown[] = []): OutgoingMessage {
 /** Claims as soon as the consumer knows that nothing waits. */
 function claim(holder: Holder, what: OutgoingMessage): Promise<{ claiming: Promise<void> }> {
   return eventually(() => {
-    const claiming = holder.consumer.claim!(what);
+    const claiming = holder.consumer.claim!(what, false);
     return claiming && { claiming };
   }, "the consumer to be dry");
 }
@@ -65,13 +65,15 @@ Deno.test("redis: nothing is claimed for another queue, into a shut window, or w
     // Known to be dry, or the refusals below would be for that.
     await (await claim(holder, out("first"))).claiming;
     const { consumer } = holder;
-    assert.equal(consumer.claim!({ ...out("a"), routingKey: "other" }), null);
-    assert.equal(consumer.claim!({ ...out("a"), exchange: "celery" }), null);
-    room = 0;
-    assert.equal(consumer.claim!(out("a")), null);
-    room = 10;
+    for (const isEarly of [true, false]) {
+      assert.equal(consumer.claim!({ ...out("a"), routingKey: "other" }, isEarly), null);
+      assert.equal(consumer.claim!({ ...out("a"), exchange: "celery" }, isEarly), null);
+      room = 0;
+      assert.equal(consumer.claim!(out("a"), isEarly), null);
+      room = 10;
+    }
     await consumer.pause();
-    assert.equal(consumer.claim!(out("a")), null);
+    for (const isEarly of [true, false]) assert.equal(consumer.claim!(out("a"), isEarly), null);
     assert.deepEqual(await places(server), [0, 1, 1]);
   });
 });
@@ -83,7 +85,7 @@ Deno.test("redis: what came to the queue meanwhile keeps its place before a clai
     // The server's announcement of what waits is not heard in time.
     proxy.pause("down");
     await server.cli("lpush", "celery", holder.got[0]!.envelope.replaceAll("first", "before"));
-    const claiming = holder.consumer.claim!(out("claimed"))!;
+    const claiming = holder.consumer.claim!(out("claimed"), false)!;
     await eventually(async () => (await places(server))[0] === 2, "both in the list");
     proxy.resume();
     await claiming;
@@ -98,7 +100,7 @@ Deno.test("redis: a claim whose answer was cut off is the successor's", async ()
     await using holder = await hold(proxy.port);
     await (await claim(holder, out("first"))).claiming;
     proxy.stall("down");
-    const claiming = assert.rejects(holder.consumer.claim!(out("cut"))!, { message: "cut" });
+    const claiming = assert.rejects(holder.consumer.claim!(out("cut"), false)!, { message: "cut" });
     await eventually(async () => (await places(server))[1] === 2, "the server to have it");
     holder.connection.fail!(new Error("cut"));
     await claiming;
@@ -127,5 +129,105 @@ Deno.test("redis: a consumer that closes gives back what it was just claiming", 
     await holder.consumer.close();
     await claiming;
     assert.deepEqual(await places(server), [1, 0, 0]);
+  });
+});
+
+/** Takes one that is acked early, once the consumer knows that nothing waits; it is there when this returns. */
+async function take(holder: Holder, what: OutgoingMessage): Promise<Delivery> {
+  const before = holder.got.length;
+  const { given } = await eventually(
+    () => holder.consumer.claim!(what, true) && { given: holder.got[before] },
+    "the consumer to be dry",
+  );
+  assert.ok(given, "in hand at once");
+  return given;
+}
+
+Deno.test("redis: a message that is acked early and begun at once is ours, and the server never hears of it", async () => {
+  await scene(async (server, proxy) => {
+    await using holder = await hold(proxy.port);
+    const { tag } = await take(holder, out("a", ["x".repeat(10_000), "ž"]));
+    holder.consumer.ack(tag);
+    await holder.consumer.flush();
+    assert.equal(holder.consumer.unsettled, 0);
+    assert.doesNotMatch(await server.cli("info", "commandstats"), /cmdstat_(hset|lpush|hdel)/);
+  });
+});
+
+Deno.test("redis: one that is not begun in time is recorded, whole, whatever waits in its list by then", async () => {
+  await scene(async (server, proxy) => {
+    await using holder = await hold(proxy.port);
+    await (await claim(holder, out("first"))).claiming;
+    // What is announced now is not heard.
+    proxy.pause("down");
+    await server.cli("lpush", "celery", holder.got[0]!.envelope.replaceAll("first", "other"));
+    const given = await take(holder, out("a", ["ž"]));
+    await eventually(async () => (await places(server)).join() === "1,2,2", "the record");
+    const records = (await server.cli("--raw", "hvals", "unacked")).split("\n");
+    assert.ok(records.some((record) => readUnacked(record)!.envelope === given.envelope));
+    proxy.resume();
+    holder.consumer.ack(given.tag);
+    await eventually(() => holder.got.length === 3, "the other one too");
+    await holder.consumer.flush();
+    assert.deepEqual(await places(server), [0, 2, 2]);
+  });
+});
+
+Deno.test("redis: what is given back, buried or parked before it was recorded is nowhere lost", async () => {
+  await scene(async (server, proxy) => {
+    // Shut while something is settled, so that what is given back stays where it went.
+    let room = 1;
+    await using holder = await hold(proxy.port, { window: () => room });
+    const settle = async (id: string, how: (tag: number | string) => void) => {
+      const { tag } = await take(holder, out(id));
+      room = 0;
+      how(tag);
+      await holder.consumer.flush();
+      room = 1;
+    };
+    await settle("buried", (tag) => assert.ok(holder.consumer.bury(tag, "why")));
+    assert.equal(await server.cli("llen", "lovage:dead"), "1");
+    await settle("parked", (tag) => assert.ok(holder.consumer.park(tag, Date.now() + 60_000)));
+    assert.match(await server.cli("--raw", "hvals", "unacked"), /"id":"parked"/);
+    await settle("back", (tag) => {
+      holder.consumer.reject(tag, "restore");
+      void holder.consumer.pause();
+    });
+    assert.match(await server.cli("--raw", "lrange", "celery", "0", "-1"), /"id":"back"/);
+  });
+});
+
+Deno.test("redis: where the connection goes before the record, the message is given out to be sent again", async () => {
+  await scene(async (server, proxy) => {
+    await using holder = await hold(proxy.port);
+    const begun = await take(holder, out("begun"));
+    holder.consumer.ack(begun.tag);
+    await take(holder, out("a"));
+    holder.connection.fail!(new Error("cut"));
+    await eventually(() => holder.stranded.length > 0, "the message");
+    assert.deepEqual(ids(holder.stranded), ["a"]);
+    assert.deepEqual(await places(server), [0, 0, 0]);
+  });
+});
+
+Deno.test("redis: so it is where the record was sent and its answer is not heard", async () => {
+  await scene(async (server, proxy) => {
+    await using holder = await hold(proxy.port);
+    await (await claim(holder, out("first"))).claiming;
+    proxy.stall("down");
+    await take(holder, out("a"));
+    await eventually(async () => (await places(server))[1] === 2, "the record");
+    holder.connection.fail!(new Error("cut"));
+    await eventually(() => holder.stranded.length > 0, "the message");
+    assert.deepEqual(ids(holder.stranded), ["a"]);
+  });
+});
+
+Deno.test("redis: a consumer that closes gives back what it has just taken", async () => {
+  await scene(async (server, proxy) => {
+    await using holder = await hold(proxy.port);
+    await take(holder, out("a"));
+    await holder.consumer.close();
+    assert.deepEqual([await places(server), holder.stranded], [[1, 0, 0], []]);
   });
 });
