@@ -90,9 +90,9 @@ export const POP_OLD = new Script(popText(`
  * it goes into the list. KEYS: unacked, unacked_index, owner, list. ARGV: tag, what follows the envelope in the record,
  * "1" where the message is in our hands already and is kept whatever there is. Returns 1 where it is ours.
  *
- * The record is no argument, since Lua goes over every byte of a text it is given (4 ns each, and two more copies): half
- * of the server's time for a step of a long chain. The ZREM takes nothing away: after a first write that needs no memory
- * a server at its limit refuses none of the others, and the message is in one place or the other.
+ * The record is no argument, since Lua goes over every byte of a text it is given (4 ns each, and two more copies):
+ * half of the server's time for a step of a long chain. The ZREM takes nothing away: after a first write that needs no
+ * memory a server at its limit refuses none of the others, and the message is in one place or the other.
  */
 export const CLAIM = new Script(`
 redis.call('ZREM', KEYS[2], ARGV[1])
