@@ -9,8 +9,15 @@ import { eventually } from "./ports.ts";
 
 const support = new URL(".", import.meta.url).pathname;
 
-/** What starts Lovage: from source, or the file that LOVAGE names. */
-export const LOVAGE: readonly string[] = Deno.env.get("LOVAGE")?.split(" ") ?? fromSource();
+/** What starts Lovage: from source, or the command that LOVAGE is, from wherever it is started. */
+export const LOVAGE: readonly string[] = named() ?? fromSource();
+
+function named(): string[] | null {
+  const words = Deno.env.get("LOVAGE")?.split(" ");
+  if (!words) return null;
+  if (words[0]!.includes("/")) words[0] = Deno.realPathSync(words[0]!);
+  return words;
+}
 
 function fromSource(): string[] {
   const { program, args } = selfCommand();
