@@ -24,7 +24,7 @@ const CLOCK_SLACK_MS = 1000;
 /** The waiting room of one worker. What is in it is unsettled, and so bounded by the window. */
 export class WaitingRoom {
   /** What was handed back to the broker until due, for `inspect scheduled`. */
-  readonly parked: ParkedList = new ParkedList();
+  readonly parked: ParkedList;
   #parts: LaneParts;
   #held = new Set<Request>();
   #buckets = new Set<TokenBucket>();
@@ -34,6 +34,7 @@ export class WaitingRoom {
   /** `onReady` takes a request whose turn has come; `onTurn` is called after some came by a timer. */
   constructor(parts: LaneParts, onReady: (request: Request) => void, onTurn: () => void) {
     this.#parts = parts;
+    this.parked = new ParkedList(parts.world.clock);
     this.#onReady = onReady;
     this.#onTurn = onTurn;
   }

@@ -232,9 +232,14 @@ Deno.test("Celery's receiver and state follow a Lovage worker through every even
   );
 
   await t.step("online, heartbeat and offline tell how the worker is; the dump has it all", async () => {
+    const isOurs = ({ event }: { event: ReceivedEvent }) => event.hostname === "w1@x";
+    await eventually(
+      () => follower.all.some((one) => isOurs(one) && one.event.type === "worker-heartbeat"),
+      "a heartbeat",
+    );
     await worker.stop();
     await dump.says(/w1@x \[[^\]]+\] shutdown: /);
-    const ofWorker = follower.all.filter(({ event }) => event.hostname === "w1@x");
+    const ofWorker = follower.all.filter(isOurs);
     const online = ofWorker.find(({ event }) => event.type === "worker-online")!.event;
     assert.deepEqual(
       Object.keys(online).slice(4, -3),
@@ -364,8 +369,13 @@ Deno.test("our receiver, state and dump follow a Python worker; mingle, gossip a
   await t.step("election: all agree, and the winner runs the task once", async () => {
     // Of two, a Python worker ends by its own acknowledgement (IndexError) where it hears that before the other.
     await using second = await startWorker(place, ["-P", "solo", "-n", "ours2@x", "-Q", "none"]);
-    await python.says(/ours2@x joined the party/);
-    await ours.says(/ours2@x joined the party/);
+    // Who does not know of all decides too early.
+    const since = heard.length;
+    for (const one of [python, ours]) await one.says(/ours2@x joined the party/);
+    await eventually(
+      () => ["py@x", "ours@x"].every((name) => heard.slice(since).some(({ hostname }) => hostname === name)),
+      "a word of both since the third one listens",
+    );
     await app.control.election("e2", "task", {
       task: "t.echo",
       args: ["elected"],
