@@ -9,8 +9,8 @@ import type { Request } from "./request.ts";
 /** Requests remembered at most; past that the oldest are forgotten. */
 const PARKED_MAX = 1000;
 /**
- * Requests remembered of each second. Of a burst, each would live just long enough to be taken for old by the collector,
- * and the heap would grow by all that is then forgotten (100,000 parked messages: 30 MiB).
+ * Requests remembered of each second. Of a burst, each would live just long enough to be taken for old by the
+ * collector, and the heap would grow by all that is then forgotten (100,000 parked messages: 30 MiB).
  */
 const PARKED_PER_SECOND_MAX = 200;
 /** Bodies that are longer are not kept for being looked at. */
