@@ -13,7 +13,7 @@ import { type DeliveryInfo, type EncodedMessage, envelopeParts, RespError } from
 import type { Fetcher } from "./redis_fetch.ts";
 import { unackedTail } from "./redis_keys.ts";
 import { CLAIM } from "./redis_scripts.ts";
-import type { ConsumerBase, Held, Unacked } from "./redis_unacked.ts";
+import type { ConsumerBase, Held, Unacked, Unrecorded } from "./redis_unacked.ts";
 import type { Delivery, OutgoingMessage } from "./transport.ts";
 
 /** A message that was never fetched, as a delivery in our hands. Its envelope is made for who wants it. */
@@ -107,18 +107,21 @@ export class Claims {
   take(out: OutgoingMessage, deliveryTag: string): void {
     const claimed = new Claimed(this.#fetcher.reserve(1), out, deliveryTag);
     const strand = () => this.#events.onStranded(claimed);
-    this.#unacked.holdUnrecorded(claimed.tag, claimed, {
+    const unrecorded: Unrecorded = {
       record: () =>
         this.#record(claimed, "1", {
           onRecorded(): void {},
           onFailed: (error) => {
-            // A server that refuses to record it changes nothing: it is ours, and is run.
-            if (!this.#base.connection.isLost) this.#base.log.warning(error.message);
-            else if (this.#unacked.has(claimed.tag)) strand();
+            const isHeld = this.#unacked.has(claimed.tag);
+            if (this.#base.connection.isLost) return isHeld && strand();
+            // A server that refuses it now may take it later; ours it is in any case, and is run.
+            this.#base.log.warning(error.message);
+            if (isHeld) this.#unacked.stayUnrecorded(claimed.tag, unrecorded);
           },
         }),
       onLost: strand,
-    });
+    };
+    this.#unacked.holdUnrecorded(claimed.tag, claimed, unrecorded);
     this.#events.onOurs(claimed);
   }
 
@@ -126,7 +129,7 @@ export class Claims {
   #record(
     claimed: Claimed,
     keep: "1" | "",
-    told: { onRecorded(isOurs: boolean): void; onFailed(error: Error): void },
+    told: { onRecorded(isOurs: boolean): void; onFailed(error: Error): unknown },
   ): void {
     const { connection, keys, id } = this.#base;
     const { tag: number, queue, priority } = claimed;

@@ -158,6 +158,11 @@ export class Unacked {
     });
   }
 
+  /** The server refused the record: it is tried again with the next one, or before the message is settled. */
+  stayUnrecorded(number: number, unrecorded: Unrecorded): void {
+    this.#unrecorded.set(number, unrecorded);
+  }
+
   /** Records what is not. */
   recordAll(): void {
     for (const number of [...this.#unrecorded.keys()]) this.#record(number);

@@ -197,6 +197,24 @@ Deno.test("redis: what is given back, buried or parked before it was recorded is
   });
 });
 
+Deno.test("redis: a record that a full server refuses is made when it is needed", async () => {
+  await scene(async (server, proxy) => {
+    await using holder = await hold(proxy.port);
+    const refused = async () =>
+      /cmdstat_hset:.*rejected_calls=1/.test(await server.cli("info", "commandstats"));
+    await server.cli("config", "set", "maxmemory", "1");
+    const { tag } = await take(holder, out("a"));
+    await eventually(refused, "the refusal");
+    await holder.consumer.flush();
+    assert.deepEqual(await places(server), [0, 0, 0]);
+    await server.cli("config", "set", "maxmemory", "0");
+    await holder.consumer.pause();
+    holder.consumer.reject(tag, "restore");
+    await holder.consumer.flush();
+    assert.deepEqual(await places(server), [1, 0, 0]);
+  });
+});
+
 Deno.test("redis: where the connection goes before the record, the message is given out to be sent again", async () => {
   await scene(async (server, proxy) => {
     await using holder = await hold(proxy.port);
