@@ -14,6 +14,7 @@
 import { LOVAGE } from "../tests/support/programs.ts";
 import { startRedis } from "../tests/support/servers.ts";
 import { App } from "../lib/mod.ts";
+import { finishedOf, resultCount } from "./programs.ts";
 
 const root = new URL("..", import.meta.url).pathname;
 const parts = new Set(Deno.args.length > 0 ? Deno.args : ["drain", "awaits", "cpu", "memory", "replace"]);
@@ -169,7 +170,7 @@ async function drain(argv: string[], n: number): Promise<number> {
   await using _running = await start(argv);
   let first = 0, firstCount = 0;
   for (;;) {
-    const done = await roughCount(n);
+    const done = await finishedOf(n, call);
     const now = performance.now();
     if (first === 0 && done > 0) [first, firstCount] = [now, done];
     if (done >= n) return (done - firstCount) / (now - first) * 1000;
@@ -200,23 +201,10 @@ async function warm(times = 1): Promise<void> {
 /** `taskMs`: how long one takes; with many missing it looks less often, which takes time from who computes. */
 async function results(n: number, taskMs = 0): Promise<void> {
   for (;;) {
-    const left = n - await resultCount();
+    const left = n - await resultCount(call);
     if (left <= 0) return;
     await new Promise((next) => setTimeout(next, Math.max(5, Math.min(100, left * taskMs / 4))));
   }
-}
-
-/**
- * Results among the keys, of which the worker has a few others. The exact count goes through all of them, and takes
- * milliseconds of Redis's time that the worker would have: it is asked for at the end alone.
- */
-async function roughCount(n: number): Promise<number> {
-  const keys = Number(await call("DBSIZE"));
-  return keys < n ? Math.max(0, keys - 16) : await resultCount();
-}
-
-async function resultCount(): Promise<number> {
-  return Number(await call("EVAL", "return #redis.call('KEYS', 'celery-task-meta-*')", "0"));
 }
 
 async function flush(): Promise<void> {

@@ -33,3 +33,18 @@ export async function output(argv: readonly string[], env: Record<string, string
   if (!success) throw new Error(`${argv.join(" ")}: ${text(stderr)}`);
   return text(stdout);
 }
+
+/**
+ * How many results of `n` tasks are there, of which `call` asks Redis. The worker has a few keys beside them; the exact
+ * count goes through all keys and takes milliseconds of Redis's time that the worker would have, so it is asked for at
+ * the end alone.
+ */
+export async function finishedOf(n: number, call: (...words: string[]) => Promise<unknown>): Promise<number> {
+  const keys = Number(await call("DBSIZE"));
+  return keys < n ? Math.max(0, keys - 16) : await resultCount(call);
+}
+
+/** The exact count. */
+export async function resultCount(call: (...words: string[]) => Promise<unknown>): Promise<number> {
+  return Number(await call("EVAL", "return #redis.call('KEYS', 'celery-task-meta-*')", "0"));
+}

@@ -13,7 +13,7 @@
 
 import { startRedis } from "../tests/support/servers.ts";
 import { LOVAGE } from "../tests/support/programs.ts";
-import { output, start, stop } from "./programs.ts";
+import { finishedOf, output, start, stop } from "./programs.ts";
 
 const root = new URL("..", import.meta.url).pathname;
 const modules = `${root}.tools/bench`;
@@ -125,16 +125,7 @@ async function drain(contender: Contender, n: number) {
 async function finished({ finished }: Contender): Promise<number> {
   pollCount++;
   if (finished === "bullmq") return Number(await call("ZCARD", "bull:bench:completed"));
-  // Results are all the keys there are but for the queue, what is unacked and Celery's and our own few.
-  const keys = Number(await call("DBSIZE"));
-  if (keys < count) return Math.max(0, keys - 16);
-  const rest = await call(
-    "EVAL",
-    "local n = 0 for _, k in ipairs(redis.call('KEYS', '*')) do " +
-      "if string.sub(k, 1, 17) == 'celery-task-meta-' then n = n + 1 end end return n",
-    "0",
-  );
-  return Number(rest);
+  return await finishedOf(count, call);
 }
 
 async function benchSend(): Promise<void> {

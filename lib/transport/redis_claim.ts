@@ -112,11 +112,12 @@ export class Claims {
         this.#record(claimed, "1", {
           onRecorded(): void {},
           onFailed: (error) => {
-            const isHeld = this.#unacked.has(claimed.tag);
-            if (this.#base.connection.isLost) return isHeld && strand();
+            const { connection, log } = this.#base;
+            if (!connection.isLost) log.warning(error.message);
+            if (!this.#unacked.has(claimed.tag)) return;
             // A server that refuses it now may take it later; ours it is in any case, and is run.
-            this.#base.log.warning(error.message);
-            if (isHeld) this.#unacked.stayUnrecorded(claimed.tag, unrecorded);
+            if (connection.isLost) strand();
+            else this.#unacked.stayUnrecorded(claimed.tag, unrecorded);
           },
         }),
       onLost: strand,
@@ -129,7 +130,7 @@ export class Claims {
   #record(
     claimed: Claimed,
     keep: "1" | "",
-    told: { onRecorded(isOurs: boolean): void; onFailed(error: Error): unknown },
+    told: { onRecorded(isOurs: boolean): void; onFailed(error: Error): void },
   ): void {
     const { connection, keys, id } = this.#base;
     const { tag: number, queue, priority } = claimed;
@@ -145,7 +146,7 @@ export class Claims {
     });
     // By its text: in a transaction a hash that the server has lost would leave the record alone.
     const where = [keys.unacked, keys.unackedIndex, keys.owner(id), keys.listFor(queue, priority)];
-    connection.send(["EVAL", CLAIM.text, where.length, ...where, tag, tail, keep], null);
+    connection.send(["EVAL", CLAIM, where.length, ...where, tag, tail, keep], null);
     connection.send(["EXEC"], {
       onReply: (reply) => {
         this.#open.delete(number);

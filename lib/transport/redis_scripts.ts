@@ -94,7 +94,7 @@ export const POP_OLD = new Script(popText(`
  * half of the server's time for a step of a long chain. The ZREM takes nothing away: after a first write that needs no
  * memory a server at its limit refuses none of the others, and the message is in one place or the other.
  */
-export const CLAIM = new Script(`
+export const CLAIM = `
 redis.call('ZREM', KEYS[2], ARGV[1])
 if ARGV[3] ~= '1' and (redis.call('EXISTS', KEYS[3]) == 0 or redis.call('LLEN', KEYS[4]) > 0) then
   local record = redis.call('HGET', KEYS[1], ARGV[1])
@@ -104,7 +104,7 @@ if ARGV[3] ~= '1' and (redis.call('EXISTS', KEYS[3]) == 0 or redis.call('LLEN', 
 end
 local t = redis.call('TIME')
 redis.call('ZADD', KEYS[2], t[1] .. '.' .. string.format('%06d', tonumber(t[2])), ARGV[1])
-return 1`);
+return 1`;
 
 /**
  * Gives messages back to one list, each only if it is still unacked: whoever removes the record owns the message.
