@@ -17,30 +17,26 @@ export function moduleUrl(bundled: string, fromLib: string): URL {
 }
 
 /**
- * How V8 is set up in every isolate of ours.
+ * How V8 is set up in every isolate of ours, worker and slots alike: what V8 has compiled is kept for the next
+ * start, and it takes only what was compiled under the same flags. Where slots had flags of their own, both kept
+ * replacing what the other had left, and every start compiled everything (a process pool began 35 ms later).
  *
  * The heap: garbage of a busy queue is young and goes early, so a small young generation and a heap that grows by less
  * than V8's default keep the resident size near what is alive (a solo worker after 200,000 tasks: 95 MiB instead of
- * 175).
+ * 175). The young generation must hold some windows of messages (worker/window.ts ADAPTIVE_MAX), or they outlive their
+ * youth and are collected at a multiple of the cost; and the heap is not looked through as a whole before it has the
+ * size that a busy worker's has anyway (a chord of 10,000 is done 14 per cent earlier).
  *
  * The compilers: a worker's code is wide and flat, and the optimising compiler takes more time for it, on cores that
  * the tasks could have, than its code saves: a function is given to it later (20,000 tasks drain 15 per cent faster,
  * 200,000 in one isolate 20 per cent). Loops that run long are found as early as ever.
+ *
+ * For slots, of which there are many: an isolate gets no copy of V8's builtins beside its own code (2 MiB of resident
+ * memory each, for calls that are a little shorter), and `gc` is there to measure and to shrink them (sandbox.ts).
  */
-const FLAGS = "--heap-growing-percent=50,--invocation-count-for-turbofan=100000";
-
-/**
- * The same for a worker: its young generation must hold some windows of messages (worker/window.ts ADAPTIVE_MAX), or
- * they outlive their youth and are collected at a multiple of the cost; and its heap is not looked through as a whole
- * before it has the size that a busy worker's has anyway (a chord of 10,000 is done 14 per cent earlier).
- */
-export const V8_FLAGS = `--v8-flags=--max-semi-space-size=8,--initial-heap-size=64,${FLAGS}`;
-
-/**
- * The same for slots, of which there are many: an isolate gets no copy of V8's builtins beside its own code (2 MiB of
- * resident memory each, for calls that are a little shorter), and `gc` is there for memory limits (sandbox.ts).
- */
-const SLOT_V8_FLAGS = `--v8-flags=--max-semi-space-size=4,--no-short-builtin-calls,--expose-gc,${FLAGS}`;
+export const V8_FLAGS =
+  "--v8-flags=--max-semi-space-size=8,--initial-heap-size=64,--heap-growing-percent=50," +
+  "--invocation-count-for-turbofan=100000,--no-short-builtin-calls,--expose-gc";
 
 /** Starts a program that the kernel ends with its parent; part of util-linux, so everywhere Debian is. */
 const SETPRIV = "/usr/bin/setpriv";
@@ -52,7 +48,7 @@ export function selfCommand(
   if (Deno.build.standalone) return { program: Deno.execPath(), args: [] };
   const main = isSlot ? moduleUrl("child_main.js", "pool/child_main.ts") : moduleUrl("main.js", "../main.ts");
   const config = moduleUrl("deno.json", "../deno.json");
-  const args = ["run", "-A", "--quiet", "--no-prompt", isSlot ? SLOT_V8_FLAGS : V8_FLAGS];
+  const args = ["run", "-A", "--quiet", "--no-prompt", V8_FLAGS];
   if (isLazy) args.push("--unstable-lazy-dynamic-imports");
   args.push("--config", config.pathname, main.href);
   return { program: Deno.execPath(), args };

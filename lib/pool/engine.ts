@@ -70,6 +70,7 @@ export class SlotEngine implements RunnerHost {
   #reader = new FrameReader();
   #writer = new FrameWriter();
   #frames: WaitingFrame[] = [];
+  #framesTaken = 0;
   #running = new Set<number>();
   #isPumping = false;
   #isStopping = false;
@@ -119,6 +120,11 @@ export class SlotEngine implements RunnerHost {
   /** Jobs begun and not ended. */
   get busy(): number {
     return this.#running.size;
+  }
+
+  /** Frames of jobs that came so far. */
+  get framesTaken(): number {
+    return this.#framesTaken;
   }
 
   onState(seq: number, state: string, document: string | Uint8Array): void {
@@ -172,6 +178,7 @@ export class SlotEngine implements RunnerHost {
   #take(frame: Frame): void {
     if (frame.type === FRAME.jobs) {
       const { frameNumber, jobs, isOpen } = decodeJobs(frame, this.#takeKept);
+      this.#framesTaken++;
       this.#frames.push({ frameNumber, jobs, isOpen, next: 0 });
     } else if (frame.type === FRAME.interrupt) this.#interrupt(JSON.parse(frame.head) as Interruption);
     else if (frame.type === FRAME.recall) this.#recall();
