@@ -187,10 +187,8 @@ export async function failChord(
     app.conf.result_extended,
   ) ?? [];
   for (const one of failed) {
-    const { document } = one;
-    if (document !== null) {
-      backend.store({ taskId: one.taskId, state: one.state, document, guard: true, replyTo: null }, null);
-    }
+    const { taskId, state, document, replyTo } = one;
+    if (document !== null) backend.store({ taskId, state, document, guard: true, replyTo }, null);
   }
   await backend.flush();
   const parts: FinishedPart[] = [];

@@ -60,4 +60,6 @@ export interface AlsoFailed {
   state: string;
   document: string | Uint8Array | null;
   chord: OutcomeChord | null;
+  /** Where the step itself would have sent its result, over rpc. */
+  replyTo: string | null;
 }

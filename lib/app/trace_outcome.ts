@@ -149,6 +149,7 @@ export function alsoFailed(
           ? errorDocument(style, owner, { ...failure, extended: isExtended ? extendedOf(one) : null })
           : null,
         chord: chordOfError(owner, failure.exception),
+        replyTo: textOrNull(options["reply_to"]),
       });
     }
   }

@@ -15,6 +15,7 @@ import {
   deserialize,
   type EncodedMessage,
   loadSerializer,
+  READY_STATES,
   type ResultMeta,
   resultMetaFrom,
 } from "../wire/mod.ts";
@@ -332,6 +333,9 @@ export class RpcBackend implements Backend {
       return this.#world.log.warning(`Cannot read the result of task ${id}: ${errorText(error)}`);
     }
     if (meta.taskId === "") meta.taskId = id;
+    // Two attempts of a task send from two processes: the retry may come behind the end that it led to.
+    const before = this.#received.get(id);
+    if (before && READY_STATES.has(before.meta.state) && !READY_STATES.has(meta.state)) return;
     this.#drop(id);
     this.#received.set(id, { document, meta });
     this.#receivedChars += document.length;

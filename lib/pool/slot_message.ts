@@ -181,15 +181,16 @@ export function decodeOutcome(frame: Frame): Outcome {
 }
 
 /** A step that fails with its chain, as JSON carries it: a document of bytes stands as base64, told by the flag. */
-type AlsoJson = [string, string, string | null, boolean, OutcomeChord | null];
+type AlsoJson = [string, string, string | null, boolean, OutcomeChord | null, string | null];
 
-function alsoToJson({ taskId, state, document, chord }: AlsoFailed): AlsoJson {
+function alsoToJson({ taskId, state, document, chord, replyTo }: AlsoFailed): AlsoJson {
   const isBytes = document instanceof Uint8Array;
-  return [taskId, state, isBytes ? document.toBase64() : document, isBytes, chord];
+  return [taskId, state, isBytes ? document.toBase64() : document, isBytes, chord, replyTo];
 }
 
-function alsoFromJson([taskId, state, document, isBytes, chord]: AlsoJson): AlsoFailed {
-  return { taskId, state, document: isBytes ? Uint8Array.fromBase64(document ?? "") : document, chord };
+function alsoFromJson([taskId, state, text, isBytes, chord, replyTo]: AlsoJson): AlsoFailed {
+  const document = isBytes ? Uint8Array.fromBase64(text ?? "") : text;
+  return { taskId, state, document, chord, replyTo };
 }
 
 /** What a task publishes. `id` comes back in the answer; `isOver` as `RunnerHost.publish`. */

@@ -168,7 +168,7 @@ export class Aside {
 
   async #endAlso(also: readonly AlsoFailed[], rootId: string | null): Promise<void> {
     for (const one of also) {
-      if (one.document !== null) await this.#store(one.taskId, one.state, one.document, null);
+      if (one.document !== null) await this.#store(one.taskId, one.state, one.document, one.replyTo);
       if (one.chord !== null) await this.#count(one.taskId, rootId, one.state, one.chord);
     }
   }

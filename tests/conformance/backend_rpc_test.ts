@@ -70,6 +70,20 @@ Deno.test("rpc: every state reaches who listens, in order, and nobody else", asy
   assert.deepEqual(await client.fetchMany(["a", "nobody"]), [null, null]);
 });
 
+Deno.test("rpc: a retry that comes behind the end that it led to changes nothing", async () => {
+  await using place = await setUp("overtaken");
+  const { client, worker } = place;
+  await client.listen!();
+  const { told, ready } = awaited(client, ["a", "b"]);
+  await stored(worker, to(client.replyTo, "a", "SUCCESS", 1));
+  await stored(worker, to(client.replyTo, "a", "RETRY", FAILURE));
+  // What comes behind both shows that both have come.
+  await stored(worker, to(client.replyTo, "b", "SUCCESS", 2));
+  await ready;
+  assert.deepEqual(told.map(({ taskId, state }) => [taskId, state]), [["a", "SUCCESS"], ["b", "SUCCESS"]]);
+  assert.equal((await client.fetch("a"))?.result, 1);
+});
+
 Deno.test("rpc: a message that names no queue is nobody's, and no error", async () => {
   await using place = await setUp("nobody");
   await stored(place.worker, to(null, "a", "SUCCESS", 1));

@@ -8,6 +8,7 @@ import functools
 import json
 import operator
 import os
+import socket
 import sys
 import time
 
@@ -15,6 +16,7 @@ import redis
 from canvas_tasks import app
 from celery import chain, chord, group
 from celery.result import AsyncResult, GroupResult, result_from_tuple
+from celery.states import READY_STATES
 
 leaf = 0
 
@@ -100,10 +102,14 @@ def observe(result):
     return seen
 
 
-def idle(client, queues, seconds):
+def idle(queues, seconds):
+    """Waits until the queues are empty and no task has run for so long; without Redis only runs count."""
     log, last, since = os.environ["TEST_LOG"], None, time.monotonic()
+    store = os.environ["TEST_BACKEND"]
+    client = redis.Redis.from_url(store) if store.startswith("redis:") else None
     while True:
-        now = (os.path.getsize(log) if os.path.exists(log) else 0, sum(client.llen(queue) for queue in queues), client.hlen("unacked"))
+        waiting, unacked = (sum(client.llen(queue) for queue in queues), client.hlen("unacked")) if client else (0, 0)
+        now = (os.path.getsize(log) if os.path.exists(log) else 0, waiting, unacked)
         if now != last:
             last, since = now, time.monotonic()
         if time.monotonic() - since > seconds and now[1] == 0:
@@ -111,9 +117,31 @@ def idle(client, queues, seconds):
         time.sleep(0.05)
 
 
+def keep_messages():
+    """Results that come as messages are told once, to who waits: keeps them where any may be asked for."""
+    metas = {}
+    consumer = app.backend.result_consumer
+
+    def keep(meta, _message):
+        known = metas.get(meta["task_id"])
+        if known is None or known["status"] not in READY_STATES:
+            metas[meta["task_id"]] = app.backend.meta_from_decoded(meta)
+
+    def come():
+        try:
+            while True:
+                consumer.drain_events(timeout=1)
+        except socket.timeout:
+            pass
+
+    consumer.on_state_change = keep
+    app.backend.get_task_meta = lambda task_id, cache=True: metas.get(task_id, {"status": "PENDING", "result": None})
+    return come
+
+
 if __name__ == "__main__":
     asked = json.load(sys.stdin)
-    client = redis.Redis.from_url(os.environ["TEST_BACKEND"])
+    come = keep_messages() if os.environ["TEST_BACKEND"] == "rpc://" else None
     results, seen = {}, {}
     for name, node in asked["cases"].items():
         leaf = 0
@@ -121,7 +149,9 @@ if __name__ == "__main__":
             results[name] = build(node, name, asked["queues"]).apply_async()
         except Exception as error:
             seen[name] = {"refused": type(error).__name__}
-    idle(client, [*asked["queues"], "celery"], asked["idle"])
+    idle([*asked["queues"], "celery"], asked["idle"])
+    if come:
+        come()
     for name, result in results.items():
         seen[name] = observe(result)
     print(json.dumps(seen, default=repr))
