@@ -24,6 +24,7 @@ import {
   NotRegistered,
   pythonRepr,
   Reject,
+  type ResultTuple,
   Retry,
   type TaskBody,
   type TaskHeaders,
@@ -485,8 +486,24 @@ export class Tracer implements RunHost {
   async #retried(run: Run, retry: Retry): Promise<Outcome> {
     const { exc } = retry;
     run.error = retry.isEager ? retry : exc;
+    const facts: ErrorFacts = errorFacts(retry, run.name);
+    const exception = exc === null || exc === undefined ? null : toWireException(exc, run.name);
+    const document = (moreChildren: ResultTuple[]): string | Uint8Array =>
+      errorDocument(this.#style, run, {
+        state: "RETRY",
+        exception,
+        traceback: facts.traceback,
+        extended: this.#isExtended ? run.extended() : null,
+        moreChildren,
+      });
+    let isStored = this.#storesErrors(run);
     const call = retry.signature as SendCall | null;
     if (call !== null && !run.init.isEager) {
+      if (isStored) {
+        // Before the message leaves: with the outcome it could come behind the end that the next attempt makes.
+        this.#host.onState(run.init.seq, "RETRY", document(run.trail ? [[[run.id, null], null]] : []));
+        isStored = false;
+      }
       try {
         await runAsTask(run, () => this.#app.send(call.name, call.args, call.kwargs, call.options), null);
       } catch (error) {
@@ -496,19 +513,12 @@ export class Tracer implements RunHost {
       }
     }
     const outcome = emptyOutcome(run.init.seq, "retry", this.#seconds(run));
-    const facts: ErrorFacts = errorFacts(retry, run.name);
-    const exception = exc === null || exc === undefined ? null : toWireException(exc, run.name);
     outcome.summary = retry.message;
     outcome.exception = exception === null ? "None" : errorFacts(exc, run.name).repr;
     outcome.traceback = facts.traceback;
-    if (this.#storesErrors(run)) {
+    if (isStored) {
       outcome.state = "RETRY";
-      outcome.document = errorDocument(this.#style, run, {
-        state: "RETRY",
-        exception,
-        traceback: facts.traceback,
-        extended: this.#isExtended ? run.extended() : null,
-      });
+      outcome.document = document([]);
     }
     return outcome;
   }

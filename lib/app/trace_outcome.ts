@@ -69,6 +69,8 @@ export function errorDocument(
     exception: WireException | null;
     traceback: string | null;
     extended: ExtendedMeta | null;
+    /** Beside those that the owner has so far. */
+    moreChildren?: ResultTuple[];
   },
 ): string | Uint8Array {
   return encodeResultMeta({
@@ -76,7 +78,7 @@ export function errorDocument(
     state: result.state,
     result: result.exception,
     traceback: result.traceback,
-    children: owner.children,
+    children: result.moreChildren ? [...owner.children ?? [], ...result.moreChildren] : owner.children,
     dateDone: result.state === "RETRY" ? null : toPythonIso(style.now(), UTC),
     groupId: owner.group,
     parentId: owner.parentId,

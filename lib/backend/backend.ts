@@ -5,7 +5,7 @@
  * ordinary async code. The document is encoded by whoever ran the task (wire/result_meta.ts); a store moves text.
  */
 
-import type { ResultMeta, TaskState } from "../wire/mod.ts";
+import { READY_STATES, type ResultMeta, type TaskState } from "../wire/mod.ts";
 import type { RpcOptions } from "./rpc.ts";
 
 /** One result on its way in. */
@@ -15,12 +15,20 @@ export interface ResultRecord {
   /** The result document of Celery, encoded by `result_serializer`: JSON text, or bytes of a binary serializer. */
   readonly document: string | Uint8Array;
   /**
-   * True where an earlier run may have stored SUCCESS already (redelivered messages): the store then keeps a SUCCESS
-   * that is there, as Celery does. False skips that look.
+   * True where something better may be stored already (of redelivered messages, and of retries): the store then looks,
+   * and `mustStay` decides. False skips that look.
    */
   readonly guard: boolean;
   /** For rpc: the queue that waits for it. */
   readonly replyTo: string | null;
+}
+
+/**
+ * Whether a stored state stays where a guarded record comes: a SUCCESS always, as in Celery, and any end where it is a
+ * retry that comes behind it.
+ */
+export function mustStay(stored: TaskState, comes: TaskState): boolean {
+  return stored === "SUCCESS" || comes === "RETRY" && READY_STATES.has(stored);
 }
 
 /** One finished header task of a chord. */

@@ -5,7 +5,15 @@
 
 import type { World } from "../base/mod.ts";
 import { decodeResultMeta, loadSerializer, type ResultMeta } from "../wire/mod.ts";
-import type { Backend, BackendOptions, ChordPart, CompleteHeader, ResultRecord, Watch } from "./backend.ts";
+import {
+  type Backend,
+  type BackendOptions,
+  type ChordPart,
+  type CompleteHeader,
+  mustStay,
+  type ResultRecord,
+  type Watch,
+} from "./backend.ts";
 import { encodeChordMember, headerMembers } from "./chord.ts";
 import { type StoreDone, StoreQueue } from "./queue.ts";
 import { retryPolicy } from "./retry.ts";
@@ -242,7 +250,7 @@ export class MemoryBackend implements Backend {
     const { results, watchers } = this.#shared;
     const before = results.get(record.taskId);
     if (before) {
-      if (record.guard && before.state === "SUCCESS" && before.expiresAt > this.#now()) return;
+      if (record.guard && before.expiresAt > this.#now() && mustStay(before.state, record.state)) return;
       results.delete(record.taskId);
     }
     const { document, state, taskId } = record;

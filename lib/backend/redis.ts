@@ -12,14 +12,15 @@
 
 import { errorText, OperatingError, ServerError, UsageError, type World } from "../base/mod.ts";
 import { decodeResultMeta, loadSerializer, type ResultMeta } from "../wire/mod.ts";
-import type {
-  Backend,
-  BackendOptions,
-  ChordMember,
-  ChordPart,
-  CompleteHeader,
-  ResultRecord,
-  Watch,
+import {
+  type Backend,
+  type BackendOptions,
+  type ChordMember,
+  type ChordPart,
+  type CompleteHeader,
+  mustStay,
+  type ResultRecord,
+  type Watch,
 } from "./backend.ts";
 import { decodeGroup, encodeChordMember, encodeGroup, headerMembers, isTextSerializer } from "./chord.ts";
 import { type BatchResult, RareLine, type StoreDone, StoreQueue } from "./queue.ts";
@@ -323,7 +324,7 @@ export class RedisBackend implements Backend {
     }
   }
 
-  /** The records but for those whose task has a stored SUCCESS that must stay. */
+  /** The records but for those whose task has a stored state that must stay. */
   async #unguarded(link: RedisLink, records: readonly ResultRecord[]): Promise<readonly ResultRecord[]> {
     let guarded = 0;
     for (let n = 0; n < records.length; n++) if (records[n]!.guard) guarded++;
@@ -334,19 +335,20 @@ export class RedisBackend implements Backend {
       ["MGET", ...keys],
       this.#as,
     ) as (string | Uint8Array | null)[];
-    const kept = new Set<string>();
+    const unwanted = new Set<ResultRecord>();
     reply.forEach((document, n) => {
-      if (document !== null && this.#isSuccess(document)) kept.add(asked[n]!.taskId);
+      const stored = document === null ? null : this.#stateOf(document);
+      if (stored !== null && mustStay(stored, asked[n]!.state)) unwanted.add(asked[n]!);
     });
-    return kept.size === 0 ? records : records.filter((record) => !record.guard || !kept.has(record.taskId));
+    return unwanted.size === 0 ? records : records.filter((record) => !unwanted.has(record));
   }
 
-  #isSuccess(document: string | Uint8Array): boolean {
+  #stateOf(document: string | Uint8Array): string | null {
     try {
-      return this.#decode(document).state === "SUCCESS";
+      return this.#decode(document).state;
     } catch {
       // What cannot be read cannot be a result worth keeping.
-      return false;
+      return null;
     }
   }
 

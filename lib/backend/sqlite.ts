@@ -15,14 +15,15 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { embeddedDatabasePath, errorText, OperatingError, ServerError, type World } from "../base/mod.ts";
 import { makePrivateFolder, touchFile, type TouchWatch, watchTouches } from "../platform/mod.ts";
 import { decodeResultMeta, loadSerializer, type ResultMeta } from "../wire/mod.ts";
-import type {
-  Backend,
-  BackendOptions,
-  ChordMember,
-  ChordPart,
-  CompleteHeader,
-  ResultRecord,
-  Watch,
+import {
+  type Backend,
+  type BackendOptions,
+  type ChordMember,
+  type ChordPart,
+  type CompleteHeader,
+  mustStay,
+  type ResultRecord,
+  type Watch,
 } from "./backend.ts";
 import { encodeChordMember, headerMembers } from "./chord.ts";
 import { type StoreDone, StoreQueue } from "./queue.ts";
@@ -301,7 +302,10 @@ export class SqliteBackend implements Backend {
 
   #put(record: ResultRecord): void {
     const { taskId, state, document } = record;
-    if (record.guard && this.#sql.isSuccess.get(taskId, this.#nowMs())) return;
+    if (record.guard) {
+      const stored = this.#sql.stateOf.get(taskId, this.#nowMs());
+      if (stored && mustStay(stored["state"] as string, state)) return;
+    }
     this.#sql.store.run(taskId, state, document, this.#expiry());
   }
 
@@ -458,9 +462,7 @@ function prepareAll(database: DatabaseSync) {
   const prepare = (sql: string): { [K in "run" | "get" | "all"]: Bound<K> } => database.prepare(sql);
   return {
     store: prepare("REPLACE INTO result (task_id, state, document, expires_at) VALUES (?, ?, ?, ?)"),
-    isSuccess: prepare(
-      "SELECT 1 FROM result WHERE task_id = ? AND state = 'SUCCESS' AND coalesce(expires_at > ?, true)",
-    ),
+    stateOf: prepare("SELECT state FROM result WHERE task_id = ? AND coalesce(expires_at > ?, true)"),
     fetchResult: prepare("SELECT document FROM result WHERE task_id = ? AND coalesce(expires_at > ?, true)"),
     deleteResult: prepare("DELETE FROM result WHERE task_id = ?"),
     lastSeq: prepare("SELECT seq FROM sqlite_sequence WHERE name = 'result'"),

@@ -349,7 +349,8 @@ export class Settler {
       taskId: request.id,
       state: name,
       document,
-      guard: request.isGuarded,
+      // Another worker may have ended the next attempt by now.
+      guard: request.isGuarded || name === "RETRY",
       replyTo: request.replyTo,
     }, done ?? this.#stored);
   }

@@ -174,6 +174,15 @@ async function storing(t: Deno.TestContext, { world, place, ours, theirs, id, id
     const metas = await ours.fetchMany([done, failed, none]);
     assert.deepEqual(metas.map((meta) => meta?.result), [1, 2, 2]);
   });
+  await t.step("store: a guarded retry keeps every end, and overwrites what is none", async () => {
+    const ends = { SUCCESS: 1, FAILURE, REVOKED: { ...FAILURE, excType: "TaskRevokedError" }, STARTED: null };
+    for (const [state, value] of Object.entries(ends)) {
+      const task = id();
+      await stored(ours, resultRecord(task, state, value));
+      await stored(theirs, resultRecord(task, "RETRY", FAILURE, { guard: true }));
+      assert.equal((await ours.fetch(task))?.state, state === "STARTED" ? "RETRY" : state);
+    }
+  });
   await t.step("store: thousands in one turn, fetched in the order asked for", async () => {
     const many = ids(3000);
     let dones = 0;

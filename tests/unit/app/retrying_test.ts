@@ -8,12 +8,21 @@ import { documentOf, MiniWorker } from "./mini_worker.ts";
 class KeyError extends Error {}
 class ValueError extends Error {}
 
-Deno.test("self.retry publishes the same call again, one retry more, and stores RETRY", async () => {
+Deno.test("self.retry stores RETRY, and then publishes the same call again, one retry more", async () => {
   await using worker = new MiniWorker({}, (app) => {
     app.task("unit.again", { bind: true }, (self, _x: number, _y: string) => {
       throw self.retry({ exc: new KeyError("again"), countdown: 0.2 });
     });
   });
+  const { publisher } = worker.app;
+  let toldBefore: string[] = [];
+  worker.app.publisher = {
+    ...publisher,
+    publish(batch) {
+      toldBefore = worker.states.map(([state]) => state);
+      return publisher.publish(batch);
+    },
+  };
   const outcome = await worker.call("unit.again", [7], { _y: "k" }, {
     taskId: "t",
     headers: { own: 1 },
@@ -26,10 +35,11 @@ Deno.test("self.retry publishes the same call again, one retry more, and stores 
     replyTo: "me",
     shadow: "shade",
   });
-  equal([outcome.kind, outcome.state], ["retry", "RETRY"]);
+  equal([outcome.kind, outcome.state], ["retry", null]);
+  equal(toldBefore, ["RETRY"]);
   strictEqual(outcome.summary, "Retry in 0.2s: KeyError('again')");
   strictEqual(outcome.exception, "KeyError('again')");
-  const document = documentOf(outcome);
+  const document = JSON.parse(worker.states[0]![1]);
   equal(document["result"], { exc_type: "KeyError", exc_message: ["again"], exc_module: "builtins" });
   equal(document["children"], [[["t", null], null]]);
   strictEqual(document["date_done"], null);
