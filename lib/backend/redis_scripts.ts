@@ -20,35 +20,40 @@ end`;
  * KEYS: members, growth, size, owner of each group. ARGV: "1" ordered, seconds to keep ("0": for ever), then for each
  * member the number of its group's first key, score, member, task id. An earlier member of the same task is replaced:
  * its text begins with `[1, "<task id>"` as Python writes it, or without the blank. The size is asked for by equality,
- * as Celery does.
+ * as Celery does; it and the number of members are read once per group, since nobody else writes meanwhile.
  */
 export const COUNT_SCRIPT = `local call = redis.call
 local ordered, ttl = ARGV[1] == '1', ARGV[2]
+local numbers, sizes = {}, {}
 local function count(first, score, member, id)
   local members = KEYS[first]
-  local seen = false
+  if not numbers[first] then
+    numbers[first] = ordered and call('ZCARD', members) or call('LLEN', members)
+    local size = call('GET', KEYS[first + 2])
+    sizes[first] = size and tonumber(size) + tonumber(call('GET', KEYS[first + 1]) or '0')
+  end
+  local number, seen = numbers[first], false
   if not ordered then
     -- LPOS is of Redis 6.0.6; an older server counts a repeated member again, as Celery does.
     local at = redis.pcall('LPOS', members, member)
     seen = type(at) == 'number'
-    if not seen then call('RPUSH', members, member) end
+    if not seen then number = call('RPUSH', members, member) end
   else
     if score ~= '+inf' then
       local spaced, tight = '[1, "' .. id .. '"', '[1,"' .. id .. '"'
       for _, text in ipairs(call('ZRANGEBYSCORE', members, score, score)) do
         if text ~= member and (text:sub(1, #spaced) == spaced or text:sub(1, #tight) == tight) then
-          call('ZREM', members, text)
+          number = number - call('ZREM', members, text)
           seen = true
         end
       end
     end
-    if call('ZADD', members, score, member) == 0 then seen = true end
+    local added = call('ZADD', members, score, member)
+    if added == 0 then seen = true end
+    number = number + added
   end
-  local size = call('GET', KEYS[first + 2])
-  if not size then return false end
-  local grown = call('GET', KEYS[first + 1])
-  local number = ordered and call('ZCARD', members) or call('LLEN', members)
-  if number ~= tonumber(size) + tonumber(grown or '0') then return false end
+  numbers[first] = number
+  if number ~= sizes[first] then return false end
   local owner = call('GET', KEYS[first + 3])
   if seen and owner and owner ~= id then return false end
   if ttl == '0' then call('SET', KEYS[first + 3], id) else call('SETEX', KEYS[first + 3], ttl, id) end
