@@ -496,13 +496,12 @@ export class Tracer implements RunHost {
         extended: this.#isExtended ? run.extended() : null,
         moreChildren,
       });
-    let isStored = this.#storesErrors(run);
-    const call = retry.signature as SendCall | null;
-    if (call !== null && !run.init.isEager) {
-      if (isStored) {
-        // Before the message leaves: with the outcome it could come behind the end that the next attempt makes.
+    const stores = this.#storesErrors(run);
+    const call = run.init.isEager ? null : retry.signature as SendCall | null;
+    if (call !== null) {
+      // Before the message leaves: with the outcome it could come behind the end that the next attempt makes.
+      if (stores) {
         this.#host.onState(run.init.seq, "RETRY", document(run.trail ? [[[run.id, null], null]] : []));
-        isStored = false;
       }
       try {
         await runAsTask(run, () => this.#app.send(call.name, call.args, call.kwargs, call.options), null);
@@ -516,7 +515,7 @@ export class Tracer implements RunHost {
     outcome.summary = retry.message;
     outcome.exception = exception === null ? "None" : errorFacts(exc, run.name).repr;
     outcome.traceback = facts.traceback;
-    if (isStored) {
+    if (stores && call === null) {
       outcome.state = "RETRY";
       outcome.document = document([]);
     }

@@ -376,18 +376,25 @@ Deno.test("our receiver, state and dump follow a Python worker; mingle, gossip a
       () => ["py@x", "ours@x"].every((name) => heard.slice(since).some(({ hostname }) => hostname === name)),
       "a word of both since the third one listens",
     );
-    await app.control.election("e2", "task", {
-      task: "t.echo",
-      args: ["elected"],
-      kwargs: {},
-      options: { queue: "ours" },
-    });
-    const told = /(I won the election|node \S+ elected for) 'e2'/;
     const all = [ours, python, second];
-    for (const one of all) await one.says(told);
-    const winners = all.filter((one) => /I won the election 'e2'/.test(one.text));
-    assert.equal(winners.length, 1);
-    await ours.says(/Task t\.echo\[[0-9a-f-]+\] succeeded/);
+    const runs = () => ours.text.match(/Task t\.echo\[[0-9a-f-]+\] succeeded/g)?.length ?? 0;
+    // A worker decides at as many acknowledgements as workers live, of those that came since it heard of the election:
+    // who hears late counts others than its neighbours, and may come to another leader. Then there is another election.
+    for (let n = 2;; n++) {
+      assert(n < 8, "no election of six was unanimous");
+      const before = runs();
+      await app.control.election(`e${n}`, "task", {
+        task: "t.echo",
+        args: ["elected"],
+        kwargs: {},
+        options: { queue: "ours" },
+      });
+      const told = new RegExp(`(I won the election|node \\S+ elected for) 'e${n}'`);
+      for (const one of all) await one.says(told);
+      const winners = all.filter((one) => one.text.includes(`I won the election 'e${n}'`));
+      await eventually(() => runs() === before + winners.length, `${winners.length} runs`);
+      if (winners.length === 1) break;
+    }
   });
 
   await t.step("a killed neighbour is missed", async () => {
