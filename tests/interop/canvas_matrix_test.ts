@@ -154,7 +154,8 @@ class Pair implements AsyncDisposable {
     const place = await placeOn(redis, db, broker);
     const workers = await Promise.all([
       startPython(place, "py"),
-      startHere(place),
+      // More than one slot: attempts of one task, and the end of one and the begin of the next, meet in different ones.
+      startHere(place, ["-P", "processes", "-c", "3"]),
     ]);
     return new Pair(place, workers);
   }
@@ -164,8 +165,8 @@ class Pair implements AsyncDisposable {
   }
 }
 
-function startHere(place: Place): Promise<Program> {
-  return startWorker(place, ["-P", "solo", "-Q", "ov,celery"], { app: `${support}canvas_tasks.ts` });
+function startHere(place: Place, pool = ["-P", "solo"]): Promise<Program> {
+  return startWorker(place, [...pool, "-Q", "ov,celery"], { app: `${support}canvas_tasks.ts` });
 }
 
 async function placeOn(redis: RedisServer, db: number, broker = redis.url(db)): Promise<Place> {
