@@ -13,6 +13,14 @@ import { type RedisServer, requirePython, startRabbit, startRedis } from "../sup
 import { agrees, alternatives, normal } from "../support/canvas_expected.ts";
 
 const support = new URL("../support/", import.meta.url).pathname;
+/** Who starts, and the queues that tasks go to in turn. */
+const MODES: readonly (readonly [string, "python" | "lovage", string[]])[] = [
+  ["Python starts, Lovage runs", "python", ["ov"]],
+  ["Lovage starts, Python runs", "lovage", ["py"]],
+  ["Lovage starts and runs", "lovage", ["ov"]],
+  ["Python starts, both run in turn", "python", ["py", "ov"]],
+  ["Lovage starts, both run in turn", "lovage", ["ov", "py"]],
+];
 /** Seconds without a run, with all queues empty, after which a mode has ended. */
 const IDLE = 1.5;
 
@@ -27,14 +35,7 @@ Deno.test("canvases of both languages come out as in Celery", async (t) => {
   const kept = Deno.env.get("TEST_KEEP");
   if (kept) await Deno.writeTextFile(kept, JSON.stringify(expected));
   await using both = await Pair.start(redis, 1);
-  const modes: [string, "python" | "lovage", string[]][] = [
-    ["Python starts, Lovage runs", "python", ["ov"]],
-    ["Lovage starts, Python runs", "lovage", ["py"]],
-    ["Lovage starts and runs", "lovage", ["ov"]],
-    ["Python starts, both run in turn", "python", ["py", "ov"]],
-    ["Lovage starts, both run in turn", "lovage", ["ov", "py"]],
-  ];
-  for (const [name, starter, queues] of modes) {
+  for (const [name, starter, queues] of MODES) {
     if (Deno.env.get("TEST_MODE") && !new RegExp(Deno.env.get("TEST_MODE")!).test(name)) continue;
     await t.step(name, async () => {
       compare(await run(both.place, starter, cases, queues), expected);
@@ -57,12 +58,8 @@ Deno.test("canvases over RabbitMQ, with results in Redis", async (t) => {
   const cases = Object.fromEntries(Object.entries(canvasCases()).filter(([name]) => only.test(name)));
   const expected = await reference(redis, cases);
   await using both = await Pair.start(redis, 1, rabbit.url());
-  const modes: [string, "python" | "lovage", string[]][] = [
-    ["Python starts, Lovage runs", "python", ["ov"]],
-    ["Python starts, both run in turn", "python", ["py", "ov"]],
-    ["Lovage starts, both run in turn", "lovage", ["ov", "py"]],
-  ];
-  for (const [name, starter, queues] of modes) {
+  for (const [name, starter, queues] of MODES) {
+    if (starter === "lovage" && queues.length === 1) continue;
     await t.step(name, async () => compare(await run(both.place, starter, cases, queues), expected));
   }
 });
@@ -90,14 +87,7 @@ Deno.test("canvases over RabbitMQ, with results as messages", async (t) => {
   }
   await using _python = await startPython(place, "py");
   await using _lovage = await startHere(place);
-  const modes: [string, "python" | "lovage", string[]][] = [
-    ["Python starts, Lovage runs", "python", ["ov"]],
-    ["Lovage starts, Python runs", "lovage", ["py"]],
-    ["Lovage starts and runs", "lovage", ["ov"]],
-    ["Python starts, both run in turn", "python", ["py", "ov"]],
-    ["Lovage starts, both run in turn", "lovage", ["ov", "py"]],
-  ];
-  for (const [name, starter, queues] of modes) {
+  for (const [name, starter, queues] of MODES) {
     await t.step(name, async () => compare(await run(place, starter, cases, queues), expected));
     if (queues.includes("py")) continue;
     await t.step(`${name}: of what replaces itself the end is told, as with Redis`, async () => {
