@@ -359,6 +359,40 @@ async function chords(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pro
     const again = await countChordPart(ours, part(group, 1, "b", "SUCCESS", 2));
     assert.equal(again?.length, 2, "run again after a crash, the one that completed it goes on");
   });
+  await t.step("countChordParts: many of two headers at once, some again, complete once each", async () => {
+    const [one, two] = [id(), id()];
+    await ours.startChord(one, 8);
+    await ours.startChord(two, 3);
+    const of = (group: string, n: number, value: unknown = n) => part(group, n, `t${n}`, "SUCCESS", value);
+    const counted = async (parts: ChordPart[]) => {
+      const headers = await ours.countChordParts(parts);
+      return await Promise.all(headers.map(async (header) => ({
+        by: header.part.taskId,
+        results: (await header.members()).map((member) => member.result),
+      })));
+    };
+    assert.deepEqual(await counted([0, 1, 2, 3].map((n) => of(one, n))), []);
+    const again = [
+      of(one, 2, "again"),
+      of(one, 3),
+      of(one, 4),
+      of(two, 0),
+      of(two, 1),
+      of(one, 5),
+      of(one, 5, "once"),
+    ];
+    assert.deepEqual(await counted(again), []);
+    assert.deepEqual(await counted([of(one, 6), of(one, 7), of(two, 2)]), [
+      { by: "t7", results: [0, 1, "again", 3, 4, "once", 6, 7] },
+      { by: "t2", results: [0, 1, 2] },
+    ]);
+    assert.deepEqual(
+      await counted([of(one, 6), of(two, 0), of(two, 1)]),
+      [],
+      "who completed nothing gets nothing",
+    );
+    assert.deepEqual((await counted([of(one, 6), of(one, 7)])).map((header) => header.by), ["t7"]);
+  });
   await t.step("growChord: one more is waited for", async () => {
     const group = id();
     await ours.startChord(group, 1);
