@@ -230,7 +230,7 @@ export class RedisBackend implements Backend {
     return {
       key: this.#groupPrefix + part.groupId,
       taskId: part.taskId,
-      score: part.groupIndex === null ? "+inf" : String(part.groupIndex),
+      index: part.groupIndex,
       member: argument(encodeChordMember(part, this.#options.serializer)),
       isOrdered: this.#isOrdered,
       ttl: this.#ttl,

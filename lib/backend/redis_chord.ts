@@ -12,8 +12,8 @@ export interface ChordCount {
   /** The group's key; `.j`, `.t`, `.s` and `.o` follow it. */
   readonly key: string;
   readonly taskId: string;
-  /** Its index as a score; "+inf" without one. */
-  readonly score: string;
+  /** Its place in the header; null: it has none, and comes last. */
+  readonly index: number | null;
   readonly member: Argument;
   /** A sorted set by index, else a list by time (`result_chord_ordered` off). */
   readonly isOrdered: boolean;
@@ -26,19 +26,27 @@ export interface ChordCount {
 /** All members of a header, or null: it is not complete, or another goes on. */
 export type Counted = (string | Uint8Array)[] | null;
 
+/** The longest run; what Lua's `unpack` takes is some thousands. */
+const RUN_MAX = 1000;
+/** Ids that stand in JSON as they are; a member with another one is counted alone. */
+const PLAIN_ID = /^[\w.:-]*$/;
+
 /** Counts many, in order; one round trip. All are ordered alike, and kept and read alike. */
 export async function countByScript(client: NodeRedis, counts: readonly ChordCount[]): Promise<Counted[]> {
   const first = counts[0]!;
   const keys: string[] = [];
   const places = new Map<string, string>();
   const args: Argument[] = [first.isOrdered ? "1" : "0", first.ttl ?? "0"];
-  for (const { key, score, member, taskId } of counts) {
+  for (let from = 0, to = 0; from < counts.length; from = to) {
+    to = runEnd(counts, from);
+    const { key } = counts[from]!;
     let place = places.get(key);
     if (place === undefined) {
       places.set(key, place = String(keys.length + 1));
       keys.push(`${key}.j`, `${key}.t`, `${key}.s`, `${key}.o`);
     }
-    args.push(place, score, member, taskId);
+    args.push(place, scoreOf(counts[from]!), counts[to - 1]!.taskId, String(to - from));
+    for (let n = from; n < to; n++) args.push(counts[n]!.member);
   }
   return await client.sendCommand(
     ["EVAL", COUNT_SCRIPT, String(keys.length), ...keys, ...args],
@@ -46,15 +54,36 @@ export async function countByScript(client: NodeRedis, counts: readonly ChordCou
   ) as Counted[];
 }
 
+/** Where the run ends that begins at `from`: members of one group in order of their places, without a gap. */
+function runEnd(counts: readonly ChordCount[], from: number): number {
+  const { key, index, isOrdered } = counts[from]!;
+  let to = from + 1;
+  if (!isOrdered || index === null || !isRunnable(counts[from]!)) return to;
+  while (to < counts.length && to - from < RUN_MAX) {
+    const next = counts[to]!;
+    if (next.key !== key || next.index !== index + to - from || !isRunnable(next)) break;
+    to++;
+  }
+  return to;
+}
+
+function isRunnable({ member, taskId }: ChordCount): boolean {
+  return typeof member === "string" && PLAIN_ID.test(taskId);
+}
+
+function scoreOf({ index }: ChordCount): string {
+  return index === null ? "+inf" : String(index);
+}
+
 /** The same with Celery's own commands, which cannot tell a member that is counted again with another result. */
 export async function countPlainly(
   client: NodeRedis,
   count: ChordCount,
 ): Promise<(string | Uint8Array)[] | null> {
-  const { key, score, member, isOrdered, ttl } = count;
+  const { key, member, isOrdered, ttl } = count;
   const list = `${key}.j`;
   const commands: Argument[][] = isOrdered
-    ? [["ZADD", list, score, member], ["ZCOUNT", list, "-inf", "+inf"]]
+    ? [["ZADD", list, scoreOf(count), member], ["ZCOUNT", list, "-inf", "+inf"]]
     : [["RPUSH", list, member], ["LLEN", list]];
   commands.push(["GET", `${key}.t`], ["GET", `${key}.s`]);
   if (ttl !== null) { for (const suffix of [".j", ".t", ".s"]) commands.push(["EXPIRE", key + suffix, ttl]); }

@@ -17,13 +17,14 @@ end`;
  * Counts members of chords, in order; for each false, or all members where the header is complete and the caller is the
  * one to go on.
  *
- * KEYS: members, growth, size, owner of each group. ARGV: "1" ordered, seconds to keep ("0": for ever), then for each
- * member the number of its group's first key, score, member, task id. An earlier member of the same task is replaced:
- * its text begins with `[1, "<task id>"` as Python writes it, or without the blank. The size is asked for by equality,
- * as Celery does; it and the number of members are read once per group, since nobody else writes meanwhile.
+ * KEYS: members, growth, size, owner of each group. ARGV: "1" ordered, seconds to keep ("0": for ever), then runs: the
+ * number of the group's first key, the first score, the last task's id, how many, and the members. In a run of several
+ * the scores follow each other, and the members are JSON. An earlier member of the same task is replaced: its text
+ * begins with `[1, "<task id>"` as Python writes it, or without the blank. The size is asked for by equality, as Celery
+ * does; it and the number of members are read once per group, since nobody else writes meanwhile.
  *
- * Members whose indexes follow each other, of which none is there and which do not go beyond the size, are added in one
- * call: a member that is looked for and added by itself costs the server three times as much.
+ * A run of which none is there, and which does not go beyond the size, is added in one call: members that are looked
+ * for and added one by one cost the server three times as much.
  */
 export const COUNT_SCRIPT = `local call = redis.call
 local ordered, ttl = ARGV[1] == '1', ARGV[2]
@@ -60,37 +61,37 @@ local function count(first, score, member, id)
   numbers[first] = number
   return complete(first, seen, id)
 end
-local function runFrom(n)
-  local score, last = tonumber(ARGV[n + 1]), n
-  if not ordered or score == math.huge then return n end
-  while last - n < 4000 and ARGV[last + 4] == ARGV[n] and tonumber(ARGV[last + 5]) == score + 1 do
-    last, score = last + 4, score + 1
+local function countRun(first, score, id, from, to)
+  local last = score + to - from
+  local isNew = numbers[first] + to - from + 1 <= (sizes[first] or math.huge)
+  if isNew and call('ZCOUNT', KEYS[first], score, last) == 0 then
+    local run = {}
+    for n = from, to do
+      run[#run + 1], run[#run + 2] = score + n - from, ARGV[n]
+      replies[#replies + 1] = false
+    end
+    numbers[first] = numbers[first] + call('ZADD', KEYS[first], unpack(run))
+    replies[#replies] = complete(first, false, id)
+    return
   end
-  return last
+  for n = from, to do
+    replies[#replies + 1] = count(first, score + n - from, ARGV[n], ARGV[n]:match('^%[1,"([^"]*)"'))
+  end
 end
-local n = 3
-while n <= #ARGV do
-  local first, last = tonumber(ARGV[n]), runFrom(n)
+local at = 3
+while at <= #ARGV do
+  local first, score, id, length = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
   if not numbers[first] then
     numbers[first] = ordered and call('ZCARD', KEYS[first]) or call('LLEN', KEYS[first])
     local size = call('GET', KEYS[first + 2])
     sizes[first] = size and tonumber(size) + tonumber(call('GET', KEYS[first + 1]) or '0')
   end
-  local isNew = last > n and numbers[first] + (last - n) / 4 + 1 <= (sizes[first] or math.huge)
-  if isNew and call('ZCOUNT', KEYS[first], ARGV[n + 1], ARGV[last + 1]) == 0 then
-    local run = {}
-    for at = n, last, 4 do
-      run[#run + 1], run[#run + 2] = ARGV[at + 1], ARGV[at + 2]
-      replies[#replies + 1] = false
-    end
-    numbers[first] = numbers[first] + call('ZADD', KEYS[first], unpack(run))
-    replies[#replies] = complete(first, false, ARGV[last + 3])
+  if length == 1 then
+    replies[#replies + 1] = count(first, score, ARGV[at + 4], id)
   else
-    for at = n, last, 4 do
-      replies[#replies + 1] = count(first, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
-    end
+    countRun(first, tonumber(score), id, at + 4, at + 3 + length)
   end
-  n = last + 4
+  at = at + 4 + length
 end
 if ttl ~= '0' then
   for key = 1, #KEYS do if key % 4 ~= 0 then call('EXPIRE', KEYS[key], ttl) end end

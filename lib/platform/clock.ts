@@ -9,7 +9,7 @@ const STEP_MAX_MS = 2 ** 31 - 1;
 export function realClock(): Clock {
   return {
     monoMs: () => performance.now(),
-    wallMs: () => performance.timeOrigin + performance.now() + drift(),
+    wallMs,
     arm,
     sleep(ms, signal) {
       return new Promise((resolve, reject) => {
@@ -29,13 +29,16 @@ export function realClock(): Clock {
   };
 }
 
+const originMs = performance.timeOrigin;
+
 /**
- * How far the wall clock has moved against the monotonic one since the start: steps of the system's clock count,
- * and the fraction of a millisecond that `Date.now` lacks is kept from the monotonic clock.
+ * The fraction of a millisecond that `Date.now` lacks comes from the monotonic clock, until the system's clock has been
+ * set since the start.
  */
-function drift(): number {
-  const behind = Date.now() - (performance.timeOrigin + performance.now());
-  return Math.abs(behind) < 2 ? 0 : behind;
+function wallMs(): number {
+  const expected = originMs + performance.now();
+  const told = Date.now();
+  return Math.abs(told - expected) < 2 ? expected : told;
 }
 
 function arm(atMonoMs: number, fn: () => void): Disarm {

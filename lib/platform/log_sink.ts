@@ -61,6 +61,9 @@ class FileLogSink implements LogSink {
   #isDeferred = false;
   #second = -1;
   #secondText = "";
+  #headMs = -1;
+  /** Heads of lines in this millisecond, by process, and by level where it is another than INFO. */
+  #heads = new Map<string, string>();
 
   constructor(clock: Clock, options: LogSinkOptions) {
     this.#clock = clock;
@@ -163,7 +166,7 @@ class FileLogSink implements LogSink {
     const format = task ? this.#taskFormat : this.#format;
     const colour = this.#color ? COLOURS[level] : undefined;
     const text = colour ? `${colour}${message}\x1b[0m` : message;
-    if (format === PROCESS_FORMAT) return `[${this.#asctime(atMs)}: ${level}/${process}] ${text}\n`;
+    if (format === PROCESS_FORMAT) return `${this.#head(atMs, level, process)}${text}\n`;
     return format.replace(/%\((\w+)\)[sd]/g, (whole, field: string) => {
       switch (field) {
         case "asctime":
@@ -186,6 +189,25 @@ class FileLogSink implements LogSink {
           return whole;
       }
     }) + "\n";
+  }
+
+  /**
+   * What stands before a message, made once a millisecond for each process and as one flat text: the engine keeps a
+   * concatenation as a tree, and walks all of its nodes when the buffer is written.
+   */
+  #head(atMs: number, level: Level, process: string): string {
+    const whole = Math.floor(atMs);
+    if (whole !== this.#headMs) {
+      this.#headMs = whole;
+      this.#heads.clear();
+    }
+    const key = LEVELS[level] === LEVELS.INFO ? process : `${process} ${level}`;
+    let head = this.#heads.get(key);
+    if (head === undefined) {
+      head = ["[", this.#asctime(atMs), ": ", level, "/", process, "] "].join("");
+      this.#heads.set(key, head);
+    }
+    return head;
   }
 
   /** Local time as Python's logging prints it; the date and second are made once a second. */

@@ -125,11 +125,50 @@ function keptJob(
   };
 }
 
-/** Appends one outcome; its bytes, valid until the writer's next call. */
+/**
+ * Appends one outcome; its bytes, valid until the writer's next call. A success, which most are, has a head of its own
+ * with nothing in it that goes without saying: reading the long one is a good part of what the worker does for a task.
+ */
 export function appendOutcome(writer: FrameWriter, outcome: Outcome): Uint8Array {
-  const document = outcome.document;
+  const { document, chord } = outcome;
   const form = document === null ? 0 : typeof document === "string" ? 1 : 2;
-  const head = JSON.stringify([
+  const { seq, runtime, summary } = outcome;
+  const head = JSON.stringify(
+    !isPlain(outcome)
+      ? longHead(outcome, form)
+      : chord === null
+      ? [seq, runtime, summary, form]
+      : [seq, runtime, summary, form, chord.groupId, chord.groupIndex, chord.body, chord.result],
+  );
+  return form === 2
+    ? writer.append(FRAME.outcome, head, "", document as Uint8Array)
+    : writer.append(FRAME.outcome, head, form === 1 ? document as string : "");
+}
+
+/** A stored success with nothing beside it. */
+function isPlain({ kind, state, exception, traceback, expected, requeue, also }: Outcome): boolean {
+  return kind === "success" && state === "SUCCESS" && exception === "" && traceback === null && !expected &&
+    !requeue && !also;
+}
+
+type PlainHead = [number, number, string, number, string?, (number | null)?, (string | null)?, string?];
+type LongHead = [
+  number,
+  OutcomeKind,
+  string | null,
+  number,
+  string,
+  string,
+  string | null,
+  boolean,
+  boolean,
+  OutcomeChord | null,
+  number,
+  AlsoJson[] | 0,
+];
+
+function longHead(outcome: Outcome, form: number): LongHead {
+  return [
     outcome.seq,
     outcome.kind,
     outcome.state,
@@ -142,33 +181,39 @@ export function appendOutcome(writer: FrameWriter, outcome: Outcome): Uint8Array
     outcome.chord,
     form,
     outcome.also ? outcome.also.map(alsoToJson) : 0,
-  ]);
-  return form === 2
-    ? writer.append(FRAME.outcome, head, "", document as Uint8Array)
-    : writer.append(FRAME.outcome, head, form === 1 ? document as string : "");
+  ];
 }
 
 /** One outcome. */
 export function decodeOutcome(frame: Frame): Outcome {
-  const head = JSON.parse(frame.head) as [
-    number,
-    OutcomeKind,
-    string | null,
-    number,
-    string,
-    string,
-    string | null,
-    boolean,
-    boolean,
-    OutcomeChord | null,
-    number,
-    AlsoJson[] | 0,
-  ];
+  const head = JSON.parse(frame.head) as PlainHead | LongHead;
+  if (head.length === 12) return longOutcome(head, frame);
+  const [seq, runtime, summary, form, groupId, groupIndex, body, result] = head;
+  const chord = groupId === undefined
+    ? null
+    : { groupId, groupIndex: groupIndex!, body: body!, result: result! };
+  return {
+    seq,
+    kind: "success",
+    state: "SUCCESS",
+    document: documentOf(frame, form),
+    runtime,
+    summary,
+    exception: "",
+    traceback: null,
+    expected: false,
+    requeue: false,
+    chord,
+    also: null,
+  };
+}
+
+function longOutcome(head: LongHead, frame: Frame): Outcome {
   return {
     seq: head[0],
     kind: head[1],
     state: head[2],
-    document: head[10] === 0 ? null : head[10] === 1 ? frame.text : frame.tail ?? new Uint8Array(0),
+    document: documentOf(frame, head[10]),
     runtime: head[3],
     summary: head[4],
     exception: head[5],
@@ -178,6 +223,10 @@ export function decodeOutcome(frame: Frame): Outcome {
     chord: head[9],
     also: head[11] === 0 ? null : head[11].map(alsoFromJson),
   };
+}
+
+function documentOf(frame: Frame, form: number): string | Uint8Array | null {
+  return form === 0 ? null : form === 1 ? frame.text : frame.tail ?? new Uint8Array(0);
 }
 
 /** A step that fails with its chain, as JSON carries it: a document of bytes stands as base64, told by the flag. */

@@ -11,7 +11,10 @@ export function pythonFloat(value: number): string {
   if (value !== value) return "nan";
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-4 || size >= 1e16)) {
-    return value.toExponential().replace(/e([+-])(\d)$/, "e$10$2");
+    const text = value.toExponential();
+    // Python writes at least two digits: 2e-7 is 2e-07 there.
+    const digits = text.length - text.lastIndexOf("e") - 2;
+    return digits > 1 ? text : `${text.slice(0, -1)}0${text.slice(-1)}`;
   }
   const text = String(value);
   return Number.isInteger(value) ? `${text}.0` : text;

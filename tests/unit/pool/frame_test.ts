@@ -136,13 +136,31 @@ Deno.test("jobs: a message that the slot keeps does not cross to it, those besid
   assert.equal(JSON.parse(kept!.envelope).headers.id, "kept");
 });
 
-Deno.test("outcomes: text, bytes and no document", () => {
-  for (const document of ["täxt", "", new Uint8Array([0, 255]), new Uint8Array(), null]) {
-    const writer = new FrameWriter();
-    const chord = { groupId: "g", groupIndex: 1, body: "{}", result: "1" };
-    const outcome = { ...bareOutcome(3, "success", "s", ""), document, chord, runtime: 0.25, requeue: true };
-    appendOutcome(writer, outcome);
-    assert.deepEqual(decodeOutcome(readAll([writer.take()])[0]!), { ...outcome, also: null });
+Deno.test("outcomes: text, bytes and no document, of a plain success and of others", () => {
+  const success = { ...bareOutcome(3, "success", "s", ""), state: "SUCCESS", runtime: 0.25 };
+  const chord = { groupId: "g", groupIndex: 1, body: "{}", result: "1" };
+  const outcomes = [
+    success,
+    { ...success, chord },
+    { ...success, chord: { ...chord, groupIndex: null, body: null } },
+    { ...success, state: null },
+    { ...success, chord, requeue: true },
+    {
+      ...success,
+      kind: "failure" as const,
+      state: "FAILURE",
+      exception: "E()",
+      traceback: "T",
+      expected: true,
+    },
+  ];
+  for (const one of outcomes) {
+    for (const document of ["täxt", "", new Uint8Array([0, 255]), new Uint8Array(), null]) {
+      const writer = new FrameWriter();
+      const outcome = { ...one, document };
+      appendOutcome(writer, outcome);
+      assert.deepEqual(decodeOutcome(readAll([writer.take()])[0]!), { ...outcome, also: null });
+    }
   }
 });
 
