@@ -15,10 +15,11 @@ def add(x, y):
 
 if __name__ == "__main__":
     times = []
-    for n in range(int(sys.argv[1])):
+    for n in range(-500, int(sys.argv[1])):
         began = time.perf_counter()
         assert add.delay(n, 1).get(timeout=10) == n + 1
-        times.append((time.perf_counter() - began) * 1000)
+        if n >= 0:
+            times.append((time.perf_counter() - began) * 1000)
         time.sleep(0.005)
     times.sort()
     print(times[len(times) // 2])
