@@ -16,6 +16,7 @@ import {
 import {
   Chain,
   Chord,
+  endsInGroup,
   Group,
   optionList,
   type Signature,
@@ -71,6 +72,7 @@ export async function completeChords(
   onDone: (part: FinishedPart) => void = () => {},
 ): Promise<void> {
   if (!backend.countsChords) return parts.forEach(onDone);
+  if (parts.length === 0) return;
   const finished = new Map<ChordPart, FinishedPart>();
   for (const part of parts) {
     const { groupId, groupIndex, result } = part.chord;
@@ -241,13 +243,4 @@ function lastId(signature: Signature): string | null {
   }
   if (signature instanceof Chord) return signature.body === null ? null : lastId(signature.body);
   return signature.id;
-}
-
-function endsInGroup(signature: Signature): boolean {
-  if (signature instanceof Group) return true;
-  if (signature instanceof Chain) {
-    const last = signature.tasks.at(-1);
-    return last !== undefined && endsInGroup(last);
-  }
-  return signature instanceof Chord && signature.body !== null && endsInGroup(signature.body);
 }

@@ -7,7 +7,7 @@
 import {
   Chain,
   Chord,
-  Group,
+  endsInGroup,
   optionList,
   Signature,
   type SignatureLike,
@@ -39,7 +39,9 @@ export function replacementOf(run: Execution, given: Signature): Signature {
   if (made instanceof Chain && made.tasks.length === 0) {
     throw new ImproperlyConfigured("Cannot replace with an empty chain");
   }
-  if (made instanceof Group) {
+  // Celery does so for a group alone; who waits for a task that went on as a chain with a group at its end waits for
+  // ever there.
+  if (endsInGroup(made)) {
     made = made.pipe(new Signature("celery.accumulate", { kwargs: { index: 0 }, app }));
   }
   // Before the callbacks are linked: those have stamps of their own.

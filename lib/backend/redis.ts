@@ -215,6 +215,7 @@ export class RedisBackend implements Backend {
    * reads): only that task, run again after a crash, gets the members a second time.
    */
   async countChordParts(parts: readonly ChordPart[]): Promise<readonly CompleteHeader[]> {
+    if (parts.length === 0) return [];
     const counts = parts.map((part) => this.#countOf(part));
     const replies = await this.#do((client) => this.#count(client, counts));
     const complete: CompleteHeader[] = [];

@@ -25,6 +25,17 @@ export function pipe(left: Signature, right: Signature): Signature {
   return new Chain([left, unrollSingle(right)], null, app);
 }
 
+/** Whether the end of a canvas is a group: a list of results, of which there is no single one to wait for. */
+export function endsInGroup(signature: Signature): boolean {
+  if (signature instanceof Group) return true;
+  const last = signature instanceof Chain
+    ? signature.tasks.at(-1)
+    : signature instanceof Chord
+    ? signature.body
+    : null;
+  return last != null && endsInGroup(last);
+}
+
 function pipeChain(left: Chain, right: Signature): Signature {
   const next = unrollSingle(right);
   if (next instanceof Group) {

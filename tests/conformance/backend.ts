@@ -393,6 +393,9 @@ async function chords(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pro
     );
     assert.deepEqual((await counted([of(one, 6), of(one, 7)])).map((header) => header.by), ["t7"]);
   });
+  await t.step("countChordParts: none is none", async () => {
+    assert.deepEqual(await ours.countChordParts([]), []);
+  });
   await t.step("growChord: one more is waited for", async () => {
     const group = id();
     await ours.startChord(group, 1);

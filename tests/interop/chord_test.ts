@@ -104,6 +104,33 @@ Deno.test("chords end as in Celery", async (t) => {
     assert.equal(await sent.get({ timeout: 10 }), "end([[b(a()),c(a())],d()])");
   });
 
+  await t.step(
+    "a task that goes on as a canvas with a group at its end gives the list of its results",
+    async () => {
+      const swap = (kind: string) => app.signature("c.swap", { args: [kind, "x/w"] });
+      const [list, other] = ["[w2(w1()),w3(w1())]", "[w3([w1(),w2()]),w4([w1(),w2()])]"];
+      const canvases: [Signature, string][] = [
+        [chord([step("a"), swap("chaingroup")], step("end")), `end([a(),${list}])`],
+        [chord([step("a"), swap("chordgroup")], step("end")), `end([a(),${other}])`],
+        [chain(swap("chaingroup"), step("end")), `end(${list})`],
+      ];
+      for (const [canvas, value] of canvases) {
+        assert.equal(await (await canvas.delay()).get({ timeout: 10 }), value);
+      }
+      assert.deepEqual(await (await swap("chaingroup").delay()).get({ timeout: 10 }), [
+        "w2(w1())",
+        "w3(w1())",
+      ]);
+      const body = await chord([step("a")], app.signature("c.swap", { args: ["chaingroup", "x/w"] })).delay();
+      assert.deepEqual(await body.get({ timeout: 10 }), ["w2(w1([a()]))", "w3(w1([a()]))"]);
+      const grouped = await group(step("a"), swap("chordgroup")).delay();
+      assert.deepEqual(await grouped.get({ timeout: 10 }), ["a()", [
+        "w3([w1(),w2()])",
+        "w4([w1(),w2()])",
+      ]]);
+    },
+  );
+
   await t.step("a result of a nested group that does not come fails the body", async () => {
     const quiet = () => app.signature("c.quiet", { args: ["x/q"] });
     const sent = await chord([chain(step("a"), group(quiet(), quiet())), step("d")], step("end")).delay();
@@ -164,6 +191,20 @@ Deno.test("chords end as in Celery", async (t) => {
     }
     assert.deepEqual(await keys(), before);
   });
+});
+
+Deno.test("a chord that fails leaves nothing to be tried again: its messages are settled, the log speaks of it alone", async () => {
+  await using redis = await startRedis();
+  const { app, place } = await placeOn(redis, { task_acks_late: true });
+  await using _app = app;
+  await using running = await worker(place, ["-P", "processes", "-c", "2"]);
+  const boom = app.signature("c.boom", { args: ["x/b"] });
+  const body = app.signature("c.step", { args: ["x/end"] });
+  const sent = await chord([stepOf(app)(1), boom], body).delay();
+  await assert.rejects(app.AsyncResult(sent.id).get({ timeout: 10 }), /boom/);
+  await eventually(async () => (await redis.cli("HLEN", "unacked")) === "0", "every message is settled");
+  assert.equal(await running.stop(), 0);
+  assert.doesNotMatch(running.text, /lost|Retry|Cannot/);
 });
 
 function range(count: number): number[] {

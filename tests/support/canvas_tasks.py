@@ -69,7 +69,7 @@ def quiet(*args):
 def swap(self, kind, *args):
     """Replaced by a canvas; also called with the result of the task before it, which then comes first."""
     log("swap", args[-1])
-    if kind not in ("task", "chain", "group", "chord", "boom", "swap", "chainboom"):
+    if kind not in ("task", "chain", "group", "chord", "boom", "swap", "chainboom", "chaingroup", "chordgroup"):
         kind, args = args[0], (kind, *args[1:])
     label = args[-1]
     queue = self.request.delivery_info["routing_key"]
@@ -80,6 +80,8 @@ def swap(self, kind, *args):
         "swap": lambda: swap.s("task", *args[:-1], f"{label}1").set(queue=queue),
         "chain": lambda: chain(new(1, *args[:-1]), new(2)),
         "chainboom": lambda: chain(new(1, *args[:-1], task=boom), new(2)),
+        "chaingroup": lambda: chain(new(1, *args[:-1]), group(new(2), new(3))),
+        "chordgroup": lambda: chord([new(1, *args[:-1]), new(2, *args[:-1])], group(new(3), new(4))),
         "group": lambda: group(new(1, *args[:-1]), new(2, *args[:-1])),
         "chord": lambda: chord([new(1, *args[:-1]), new(2, *args[:-1])], new(3)),
     }[kind]())

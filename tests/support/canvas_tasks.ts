@@ -69,7 +69,7 @@ export function canvasApp(settings: Record<string, unknown>): App {
     const queue = self.request.deliveryInfo.routingKey;
     return self.replace(app.signature("c.stamps", { queue }).stamp({ fresh: 1 }));
   });
-  const kinds = ["task", "chain", "group", "chord", "boom", "swap", "chainboom"];
+  const kinds = ["task", "chain", "group", "chord", "boom", "swap", "chainboom", "chaingroup", "chordgroup"];
   app.task("c.swap", { bind: true }, (self, ...given: unknown[]): unknown => {
     log("swap", given.at(-1));
     let [kind, ...args] = given;
@@ -88,6 +88,8 @@ export function canvasApp(settings: Record<string, unknown>): App {
       chainboom: () => chain(one(1, "c.boom"), end(2)),
       group: () => group(one(1), one(2)),
       chord: () => chord([one(1), one(2)], end(3)),
+      chaingroup: () => chain(one(1), group(end(2), end(3))),
+      chordgroup: () => chord([one(1), one(2)], group(end(3), end(4))),
     };
     return self.replace(made[String(kind)]!());
   });
