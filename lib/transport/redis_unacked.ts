@@ -15,7 +15,7 @@ import {
   sendScript,
   toOperatingError,
 } from "../redis/mod.ts";
-import { type Reply, type RespArg, RespError } from "../wire/mod.ts";
+import { type EncodedArgs, numberedArgs, type Reply, type RespArg, RespError } from "../wire/mod.ts";
 import { marked } from "./redis_envelope.ts";
 import type { RedisKeys } from "./redis_keys.ts";
 import { BURY, GIVE_BACK, PARK } from "./redis_scripts.ts";
@@ -55,14 +55,14 @@ export interface Unrecorded {
  */
 export class Settlement implements ReplySink {
   /** The tags that are done with; null for another settlement. */
-  readonly tags: readonly string[] | null;
+  readonly tags: EncodedArgs | null;
   /** What else is done, where it is no ack. */
   readonly script: Script | null;
   readonly args: readonly RespArg[];
   #onDone: (settlement: Settlement, reply: Reply) => void;
 
   constructor(
-    what: { tags?: readonly string[]; script?: Script; args?: readonly RespArg[] },
+    what: { tags?: EncodedArgs; script?: Script; args?: readonly RespArg[] },
     onDone: (settlement: Settlement, reply: Reply) => void,
   ) {
     this.tags = what.tags ?? null;
@@ -131,10 +131,7 @@ export class Unacked {
   openSettlements(): Settlement[] {
     const written = [...this.#open];
     if (this.#acked.length === 0) return written;
-    return [
-      ...written,
-      new Settlement({ tags: this.#acked.map((number) => this.#prefix + number) }, () => {}),
-    ];
+    return [...written, new Settlement({ tags: numberedArgs(this.#prefix, this.#acked) }, () => {})];
   }
 
   /** Takes a message in hand. Data lane: per message. */
@@ -240,9 +237,8 @@ export class Unacked {
     if (acked.length === 0) return;
     const { connection, keys } = this.#base;
     for (let from = 0; from < acked.length; from += TAGS_MAX) {
-      const to = Math.min(acked.length, from + TAGS_MAX);
-      const tags: string[] = [];
-      for (let i = from; i < to; i++) tags.push(this.#prefix + acked[i]!);
+      const some = acked.length <= TAGS_MAX ? acked : acked.slice(from, from + TAGS_MAX);
+      const tags = numberedArgs(this.#prefix, some);
       const settlement = new Settlement({ tags }, this.#onDone);
       this.#open.add(settlement);
       sendAcks(connection, keys, tags, this.#sink, settlement);
@@ -320,12 +316,12 @@ export class Unacked {
 export function sendAcks(
   connection: RedisConnection,
   keys: RedisKeys,
-  tags: readonly string[],
+  tags: EncodedArgs,
   first: ReplySink,
   last: ReplySink,
 ): void {
-  connection.send(["HDEL", keys.unacked, ...tags], first);
-  connection.send(["ZREM", keys.unackedIndex, ...tags], last);
+  connection.send(["HDEL", keys.unacked, tags], first);
+  connection.send(["ZREM", keys.unackedIndex, tags], last);
 }
 
 /** Consecutive messages of one list together, so that order is kept and commands are few. */

@@ -10,7 +10,19 @@ import type { Outbox } from "../base/mod.ts";
  * One argument of a command. Texts travel as UTF-8, those in parts as one; numbers in decimal, as JavaScript writes
  * them.
  */
-export type RespArg = string | readonly string[] | number | Uint8Array;
+export type RespArg = string | readonly string[] | number | Uint8Array | EncodedArgs;
+
+/** Several arguments, encoded once for every command that has them. */
+export class EncodedArgs {
+  readonly count: number;
+  readonly bytes: Uint8Array;
+
+  /** `count`: how many arguments `bytes` are. */
+  constructor(count: number, bytes: Uint8Array) {
+    this.count = count;
+    this.bytes = bytes;
+  }
+}
 
 const CR = 13;
 const LF = 10;
@@ -22,7 +34,12 @@ const BULK = 36;
  */
 export function encodeCommand(outbox: Outbox, args: readonly RespArg[]): void {
   outbox.byte(ARRAY);
-  outbox.decimal(args.length);
+  let count = args.length;
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i]!;
+    if (arg instanceof EncodedArgs) count += arg.count - 1;
+  }
+  outbox.decimal(count);
   outbox.byte(CR);
   outbox.byte(LF);
   for (let i = 0; i < args.length; i++) {
@@ -30,8 +47,47 @@ export function encodeCommand(outbox: Outbox, args: readonly RespArg[]): void {
     if (typeof arg === "string") encodeText(outbox, arg, null);
     else if (typeof arg === "number") encodeText(outbox, String(arg), null);
     else if (arg instanceof Uint8Array) encodeBytes(outbox, arg);
+    else if (arg instanceof EncodedArgs) outbox.bytes(arg.bytes);
     else encodeText(outbox, "", arg);
   }
+}
+
+/**
+ * The arguments `<prefix><number>`, one for each number. The prefix is ASCII, the numbers whole from 0. Data lane: per
+ * message; no text is made of any of them.
+ */
+export function numberedArgs(prefix: string, numbers: readonly number[]): EncodedArgs {
+  let size = 0;
+  for (let i = 0; i < numbers.length; i++) {
+    const length = prefix.length + digitsOf(numbers[i]!);
+    size += length + digitsOf(length) + 5;
+  }
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (let i = 0; i < numbers.length; i++) {
+    const number = numbers[i]!;
+    const length = prefix.length + digitsOf(number);
+    bytes[at++] = BULK;
+    at = writeDigits(bytes, at, length);
+    bytes[at++] = CR;
+    bytes[at++] = LF;
+    for (let n = 0; n < prefix.length; n++) bytes[at++] = prefix.charCodeAt(n);
+    at = writeDigits(bytes, at, number);
+    bytes[at++] = CR;
+    bytes[at++] = LF;
+  }
+  return new EncodedArgs(numbers.length, bytes);
+}
+
+/** Writes a whole number from 0; the place behind it. */
+function writeDigits(bytes: Uint8Array, at: number, value: number): number {
+  const end = at + digitsOf(value);
+  for (let place = end - 1; place >= at; place--) {
+    const rest = Math.floor(value / 10);
+    bytes[place] = 48 + (value - rest * 10);
+    value = rest;
+  }
+  return end;
 }
 
 function encodeText(outbox: Outbox, text: string, parts: readonly string[] | null): void {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Outbox } from "../../../lib/base/mod.ts";
-import { encodeCommand, type Reply, type RespArg, RespDecoder } from "../../../lib/wire/mod.ts";
+import { encodeCommand, numberedArgs, type Reply, type RespArg, RespDecoder } from "../../../lib/wire/mod.ts";
 
 function bytesOf(...commands: RespArg[][]): Uint8Array {
   const outbox = new Outbox();
@@ -32,5 +32,16 @@ Deno.test("what encodeCommand writes decodes to the same texts, whatever they ar
     new RespDecoder({ onReply: (value) => void values.push(value), onPush: () => {} }).feed(bytesOf(texts));
     // A lone surrogate has no UTF-8; it becomes the replacement character, as everywhere on the platform.
     assert.deepEqual(values, [texts.map((text) => text.toWellFormed())]);
+  }));
+});
+
+Deno.test("numberedArgs are the arguments that the same texts would be", () => {
+  const prefix = fc.stringMatching(/^[!-~]{0,12}$/);
+  fc.assert(fc.property(prefix, fc.array(fc.maxSafeNat()), (start, numbers) => {
+    const texts = numbers.map((number) => start + number);
+    assert.deepEqual(
+      bytesOf(["HDEL", numberedArgs(start, numbers), "x"]),
+      bytesOf(["HDEL", ...texts, "x"]),
+    );
   }));
 });
