@@ -2,9 +2,9 @@
  * Frames between the worker and its slots: one codec for sockets and for postMessage.
  *
  * A frame is `u32 length | u8 type | u32 headBytes | u32 textBytes | head | text | tail`, little endian,
- * `length` counting what follows it. `head` is JSON; `text` carries envelopes and documents unescaped,
- * since escaping them again costs more than the rest of the frame together; `tail` carries bytes. Private
- * to one program: both ends are the same build.
+ * `length` counting what follows it. `head` is JSON, but for the commonest outcome (slot_message.ts); `text` carries
+ * envelopes and documents unescaped, since escaping them again costs more than the rest of the frame together; `tail`
+ * carries bytes. Private to one program: both ends are the same build.
  */
 
 import { assert, ProtocolError } from "../base/mod.ts";
@@ -49,7 +49,7 @@ const BELIEVED_BYTES = 1024 * 1024;
 /** One frame, decoded. `tail` is a copy of its own, or null where empty. */
 export interface Frame {
   readonly type: number;
-  /** JSON text, or "". */
+  /** JSON text, the head of a plain success, or "". */
   readonly head: string;
   readonly text: string;
   readonly tail: Uint8Array | null;
@@ -168,10 +168,22 @@ export class FrameReader {
       const headAt = at + HEADER, textAt = headAt + headBytes, tailAt = textAt + textBytes;
       const end = at + 4 + size;
       if (tailAt > end) throw new ProtocolError("Cannot read a frame: its parts are longer than it is");
+      let head = "", text = "";
+      if (tailAt > headAt) {
+        // Most text is ASCII: then the two are cut from one, which is made in one call.
+        const both = decoder.decode(bytes.subarray(headAt, tailAt));
+        if (both.length === tailAt - headAt) {
+          head = both.slice(0, headBytes);
+          text = both.slice(headBytes);
+        } else {
+          head = decoder.decode(bytes.subarray(headAt, textAt));
+          text = decoder.decode(bytes.subarray(textAt, tailAt));
+        }
+      }
       const frame: Frame = {
         type: bytes[at + 4]!,
-        head: headBytes === 0 ? "" : decoder.decode(bytes.subarray(headAt, textAt)),
-        text: textBytes === 0 ? "" : decoder.decode(bytes.subarray(textAt, tailAt)),
+        head,
+        text,
         // What was kept for this frame alone is its own already.
         tail: tailAt === end
           ? null

@@ -126,20 +126,16 @@ function keptJob(
 }
 
 /**
- * Appends one outcome; its bytes, valid until the writer's next call. A success, which most are, has a head of its own
- * with nothing in it that goes without saying: reading the long one is a good part of what the worker does for a task.
+ * Appends one outcome; its bytes, valid until the writer's next call. A success, which most are, has a head of its own,
+ * a few words before its texts: reading JSON is a good part of what the worker's main isolate would do for a task.
+ *
+ *     P<seq> <runtime> <form> <summary>
+ *     C<seq> <runtime> <form> <index, or nothing> <lengths of group id, summary and body, -1: none> <the three><result>
  */
 export function appendOutcome(writer: FrameWriter, outcome: Outcome): Uint8Array {
-  const { document, chord } = outcome;
+  const { document } = outcome;
   const form = document === null ? 0 : typeof document === "string" ? 1 : 2;
-  const { seq, runtime, summary } = outcome;
-  const head = JSON.stringify(
-    !isPlain(outcome)
-      ? longHead(outcome, form)
-      : chord === null
-      ? [seq, runtime, summary, form]
-      : [seq, runtime, summary, form, chord.groupId, chord.groupIndex, chord.body, chord.result],
-  );
+  const head = isPlain(outcome) ? plainHead(outcome, form) : JSON.stringify(longHead(outcome, form));
   return form === 2
     ? writer.append(FRAME.outcome, head, "", document as Uint8Array)
     : writer.append(FRAME.outcome, head, form === 1 ? document as string : "");
@@ -151,7 +147,15 @@ function isPlain({ kind, state, exception, traceback, expected, requeue, also }:
     !requeue && !also;
 }
 
-type PlainHead = [number, number, string, number, string?, (number | null)?, (string | null)?, string?];
+function plainHead({ seq, runtime, summary, chord }: Outcome, form: number): string {
+  if (chord === null) return `P${seq} ${runtime} ${form} ${summary}`;
+  const { groupId, groupIndex, body, result } = chord;
+  const lengths = `${groupId.length} ${summary.length} ${body === null ? -1 : body.length}`;
+  return `C${seq} ${runtime} ${form} ${groupIndex ?? ""} ${lengths} ${groupId}${summary}${
+    body ?? ""
+  }${result}`;
+}
+
 type LongHead = [
   number,
   OutcomeKind,
@@ -186,18 +190,31 @@ function longHead(outcome: Outcome, form: number): LongHead {
 
 /** One outcome. */
 export function decodeOutcome(frame: Frame): Outcome {
-  const head = JSON.parse(frame.head) as PlainHead | LongHead;
-  if (head.length === 12) return longOutcome(head, frame);
-  const [seq, runtime, summary, form, groupId, groupIndex, body, result] = head;
-  const chord = groupId === undefined
-    ? null
-    : { groupId, groupIndex: groupIndex!, body: body!, result: result! };
+  const { head } = frame;
+  const kind = head.charCodeAt(0);
+  if (kind !== PLAIN && kind !== COUNTED) return longOutcome(JSON.parse(head) as LongHead, frame);
+  const second = head.indexOf(" ") + 1;
+  const third = head.indexOf(" ", second) + 1;
+  let at = third + 2;
+  let chord: OutcomeChord | null = null;
+  let summary: string;
+  if (kind === PLAIN) summary = head.slice(at);
+  else {
+    const index = head.slice(at, at = head.indexOf(" ", at));
+    const idLength = Number(head.slice(++at, at = head.indexOf(" ", at)));
+    const summaryLength = Number(head.slice(++at, at = head.indexOf(" ", at)));
+    const bodyLength = Number(head.slice(++at, at = head.indexOf(" ", at)));
+    const groupId = head.slice(++at, at += idLength);
+    summary = head.slice(at, at += summaryLength);
+    const body = bodyLength < 0 ? null : head.slice(at, at += bodyLength);
+    chord = { groupId, groupIndex: index === "" ? null : Number(index), body, result: head.slice(at) };
+  }
   return {
-    seq,
+    seq: Number(head.slice(1, second - 1)),
     kind: "success",
     state: "SUCCESS",
-    document: documentOf(frame, form),
-    runtime,
+    document: documentOf(frame, head.charCodeAt(third) - ZERO),
+    runtime: Number(head.slice(second, third - 1)),
     summary,
     exception: "",
     traceback: null,
@@ -207,6 +224,8 @@ export function decodeOutcome(frame: Frame): Outcome {
     also: null,
   };
 }
+
+const [PLAIN, COUNTED, ZERO] = [80, 67, 48];
 
 function longOutcome(head: LongHead, frame: Frame): Outcome {
   return {

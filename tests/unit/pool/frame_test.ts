@@ -137,10 +137,11 @@ Deno.test("jobs: a message that the slot keeps does not cross to it, those besid
 });
 
 Deno.test("outcomes: text, bytes and no document, of a plain success and of others", () => {
-  const success = { ...bareOutcome(3, "success", "s", ""), state: "SUCCESS", runtime: 0.25 };
-  const chord = { groupId: "g", groupIndex: 1, body: "{}", result: "1" };
+  const success = { ...bareOutcome(3, "success", "'ä b' 😀", ""), state: "SUCCESS", runtime: 2.5e-7 };
+  const chord = { groupId: "g 1", groupIndex: 10, body: '{"é": 1}', result: '"x y"' };
   const outcomes = [
     success,
+    { ...success, summary: "", runtime: 12 },
     { ...success, chord },
     { ...success, chord: { ...chord, groupIndex: null, body: null } },
     { ...success, state: null },
