@@ -125,8 +125,12 @@ export class Slot {
   #frameNumber = 0;
   #runningFrame = 0;
   #runningLeft = 0;
+  /** The jobs of the running frame as they were sent, and the first of them that may not have ended. */
+  #running: readonly Held[] = [];
+  #runningAt = 0;
   #aheadFrame = 0;
   #aheadLeft = 0;
+  #ahead: readonly Held[] = [];
   /** What `isShort` becomes with it. */
   #isAheadShort = false;
   /** The frame ahead can be taken back by `takeBack`. */
@@ -218,10 +222,13 @@ export class Slot {
     const now = this.#owner.nowMs();
     const frame = ++this.#frameNumber;
     const isIdle = this.held.size === 0;
+    const all: Held[] = [];
     for (const job of jobs) {
       const place = ++this.sent;
       const unseen = { isNearSeen: false, isSoftSent: false, isHardSent: false };
-      this.held.set(job.seq, { job, frame, place, beganMs: now, ...unseen });
+      const held = { job, frame, place, beganMs: now, ...unseen };
+      all.push(held);
+      this.held.set(job.seq, held);
       if (job.timeLimit || job.softTimeLimit) this.hasLimits = true;
     }
     appendJobs(this.#writer, frame, jobs, this.#takeKept, isOpen);
@@ -231,6 +238,8 @@ export class Slot {
     } else if (isIdle) {
       this.#runningFrame = frame;
       this.#runningLeft = jobs.length;
+      this.#running = all;
+      this.#runningAt = 0;
       this.isShort = isShort;
       this.beganMs = now;
       this.#owner.onBegun(this, jobs);
@@ -238,6 +247,7 @@ export class Slot {
       assert(this.#aheadLeft === 0, "one frame waits ahead at most");
       this.#aheadFrame = frame;
       this.#aheadLeft = jobs.length;
+      this.#ahead = all;
       this.#isAheadShort = isShort;
       this.#isAheadOpen = isOpen;
     }
@@ -257,7 +267,14 @@ export class Slot {
 
   /** The job a sequential slot runs now. */
   first(): Held | null {
-    return this.#inOrder()[0] ?? null;
+    if (this.isConcurrent) return this.#inOrder()[0] ?? null;
+    const running = this.#running;
+    while (this.#runningAt < running.length) {
+      const held = running[this.#runningAt]!;
+      if (this.held.get(held.job.seq) === held) return held;
+      this.#runningAt++;
+    }
+    return null;
   }
 
   #inOrder(): Held[] {
@@ -387,7 +404,7 @@ export class Slot {
     this.done++;
     // Where there is one job there are more: from now on they may come several at a time.
     if (this.done === 1) this.askJournal();
-    this.beganMs = this.#owner.nowMs();
+    this.beganMs = this.heardMs;
     this.#owner.onOutcome(this, named(outcome, held.job));
     this.#frameShrinks(held);
   }
@@ -404,16 +421,20 @@ export class Slot {
     if (this.#runningLeft > 0) return;
     if (this.#aheadLeft === 0) {
       this.isShort = false;
+      this.#running = [];
       return;
     }
     this.#runningFrame = this.#aheadFrame;
     this.#runningLeft = this.#aheadLeft;
     this.isShort = this.#isAheadShort;
+    this.#running = this.#ahead;
+    this.#runningAt = 0;
     this.#aheadFrame = 0;
     this.#aheadLeft = 0;
+    this.#ahead = [];
     this.#isAheadOpen = false;
     const jobs: Job[] = [];
-    for (const { job, frame } of this.#inOrder()) if (frame === this.#runningFrame) jobs.push(job);
+    for (const held of this.#running) if (this.held.get(held.job.seq) === held) jobs.push(held.job);
     this.#owner.onBegun(this, jobs);
   }
 

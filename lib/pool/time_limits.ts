@@ -34,7 +34,7 @@ export function nextLookMs(slot: Slot): number {
       else nextMs = Math.min(nextMs, nextLimitMs(held, slot.beganMs));
     }
   }
-  return Math.min(nextMs, recallAtMs(slot, slot.first()));
+  return slot.isConcurrent ? nextMs : Math.min(nextMs, recallAtMs(slot, slot.first()));
 }
 
 /**

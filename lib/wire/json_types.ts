@@ -57,7 +57,8 @@ export function fromJson(text: string): unknown {
  * As `fromJson`, but typed objects stay the plain objects they are on the wire: for text that is passed on.
  */
 export function fromPlainJson(text: string): unknown {
-  if (text.length > JSON_DEPTH_MAX && isTooDeep(text)) {
+  // What is that deep has as many brackets that close.
+  if (text.length > 2 * JSON_DEPTH_MAX && isTooDeep(text)) {
     throw new DecodeError(`Cannot decode JSON: nested deeper than ${JSON_DEPTH_MAX}`);
   }
   try {
