@@ -201,7 +201,7 @@ class FileLogSink implements LogSink {
       this.#headMs = whole;
       this.#heads.clear();
     }
-    const key = LEVELS[level] === LEVELS.INFO ? process : `${process} ${level}`;
+    const key = level === "INFO" ? process : `${process} ${level}`;
     let head = this.#heads.get(key);
     if (head === undefined) {
       head = ["[", this.#asctime(atMs), ": ", level, "/", process, "] "].join("");
