@@ -11,7 +11,7 @@ import { assert, currentWorld, UsageError, type World } from "../base/mod.ts";
 import type { Backend } from "../backend/mod.ts";
 import type { Connection, OutgoingMessage } from "../transport/mod.ts";
 import type { ResultTuple } from "../wire/mod.ts";
-import { setCurrentSender, Signature } from "../canvas/mod.ts";
+import { setCurrentSender, Signature, signature } from "../canvas/mod.ts";
 import { Amqp } from "./amqp.ts";
 import { AppBackend } from "./app_backend.ts";
 import { canvasSender } from "./canvas_send.ts";
@@ -136,9 +136,10 @@ export class App implements AsyncDisposable {
 
   /**
    * A signature of a task by name; the task need not be registered here. Options of the call stand beside
-   * `args` and `kwargs`, or in `options`.
+   * `args` and `kwargs`, or in `options`. Of a signature's data, which came as an argument: the signature.
    */
-  signature<R = unknown>(name: string, given: SignatureGiven = {}): Signature<R> {
+  signature<R = unknown>(name: string | SignatureLike, given: SignatureGiven = {}): Signature<R> {
+    if (typeof name !== "string") return signature<R>(name, { app: canvasSender(this) });
     const { args, kwargs, immutable, options, ...rest } = given;
     return new Signature<R>(name, {
       args: args ?? null,

@@ -343,9 +343,15 @@ export class Signature<R = unknown> {
   }
 }
 
-/** A signature of a task by name. */
-export function signature<R = unknown>(task: string, init: SignatureInit = {}): Signature<R> {
-  return new Signature<R>(task, init);
+/**
+ * A signature of a task by name. Given a signature, or the plain data that one is where it comes as an argument: one
+ * like it, of its own; `init` says the app alone then. Throws UsageError for anything else.
+ *
+ * Source: celery 5.2.6 canvas.py signature.
+ */
+export function signature<R = unknown>(task: string | SignatureLike, init: SignatureInit = {}): Signature<R> {
+  if (typeof task === "string") return new Signature<R>(task, init);
+  return toSignature(task instanceof Signature ? task.clone() : task, init.app ?? null) as Signature<R>;
 }
 
 /** The signature itself, or one read from its wire form. */
@@ -354,7 +360,7 @@ export function toSignature(value: SignatureLike, app: CanvasSender | null = nul
     if (app !== null && value.app === null) value.app = app;
     return value;
   }
-  const wire = typeof (value as { toJSON?: unknown }).toJSON === "function"
+  const wire = typeof (value as { toJSON?: unknown } | null)?.toJSON === "function"
     ? (value as { toJSON(): WireSignature }).toJSON()
     : value as WireSignature;
   return Signature.fromWire(wire, app);

@@ -108,6 +108,20 @@ Deno.test("a chain of any shape never loses or repeats a step", () => {
   }));
 });
 
+Deno.test("signature: of a signature's data, or of one, another of its own; of anything else an error", () => {
+  const one = chain(sig("add", 1), sig("add", 2).set({ queue: "q" }));
+  const data = JSON.parse(JSON.stringify(one));
+  for (const made of [signature(data, { app: sender }), signature(one)]) {
+    equal(made.toJSON(), one.toJSON());
+    strictEqual(made.app, sender);
+    made.set({ queue: "other" });
+  }
+  equal(JSON.parse(JSON.stringify(one)), data);
+  for (const wrong of [null, undefined, 1, {}, []] as never[]) {
+    throws(() => signature(wrong), /Cannot read a signature/);
+  }
+});
+
 Deno.test("merge: partial arguments come first, an immutable signature takes none, a set group id stays", () => {
   equal(sig("add", 4).clone([1]).args, [1, 4]);
   equal(sig("add", 4).setImmutable(true).clone([1]).args, [4]);
