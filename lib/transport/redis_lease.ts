@@ -163,7 +163,7 @@ export class Lease {
     try {
       const nowMs = await this.#serverMs();
       const found = await this.#tagsUpTo(nowMs, (tag) => dead.has(readTag(tag)?.owner ?? ""));
-      const upSinceMs = nowMs - await this.#uptimeMs();
+      const upSinceMs = serverStartMs(String(await connection.call(["INFO", "server"])), nowMs);
       const ripeMs = nowMs - this.#options.leaseMs;
       // A lease that ended while the server was away ends nobody: its owner comes back when its next attempt is due.
       const graceMs = nowMs - upSinceMs < Math.min(GRACE_MAX_MS, 3 * this.#options.leaseMs)
@@ -319,11 +319,6 @@ export class Lease {
     return 1;
   }
 
-  async #uptimeMs(): Promise<number> {
-    const info = String(await this.#base.connection.call(["INFO", "server"]));
-    return Number(/uptime_in_seconds:(\d+)/.exec(info)?.[1] ?? Infinity) * 1000;
-  }
-
   async #serverMs(): Promise<number> {
     const [seconds, micros] = await this.#base.connection.call(["TIME"]) as Reply[];
     return Number(seconds) * 1000 + Number(micros) / 1000;
@@ -340,6 +335,20 @@ export class Lease {
       }
     }
   }
+}
+
+/**
+ * When the server was started, by what it tells in INFO: the whole second in which it was. `nowMs` is its time where it
+ * does not tell that (before Redis 6.2); without an uptime it is -Infinity.
+ *
+ * It counts the seconds that have begun, so its uptime is from second to second: taken from the very moment it would
+ * put the start up to a second too late, and behind what was recorded in the server's first second.
+ */
+export function serverStartMs(info: string, nowMs: number): number {
+  const uptime = Number(/uptime_in_seconds:(\d+)/.exec(info)?.[1] ?? Infinity);
+  const micros = /server_time_usec:(\d+)/.exec(info)?.[1];
+  const nowSeconds = Math.floor(micros === undefined ? nowMs / 1000 : Number(micros) / 1e6);
+  return (nowSeconds - uptime) * 1000;
 }
 
 function orderOf(tag: string): number {

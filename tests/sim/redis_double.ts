@@ -126,7 +126,9 @@ export class RedisDouble {
       case "PING":
         return "PONG";
       case "INFO":
-        return `uptime_in_seconds:${Math.floor((this.#clock.wallMs() - this.#startedMs) / 1000)}\r\n`;
+        return `uptime_in_seconds:${
+          Math.floor(this.#clock.wallMs() / 1000) - Math.floor(this.#startedMs / 1000)
+        }\r\n`;
       case "TIME":
         return this.#time();
       case "PUBLISH":

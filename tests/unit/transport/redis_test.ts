@@ -13,6 +13,7 @@ import {
 } from "../../../lib/transport/mod.ts";
 import { connectRedis } from "../../../lib/transport/redis.ts";
 import { readUnacked } from "../../../lib/transport/redis_envelope.ts";
+import { serverStartMs } from "../../../lib/transport/redis_lease.ts";
 import { eventually } from "../../support/ports.ts";
 import { type RealTestWorld, realTestWorld } from "../../support/real_test_world.ts";
 import { type RedisServer, startRedis } from "../../support/servers.ts";
@@ -344,4 +345,30 @@ Deno.test("readUnacked cuts our own records as text and reads Python's", () => {
   for (const wrong of ["", "[]", "{}", "[1,2]", '[,"","q"', "not json", '["",""]']) {
     assert.equal(readUnacked(wrong), null);
   }
+});
+
+Deno.test("redis: a server was started in one second, at whatever moment it is asked", async () => {
+  const beforeMs = Date.now();
+  await using redis = await startRedis();
+  const afterMs = Date.now();
+  const uptimes = new Set<string>();
+  const starts = new Set<number>();
+  await eventually(async () => {
+    const info = await redis.cli("INFO", "server");
+    uptimes.add(/uptime_in_seconds:(\d+)/.exec(info)![1]!);
+    starts.add(serverStartMs(info, Date.now()));
+    return uptimes.size > 2;
+  }, "the server is two seconds old");
+  const [start] = [...starts];
+  assert.equal(starts.size, 1);
+  assert.ok(
+    start! > beforeMs - 1000 && start! <= afterMs,
+    `${start} is not between ${beforeMs} and ${afterMs}`,
+  );
+  assert.equal(serverStartMs("", beforeMs), -Infinity);
+  assert.equal(
+    serverStartMs("uptime_in_seconds:7\r\n", 10_999),
+    3000,
+    "an older server tells no time of its own",
+  );
 });
