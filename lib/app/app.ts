@@ -11,7 +11,7 @@ import { assert, currentWorld, UsageError, type World } from "../base/mod.ts";
 import type { Backend } from "../backend/mod.ts";
 import type { Connection, OutgoingMessage } from "../transport/mod.ts";
 import type { ResultTuple } from "../wire/mod.ts";
-import { setCurrentSender, Signature, signature } from "../canvas/mod.ts";
+import { setCurrentSender, Signature, signature, type SignatureLike } from "../canvas/mod.ts";
 import { Amqp } from "./amqp.ts";
 import { AppBackend } from "./app_backend.ts";
 import { canvasSender } from "./canvas_send.ts";
@@ -26,7 +26,7 @@ import { type Control, type RemoteCommandOptions, RemoteCommands, type RemoteHan
 import { BrokerPublisher } from "./publisher_broker.ts";
 import { AsyncResult } from "./results.ts";
 import type { Schedule } from "./schedules.ts";
-import type { PreparedSend, SendCall, SendOptions, SendTaskOptions, SignatureLike } from "./send_options.ts";
+import type { PreparedSend, SendCall, SendOptions, SendTaskOptions } from "./send_options.ts";
 import { type SecurityOptions, setupSecurity, wantsSecurity } from "./security.ts";
 import { Sender, type SendManyItem } from "./sending.ts";
 import { type Conf, createConf, type Settings } from "./settings.ts";

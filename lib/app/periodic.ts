@@ -4,7 +4,8 @@ import { UsageError } from "../base/mod.ts";
 import { pythonRepr } from "../wire/mod.ts";
 import type { App } from "./app.ts";
 import type { BeatEntry, Schedule } from "./schedules.ts";
-import { type SignatureLike, wireSignature } from "./send_options.ts";
+import type { SignatureLike } from "../canvas/mod.ts";
+import { wireSignature } from "./send_options.ts";
 
 /** Options of `addPeriodicTask`: a name, and those of the entry. */
 export interface PeriodicOptions extends Omit<Partial<BeatEntry>, "task" | "schedule"> {

@@ -5,11 +5,9 @@
  * Source: celery 5.2.6 app/base.py send_task, app/task.py apply_async; protocol.md 1.1, 8.11.
  */
 
+import type { SignatureLike } from "../canvas/mod.ts";
 import type { Exchange, OutgoingMessage, Queue } from "../transport/mod.ts";
 import { ChainSteps, type WireSignature } from "../wire/mod.ts";
-
-/** A signature as data, or anything that gives one (`Signature` of the canvas). */
-export type SignatureLike = WireSignature | { toJSON(): WireSignature };
 
 /** How often, and after how long, a publish that failed is tried again. Seconds. */
 export interface PublishRetryPolicy {

@@ -267,7 +267,6 @@ export class Slot {
 
   /** The job a sequential slot runs now. */
   first(): Held | null {
-    if (this.isConcurrent) return this.#inOrder()[0] ?? null;
     const running = this.#running;
     while (this.#runningAt < running.length) {
       const held = running[this.#runningAt]!;
@@ -286,7 +285,7 @@ export class Slot {
    * a file.
    */
   running(): Held | null {
-    if (this.held.size <= 1 || this.isConcurrent) return this.first();
+    if (this.held.size <= 1) return this.first();
     const record = this.#link.journal?.read() ?? null;
     if (record === null || record.frameNumber !== this.#runningFrame) return this.first();
     const ended = new Set(record.outcomes.map(({ seq }) => seq));

@@ -237,8 +237,7 @@ export class Unacked {
     if (acked.length === 0) return;
     const { connection, keys } = this.#base;
     for (let from = 0; from < acked.length; from += TAGS_MAX) {
-      const some = acked.length <= TAGS_MAX ? acked : acked.slice(from, from + TAGS_MAX);
-      const tags = numberedArgs(this.#prefix, some);
+      const tags = numberedArgs(this.#prefix, acked.slice(from, from + TAGS_MAX));
       const settlement = new Settlement({ tags }, this.#onDone);
       this.#open.add(settlement);
       sendAcks(connection, keys, tags, this.#sink, settlement);

@@ -4,7 +4,7 @@
  * Source: Redis serialization protocol specification, "Sending commands to a Redis server".
  */
 
-import type { Outbox } from "../base/mod.ts";
+import { Outbox } from "../base/mod.ts";
 
 /**
  * One argument of a command. Texts travel as UTF-8, those in parts as one; numbers in decimal, as JavaScript writes
@@ -52,42 +52,28 @@ export function encodeCommand(outbox: Outbox, args: readonly RespArg[]): void {
   }
 }
 
+const scratch = new Outbox();
+
 /**
  * The arguments `<prefix><number>`, one for each number. The prefix is ASCII, the numbers whole from 0. Data lane: per
  * message; no text is made of any of them.
  */
 export function numberedArgs(prefix: string, numbers: readonly number[]): EncodedArgs {
-  let size = 0;
-  for (let i = 0; i < numbers.length; i++) {
-    const length = prefix.length + digitsOf(numbers[i]!);
-    size += length + digitsOf(length) + 5;
-  }
-  const bytes = new Uint8Array(size);
-  let at = 0;
   for (let i = 0; i < numbers.length; i++) {
     const number = numbers[i]!;
-    const length = prefix.length + digitsOf(number);
-    bytes[at++] = BULK;
-    at = writeDigits(bytes, at, length);
-    bytes[at++] = CR;
-    bytes[at++] = LF;
-    for (let n = 0; n < prefix.length; n++) bytes[at++] = prefix.charCodeAt(n);
-    at = writeDigits(bytes, at, number);
-    bytes[at++] = CR;
-    bytes[at++] = LF;
+    scratch.byte(BULK);
+    scratch.decimal(prefix.length + digitsOf(number));
+    scratch.byte(CR);
+    scratch.byte(LF);
+    scratch.text(prefix);
+    scratch.decimal(number);
+    scratch.byte(CR);
+    scratch.byte(LF);
   }
+  const view = scratch.take();
+  const bytes = view.slice();
+  scratch.release(view);
   return new EncodedArgs(numbers.length, bytes);
-}
-
-/** Writes a whole number from 0; the place behind it. */
-function writeDigits(bytes: Uint8Array, at: number, value: number): number {
-  const end = at + digitsOf(value);
-  for (let place = end - 1; place >= at; place--) {
-    const rest = Math.floor(value / 10);
-    bytes[place] = 48 + (value - rest * 10);
-    value = rest;
-  }
-  return end;
 }
 
 function encodeText(outbox: Outbox, text: string, parts: readonly string[] | null): void {
