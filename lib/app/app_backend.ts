@@ -28,6 +28,24 @@ export interface StoreResultOptions {
   request?: TaskRequest | null;
 }
 
+/** How `watchUntil` waits. */
+export interface WatchOptions {
+  readonly timeoutSeconds?: number | null | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly look?: Look | undefined;
+}
+
+/** What a wait looks at now and then, beside the news of its store. */
+export interface Look {
+  /** The first time; then half as long again each time, up to the second that Celery's clients take. */
+  readonly afterMs: number;
+  /** What ends the wait, or null. */
+  error(): Promise<Error | null>;
+}
+
+/** Between two looks at most. */
+export const LOOK_MAX_MS = 1000;
+
 /** The result store of an App. */
 export class AppBackend {
   /** The wait for the result of the call sent last. */
@@ -116,15 +134,15 @@ export class AppBackend {
 
   /**
    * Hears of every stored change of these ids until `onMeta` returns true. Rejects with `TimeoutError` after
-   * `timeoutSeconds` (null: never), with the store's error, with the signal's reason.
+   * `timeoutSeconds` (null: never), with the store's error, with the signal's reason, with the error of a `look`.
    */
   async watchUntil(
     ids: readonly string[],
-    options: { timeoutSeconds?: number | null | undefined; signal?: AbortSignal | undefined },
+    options: WatchOptions,
     onMeta: (meta: ResultMeta) => boolean,
   ): Promise<void> {
     const { clock } = this.#app.world;
-    const { timeoutSeconds = null, signal } = options;
+    const { timeoutSeconds = null, signal, look } = options;
     signal?.throwIfAborted();
     const until = timeoutSeconds === null ? null : clock.monoMs() + timeoutSeconds * 1000;
     const backend = await this.open();
@@ -146,12 +164,26 @@ export class AppBackend {
       reject,
     );
     this.ahead.asked(ids);
+    const over = look ? new AbortController() : null;
+    // Stopped by `over`, nothing is left to tell.
+    if (look) this.#firstError(look, over!.signal).then(reject, () => {});
     try {
       await promise;
     } finally {
+      over?.abort();
       watch.close();
       disarm?.();
       signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** The first error that a look finds. Rejects when `signal` is aborted. */
+  async #firstError(look: Look, signal: AbortSignal): Promise<Error> {
+    for (let ms = look.afterMs;; ms = Math.min(LOOK_MAX_MS, ms * 1.5)) {
+      await this.#app.world.clock.sleep(ms, signal);
+      // A store that cannot tell now tells later, or the watch hears that it is lost for good.
+      const error = await look.error().catch(() => null);
+      if (error !== null) return error;
     }
   }
 

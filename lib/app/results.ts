@@ -17,6 +17,7 @@ import {
   type WireException,
 } from "../wire/mod.ts";
 import type { App } from "./app.ts";
+import { type Look, LOOK_MAX_MS } from "./app_backend.ts";
 import { currentTask } from "./current_task.ts";
 
 /** How to wait. */
@@ -78,6 +79,8 @@ export class AsyncResult<R = unknown> implements ParentResult {
   readonly #name: string | null;
   /** A final state, kept: it does not change any more. */
   #final: ResultMeta | null = null;
+  /** Parents not known to have ended; null: not looked at yet. */
+  #openParents: readonly string[] | null = null;
 
   constructor(
     id: string,
@@ -98,8 +101,10 @@ export class AsyncResult<R = unknown> implements ParentResult {
   }
 
   /**
-   * Waits for the value. Rejects with the task's own error (`propagate`), with that of a parent that failed,
-   * with `TimeoutError`, or with an `OperatingError` where there is no result store or it is lost.
+   * Waits for the value. Rejects with the task's own error (`propagate`), with that of a parent that failed, with
+   * `TimeoutError`, or with an `OperatingError` where there is no result store or it is lost. Parents, which may be
+   * thousands, are not subscribed to: they are looked at now and then, every second in the end, and when the
+   * result itself is a failure, as it becomes by theirs.
    */
   async get(options: GetOptions = {}): Promise<R> {
     if (this.ignored) return null as R;
@@ -107,8 +112,9 @@ export class AsyncResult<R = unknown> implements ParentResult {
     if (this.#final === null) await this.#wait(options);
     const meta = this.#final!;
     if (!EXCEPTION_STATES.has(meta.state)) return meta.result as R;
-    if (options.propagate !== false) throw errorOf(meta);
-    return errorOf(meta) as R;
+    if (options.propagate === false) return errorOf(meta) as R;
+    // What failed first is what the caller is to hear of: of a chord's body, its member's error.
+    throw (followsParents(options) && await this.#lookAtParents().catch(() => null)) || errorOf(meta);
   }
 
   /** As `get`. */
@@ -213,11 +219,31 @@ export class AsyncResult<R = unknown> implements ParentResult {
     return await this.info();
   }
 
+  /** Soon where parents are few; thousands are not asked for before they may be of interest. */
+  #look(): Look | undefined {
+    if (this.parent === null) return undefined;
+    const afterMs = Math.min(LOOK_MAX_MS, 50 + this.#unended().length / 2);
+    return { afterMs, error: () => this.#lookAtParents() };
+  }
+
+  /** The error of the farthest parent that failed, or null. Those known to have ended well are not asked again. */
+  async #lookAtParents(): Promise<Error | null> {
+    const open = this.#unended();
+    if (open.length === 0) return null;
+    const backend = await this.app.openBackend();
+    const metas = await backend.fetchMany(open);
+    const failed = metas.find((meta) => meta !== null && PROPAGATE_STATES.has(meta.state));
+    if (failed) return errorOf(failed);
+    this.#openParents = open.filter((_, n) => !READY_STATES.has(metas[n]?.state ?? "PENDING"));
+    return null;
+  }
+
   /** The ids whose failure means that this one never comes, farthest first: the first error is the one to tell. */
-  #parentIds(): string[] {
-    const ids: string[] = [];
-    for (let parent = this.parent; parent !== null; parent = parent.parent) ids.unshift(...parent.leafIds());
-    return ids;
+  #unended(): readonly string[] {
+    if (this.#openParents !== null) return this.#openParents;
+    const lists: (readonly string[])[] = [];
+    for (let parent = this.parent; parent !== null; parent = parent.parent) lists.push(parent.leafIds());
+    return this.#openParents = lists.reverse().flat();
   }
 
   leafIds(): readonly string[] {
@@ -309,23 +335,25 @@ export class AsyncResult<R = unknown> implements ParentResult {
   }
 
   async #wait(options: GetOptions): Promise<void> {
-    const { propagate = true, followParents = true, onMessage } = options;
-    const parents = propagate && followParents ? this.#parentIds() : [];
     await this.app.backend.watchUntil(
-      parents.length === 0 ? [this.id] : [...parents, this.id],
-      { timeoutSeconds: options.timeout, signal: options.signal },
+      [this.id],
+      {
+        timeoutSeconds: options.timeout,
+        signal: options.signal,
+        look: followsParents(options) ? this.#look() : undefined,
+      },
       (meta) => {
-        if (meta.taskId !== this.id) {
-          // A chain ends with the first of its steps that fails; what follows is never stored.
-          if (PROPAGATE_STATES.has(meta.state)) throw errorOf(meta);
-          return false;
-        }
-        onMessage?.(meta);
+        options.onMessage?.(meta);
         this.adopt(meta);
         return this.#final !== null;
       },
     );
   }
+}
+
+/** Whether a wait ends with the error of a parent. */
+function followsParents({ propagate = true, followParents = true }: GetOptions): boolean {
+  return propagate && followParents;
 }
 
 /** What a result has led to. Source: celery 5.2.6 result.py AsyncResult.iterdeps. */

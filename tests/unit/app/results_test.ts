@@ -3,7 +3,13 @@ import { OperatingError, UsageError } from "../../../lib/base/mod.ts";
 import { installControl } from "../../../lib/mailbox/mod.ts";
 import { App, appExtensions, type AsyncResult, GroupResult, runAsTask } from "../../../lib/app/mod.ts";
 import { exchange, queue } from "../../../lib/transport/mod.ts";
-import { bodyBytes, RemoteError, TaskRevokedError, TimeoutError } from "../../../lib/wire/mod.ts";
+import {
+  bodyBytes,
+  RemoteError,
+  type ResultTuple,
+  TaskRevokedError,
+  TimeoutError,
+} from "../../../lib/wire/mod.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
 
 installControl(appExtensions);
@@ -100,16 +106,55 @@ Deno.test("AsyncResult: timeout and abort leave no timer behind", async () => {
   await stopped;
 });
 
-Deno.test("AsyncResult: a parent that fails ends the wait", async () => {
-  const { app } = withStore();
+Deno.test("AsyncResult: a parent that fails ends the wait soon; only the result is subscribed to", async () => {
+  const { app, world } = withStore();
   await using _ = app;
   const last = app.resultFromTuple([["c", [["b", [["a", null], null]], null]], null]) as AsyncResult;
+  const backend = await app.backend.open();
+  const watched: string[] = [];
+  const watch = backend.watch.bind(backend);
+  backend.watch = (ids, ...on) => {
+    watched.push(...ids);
+    return watch(ids, ...on);
+  };
   const waiting = assert.rejects(last.get(), /first step/);
-  await app.backend.open();
   await app.backend.storeResult("b", null, "STARTED");
+  await world.clock.advance(1000);
   await app.backend.storeResult("a", new ValueError("first step"), "FAILURE");
+  await world.clock.advance(1000);
   await waiting;
+  assert.deepEqual(watched, ["c"]);
   assert.deepEqual(last.asTuple(), [["c", [["b", [["a", null], null]], null]], null]);
+});
+
+Deno.test("AsyncResult: a body that failed tells the error of its header's member, farthest first", async () => {
+  const { app } = withStore();
+  await using _ = app;
+  const members: ResultTuple[] = [[["m1", null], null], [["m2", null], null]];
+  const bodyBehind = (before: ResultTuple[0][1]): ResultTuple => [["body", [["g", before], members]], null];
+  const body = app.resultFromTuple(bodyBehind(null)) as AsyncResult;
+  const waiting = assert.rejects(body.get(), /bad member/);
+  await app.backend.storeResult("m1", 1, "SUCCESS");
+  await app.backend.storeResult("m2", new ValueError("bad member"), "FAILURE");
+  await app.backend.storeResult("body", new Error("Dependency m2 raised"), "FAILURE");
+  await waiting;
+  // Also where the end was seen before.
+  const again = app.resultFromTuple(body.asTuple()) as AsyncResult;
+  assert.equal(await again.state(), "FAILURE");
+  await assert.rejects(again.get(), /bad member/);
+  await assert.rejects(again.get({ followParents: false }), /Dependency m2/);
+  assert.match(String(await again.get({ propagate: false })), /Dependency m2/);
+  await app.backend.storeResult("a", new ValueError("before the header"), "FAILURE");
+  const chained = app.resultFromTuple(bodyBehind([["a", null], null])) as AsyncResult;
+  await assert.rejects(chained.get(), /before the header/);
+});
+
+Deno.test("AsyncResult: a result that is there is one, whatever its parents say", async () => {
+  const { app } = withStore();
+  await using _ = app;
+  await app.backend.storeResult("a", new ValueError("its first attempt"), "FAILURE");
+  await app.backend.storeResult("b", 1, "SUCCESS");
+  assert.equal(await (app.resultFromTuple([["b", [["a", null], null]], null]) as AsyncResult).get(), 1);
 });
 
 Deno.test("AsyncResult: ignored results, no store, inside a task", async () => {
