@@ -38,7 +38,6 @@ export class RedisWatch {
   readonly #host: RedisWatchHost;
   readonly watchers: Watchers;
   #toSubscribe = new Set<string>();
-  #toAsk = new Set<string>();
   #toUnsubscribe = new Set<string>();
   #isScheduled = false;
   #isReconnecting = false;
@@ -60,8 +59,9 @@ export class RedisWatch {
   constructor(host: RedisWatchHost) {
     this.#host = host;
     this.watchers = new Watchers({
-      onFirst: (ids) => this.#want(this.#toSubscribe, ids),
-      onMore: (ids) => this.#want(this.#toAsk, ids),
+      onFirst: (ids) => this.#want(ids),
+      // It is subscribed to and asked for already, or is about to be: whatever comes is told to all who wait by then.
+      onMore: () => {},
       onLast: (id) => this.#unwant(id),
       decode: host.decode,
     });
@@ -79,8 +79,8 @@ export class RedisWatch {
     this.#isClosed = true;
   }
 
-  #want(set: Set<string>, ids: readonly string[]): void {
-    for (const id of ids) set.add(id);
+  #want(ids: readonly string[]): void {
+    for (const id of ids) this.#toSubscribe.add(id);
     if (this.#isScheduled) return;
     this.#isScheduled = true;
     // node-redis itself writes at the end of the turn, so a microtask loses no batching.
@@ -88,7 +88,6 @@ export class RedisWatch {
   }
 
   #unwant(id: string): void {
-    this.#toAsk.delete(id);
     this.#asked.delete(id);
     // Not subscribed yet: then there is nothing to undo.
     if (this.#toSubscribe.delete(id)) return;
@@ -97,20 +96,17 @@ export class RedisWatch {
   }
 
   #flush(): void {
-    if (this.#isClosed || this.#toSubscribe.size + this.#toAsk.size === 0) return;
+    if (this.#isClosed || this.#toSubscribe.size === 0) return;
     const link = this.#host.live();
     if (!link) {
       this.#reconnect();
       return;
     }
     const fresh = [...this.#toSubscribe];
-    const more = [...this.#toAsk];
     this.#toSubscribe.clear();
-    this.#toAsk.clear();
     // Still subscribed from before.
     for (const id of fresh) this.#toUnsubscribe.delete(id);
     this.#subscribe(link, fresh);
-    if (more.length > 0) this.#ask(link, more);
   }
 
   #subscribe(link: RedisLink, ids: readonly string[]): void {
@@ -173,12 +169,10 @@ export class RedisWatch {
     this.#host.reconnect().then((link) => {
       this.#isReconnecting = false;
       this.#toSubscribe.clear();
-      this.#toAsk.clear();
       if (!this.#isClosed) this.#subscribe(link, this.watchers.ids());
     }, (error) => {
       this.#isReconnecting = false;
       this.#toSubscribe.clear();
-      this.#toAsk.clear();
       if (!this.#isClosed) this.watchers.fail(error);
     });
   }
