@@ -10,7 +10,7 @@
  * Source: celery 5.2.6 backends/redis.py RedisBackend, backends/base.py BaseKeyValueStoreBackend.
  */
 
-import { errorText, OperatingError, ServerError, UsageError, type World } from "../base/mod.ts";
+import { type Disarm, errorText, OperatingError, ServerError, UsageError, type World } from "../base/mod.ts";
 import { decodeResultMeta, loadSerializer, type ResultMeta } from "../wire/mod.ts";
 import {
   type Backend,
@@ -69,6 +69,9 @@ export class RedisBackend implements Backend {
   readonly #isOrdered: boolean;
   readonly #closing = new AbortController();
   readonly #answerMs: number;
+  /** The batch that is written now; there is one at a time. */
+  #unanswered: { readonly link: RedisLink; readonly dueMs: number } | null = null;
+  #disarmAnswer: Disarm | null = null;
   #canScript = true;
   #closed: Promise<void> | null = null;
 
@@ -278,6 +281,7 @@ export class RedisBackend implements Backend {
     this.#closing.abort(new OperatingError("The result store is closed"));
     this.#watch.close();
     this.#queue.close();
+    this.#disarmAnswer?.();
     this.#links.close();
   }
 
@@ -293,13 +297,8 @@ export class RedisBackend implements Backend {
 
   async #write(records: readonly ResultRecord[]): Promise<BatchResult> {
     const link = this.#links.live ?? await this.#links.open();
-    const { clock } = this.#world;
-    // A socket whose other side is gone without a word takes everything and answers nothing.
-    const disarm = clock.arm(clock.monoMs() + this.#answerMs, () => {
-      if (this.#links.live === link) {
-        this.#links.drop(`The server gave no answer in ${this.#answerMs / 1000} s`);
-      }
-    });
+    this.#unanswered = { link, dueMs: this.#world.clock.monoMs() + this.#answerMs };
+    this.#disarmAnswer ??= this.#armAnswer(this.#unanswered.dueMs);
     try {
       const wanted = await this.#unguarded(link, records);
       if (wanted.length === 0) return null;
@@ -322,8 +321,25 @@ export class RedisBackend implements Backend {
       }
       throw error;
     } finally {
-      disarm();
+      this.#unanswered = null;
     }
+  }
+
+  /**
+   * A socket whose other side is gone without a word takes everything and answers nothing. One timer looks after all
+   * writes, of which nearly every one is answered long before: one for each would cost as much as the rest of it.
+   */
+  #armAnswer(atMs: number): Disarm {
+    const { clock } = this.#world;
+    return clock.arm(atMs, () => {
+      this.#disarmAnswer = null;
+      if (this.#unanswered === null) return;
+      const { link, dueMs } = this.#unanswered;
+      if (clock.monoMs() < dueMs) this.#disarmAnswer = this.#armAnswer(dueMs);
+      else if (this.#links.live === link) {
+        this.#links.drop(`The server gave no answer in ${this.#answerMs / 1000} s`);
+      }
+    });
   }
 
   /** The records but for those whose task has a stored state that must stay. */

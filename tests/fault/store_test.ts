@@ -68,3 +68,24 @@ Deno.test("a result that can never be stored is told, with its task", async () =
     await app.close();
   }
 });
+
+Deno.test("a store that is silent is left for a new connection, and the result arrives", async () => {
+  await using redis = await startRedis();
+  await using proxy = startProxy(redis.port);
+  // Celery's two minutes for a socket stay: what is asked of the store is looked after by itself, for ten seconds.
+  const place: Place = { broker: redis.url(0), backend: `redis://127.0.0.1:${proxy.port}/1` };
+  await using worker = await startWorker(place, ["-P", "solo"]);
+  const app = new App("store", { broker_url: redis.url(0), result_backend: redis.url(1) }, {
+    world: realTestWorld(),
+  });
+  try {
+    const add = async (n: number) =>
+      await (await app.sendTask("t.add", { args: [n, 1] })).get({ timeout: 15 });
+    assert.equal(await add(1), 2);
+    proxy.stall();
+    assert.equal(await add(2), 3);
+    assert.equal(worker.text.match(/Connection to Redis lost/g)?.length, 1);
+  } finally {
+    await app.close();
+  }
+});
