@@ -98,7 +98,7 @@ async function completeHeader(
 ): Promise<void> {
   const wire = bodyOf(app, part);
   if (wire === null) return;
-  let members: ChordMember[];
+  let members: ChordMember[] | null;
   try {
     members = await header.members();
   } catch (error) {
@@ -106,7 +106,7 @@ async function completeHeader(
     const repr = exceptionRepr(toWireException(new TimeoutError(error.message), ""));
     return await failChord(app, backend, part.chord.groupId, wire, new ChordError(`Join error: ${repr}`));
   }
-  await finishChord(app, backend, part, { wire, members });
+  if (members !== null) await finishChord(app, backend, part, { wire, members });
 }
 
 function bodyOf(app: App, { chord, message }: FinishedPart): WireSignature | null {

@@ -46,10 +46,10 @@ export interface CompleteHeader {
   /** Which of the parts counted made it so. */
   readonly part: ChordPart;
   /**
-   * Its members in order. Rejects with HeaderJoinTimeout where the header holds groups and a result of theirs is not
-   * there in time.
+   * Its members in order; null where another process has brought the chord to its end meanwhile. Rejects with
+   * HeaderJoinTimeout where the header holds groups and a result of theirs is not there in time.
    */
-  members(): Promise<ChordMember[]>;
+  members(): Promise<ChordMember[] | null>;
 }
 
 /** A member of a complete chord header, in order of its index. */

@@ -13,6 +13,7 @@ import {
   deserialize,
   EXCEPTION_STATES,
   fromJson,
+  fromJsonList,
   PROPAGATE_STATES,
   READY_STATES,
   type ResultMeta,
@@ -48,8 +49,15 @@ export function encodeChordMember(part: ChordPart, serializer: string): string |
 }
 
 /** Reads what `encodeChordMember`, or Python, wrote. */
-export function decodeChordMember(document: string | Uint8Array, codec: Codec): ChordMember {
-  const tuple = decode(document, codec);
+function decodeChordMembers(documents: readonly (string | Uint8Array)[], codec: Codec): ChordMember[] {
+  const areTexts = isJson(codec.serializer) && documents.every((document) => typeof document === "string");
+  const tuples = areTexts
+    ? fromJsonList(documents as readonly string[])
+    : documents.map((document) => decode(document, codec));
+  return tuples.map(memberOf);
+}
+
+function memberOf(tuple: unknown): ChordMember {
   if (!Array.isArray(tuple) || tuple.length < 4 || typeof tuple[1] !== "string") {
     throw new OperatingError("A chord's member in the result store is no list of four");
   }
@@ -150,5 +158,5 @@ export async function headerMembers(
 ): Promise<ChordMember[]> {
   const tuple = await store.fetchGroup(groupId);
   if (tuple !== null) return await joinHeader(tuple, (ids) => store.fetchMany(ids), clock);
-  return documents.map((document) => decodeChordMember(document, codec));
+  return decodeChordMembers(documents, codec);
 }

@@ -26,7 +26,13 @@ import { decodeGroup, encodeChordMember, encodeGroup, headerMembers, isTextSeria
 import { type BatchResult, RareLine, type StoreDone, StoreQueue } from "./queue.ts";
 import type { Argument, NodeRedis } from "./node_redis.ts";
 import { argument, AS_BYTES, AS_TEXT, type RedisLink, RedisLinks } from "./redis_link.ts";
-import { type ChordCount, countByScript, type Counted, countPlainly } from "./redis_chord.ts";
+import {
+  type ChordCount,
+  countByScript,
+  type Counted,
+  countPlainly,
+  headerDocuments,
+} from "./redis_chord.ts";
 import { STORE_SCRIPT } from "./redis_scripts.ts";
 import { readRedisPlace } from "./redis_url.ts";
 import { RedisWatch } from "./redis_watch.ts";
@@ -222,10 +228,9 @@ export class RedisBackend implements Backend {
     const counts = parts.map((part) => this.#countOf(part));
     const replies = await this.#do((client) => this.#count(client, counts));
     const complete: CompleteHeader[] = [];
-    replies.forEach((members, n) => {
-      if (members === null) return;
+    replies.forEach((number, n) => {
       const part = parts[n]!;
-      complete.push({ part, members: () => this.#members(part.groupId, members) });
+      if (number !== null) complete.push({ part, members: () => this.#members(part.groupId, number) });
     });
     return complete;
   }
@@ -238,12 +243,15 @@ export class RedisBackend implements Backend {
       member: argument(encodeChordMember(part, this.#options.serializer)),
       isOrdered: this.#isOrdered,
       ttl: this.#ttl,
-      as: this.#as,
     };
   }
 
-  #members(groupId: string, documents: readonly (string | Uint8Array)[]): Promise<ChordMember[]> {
-    return headerMembers(this, groupId, documents, this.#options, this.#world.clock);
+  async #members(groupId: string, number: number): Promise<ChordMember[] | null> {
+    const header = { key: this.#groupPrefix + groupId, isOrdered: this.#isOrdered };
+    const documents = await this.#read((client) => headerDocuments(client, header, this.#as));
+    // Who counted the last one again, and was faster, has deleted them.
+    if (documents.length !== number) return null;
+    return await headerMembers(this, groupId, documents, this.#options, this.#world.clock);
   }
 
   /** Deletes the counters. */

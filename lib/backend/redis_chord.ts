@@ -19,19 +19,17 @@ export interface ChordCount {
   readonly isOrdered: boolean;
   /** Seconds; null: for ever. */
   readonly ttl: string | null;
-  /** How members are read. */
-  readonly as: ReplyOptions;
 }
 
-/** All members of a header, or null: it is not complete, or another goes on. */
-export type Counted = (string | Uint8Array)[] | null;
+/** How many members a complete header has, or null: it is not complete, or another goes on. */
+export type Counted = number | null;
 
 /** The longest run; what Lua's `unpack` takes is some thousands. */
 const RUN_MAX = 1000;
 /** Ids that stand in JSON as they are; a member with another one is counted alone. */
 const PLAIN_ID = /^[\w.:-]*$/;
 
-/** Counts many, in order; one round trip. All are ordered alike, and kept and read alike. */
+/** Counts many, in order; one round trip. All are ordered and kept alike. */
 export async function countByScript(client: NodeRedis, counts: readonly ChordCount[]): Promise<Counted[]> {
   const first = counts[0]!;
   const keys: string[] = [];
@@ -50,7 +48,6 @@ export async function countByScript(client: NodeRedis, counts: readonly ChordCou
   }
   return await client.sendCommand(
     ["EVAL", COUNT_SCRIPT, String(keys.length), ...keys, ...args],
-    first.as,
   ) as Counted[];
 }
 
@@ -76,10 +73,7 @@ function scoreOf({ index }: ChordCount): string {
 }
 
 /** The same with Celery's own commands, which cannot tell a member that is counted again with another result. */
-export async function countPlainly(
-  client: NodeRedis,
-  count: ChordCount,
-): Promise<(string | Uint8Array)[] | null> {
+export async function countPlainly(client: NodeRedis, count: ChordCount): Promise<Counted> {
   const { key, member, isOrdered, ttl } = count;
   const list = `${key}.j`;
   const commands: Argument[][] = isOrdered
@@ -89,9 +83,18 @@ export async function countPlainly(
   if (ttl !== null) { for (const suffix of [".j", ".t", ".s"]) commands.push(["EXPIRE", key + suffix, ttl]); }
   const replies = await transaction(client, commands);
   const size = replies[3];
-  if (size === null || Number(replies[1]) !== Number(size) + Number(replies[2] ?? 0)) return null;
-  const members = isOrdered ? ["ZRANGE", list, "0", "-1"] : ["LRANGE", list, "0", "-1"];
-  return await client.sendCommand(members, count.as) as (string | Uint8Array)[];
+  const number = Number(replies[1]);
+  return size !== null && number === Number(size) + Number(replies[2] ?? 0) ? number : null;
+}
+
+/** The documents of a header's members, in order. */
+export async function headerDocuments(
+  client: NodeRedis,
+  header: Pick<ChordCount, "key" | "isOrdered">,
+  as: ReplyOptions,
+): Promise<(string | Uint8Array)[]> {
+  const command = header.isOrdered ? "ZRANGE" : "LRANGE";
+  return await client.sendCommand([command, `${header.key}.j`, "0", "-1"], as) as (string | Uint8Array)[];
 }
 
 /** MULTI … EXEC; the replies of the commands between. */

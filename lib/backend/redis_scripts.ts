@@ -14,8 +14,8 @@ for n = 1, #KEYS do
 end`;
 
 /**
- * Counts members of chords, in order; for each false, or all members where the header is complete and the caller is the
- * one to go on.
+ * Counts members of chords, in order; for each false, or the number of members where the header is complete and the
+ * caller is the one to go on. They are read without a script: Lua would go over every byte of them.
  *
  * KEYS: members, growth, size, owner of each group. ARGV: "1" ordered, seconds to keep ("0": for ever), then runs: the
  * number of the group's first key, the first score, the last task's id, how many, and the members. In a run of several
@@ -34,8 +34,7 @@ local function complete(first, seen, id)
   local owner = call('GET', KEYS[first + 3])
   if seen and owner and owner ~= id then return false end
   if ttl == '0' then call('SET', KEYS[first + 3], id) else call('SETEX', KEYS[first + 3], ttl, id) end
-  if ordered then return call('ZRANGE', KEYS[first], 0, -1) end
-  return call('LRANGE', KEYS[first], 0, -1)
+  return numbers[first]
 end
 local function count(first, score, member, id)
   local members, number, seen = KEYS[first], numbers[first], false

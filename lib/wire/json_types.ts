@@ -48,9 +48,32 @@ export function toJson(value: unknown): string {
  */
 export function fromJson(text: string): unknown {
   const value = fromPlainJson(text);
-  return text.includes("__type__") || text.includes("__value__") || text.includes("\\u005f")
-    ? reviveTypes(value, 0)
-    : value;
+  return mayHoldTypes(text) ? reviveTypes(value, 0) : value;
+}
+
+function mayHoldTypes(text: string): boolean {
+  return text.includes("__type__") || text.includes("__value__") || text.includes("\\u005f");
+}
+
+/**
+ * As `fromJson` for each text, in one go: the engine reads many short texts as one list in half the time. Broken texts
+ * are told as long as there are not as many values in them as texts.
+ */
+export function fromJsonList(texts: readonly string[]): unknown[] {
+  // Of longer ones the depth is looked at, one by one.
+  if (texts.every((text) => text.length <= 2 * JSON_DEPTH_MAX)) {
+    const text = `[${texts.join(",")}]`;
+    try {
+      const list: unknown[] = hasLongDigits(text) ? JSON.parse(text, reviveNumber) : JSON.parse(text);
+      if (list.length === texts.length) {
+        return mayHoldTypes(text) ? list.map((one) => reviveTypes(one, 0)) : list;
+      }
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error;
+      // Python's own literals, or one that is no JSON: which one is told by itself.
+    }
+  }
+  return texts.map(fromJson);
 }
 
 /**

@@ -368,7 +368,7 @@ async function chords(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pro
       const headers = await ours.countChordParts(parts);
       return await Promise.all(headers.map(async (header) => ({
         by: header.part.taskId,
-        results: (await header.members()).map((member) => member.result),
+        results: (await header.members())!.map((member) => member.result),
       })));
     };
     assert.deepEqual(await counted([0, 1, 2, 3].map((n) => of(one, n))), []);
@@ -393,6 +393,19 @@ async function chords(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pro
     );
     assert.deepEqual((await counted([of(one, 6), of(one, 7)])).map((header) => header.by), ["t7"]);
   });
+  await t.step(
+    "countChordParts: a header that another has ended meanwhile has its members, or none at all",
+    async () => {
+      const group = id();
+      await ours.startChord(group, 2);
+      const parts = [part(group, 0, "a", "SUCCESS", 1), part(group, 1, "b", "SUCCESS", 2)];
+      const [header] = await ours.countChordParts(parts);
+      await ours.endChord(group);
+      await ours.countChordParts(parts.slice(0, 1));
+      const members = await header!.members();
+      assert.deepEqual(members?.map((member) => member.result) ?? [1, 2], [1, 2]);
+    },
+  );
   await t.step("countChordParts: none is none", async () => {
     assert.deepEqual(await ours.countChordParts([]), []);
   });

@@ -5,6 +5,7 @@ import {
   DecodeError,
   EncodeError,
   fromJson,
+  fromJsonList,
   fromPlainJson,
   JSON_DEPTH_MAX,
   setJsonDialect,
@@ -115,6 +116,24 @@ Deno.test("decode after encode gives the value back", () => {
   fc.assert(fc.property(fc.date({ noInvalidDate: true, min: new Date(0), max: new Date(2e14) }), (date) => {
     assert.deepEqual(fromJson(toJson([date])), [date]);
   }));
+});
+
+Deno.test("a list of texts is read as each of them by itself", () => {
+  const texts = [
+    '{"a":1}',
+    "NaN",
+    "12345678901234567890",
+    '{"__type__":"datetime","__value__":"2001-02-03T04:05:06"}',
+    "[" + "0,".repeat(2000) + "0]",
+  ];
+  fc.assert(fc.property(fc.array(fc.oneof(fc.json(), fc.constantFrom(...texts))), (some) => {
+    assert.deepEqual(fromJsonList(some), some.map(fromJson));
+  }));
+  // What is JSON only together is none.
+  for (const broken of [["1", "["], ["1],[2"], ["1,2"], ["", "1"]]) {
+    assert.throws(() => fromJsonList(broken), DecodeError, broken.join(" | "));
+  }
+  assert.throws(() => fromJsonList(["1", "[".repeat(1001) + "]".repeat(1001)]), /nested deeper/);
 });
 
 Deno.test("NaN and infinities are read outside of texts only", () => {
