@@ -160,27 +160,38 @@ export class Mailbox {
     const finish = (error?: unknown): void => error === undefined ? resolve() : reject(error);
     pending.finish = finish;
     this.#pending.set(ticket, pending);
-    const isForAll = pending.expected === Infinity;
-    // Both leave in one turn: who is counted hears the request.
-    const counting = this.#connection.listeners(requestExchange(this.settings).name);
-    counting.catch(() => {});
-    await this.#publish(ask, ticket);
-    const count = await counting;
-    if (count === 0) finish();
-    if (isForAll && count !== null) pending.expected = await this.#meant(ask, count);
-    pending.isCounted = !isForAll || count !== null;
-    if (pending.replies.length >= pending.expected) finish();
-    pending.lastMs = this.#world.clock.monoMs();
-    this.#arm(pending, this.#patience(pending));
     const onAbort = (): void => finish(ask.abort!.reason);
     ask.abort?.addEventListener("abort", onAbort, { once: true });
+    // A broker that takes no messages for now holds the request back: the wait ends in its time all the same.
+    this.#arm(pending, pending.patienceMs);
+    let count: number | null = null;
     try {
+      count = await Promise.race([this.#send(ask, ticket, pending), finished.then(() => null)]);
       await finished;
     } finally {
       ask.abort?.removeEventListener("abort", onAbort);
       this.#timers.disarm(pending.deadline);
     }
     return { replies: pending.replies, silent: await this.#silent(ask, pending, count) };
+  }
+
+  /** Publishes a request; how many listen to it, where the broker knows. What is then waited for begins here. */
+  async #send(ask: Ask, ticket: string, pending: Pending): Promise<number | null> {
+    const isForAll = pending.expected === Infinity;
+    // Both leave in one turn: who is counted hears the request.
+    const counting = this.#connection.listeners(requestExchange(this.settings).name);
+    counting.catch(() => {});
+    await this.#publish(ask, ticket);
+    const count = await counting;
+    // Its asker has gone home meanwhile.
+    if (this.#pending.get(ticket) !== pending) return count;
+    if (count === 0) pending.finish?.();
+    if (isForAll && count !== null) pending.expected = await this.#meant(ask, count);
+    pending.isCounted = !isForAll || count !== null;
+    if (pending.replies.length >= pending.expected) pending.finish?.();
+    pending.lastMs = this.#world.clock.monoMs();
+    this.#arm(pending, this.#patience(pending));
+    return count;
   }
 
   #onNote({ message }: Note): void {

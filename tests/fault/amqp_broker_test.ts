@@ -18,7 +18,7 @@ let used = 0;
 
 Deno.test.beforeAll(async () => {
   [rabbit, second, redis] = await Promise.all([startRabbit(), startRabbit(), startRedis()]);
-  await rabbit.addVhosts(Array.from({ length: 5 }, (_, n) => `f${n}`));
+  await rabbit.addVhosts(Array.from({ length: 6 }, (_, n) => `f${n}`));
 });
 Deno.test.afterAll(async () => {
   await Promise.all([rabbit.stop(), second.stop(), redis.stop()]);
@@ -71,6 +71,31 @@ Deno.test("a list of two RabbitMQ nodes: the second, and back to the first", asy
     count(worker.text, new RegExp(`Connected to amqp://guest:\\*\\*@127\\.0\\.0\\.1:${rabbit.port}//`)),
     2,
   );
+});
+
+Deno.test("a broker short of memory: who publishes waits, what is queued goes on, and nothing is lost", async () => {
+  const { place, proxy, app } = scene({});
+  await using _ = app;
+  await using __ = proxy;
+  await using worker = await startWorker(place, ["-P", "threads", "-c", "2"]);
+  await (await app.sendTask("t.add", { args: [1, 2] })).get({ timeout: 20 });
+  const queued = await app.sendMany(Array.from({ length: 30 }, () => ({ task: "t.sleep", args: [0.1] })));
+  const publishing = await app.sendTask("t.tree");
+  await rabbit.ctl("set_vm_memory_high_watermark", "absolute", "1");
+  try {
+    let isSent = false;
+    const late = app.sendTask("t.add", { args: [20, 22] }).finally(() => isSent = true);
+    for (const one of queued) assert.equal(await one.get({ timeout: 20 }), 0.1);
+    assert.equal(isSent, false, "the broker takes nothing");
+    assert.equal(Object.keys(await app.control.inspect({ timeout: 1, limit: 1 }).ping()).length, 0);
+    await rabbit.ctl("set_vm_memory_high_watermark", "0.6");
+    assert.equal(await (await late).get({ timeout: 20 }), 42);
+    const { child } = await publishing.get({ timeout: 20 }) as { child: string };
+    assert.equal(await app.AsyncResult(child).get({ timeout: 20 }), 2);
+    assert.equal(count(worker.text, /Connection to broker lost/), 0);
+  } finally {
+    await rabbit.ctl("set_vm_memory_high_watermark", "0.6");
+  }
 });
 
 Deno.test("the prefetch count is reduced by what runs from before, and restored", async () => {

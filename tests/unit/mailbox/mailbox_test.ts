@@ -184,6 +184,32 @@ Deno.test("ask: replies that are none, of nobody's ticket or too long change not
   for (const line of lines) assert.match(line, /^Ignored a control reply[^\n]*$/);
 });
 
+Deno.test("ask: a broker that holds the request back ends the wait no later; what comes of it then is nobody's", async () => {
+  await using cluster = await Cluster.open({ a: "pong" });
+  const { connection, mailbox, world } = cluster;
+  const publish = connection.publish.bind(connection);
+  const { promise: takesAgain, resolve: takeAgain } = Promise.withResolvers<void>();
+  connection.publish = async (batch) => {
+    await takesAgain;
+    await publish(batch);
+  };
+  for (const destination of [null, ["a"]]) {
+    const asking = mailbox.ask({ command: "ping", destination, timeoutMs: 500 });
+    const controller = new AbortController();
+    const aborted = mailbox.ask({ command: "ping", destination, abort: controller.signal });
+    await world.clock.settle();
+    controller.abort(new Error("enough"));
+    await assert.rejects(aborted, /enough/);
+    await world.clock.advance(500);
+    assert.deepEqual((await asking).replies, []);
+  }
+  takeAgain();
+  connection.publish = publish;
+  const { replies } = await mailbox.ask({ command: "ping", timeoutMs: 500 });
+  assert.deepEqual(replies, [["a", "pong"]]);
+  assert.deepEqual(world.clock.armed, []);
+});
+
 Deno.test("ask: an abort rejects; tell waits for nothing", async () => {
   await using cluster = await Cluster.open({ a: undefined });
   const controller = new AbortController();
