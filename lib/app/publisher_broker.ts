@@ -13,6 +13,9 @@ import { appBrokerUrls, connectBroker, type ConnectBrokerOptions, isWorthRetryin
 import type { Publisher, PublishOptions } from "./publisher.ts";
 import type { PublishRetryPolicy } from "./send_options.ts";
 
+/** How long `close` waits for what is on its way, milliseconds. */
+const CLOSE_WAIT_MS = 5000;
+
 /** Publishes over a connection of its own. Constructing does no I/O. */
 export class BrokerPublisher implements Publisher {
   readonly #app: App;
@@ -62,10 +65,18 @@ export class BrokerPublisher implements Publisher {
     return claiming !== null && await claiming.then(() => true, () => false);
   }
 
-  /** Waits for what is on its way, then ends the connection. Twice is once. */
+  /**
+   * Waits five seconds at most for what is on its way, then ends the connection. Twice is once. What the broker has not
+   * taken by then, since it takes nothing for now, is rejected where it was published.
+   */
   async close(): Promise<void> {
     this.#closed = true;
-    if (this.#inFlight > 0) await new Promise<void>((resolve) => this.#idle = resolve);
+    if (this.#inFlight > 0) {
+      const over = new AbortController();
+      const limit = this.#app.world.clock.sleep(CLOSE_WAIT_MS, over.signal).catch(() => {});
+      await Promise.race([new Promise<void>((resolve) => this.#idle = resolve), limit]);
+      over.abort();
+    }
     const opening = this.#connection;
     this.#connection = null;
     if (!opening) return;

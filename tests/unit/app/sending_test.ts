@@ -349,6 +349,32 @@ Deno.test("BrokerPublisher: gives up after max_retries, at once with retry: fals
   assert.equal(opened.length, 3);
 });
 
+Deno.test("BrokerPublisher: close waits five seconds for a broker that takes nothing, and who publishes hears of it", async () => {
+  const world = fakeWorld();
+  const app = new App("t", { broker_url: "memory://" }, { world });
+  const { connect } = failing([]);
+  const publisher = new BrokerPublisher(app, {
+    connect: async (...how) => {
+      const connection = await connect(...how);
+      const end = connection.close.bind(connection);
+      const { promise, reject } = Promise.withResolvers<never>();
+      connection.publish = () => promise;
+      connection.close = () => (reject(new ConnectionLost("the connection is closed")), end());
+      return connection;
+    },
+  });
+  app.publisher = publisher;
+  const sending = assert.rejects(app.sendTask("t"), /the connection is closed/);
+  await world.clock.settle();
+  let isClosed = false;
+  const closing = publisher.close().then(() => isClosed = true);
+  await world.clock.advance(4900);
+  assert.equal(isClosed, false);
+  await world.clock.advance(100);
+  await Promise.all([closing, sending]);
+  assert.deepEqual(world.clock.armed, []);
+});
+
 Deno.test("connectBroker: the whole list, then 2, 4, 6 … seconds", async () => {
   const world = fakeWorld();
   const app = new App("t", { broker_url: "redis://a;redis://b" }, { world });
