@@ -10,7 +10,7 @@
  */
 
 import { type App, isWorthRetrying, signals } from "../app/mod.ts";
-import { assert, errorText, OperatingError } from "../base/mod.ts";
+import { assert, type Disarm, errorText, OperatingError } from "../base/mod.ts";
 import type { Connection } from "../transport/mod.ts";
 import { Courier } from "./courier.ts";
 import { Election } from "./election.ts";
@@ -43,6 +43,8 @@ const COUNT_MS = 10_000;
 /** After a failed publish, seconds: the first wait and the longest. */
 const RETRY_FIRST = 2;
 const RETRY_MAX = 30;
+/** How long the end waits for what is being sent, milliseconds. */
+const END_WAIT_MS = 5000;
 /** Records of entries that are no longer in the schedule and were not sent for so long are deleted. */
 const FORGET_MS = 35 * 86_400_000;
 
@@ -91,6 +93,12 @@ export class Beat {
     this.#hasRun = true;
     const { world } = this.app;
     world.log.info("beat: Starting...");
+    let disarm: Disarm | null = null;
+    // A broker that takes nothing for now must not keep beat: the next one takes up what was being sent.
+    const onAbort = () => {
+      disarm = world.clock.arm(world.clock.monoMs() + END_WAIT_MS, () => void this.#disconnect());
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
     try {
       await this.#load();
       world.log.debug(
@@ -103,6 +111,8 @@ export class Beat {
       if (!signal.aborted) throw error;
     } finally {
       await this.#end();
+      signal.removeEventListener("abort", onAbort);
+      (disarm as Disarm | null)?.();
     }
   }
 

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { App, type BeatEntry, crontab, type Settings } from "../../../lib/app/mod.ts";
-import { OperatingError } from "../../../lib/base/mod.ts";
+import { ConnectionLost, OperatingError } from "../../../lib/base/mod.ts";
 import { Beat, type BeatOptions } from "../../../lib/beat/beat.ts";
 import type { RunState } from "../../../lib/beat/store.ts";
 import { MemoryStore } from "../../../lib/beat/store_memory.ts";
@@ -400,6 +400,38 @@ Deno.test("beat: killed between send and save, without a record: sent again unde
   assert.deepEqual(second.log("WARNING"), [
     `beat: a was being sent when the last beat ended: it is sent again under the same id ${sent.id}`,
   ]);
+});
+
+Deno.test("beat: it ends within five seconds where the broker takes nothing, and the next one sends that run", async () => {
+  const broker = `memory://${crypto.randomUUID()}`;
+  const schedule = { a: { task: "t", schedule: 60 } };
+  const store = new MemoryStore("one");
+  const settings = { beat_lock: false };
+  const first = new Lab(schedule, { broker, store, settings });
+  const open = first.app.connectBroker.bind(first.app);
+  first.app.connectBroker = async (how) => {
+    const connection = await open(how);
+    const end = connection.close.bind(connection);
+    const { promise, reject } = Promise.withResolvers<never>();
+    promise.catch(() => {});
+    connection.publish = () => promise;
+    connection.close = () => (reject(new ConnectionLost("the connection is closed")), end());
+    return connection;
+  };
+  await first.start();
+  await first.world.clock.advance(MINUTE);
+  let isOver = false;
+  void first.running.then(() => isOver = true);
+  first.stop.abort();
+  await first.world.clock.advance(4900);
+  assert.equal(isOver, false);
+  await first.world.clock.advance(100);
+  await first.running;
+  assert.deepEqual(first.world.clock.armed, []);
+  await using second = await new Lab(schedule, { broker, store, settings, wallMs: START + 2 * MINUTE })
+    .start();
+  assert.equal((await second.sent()).length, 1);
+  await first.app.close();
 });
 
 Deno.test("beat: overlap skip waits for the last run's end", async () => {
