@@ -78,6 +78,8 @@ const NO_GROUPS = 'The "rpc" result backend cannot save groups';
 /** Between attempts to listen again, milliseconds: the first, and the most. */
 const RELISTEN_MS = 200;
 const RELISTEN_MAX_MS = 5000;
+/** How long `close` waits for what was appended, milliseconds. */
+const CLOSE_WAIT_MS = 5000;
 
 interface Received {
   readonly document: Uint8Array | string;
@@ -230,10 +232,14 @@ export class RpcBackend implements Backend {
     return Promise.resolve();
   }
 
-  /** Sends what waits, and ends the connection with its queue. Twice is once. */
+  /** Sends what waits, for at most 5 s, and ends the connection with its queue. Twice is once. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
-    await this.#queue.flush();
+    const timeout = new AbortController();
+    // A broker that takes nothing for now would be waited for without an end.
+    const limit = this.#world.clock.sleep(CLOSE_WAIT_MS, timeout.signal).catch(() => {});
+    await Promise.race([this.#queue.flush(), limit]);
+    timeout.abort();
     this.#isClosed = true;
     this.#isListening = false;
     this.#queue.close();

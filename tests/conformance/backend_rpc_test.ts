@@ -4,9 +4,11 @@
  */
 
 import assert from "node:assert/strict";
+import { ConnectionLost } from "../../lib/base/mod.ts";
 import { openBackend, type RpcConnection } from "../../lib/backend/mod.ts";
 import { connect, type Connection } from "../../lib/transport/mod.ts";
 import type { ResultMeta } from "../../lib/wire/mod.ts";
+import { fakeWorld } from "../support/fake_world.ts";
 import { eventually } from "../support/ports.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
 import { awaited, backendOptions, resultRecord, stored } from "./backend.ts";
@@ -141,4 +143,31 @@ Deno.test("rpc: closing sends what waits, and is told to who waits", async () =>
   await refused;
   await assert.rejects(client.listen!(), /closed/);
   await place.keeper.close();
+});
+
+Deno.test("rpc: close waits five seconds at most for a broker that takes nothing; what was not sent hears of it", async () => {
+  const world = fakeWorld();
+  const { promise, reject } = Promise.withResolvers<never>();
+  promise.catch(() => {});
+  const connection: RpcConnection = {
+    lost: new Promise(() => {}),
+    publish: () => promise,
+    subscribe: () => Promise.resolve({ close: () => Promise.resolve() }),
+    close: () => Promise.resolve(reject(new ConnectionLost("the connection is closed"))),
+  };
+  const rpc = { isPersistent: false, connect: () => Promise.resolve(connection) };
+  const store = await openBackend(world, "rpc://", backendOptions({ rpc }));
+  const told: (string | undefined)[] = [];
+  for (const id of ["a", "b"]) {
+    store.store(to("client", id, "SUCCESS", 1), (error) => told.push(error?.message));
+    await world.clock.settle();
+  }
+  let isClosed = false;
+  const closing = store.close().then(() => isClosed = true);
+  await world.clock.advance(4900);
+  assert.deepEqual([isClosed, told], [false, []]);
+  await world.clock.advance(100);
+  await closing;
+  assert.deepEqual(told.sort(), ["The result store is closed", "the connection is closed"]);
+  assert.deepEqual(world.clock.armed, []);
 });
