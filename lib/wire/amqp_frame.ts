@@ -23,6 +23,8 @@ const FIRST_FRAME_MAX = 131_072;
 export const AMQP_FRAME_MAX = 16 * 1024 * 1024;
 const HEAD_BYTES = 7;
 const LETTER_A = 65;
+/** How a TLS port answers what is no TLS. */
+const [TLS_ALERT, TLS_HANDSHAKE] = [21, 22];
 
 /**
  * The decoder of one connection. After a ProtocolError it is of no use any more and its connection is to be closed.
@@ -111,6 +113,11 @@ export class AmqpFrameDecoder {
       type !== AMQP_FRAMES.method && type !== AMQP_FRAMES.header && type !== AMQP_FRAMES.body &&
       type !== AMQP_FRAMES.heartbeat
     ) {
+      if (this.#isFirst && (type === TLS_ALERT || type === TLS_HANDSHAKE)) {
+        throw new ProtocolError(
+          "Cannot speak AMQP 0-9-1: the server speaks TLS; its URL begins with amqps://",
+        );
+      }
       throw new ProtocolError(`Cannot read an AMQP frame: unknown type ${type}`);
     }
   }

@@ -97,6 +97,7 @@ Deno.test("frame: a frame that lies is refused as soon as that shows", () => {
   refused([1, 0, 0, 0, 2, 0, 0], /claims 131072 bytes/);
   refused([4], /unknown type 4/);
   refused([72, 84, 84, 80], /unknown type 72/);
+  refused([21, 3, 3, 0, 2, 2, 70], /speaks TLS/);
   refused([8, 0, 0, 0, 0, 0, 0, 0], /does not end where it says/);
   refused([65, 77, 81, 80, 0, 0, 9, 1], /asks for version 0-9/);
   refused([65, 77, 81, 80, 3, 1, 0, 0], /asks for version 1.0 \(protocol id 3\)/);
