@@ -5,7 +5,7 @@
  * app/amqp.py.
  */
 
-import { ConnectionLost } from "../base/mod.ts";
+import { atMost, ConnectionLost } from "../base/mod.ts";
 import type { Connection, OutgoingMessage } from "../transport/mod.ts";
 import { eventExchange } from "./amqp.ts";
 import type { App } from "./app.ts";
@@ -72,10 +72,11 @@ export class BrokerPublisher implements Publisher {
   async close(): Promise<void> {
     this.#closed = true;
     if (this.#inFlight > 0) {
-      const over = new AbortController();
-      const limit = this.#app.world.clock.sleep(CLOSE_WAIT_MS, over.signal).catch(() => {});
-      await Promise.race([new Promise<void>((resolve) => this.#idle = resolve), limit]);
-      over.abort();
+      await atMost(
+        this.#app.world.clock,
+        CLOSE_WAIT_MS,
+        new Promise<void>((resolve) => this.#idle = resolve),
+      );
     }
     const opening = this.#connection;
     this.#connection = null;

@@ -10,7 +10,15 @@
  * Source: celery 5.2.6 backends/redis.py RedisBackend, backends/base.py BaseKeyValueStoreBackend.
  */
 
-import { type Disarm, errorText, OperatingError, ServerError, UsageError, type World } from "../base/mod.ts";
+import {
+  atMost,
+  type Disarm,
+  errorText,
+  OperatingError,
+  ServerError,
+  UsageError,
+  type World,
+} from "../base/mod.ts";
 import { decodeResultMeta, loadSerializer, type ResultMeta } from "../wire/mod.ts";
 import {
   type Backend,
@@ -277,15 +285,7 @@ export class RedisBackend implements Backend {
   }
 
   async #close(): Promise<void> {
-    const { clock } = this.#world;
-    const timeout = new AbortController();
-    await Promise.race([
-      this.#queue.flush(),
-      clock.sleep(CLOSE_WAIT_MS, timeout.signal).catch(() => {
-        // Stored in time.
-      }),
-    ]);
-    timeout.abort();
+    await atMost(this.#world.clock, CLOSE_WAIT_MS, this.#queue.flush());
     this.#closing.abort(new OperatingError("The result store is closed"));
     this.#watch.close();
     this.#queue.close();

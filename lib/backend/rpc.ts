@@ -7,7 +7,7 @@
  * Source: celery 5.2.6 backends/rpc.py RPCBackend; protocol.md 4.7.
  */
 
-import { errorText, OperatingError, type World } from "../base/mod.ts";
+import { atMost, errorText, OperatingError, type World } from "../base/mod.ts";
 import {
   acceptedTypes,
   bodyData,
@@ -235,11 +235,8 @@ export class RpcBackend implements Backend {
   /** Sends what waits, for at most 5 s, and ends the connection with its queue. Twice is once. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
-    const timeout = new AbortController();
     // A broker that takes nothing for now would be waited for without an end.
-    const limit = this.#world.clock.sleep(CLOSE_WAIT_MS, timeout.signal).catch(() => {});
-    await Promise.race([this.#queue.flush(), limit]);
-    timeout.abort();
+    await atMost(this.#world.clock, CLOSE_WAIT_MS, this.#queue.flush());
     this.#isClosed = true;
     this.#isListening = false;
     this.#queue.close();

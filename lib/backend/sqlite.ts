@@ -12,7 +12,14 @@
  */
 
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
-import { embeddedDatabasePath, errorText, OperatingError, ServerError, type World } from "../base/mod.ts";
+import {
+  atMost,
+  embeddedDatabasePath,
+  errorText,
+  OperatingError,
+  ServerError,
+  type World,
+} from "../base/mod.ts";
 import { makePrivateFolder, touchFile, type TouchWatch, watchTouches } from "../platform/mod.ts";
 import { decodeResultMeta, loadSerializer, type ResultMeta } from "../wire/mod.ts";
 import {
@@ -268,14 +275,7 @@ export class SqliteBackend implements Backend {
   }
 
   async #close(): Promise<void> {
-    const timeout = new AbortController();
-    await Promise.race([
-      this.#queue.flush(),
-      this.#world.clock.sleep(CLOSE_WAIT_MS, timeout.signal).catch(() => {
-        // Stored in time.
-      }),
-    ]);
-    timeout.abort();
+    await atMost(this.#world.clock, CLOSE_WAIT_MS, this.#queue.flush());
     this.#isClosed = true;
     this.#queue.close();
     this.#stopLooking();

@@ -7,6 +7,7 @@
 
 import {
   type Address,
+  atMost,
   type ByteStream,
   type Clock,
   ConnectionLost,
@@ -144,10 +145,7 @@ export class BatchedStream {
 
   /** Waits for the peer's answer to the last bytes, `graceMs` at most. */
   async answered(answer: Promise<void>, graceMs: number): Promise<void> {
-    const over = new AbortController();
-    const limit = this.#clock.sleep(graceMs, over.signal).catch(() => {});
-    await Promise.race([answer, limit, this.lost]);
-    over.abort();
+    await atMost(this.#clock, graceMs, Promise.race([answer, this.lost]));
   }
 
   /** Gives it up with a cause. Twice is once. */
