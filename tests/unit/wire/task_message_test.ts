@@ -204,9 +204,14 @@ Deno.test("any arguments come back, through every serializer, compressor and enc
       const sent = encodeTaskMessage(task({ args, kwargs }), encoding);
       const { message } = decodeEnvelope(encodeEnvelope(sent, route()));
       for (const got of [sent, message]) {
-        const body = encoding.protocol === 1
-          ? decodeProtocol1(got, ACCEPT)!.body
-          : decodeTaskBody(got, ACCEPT);
+        const decode = () =>
+          encoding.protocol === 1 ? decodeProtocol1(got, ACCEPT)!.body : decodeTaskBody(got, ACCEPT);
+        // The msgpack library takes no object with this key.
+        if (encoding.serializer === "msgpack" && /"__proto__":/.test(JSON.stringify([args, kwargs]))) {
+          assert.throws(decode, { name: "DecodeError", message: /__proto__/ });
+          continue;
+        }
+        const body = decode();
         assert.deepEqual(numbers(body.args), numbers(args));
         assert.deepEqual(numbers(body.kwargs), numbers(kwargs));
       }
