@@ -258,7 +258,7 @@ export class RedisBackend implements Backend {
     const header = { key: this.#groupPrefix + groupId, isOrdered: this.#isOrdered };
     const documents = await this.#read((client) => headerDocuments(client, header, this.#as));
     // Who counted the last one again, and was faster, has deleted them.
-    if (documents.length !== number) return null;
+    if (documents.length < number) return null;
     return await headerMembers(this, groupId, documents, this.#options, this.#world.clock);
   }
 

@@ -406,6 +406,20 @@ async function chords(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pro
       assert.deepEqual(members?.map((member) => member.result) ?? [1, 2], [1, 2]);
     },
   );
+  await t.step(
+    "countChordParts: a member too many behind the last one does not hold the chord up",
+    async () => {
+      const group = id();
+      await ours.startChord(group, 2);
+      const [header] = await ours.countChordParts([
+        part(group, 0, "a", "SUCCESS", 1),
+        part(group, 1, "b", "SUCCESS", 2),
+      ]);
+      assert.deepEqual(await ours.countChordParts([part(group, null, "stray", "SUCCESS", 3)]), []);
+      const members = await header!.members();
+      assert.deepEqual(members?.slice(0, 2).map((member) => member.result), [1, 2]);
+    },
+  );
   await t.step("countChordParts: none is none", async () => {
     assert.deepEqual(await ours.countChordParts([]), []);
   });
