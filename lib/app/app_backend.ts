@@ -164,17 +164,22 @@ export class AppBackend {
       reject,
     );
     this.ahead.asked(ids);
-    const over = look ? new AbortController() : null;
-    // Stopped by `over`, nothing is left to tell.
-    if (look) this.#firstError(look, over!.signal).then(reject, () => {});
+    const stopLooking = look && this.#startLooking(look, reject);
     try {
       await promise;
     } finally {
-      over?.abort();
+      stopLooking?.();
       watch.close();
       disarm?.();
       signal?.removeEventListener("abort", onAbort);
     }
+  }
+
+  /** Looks until an error is found. What it returns stops it: nothing is left to tell then. */
+  #startLooking(look: Look, onError: (error: Error) => void): () => void {
+    const over = new AbortController();
+    this.#firstError(look, over.signal).then(onError, () => {});
+    return () => over.abort();
   }
 
   /** The first error that a look finds. Rejects when `signal` is aborted. */

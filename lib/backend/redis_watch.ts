@@ -28,9 +28,7 @@ export interface RedisWatchHost {
   reconnect(): Promise<RedisLink>;
 }
 
-/** Ids of one MGET. */
-const MGET_MAX = 1000;
-/** Channels of one SUBSCRIBE. */
+/** Channels of one SUBSCRIBE, and ids of the MGET beside it. */
 const SUBSCRIBE_MAX = 1000;
 
 /** The subscription of one backend. */
@@ -123,10 +121,7 @@ export class RedisWatch {
   }
 
   #ask(link: RedisLink, ids: readonly string[]): void {
-    for (let at = 0; at < ids.length; at += MGET_MAX) this.#askPart(link, ids.slice(at, at + MGET_MAX));
-  }
-
-  #askPart(link: RedisLink, ids: readonly string[]): void {
+    if (ids.length === 0) return;
     const number = ++this.#askNumber;
     const args = ["MGET"];
     for (const id of ids) {

@@ -10,7 +10,7 @@
  */
 
 import { type App, isWorthRetrying, signals } from "../app/mod.ts";
-import { assert, type Disarm, errorText, OperatingError } from "../base/mod.ts";
+import { assert, errorText, OperatingError } from "../base/mod.ts";
 import type { Connection } from "../transport/mod.ts";
 import { Courier } from "./courier.ts";
 import { Election } from "./election.ts";
@@ -93,10 +93,10 @@ export class Beat {
     this.#hasRun = true;
     const { world } = this.app;
     world.log.info("beat: Starting...");
-    let disarm: Disarm | null = null;
+    const ended = new AbortController();
     // A broker that takes nothing for now must not keep beat: the next one takes up what was being sent.
     const onAbort = () => {
-      disarm = world.clock.arm(world.clock.monoMs() + END_WAIT_MS, () => void this.#disconnect());
+      world.clock.sleep(END_WAIT_MS, ended.signal).then(() => this.#disconnect(), () => {});
     };
     signal.addEventListener("abort", onAbort, { once: true });
     try {
@@ -112,7 +112,7 @@ export class Beat {
     } finally {
       await this.#end();
       signal.removeEventListener("abort", onAbort);
-      (disarm as Disarm | null)?.();
+      ended.abort();
     }
   }
 

@@ -8,9 +8,9 @@
  * Source: kombu 5.2.4 pidbox.py Mailbox._broadcast, _publish, _collect; protocol.md 6.1, 6.2.
  */
 
-import { type Deadline, errorText, TimerHeap, type World } from "../base/mod.ts";
+import { atMost, type Deadline, errorText, TimerHeap, type World } from "../base/mod.ts";
 import type { SilentNodes } from "../app/mod.ts";
-import type { Connection, Note, Subscription } from "../transport/mod.ts";
+import type { Binding, Connection, Note, Subscription } from "../transport/mod.ts";
 import { decodeMailboxReply, encodeMailboxRequest } from "../wire/mod.ts";
 import { matches } from "./matcher.ts";
 import {
@@ -296,20 +296,15 @@ export class Mailbox {
 
   /** Names of nodes, as the broker's bindings tell them. On Redis those of crashed workers may be among them. */
   async #nodes(): Promise<string[]> {
-    const over = new AbortController();
     const { name } = requestExchange(this.settings);
+    let bindings: readonly Binding[] = [];
     try {
-      const bindings = await Promise.race([
-        this.#connection.bindings(),
-        this.#world.clock.sleep(NAMES_MS, over.signal).then(() => [], () => []),
-      ]);
+      await atMost(this.#world.clock, NAMES_MS, this.#connection.bindings().then((all) => bindings = all));
       const queues = bindings.filter((binding) => binding.exchange === name).map(({ queue }) => queue);
       return queues.map((queue) => nodeOfQueue(queue, this.settings)).filter((node) => node !== null).sort();
     } catch {
       // Names are a courtesy: the count is told without them.
       return [];
-    } finally {
-      over.abort();
     }
   }
 }

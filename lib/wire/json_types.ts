@@ -64,13 +64,12 @@ export function fromJsonList(texts: readonly string[]): unknown[] {
   if (texts.every((text) => text.length <= 2 * JSON_DEPTH_MAX)) {
     const text = `[${texts.join(",")}]`;
     try {
-      const list: unknown[] = hasLongDigits(text) ? JSON.parse(text, reviveNumber) : JSON.parse(text);
+      const list = parseNumbers(text) as unknown[];
       if (list.length === texts.length) {
         return mayHoldTypes(text) ? list.map((one) => reviveTypes(one, 0)) : list;
       }
-    } catch (error) {
-      if (!(error instanceof SyntaxError)) throw error;
-      // Python's own literals, or one that is no JSON: which one is told by itself.
+    } catch {
+      // Python's own literals, or one that cannot be read: which one is told by itself.
     }
   }
   return texts.map(fromJson);
@@ -85,11 +84,16 @@ export function fromPlainJson(text: string): unknown {
     throw new DecodeError(`Cannot decode JSON: nested deeper than ${JSON_DEPTH_MAX}`);
   }
   try {
-    return hasLongDigits(text) ? JSON.parse(text, reviveNumber) : JSON.parse(text);
+    return parseNumbers(text);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw new DecodeError("Cannot decode JSON: nested too deep");
     return fromPythonJson(text, error);
   }
+}
+
+/** V8's JSON, but integers keep their digits. */
+function parseNumbers(text: string): unknown {
+  return hasLongDigits(text) ? JSON.parse(text, reviveNumber) : JSON.parse(text);
 }
 
 /** Reads NaN and the infinities outside of texts as numbers that JSON can write. */
