@@ -61,6 +61,8 @@ CREATE TABLE IF NOT EXISTS result_chord_member (
 /** How long a statement waits for another process's transaction, milliseconds: it blocks this isolate. */
 const BUSY_TIMEOUT_MS = 200;
 const OPEN_BUSY_TIMEOUT_MS = 5000;
+/** Between attempts to open a database that another process is making, milliseconds. */
+const OPEN_AGAIN_MS = 10;
 /** How often a waiting reader looks by itself, milliseconds. */
 const LOOK_EVERY_MS = 200;
 /** The same where the system gives no file watches. */
@@ -146,20 +148,27 @@ export class SqliteBackend implements Backend {
     const path = embeddedDatabasePath(url, world.host);
     const [{ DatabaseSync }] = await Promise.all([import("node:sqlite"), loadSerializer(options.serializer)]);
     makePrivateFolder(path.slice(0, path.lastIndexOf("/")) || "/");
-    let database: DatabaseSync | null = null;
-    try {
-      database = new DatabaseSync(path);
-      database.exec(`PRAGMA busy_timeout = ${OPEN_BUSY_TIMEOUT_MS}`);
-      database.exec("PRAGMA journal_mode = WAL");
-      database.exec("PRAGMA synchronous = NORMAL");
-      database.exec(SCHEMA);
-      database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
-      return new SqliteBackend(world, url, path, database, options);
-    } catch (error) {
-      database?.close();
-      throw new OperatingError(`Cannot open the result store "${path}": ${errorText(error)}`, {
-        cause: error,
-      });
+    const { clock } = world;
+    for (const untilMs = clock.monoMs() + OPEN_BUSY_TIMEOUT_MS;;) {
+      let database: DatabaseSync | null = null;
+      try {
+        database = new DatabaseSync(path);
+        database.exec(`PRAGMA busy_timeout = ${OPEN_BUSY_TIMEOUT_MS}`);
+        database.exec("PRAGMA journal_mode = WAL");
+        database.exec("PRAGMA synchronous = NORMAL");
+        database.exec(SCHEMA);
+        database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+        return new SqliteBackend(world, url, path, database, options);
+      } catch (error) {
+        database?.close();
+        // Where two processes make one database, SQLite refuses one of them the switch to WAL at once.
+        if (!isBusy(error) || clock.monoMs() >= untilMs) {
+          throw new OperatingError(`Cannot open the result store "${path}": ${errorText(error)}`, {
+            cause: error,
+          });
+        }
+      }
+      await clock.sleep(OPEN_AGAIN_MS);
     }
   }
 
@@ -517,16 +526,22 @@ type Bound<K extends "run" | "get" | "all"> = (...values: SQLInputValue[]) => Re
 
 function explain(error: unknown): Error {
   if (error instanceof OperatingError) return error;
-  const number = typeof error === "object" && error !== null && "errcode" in error
-    ? Number(error.errcode)
-    : 0;
-  // Extended codes keep the plain one in their low byte.
-  const code = number & 0xff;
-  const isBusy = code === SQLITE_BUSY || code === SQLITE_LOCKED ||
-    /database (table )?is locked/.test(errorText(error));
+  const isRetryable = isBusy(error);
   return new ServerError(`The result store answered: ${errorText(error)}`, {
-    code: isBusy ? "BUSY" : String(number),
+    code: isRetryable ? "BUSY" : String(resultCode(error)),
     cause: error,
-    isRetryable: isBusy,
+    isRetryable,
   });
+}
+
+/** Whether another process was in the way. */
+function isBusy(error: unknown): boolean {
+  // Extended codes keep the plain one in their low byte.
+  const code = resultCode(error) & 0xff;
+  return code === SQLITE_BUSY || code === SQLITE_LOCKED ||
+    /database (table )?is locked/.test(errorText(error));
+}
+
+function resultCode(error: unknown): number {
+  return typeof error === "object" && error !== null && "errcode" in error ? Number(error.errcode) : 0;
 }

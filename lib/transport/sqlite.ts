@@ -668,7 +668,7 @@ export const connectSqlite: Connect = async (world, url, options) => {
   const path = embeddedDatabasePath(url, world.host);
   const prioritySteps = priorityStepsOf(options.transportOptions);
   const visibility = options.transportOptions["visibility_timeout"];
-  const db = await openDatabase(path);
+  const db = await openDatabase(path, world.clock);
   makeWakeFolder(path);
   const store = new SqliteStore(world, db, {
     path,

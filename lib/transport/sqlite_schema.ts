@@ -1,7 +1,7 @@
 /** The tables of the embedded broker, and opening the database that holds them. */
 
 import type { DatabaseSync } from "node:sqlite";
-import { AccessRefused, DialError, errorText, OperatingError, ServerError } from "../base/mod.ts";
+import { AccessRefused, type Clock, DialError, errorText, OperatingError, ServerError } from "../base/mod.ts";
 import { makePrivateFolder } from "../platform/mod.ts";
 import type { StoreFailure } from "./virtual_store.ts";
 
@@ -12,6 +12,9 @@ import type { StoreFailure } from "./virtual_store.ts";
 const VERSION = 1;
 /** How long SQLite itself waits for another process's write, milliseconds. The loop stands still meanwhile. */
 const BUSY_TIMEOUT_MS = 250;
+/** How long, and how often, a database is tried that another process is making, milliseconds. */
+const OPEN_WITHIN_MS = 1000;
+const OPEN_AGAIN_MS = 10;
 /** What is left of the log of writes after it was copied into the database, bytes. */
 const WAL_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -63,22 +66,28 @@ CREATE INDEX IF NOT EXISTS broker_listener_queue ON broker_listener (queue);
 `;
 
 /**
- * Opens the database, with its folder (0700) and tables where they are missing. Rejects with AccessRefused where it
+ * Opens the database, with its folder (0700) and tables where they are missing; while another process makes it, it is
+ * tried again for a second. Rejects with AccessRefused where it
  * cannot be written, ServerError where it is no database or of a later version, DialError where another process keeps
  * it locked.
  */
-export async function openDatabase(path: string): Promise<DatabaseSync> {
+export async function openDatabase(path: string, clock: Clock): Promise<DatabaseSync> {
   // Loaded here: only programs that use the embedded broker pay for it.
   const { DatabaseSync } = await import("node:sqlite");
-  let db: DatabaseSync | null = null;
-  try {
-    makePrivateFolder(path.slice(0, path.lastIndexOf("/")) || "/");
-    db = new DatabaseSync(path);
-    prepareDatabase(db, path);
-    return db;
-  } catch (error) {
-    db?.close();
-    throw openingError(error, path);
+  for (const untilMs = clock.monoMs() + OPEN_WITHIN_MS;;) {
+    let db: DatabaseSync | null = null;
+    try {
+      makePrivateFolder(path.slice(0, path.lastIndexOf("/")) || "/");
+      db = new DatabaseSync(path);
+      prepareDatabase(db, path);
+      return db;
+    } catch (error) {
+      db?.close();
+      // Where two processes make one database, SQLite refuses one of them the switch to WAL at once.
+      const told = openingError(error, path);
+      if (!(told instanceof DialError) || clock.monoMs() >= untilMs) throw told;
+    }
+    await clock.sleep(OPEN_AGAIN_MS);
   }
 }
 

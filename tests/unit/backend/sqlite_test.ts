@@ -86,6 +86,53 @@ Deno.test("sqlite: expired rows are not read, and go a few at a time while other
   });
 });
 
+const OPENER = `
+import { openBackend } from "${new URL("../../../lib/backend/mod.ts", import.meta.url)}";
+import { connect } from "${new URL("../../../lib/transport/mod.ts", import.meta.url)}";
+import { backendOptions } from "${new URL("../../conformance/backend.ts", import.meta.url)}";
+import { CONNECT_OPTIONS } from "${new URL("../../conformance/transport.ts", import.meta.url)}";
+import { realTestWorld } from "${new URL("../../support/real_test_world.ts", import.meta.url)}";
+const [folder, count] = Deno.args;
+const world = realTestWorld();
+await (await connect(world, "sqlite://" + folder + "/first.db", CONNECT_OPTIONS)).close();
+console.log("ready");
+await Deno.stdin.read(new Uint8Array(1));
+for (let n = 0; n < Number(count); n++) {
+  await using store = await openBackend(world, "sqlite://" + folder + "/store" + n, backendOptions());
+  await using broker = await connect(world, "sqlite://" + folder + "/broker" + n, CONNECT_OPTIONS);
+}
+`;
+
+Deno.test("sqlite: processes that make one database at the same moment all open it, as store and as broker", async () => {
+  await withFolder(async (path) => {
+    const folder = path.slice(0, path.lastIndexOf("/"));
+    await Deno.writeTextFile(`${folder}/opener.ts`, OPENER);
+    const config = new URL("../../../deno.json", import.meta.url).pathname;
+    const children = [1, 2, 3].map(() =>
+      new Deno.Command(Deno.execPath(), {
+        args: ["run", "-A", "--quiet", "--no-check", "--config", config, `${folder}/opener.ts`, folder, "40"],
+        stdin: "piped",
+        stdout: "piped",
+        stderr: "piped",
+      }).spawn()
+    );
+    await Promise.all(children.map(async (child) => {
+      const reader = child.stdout.getReader();
+      await reader.read();
+      reader.releaseLock();
+    }));
+    await Promise.all(children.map(async (child) => {
+      const writer = child.stdin.getWriter();
+      await writer.write(new Uint8Array(1));
+      await writer.close();
+    }));
+    for (const child of children) {
+      const { code, stderr } = await child.output();
+      assert.equal(code, 0, new TextDecoder().decode(stderr));
+    }
+  });
+});
+
 Deno.test("sqlite: a file that another process holds is waited for", async () => {
   await withFolder(async (path) => {
     await using backend = await openBackend(realTestWorld(), `sqlite://${path}`, backendOptions());
