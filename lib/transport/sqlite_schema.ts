@@ -67,9 +67,8 @@ CREATE INDEX IF NOT EXISTS broker_listener_queue ON broker_listener (queue);
 
 /**
  * Opens the database, with its folder (0700) and tables where they are missing; while another process makes it, it is
- * tried again for a second. Rejects with AccessRefused where it
- * cannot be written, ServerError where it is no database or of a later version, DialError where another process keeps
- * it locked.
+ * tried again for a second. Rejects with AccessRefused where it cannot be written, ServerError where it is no database
+ * or of a later version, DialError where another process keeps it locked.
  */
 export async function openDatabase(path: string, clock: Clock): Promise<DatabaseSync> {
   // Loaded here: only programs that use the embedded broker pay for it.
