@@ -10,7 +10,7 @@
  */
 
 import type { Backend, Watch } from "../backend/mod.ts";
-import { READY_STATES } from "../wire/mod.ts";
+import { READY_STATES, type ResultMeta } from "../wire/mod.ts";
 
 /** The one wait ahead of an App. */
 export class ResultAhead {
@@ -21,6 +21,8 @@ export class ResultAhead {
   /** Open until its result is asked for, or the next call is sent: the store keeps what it has told until then. */
   #watch: Watch | null = null;
   #watched: string | null = null;
+  /** What the wait has told. */
+  #told: ResultMeta | null = null;
 
   /**
    * A call is being sent. Resolves when its result is there, and never rejects; null where nothing says that anybody
@@ -35,11 +37,20 @@ export class ResultAhead {
     return new Promise((resolve) => {
       this.#watched = taskId;
       this.#watch = backend.watch([taskId], (meta) => {
-        if (READY_STATES.has(meta.state)) resolve();
+        if (!READY_STATES.has(meta.state)) return;
+        this.#told = meta;
+        resolve();
       }, () => {
         if (this.#watched === taskId) this.#end();
       });
     });
+  }
+
+  /** Somebody asks for a result: its end, where the wait has told it already; null: it is to be waited for. */
+  take(taskId: string): ResultMeta | null {
+    const told = this.#watched === taskId ? this.#told : null;
+    if (told !== null) this.asked([taskId]);
+    return told;
   }
 
   /** Somebody waits for results, and has opened a wait of their own. */
@@ -59,6 +70,6 @@ export class ResultAhead {
 
   #end(): void {
     this.#watch?.close();
-    this.#watch = this.#watched = null;
+    this.#watch = this.#watched = this.#told = null;
   }
 }

@@ -67,6 +67,8 @@ export type Conf = Settings & ConfMethods;
 class ConfStore implements ConfMethods {
   readonly #layers: readonly Map<string, unknown>[] = SETTING_SOURCES.map(() => new Map<string, unknown>());
   readonly #initial: ReadonlyMap<string, unknown>;
+  /** Values in force by the name they were asked for: every call that is sent asks for several. */
+  readonly #inForce = new Map<string, unknown>();
   #version = 0;
 
   constructor(world: World) {
@@ -106,6 +108,7 @@ class ConfStore implements ConfMethods {
     }
     const layer = this.#layers[SETTING_SOURCES.indexOf(source)]!;
     for (const [name, value] of checked) layer.set(name, value);
+    this.#inForce.clear();
     this.#version++;
   }
 
@@ -125,7 +128,10 @@ class ConfStore implements ConfMethods {
   }
 
   read(given: string): unknown {
-    return this.#effective(knownName(given));
+    if (this.#inForce.has(given)) return this.#inForce.get(given);
+    const value = this.#effective(knownName(given));
+    this.#inForce.set(given, value);
+    return value;
   }
 
   table(options: { withDefaults?: boolean; masked?: boolean } = {}): Record<string, unknown> {
@@ -217,6 +223,7 @@ export function createConf(world: World, settings: Partial<Settings>): Conf {
   return new Proxy(store, {
     get(target, property): unknown {
       if (typeof property !== "string") return Reflect.get(target, property, target);
+      if (property === "version") return target.version;
       if (SETTINGS.has(property)) return target.read(property);
       if (property in target) {
         const member = Reflect.get(target, property, target);

@@ -105,7 +105,8 @@ export class SoloPool implements Pool {
     for (const job of jobs) this.#queue.push(job);
     this.#busy += jobs.length;
     if (jobs.length > 0) this.#expectedMs = jobs[jobs.length - 1]!.expectedMs;
-    this.#schedule();
+    // The loop has turned to bring them: the first slice follows in the same turn, once all of them are here.
+    this.#schedule(queueMicrotask);
   }
 
   /** Only what is awaited can be ended, and no signal is sent: this process is the worker. */
@@ -173,10 +174,10 @@ export class SoloPool implements Pool {
     await runner?.close();
   }
 
-  #schedule(): void {
+  #schedule(soon: (fn: () => void) => void): void {
     if (this.#isScheduled || this.#queue.length === 0) return;
     this.#isScheduled = true;
-    this.#world.clock.defer(() => this.#slice());
+    soon(() => this.#slice());
   }
 
   /** One slice. The common one is synchronous from here to `onOutcomes`. */
@@ -208,9 +209,10 @@ export class SoloPool implements Pool {
       }
       outcomes.push(outcome);
     }
-    this.#isScheduled = false;
+    // What is handed over for the room that this makes has the next turn.
     this.#report(outcomes);
-    this.#schedule();
+    this.#isScheduled = false;
+    this.#schedule((fn) => this.#world.clock.defer(fn));
   }
 
   /** What ended before an awaiting task is told by the end of this turn, unless that ends the slice first. */

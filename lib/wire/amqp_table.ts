@@ -10,6 +10,7 @@
 
 import { type Outbox, ProtocolError } from "../base/mod.ts";
 import { EncodeError } from "./errors.ts";
+import { asciiText, KNOWN_BYTES_MAX, KnownTexts, looseText } from "./known_texts.ts";
 import { kindOf, setOwn } from "./record.ts";
 
 /** A value of a field table. Numbers beyond 2^53 are bigint; a string that is no UTF-8 comes as bytes. */
@@ -67,15 +68,9 @@ const UINT64_MAX = 2n ** 64n - 1n;
 const DATE_SECONDS_MAX = 8_640_000_000_000;
 
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-const looseUtf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 const encoder = new TextEncoder();
 
-/** Short texts seen before, by a hash of their bytes: names of headers and tasks come again and again. */
-const KNOWN_SLOTS = 2048;
-const KNOWN_BYTES_MAX = 32;
-/** Texts up to this are read without the decoder where they are ASCII. */
-const ASCII_BYTES_MAX = 64;
-const known: ({ bytes: Uint8Array; text: string } | undefined)[] = new Array(KNOWN_SLOTS).fill(undefined);
+const known = new KnownTexts();
 
 /** Reads values out of bytes. Every read is checked against the end; a read past it throws ProtocolError. */
 export class AmqpReader {
@@ -128,7 +123,8 @@ export class AmqpReader {
   /** Text of up to 255 bytes. Bytes that are no UTF-8 are replaced. */
   shortstr(): string {
     const length = this.octet();
-    return this.#text(this.#take(length), length);
+    const at = this.#take(length);
+    return length <= KNOWN_BYTES_MAX ? known.text(this.#bytes, at, length) : looseText(this.#bytes, at, length);
   }
 
   /** A copy of up to 4 GiB of bytes, as many as are there. */
@@ -157,29 +153,6 @@ export class AmqpReader {
     return at;
   }
 
-  #text(at: number, length: number): string {
-    const bytes = this.#bytes;
-    if (length <= KNOWN_BYTES_MAX) return this.#known(at, length);
-    return asciiText(bytes, at, length) ?? looseUtf8.decode(bytes.subarray(at, at + length));
-  }
-
-  #known(at: number, length: number): string {
-    const bytes = this.#bytes;
-    let hash = length;
-    for (let i = at; i < at + length; i++) hash = (hash * 31 + bytes[i]!) | 0;
-    const slot = (hash ^ (hash >>> 15)) & (KNOWN_SLOTS - 1);
-    const found = known[slot];
-    if (found !== undefined && found.bytes.length === length) {
-      let i = 0;
-      while (i < length && found.bytes[i] === bytes[at + i]) i++;
-      if (i === length) return found.text;
-    }
-    const own = bytes.slice(at, at + length);
-    const text = looseUtf8.decode(own);
-    known[slot] = { bytes: own, text };
-    return text;
-  }
-
   /** Text, or bytes where it is no UTF-8. */
   #long(): string | Uint8Array {
     const length = this.long();
@@ -188,9 +161,7 @@ export class AmqpReader {
     if (length <= KNOWN_BYTES_MAX) {
       let i = at;
       while (i < at + length && bytes[i]! < 128) i++;
-      if (i === at + length) {
-        return this.#known(at, length);
-      }
+      if (i === at + length) return known.text(bytes, at, length);
     } else {
       const text = asciiText(bytes, at, length);
       if (text !== null) return text;
@@ -211,11 +182,16 @@ export class AmqpReader {
     this.#end = end;
     const table: AmqpTable = {};
     while (this.#at < end) {
-      const key = this.shortstr();
-      setOwn(table, key, this.#value(depth));
+      setOwn(table, this.#name(), this.#value(depth));
     }
     this.#end = outer;
     return table;
+  }
+
+  #name(): string {
+    const length = this.octet();
+    const at = this.#take(length);
+    return length <= KNOWN_BYTES_MAX ? known.name(this.#bytes, at, length) : looseText(this.#bytes, at, length);
   }
 
   #array(depth: number): AmqpValue[] {
@@ -285,25 +261,6 @@ export class AmqpReader {
     }
     throw new ProtocolError(`Cannot read a table: unknown type ${shownType(type)}`);
   }
-}
-
-/** A short text of ASCII alone (ids, above all); null: it is longer, or other text. Half the cost of the decoder. */
-function asciiText(bytes: Uint8Array, at: number, length: number): string | null {
-  if (length > ASCII_BYTES_MAX) return null;
-  const end = at + length;
-  let text = "";
-  let i = at;
-  for (; i + 6 <= end; i += 6) {
-    const [a, b, c] = [bytes[i]!, bytes[i + 1]!, bytes[i + 2]!];
-    const [d, e, f] = [bytes[i + 3]!, bytes[i + 4]!, bytes[i + 5]!];
-    if ((a | b | c | d | e | f) > 127) return null;
-    text += String.fromCharCode(a, b, c, d, e, f);
-  }
-  for (; i < end; i++) {
-    if (bytes[i]! > 127) return null;
-    text += String.fromCharCode(bytes[i]!);
-  }
-  return text;
 }
 
 /** Writes an unsigned 16-bit number. */

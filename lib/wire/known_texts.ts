@@ -1,0 +1,87 @@
+/**
+ * Short texts read before: names of headers, tasks and hosts come again and again. One is found by its bytes and not
+ * made anew; a message's dozens of names are found by their order, which is that of the message before.
+ *
+ * The bytes lie side by side in one buffer: a worker that was idle finds nothing in the processor's caches, and every
+ * object to be followed is a wait for memory.
+ */
+
+const SLOTS = 2048;
+/** Texts of up to so many bytes are kept. */
+export const KNOWN_BYTES_MAX = 32;
+/** Texts up to this are read without the decoder where they are ASCII. */
+const ASCII_BYTES_MAX = 64;
+
+const looseUtf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** The table. A newer text takes the place of an older one whose hash is the same. */
+export class KnownTexts {
+  readonly #texts: string[] = new Array(SLOTS).fill("");
+  readonly #lengths = new Uint8Array(SLOTS);
+  readonly #bytes = new Uint8Array(SLOTS * KNOWN_BYTES_MAX);
+  /** The slot of the name that came after a name the last time. */
+  readonly #next = new Uint16Array(SLOTS);
+  /** The slot of the name read last. */
+  #last = 0;
+
+  /** The text of up to `KNOWN_BYTES_MAX` bytes. Bytes that are no UTF-8 are replaced. */
+  text(bytes: Uint8Array, at: number, length: number): string {
+    return this.#texts[this.#slotOf(bytes, at, length)]!;
+  }
+
+  /** As `text`, for the names of a table, one after the other. */
+  name(bytes: Uint8Array, at: number, length: number): string {
+    let slot = this.#next[this.#last]!;
+    if (!this.#holds(slot, bytes, at, length)) {
+      slot = this.#slotOf(bytes, at, length);
+      this.#next[this.#last] = slot;
+    }
+    this.#last = slot;
+    return this.#texts[slot]!;
+  }
+
+  #slotOf(bytes: Uint8Array, at: number, length: number): number {
+    let hash = length;
+    for (let i = at; i < at + length; i++) hash = (hash * 31 + bytes[i]!) | 0;
+    const slot = (hash ^ (hash >>> 15)) & (SLOTS - 1);
+    if (!this.#holds(slot, bytes, at, length)) {
+      this.#texts[slot] = looseText(bytes, at, length);
+      this.#lengths[slot] = length;
+      const start = slot * KNOWN_BYTES_MAX;
+      for (let i = 0; i < length; i++) this.#bytes[start + i] = bytes[at + i]!;
+    }
+    return slot;
+  }
+
+  #holds(slot: number, bytes: Uint8Array, at: number, length: number): boolean {
+    if (this.#lengths[slot] !== length) return false;
+    const own = this.#bytes;
+    const start = slot * KNOWN_BYTES_MAX;
+    for (let i = 0; i < length; i++) if (own[start + i] !== bytes[at + i]) return false;
+    return true;
+  }
+}
+
+/** A text; bytes that are no UTF-8 are replaced. */
+export function looseText(bytes: Uint8Array, at: number, length: number): string {
+  return asciiText(bytes, at, length) ?? looseUtf8.decode(bytes.subarray(at, at + length));
+}
+
+/** A short text of ASCII alone (ids, above all); null: it is longer, or other text. Half the cost of the decoder. */
+export function asciiText(bytes: Uint8Array, at: number, length: number): string | null {
+  if (length > ASCII_BYTES_MAX) return null;
+  const end = at + length;
+  let text = "";
+  let i = at;
+  for (; i + 6 <= end; i += 6) {
+    const [a, b, c] = [bytes[i]!, bytes[i + 1]!, bytes[i + 2]!];
+    const [d, e, f] = [bytes[i + 3]!, bytes[i + 4]!, bytes[i + 5]!];
+    if ((a | b | c | d | e | f) > 127) return null;
+    text += String.fromCharCode(a, b, c, d, e, f);
+  }
+  for (; i < end; i++) {
+    if (bytes[i]! > 127) return null;
+    text += String.fromCharCode(bytes[i]!);
+  }
+  return text;
+}
