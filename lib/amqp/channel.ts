@@ -153,11 +153,21 @@ export class AmqpChannel {
     await this.call("confirm.select", {}, "ask for publisher confirms");
   }
 
-  /**
-   * Appends one message. Throws EncodeError where it cannot be sent, and then nothing of it was appended. On a lost
-   * channel it throws the channel's error. Data lane: per message.
-   */
+  /** As `append`; it leaves at the end of this turn. */
   publish(
+    to: { exchange: string; routingKey: string; mandatory: boolean },
+    properties: AmqpProperties,
+    body: Uint8Array | string,
+  ): void {
+    this.append(to, properties, body);
+    this.connection.touch();
+  }
+
+  /**
+   * Appends one message, which leaves with the next `flush` or `touch`. Throws EncodeError where it cannot be sent, and
+   * then nothing of it was appended. On a lost channel it throws the channel's error. Data lane: per message.
+   */
+  append(
     to: { exchange: string; routingKey: string; mandatory: boolean },
     properties: AmqpProperties,
     body: Uint8Array | string,
@@ -177,7 +187,6 @@ export class AmqpChannel {
       outbox.shift(outbox.length, start - outbox.length);
       throw error;
     }
-    this.connection.touch();
   }
 
   /** Closes the channel; the server puts back what was not acknowledged. Twice is once. Never rejects. */

@@ -21,6 +21,8 @@ export class BrokerPublisher implements Publisher {
   readonly #app: App;
   readonly #connect: ConnectBrokerOptions["connect"];
   #connection: Promise<Connection> | null = null;
+  /** The same, once it is there. */
+  #opened: Connection | null = null;
   #declared = new Set<string>();
   #inFlight = 0;
   #idle: (() => void) | null = null;
@@ -32,7 +34,10 @@ export class BrokerPublisher implements Publisher {
     this.#connect = options.connect;
   }
 
-  /** Publishes a batch, declaring the queues it goes to first, once per connection. */
+  /**
+   * Publishes a batch, declaring the queues it goes to first, once per connection. Where nothing is to be waited for it
+   * is on its way when this returns: what the caller does next it does meanwhile.
+   */
   async publish(batch: readonly OutgoingMessage[], options: PublishOptions = {}): Promise<void> {
     if (this.#closed) throw new ConnectionLost("The publisher is closed");
     this.#inFlight++;
@@ -40,7 +45,7 @@ export class BrokerPublisher implements Publisher {
       if (options.isOver === true && await this.#claimed(batch[0]!)) return;
       for (let attempt = 0;; attempt++) {
         try {
-          const connection = await (this.#connection ??= this.#open());
+          const connection = this.#opened ?? await (this.#connection ??= this.#open());
           if (this.#needsDeclaring(batch)) await this.#declare(connection, batch);
           await connection.publish(batch);
           return;
@@ -79,7 +84,7 @@ export class BrokerPublisher implements Publisher {
       );
     }
     const opening = this.#connection;
-    this.#connection = null;
+    this.#connection = this.#opened = null;
     if (!opening) return;
     // A connection that could not be opened was reported to whoever published.
     const connection = await opening.catch(() => null);
@@ -94,9 +99,12 @@ export class BrokerPublisher implements Publisher {
       ...(this.#connect ? { connect: this.#connect } : {}),
     });
     const forget = () => {
-      if (this.#connection === opening) this.#connection = null;
+      if (this.#connection === opening) this.#connection = this.#opened = null;
     };
-    opening.then((connection) => connection.lost.then(forget), forget);
+    opening.then((connection) => {
+      if (this.#connection === opening) this.#opened = connection;
+      connection.lost.then(forget);
+    }, forget);
     return opening;
   }
 

@@ -39,15 +39,33 @@ export class AmqpPublisher {
     this.#options = options;
   }
 
-  /** As Connection.publish. */
+  /** As Connection.publish. What can leave at once has left when this returns. */
   async publish(batch: readonly OutgoingMessage[]): Promise<void> {
     if (batch.length === 0) return;
-    const channel = await this.#ready();
+    const channel = this.#readyChannel ?? await this.#ready();
     if (this.#options.confirms) return await this.#publishConfirmed(channel, batch);
-    for (const one of batch) this.#append(channel, one, false);
-    if (batch.length === 1) this.#connection.flush();
+    try {
+      for (const one of batch) this.#append(channel, one, false);
+    } finally {
+      this.#leave(batch.length);
+    }
     await this.#connection.drained(OUTBOX_BYTES_MAX / 4);
     if (channel.isLost) await this.#ready();
+  }
+
+  /** Somebody waits for just one. In a burst of them the write that is under way gathers the next. */
+  #leave(count: number): void {
+    if (count === 1) this.#connection.flush();
+    else this.#connection.touch();
+  }
+
+  /** The channel, where nothing is to be waited for. */
+  get #readyChannel(): AmqpChannel | null {
+    const { blockedReason, outbox } = this.#connection;
+    if (blockedReason !== null || outbox.length > OUTBOX_BYTES_MAX || this.#opened?.isLost !== false) {
+      return null;
+    }
+    return this.#opened;
   }
 
   /** A channel to publish on, when the broker takes messages and the socket has taken what was sent. */
@@ -55,9 +73,8 @@ export class AmqpPublisher {
     const connection = this.#connection;
     if (connection.blockedReason !== null) await connection.unblocked();
     if (connection.outbox.length > OUTBOX_BYTES_MAX) await connection.drained(OUTBOX_BYTES_MAX);
-    if (this.#opened !== null && !this.#opened.isLost) return this.#opened;
-    this.#channel ??= this.#openChannel();
-    return await this.#channel;
+    if (this.#opened?.isLost === false) return this.#opened;
+    return await (this.#channel ??= this.#openChannel());
   }
 
   async #openChannel(): Promise<AmqpChannel> {
@@ -84,8 +101,7 @@ export class AmqpPublisher {
         error = thrown instanceof Error ? thrown : new OperatingError(String(thrown));
       }
       if (count === 0) return reject(error);
-      // Somebody waits for just this one. In a burst of them the write that is under way gathers the next.
-      if (count === 1) this.#connection.flush();
+      this.#leave(count);
       const settle = (failure: Error | null): void => {
         if (error ?? failure) reject(error ?? failure);
         else resolve();
@@ -115,7 +131,7 @@ export class AmqpPublisher {
     const { exchange, routingKey, message } = out;
     const isMandatory = confirms && exchange === "" && message.properties.deliveryMode === 2 &&
       this.#options.queueOf(routingKey) !== undefined;
-    channel.publish(
+    channel.append(
       { exchange, routingKey, mandatory: isMandatory },
       toAmqpProperties(message),
       toAmqpBody(message),

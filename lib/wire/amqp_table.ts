@@ -124,7 +124,9 @@ export class AmqpReader {
   shortstr(): string {
     const length = this.octet();
     const at = this.#take(length);
-    return length <= KNOWN_BYTES_MAX ? known.text(this.#bytes, at, length) : looseText(this.#bytes, at, length);
+    return length <= KNOWN_BYTES_MAX
+      ? known.text(this.#bytes, at, length)
+      : looseText(this.#bytes, at, length);
   }
 
   /** A copy of up to 4 GiB of bytes, as many as are there. */
@@ -191,7 +193,9 @@ export class AmqpReader {
   #name(): string {
     const length = this.octet();
     const at = this.#take(length);
-    return length <= KNOWN_BYTES_MAX ? known.name(this.#bytes, at, length) : looseText(this.#bytes, at, length);
+    return length <= KNOWN_BYTES_MAX
+      ? known.name(this.#bytes, at, length)
+      : looseText(this.#bytes, at, length);
   }
 
   #array(depth: number): AmqpValue[] {
