@@ -5,7 +5,14 @@
  */
 
 import { ProtocolError } from "../base/mod.ts";
-import { type AmqpCall, type AmqpProperties, readContentHead, readProperties } from "../wire/mod.ts";
+import {
+  type AmqpCall,
+  type AmqpProperties,
+  asciiText,
+  JSON_TYPE,
+  readContentHead,
+  readProperties,
+} from "../wire/mod.ts";
 
 /** A message that was received, by delivery, get or return. */
 export interface AmqpMessage {
@@ -14,8 +21,8 @@ export interface AmqpMessage {
   /** Null where they could not be read; `error` says why. */
   readonly properties: AmqpProperties | null;
   readonly error: ProtocolError | null;
-  /** Its own copy. */
-  readonly body: Uint8Array;
+  /** Its own copy; of short JSON in ASCII, as most calls are, the text: it is read next, and costs less than bytes. */
+  readonly body: Uint8Array | string;
 }
 
 /** The largest body accepted: RabbitMQ's own greatest `max_message_size`. */
@@ -31,6 +38,7 @@ export class ContentAssembler {
   #hasHead = false;
   #size = 0;
   #body: Uint8Array = EMPTY;
+  #text: string | null = null;
   #length = 0;
 
   /** True between a method with content and its last body frame. */
@@ -83,7 +91,10 @@ export class ContentAssembler {
       );
     }
     if (payload.length === this.#size) {
-      this.#body = payload.slice();
+      const isJson = this.#properties?.contentType === JSON_TYPE &&
+        this.#properties.contentEncoding === "utf-8";
+      this.#text = isJson ? asciiText(payload, 0, payload.length) : null;
+      if (this.#text === null) this.#body = payload.slice();
       return this.#end();
     }
     this.#reserve(length);
@@ -103,10 +114,16 @@ export class ContentAssembler {
   }
 
   #end(): AmqpMessage {
-    const message = { call: this.#call!, properties: this.#properties, error: this.#error, body: this.#body };
+    const message = {
+      call: this.#call!,
+      properties: this.#properties,
+      error: this.#error,
+      body: this.#text ?? this.#body,
+    };
     this.#call = null;
     this.#properties = null;
     this.#body = EMPTY;
+    this.#text = null;
     return message;
   }
 }

@@ -15,7 +15,7 @@ import type { AmqpChannel, AmqpMessage } from "../amqp/mod.ts";
 import { assert, type Clock, ConnectionLost, errorText, type Log, type World } from "../base/mod.ts";
 import { declareQueue } from "./amqp_control.ts";
 import { buried } from "./amqp_dead.ts";
-import { AmqpDelivery } from "./amqp_message.ts";
+import { AmqpDelivery, bodyText } from "./amqp_message.ts";
 import type { Queue } from "./entity.ts";
 import type { ConsumeOptions, Consumer, ConsumerEvents, Delivery, OutgoingMessage } from "./transport.ts";
 
@@ -317,7 +317,7 @@ export class AmqpConsumer implements Consumer {
     this.#options.events.onUndecodable({
       tag,
       queue: source.queue.name,
-      text: new TextDecoder().decode(received.body.subarray(0, UNDECODABLE_BYTES_MAX)),
+      text: bodyText(received.body.slice(0, UNDECODABLE_BYTES_MAX)),
       reason: errorText(received.error),
     });
   }

@@ -14,7 +14,7 @@ import type { AmqpChannel, AmqpConnection } from "../amqp/mod.ts";
 import { ServerError, type World } from "../base/mod.ts";
 import { AmqpProperties } from "../wire/mod.ts";
 import { AmqpControl } from "./amqp_control.ts";
-import { toAmqpBody, toAmqpProperties } from "./amqp_message.ts";
+import { bodyText, toAmqpBody, toAmqpProperties } from "./amqp_message.ts";
 import type { LeaseState, Ledger, LedgerBook, LedgerEntry } from "./ledger.ts";
 import type { OutgoingMessage } from "./transport.ts";
 
@@ -221,9 +221,9 @@ function bookQueue(book: string, lease: string): string {
 }
 
 /** A change as text; null for what is none, which counts for nothing. */
-function readChange(body: Uint8Array): Change | null {
+function readChange(body: Uint8Array | string): Change | null {
   try {
-    const change = JSON.parse(new TextDecoder().decode(body)) as Partial<Change> | null;
+    const change = JSON.parse(bodyText(body)) as Partial<Change> | null;
     if (typeof change?.set !== "object" || change.set === null) return null;
     return { whole: change.whole === true, set: change.set };
   } catch {

@@ -58,6 +58,11 @@ export function toAmqpBody(message: EncodedMessage): Uint8Array | string {
   return message.bodyEncoding === "base64" ? bodyBytes(message) : message.body;
 }
 
+/** A received body as text, whatever it is. */
+export function bodyText(body: Uint8Array | string): string {
+  return typeof body === "string" ? body : new TextDecoder().decode(body);
+}
+
 /** A received message in our shape. Its properties must have been readable. Data lane: per message received. */
 export function fromAmqp(received: AmqpMessage): EncodedMessage {
   const from = received.properties!;

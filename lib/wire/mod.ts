@@ -8,7 +8,8 @@
  * private_key and der are loaded with their keys), compressor.ts, base64.ts, envelope.ts (kombu's
  * virtual envelope), task_message.ts and task_decoder.ts (protocols 2 and 1), chain_steps.ts, result_meta.ts,
  * python_repr.ts, times.ts, event_message.ts, mailbox_message.ts; resp_decoder.ts and resp_encoder.ts (Redis);
- * amqp_spec.ts (the table of AMQP), amqp_table.ts, amqp_frame.ts, amqp_method.ts, amqp_properties.ts.
+ * amqp_spec.ts (the table of AMQP), amqp_table.ts (known_texts.ts), amqp_frame.ts, amqp_method.ts,
+ * amqp_properties.ts.
  */
 
 export * from "./amqp_frame.ts";
@@ -22,6 +23,7 @@ export * from "./errors.ts";
 export * from "./chain_steps.ts";
 export * from "./event_message.ts";
 export * from "./json_types.ts";
+export { asciiText } from "./known_texts.ts";
 export * from "./mailbox_message.ts";
 export * from "./message.ts";
 export * from "./python_repr.ts";

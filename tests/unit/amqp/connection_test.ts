@@ -233,7 +233,7 @@ Deno.test("AmqpChannel: the server's cancel reaches the consumer; messages of an
   const got: string[] = [];
   let cancelled = 0;
   const tag = await channel.consume("q", {}, {
-    onMessage: ({ body }) => got.push(new TextDecoder().decode(body)),
+    onMessage: ({ body }) => got.push(typeof body === "string" ? body : new TextDecoder().decode(body)),
     onCancelled: () => cancelled++,
   });
   const large = "ü".repeat(10_000);
