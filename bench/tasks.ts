@@ -4,7 +4,13 @@ import { App } from "lovage";
 
 const url = Deno.env.get("BENCH_REDIS")!;
 const broker = Deno.env.get("BENCH_BROKER") ?? url;
-export const app = new App("bench", { broker_url: broker, result_backend: url });
+/** Null: the default, which on RabbitMQ is with confirms. */
+const confirms = Deno.env.get("BENCH_CONFIRMS") ?? null;
+export const app = new App("bench", {
+  broker_url: broker,
+  result_backend: url,
+  broker_transport_options: confirms === null ? {} : { confirm_publish: confirms === "yes" },
+});
 export const add = app.task("bench.add", (x: number, y: number) => x + y);
 /** Waits for `ms` milliseconds. */
 export const wait = app.task("bench.wait", async (ms: number) => {

@@ -71,6 +71,7 @@ export class AmqpScript {
     args: { tag: number; consumer?: string; redelivered?: boolean; key?: string },
     body: string,
     headers: Record<string, unknown> = {},
+    properties: Partial<AmqpProperties> = {},
   ): void {
     encodeMethod(this.#outbox, channel, "basic.deliver", {
       "consumer-tag": args.consumer ?? "lovage-1",
@@ -78,7 +79,8 @@ export class AmqpScript {
       redelivered: args.redelivered ?? false,
       "routing-key": args.key ?? "q",
     });
-    encodeContent(this.#outbox, channel, Object.assign(new AmqpProperties(), { headers }), body, 4096);
+    const all = Object.assign(new AmqpProperties(), { headers }, properties);
+    encodeContent(this.#outbox, channel, all, body, 4096);
     this.#flush();
   }
 

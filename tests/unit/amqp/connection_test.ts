@@ -250,6 +250,34 @@ Deno.test("AmqpChannel: the server's cancel reaches the consumer; messages of an
   await connection.close();
 });
 
+Deno.test("AmqpChannel: short JSON in ASCII comes as its text, everything else as its bytes", async () => {
+  const { script, world, open } = setUp();
+  const connection = await open();
+  const channel = await connection.openChannel();
+  const got: (Uint8Array | string)[] = [];
+  await channel.consume("q", { tag: "c" }, {
+    onMessage: ({ body }) => got.push(body),
+    onCancelled: () => {},
+  });
+  const json = { contentType: "application/json", contentEncoding: "utf-8" };
+  const sent: [body: string, properties: Partial<AmqpProperties>][] = [
+    ['[[1], {}, {"chord": null}]', json],
+    ["{not JSON, but ASCII", json],
+    ['["ü"]', json],
+    [`["${"x".repeat(300)}"]`, json],
+    ["[1]", { ...json, contentEncoding: "binary" }],
+    ["[1]", { ...json, contentEncoding: null }],
+    ["[1]", { ...json, contentType: "application/data" }],
+    ["[1]", {}],
+  ];
+  sent.forEach(([body, properties], n) =>
+    script.deliver(channel.id, { tag: n + 1, consumer: "c" }, body, {}, properties)
+  );
+  await world.clock.settle();
+  assert.deepEqual(got, sent.map(([body], n) => n < 2 ? body : new TextEncoder().encode(body)));
+  await connection.close();
+});
+
 Deno.test("AmqpConnection: what breaks the protocol ends the connection with one line", async () => {
   const hostile: [string, (script: AmqpScript, channel: number) => void, RegExp][] = [
     ["garbage", (script) => script.raw(new Uint8Array([71, 69, 84])), /unknown type 71/],

@@ -294,6 +294,29 @@ Deno.test("BrokerPublisher: declares once, publishes, and tries again by the pol
   await assert.rejects(publisher.publish([]), /closed/);
 });
 
+Deno.test("BrokerPublisher: on an open connection a message is on its way when publish returns", async () => {
+  const world = fakeWorld();
+  const app = new App("t", { broker_url: "memory://" }, { world });
+  const taken: number[] = [];
+  const publisher = new BrokerPublisher(app, {
+    connect: async (...args) => {
+      const connection = await connect(...args);
+      const publish = connection.publish.bind(connection);
+      connection.publish = (batch) => {
+        taken.push(batch.length);
+        return publish(batch);
+      };
+      return connection;
+    },
+  });
+  const { outgoing } = app.prepareSend({ name: "t", args: [], kwargs: {}, options: { queue: "at-once" } });
+  await publisher.publish([outgoing]);
+  const publishing = publisher.publish([outgoing, outgoing]);
+  assert.deepEqual(taken, [1, 2]);
+  await publishing;
+  await publisher.close();
+});
+
 Deno.test("BrokerPublisher: what ends a task is the worker's own where it may, and published where it is not", async () => {
   const { opened, connect } = failing([]);
   const cases = [

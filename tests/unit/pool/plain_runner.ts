@@ -82,7 +82,7 @@ function base(seq: number): Omit<Outcome, "kind" | "state" | "document" | "summa
   };
 }
 
-function success(seq: number, value: unknown): Outcome {
+export function success(seq: number, value: unknown): Outcome {
   const document = JSON.stringify(value ?? null);
   return { ...base(seq), kind: "success", state: "SUCCESS", document, summary: document, exception: "" };
 }
