@@ -52,6 +52,19 @@ export const publish = async (self, key) => {
 export const hold = (_self, bytes) => { (globalThis.held ??= []).push(new Uint8Array(bytes).fill(1)); return 1; };
 `;
 
+/** What a child is told of its worker. */
+export function childOptions(app: string | null): PoolOptions["child"] {
+  return {
+    app,
+    include: [],
+    overrides: {},
+    hostname: "w1@test",
+    logLevel: "INFO",
+    logFile: null,
+    isTaskEvents: false,
+  };
+}
+
 /** A process that has ended and waits for its parent to hear of it counts as ended. */
 function isRunning(pid: number): boolean {
   try {
@@ -83,15 +96,7 @@ export class Rig {
       maxTasksPerChild: null,
       maxMemoryPerChild: null,
       procAliveTimeout: 20,
-      child: {
-        app: app ?? `${folder}/tasks.js`,
-        include: [],
-        overrides: {},
-        hostname: "w1@test",
-        logLevel: "INFO",
-        logFile: null,
-        isTaskEvents: false,
-      },
+      child: childOptions(app ?? `${folder}/tasks.js`),
       publish: (batch) => {
         this.published.push(...batch);
         return batch[0]!.routingKey === "refuse"

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { type Job, SoloPool } from "../../../lib/pool/mod.ts";
+import { childOptions } from "../../conformance/pool.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
 import { success } from "./plain_runner.ts";
 
@@ -30,15 +31,7 @@ Deno.test("solo: the first slice ends in the turn that brought its jobs; what it
       maxTasksPerChild: null,
       maxMemoryPerChild: null,
       procAliveTimeout: 20,
-      child: {
-        app: null,
-        include: [],
-        overrides: {},
-        hostname: "w1@test",
-        logLevel: "INFO",
-        logFile: null,
-        isTaskEvents: false,
-      },
+      child: childOptions(null),
       publish: () => Promise.resolve(),
     },
     {
