@@ -176,8 +176,8 @@ export class Sender {
 
   /** What must be loaded or opened before `prepare`; null where all is there. */
   ready(options: SendOptions | null): Promise<void> | null {
-    const { isRpc } = this.#profileNow();
-    const serializer = options?.serializer ?? this.#app.conf.task_serializer;
+    const { isRpc, encoding } = this.#profileNow();
+    const serializer = options?.serializer ?? encoding.serializer;
     if (isSerializerLoaded(serializer) && (!isRpc || this.#app.backend.opened?.isListening)) return null;
     return this.#getReady(serializer, isRpc);
   }

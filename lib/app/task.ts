@@ -166,9 +166,9 @@ const METHODS = {
     try {
       const positional = (args ?? []) as unknown[];
       const named = kwargs ?? NO_KWARGS;
-      if (this.options.typing) this.checkArguments(positional, named);
+      const { typing, shadowName } = this.options;
+      if (typing) this.checkArguments(positional, named);
       let merged = options === null ? this.sendOptions : { ...this.sendOptions, ...given(options) };
-      const { shadowName } = this.options;
       if (shadowName && !merged.shadow) merged = { ...merged, shadow: shadowName(positional, named) };
       if (this.app.conf.task_always_eager) return eagerly(this, positional, named, merged);
       return this.app.send(
