@@ -18,7 +18,7 @@ export class ResultAhead {
   #last: string | null = null;
   /** The result of the last call was asked for before the next was sent. */
   #isExpected = false;
-  /** Open until the next call is sent, or another wait takes its place: the store keeps what it has told until then. */
+  /** Open until its result is asked for, or the next call is sent: the store keeps what it has told until then. */
   #watch: Watch | null = null;
   #watched: string | null = null;
   /** What the wait has told. */
@@ -46,15 +46,10 @@ export class ResultAhead {
     });
   }
 
-  /**
-   * Somebody asks for a result: its end, where the wait has told it already; null: it is to be waited for. The wait
-   * ends with the next call, whose own leaves for the store at the same moment.
-   */
+  /** Somebody asks for a result: its end, where the wait has told it already; null: it is to be waited for. */
   take(taskId: string): ResultMeta | null {
     const told = this.#watched === taskId ? this.#told : null;
-    if (told === null) return null;
-    this.#told = this.#last = null;
-    this.#isExpected = true;
+    if (told !== null) this.asked([taskId]);
     return told;
   }
 

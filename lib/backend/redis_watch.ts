@@ -104,7 +104,6 @@ export class RedisWatch {
     this.#toSubscribe.clear();
     // Still subscribed from before.
     for (const id of fresh) this.#toUnsubscribe.delete(id);
-    this.#unsubscribe();
     this.#subscribe(link, fresh);
   }
 
