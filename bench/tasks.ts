@@ -4,12 +4,11 @@ import { App } from "lovage";
 
 const url = Deno.env.get("BENCH_REDIS")!;
 const broker = Deno.env.get("BENCH_BROKER") ?? url;
-/** Null: the default, which on RabbitMQ is with confirms. */
-const confirms = Deno.env.get("BENCH_CONFIRMS") ?? null;
+const isUnconfirmed = Deno.env.get("BENCH_CONFIRMS") === "no";
 export const app = new App("bench", {
   broker_url: broker,
   result_backend: url,
-  broker_transport_options: confirms === null ? {} : { confirm_publish: confirms === "yes" },
+  broker_transport_options: isUnconfirmed ? { confirm_publish: false } : {},
 });
 export const add = app.task("bench.add", (x: number, y: number) => x + y);
 /** Waits for `ms` milliseconds. */

@@ -6,8 +6,6 @@ import time
 from celery import Celery
 
 app = Celery("bench", broker=os.environ.get("BENCH_BROKER") or os.environ["BENCH_REDIS"], backend=os.environ["BENCH_REDIS"])
-if "BENCH_CONFIRMS" in os.environ:
-    app.conf.broker_transport_options = {"confirm_publish": os.environ["BENCH_CONFIRMS"] == "yes"}
 
 
 @app.task(name="bench.add")

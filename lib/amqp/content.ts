@@ -38,7 +38,6 @@ export class ContentAssembler {
   #hasHead = false;
   #size = 0;
   #body: Uint8Array = EMPTY;
-  #text: string | null = null;
   #length = 0;
 
   /** True between a method with content and its last body frame. */
@@ -76,7 +75,7 @@ export class ContentAssembler {
     this.#size = bodySize;
     this.#length = 0;
     this.#body = EMPTY;
-    return bodySize === 0 ? this.#end() : null;
+    return bodySize === 0 ? this.#end(EMPTY) : null;
   }
 
   /** A body frame; the message where it was the last one, else null. Throws ProtocolError. */
@@ -93,14 +92,12 @@ export class ContentAssembler {
     if (payload.length === this.#size) {
       const isJson = this.#properties?.contentType === JSON_TYPE &&
         this.#properties.contentEncoding === "utf-8";
-      this.#text = isJson ? asciiText(payload, 0, payload.length) : null;
-      if (this.#text === null) this.#body = payload.slice();
-      return this.#end();
+      return this.#end((isJson ? asciiText(payload, 0, payload.length) : null) ?? payload.slice());
     }
     this.#reserve(length);
     this.#body.set(payload, this.#length);
     this.#length = length;
-    return length === this.#size ? this.#end() : null;
+    return length === this.#size ? this.#end(this.#body) : null;
   }
 
   #reserve(length: number): void {
@@ -113,17 +110,11 @@ export class ContentAssembler {
     this.#body = grown;
   }
 
-  #end(): AmqpMessage {
-    const message = {
-      call: this.#call!,
-      properties: this.#properties,
-      error: this.#error,
-      body: this.#text ?? this.#body,
-    };
+  #end(body: Uint8Array | string): AmqpMessage {
+    const message = { call: this.#call!, properties: this.#properties, error: this.#error, body };
     this.#call = null;
     this.#properties = null;
     this.#body = EMPTY;
-    this.#text = null;
     return message;
   }
 }

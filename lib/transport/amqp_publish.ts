@@ -42,7 +42,7 @@ export class AmqpPublisher {
   /** As Connection.publish. What can leave at once has left when this returns. */
   async publish(batch: readonly OutgoingMessage[]): Promise<void> {
     if (batch.length === 0) return;
-    const channel = this.#readyChannel ?? await this.#ready();
+    const channel = this.#isReady ? this.#opened! : await this.#ready();
     if (this.#options.confirms) return await this.#publishConfirmed(channel, batch);
     try {
       for (const one of batch) this.#append(channel, one, false);
@@ -59,20 +59,17 @@ export class AmqpPublisher {
     else this.#connection.touch();
   }
 
-  /** The channel, where nothing is to be waited for. */
-  get #readyChannel(): AmqpChannel | null {
+  /** Whether `#ready` has nothing to wait for. */
+  get #isReady(): boolean {
     const { blockedReason, outbox } = this.#connection;
-    if (blockedReason !== null || outbox.length > OUTBOX_BYTES_MAX || this.#opened?.isLost !== false) {
-      return null;
-    }
-    return this.#opened;
+    return blockedReason === null && outbox.length <= OUTBOX_BYTES_MAX && this.#opened?.isLost === false;
   }
 
   /** A channel to publish on, when the broker takes messages and the socket has taken what was sent. */
   async #ready(): Promise<AmqpChannel> {
     const connection = this.#connection;
-    if (connection.blockedReason !== null) await connection.unblocked();
-    if (connection.outbox.length > OUTBOX_BYTES_MAX) await connection.drained(OUTBOX_BYTES_MAX);
+    await connection.unblocked();
+    await connection.drained(OUTBOX_BYTES_MAX);
     if (this.#opened?.isLost === false) return this.#opened;
     return await (this.#channel ??= this.#openChannel());
   }

@@ -10,7 +10,7 @@
 
 import { type Outbox, ProtocolError } from "../base/mod.ts";
 import { EncodeError } from "./errors.ts";
-import { asciiText, KNOWN_BYTES_MAX, KnownTexts, looseText } from "./known_texts.ts";
+import { KnownTexts } from "./known_texts.ts";
 import { kindOf, setOwn } from "./record.ts";
 
 /** A value of a field table. Numbers beyond 2^53 are bigint; a string that is no UTF-8 comes as bytes. */
@@ -124,9 +124,7 @@ export class AmqpReader {
   shortstr(): string {
     const length = this.octet();
     const at = this.#take(length);
-    return length <= KNOWN_BYTES_MAX
-      ? known.text(this.#bytes, at, length)
-      : looseText(this.#bytes, at, length);
+    return known.text(this.#bytes, at, length);
   }
 
   /** A copy of up to 4 GiB of bytes, as many as are there. */
@@ -160,14 +158,8 @@ export class AmqpReader {
     const length = this.long();
     const at = this.#take(length);
     const bytes = this.#bytes;
-    if (length <= KNOWN_BYTES_MAX) {
-      let i = at;
-      while (i < at + length && bytes[i]! < 128) i++;
-      if (i === at + length) return known.text(bytes, at, length);
-    } else {
-      const text = asciiText(bytes, at, length);
-      if (text !== null) return text;
-    }
+    const text = known.ascii(bytes, at, length);
+    if (text !== null) return text;
     const part = bytes.subarray(at, at + length);
     try {
       return strictUtf8.decode(part);
@@ -193,9 +185,7 @@ export class AmqpReader {
   #name(): string {
     const length = this.octet();
     const at = this.#take(length);
-    return length <= KNOWN_BYTES_MAX
-      ? known.name(this.#bytes, at, length)
-      : looseText(this.#bytes, at, length);
+    return known.name(this.#bytes, at, length);
   }
 
   #array(depth: number): AmqpValue[] {

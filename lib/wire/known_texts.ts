@@ -8,7 +8,7 @@
 
 const SLOTS = 2048;
 /** Texts of up to so many bytes are kept. */
-export const KNOWN_BYTES_MAX = 32;
+const KNOWN_BYTES_MAX = 32;
 /** Texts up to this are read without the decoder where they are ASCII. */
 const ASCII_BYTES_MAX = 256;
 
@@ -24,13 +24,22 @@ export class KnownTexts {
   /** The slot of the name read last. */
   #last = 0;
 
-  /** The text of up to `KNOWN_BYTES_MAX` bytes. Bytes that are no UTF-8 are replaced. */
+  /** The text of some bytes; longer ones are not kept. Bytes that are no UTF-8 are replaced. */
   text(bytes: Uint8Array, at: number, length: number): string {
+    if (length > KNOWN_BYTES_MAX) return looseText(bytes, at, length);
     return this.#texts[this.#slotOf(bytes, at, length)]!;
+  }
+
+  /** As `text` where it is ASCII alone; null: other text, or one too long to be read here. */
+  ascii(bytes: Uint8Array, at: number, length: number): string | null {
+    if (length > KNOWN_BYTES_MAX) return asciiText(bytes, at, length);
+    for (let i = at; i < at + length; i++) if (bytes[i]! > 127) return null;
+    return this.text(bytes, at, length);
   }
 
   /** As `text`, for the names of a table, one after the other. */
   name(bytes: Uint8Array, at: number, length: number): string {
+    if (length > KNOWN_BYTES_MAX) return looseText(bytes, at, length);
     let slot = this.#next[this.#last]!;
     if (!this.#holds(slot, bytes, at, length)) {
       slot = this.#slotOf(bytes, at, length);
@@ -63,7 +72,7 @@ export class KnownTexts {
 }
 
 /** A text; bytes that are no UTF-8 are replaced. */
-export function looseText(bytes: Uint8Array, at: number, length: number): string {
+function looseText(bytes: Uint8Array, at: number, length: number): string {
   return asciiText(bytes, at, length) ?? looseUtf8.decode(bytes.subarray(at, at + length));
 }
 
