@@ -3,14 +3,15 @@
  *
  * From another folder, with a task module outside the tree: version and help, then a worker with a process pool on a
  * private Redis, and one on the embedded broker, run a task of that module whose "lovage" must be the running program's.
+ * A packed file then loses its unpacked copy while the worker runs: the next slot starts all the same.
  */
 
 import { startRedis } from "../tests/support/servers.ts";
 import { eventually } from "../tests/support/ports.ts";
 
 const program = await Deno.realPath(Deno.args[0]!);
-const folder = await Deno.makeTempDir({ prefix: "lovage-smoke-" });
-const env = { NO_COLOR: "1", LOVAGE_HOME: `${folder}/home` };
+const folder = await Deno.makeTempDir({ prefix: "lovage smoke é%41 " });
+const env = { NO_COLOR: "1", LOVAGE_HOME: `${folder}/home #?*`, LOVAGE_CACHE: `${folder}/cache #?*` };
 const module = `
 import { App } from "lovage";
 export const app = new App("smoke");
@@ -18,6 +19,7 @@ const Same: unknown = App;
 export const same = app.task("smoke.same", async () => (await import("lovage")).App === Same && app instanceof App);
 export const add = app.task("smoke.add", (x: number, y: number) => x + y);
 export const pid = app.task("smoke.pid", () => Deno.pid);
+export const fail = app.task("smoke.fail", function fails() { throw new Error("on purpose"); });
 `;
 
 await Deno.writeTextFile(`${folder}/tasks.ts`, module);
@@ -45,18 +47,44 @@ try {
         await run("-A", "tasks.ts", ...at, "call", "--wait", "smoke.same") === "true",
         "one library instance",
       );
+      const failed = await run("-A", "tasks.ts", ...at, "call", "smoke.fail");
+      const { text } = await output(
+        "-A",
+        "tasks.ts",
+        ...at,
+        "result",
+        "--traceback",
+        "--timeout",
+        "20",
+        failed,
+      );
+      const frames = text.split("\n").filter((line) => /^ +File /.test(line));
+      expect(
+        frames.length === 1 && /tasks\.ts.* in fails$/.test(frames[0]!),
+        `frames of the user alone: ${text}`,
+      );
       const pid = await run("-A", "tasks.ts", ...at, "call", "--wait", "smoke.pid");
       expect(Number(pid) !== worker.pid, "the task runs in a child process");
+      let last = Number(pid);
+      if (broker === null && exists(env.LOVAGE_CACHE)) {
+        await Deno.remove(env.LOVAGE_CACHE, { recursive: true });
+        for (const one of await slotsOf(worker.pid)) Deno.kill(one, "SIGKILL");
+        last = Number(await run("-A", "tasks.ts", "call", "--wait", "smoke.pid"));
+        expect(last !== Number(pid), "a slot starts although the unpacked copy was removed");
+      }
       worker.kill("SIGTERM");
       const { code } = await worker.status;
       expect(code === 0, `the worker ended with ${code}`);
-      await eventually(() => !isAlive(Number(pid)), "the child has ended");
+      await eventually(() => !isAlive(last), "the child has ended");
     } finally {
+      const slots = await slotsOf(worker.pid).catch(() => []);
       try {
         worker.kill("SIGKILL");
       } catch {
         // it has ended
       }
+      await worker.status;
+      for (const one of slots) await eventually(() => !isAlive(one), "the slots have ended");
     }
     console.log(
       `smoke: ${broker === null ? "embedded broker" : "Redis"}, process pool, module outside the tree: ok`,
@@ -64,22 +92,43 @@ try {
   }
 } finally {
   await redis.stop();
-  await Deno.remove(folder, { recursive: true });
+  // A process that was only just killed may still write a last file.
+  await eventually(
+    () => Deno.remove(folder, { recursive: true }).then(() => true, () => !exists(folder)),
+    "cleared",
+  );
 }
 
-/** Runs the built file; its trimmed output. */
+/** Runs the built file, which must end with 0; its trimmed output. */
 async function run(...args: string[]): Promise<string> {
+  const { code, text, errors } = await output(...args);
+  expect(code === 0, `lovage ${args.join(" ")} ended with ${code}: ${text} ${errors}`);
+  return text;
+}
+
+async function output(...args: string[]): Promise<{ code: number; text: string; errors: string }> {
   const child = new Deno.Command(program, { args, cwd: folder, env, stdout: "piped", stderr: "piped" })
     .spawn();
   const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
   const { code, stdout, stderr } = await child.output();
   clearTimeout(timer);
-  const text = new TextDecoder().decode(stdout).trim();
-  expect(
-    code === 0,
-    `lovage ${args.join(" ")} ended with ${code}: ${text} ${new TextDecoder().decode(stderr)}`,
+  const decoder = new TextDecoder();
+  return { code, text: decoder.decode(stdout).trim(), errors: decoder.decode(stderr) };
+}
+
+/** The processes that a worker has started. */
+async function slotsOf(pid: number): Promise<number[]> {
+  return (await Deno.readTextFile(`/proc/${pid}/task/${pid}/children`)).trim().split(" ").filter(Boolean).map(
+    Number,
   );
-  return text;
+}
+
+function exists(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
 }
 
 function isAlive(pid: number): boolean {
@@ -92,6 +141,5 @@ function isAlive(pid: number): boolean {
 
 function expect(condition: boolean, what: string): void {
   if (condition) return;
-  console.error(`smoke: ${what}`);
-  Deno.exit(1);
+  throw new Error(`smoke: ${what}`);
 }

@@ -1,110 +1,178 @@
 /**
  * `make test`: format, lint, types, then every test. Ends with one plain line, `N passed, N failed`; each of the
- * three checks counts as one. Arguments narrow the tests: `deno run -A .ci/test.ts tests/unit/wire`.
+ * checks counts as one. A test that fails is red: nothing is run twice.
  *
- * Unit tests run two files at a time; those that start servers and programs of their own one at a time, since their
- * time limits are those of a machine that is not overloaded. A file that fails is run once more, alone, and named:
- * passing then, it counts as passed, and the line `once more ...` says that it wants mending.
+ *     .ci/test.ts                   everything
+ *     .ci/test.ts --unit            the tests that need no servers, no Python and no root
+ *     .ci/test.ts --dist            everything, then the built file and its smoke test
+ *     .ci/test.ts tests/unit/wire   these tests alone
+ *
+ * Unit tests run in one process, and in as many isolates as the machine has cores: each takes files in turn, so that
+ * modules are loaded once for many files, which takes a third of the time. Every other file has a process of its own,
+ * since tests set variables and count what their process has open; one more of them at a time than there are cores,
+ * since they also wait. The longest begin first, and what a file has printed is shown when it has ended.
  */
 
-const decoder = new TextDecoder();
+/** What needs nothing but Deno. */
+const UNIT = ["tests/sim/sim_test.ts", "tests/tidy_test.ts"];
+/** The same, with files that share isolates. */
+const SHARED = "tests/unit";
+/** What starts servers or programs. */
+const OTHERS = [
+  "tests/docs_test.ts",
+  ...["browser", "cli", "conformance", "fault", "fuzz", "interop"].map((name) => `tests/${name}`),
+];
+/** What takes longest, in this order. */
+const LONG = [
+  "tests/browser/console_test.ts",
+  "tests/interop/canvas_matrix_test.ts",
+  "tests/conformance/pool_test.ts",
+  "tests/interop/beat_test.ts",
+  "tests/interop/amqp_test.ts",
+  "tests/conformance/pool_sandbox_test.ts",
+  "tests/interop/brokers_test.ts",
+  "tests/cli/project_test.ts",
+  "tests/interop/control_test.ts",
+  "tests/fault/redis_cluster_test.ts",
+];
+/** What runs once more as on RabbitMQ 4.3: through the proxy of tests/support/amqp_proxy.ts. */
+const RABBIT_4 = [
+  "tests/conformance/transport_amqp_test.ts",
+  "tests/interop/amqp_test.ts",
+  "tests/interop/transport/amqp/amqp_test.ts",
+];
+/** A file that takes longer than this hangs. */
+const FILE_MINUTES_MAX = 20;
+
+/** One run of `deno`: a check, which counts as one test, or tests, whose own counts are added up. */
+interface Run {
+  readonly name: string;
+  readonly args: readonly string[];
+  readonly env?: Record<string, string>;
+  readonly isCheck?: boolean;
+}
+
 const deno = Deno.execPath();
-const isNarrowed = Deno.args.length > 0;
+const cores = navigator.hardwareConcurrency;
+const began = performance.now();
 let passed = 0;
 let failed = 0;
 
-if (!isNarrowed) {
-  await step("format", ["fmt", "--check", "--quiet"]);
-  await step("lint", ["lint", "--quiet"]);
-  await step("types", ["check", "--quiet", "main.ts", "lib", "tests", "examples", "bench", ".ci"]);
-}
-if (isNarrowed) await tests(Deno.args, 2);
+const CHECKS: Run[] = [
+  check("format", ["fmt", "--check", "--quiet"]),
+  check("lint", ["lint", "--quiet"]),
+  check("types", ["check", "--quiet", "main.ts", "lib", "tests", "examples", "bench", ".ci"]),
+];
+
+const [what] = Deno.args;
+if (what === "--unit") await unit();
+else if (what !== undefined && what !== "--dist") await all(files(Deno.args).map((file) => tests([file])));
 else {
-  await tests(["tests/unit", "tests/sim", "tests/tidy_test.ts", "tests/docs_test.ts"], 2);
-  await tests(["tests/conformance", "tests/cli", "tests/interop", "tests/fault"], 1);
+  const again = RABBIT_4.map((file) => tests([file], { LOVAGE_RABBITMQ: "4.3.0" }));
+  await all(CHECKS);
+  await unit();
+  await all(longestFirst([...files(OTHERS).map((file) => tests([file])), ...again]));
+  if (what === "--dist") await run(check("dist", ["run", "-A", "--quiet", ".ci/dist.ts"]));
 }
 console.log(`${passed} passed, ${failed} failed`);
 Deno.exit(failed > 0 ? 1 : 0);
 
-async function step(name: string, args: string[]): Promise<void> {
-  const { success, stdout, stderr } = await new Deno.Command(deno, { args }).output();
-  console.log(`${name} ... ${success ? "ok" : "FAILED"}`);
-  if (success) passed++;
-  else {
-    failed++;
-    console.log(decoder.decode(stdout) + decoder.decode(stderr));
-  }
+function check(name: string, args: readonly string[]): Run {
+  return { name, args, isCheck: true };
 }
 
-/** Runs the tests of some paths, and what fails once more; adds up the runner's own counts. */
-async function tests(paths: readonly string[], jobs: number): Promise<void> {
-  const first = await runTests(paths, jobs);
-  passed += first.passed;
-  failed += first.failed;
-  if (first.isSuccess || isNarrowed) return;
-  for (const [file, count] of first.failures) {
-    const again = await runTests([file], 1);
-    // As many at least must run as had failed: a file without tests would always be fine.
-    const isFine = again.isSuccess && again.passed >= count;
-    console.log(`once more ... ${file} ... ${isFine ? "ok: it failed the first time" : "FAILED"}`);
-    if (isFine) {
-      passed += count;
-      failed -= count;
-    }
-  }
-}
-
-interface Run {
-  passed: number;
-  failed: number;
-  isSuccess: boolean;
-  /** How many tests failed, by file. */
-  failures: Map<string, number>;
-}
-
-/** One call of the runner; its output is shown as it comes. */
-async function runTests(paths: readonly string[], jobs: number): Promise<Run> {
-  const child = new Deno.Command(deno, {
-    args: ["test", "-A", "--quiet", "--no-check", "--parallel", ...paths],
-    env: { NO_COLOR: "1", DENO_JOBS: String(jobs) },
-    stdout: "piped",
-    stderr: "inherit",
-  }).spawn();
-  let text = "";
-  for await (const chunk of child.stdout) {
-    const part = decoder.decode(chunk, { stream: true });
-    text += part;
-    Deno.stdout.writeSync(new TextEncoder().encode(part));
-  }
-  const { success: isSuccess } = await child.status;
-  const closing = [...text.matchAll(/^(?:ok|FAILED) \| (\d+) passed(?: \([^)]*\))? \| (\d+) failed/gm)].pop();
-  const failedTests = Number(closing?.[2] ?? 0);
+function tests(paths: readonly string[], env: Record<string, string> = {}): Run {
+  const version = env.LOVAGE_RABBITMQ ? ` as on RabbitMQ ${env.LOVAGE_RABBITMQ}` : "";
   return {
-    passed: Number(closing?.[1] ?? 0),
-    // A run that broke off without counting, or failed outside a test (a leak of the file), is a failure.
-    failed: !isSuccess && failedTests === 0 ? 1 : failedTests,
-    isSuccess,
-    failures: failuresOf(text),
+    name: paths.join(" ") + version,
+    args: ["test", "-A", "--quiet", "--no-check", "--parallel", ...paths],
+    env,
   };
 }
 
-/**
- * How many tests failed in each file that the runner ran, from its lines. Its list at the end will not do: that names
- * the place where a test is written, which for a shared suite is no file of tests.
- *
- * One file at a time, a heading `running N tests from FILE` goes before its tests; several at a time, each line begins
- * with `FILE => `. A step has a mark of its own before `FAILED`, or is indented, and fails its test anyway.
- */
-function failuresOf(text: string): Map<string, number> {
-  const failures = new Map<string, number>();
-  let running: string | null = null;
-  for (const line of text.slice(0, text.lastIndexOf("\n ERRORS \n")).split("\n")) {
-    const heading = /^running \d+ tests? from \.\/(\S+)$/.exec(line);
-    if (heading) running = heading[1]!;
-    const failed = /^(?:\.\/(\S+) => )?(\S.*?) \.\.\. FAILED \(/.exec(line);
-    if (failed === null || failed[2]!.includes(" ... ")) continue;
-    const file = failed[1] ?? running;
-    if (file !== null) failures.set(file, (failures.get(file) ?? 0) + 1);
+/** Runs the unit tests, from modules that import the files. */
+async function unit(): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "lovage-unit-" });
+  try {
+    const parts = Array.from({ length: cores }, (): string[] => []);
+    files([SHARED]).forEach((file, n) => parts[n % cores]!.push(`import "${url(file)}";\n`));
+    const paths = parts.map((_, n) => `${folder}/${n + 1}_test.ts`);
+    for (const [n, lines] of parts.entries()) await Deno.writeTextFile(paths[n]!, lines.join(""));
+    await run({ ...tests([...paths, ...UNIT], { DENO_JOBS: String(cores) }), name: "unit tests" });
+  } finally {
+    await Deno.remove(folder, { recursive: true });
   }
-  return failures;
+}
+
+function url(file: string): string {
+  return new URL(`../${file}`, import.meta.url).href;
+}
+
+/** The files of tests at some paths, in order of their names. */
+function files(paths: readonly string[]): string[] {
+  return paths.flatMap((path) => {
+    if (!Deno.statSync(path).isDirectory) return [path];
+    const inside = [...Deno.readDirSync(path)].filter(({ name, isDirectory }) =>
+      isDirectory || /_test\.tsx?$/.test(name)
+    );
+    return files(inside.map(({ name }) => `${path.replace(/\/$/, "")}/${name}`).sort());
+  });
+}
+
+function longestFirst(runs: readonly Run[]): Run[] {
+  const place = ({ args }: Run) => {
+    const at = LONG.indexOf(args.at(-1)!);
+    return at < 0 ? LONG.length : at;
+  };
+  return [...runs].sort((a, b) => place(a) - place(b));
+}
+
+/** Runs all, some at a time. */
+async function all(runs: readonly Run[]): Promise<void> {
+  const waiting = [...runs];
+  const next = async (): Promise<void> => {
+    for (let one; (one = waiting.shift());) await run(one);
+  };
+  await Promise.all(Array.from({ length: cores + 1 }, next));
+}
+
+/** Runs one, shows what it printed, and counts. */
+async function run({ name, args, env = {}, isCheck = false }: Run): Promise<void> {
+  const start = performance.now();
+  const child = new Deno.Command(deno, {
+    args: [...args],
+    env: { NO_COLOR: "1", ...env },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  let text = "";
+  const read = async (stream: ReadableStream<Uint8Array>) => {
+    const decoder = new TextDecoder();
+    for await (const chunk of stream) text += decoder.decode(chunk, { stream: true });
+  };
+  const reading = Promise.all([read(child.stdout), read(child.stderr)]);
+  const timer = setTimeout(() => {
+    text += `\n${name} was ended after ${FILE_MINUTES_MAX} minutes\n`;
+    child.kill("SIGKILL");
+  }, FILE_MINUTES_MAX * 60_000);
+  const { success } = await child.status;
+  clearTimeout(timer);
+  // What a killed file has left running may hold its output open.
+  await Promise.race([reading, new Promise((resolve) => setTimeout(resolve, 5000))]);
+  if (isCheck) {
+    success ? passed++ : failed++;
+    text = success ? "" : text;
+  } else {
+    const closing = [...text.matchAll(/^(?:ok|FAILED) \| (\d+) passed(?: \([^)]*\))? \| (\d+) failed/gm)]
+      .pop();
+    const failedTests = Number(closing?.[2] ?? 0);
+    passed += Number(closing?.[1] ?? 0);
+    // A run that broke off without counting, or failed outside a test (a leak of the file), is a failure.
+    failed += !success && failedTests === 0 ? 1 : failedTests;
+  }
+  const seconds = (since: number) => Math.round((performance.now() - since) / 1000);
+  console.log(
+    `${text}${name} ... ${success ? "ok" : "FAILED"} (${seconds(start)} s; ${seconds(began)} s in all)`,
+  );
 }

@@ -11,9 +11,9 @@
  */
 
 import { AmqpConnection } from "../lib/amqp/mod.ts";
-import { Outbox } from "../lib/base/mod.ts";
-import { toAmqpBody, toAmqpProperties } from "../lib/transport/amqp_message.ts";
-import { amqpTarget } from "../lib/transport/amqp_url.ts";
+import { filePath, Outbox } from "../lib/base/mod.ts";
+import { toAmqpBody, toAmqpProperties } from "../lib/transport/amqp/message.ts";
+import { amqpTarget } from "../lib/transport/amqp/url.ts";
 import { connect, queue } from "../lib/transport/mod.ts";
 import { encodeContent, encodeMethod, encodeTaskMessage } from "../lib/wire/mod.ts";
 import { CONNECT_OPTIONS } from "../tests/conformance/transport.ts";
@@ -22,7 +22,7 @@ import { startRabbit, startRedis } from "../tests/support/servers.ts";
 import { LOVAGE } from "../tests/support/programs.ts";
 import { output, start, stop } from "./programs.ts";
 
-const root = new URL("..", import.meta.url).pathname;
+const root = filePath(new URL("..", import.meta.url));
 const parts = new Set(Deno.args.length > 0 ? Deno.args : ["drain", "publish", "send", "trip"]);
 const count = Number(Deno.env.get("TASKS") ?? 20_000);
 const runs = Number(Deno.env.get("RUNS") ?? 3);

@@ -15,8 +15,9 @@ import { Scheduler } from "../lib/beat/scheduler.ts";
 import { Zone } from "../lib/beat/zone.ts";
 import { LOVAGE, Program } from "../tests/support/programs.ts";
 import { startRedis } from "../tests/support/servers.ts";
+import { filePath } from "../lib/base/mod.ts";
 
-const root = new URL("..", import.meta.url).pathname;
+const root = filePath(new URL("..", import.meta.url));
 const redis = await startRedis();
 const folder = await Deno.makeTempDir();
 const env = {

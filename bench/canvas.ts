@@ -8,8 +8,9 @@
 import { App, chain, chord, type Signature } from "lovage";
 import { LOVAGE } from "../tests/support/programs.ts";
 import { startRedis } from "../tests/support/servers.ts";
+import { filePath } from "../lib/base/mod.ts";
 
-const root = new URL("..", import.meta.url).pathname;
+const root = filePath(new URL("..", import.meta.url));
 const parts = new Set(Deno.args.length > 0 ? Deno.args : ["chord", "chain"]);
 const sizes = {
   chord: Number(Deno.env.get("CHORD") ?? 10_000),

@@ -15,8 +15,9 @@ import { LOVAGE } from "../tests/support/programs.ts";
 import { startRedis } from "../tests/support/servers.ts";
 import { App } from "../lib/mod.ts";
 import { finishedOf, resultCount } from "./programs.ts";
+import { filePath } from "../lib/base/mod.ts";
 
-const root = new URL("..", import.meta.url).pathname;
+const root = filePath(new URL("..", import.meta.url));
 const parts = new Set(Deno.args.length > 0 ? Deno.args : ["drain", "awaits", "cpu", "memory", "replace"]);
 const count = Number(Deno.env.get("TASKS") ?? 20_000);
 const redis = await startRedis();

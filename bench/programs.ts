@@ -1,6 +1,8 @@
 /** Programs that the benches start: workers that run until told to end, and commands that run to their end. */
 
-const PEERS = new URL("./peers", import.meta.url).pathname;
+import { filePath } from "../lib/base/mod.ts";
+
+const PEERS = filePath(new URL("./peers", import.meta.url));
 
 /** Starts a worker; what it says is thrown away, or shown where BENCH_LOG is set. */
 export function start(argv: readonly string[], env: Record<string, string>): Deno.ChildProcess {
@@ -24,6 +26,18 @@ export async function stop(child: Deno.ChildProcess): Promise<void> {
   const timer = setTimeout(() => child.kill("SIGKILL"), 5000);
   await child.status;
   clearTimeout(timer);
+}
+
+/** Installs the peers that npm has into a folder, if they are not there yet. */
+export async function installPeers(modules: string): Promise<void> {
+  try {
+    await Deno.stat(`${modules}/node_modules/bullmq`);
+  } catch {
+    console.log("Fetching BullMQ and celery.node ...");
+    await Deno.mkdir(modules, { recursive: true });
+    const quiet = ["--no-save", "--no-audit", "--no-fund"];
+    await output(["npm", "install", "--prefix", modules, ...quiet, "bullmq@6", "celery-node"], {});
+  }
 }
 
 /** Runs a command; its trimmed output. Throws with its error output where it fails. */

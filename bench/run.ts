@@ -13,9 +13,11 @@
 
 import { startRedis } from "../tests/support/servers.ts";
 import { LOVAGE } from "../tests/support/programs.ts";
-import { finishedOf, output, start, stop } from "./programs.ts";
+import { BenchRedis } from "./bench_redis.ts";
+import { finishedOf, installPeers, output, start, stop } from "./programs.ts";
+import { filePath } from "../lib/base/mod.ts";
 
-const root = new URL("..", import.meta.url).pathname;
+const root = filePath(new URL("..", import.meta.url));
 const modules = `${root}.tools/bench`;
 const parts = new Set(Deno.args.length > 0 ? Deno.args : ["drain", "send", "trip", "start", "memory"]);
 const count = Number(Deno.env.get("TASKS") ?? 20_000);
@@ -31,7 +33,9 @@ const env: Record<string, string> = {
 };
 /** Looks at the counters, taken off the commands and writes counted. */
 let pollCount = 0;
-const control = await Deno.connect({ hostname: "127.0.0.1", port: redis.port });
+const control = await BenchRedis.connect(redis.port);
+const call = control.call.bind(control);
+const fill = control.fill.bind(control);
 
 /** A worker to measure: how it is started, and where its finished tasks are counted. */
 interface Contender {
@@ -63,7 +67,7 @@ const celeryNode: Contender = {
 };
 
 try {
-  await installPeers();
+  await installPeers(modules);
   if (parts.has("drain")) await benchDrain();
   if (parts.has("send")) await benchSend();
   if (parts.has("trip")) await benchTrip();
@@ -134,7 +138,7 @@ async function benchSend(): Promise<void> {
     let rate = 0;
     for (let run = 0; run < runs; run++) {
       await call("FLUSHALL");
-      rate = Math.max(rate, Number(await output(argv, env)));
+      rate = Math.max(rate, parseFloat(await output(argv, env)));
     }
     return rate;
   };
@@ -219,60 +223,6 @@ async function benchMemory(): Promise<void> {
   await stop(worker);
 }
 
-/** Puts `n` calls of bench.add into the queue, as Celery's own producer would. */
-async function fill(n: number): Promise<void> {
-  const one = (id: string) =>
-    JSON.stringify({
-      body: btoa('[[1, 2], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'),
-      "content-encoding": "utf-8",
-      "content-type": "application/json",
-      headers: {
-        ...{
-          lang: "py",
-          task: "bench.add",
-          id,
-          shadow: null,
-          eta: null,
-          expires: null,
-          group: null,
-          group_index: null,
-        },
-        ...{
-          retries: 0,
-          timelimit: [null, null],
-          root_id: id,
-          parent_id: null,
-          argsrepr: "(1, 2)",
-          kwargsrepr: "{}",
-        },
-        ...{
-          origin: "gen1@bench",
-          ignore_result: false,
-          replaced_task_nesting: 0,
-          stamped_headers: null,
-          stamps: {},
-        },
-      },
-      properties: {
-        ...{
-          correlation_id: id,
-          reply_to: crypto.randomUUID(),
-          delivery_mode: 2,
-          priority: 0,
-          body_encoding: "base64",
-        },
-        ...{ delivery_info: { exchange: "", routing_key: "celery" }, delivery_tag: crypto.randomUUID() },
-      },
-    });
-  for (let k = 0; k < n; k += 500) {
-    await call(
-      "LPUSH",
-      "celery",
-      ...Array.from({ length: Math.min(500, n - k) }, () => one(crypto.randomUUID())),
-    );
-  }
-}
-
 /** 1 where any result is there. */
 async function finishedOne(): Promise<number> {
   const [, keys] = await call("SCAN", "0", "MATCH", "celery-task-meta-*", "COUNT", "1000") as [
@@ -319,69 +269,4 @@ function rss(pid: number): number {
 
 async function stat(name: string): Promise<number> {
   return Number(new RegExp(`${name}:(\\d+)`).exec(await call("INFO", "stats") as string)?.[1]);
-}
-
-async function installPeers(): Promise<void> {
-  try {
-    await Deno.stat(`${modules}/node_modules/bullmq`);
-  } catch {
-    console.log("Fetching BullMQ and celery.node into .tools/bench ...");
-    await Deno.mkdir(modules, { recursive: true });
-    await output([
-      "npm",
-      "install",
-      "--prefix",
-      modules,
-      "--no-save",
-      "--no-audit",
-      "--no-fund",
-      "bullmq@6",
-      "celery-node",
-    ], env);
-  }
-}
-
-/** One command on the bench's own connection, and its reply. */
-async function call(...words: string[]): Promise<unknown> {
-  const encoder = new TextEncoder();
-  const text = words.map((word) => `$${encoder.encode(word).length}\r\n${word}\r\n`).join("");
-  let bytes = encoder.encode(`*${words.length}\r\n${text}`);
-  while (bytes.length > 0) bytes = bytes.subarray(await control.write(bytes));
-  let got = "";
-  const buffer = new Uint8Array(65536);
-  for (;;) {
-    const n = await control.read(buffer);
-    if (n === null) throw new Error("Redis has ended");
-    got += new TextDecoder("latin1").decode(buffer.subarray(0, n));
-    const read = reply(got, 0);
-    if (read) return read[0];
-  }
-}
-
-/** Reads one RESP2 value; null where more is to come. */
-function reply(text: string, at: number): [unknown, number] | null {
-  const end = text.indexOf("\r\n", at);
-  if (end < 0) return null;
-  const head = text.slice(at + 1, end);
-  const size = Number(head);
-  switch (text[at]) {
-    case "-":
-      throw new Error(head);
-    case "$":
-      if (size < 0) return [null, end + 2];
-      return text.length < end + 4 + size ? null : [text.slice(end + 2, end + 2 + size), end + 4 + size];
-    case "*": {
-      const values: unknown[] = [];
-      let next = end + 2;
-      for (let n = 0; n < size; n++) {
-        const one = reply(text, next);
-        if (!one) return null;
-        values.push(one[0]);
-        next = one[1];
-      }
-      return [values, next];
-    }
-    default:
-      return [head, end + 2];
-  }
 }

@@ -7,7 +7,9 @@
 # No server is needed: without a broker's URL everything goes over the embedded one, here in a folder of its own.
 # Every step ends the script where it fails.
 set -eu
-lovage() { ${LOVAGE:-lovage} "$@"; }
+program=$(command -v "${LOVAGE:-lovage}") || { echo "There is no ${LOVAGE:-lovage}" >&2; exit 1; }
+program=$(realpath "$program")
+lovage() { "$program" "$@"; }
 
 work=$(mktemp -d)
 export LOVAGE_HOME="$work/state"
@@ -33,7 +35,7 @@ lovage -A tasks.ts worker --burst -P solo -l WARNING -q
 
 echo "2. A worker in the background; go on when it is there"
 # Not through the function: $! is then the worker itself.
-${LOVAGE:-lovage} -A tasks.ts worker -P solo -l WARNING -q &
+"$program" -A tasks.ts worker -P solo -l WARNING -q &
 worker=$!
 lovage -A tasks.ts status --min 1 --wait 30
 

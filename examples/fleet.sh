@@ -6,7 +6,9 @@
 #
 # Without BROKER the workers share the embedded broker, here in a folder of its own.
 set -eu
-lovage() { ${LOVAGE:-lovage} "$@"; }
+program=$(command -v "${LOVAGE:-lovage}") || { echo "There is no ${LOVAGE:-lovage}" >&2; exit 1; }
+program=$(realpath "$program")
+lovage() { "$program" "$@"; }
 
 work=$(mktemp -d)
 export LOVAGE_HOME="$work/state"
@@ -24,7 +26,8 @@ finish() {
 trap finish EXIT
 
 echo "1. What would be started"
-files="--pidfile=$work/%n.pid --logfile=$work/%n.log"
+# From the folder that the nodes work in: a percent sign in its path would have to be written twice.
+files="--pidfile=%n.pid --logfile=%n.log"
 fleet="images mail -A tasks.ts -P solo -l INFO -Q:images images,celery -Q:mail mail"
 lovage multi show $fleet $files
 

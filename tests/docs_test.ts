@@ -1,10 +1,30 @@
-/** The documents' code: every TypeScript block type-checks, every command in a shell block exists, every link leads somewhere. */
+/**
+ * The documents: every TypeScript block type-checks, every command in a shell block exists, every link leads somewhere,
+ * every test that a page names is there; the reference is as the program's tables would have it now, messages are those
+ * of the source, and the site's navigation has every page.
+ */
 
 import assert from "node:assert/strict";
+import { referencePages } from "../.ci/reference/mod.ts";
+import { EVENTS, VARIABLES } from "../.ci/reference/runtime.ts";
+import { sidebarOf, sitePages } from "../.ci/docs.ts";
 import { COMMANDS } from "../lib/cli/table.ts";
+import { filePath, fileUrl } from "../lib/base/mod.ts";
 
-const ROOT = new URL("..", import.meta.url).pathname;
-const PAGES = ["README.md", ...[...Deno.readDirSync(`${ROOT}docs`)].map(({ name }) => `docs/${name}`)];
+const ROOT = filePath(new URL("..", import.meta.url));
+const PAGES = [
+  "",
+  "docs/",
+  "docs/decisions/",
+  "docs/reference/",
+  "docs/site/",
+].flatMap(pagesIn);
+
+/** The pages of a folder; its name ends with a slash. */
+function pagesIn(folder: string): string[] {
+  return [...Deno.readDirSync(ROOT + folder)].map(({ name }) => folder + name)
+    .filter((path) => path.endsWith(".md")).sort();
+}
 
 /** The fenced blocks of a page in one language. */
 function blocks(page: string, language: string): string[] {
@@ -19,14 +39,14 @@ Deno.test("docs: every TypeScript block type-checks", async () => {
   try {
     for (const page of PAGES) {
       for (const [n, code] of blocks(page, "ts").entries()) {
-        await Deno.writeTextFile(`${folder}/${page.replace("/", "-")}-${n}.ts`, code);
+        await Deno.writeTextFile(`${folder}/${page.replaceAll("/", "-")}-${n}.ts`, code);
       }
     }
     const { success, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["check", "--quiet", "--config", `${ROOT}deno.json`, folder],
       env: { NO_COLOR: "1" },
     }).output();
-    assert(success, new TextDecoder().decode(stderr));
+    assert.ok(success, new TextDecoder().decode(stderr));
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
@@ -52,7 +72,7 @@ Deno.test("docs: links lead to files that are there", () => {
     const text = Deno.readTextFileSync(ROOT + page);
     for (const [, target] of text.matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)) {
       try {
-        Deno.statSync(new URL(target!, `file://${ROOT}${page}`));
+        Deno.statSync(new URL(target!, fileUrl(ROOT + page)));
       } catch {
         wrong.push(`${page}: ${target}`);
       }
@@ -60,3 +80,138 @@ Deno.test("docs: links lead to files that are there", () => {
   }
   assert.deepEqual(wrong, []);
 });
+
+Deno.test("docs: files of this repository that pages name are there", () => {
+  const wrong: string[] = [];
+  for (const page of PAGES) {
+    const text = Deno.readTextFileSync(ROOT + page).replace(/\]\([^)]*\)/g, "]");
+    for (const [path] of text.matchAll(/(?<![\w./~$-])(?:lib|tests|bench|examples|docs)\/[\w./-]*\w/g)) {
+      try {
+        Deno.statSync(ROOT + path);
+      } catch {
+        wrong.push(`${page}: ${path}`);
+      }
+    }
+  }
+  assert.deepEqual(wrong, []);
+});
+
+Deno.test("docs: tests that hold a sentence of docs/security.md are there", () => {
+  const text = Deno.readTextFileSync(`${ROOT}docs/security.md`);
+  const tests = new Map(testFiles("tests").map((path) => [path, testNames(path)]));
+  const wrong: string[] = [];
+  let rows = 0;
+  for (const [table] of text.matchAll(/^\| it holds \| test \|\n(?:\|.*\n)+/gm)) {
+    for (const row of table.split("\n").slice(2).filter(Boolean)) {
+      rows++;
+      const named = [...row.split(" | ").at(-1)!.matchAll(/`([\w/]+\.ts)`: ([^;|]+?)(?:;| \|$)/g)];
+      if (named.length === 0) wrong.push(`no test: ${row}`);
+      for (const [, file, name] of named) {
+        const isThere = tests.entries().some(([path, names]) =>
+          path.endsWith(`/${file}`) && names.includes(name!)
+        );
+        if (!isThere) wrong.push(`${file}: ${name}`);
+      }
+    }
+  }
+  assert.deepEqual(wrong, []);
+  assert.ok(rows > 40);
+});
+
+Deno.test("docs: docs/reference is as make reference makes it now", async () => {
+  const stale: string[] = [];
+  for (const [name, text] of await referencePages()) {
+    const kept = await Deno.readTextFile(`${ROOT}docs/reference/${name}`).catch(() => "");
+    if (kept !== text) stale.push(name);
+  }
+  assert.deepEqual(stale, [], "make reference writes them");
+});
+
+Deno.test("docs: the reference has every event that the source sends, and every variable that it reads", () => {
+  const source = testFiles("lib").map((path) => Deno.readTextFileSync(ROOT + path)).join("\n");
+  const events = new Set(EVENTS.map(([type]) => type));
+  const sent = [
+    ...source.matchAll(
+      /(?:send|task|message|#failedEvent)\((?:this, )?(?:consumer, |request, )?"((?:task|worker)-[a-z-]+)"/g,
+    ),
+  ];
+  assert.ok(sent.length > 12, `only ${sent.length} found`);
+  assert.deepEqual(sent.map(([, type]) => type!).filter((type) => !events.has(type)), []);
+  assert.deepEqual([...events].filter((type) => !source.includes(`"${type}"`)), []);
+
+  const variables = new Set(VARIABLES.flatMap(([, rows]) => rows.map(([name]) => name)));
+  const read = new Set(
+    [...source.replaceAll(/\/\*\*[^]*?\*\//g, "").matchAll(/\benv(?:\.get)?\("([A-Z_0-9]+)"/g)].map((
+      [, name],
+    ) => name!),
+  );
+  assert.ok(read.size > 15, `only ${read.size} found`);
+  // The program's own processes tell each other by these.
+  for (const name of ["LOVAGE_SELF", "LOVAGE_PROJECT", "LOVAGE_POOL_TOKEN", "LOVAGE_DAEMON"]) {
+    read.delete(name);
+  }
+  assert.deepEqual([...read].filter((name) => !variables.has(name)), []);
+  assert.deepEqual([...variables].filter((name) => !new RegExp(`\\b${name}\\b`).test(source)), []);
+});
+
+Deno.test("docs: messages of docs/troubleshooting.md are said by the source", () => {
+  const source = [...testFiles("lib").filter((path) => path.endsWith(".ts")), ".ci/dist_stub.sh"]
+    .map((path) => Deno.readTextFileSync(ROOT + path)).join("\n");
+  // Texts that stand in several pieces in the source, one behind the other.
+  const joined = source.replaceAll(/["`] \+\s*["`]/g, "");
+  /** In one piece, or with one word or more filled in: "Cannot find task module" is `Cannot find ${what}`. */
+  const isSaid = (piece: string): boolean =>
+    joined.includes(piece) ||
+    [...piece.matchAll(/ /g)].some(({ index }) =>
+      joined.includes(`${piece.slice(0, index)} \${`) && joined.includes(piece.slice(index + 1))
+    );
+  const wrong: string[] = [];
+  let messages = 0;
+  const text = Deno.readTextFileSync(`${ROOT}docs/troubleshooting.md`);
+  for (const [table] of text.matchAll(/^\| message \| what to do \|\n(?:\|.*\n)+/gm)) {
+    for (const row of table.split("\n").slice(2).filter(Boolean)) {
+      const cell = row.split(" | ")[0]!;
+      if (/ words?\)/.test(cell)) continue; // another program's
+      for (const [, message] of cell.matchAll(/`([^`]+)`/g)) {
+        messages++;
+        for (
+          const piece of message!.split("…").map((one) => one.replace(/^[\W]+|[\W]+$/g, "")).filter((one) =>
+            one.length > 3
+          )
+        ) {
+          if (!isSaid(piece)) wrong.push(`${message}: ${piece}`);
+        }
+      }
+    }
+  }
+  assert.deepEqual(wrong, []);
+  assert.ok(messages > 40, `only ${messages} found`);
+});
+
+Deno.test("docs: docs/README.md, which is the site's navigation, has every page once", () => {
+  const pages = sitePages();
+  const items = sidebarOf(Deno.readTextFileSync(`${ROOT}docs/README.md`), pages).flatMap((group) =>
+    group.items
+  );
+  const linked = items.map(({ link }) => link);
+  assert.deepEqual(linked.filter((link, n) => linked.indexOf(link) !== n), [], "twice");
+  const links = new Set(linked);
+  const unlisted = [...pages].filter(([path, page]) =>
+    path.startsWith("docs/") && !path.startsWith("docs/decisions/") &&
+    !links.has(`/${page.replace(/(index)?\.md$/, "")}`)
+  ).map(([path]) => path);
+  assert.deepEqual(unlisted, ["docs/README.md", "docs/site/index.md"]);
+});
+
+function testFiles(folder: string): string[] {
+  return [...Deno.readDirSync(ROOT + folder)].flatMap(({ name, isDirectory }) =>
+    isDirectory ? testFiles(`${folder}/${name}`) : name.endsWith(".ts") ? [`${folder}/${name}`] : []
+  );
+}
+
+/** The names that a file gives its tests and steps, as they stand in its source. */
+function testNames(path: string): string {
+  const text = Deno.readTextFileSync(ROOT + path);
+  return [...text.matchAll(/(?:\btest|\bstep|\bname:)\s*\(?\s*(["`])(.*?)\1/g)].map(([, , name]) => name)
+    .join("\n");
+}

@@ -5,13 +5,15 @@
  * worker. Broker and results are one SQLite file in a temporary folder: no server, and nothing is left behind.
  */
 
+import { filePath } from "../../lib/base/mod.ts";
+
 const folder = await Deno.realPath(Deno.args[0] ?? ".");
 const home = await Deno.makeTempDir({ prefix: "lovage-census-" });
 Deno.env.set("LOVAGE_HOME", home);
 const { app, count } = await import("./tasks.ts");
-const tasks = new URL("./tasks.ts", import.meta.url).pathname;
-const main = new URL("../../main.ts", import.meta.url).pathname;
-const config = new URL("../../deno.json", import.meta.url).pathname;
+const tasks = filePath(new URL("./tasks.ts", import.meta.url));
+const main = filePath(new URL("../../main.ts", import.meta.url));
+const config = filePath(new URL("../../deno.json", import.meta.url));
 
 const paths = await filesOf(folder);
 if (paths.length === 0) {

@@ -310,7 +310,8 @@ export class AmqpChannel {
     const first = this.#waiters[0];
     const blamed = first !== undefined && first.method.id === reason.methodId ? this.#waiters.shift()! : null;
     blamed?.reject(toOperatingError(reason, blamed.doing));
-    this.#end(toOperatingError(reason, blamed === null ? "go on with an AMQP channel" : blamed.doing));
+    const doing = reason.methodId === BASIC_PUBLISH.id ? "publish" : "go on with an AMQP channel";
+    this.#end(toOperatingError(reason, blamed === null ? doing : blamed.doing));
   }
 
   #end(error: Error): void {

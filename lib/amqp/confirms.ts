@@ -15,8 +15,8 @@ export interface ConfirmBatch {
   readonly refused: number[];
   /** All of it was answered; `refused` says what was not taken. */
   onSettled(): void;
-  /** The channel or its connection is gone; nothing more will be answered. */
-  onLost(error: Error): void;
+  /** The channel or its connection is gone; the numbers in `unanswered` will have no answer. */
+  onLost(error: Error, unanswered: readonly number[]): void;
 }
 
 /** The open confirms of one channel. */
@@ -72,7 +72,11 @@ export class Confirms {
   /** Tells every open batch that no answer will come. */
   fail(error: Error): void {
     for (let batch = this.#batches.shift(); batch !== undefined; batch = this.#batches.shift()) {
-      batch.onLost(error);
+      const unanswered: number[] = [];
+      for (let one = Math.max(batch.first, this.#low + 1); one <= batch.last; one++) {
+        if (!this.#ahead.has(one)) unanswered.push(one);
+      }
+      batch.onLost(error, unanswered);
     }
     this.#low = this.#sent;
     this.#ahead.clear();

@@ -35,6 +35,7 @@ import { AmqpChannel } from "./channel.ts";
 import { toConnectionError } from "./errors.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { saslAnswer } from "./login.ts";
+import { AmqpProduct } from "./product.ts";
 
 /** A server and who we are there. */
 export interface AmqpTarget {
@@ -98,6 +99,9 @@ export class AmqpConnection implements AsyncDisposable {
   #handshake: ((call: AmqpCall) => void) | null = null;
   #rejectHandshake: ((error: Error) => void) | null = null;
   #blockedReason: string | null = null;
+  /** Why the server was taken for blocked; until a publish is taken again. And the end of the wait. */
+  #holdReason: string | null = null;
+  #disarmHold: Disarm | null = null;
   #unblockWaiters: (() => void)[] = [];
   #disarmWatch: Disarm | null = null;
 
@@ -189,6 +193,38 @@ export class AmqpConnection implements AsyncDisposable {
     if (this.#stream.failure !== null) throw this.#stream.failure;
   }
 
+  /**
+   * Takes the server for blocked for `ms` milliseconds, though it has not said so: it refused a publish for want of
+   * room. Publishers wait, and the next publish is an attempt.
+   */
+  hold(reason: string, ms: number): void {
+    if (this.#blockedReason !== null || this.isLost) return;
+    this.#holdReason = this.#blockedReason = reason;
+    this.#options.onBlocked?.(reason);
+    const { clock } = this.#world;
+    this.#disarmHold = clock.arm(clock.monoMs() + ms, () => this.#unblock());
+  }
+
+  /** The server has taken a publish: it has room again. Cheap. */
+  taken(): void {
+    if (this.#holdReason === null || this.#blockedReason !== null) return;
+    this.#holdReason = null;
+    this.#options.onBlocked?.(null);
+  }
+
+  /**
+   * Gives the server a new password for this open connection (`connection.update-secret`). Resolves when it has taken
+   * it, or has no such thing: then the connection goes on as it is. A server that refuses it closes the connection,
+   * which rejects.
+   */
+  async updateSecret(password: string): Promise<void> {
+    if (this.#stream.failure !== null) throw this.#stream.failure;
+    if (!takesSecret(new AmqpProduct(this.#serverProperties), password) || this.isLost) return;
+    assert(this.#handshake === null, "one answer is waited for at a time");
+    this.#send("connection.update-secret", { "new-secret": password, reason: "The password has changed" });
+    await this.#next("connection.update-secret-ok");
+  }
+
   /** Opens a channel. Rejects where the connection is gone, or has as many as the server allows. */
   async openChannel(): Promise<AmqpChannel> {
     if (this.#stream.failure !== null) throw this.#stream.failure;
@@ -234,22 +270,15 @@ export class AmqpConnection implements AsyncDisposable {
   }
 
   /** Writes what was appended, says goodbye, waits `graceMs` at most for the answer, and closes. Twice is once. */
-  async close(graceMs: number = CLOSE_GRACE_MS): Promise<void> {
+  close(graceMs: number = CLOSE_GRACE_MS): Promise<void> {
     const stream = this.#stream;
-    if (stream.failure !== null) return;
-    if (stream.isClosing) {
-      await stream.lost;
-      return;
-    }
     // What was collected and not appended yet goes first.
-    this.beforeWrite?.();
-    stream.beginClosing();
-    if (graceMs > 0) {
+    if (stream.failure === null && !stream.isClosing) this.beforeWrite?.();
+    return stream.close(graceMs, () => {
       const answer = new Promise<void>((resolve) => this.#handshake = () => resolve());
       this.#send("connection.close", { "reply-code": 200, "reply-text": "Goodbye" });
-      await stream.answered(answer, graceMs);
-    }
-    stream.end();
+      return answer;
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -375,11 +404,12 @@ export class AmqpConnection implements AsyncDisposable {
         return this.fail(toConnectionError(reason, this.name));
       }
       case "connection.blocked":
+        this.#disarmHold?.();
+        this.#holdReason = null;
         this.#blockedReason = args["reason"] as string || "no reason given";
         return this.#options.onBlocked?.(this.#blockedReason);
       case "connection.unblocked":
-        this.#blockedReason = null;
-        for (const resolve of this.#unblockWaiters.splice(0)) resolve();
+        this.#unblock();
         return this.#options.onBlocked?.(null);
       case "connection.update-secret":
         throw new ProtocolError("Cannot understand connection.update-secret: it is for servers");
@@ -388,6 +418,11 @@ export class AmqpConnection implements AsyncDisposable {
       throw new ProtocolError(`Cannot understand ${method.name}: nothing was asked that it answers`);
     }
     this.#handshake(call);
+  }
+
+  #unblock(): void {
+    this.#blockedReason = null;
+    for (const resolve of this.#unblockWaiters.splice(0)) resolve();
   }
 
   /** Without heartbeats: looks while answers are open whether anything comes at all. */
@@ -405,7 +440,7 @@ export class AmqpConnection implements AsyncDisposable {
         if (!isWaiting) return;
         // Stopped ourselves, or told to wait: the peer gets its time anew.
         if (nowMs - plannedMs > limitMs / 4 || this.#blockedReason !== null) sinceMs = nowMs;
-        if (nowMs - Math.max(sinceMs, this.#stream.heardMs) > limitMs) {
+        if (nowMs - Math.max(sinceMs, this.#stream.heardMs, this.#stream.takenMs) > limitMs) {
           return this.fail(this.#stream.lostError(`no answer in ${limitMs / 1000} s`));
         }
         look();
@@ -416,6 +451,7 @@ export class AmqpConnection implements AsyncDisposable {
 
   #onEnd(failure: Error): void {
     this.#heartbeat?.stop();
+    this.#disarmHold?.();
     this.#disarmWatch?.();
     this.#disarmWatch = null;
     this.#rejectHandshake?.(failure);
@@ -424,6 +460,15 @@ export class AmqpConnection implements AsyncDisposable {
     for (const channel of [...this.#channels.values()]) channel.fail(failure);
     assert(this.#channels.size === 0, "a lost connection has no channels");
   }
+}
+
+/**
+ * Whether a server takes a secret by `connection.update-secret`: RabbitMQ from 3.8 on; LavinMQ tokens alone (it closes
+ * the connection of a user with a password for it). Source: LavinMQ src/lavinmq/amqp/client.cr handle_update_secret.
+ */
+function takesSecret(server: AmqpProduct, secret: string): boolean {
+  if (server.isLavin) return /^[\w-]+\.[\w-]+\.[\w-]+$/.test(secret);
+  return server.isRabbitFrom(3, 8);
 }
 
 /** Stands for the answer that a closed connection no longer gives. */

@@ -35,13 +35,21 @@ export function toConnectionError(reason: CloseReason, name: string): OperatingE
     return new AccessRefused(`Cannot use ${name}: ${reasonText(reason)}`);
   }
   const message = `Lost the connection to ${name}: ${reasonText(reason)}`;
-  if (RETRYABLE_CODES.has(reason.code)) return new ConnectionLost(message, { isRetryable: true });
   // A protocol that we broke once may hold on a new connection.
-  return new ServerError(message, { code: String(reason.code), isRetryable: true });
+  const cause = new ServerError(message, { code: String(reason.code), isRetryable: true });
+  return RETRYABLE_CODES.has(reason.code) ? new ConnectionLost(message, { cause, isRetryable: true }) : cause;
+}
+
+/**
+ * Whether a publish was refused because the server's disk is nearly full. RabbitMQ blocks the connection instead;
+ * LavinMQ closes the channel. Source: LavinMQ src/lavinmq/amqp/channel.cr start_publish.
+ */
+export function isLowOnDisk(error: unknown): boolean {
+  return error instanceof ServerError && error.code === "406" && /low on disk space/i.test(error.message);
 }
 
 /** "NOT_FOUND - no queue 'x' in vhost '/' (404)". */
-export function reasonText({ code, text }: CloseReason): string {
+function reasonText({ code, text }: CloseReason): string {
   const words = text.replaceAll(/\s+/g, " ").trim();
   const name = AMQP_CODES[code];
   const said = name === undefined || words.startsWith(name)

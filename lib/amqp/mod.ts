@@ -4,18 +4,17 @@
  *
  * May touch: a ByteStream from the World's dialer. Imports base and wire.
  *
- * Reading order: connection.ts (one socket: log in, one write a turn, blocked, close), login.ts (SASL), heartbeat.ts,
- * channel.ts (calls in order, consumers, publishing), content.ts (messages from frames), confirms.ts (what the broker
- * has taken), errors.ts (close codes in words).
+ * Reading order: connection.ts (one socket: log in, one write a turn, blocked, close), login.ts (SASL), product.ts
+ * (which server it is), heartbeat.ts, channel.ts (calls in order, consumers, publishing), content.ts (messages from
+ * frames), confirms.ts (what the broker has taken), errors.ts (close codes in words).
  *
  * A connection that is lost is not mended: its owner opens another and declares again, which is cheap. Methods of the
  * data lane (`publish`, `ack`, `onMessage`) make no promise per message.
  */
 
-export { AmqpChannel, type AmqpConsumerSink } from "./channel.ts";
-export { type ConfirmBatch, Confirms } from "./confirms.ts";
+export { AmqpChannel } from "./channel.ts";
+export type { ConfirmBatch } from "./confirms.ts";
 export * from "./connection.ts";
-export { type AmqpMessage, ContentAssembler } from "./content.ts";
-export * from "./errors.ts";
-export { Heartbeat, type HeartbeatEvents } from "./heartbeat.ts";
-export { saslAnswer } from "./login.ts";
+export type { AmqpMessage } from "./content.ts";
+export { isLowOnDisk } from "./errors.ts";
+export { AmqpProduct } from "./product.ts";

@@ -7,31 +7,52 @@
  * Source: celery 5.2.6 app/base.py Celery.
  */
 
-import { assert, currentWorld, UsageError, type World } from "../base/mod.ts";
+import { activeTracing } from "../trace/mod.ts";
+import { assert, currentWorld, refuseUnknown, UsageError, type World } from "../base/mod.ts";
 import type { Backend } from "../backend/mod.ts";
 import type { Connection, OutgoingMessage } from "../transport/mod.ts";
-import type { ResultTuple } from "../wire/mod.ts";
-import { setCurrentSender, Signature, signature, type SignatureLike } from "../canvas/mod.ts";
-import { Amqp } from "./amqp.ts";
-import { AppBackend } from "./app_backend.ts";
-import { canvasSender } from "./canvas_send.ts";
+import type { EncodedMessage, ResultTuple } from "../wire/mod.ts";
+import type { EndedTask } from "./call/outcome.ts";
+import {
+  refuseUnknownInSignature,
+  setCurrentSender,
+  Signature,
+  signature,
+  type SignatureLike,
+} from "../canvas/mod.ts";
+import { Amqp } from "./conf/amqp.ts";
+import { optionsByName } from "./conf/call_options.ts";
+import { AppBackend } from "./result/app_backend.ts";
+import { canvasSender } from "./send/canvas_send.ts";
 import { registerBuiltins } from "./builtins.ts";
-import { connectBroker, type ConnectBrokerOptions } from "./connecting.ts";
-import type { Context } from "./context.ts";
-import { GroupResult, resultFromTuple, ResultSet } from "./group_result.ts";
-import { LamportClock } from "./lamport_clock.ts";
+import type { AppCore } from "./core.ts";
+import { connectBroker, type ConnectBrokerOptions } from "./broker/connecting.ts";
+import type { SchemaInputs, SchemaOutputs, TaskSchema } from "./call/schema.ts";
+import type { Context } from "./run/context.ts";
+import { GroupResult, resultFromTuple, ResultSet } from "./result/group_result.ts";
+import { LamportClock } from "./call/lamport_clock.ts";
+import { isSandboxed } from "./run/loops.ts";
+import { rememberMaker } from "./made_in.ts";
 import { addPeriodicTask, type PeriodicOptions } from "./periodic.ts";
-import type { Publisher } from "./publisher.ts";
+import type { Publisher } from "./call/publisher.ts";
 import { type Control, type RemoteCommandOptions, RemoteCommands, type RemoteHandler } from "./remote.ts";
-import { BrokerPublisher } from "./publisher_broker.ts";
-import { AsyncResult } from "./results.ts";
-import type { Schedule } from "./schedules.ts";
-import type { PreparedSend, SendCall, SendOptions, SendTaskOptions } from "./send_options.ts";
+import { BrokerPublisher } from "./broker/publisher_broker.ts";
+import { AsyncResult } from "./result/results.ts";
+import type { Schedule } from "./conf/schedules.ts";
+import {
+  checkPriority,
+  type PreparedSend,
+  SEND_TASK_OPTION_NAMES,
+  type SendCall,
+  type SendOptions,
+  type SendTaskOptions,
+} from "./call/send_options.ts";
 import { type SecurityOptions, setupSecurity, wantsSecurity } from "./security.ts";
-import { Sender, type SendManyItem } from "./sending.ts";
-import { type Conf, createConf, type Settings } from "./settings.ts";
-import { AppSignal } from "./signals.ts";
-import { type AnyTask, createTask, type Task, type TaskOptions, TaskRegistry } from "./task.ts";
+import { Producer, type SendManyItem } from "./send/producer.ts";
+import { type Conf, createConf, type Settings } from "./conf/conf.ts";
+import { AppSignal } from "./call/signals.ts";
+import { type AnyTask, createTask, type Task, type TaskOptions } from "./task.ts";
+import { TaskRegistry } from "./task_registry.ts";
 
 /** What `app.signature` takes. */
 export interface SignatureGiven extends SendTaskOptions {
@@ -40,21 +61,44 @@ export interface SignatureGiven extends SendTaskOptions {
   options?: SendOptions;
 }
 
+/**
+ * Tasks that other workers register, by name: what a call of one takes and comes to. Empty here;
+ * `.lovage/types/remote.d.ts`, which `lovage types` writes, fills it in, and calls by name are checked against it.
+ */
+// deno-lint-ignore no-empty-interface -- filled in by users' projects
+export interface RemoteTasks {}
+
+/** What `sendTask` takes for a task of this name. */
+export type OptionsOf<Name> = Name extends keyof RemoteTasks ?
+    & Omit<SendTaskOptions, "args" | "kwargs">
+    & Partial<Pick<RemoteTasks[Name], "args" & keyof RemoteTasks[Name]>>
+    & Partial<Pick<RemoteTasks[Name], "kwargs" & keyof RemoteTasks[Name]>>
+  : SendTaskOptions;
+
+/** What a task of this name comes to; `R` where nothing is known of it. */
+export type ResultOf<Name, R> = Name extends keyof RemoteTasks
+  ? RemoteTasks[Name] extends { result: infer Known } ? Known : R
+  : R;
+
 /** What `app.events` offers: its members are declared by the event room (event/app_events.ts). */
 // deno-lint-ignore no-empty-interface -- filled where the room is loaded
 export interface EventsApi {}
 
-/** Parts of an App that live in rooms above this one; each room says here how to make its own. */
+/** How the parts of an App are made that live in rooms above this one. */
 export interface AppExtensions {
   control: ((app: App) => Control) | null;
   events: ((app: App) => EventsApi) | null;
 }
 
-/** Filled by `lib/mailbox` and `lib/event` when they are loaded. */
+/** Filled in where the program is put together: lib/mod.ts. */
 export const appExtensions: AppExtensions = { control: null, events: null };
 
+declare module "./core.ts" {
+  interface UserApp extends App {}
+}
+
 /** An app. Created once by the user's module; there is no global one. */
-export class App implements AsyncDisposable {
+export class App implements AppCore, AsyncDisposable {
   readonly name: string;
   readonly world: World;
   /** Settings; assigning validates. */
@@ -79,10 +123,17 @@ export class App implements AsyncDisposable {
 
   /**
    * Set by a worker: takes a message into its own hands where a slot is about to be free for it and nothing waits
-   * (transport/transport.ts Consumer.claim); null: publish it.
+   * (transport/transport.ts Consumer.handOn); null: publish it.
    */
-  claim: ((out: OutgoingMessage) => Promise<void> | null) | null = null;
-  readonly #sender: Sender;
+  handOn: ((out: OutgoingMessage) => Promise<void> | null) | null = null;
+  /**
+   * Set by a worker, whose own isolate calls nothing of the user's: has a slot call what is to hear of the end of a
+   * task. What goes wrong there is logged. Null: it is called here.
+   */
+  callElsewhere: ((message: EncodedMessage, ended: EndedTask) => void) | null = null;
+  /** Set by who counts: hears of each batch that the broker has taken. */
+  onPublished: ((batch: readonly OutgoingMessage[]) => void) | null = null;
+  readonly #producer: Producer;
   #publisher: Publisher | null = null;
   #ownsPublisher = false;
   #control: Control | null = null;
@@ -99,37 +150,52 @@ export class App implements AsyncDisposable {
     this.name = name;
     this.world = options.world ?? currentWorld();
     this.conf = createConf(this.world, settings);
-    this.tasks = new TaskRegistry(this);
+    this.tasks = new TaskRegistry();
     this.amqp = new Amqp(this);
     this.backend = new AppBackend(this);
     this.oid = this.world.random.id();
-    this.#sender = new Sender(this);
-    registerBuiltins(this);
+    this.#producer = new Producer(this);
+    registerBuiltins(this, this.tasks);
     setCurrentSender(canvasSender(this));
+    rememberMaker(this);
   }
 
-  /** Registers a task under exactly this name. A second task of the name is a `UsageError`. */
+  /**
+   * Registers a task under exactly this name. A second task of the name is a `UsageError`. With a `schema` the function
+   * gets what the schema makes of the arguments.
+   */
   task<Args extends unknown[], R>(name: string, fn: (...args: Args) => R): Task<Args, Awaited<R>, R>;
+  task<const S extends TaskSchema, R>(
+    name: string,
+    options: TaskOptions & { bind: true; schema: S },
+    fn: (self: Context, ...args: SchemaOutputs<S>) => R,
+  ): Task<SchemaInputs<S>, Awaited<R>, R>;
+  task<const S extends TaskSchema, R>(
+    name: string,
+    options: TaskOptions & { bind?: false; schema: S },
+    fn: (...args: SchemaOutputs<S>) => R,
+  ): Task<SchemaInputs<S>, Awaited<R>, R>;
   task<Args extends unknown[], R>(
     name: string,
-    options: TaskOptions & { bind: true },
+    options: TaskOptions & { bind: true; schema?: null },
     fn: (self: Context, ...args: Args) => R,
   ): Task<Args, Awaited<R>, R>;
   task<Args extends unknown[], R>(
     name: string,
-    options: TaskOptions & { bind?: false },
+    options: TaskOptions & { bind?: false; schema?: null },
     fn: (...args: Args) => R,
   ): Task<Args, Awaited<R>, R>;
   task(
     name: string,
     optionsOrFn: TaskOptions | ((...args: never[]) => unknown),
-    fn?: (...args: never[]) => unknown,
+    fn?: unknown,
   ): AnyTask {
     const options = typeof optionsOrFn === "function" ? {} : optionsOrFn;
-    const handler = typeof optionsOrFn === "function" ? optionsOrFn : fn;
+    const handler = (typeof optionsOrFn === "function" ? optionsOrFn : fn) as (...args: never[]) => unknown;
     if (typeof name !== "string" || name === "") throw new UsageError("A task needs a name");
     if (typeof handler !== "function") throw new UsageError(`Task "${name}" needs a function`);
     const task = createTask(this, name, options, handler);
+    if (isSandboxed({ permissions: null, memoryLimit: null, ...options })) rememberMaker(this);
     this.tasks.register(task);
     return task;
   }
@@ -141,6 +207,7 @@ export class App implements AsyncDisposable {
   signature<R = unknown>(name: string | SignatureLike, given: SignatureGiven = {}): Signature<R> {
     if (typeof name !== "string") return signature<R>(name, { app: canvasSender(this) });
     const { args, kwargs, immutable, options, ...rest } = given;
+    for (const one of [rest, options ?? {}]) refuseUnknownInSignature(one as Record<string, unknown>, name);
     return new Signature<R>(name, {
       args: args ?? null,
       kwargs: kwargs ?? null,
@@ -151,14 +218,25 @@ export class App implements AsyncDisposable {
   }
 
   /**
-   * Sends a task by name. Rejects with `EncodeError` where an argument cannot be sent, `UsageError` where an
-   * option is wrong, an operating error where the broker did not take it after the retries of
-   * `task_publish_retry_policy`.
+   * Sends a task by name; if it is registered here, its options hold, and those of the call over them. Rejects with
+   * `EncodeError` if an argument cannot be sent, `UsageError` if an option is wrong, an operating error if the broker
+   * did not take it after the retries of `task_publish_retry_policy`.
    */
-  sendTask<R = unknown>(name: string, options: SendTaskOptions = {}): Promise<AsyncResult<R>> {
-    return this.#sender.send(name, options.args ?? [], options.kwargs ?? {}, options) as Promise<
-      AsyncResult<R>
-    >;
+  sendTask<R = unknown, const Name extends string = string>(
+    name: Name,
+    given?: OptionsOf<Name>,
+  ): Promise<AsyncResult<ResultOf<Name, R>>> {
+    const options = (given ?? {}) as SendTaskOptions;
+    try {
+      refuseUnknown(options, SEND_TASK_OPTION_NAMES, `task "${name}"`);
+      checkPriority(name, options.priority);
+      const merged = optionsByName(this.tasks.get(name), options);
+      return this.#producer.send(name, options.args ?? [], options.kwargs ?? {}, merged) as Promise<
+        AsyncResult<ResultOf<Name, R>>
+      >;
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /**
@@ -170,7 +248,7 @@ export class App implements AsyncDisposable {
     kwargs: Readonly<Record<string, unknown>>,
     options: SendOptions | null,
   ): Promise<AsyncResult> {
-    return this.#sender.send(name, args, kwargs, options);
+    return this.#producer.send(name, args, kwargs, options);
   }
 
   /**
@@ -178,30 +256,30 @@ export class App implements AsyncDisposable {
    * the calls. After a rejection some may have been sent.
    */
   sendMany(calls: Iterable<SendManyItem>): Promise<AsyncResult[]> {
-    return this.#sender.sendMany(calls);
+    return this.#producer.sendMany(calls);
   }
 
   /**
-   * What must be loaded or opened before `prepareSend` of such a call: resolves at once nearly always.
+   * Loads and opens what `prepareSend` of such a call needs; nearly always resolves at once.
    * Rejects with `EncodeError` for an unknown serializer.
    */
   async readyToSend(options: SendOptions | null = null): Promise<void> {
-    await this.#sender.ready(options);
+    await this.#producer.ready(options);
   }
 
-  /** Makes a call into a message and sends nothing: for who publishes several at once (groups, chords). */
+  /** Makes a call into a message and sends nothing: for callers that publish several at once (groups, chords). */
   prepareSend(call: SendCall): PreparedSend {
-    return this.#sender.prepare(call);
+    return this.#producer.prepare(call);
   }
 
   /** Publishes prepared calls in order, in one batch. */
   publishPrepared(batch: readonly PreparedSend[], options: SendOptions | null = null): Promise<void> {
-    return this.#sender.publish(batch, options);
+    return this.#producer.publish(batch, options);
   }
 
-  /** Tells of prepared calls published by other means: events and signals, as after `publishPrepared`. */
+  /** Sends the events and signals of prepared calls that were published by other means, as after `publishPrepared`. */
   announcePublished(batch: readonly PreparedSend[]): Promise<void> {
-    return this.#sender.announce(batch);
+    return this.#producer.announce(batch);
   }
 
   /** The result of a task by id. Nothing is looked up before it is asked. */
@@ -337,6 +415,7 @@ export class App implements AsyncDisposable {
     await this.#control?.close();
     await publisher?.close();
     await this.backend.close();
+    await activeTracing()?.flush();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

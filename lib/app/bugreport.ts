@@ -4,18 +4,17 @@
  * Source: celery 5.2.6 app/utils.py bugreport.
  */
 
-import { maskUrl } from "../base/mod.ts";
+import { maskUrl, VERSION } from "../base/mod.ts";
 import { strictRepr } from "../wire/mod.ts";
-import type { App } from "./app.ts";
-import config from "../../deno.json" with { type: "json" };
+import type { AppCore } from "./core.ts";
 
 /** The report of an App in this process. */
-export function bugReport(app: App): string {
+export function bugReport(app: AppCore): string {
   const { conf, world } = app;
   const runtime = navigator.userAgent.replace("/", ":").toLowerCase();
   const lines = [
     "",
-    `software -> lovage:${config.version} ${runtime}`,
+    `software -> lovage:${VERSION} ${runtime}`,
     `platform -> system:${world.host.platform} cpus:${world.host.cpus}`,
     `app      -> ${app.name} (${[...app.tasks.names()].length} tasks)`,
     `settings -> transport:${scheme(conf.broker_url)} results:${

@@ -6,19 +6,24 @@
  */
 
 import {
+  absolutePath,
   errorText,
+  filePath,
+  fileUrl,
+  isRecord,
   nearest,
   nodeFs,
   OperatingError,
   setCurrentWorld,
   UsageError,
+  userStack,
   type World,
 } from "../base/mod.ts";
 import { App } from "./app.ts";
-import { manifestApp } from "./manifest.ts";
-import { isRecord } from "./setting_kinds.ts";
-import type { SettingSource } from "./settings.ts";
-import { signals } from "./signals.ts";
+import { modulesOf } from "./made_in.ts";
+import { addManifest, manifestApp, type ManifestOptions } from "./manifest.ts";
+import type { SettingSource } from "./conf/conf.ts";
+import { signals } from "./call/signals.ts";
 
 /** Exports that are the App where none is named, in this order. */
 const APP_EXPORTS = ["app", "celery", "default"] as const;
@@ -34,11 +39,13 @@ const FOLDER_FILES = [
   "tasks.mjs",
   "tasks.toml",
   "tasks.json",
+  // Celery's own layout: proj/celery makes the App.
+  "celery.ts",
+  "celery.js",
+  "celery.mjs",
 ];
 /** Exit status where the module itself fails. */
 const MODULE_FAILED = 1;
-/** Where this library lies: its own frames are left out of stacks. */
-const OUR_PLACE = new URL("../", import.meta.url).href;
 
 /** What is loaded beside the module, and what wins over its settings. */
 export interface LoadOptions {
@@ -62,13 +69,17 @@ export interface SandboxLoad {
   readonly importModule: (path: string) => Promise<Record<string, unknown>>;
 }
 
+/** A module is there, and exports no App, or several. */
+class NoAppError extends UsageError {}
+
 /** Loads an App again in an isolate that may not read its files. Rejects with what a module threw, as it is. */
 export async function loadSandboxedApp(world: World, load: SandboxLoad): Promise<App> {
   setCurrentWorld(world);
   const { path, exportName } = splitSpec(load.app);
   const app = appOf(await load.importModule(path), exportName, relative(world, path));
   app.conf.apply(load.settings, "command line");
-  for (const include of load.include) await load.importModule(include);
+  // Commands have no sandbox, so what declares them is not needed in one.
+  for (const include of load.include) if (!isManifest(include)) await load.importModule(include);
   signals.importModules.send(app, {}, world.log);
   app.finalize();
   return app;
@@ -76,10 +87,10 @@ export async function loadSandboxedApp(world: World, load: SandboxLoad): Promise
 
 /** The absolute paths of the modules that an App was loaded from: what a sandbox must be able to import. */
 export function sandboxModules(app: string, include: readonly string[]): string[] {
-  return [...new Set([splitSpec(app).path, ...include])];
+  return [...new Set([splitSpec(app).path, ...include])].filter((path) => !isManifest(path));
 }
 
-/** True where an App has no module: it is a manifest. */
+/** True if an App has no module: it is a manifest. */
 export function isManifest(app: string): boolean {
   return DOCUMENT_ENDINGS.some((ending) => splitSpec(app).path.endsWith(ending));
 }
@@ -100,17 +111,30 @@ export function appSource(app: App): LoadedFrom {
   return loadedFrom.get(app) ?? { app: null, config: null, include: [] };
 }
 
+/** For an App made in code: what it was made in is taken for what it was loaded from, if that is known. */
+export function adoptSource(app: App): void {
+  const [own, ...others] = modulesOf(app);
+  if (own !== undefined && !loadedFrom.has(app)) {
+    loadedFrom.set(app, { app: own, config: null, include: others });
+  }
+}
+
 /**
  * Loads the App of `spec` (a path, folder or bare name, with an optional `:export`), or makes one without
  * tasks where it is null, and all the modules it names.
  *
- * Throws `UsageError` where nothing is found, a setting is wrong, or a module throws: then its text holds
+ * Throws `UsageError` if nothing is found, a setting is wrong, or a module throws: then its text holds
  * the user's own error and the frames of the user's own files.
  */
 export async function loadApp(world: World, spec: string | null, options: LoadOptions = {}): Promise<App> {
   setCurrentWorld(world);
-  const found = spec === null ? null : findModule(world, spec);
-  const app = found === null ? new App("default", {}, { world }) : await openModule(world, found);
+  let found = spec === null ? null : findModule(world, spec);
+  let app: App;
+  if (found === null) app = new App("default", {}, { world });
+  else {
+    const opened = await openFound(world, found, spec!);
+    ({ app, found } = opened);
+  }
   const config = options.config ?? world.host.env("CELERY_CONFIG_MODULE");
   const configPath = config
     ? findFile(world, config, "settings", [...MODULE_ENDINGS, ...DOCUMENT_ENDINGS])
@@ -119,8 +143,8 @@ export async function loadApp(world: World, spec: string | null, options: LoadOp
   if (options.settings) app.conf.apply(options.settings, options.settingsSource ?? "command line");
   const folder = found === null ? world.host.cwd : folderOf(found.path);
   const include = [...app.conf.imports, ...app.conf.include, ...options.include ?? []]
-    .map((name) => findFile(world, name, "task module", MODULE_ENDINGS, folder));
-  for (const path of new Set(include)) await importModule(world, path);
+    .map((name) => findFile(world, name, "task module", [...MODULE_ENDINGS, ...DOCUMENT_ENDINGS], folder));
+  for (const path of new Set(include)) await includeModule(app, path);
   loadedFrom.set(app, {
     app: found === null ? null : found.path + (found.exportName === null ? "" : `:${found.exportName}`),
     config: configPath,
@@ -133,7 +157,7 @@ export async function loadApp(world: World, spec: string | null, options: LoadOp
 
 /**
  * Loads more task modules into an App, by name or path in the current folder or the App's; slots that start from
- * then on load them too. One that is loaded already is left alone. Rejects with UsageError where there is no such
+ * then on load them too. One that is loaded already is left alone. Rejects with UsageError if there is no such
  * module in those folders, or it throws.
  */
 export async function loadMore(app: App, names: readonly string[]): Promise<void> {
@@ -142,13 +166,13 @@ export async function loadMore(app: App, names: readonly string[]): Promise<void
   loadedFrom.set(app, source);
   const own = source.app === null ? world.host.cwd : folderOf(splitSpec(source.app).path);
   for (const name of names) {
-    const path = findFile(world, name, "task module", MODULE_ENDINGS, own);
+    const path = findFile(world, name, "task module", [...MODULE_ENDINGS, ...DOCUMENT_ENDINGS], own);
     // Whoever may command a worker has it load the modules of its program, and no other file.
     if (![world.host.cwd, own].some((folder) => path.startsWith(`${folder}/`))) {
       throw new UsageError(`Cannot load task module "${name}": it is outside of the program's folders`);
     }
     if (source.include.includes(path)) continue;
-    await importModule(world, path);
+    await includeModule(app, path);
     source.include.push(path);
   }
 }
@@ -177,10 +201,10 @@ function findFile(
   endings: readonly string[],
   beside?: string,
 ): string {
-  const given = name.startsWith("file:") ? decodeURIComponent(new URL(name).pathname) : name;
+  const given = name.startsWith("file:") ? pathOfUrl(name, what) : name;
   const tried: string[] = [];
-  for (const folder of given.startsWith("/") ? [""] : [world.host.cwd, ...(beside ? [beside] : [])]) {
-    const base = tidied(given.startsWith("/") ? given : `${folder}/${given}`);
+  for (const folder of given.startsWith("/") ? ["/"] : [world.host.cwd, ...(beside ? [beside] : [])]) {
+    const base = absolutePath(given, folder);
     for (const path of candidates(world, base, endings)) {
       if (world.host.fileKind(path) === "file") return path;
       if (!tried.includes(path)) tried.push(path);
@@ -205,11 +229,12 @@ function candidates(world: World, base: string, endings: readonly string[]): str
   return [...endings.map((ending) => base + ending), ...inFolder, ...dotted];
 }
 
-function tidied(path: string): string {
-  return decodeURIComponent(
-    new URL(`file://${encodeURI(path).replaceAll("?", "%3F").replaceAll("#", "%23")}`).pathname,
-  )
-    .replace(/(.)\/$/, "$1");
+function pathOfUrl(url: string, what: string): string {
+  try {
+    return filePath(url);
+  } catch (error) {
+    throw new UsageError(`Cannot find ${what} "${url}": ${errorText(error)}`, { cause: error });
+  }
 }
 
 function folderOf(path: string): string {
@@ -220,14 +245,46 @@ function relative(world: World, path: string): string {
   return path.startsWith(`${world.host.cwd}/`) ? `./${path.slice(world.host.cwd.length + 1)}` : path;
 }
 
+/**
+ * Opens what was found for `spec`. Of a folder whose tasks make no App of their own it is the module beside them that
+ * Celery's layout has for it. Source: celery 5.2.6 app/utils.py find_app.
+ */
+async function openFound(
+  world: World,
+  found: FoundModule,
+  spec: string,
+): Promise<{ app: App; found: FoundModule }> {
+  try {
+    return { app: await openModule(world, found), found };
+  } catch (error) {
+    const isOfFolder = /\/tasks\.\w+$/.test(found.path) && !/tasks(\.\w+)?(:\w+)?$/.test(spec);
+    const path = MODULE_ENDINGS.map((ending) => `${folderOf(found.path)}/celery${ending}`)
+      .find((one) => world.host.fileKind(one) === "file");
+    if (!(error instanceof NoAppError) || !isOfFolder || path === undefined) throw error;
+    const beside = { path, exportName: found.exportName };
+    return { app: await openModule(world, beside), found: beside };
+  }
+}
+
 async function openModule(world: World, found: FoundModule): Promise<App> {
   const { path, exportName } = found;
   const shown = relative(world, path);
-  if (DOCUMENT_ENDINGS.some((ending) => path.endsWith(ending))) {
-    const name = path.slice(path.lastIndexOf("/") + 1).replace(/\.\w+$/, "");
-    return manifestApp(world, await readDocument(world, path), { name, folder: folderOf(path), shown });
+  if (isManifest(path)) {
+    return manifestApp(world, await readDocument(world, path), manifestOptions(world, path));
   }
   return appOf(await importModule(world, path), exportName, shown);
+}
+
+/** Loads the tasks of a module beside the App's: a module declares its own, a manifest's are added to the App. */
+async function includeModule(app: App, path: string): Promise<void> {
+  const { world } = app;
+  if (isManifest(path)) addManifest(app, await readDocument(world, path), manifestOptions(world, path));
+  else await importModule(world, path);
+}
+
+function manifestOptions(world: World, path: string): ManifestOptions {
+  const name = path.slice(path.lastIndexOf("/") + 1).replace(/\.\w+$/, "");
+  return { name, folder: folderOf(path), shown: relative(world, path) };
 }
 
 /** The App that a module exports. */
@@ -237,16 +294,16 @@ function appOf(module: Record<string, unknown>, exportName: string | null, shown
     const named = module[exportName];
     if (named instanceof App) return named;
     const near = nearest(exportName, Object.keys(module));
-    throw new UsageError(
+    throw new NoAppError(
       `Cannot use task module "${shown}": ${
-        exportName in module ? `its export "${exportName}" is no App` : `it exports no "${exportName}"`
+        exportName in module ? `its export "${exportName}" is not an App` : `it exports no "${exportName}"`
       }${near && near !== exportName ? `: did you mean "${near}"?` : ""}`,
     );
   }
   for (const name of APP_EXPORTS) if (module[name] instanceof App) return module[name];
   const different = new Set(apps.map(([, app]) => app));
   if (different.size === 1) return apps[0]![1];
-  throw new UsageError(
+  throw new NoAppError(
     apps.length === 0
       ? `Cannot use task module "${shown}": it exports no App; export const app = new App("name")`
       : `Cannot use task module "${shown}": it exports several Apps; name one: ` +
@@ -265,21 +322,17 @@ async function importModule(world: World, path: string): Promise<Record<string, 
   }
 }
 
-function fileUrl(path: string): string {
-  return `file://${path.split("/").map(encodeURIComponent).join("/")}`;
-}
-
 /**
  * What the user's module threw, and where in the user's own files: frames of this library and of the runtime
  * are left out.
  */
-export function userError(error: unknown): string {
+function userError(error: unknown): string {
   if (!(error instanceof Error)) return `it threw ${errorText(error)}`;
   const name = error instanceof OperatingError ? "" : `${error.name}: `;
-  const frames = (error.stack ?? "").split("\n").filter((line) =>
-    /^\s+at .*file:\/\//.test(line) && !line.includes(OUR_PLACE)
-  );
-  return [`${name}${error.message}`, ...frames].join("\n");
+  const frames = userStack(error).split("\n").filter((line) => /^\s+at .*file:\/\//.test(line));
+  // A module that is not found is told with its place as a frame, and that again below.
+  const message = errorText(error).split("\n").filter((line) => !frames.includes(line)).join("\n");
+  return [`${name}${message}`, ...frames.filter((line, n) => line !== frames[n - 1])].join("\n");
 }
 
 /** The settings of a file: an object of JSON or TOML; a module's default export, else its exports. */

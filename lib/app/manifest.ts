@@ -2,9 +2,10 @@
  * Task manifests: tasks that are commands, declared in TOML or JSON. No shell is involved.
  *
  * `argv` items may hold `{0}` (a positional argument) and `{name}` (a keyword argument); `{{` and `}}` are
- * braces. The whole call goes to the command's standard input as JSON. What it prints is the result: parsed
- * where it is JSON, text where not. Another exit status than 0 is a failure that carries the end of its
- * standard error.
+ * braces. An argument that begins an item with a dash would be an option: it is refused, unless `--` stands before or
+ * the task says `allow_options = true`. The whole call goes to the command's standard input as JSON. What it prints is
+ * the result: parsed where it is JSON, text where not. Another exit status than 0 is a failure that carries the end of
+ * its standard error.
  *
  * A command has a process group of its own: limits, revocation and the death of the slot that it runs in end the
  * whole group, politely first where there is somebody left to be polite.
@@ -12,11 +13,11 @@
  * Source: contract.md section 2.
  */
 
-import { errorText, UsageError, type World } from "../base/mod.ts";
+import { errorText, isRecord, UsageError, type World } from "../base/mod.ts";
+import { fromPlainJson, shownJson } from "../wire/mod.ts";
 import { App } from "./app.ts";
-import type { Context } from "./context.ts";
-import { isRecord } from "./setting_kinds.ts";
-import type { Settings } from "./settings.ts";
+import type { Context } from "./run/context.ts";
+import type { Settings } from "./conf/conf.ts";
 import type { TaskOptions } from "./task.ts";
 
 /** Bytes of output that a command may print. */
@@ -27,10 +28,10 @@ const STDERR_TAIL_MAX = 4096;
 const KILL_AFTER_MS = 5000;
 
 /** A command ended badly. Its one argument is the message. */
-export class CommandFailed extends Error {
+class CommandFailed extends Error {
   static readonly module: string = "lovage";
   override name = "CommandFailed";
-  /** Exit status; null where a signal ended it or it never started. */
+  /** Exit status; null if a signal ended it or it never started. */
   readonly exitStatus: number | null;
   constructor(message: string, exitStatus: number | null) {
     super(message);
@@ -43,37 +44,63 @@ interface CommandTask {
   readonly argv: readonly string[];
   readonly cwd: string | null;
   readonly env: Readonly<Record<string, string>>;
+  /** Whether arguments may become options of the program. */
+  readonly allowOptions: boolean;
 }
 
-/**
- * The App of a manifest's document. `folder` is where it lies: a program given by a relative path is looked
- * for there. Throws `UsageError` naming the task and what is wrong with it.
- */
-export function manifestApp(
-  world: World,
-  document: unknown,
-  options: { name: string; folder: string; shown: string },
-): App {
-  const { shown } = options;
+/** Where a manifest comes from. */
+export interface ManifestOptions {
+  /** Of its App, where it says none. */
+  readonly name: string;
+  /** Where it lies: a program given by a relative path is looked for there. */
+  readonly folder: string;
+  /** Its path as messages have it. */
+  readonly shown: string;
+}
+
+/** The App of a manifest's document. Throws `UsageError` naming the task and what is wrong with it. */
+export function manifestApp(world: World, document: unknown, options: ManifestOptions): App {
+  const { name, settings, tasks } = readManifest(document, options);
+  const app = new App(name, settings as Partial<Settings>, { world });
+  addTasks(app, tasks, options);
+  return app;
+}
+
+/** Adds the tasks of a manifest to an App that has its settings from elsewhere. Throws as `manifestApp`. */
+export function addManifest(app: App, document: unknown, options: ManifestOptions): void {
+  const { settings, tasks } = readManifest(document, options);
+  if (Object.keys(settings).length > 0) {
+    throw new UsageError(
+      `Cannot include manifest "${options.shown}": it has settings, but the App has its own; put them into --config`,
+    );
+  }
+  addTasks(app, tasks, options);
+}
+
+function readManifest(document: unknown, { name: byDefault, shown }: ManifestOptions) {
   if (!isRecord(document) || !isRecord(document.tasks)) {
     throw new UsageError(`Cannot use manifest "${shown}": it has no [tasks."name"] in it`);
   }
-  const { tasks, settings = {}, name = options.name, ...rest } = document;
+  const { tasks, settings = {}, name = byDefault, ...rest } = document;
   const [stray] = Object.keys(rest);
   if (stray !== undefined) {
-    throw new UsageError(`Cannot use manifest "${shown}": "${stray}" is none of name, settings, tasks`);
+    throw new UsageError(
+      `Cannot use manifest "${shown}": unknown key "${stray}"; the keys are name, settings and tasks`,
+    );
   }
   if (!isRecord(settings)) throw new UsageError(`Cannot use manifest "${shown}": settings must be a table`);
-  const app = new App(String(name), settings as Partial<Settings>, { world });
-  for (const [taskName, given] of Object.entries(tasks as Record<string, unknown>)) {
+  return { name: String(name), settings, tasks: tasks as Record<string, unknown> };
+}
+
+function addTasks(app: App, tasks: Readonly<Record<string, unknown>>, options: ManifestOptions): void {
+  for (const [taskName, given] of Object.entries(tasks)) {
     const { command, taskOptions } = readTask(taskName, given, options);
     app.task(
       taskName,
-      { ...taskOptions, bind: true },
-      (self: Context, ..._args: unknown[]) => runCommand(world, self, command),
+      { ...taskOptions, bind: true, schema: null },
+      (self: Context, ..._args: unknown[]) => runCommand(app.world, self, command),
     );
   }
-  return app;
 }
 
 function readTask(
@@ -83,17 +110,20 @@ function readTask(
 ): { command: CommandTask; taskOptions: TaskOptions } {
   const wrong = (why: string) => new UsageError(`Cannot use task "${name}" of manifest "${shown}": ${why}`);
   if (!isRecord(given)) throw wrong("it must be a table");
-  const { argv, cwd = null, env = {}, ...rest } = given;
+  const { argv, cwd = null, env = {}, allow_options: allowOptions = false, ...rest } = given;
   for (const ours of ["permissions", "memory_limit"]) {
-    if (ours in rest) throw wrong(`${ours} is of functions; what a command may is up to the system`);
+    if (ours in rest) {
+      throw wrong(`${ours} is only for tasks that are functions; the system decides what a command may do`);
+    }
   }
   if (!Array.isArray(argv) || argv.length === 0 || !argv.every((item) => typeof item === "string")) {
-    throw wrong('argv must be a list of texts, such as ["./resize.sh", "{0}"]');
+    throw wrong('argv must be a list of strings, such as ["./resize.sh", "{0}"]');
   }
   if (cwd !== null && typeof cwd !== "string") throw wrong("cwd must be a path");
   if (!isRecord(env) || !Object.values(env).every((value) => typeof value === "string")) {
-    throw wrong("env must be a table of texts");
+    throw wrong("env must be a table of strings");
   }
+  if (typeof allowOptions !== "boolean") throw wrong("allow_options must be true or false");
   const [program, ...words] = argv as string[];
   const taskOptions: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(rest)) {
@@ -104,6 +134,7 @@ function readTask(
       argv: [program!.includes("/") ? inFolder(folder, program!) : program!, ...words],
       cwd: cwd === null ? null : inFolder(folder, cwd),
       env: env as Record<string, string>,
+      allowOptions,
     },
     taskOptions: taskOptions as TaskOptions,
   };
@@ -111,6 +142,29 @@ function readTask(
 
 function inFolder(folder: string, path: string): string {
   return path.startsWith("/") ? path : `${folder}/${path.replace(/^\.\//, "")}`;
+}
+
+/** A command's words with the arguments put in. Throws `TypeError` where one is missing or would be an option. */
+function fillArgv(
+  { argv, allowOptions }: CommandTask,
+  { args, kwargs, task }: {
+    args: readonly unknown[];
+    kwargs: Readonly<Record<string, unknown>>;
+    task: string;
+  },
+): string[] {
+  const end = argv.indexOf("--");
+  return argv.map((item, n) => {
+    const word = fillTemplate(item, args, kwargs, task);
+    const isOption = word.startsWith("-") && !item.startsWith("-") && !Number.isFinite(Number(word));
+    if (isOption && !allowOptions && (end < 0 || n < end)) {
+      throw new TypeError(
+        `${task}() argument for ${item} begins with a dash and would be an option: put "--" before it in argv, or ` +
+          "set allow_options = true",
+      );
+    }
+    return word;
+  });
 }
 
 /** An `argv` item with the call's arguments put in. Throws `TypeError` where one is missing. */
@@ -126,14 +180,14 @@ export function fillTemplate(
     const isThere = isPosition ? Number(key) < args.length : Object.hasOwn(kwargs, key);
     if (!isThere) throw new TypeError(`${label}() missing 1 required argument: '${key}'`);
     const value = isPosition ? args[Number(key)] : kwargs[key];
-    return typeof value === "string" ? value : JSON.stringify(value) ?? "";
+    return typeof value === "string" ? value : value === undefined ? "" : shownJson(value);
   });
 }
 
 async function runCommand(world: World, self: Context, command: CommandTask): Promise<unknown> {
   const { request, signal } = self;
   const { id, task, args, kwargs, retries } = request;
-  const [program, ...words] = command.argv.map((item) => fillTemplate(item, args, kwargs, task));
+  const [program, ...words] = fillArgv(command, { args, kwargs, task });
   signal.throwIfAborted();
   let child;
   try {
@@ -162,7 +216,7 @@ async function runCommand(world: World, self: Context, command: CommandTask): Pr
       readAll(child.stdout!, () => child.kill("SIGKILL")),
       readTail(child.stderr!),
       child.ended,
-      writeAll(child.stdin!, JSON.stringify({ id, task, args, kwargs, retries })),
+      writeAll(child.stdin!, shownJson({ id, task, args, kwargs, retries })),
     ]);
     signal.throwIfAborted();
     if (output === null) {
@@ -184,6 +238,7 @@ async function runCommand(world: World, self: Context, command: CommandTask): Pr
   } finally {
     signal.removeEventListener("abort", onAbort);
     disarm();
+    child.release?.();
   }
 }
 
@@ -191,7 +246,7 @@ async function runCommand(world: World, self: Context, command: CommandTask): Pr
 function resultOf(output: string): unknown {
   if (output.trim() === "") return null;
   try {
-    return JSON.parse(output);
+    return fromPlainJson(output);
   } catch {
     // Text is as good a result.
     return output.replace(/\r?\n$/, "");

@@ -2,54 +2,70 @@
  * app: the App and everything a user's code meets: settings, tasks, sending, results, signals, the loader, and the
  * tracer that runs a task inside a slot. May import the rooms below: base, wire, transport, backend, canvas.
  *
- *   call -> Task -> Sender (route, ids, times, message) -> Publisher -> broker … worker -> slot -> Tracer -> Outcome
+ *   call -> Task -> Producer (route, ids, times, message) -> Publisher -> broker … worker -> slot -> Tracer -> Outcome
  *   AsyncResult <- AppBackend (one subscription) <- result store
  *
- * Reading order: app.ts (the App), settings.ts, settings_table.ts and its groups, setting_kinds.ts; amqp.ts, queues.ts,
- * routing.ts (which way); send_options.ts, sending.ts, publisher.ts, publisher_broker.ts, connecting.ts (and there);
- * results.ts, group_result.ts, app_backend.ts; remote.ts (app.control); signals.ts, schedules.ts, periodic.ts,
- * lamport_clock.ts; loader.ts, manifest.ts; then running: task.ts, task_options.ts, calling.ts, context.ts, request.ts,
- * outcome.ts, current_task.ts.
+ * Rooms inside, each of which imports only those before it:
+ *   call    a call and an outcome as values: call/send_options.ts, call/send_times.ts, call/calling.ts (arguments to
+ *           parameters), call/request.ts, call/outcome.ts, call/publisher.ts (where messages go), call/current_task.ts,
+ *           call/signals.ts, call/schema.ts, call/lamport_clock.ts
+ *   conf    settings and what they decide: conf/conf.ts, conf/table.ts with its groups conf/general.ts, conf/task.ts,
+ *           conf/worker.ts, conf/broker.ts and conf/result.ts, conf/kinds.ts; conf/queues.ts, conf/routing.ts and
+ *           conf/amqp.ts (which way a message goes), conf/schedules.ts, conf/task_options.ts, conf/call_options.ts
+ *   core.ts the App and its tasks as all below see them
+ *   broker  broker/connecting.ts, broker/publisher_broker.ts
+ *   result  result/app_backend.ts (the store), result/result_ahead.ts, result/results.ts, result/group_result.ts
+ *   send    send/message.ts (a call made into a message), send/producer.ts (publishing it), send/canvas_send.ts and
+ *           send/canvas_eager.ts (chains, groups, chords)
+ *   run     run/trace.ts (the tracer), run/run.ts (one run), run/execution.ts, run/context.ts (`self`),
+ *           run/endings.ts, run/hooks.ts, run/trace_outcome.ts (documents), run/dispatch.ts (what comes next),
+ *           run/retrying.ts, run/replacing.ts, run/chord_completion.ts, run/done_before.ts, run/trace_parent.ts (ends
+ *           that the worker decides), run/after_end.ts; run/running.ts, run/running_parts.ts and run/running_here.ts
+ *           over run/eager.ts and run/chord_unlock.ts; sandboxes: run/loops.ts, run/task_calls.ts,
+ *           run/sandbox_guard.ts
+ * On top: app.ts (the App), task.ts, task_registry.ts, builtins.ts (Celery's own tasks), remote.ts (app.control),
+ * periodic.ts, security.ts, made_in.ts, loader.ts and manifest.ts (`-A`), bugreport.ts.
  */
 
-export * from "./amqp.ts";
+import "./run/running_here.ts";
+
+export * from "./conf/amqp.ts";
 export * from "./app.ts";
-export * from "./app_backend.ts";
 export { bugReport } from "./bugreport.ts";
-export * from "./connecting.ts";
-export * from "./current_task.ts";
-export * from "./group_result.ts";
-export * from "./lamport_clock.ts";
+export * from "./broker/connecting.ts";
+export * from "./call/current_task.ts";
+export * from "./result/group_result.ts";
+export * from "./call/lamport_clock.ts";
 export * from "./loader.ts";
-export { CommandFailed } from "./manifest.ts";
-export * from "./outcome.ts";
+export * from "./call/outcome.ts";
 export * from "./periodic.ts";
-export * from "./publisher.ts";
-export * from "./publisher_broker.ts";
-export * from "./queues.ts";
+export * from "./call/publisher.ts";
+export * from "./broker/publisher_broker.ts";
+export * from "./conf/queues.ts";
 export * from "./remote.ts";
-export * from "./request.ts";
-export * from "./results.ts";
-export * from "./routing.ts";
-export * from "./schedules.ts";
-export * from "./send_options.ts";
+export * from "./call/request.ts";
+export * from "./result/results.ts";
+export * from "./conf/routing.ts";
+export type { Run } from "./run/run.ts";
+export * from "./conf/schedules.ts";
+export * from "./call/send_options.ts";
 export type { SecurityOptions } from "./security.ts";
-export type { SendManyItem } from "./sending.ts";
-export * from "./settings.ts";
-export * from "./settings_table.ts";
-export * from "./signals.ts";
-export { registerBuiltins } from "./builtins.ts";
-export { applySignature, canvasSender, createSignature } from "./canvas_send.ts";
-export { completeChords, failChord, type FinishedPart } from "./chord_completion.ts";
-export * from "./context.ts";
-export { finishDoneBefore } from "./done_before.ts";
-export { EagerResult } from "./eager.ts";
+export type { SendManyItem } from "./send/producer.ts";
+export * from "./conf/conf.ts";
+export * from "./conf/table.ts";
+export * from "./call/signals.ts";
+export { canvasSender } from "./send/canvas_send.ts";
+export { completeChords, type FinishedPart } from "./run/chord_completion.ts";
+export * from "./run/context.ts";
+export { finishDoneBefore } from "./run/done_before.ts";
+export { EagerResult } from "./run/eager.ts";
 export * from "./task.ts";
+export * from "./run/sandbox_guard.ts";
 export {
   PERMISSION_KINDS,
   type PermissionGrant,
   type ResolvedTaskOptions,
   type TaskPermissions,
-} from "./task_options.ts";
-export * from "./trace.ts";
-export { failTask, type ParentOutcome } from "./trace_parent.ts";
+} from "./conf/task_options.ts";
+export * from "./run/trace.ts";
+export { failTask, type ParentOutcome } from "./run/trace_parent.ts";

@@ -1,17 +1,29 @@
 /** `app.addPeriodicTask`: entries of `beat_schedule` made in code. Source: celery 5.2.6 app/base.py. */
 
-import { UsageError } from "../base/mod.ts";
+import { namesOf, refuseUnknown, UsageError } from "../base/mod.ts";
 import { pythonRepr } from "../wire/mod.ts";
-import type { App } from "./app.ts";
-import type { BeatEntry, Schedule } from "./schedules.ts";
-import type { SignatureLike } from "../canvas/mod.ts";
-import { wireSignature } from "./send_options.ts";
+import type { AppCore } from "./core.ts";
+import type { BeatEntry, Schedule } from "./conf/schedules.ts";
+import { SIGNATURE_OPTIONS, type SignatureLike } from "../canvas/mod.ts";
+import { SEND_OPTION_NAMES, type SendOptions, wireSignature } from "./call/send_options.ts";
 
-/** Options of `addPeriodicTask`: a name, and those of the entry. */
-export interface PeriodicOptions extends Omit<Partial<BeatEntry>, "task" | "schedule"> {
+/** Options of `addPeriodicTask`: a name, those of the entry, and those of its calls, as Celery takes them. */
+export interface PeriodicOptions extends Omit<Partial<BeatEntry>, "task" | "schedule">, SendOptions {
   /** The entry's key; default the signature's repr. */
   name?: string;
 }
+
+const PERIODIC_NAMES = namesOf<PeriodicOptions>({
+  ...SIGNATURE_OPTIONS,
+  name: true,
+  args: true,
+  kwargs: true,
+  options: true,
+  relative: true,
+  timezone: true,
+  catchUp: true,
+  overlap: true,
+});
 
 /** Arguments that came with a signature, which Python has as a tuple. */
 const tuples = new WeakSet<readonly unknown[]>();
@@ -23,14 +35,18 @@ export function areTuple(args: readonly unknown[]): boolean {
 
 /** Adds an entry; its key. An entry of the same key is replaced. */
 export function addPeriodicTask(
-  app: App,
+  app: AppCore,
   schedule: Schedule,
   signature: SignatureLike,
   options: PeriodicOptions = {},
 ): string {
   const wire = wireSignature(signature);
   if (typeof wire?.task !== "string") throw new UsageError("addPeriodicTask needs a signature: task.s(…)");
-  const { name, ...entry } = options;
+  refuseUnknown(options, PERIODIC_NAMES, "a periodic task");
+  const { name, ...given } = options;
+  const isOfCall = ([option]: [string, unknown]) => SEND_OPTION_NAMES.has(option);
+  const all = Object.entries(given);
+  const entry = Object.fromEntries(all.filter((one) => !isOfCall(one)));
   const args = options.args ?? wire.args ?? [];
   const kwargs = options.kwargs ?? wire.kwargs ?? {};
   const key = name ??
@@ -47,7 +63,7 @@ export function addPeriodicTask(
     schedule,
     args,
     kwargs,
-    options: { ...wire.options, ...options.options },
+    options: { ...wire.options, ...Object.fromEntries(all.filter(isOfCall)), ...options.options },
   };
   if (made.args) tuples.add(made.args);
   app.conf.beat_schedule = { ...app.conf.beat_schedule, [key]: made };

@@ -5,8 +5,8 @@
  * Source: celery 5.2.6 app/control.py Control, Inspect; worker/control.py control_command, inspect_command.
  */
 
-import { UsageError } from "../base/mod.ts";
-import type { App } from "./app.ts";
+import { namesOf, refuseUnknown, UsageError } from "../base/mod.ts";
+import type { UserApp } from "./core.ts";
 
 /** Whom a command is for, and how its replies are waited for. */
 export interface RemoteOptions {
@@ -164,7 +164,7 @@ export interface Control {
 
 /** What a remote command's handler is given of the worker it runs in. */
 export interface RemoteState {
-  readonly app: App;
+  readonly app: UserApp;
   /** The worker's node name. */
   readonly hostname: string;
   /** The worker itself (`WorkController` of the worker room). */
@@ -203,6 +203,15 @@ export interface RemoteCommandOptions {
   visible?: boolean;
 }
 
+const COMMAND_NAMES = namesOf<RemoteCommandOptions>({
+  alias: true,
+  help: true,
+  signature: true,
+  args: true,
+  variadic: true,
+  visible: true,
+});
+
 /** Does a command; what it returns (or resolves with) is the reply, what it throws becomes `{ error }`. */
 export type RemoteHandler = (state: RemoteState, args: Record<string, unknown>) => unknown;
 
@@ -226,6 +235,7 @@ export class RemoteCommands {
     const run = typeof optionsOrRun === "function" ? optionsOrRun : handler;
     if (typeof name !== "string" || name === "") throw new UsageError("A remote command needs a name");
     if (typeof run !== "function") throw new UsageError(`Remote command "${name}" needs a function`);
+    refuseUnknown(options, COMMAND_NAMES, `remote command "${name}"`);
     this.#commands.set(name, {
       name,
       kind,

@@ -4,9 +4,9 @@
  * Source: celery 5.6.3 app/base.py Celery.setup_security, security/__init__.py setup_security.
  */
 
-import { errorText, nodeFs, UsageError } from "../base/mod.ts";
+import { errorText, namesOf, nodeFs, refuseUnknown, UsageError } from "../base/mod.ts";
+import type { AppCore } from "./core.ts";
 import { offerSigning, type SigningKeys } from "../wire/mod.ts";
-import type { App } from "./app.ts";
 
 /** What wins over the `security_…` settings. */
 export interface SecurityOptions {
@@ -24,11 +24,21 @@ export interface SecurityOptions {
   readonly serializer?: string;
 }
 
+const NAMES = namesOf<SecurityOptions>({
+  key: true,
+  keyPassword: true,
+  cert: true,
+  store: true,
+  digest: true,
+  serializer: true,
+});
+
 /**
  * Says that the App's messages are signed. Settings are checked here, files are read when the first message is to be
- * signed or verified: a worker does so before it is ready. Throws UsageError where settings are missing.
+ * signed or verified: a worker does so before it is ready. Throws UsageError if settings are missing.
  */
-export function setupSecurity(app: App, options: SecurityOptions = {}): void {
+export function setupSecurity(app: AppCore, options: SecurityOptions = {}): void {
+  refuseUnknown(options, NAMES, "setupSecurity");
   const { conf } = app;
   const [accepted, ...more] = conf.accept_content;
   if (conf.task_serializer !== "auth" || accepted !== "auth" || more.length > 0) {
@@ -49,13 +59,13 @@ export function setupSecurity(app: App, options: SecurityOptions = {}): void {
   offerSigning(() => signingKeys(app, options));
 }
 
-/** True where the settings alone say that messages are signed: nobody need call `setupSecurity` then. */
-export function wantsSecurity({ conf }: App): boolean {
+/** True if the settings alone say that messages are signed: nobody need call `setupSecurity` then. */
+export function wantsSecurity({ conf }: AppCore): boolean {
   return conf.task_serializer === "auth" && conf.accept_content.includes("auth") &&
     conf.security_key !== null;
 }
 
-function signingKeys(app: App, options: SecurityOptions): SigningKeys {
+function signingKeys(app: AppCore, options: SecurityOptions): SigningKeys {
   const { conf, world } = app;
   const store = options.store ?? conf.security_cert_store!;
   return {
@@ -71,7 +81,7 @@ function signingKeys(app: App, options: SecurityOptions): SigningKeys {
   };
 }
 
-/** The files of a folder, or of a glob; folders in it and hidden files are none. */
+/** The files of a folder, or of a glob; folders in it and hidden files do not count. */
 function storePaths(store: string): string[] {
   try {
     const isFolder = nodeFs().statSync(store, { throwIfNoEntry: false })?.isDirectory() ?? false;

@@ -4,31 +4,36 @@
  * Source: celery 5.2.6 app/task.py Task; contract.md section 2, "Task<Args, R>".
  */
 
-import { Chunks, Signature, valueToWire, xmap, xstarmap } from "../canvas/mod.ts";
-import type { App } from "./app.ts";
-import { bindArguments, type Parameters, parametersOf } from "./calling.ts";
-import { canvasSender } from "./canvas_send.ts";
-import { Context, directExecution } from "./context.ts";
-import { applyEagerly, eagerly, type EagerResult } from "./eager.ts";
-import type { AsyncResult } from "./results.ts";
-import type { SendOptions } from "./send_options.ts";
+import { refuseUnknown, UsageError } from "../base/mod.ts";
+import { Chunks, refuseUnknownInSignature, Signature, valueToWire, xmap, xstarmap } from "../canvas/mod.ts";
+import { bindArguments, type Parameters, parametersOf } from "./call/calling.ts";
+import type { AppCore, UserApp } from "./core.ts";
+import { canvasSender } from "./send/canvas_send.ts";
+import { schemaOf, schemaParameters, validated } from "./call/schema.ts";
+import { Context } from "./run/context.ts";
+import { directExecution } from "./run/execution.ts";
+import type { EagerResult } from "./run/eager.ts";
+import { loadRunning } from "./run/running.ts";
+import { AsyncResult } from "./result/results.ts";
+import {
+  checkCall,
+  checkPriority,
+  isPriority,
+  SEND_OPTION_NAMES,
+  type SendOptions,
+} from "./call/send_options.ts";
+import { callOptions, execOptions } from "./conf/call_options.ts";
 import {
   checkTaskOptions,
-  execOptions,
   type ResolvedTaskOptions,
   resolveTaskOptions,
-  type TaskOptions,
-} from "./task_options.ts";
+  type TaskOptions as OptionsFor,
+} from "./conf/task_options.ts";
 
-export type {
-  ErrorClass,
-  ErrorInfo,
-  ResolvedTaskOptions,
-  RetryOptions,
-  TaskHooks,
-  TaskOptions,
-} from "./task_options.ts";
-export { TaskRegistry } from "./task_registry.ts";
+export type { ErrorClass, ErrorInfo, RetryOptions } from "./conf/task_options.ts";
+
+/** What a task may be told, Celery's attributes in camelCase. Durations are seconds; null is "not set". */
+export interface TaskOptions extends OptionsFor<Context> {}
 
 /** Any task, its types forgotten. */
 // deno-lint-ignore no-explicit-any
@@ -48,7 +53,7 @@ export interface Task<Args extends unknown[] = unknown[], R = unknown, Out = R |
   (...args: Args): Out;
   /** Its name on the wire. */
   readonly name: string;
-  readonly app: App;
+  readonly app: UserApp;
   /** The user's function. */
   readonly fn: (...args: never[]) => unknown;
   /** What it takes besides the context. */
@@ -60,12 +65,12 @@ export interface Task<Args extends unknown[] = unknown[], R = unknown, Out = R |
   /** The options as given. */
   readonly given: TaskOptions;
   /** The options under the settings as they are now. */
-  readonly options: ResolvedTaskOptions;
+  readonly options: ResolvedTaskOptions<Context>;
   /** What it adds to each of its calls. */
   readonly sendOptions: SendOptions;
   /**
-   * Sends it. Resolves when the broker has it; rejects with TypeError where arguments do not fit, EncodeError where
-   * they cannot travel, an operating error where the broker did not take them.
+   * Sends it. Resolves when the broker has it; rejects with TypeError if arguments do not fit, EncodeError if
+   * they cannot travel, an operating error if the broker did not take them.
    */
   delay(...args: Args): Promise<AsyncResult<R>>;
   /** As `delay`, with kwargs and options. */
@@ -97,13 +102,16 @@ export interface Task<Args extends unknown[] = unknown[], R = unknown, Out = R |
   chunks(it: Iterable<Args>, n: number): Chunks<R>;
   /** The result of a call of it, by id. */
   AsyncResult(id: string): AsyncResult<R>;
-  /** Throws the TypeError that these arguments would fail with; options `typing: false` turns the check off. */
+  /**
+   * Throws the TypeError or ValidationError that these arguments would fail with; option `typing: false` turns the
+   * check off.
+   */
   checkArguments(args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>): void;
 }
 
 /** What `createTask` keeps beside the function itself. */
 class TaskCore {
-  readonly app: App;
+  readonly app: AppCore;
   readonly name: string;
   readonly fn: (...args: never[]) => unknown;
   readonly given: TaskOptions;
@@ -115,7 +123,7 @@ class TaskCore {
   #version = -1;
 
   constructor(
-    app: App,
+    app: AppCore,
     name: string,
     given: TaskOptions,
     fn: (...args: never[]) => unknown,
@@ -127,7 +135,9 @@ class TaskCore {
     this.given = given;
     this.isBuiltin = isBuiltin;
     this.label = name.slice(name.lastIndexOf(".") + 1);
-    this.parameters = parametersOf(fn, { skip: given.bind ? 1 : 0, params: given.params });
+    const parameters = parametersOf(fn, { skip: given.bind ? 1 : 0, params: given.params });
+    const schema = schemaOf(given);
+    this.parameters = schema === null ? parameters : schemaParameters(parameters, schema);
   }
 
   get options(): ResolvedTaskOptions {
@@ -150,6 +160,8 @@ class TaskCore {
 }
 
 const NO_KWARGS: Readonly<Record<string, unknown>> = Object.freeze({});
+/** What `apply` takes. */
+const APPLY_OPTION_NAMES: ReadonlySet<string> = new Set([...SEND_OPTION_NAMES, "throw"]);
 
 /** The methods of every task; `this` is the function with a core. */
 const METHODS = {
@@ -166,11 +178,16 @@ const METHODS = {
     try {
       const positional = (args ?? []) as unknown[];
       const named = kwargs ?? NO_KWARGS;
-      const { typing, shadowName } = this.options;
-      if (typing) this.checkArguments(positional, named);
-      let merged = options === null ? this.sendOptions : { ...this.sendOptions, ...given(options) };
-      if (shadowName && !merged.shadow) merged = { ...merged, shadow: shadowName(positional, named) };
-      if (this.app.conf.task_always_eager) return eagerly(this, positional, named, merged);
+      checkCall(this.name, positional, named);
+      if (options !== null) {
+        refuseUnknown(options, SEND_OPTION_NAMES, `task "${this.name}"`);
+        checkPriority(this.name, options.priority);
+      }
+      if (this.options.typing) this.checkArguments(positional, named);
+      const merged = callOptions(this, positional, named, options);
+      if (this.app.conf.task_always_eager) {
+        return loadRunning().then(({ eagerly }) => eagerly(this, positional, named, merged));
+      }
       return this.app.send(
         this.name,
         positional.some(isSignature) ? positional.map(valueToWire) : positional,
@@ -188,7 +205,14 @@ const METHODS = {
     kwargs: Readonly<Record<string, unknown>> | null = null,
     options: (SendOptions & { throw?: boolean }) | null = null,
   ): Promise<EagerResult> {
-    return applyEagerly(this, args ?? [], kwargs ?? NO_KWARGS, options ?? {});
+    try {
+      if (options !== null) refuseUnknown(options, APPLY_OPTION_NAMES, `task "${this.name}"`);
+      return loadRunning().then(({ applyEagerly }) =>
+        applyEagerly(this, args ?? [], kwargs ?? NO_KWARGS, options ?? {})
+      );
+    } catch (error) {
+      return Promise.reject(error);
+    }
   },
 
   s(this: AnyTask, ...args: unknown[]): Signature {
@@ -206,6 +230,7 @@ const METHODS = {
     options: SendOptions & { immutable?: boolean } = {},
   ): Signature {
     const { immutable = false, ...rest } = options;
+    refuseUnknownInSignature(rest as Record<string, unknown>, this.name);
     return new Signature(this.name, {
       args,
       kwargs,
@@ -228,11 +253,16 @@ const METHODS = {
   },
 
   AsyncResult(this: AnyTask, id: string): AsyncResult {
-    return this.app.AsyncResult(id);
+    return new AsyncResult(id, this.app);
   },
 
   checkArguments(this: AnyTask, args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>): void {
-    bindArguments(this.parameters, args as unknown[], kwargs, this.label);
+    const bound = bindArguments(this.parameters, args as unknown[], kwargs, this.label);
+    const schema = schemaOf(this.given);
+    if (schema === null) return;
+    const checked = validated(schema, bound);
+    // What takes time is the worker's to check.
+    if (checked instanceof Promise) checked.catch(() => {});
   },
 };
 
@@ -241,18 +271,28 @@ const METHODS = {
  * own.
  */
 export function createTask(
-  app: App,
+  app: AppCore,
   name: string,
   options: TaskOptions,
   fn: (...args: never[]) => unknown,
   isBuiltin = false,
 ): AnyTask {
   checkTaskOptions(name, options);
+  if (!isPriority(options.priority)) {
+    throw new UsageError(`Option "priority" of task "${name}" must be a whole number from 0 to 255`);
+  }
   const core = new TaskCore(app, name, options, fn, isBuiltin);
   const plain = fn as (...args: unknown[]) => unknown;
-  const task = options.bind
+  const direct = options.bind
     ? (...args: unknown[]) => plain(new Context(directExecution(core, args)), ...args)
-    : (...args: unknown[]) => plain(...args);
+    : plain;
+  const schema = schemaOf(options);
+  const task = schema !== null
+    ? (...args: unknown[]) => {
+      const checked = validated(schema, args);
+      return checked instanceof Promise ? checked.then((all) => direct(...all)) : direct(...checked);
+    }
+    : (...args: unknown[]) => direct(...args);
   for (const key of ["app", "name", "fn", "given", "label", "isBuiltin", "parameters"] as const) {
     Object.defineProperty(task, key, { value: core[key], enumerable: key === "name" });
   }
@@ -261,15 +301,6 @@ export function createTask(
   }
   Object.defineProperty(task, "length", { value: fn.length });
   return Object.assign(task, METHODS) as unknown as AnyTask;
-}
-
-/** The options that are given: null and undefined mean "not given". */
-function given(options: SendOptions): SendOptions {
-  const kept: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(options)) {
-    if (value !== null && value !== undefined) kept[name] = value;
-  }
-  return kept as SendOptions;
 }
 
 function isSignature(value: unknown): boolean {

@@ -11,9 +11,6 @@ import type { AnyTask } from "./task.ts";
 export class TaskRegistry implements Iterable<[string, AnyTask]> {
   readonly #tasks = new Map<string, AnyTask>();
 
-  /** Of an app; the app itself registers through `register`. */
-  constructor(_app: unknown = null) {}
-
   /**
    * Adds a task. A second one of the same name replaces a builtin, and is otherwise a UsageError unless it is the same
    * function again.
@@ -26,7 +23,7 @@ export class TaskRegistry implements Iterable<[string, AnyTask]> {
     this.#tasks.set(task.name, task);
   }
 
-  /** Takes a task out; no effect where there is none. */
+  /** Takes a task out; no effect if there is none. */
   unregister(name: string): void {
     this.#tasks.delete(name);
   }

@@ -2,11 +2,12 @@
  * Result stores: what memory, sqlite, redis, rpc and disabled all are.
  *
  * `store` is the data lane: it appends, and the store writes batches at the end of the turn. Everything else is
- * ordinary async code. The document is encoded by whoever ran the task (wire/result_meta.ts); a store moves text.
+ * ordinary async code. The document is encoded by whoever ran the task (wire/message/result_meta.ts); a store moves
+ * text.
  */
 
 import { READY_STATES, type ResultMeta, type TaskState } from "../wire/mod.ts";
-import type { RpcOptions } from "./rpc.ts";
+import type { RpcOptions } from "./rpc_connection.ts";
 
 /** One result on its way in. */
 export interface ResultRecord {
@@ -15,8 +16,8 @@ export interface ResultRecord {
   /** The result document of Celery, encoded by `result_serializer`: JSON text, or bytes of a binary serializer. */
   readonly document: string | Uint8Array;
   /**
-   * True where something better may be stored already (of redelivered messages, and of retries): the store then looks,
-   * and `mustStay` decides. False skips that look.
+   * True if a better state may be stored already (redelivered messages, retries): the store then reads it first, and
+   * `mustStay` decides. False skips that read.
    */
   readonly guard: boolean;
   /** For rpc: the queue that waits for it. */
@@ -24,8 +25,8 @@ export interface ResultRecord {
 }
 
 /**
- * Whether a stored state stays where a guarded record comes: a SUCCESS always, as in Celery, and any end where it is a
- * retry that comes behind it.
+ * Whether a guarded write must not overwrite the stored state: SUCCESS is never overwritten, as in Celery, and no final
+ * state is overwritten by a late RETRY.
  */
 export function mustStay(stored: TaskState, comes: TaskState): boolean {
   return stored === "SUCCESS" || comes === "RETRY" && READY_STATES.has(stored);
@@ -46,8 +47,8 @@ export interface CompleteHeader {
   /** Which of the parts counted made it so. */
   readonly part: ChordPart;
   /**
-   * Its members in order; null where another process has brought the chord to its end meanwhile. Rejects with
-   * HeaderJoinTimeout where the header holds groups and a result of theirs is not there in time.
+   * Its members in order; null if another process has ended the chord meanwhile. Rejects with HeaderJoinTimeout if the
+   * header holds groups and one of their results does not arrive in time.
    */
   members(): Promise<ChordMember[] | null>;
 }
@@ -56,8 +57,10 @@ export interface CompleteHeader {
 export interface ChordMember {
   readonly taskId: string;
   readonly state: TaskState;
-  /** Decoded value, or WireException. */
+  /** The value, carried (wire/json/carried.ts), or WireException. */
   readonly result: unknown;
+  /** Errbacks that were called when it failed, if it is the body of a chord. */
+  readonly sentErrbacks: readonly unknown[];
 }
 
 /** A wait for results. */
@@ -76,33 +79,37 @@ export interface Backend extends AsyncDisposable {
   readonly url: string;
   /** Chord headers are counted by the store; otherwise `celery.chord_unlock` polls. */
   readonly countsChords: boolean;
-  /** Results go by themselves after `result_expires`; otherwise `cleanup` is run by `celery.backend_cleanup`. */
+  /** The store deletes results after `result_expires`; otherwise `celery.backend_cleanup` calls `cleanup`. */
   readonly expiresByItself: boolean;
 
   /**
-   * Appends a result. `done`, where given, is called once when it is stored for good or, with the error, when it
-   * never will be (after `result_backend_*` retries); late acknowledgement hangs on it.
-   * At most `appendedMax` records wait; past that, the oldest retries are given up with an error to their `done`.
+   * Appends a result. `done` is called once: with null when the result is stored for good, or with the error when it
+   * never will be (after the retries of `result_backend_*`); a late acknowledgement waits for it. Never throws.
+   * At most `appendedMax` records wait; past that, the oldest are given up, with an error to their `done`.
    */
   store(record: ResultRecord, done: ((error: Error | null) => void) | null): void;
-  /** True when so much waits that no new task should be fetched. */
+  /** True when so many records wait that no new task should be fetched. */
   readonly isCongested: boolean;
-  /** Resolves when everything appended so far is stored or given up. */
+  /** Resolves when everything appended so far is stored or given up. Never rejects. */
   flush(): Promise<void>;
 
-  /** The stored document, decoded; null where there is none (PENDING). */
-  fetch(taskId: string): Promise<ResultMeta | null>;
-  /** As `fetch`, in the order of `ids`. */
-  fetchMany(ids: readonly string[]): Promise<(ResultMeta | null)[]>;
   /**
-   * Calls `onMeta` with each stored change of these ids from now on, and at once with what is stored already. One
-   * multiplexed subscription per backend. `onError` hears of a store that is lost for good.
+   * The stored document, decoded; null if there is none (PENDING). Rejects with an operating error if the store cannot
+   * be reached after its retries or the document cannot be decoded; so do all the calls below that name no error.
+   */
+  fetch(taskId: string): Promise<ResultMeta | null>;
+  /** As `fetch`, in the order of `ids`; with `isCarried` for values that go on as they came (wire/json/carried.ts). */
+  fetchMany(ids: readonly string[], isCarried?: boolean): Promise<(ResultMeta | null)[]>;
+  /**
+   * Calls `onMeta` with each change stored for these ids from now on, and first with the state that is stored already.
+   * All watches of a backend share one subscription. `onError` is called when the store is lost for good.
    */
   watch(
     ids: readonly string[],
     onMeta: (meta: ResultMeta) => void,
     onError: (error: Error) => void,
   ): Watch;
+  /** Deletes a result. */
   forget(taskId: string): Promise<void>;
 
   /** Saves, reads and deletes a group's result tuple (JSON text). */
@@ -110,30 +117,31 @@ export interface Backend extends AsyncDisposable {
   fetchGroup(groupId: string): Promise<string | null>;
   deleteGroup(groupId: string): Promise<void>;
 
-  /** Says how many leaf completions a chord's header has; before its last task is published. */
+  /** Stores how many completions a chord's header needs; called before its last task is published. */
   startChord(groupId: string, size: number): Promise<void>;
-  /** `add_to_chord`: one more is expected. */
+  /** Raises the number of completions that a chord's header needs (`add_to_chord`). */
   growChord(groupId: string, by: number): Promise<void>;
   /**
-   * Counts finished members in their order, together. Resolves with the headers that they made complete, nearly always
-   * none. Exactly one caller is told of a header; a member counted twice counts once.
+   * Counts finished members in their order, together. Resolves with the headers that they completed: nearly always
+   * none. Exactly one caller receives a header; a member counted twice counts once.
    */
   countChordParts(parts: readonly ChordPart[]): Promise<readonly CompleteHeader[]>;
-  /** Deletes the counters of a chord whose body was published. */
+  /** Deletes the counters of a chord whose body was published; for a while its header is not complete again. */
   endChord(groupId: string): Promise<void>;
 
-  /** Deletes what has expired, where the store does not by itself. */
+  /** Deletes expired results, unless the store does so itself. */
   cleanup(): Promise<void>;
-  /** The queue that rpc results of this client come to; null elsewhere. */
+  /** The queue to which rpc results of this client are sent; null for other stores. */
   readonly replyTo: string | null;
-  /** Of rpc: resolves when the results of what is sent from now on will be heard; absent elsewhere. */
+  /** Only rpc: resolves when the results of tasks sent from now on will be received. */
   listen?(): Promise<void>;
-  /** Of rpc: whether `listen` would resolve at once. */
+  /** Only rpc: whether `listen` would resolve at once. */
   readonly isListening?: boolean;
+  /** Stores the records that wait, for a few seconds at most, and closes. Idempotent; never rejects. */
   close(): Promise<void>;
 }
 
-/** What every store is told; from `result_*` and `redis_*` settings. */
+/** The options of every store, from the `result_*` and `redis_*` settings. */
 export interface BackendOptions {
   /** Seconds; null: for ever. */
   readonly expiresSeconds: number | null;
@@ -150,6 +158,13 @@ export interface BackendOptions {
   readonly maxSleepMs: number;
   /** The settings whose names begin with `redis_`, as given. */
   readonly redis: Readonly<Record<string, unknown>>;
-  /** Of `rpc://`: the way to the broker. */
+  /** Only `rpc://`: how to reach the broker. */
   readonly rpc?: RpcOptions;
+}
+
+/** Stores one record; resolves when it is stored for good, and rejects when it never will be. */
+export function stored(backend: Backend, record: ResultRecord): Promise<void> {
+  return new Promise((resolve, reject) =>
+    backend.store(record, (error) => error === null ? resolve() : reject(error))
+  );
 }

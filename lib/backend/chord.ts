@@ -6,18 +6,19 @@
  * BaseKeyValueStoreBackend._save_group, _restore_group; result.py GroupResult.join_native.
  */
 
-import { type Clock, OperatingError } from "../base/mod.ts";
+import { type Clock, OperatingError, quoted } from "../base/mod.ts";
 import {
   contentOf,
   decodeException,
   deserialize,
   EXCEPTION_STATES,
+  fromCarriedJsonList,
   fromJson,
-  fromJsonList,
   PROPAGATE_STATES,
   READY_STATES,
   type ResultMeta,
   type ResultTuple,
+  revived,
   serialize,
   toJson,
 } from "../wire/mod.ts";
@@ -27,6 +28,14 @@ import type { Backend, BackendOptions, ChordMember, ChordPart } from "./backend.
 const JOIN_TIMEOUT_MS = 3000;
 const JOIN_POLL_FIRST_MS = 5;
 const JOIN_POLL_MAX_MS = 500;
+
+/**
+ * Seconds for which a chord that has ended is remembered: Celery's client builds canvases that send a header again
+ * under the same ids, and its members are not to send the body again.
+ */
+export const ENDED_SECONDS = 300;
+/** The owner of a chord that has ended; no task has this id. */
+export const ENDED = "";
 
 /** How documents of a store are encoded. */
 export type Codec = Pick<BackendOptions, "serializer" | "accept">;
@@ -43,7 +52,7 @@ export class HeaderJoinTimeout extends OperatingError {}
 /** A finished member as Celery keeps it: `[1, "<task id>", "<state>", <value or exception>]`. */
 export function encodeChordMember(part: ChordPart, serializer: string): string | Uint8Array {
   if (isJson(serializer)) {
-    return `[1,${JSON.stringify(part.taskId)},${JSON.stringify(part.state)},${part.result}]`;
+    return `[1,${quoted(part.taskId)},${quoted(part.state)},${part.result}]`;
   }
   return serialize([1, part.taskId, part.state, fromJson(part.result)], serializer).body;
 }
@@ -52,21 +61,37 @@ export function encodeChordMember(part: ChordPart, serializer: string): string |
 function decodeChordMembers(documents: readonly (string | Uint8Array)[], codec: Codec): ChordMember[] {
   const areTexts = isJson(codec.serializer) && documents.every((document) => typeof document === "string");
   const tuples = areTexts
-    ? fromJsonList(documents as readonly string[])
+    ? fromCarriedJsonList(documents as readonly string[])
     : documents.map((document) => decode(document, codec));
   return tuples.map(memberOf);
 }
 
 function memberOf(tuple: unknown): ChordMember {
   if (!Array.isArray(tuple) || tuple.length < 4 || typeof tuple[1] !== "string") {
-    throw new OperatingError("A chord's member in the result store is no list of four");
+    throw new OperatingError("A chord's member in the result store is not a list of four values");
   }
   return chordMember(tuple[1], String(tuple[2]), tuple[3]);
 }
 
 /** A member from its value as it stands in a document. */
-export function chordMember(taskId: string, state: string, value: unknown): ChordMember {
-  return { taskId, state, result: EXCEPTION_STATES.has(state) ? decodeException(value) : value };
+function chordMember(taskId: string, state: string, value: unknown): ChordMember {
+  if (!EXCEPTION_STATES.has(state)) return { taskId, state, result: value, sentErrbacks: NONE };
+  const sent = (value as Record<string, unknown> | null)?.[SENT_ERRBACKS];
+  return {
+    taskId,
+    state,
+    result: decodeException(revived(value)),
+    sentErrbacks: Array.isArray(sent) ? sent : NONE,
+  };
+}
+
+const NONE: readonly unknown[] = [];
+/** The field of a member's exception that says which errbacks were called. Celery looks at no field but its own. */
+const SENT_ERRBACKS = "told_errbacks";
+
+/** An exception as a chord's member carries it, with the errbacks that were called. */
+export function withSentErrbacks(exception: object, errbacks: readonly unknown[]): object {
+  return errbacks.length === 0 ? exception : { ...exception, [SENT_ERRBACKS]: errbacks };
 }
 
 /** A saved group's document: `{"result": <tuple>}`. `tuple` is JSON text. */
@@ -94,7 +119,7 @@ export function decodeGroup(document: string | Uint8Array, codec: Codec): string
  */
 async function joinHeader(
   tuple: string,
-  fetchMany: (ids: readonly string[]) => Promise<(ResultMeta | null)[]>,
+  fetchMany: Backend["fetchMany"],
   clock: Clock,
 ): Promise<ChordMember[]> {
   const [, children] = fromJson(tuple) as ResultTuple;
@@ -106,7 +131,7 @@ async function joinHeader(
   for (;;) {
     const missing = ids.filter((id) => !metas.has(id));
     if (missing.length === 0) break;
-    const found = await fetchMany(missing);
+    const found = await fetchMany(missing, true);
     found.forEach((meta, n) => {
       if (meta && READY_STATES.has(meta.state)) metas.set(missing[n]!, meta);
     });
@@ -128,11 +153,12 @@ function joined(tuple: ResultTuple, metas: ReadonlyMap<string, ResultMeta>): Cho
   const [[id], children] = tuple;
   if (children === null) {
     const meta = metas.get(id)!;
-    return { taskId: id, state: meta.state, result: meta.result };
+    return { taskId: id, state: meta.state, result: meta.result, sentErrbacks: NONE };
   }
   const members = children.map((child) => joined(child, metas));
   const failed = members.find((member) => PROPAGATE_STATES.has(member.state));
-  return failed ?? { taskId: id, state: "SUCCESS", result: members.map((member) => member.result) };
+  return failed ??
+    { taskId: id, state: "SUCCESS", result: members.map((member) => member.result), sentErrbacks: NONE };
 }
 
 function isJson(serializer: string): boolean {
@@ -157,6 +183,6 @@ export async function headerMembers(
   clock: Clock,
 ): Promise<ChordMember[]> {
   const tuple = await store.fetchGroup(groupId);
-  if (tuple !== null) return await joinHeader(tuple, (ids) => store.fetchMany(ids), clock);
+  if (tuple !== null) return await joinHeader(tuple, (ids) => store.fetchMany(ids, true), clock);
   return decodeChordMembers(documents, codec);
 }

@@ -1,11 +1,11 @@
-/** No result store: what is stored vanishes on purpose, and whoever asks for a result is told so. */
+/** No result store: results are discarded on purpose, and reading one is an error that says so. */
 
 import { OperatingError } from "../base/mod.ts";
 import type { ResultMeta } from "../wire/mod.ts";
 import type { Backend, ChordPart, CompleteHeader, ResultRecord, Watch } from "./backend.ts";
 
 /** What asking for a result says. Source: celery 5.2.6 backends/base.py DisabledBackend, E_NO_BACKEND. */
-export const NO_BACKEND = "No result backend is configured. Set result_backend to keep results";
+const NO_BACKEND = "No result backend is configured. Set result_backend to keep results";
 const NO_CHORDS = "Starting chords requires a result backend to be configured. Set result_backend";
 
 /** The store of `result_backend = None` and `disabled://`. */

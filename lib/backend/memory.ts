@@ -14,7 +14,7 @@ import {
   type ResultRecord,
   type Watch,
 } from "./backend.ts";
-import { encodeChordMember, headerMembers } from "./chord.ts";
+import { encodeChordMember, ENDED_SECONDS, headerMembers } from "./chord.ts";
 import { type StoreDone, StoreQueue } from "./queue.ts";
 import { retryPolicy } from "./retry.ts";
 import { Watchers } from "./watchers.ts";
@@ -45,6 +45,8 @@ interface Shared {
   results: Map<string, Stored>;
   groups: Map<string, { tuple: string; expiresAt: number }>;
   chords: Map<string, Counted>;
+  /** Chords that have ended, and until when that is remembered, milliseconds; in order of time. */
+  ended: Map<string, number>;
   watchers: Set<Watchers>;
   users: number;
 }
@@ -74,7 +76,14 @@ export class MemoryBackend implements Backend {
     this.#lifeMs = options.expiresSeconds ? options.expiresSeconds * 1000 : Infinity;
     let shared = sharedByUrl.get(url);
     if (!shared) {
-      shared = { results: new Map(), groups: new Map(), chords: new Map(), watchers: new Set(), users: 0 };
+      shared = {
+        results: new Map(),
+        groups: new Map(),
+        chords: new Map(),
+        ended: new Map(),
+        watchers: new Set(),
+        users: 0,
+      };
       sharedByUrl.set(url, shared);
     }
     shared.users++;
@@ -90,8 +99,8 @@ export class MemoryBackend implements Backend {
       },
     });
     this.#watchers = new Watchers({
-      onFirst: (ids) => queueMicrotask(() => this.#tellStored(ids)),
-      onMore: (ids) => queueMicrotask(() => this.#tellStored(ids)),
+      onFirst: (ids) => queueMicrotask(() => this.#notifyStored(ids)),
+      onMore: (ids) => queueMicrotask(() => this.#notifyStored(ids)),
       onLast: () => {},
       decode: (document) => this.#decode(document),
     });
@@ -125,8 +134,8 @@ export class MemoryBackend implements Backend {
   }
 
   /** As `fetch`. */
-  fetchMany(ids: readonly string[]): Promise<(ResultMeta | null)[]> {
-    return Promise.resolve().then(() => ids.map((id) => this.#meta(id)));
+  fetchMany(ids: readonly string[], isCarried = false): Promise<(ResultMeta | null)[]> {
+    return Promise.resolve().then(() => ids.map((id) => this.#meta(id, isCarried)));
   }
 
   /** Waits. */
@@ -176,6 +185,7 @@ export class MemoryBackend implements Backend {
   }
 
   #count(part: ChordPart): CompleteHeader | null {
+    if ((this.#shared.ended.get(part.groupId) ?? 0) > this.#now()) return null;
     const chord = this.#chord(part.groupId);
     const before = chord.members.get(part.taskId);
     chord.members.set(part.taskId, {
@@ -198,9 +208,16 @@ export class MemoryBackend implements Backend {
     };
   }
 
-  /** Forgets a chord's counters. */
+  /** Forgets a chord's counters, and remembers for a while that it has ended. */
   endChord(groupId: string): Promise<void> {
-    this.#shared.chords.delete(groupId);
+    const { chords, ended } = this.#shared;
+    chords.delete(groupId);
+    for (const [id, until] of ended) {
+      if (until > this.#now()) break;
+      ended.delete(id);
+    }
+    ended.delete(groupId);
+    ended.set(groupId, this.#now() + ENDED_SECONDS * 1000);
     return Promise.resolve();
   }
 
@@ -237,13 +254,14 @@ export class MemoryBackend implements Backend {
     return this.#now() + this.#lifeMs;
   }
 
-  #decode(document: string | Uint8Array): ResultMeta {
-    return decodeResultMeta(document, this.#options.serializer, this.#options.accept);
+  #decode(document: string | Uint8Array, isCarried = false): ResultMeta {
+    const { serializer, accept } = this.#options;
+    return decodeResultMeta(document, serializer, accept, isCarried);
   }
 
-  #meta(id: string): ResultMeta | null {
+  #meta(id: string, isCarried = false): ResultMeta | null {
     const stored = this.#shared.results.get(id);
-    return stored && stored.expiresAt > this.#now() ? this.#decode(stored.document) : null;
+    return stored && stored.expiresAt > this.#now() ? this.#decode(stored.document, isCarried) : null;
   }
 
   #put(record: ResultRecord): void {
@@ -269,7 +287,7 @@ export class MemoryBackend implements Backend {
     }
   }
 
-  #tellStored(ids: readonly string[]): void {
+  #notifyStored(ids: readonly string[]): void {
     for (const id of ids) {
       const stored = this.#shared.results.get(id);
       if (stored && stored.expiresAt > this.#now()) this.#watchers.deliver(id, stored.document);

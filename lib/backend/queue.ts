@@ -2,10 +2,11 @@
  * The data lane of every store: results are appended here and leave in batches, one batch under way at a time.
  *
  * One at a time keeps the states of one task in order through every retry, and makes the batches as large as the
- * store is slow. What cannot be stored is told to its `done` and said once in the log; nothing vanishes in silence.
+ * store is slow. For a record that cannot be stored, `done` gets the error, and it is logged once; nothing vanishes in
+ * silence.
  */
 
-import { type Clock, errorText, type Log, OperatingError } from "../base/mod.ts";
+import { type Clock, errorText, type Log, LogThrottle, OperatingError } from "../base/mod.ts";
 import type { ResultRecord } from "./backend.ts";
 import type { RetryPolicy } from "./retry.ts";
 
@@ -27,6 +28,8 @@ export interface StoreQueueOptions {
   schedule(fn: () => void): void;
   /** Writes records in order. The array is the store's until it settles. */
   write(records: readonly ResultRecord[]): Promise<BatchResult> | BatchResult;
+  /** True for an error that is waited for as long as it takes, however few retries the policy allows. */
+  waitsFor?(error: Error): boolean;
   /** Says that a batch failed and will be tried again. */
   onRetry?(error: Error, retry: number, delayMs: number): void;
   /** Records of one batch. */
@@ -62,7 +65,7 @@ export class StoreQueue {
   readonly #batchBytesMax: number;
   readonly #appendedMax: number;
   readonly #appendedBytesMax: number;
-  readonly #losses: RareLine;
+  readonly #losses: LogThrottle;
   #records: ResultRecord[] = [];
   #dones: (StoreDone | null)[] = [];
   /** Where the oldest record is in the arrays. */
@@ -88,7 +91,7 @@ export class StoreQueue {
     this.#batchBytesMax = options.batchBytesMax ?? BATCH_BYTES_MAX;
     this.#appendedMax = options.appendedMax ?? APPENDED_MAX;
     this.#appendedBytesMax = options.appendedBytesMax ?? APPENDED_BYTES_MAX;
-    this.#losses = new RareLine(options.clock, options.log, LINE_EVERY_MS);
+    this.#losses = new LogThrottle(options, { everyMs: LINE_EVERY_MS });
   }
 
   /** Appends one. Data lane, per message. */
@@ -227,7 +230,9 @@ export class StoreQueue {
     const error = thrown instanceof Error ? thrown : new OperatingError(errorText(thrown));
     const { policy, clock } = this.#options;
     const isRetryable = error instanceof OperatingError && error.isRetryable;
-    if (!isRetryable || batch.retries >= policy.maxRetries || this.#isClosed) {
+    const isWaitedFor = this.#options.waitsFor?.(error) ?? false;
+    const isOver = !isWaitedFor && (!isRetryable || batch.retries >= policy.maxRetries);
+    if (isOver || this.#isClosed) {
       this.#batch = null;
       this.#bytes -= batch.bytes;
       this.#settle(batch, error, null);
@@ -258,17 +263,17 @@ export class StoreQueue {
         dones[n]?.(own);
       }
     }
-    this.#tellFlushes();
+    this.#resolveFlushes();
   }
 
   #settleOne(record: ResultRecord, done: StoreDone | null, error: Error): void {
     this.#settled++;
     this.#sayLost(record, error);
     done?.(error);
-    this.#tellFlushes();
+    this.#resolveFlushes();
   }
 
-  #tellFlushes(): void {
+  #resolveFlushes(): void {
     while (this.#flushes.length > 0 && this.#flushes[0]!.upTo <= this.#settled) {
       this.#flushes.shift()!.resolve();
     }
@@ -295,33 +300,6 @@ export class StoreQueue {
   }
 
   #sayLost(record: ResultRecord, error: Error): void {
-    this.#losses.error(`Cannot store the result of task ${record.taskId}: ${errorText(error)}`);
-  }
-}
-
-/** A log line that is written at most once in a while, with the number of those left out. */
-export class RareLine {
-  readonly #clock: Clock;
-  readonly #log: Log;
-  readonly #everyMs: number;
-  #nextAt = -Infinity;
-  #leftOut = 0;
-
-  constructor(clock: Clock, log: Log, everyMs: number) {
-    this.#clock = clock;
-    this.#log = log;
-    this.#everyMs = everyMs;
-  }
-
-  /** Writes the line, or counts it. */
-  error(message: string): void {
-    const now = this.#clock.monoMs();
-    if (now < this.#nextAt) {
-      this.#leftOut++;
-      return;
-    }
-    this.#nextAt = now + this.#everyMs;
-    this.#log.error(this.#leftOut === 0 ? message : `${message} (and ${this.#leftOut} more such lines)`);
-    this.#leftOut = 0;
+    this.#losses.log("ERROR", `Cannot store the result of task ${record.taskId}: ${errorText(error)}`);
   }
 }

@@ -3,7 +3,7 @@
  *
  * | key | what |
  * |---|---|
- * | `celery-task-meta-<task id>` | the result document; the channel of the same name tells of each change |
+ * | `celery-task-meta-<task id>` | the result document; each change is published on the channel of the same name |
  * | `celery-taskset-meta-<group id>` | a saved group |
  * | … `.j`, `.t`, `.s` | a chord's finished members, growth and size |
  *
@@ -12,10 +12,10 @@
 
 import {
   atMost,
-  type Disarm,
   errorText,
+  humanizeSeconds,
+  LogThrottle,
   OperatingError,
-  ServerError,
   UsageError,
   type World,
 } from "../base/mod.ts";
@@ -26,13 +26,20 @@ import {
   type ChordMember,
   type ChordPart,
   type CompleteHeader,
-  mustStay,
   type ResultRecord,
   type Watch,
 } from "./backend.ts";
-import { decodeGroup, encodeChordMember, encodeGroup, headerMembers, isTextSerializer } from "./chord.ts";
-import { type BatchResult, RareLine, type StoreDone, StoreQueue } from "./queue.ts";
-import type { Argument, NodeRedis } from "./node_redis.ts";
+import {
+  decodeGroup,
+  encodeChordMember,
+  encodeGroup,
+  ENDED,
+  ENDED_SECONDS,
+  headerMembers,
+  isTextSerializer,
+} from "./chord.ts";
+import { type StoreDone, StoreQueue } from "./queue.ts";
+import type { Argument, RedisClient } from "./node_redis.ts";
 import { argument, AS_BYTES, AS_TEXT, type RedisLink, RedisLinks } from "./redis_link.ts";
 import {
   type ChordCount,
@@ -41,9 +48,9 @@ import {
   countPlainly,
   headerDocuments,
 } from "./redis_chord.ts";
-import { STORE_SCRIPT } from "./redis_scripts.ts";
-import { readRedisPlace } from "./redis_url.ts";
+import { redisStoreOptions } from "./redis_options.ts";
 import { RedisWatch } from "./redis_watch.ts";
+import { RedisWriter } from "./redis_writer.ts";
 import { type RetryPolicy, retryPolicy } from "./retry.ts";
 
 /** The largest string of Redis. */
@@ -56,8 +63,6 @@ const RETRY_LIMIT =
 const LINE_EVERY_MS = 1000;
 /** How long `close` waits for what was appended, milliseconds. */
 const CLOSE_WAIT_MS = 5000;
-/** How long a batch of results waits for its answer before another connection is tried. */
-const ANSWER_MS = 10_000;
 /** Keys of one MGET. */
 const MGET_MAX = 1000;
 
@@ -72,46 +77,57 @@ export class RedisBackend implements Backend {
   readonly #options: BackendOptions;
   readonly #links: RedisLinks;
   readonly #queue: StoreQueue;
+  readonly #writer: RedisWriter;
   readonly #watch: RedisWatch;
   readonly #policy: RetryPolicy;
-  readonly #lostLine: RareLine;
+  readonly #lostLine: LogThrottle;
   readonly #taskPrefix: string;
   readonly #groupPrefix: string;
   /** Whole seconds as text; null: for ever. */
   readonly #ttl: string | null;
+  /** Whether a key's hash tag says which server has it. */
+  readonly #isCluster: boolean;
   readonly #isBinary: boolean;
   readonly #isOrdered: boolean;
   readonly #closing = new AbortController();
-  readonly #answerMs: number;
-  /** The batch that is written now; there is one at a time. */
-  #unanswered: { readonly link: RedisLink; readonly dueMs: number } | null = null;
-  #disarmAnswer: Disarm | null = null;
-  #canScript = true;
   #closed: Promise<void> | null = null;
 
   /** Does no I/O; use `open`. */
   constructor(world: World, url: string, options: BackendOptions) {
     this.#world = world;
     this.#options = options;
-    const place = readRedisPlace(url, options);
+    const place = redisStoreOptions(world, url, options);
     this.url = place.shownUrl;
     this.#policy = retryPolicy(options, world.random);
-    this.#lostLine = new RareLine(world.clock, world.log, LINE_EVERY_MS);
+    this.#lostLine = new LogThrottle(world, { everyMs: LINE_EVERY_MS });
     const prefix = globalPrefix(options.transportOptions["global_keyprefix"]);
     this.#taskPrefix = `${prefix}celery-task-meta-`;
     this.#groupPrefix = `${prefix}celery-taskset-meta-`;
+    this.#isCluster = place.server.place.kind === "cluster";
     this.#ttl = options.expiresSeconds ? String(Math.max(1, Math.trunc(options.expiresSeconds))) : null;
     this.#isBinary = !isTextSerializer(options.serializer);
     this.#isOrdered = options.transportOptions["result_chord_ordered"] !== false;
-    this.#answerMs = Math.min(place.socketTimeoutMs ?? Infinity, ANSWER_MS);
-    this.#links = new RedisLinks(world, place, () => this.#watch.onLost());
+    this.#links = new RedisLinks(world, place, {
+      onLost: () => this.#watch.onLost(),
+      onMissed: (channels) => this.#watch.onMissed(channels),
+    });
+    this.#writer = new RedisWriter({
+      world,
+      links: this.#links,
+      taskPrefix: this.#taskPrefix,
+      ttl: this.#ttl,
+      isCluster: this.#isCluster,
+      isBinary: this.#isBinary,
+      socketTimeoutMs: place.socketTimeoutMs,
+      decode: (document) => this.#decode(document),
+    });
     this.#queue = new StoreQueue({
       clock: world.clock,
       log: world.log,
       policy: this.#policy,
       // node-redis writes at the end of the turn, so a microtask loses no batching and saves a turn of the loop.
       schedule: (fn) => queueMicrotask(fn),
-      write: (records) => this.#write(records),
+      write: (records) => this.#writer.write(records),
       onRetry: (_error, retry, delayMs) => this.#sayLost(retry, delayMs),
     });
     this.#watch = new RedisWatch({
@@ -125,8 +141,8 @@ export class RedisBackend implements Backend {
   }
 
   /**
-   * Makes the store and begins to load the client and to connect, both behind the caller's back. Throws UsageError
-   * for a wrong URL; a server that cannot be reached is told by the first call that needs it.
+   * Makes the store, and starts to load the client and to connect in the background. Rejects with UsageError for a
+   * wrong URL; if the server cannot be reached, the first call that needs it rejects.
    */
   static async open(world: World, url: string, options: BackendOptions): Promise<RedisBackend> {
     const backend = new RedisBackend(world, url, options);
@@ -147,7 +163,7 @@ export class RedisBackend implements Backend {
     this.#queue.append(record, done);
   }
 
-  /** True when a quarter of what may wait does. */
+  /** True once the queue is a quarter full. */
   get isCongested(): boolean {
     return this.#queue.isCongested;
   }
@@ -166,13 +182,13 @@ export class RedisBackend implements Backend {
   }
 
   /** MGET, in parts. */
-  async fetchMany(ids: readonly string[]): Promise<(ResultMeta | null)[]> {
+  async fetchMany(ids: readonly string[], isCarried = false): Promise<(ResultMeta | null)[]> {
     const metas: (ResultMeta | null)[] = [];
     for (let at = 0; at < ids.length; at += MGET_MAX) {
       const keys = ids.slice(at, at + MGET_MAX).map((id) => this.#taskPrefix + id);
       const reply = await this.#read((client) => client.sendCommand(["MGET", ...keys], this.#as));
       for (const document of reply as (string | Uint8Array | null)[]) {
-        metas.push(document === null ? null : this.#decode(document));
+        metas.push(document === null ? null : this.#decode(document, isCarried));
       }
     }
     return metas;
@@ -191,35 +207,36 @@ export class RedisBackend implements Backend {
   /** SETEX and PUBLISH of `{"result": tuple}`. */
   async saveGroup(groupId: string, tuple: string): Promise<void> {
     const document = argument(encodeGroup(tuple, this.#options.serializer));
-    await this.#do((client) => this.#set(client, this.#groupPrefix + groupId, document));
+    await this.#save(this.#groupKey(groupId), document);
   }
 
   /** GET; the tuple as JSON text. */
   async fetchGroup(groupId: string): Promise<string | null> {
     const reply = await this.#read((client) =>
-      client.sendCommand(["GET", this.#groupPrefix + groupId], this.#as)
+      client.sendCommand(["GET", this.#groupKey(groupId)], this.#as)
     );
     return reply === null ? null : decodeGroup(reply as string | Uint8Array, this.#options);
   }
 
   /** DEL. */
   async deleteGroup(groupId: string): Promise<void> {
-    await this.#do((client) => client.sendCommand(["DEL", this.#groupPrefix + groupId]));
+    await this.#do((client) => client.sendCommand(["DEL", this.#groupKey(groupId)]));
   }
 
   /** Sets `.s`. */
   async startChord(groupId: string, size: number): Promise<void> {
-    await this.#do((client) => this.#set(client, `${this.#groupPrefix}${groupId}.s`, String(size)));
+    await this.#save(`${this.#groupKey(groupId)}.s`, String(size));
   }
 
   /** Adds to `.t`; tried once, for a second try could count twice. */
   async growChord(groupId: string, by: number): Promise<void> {
-    const key = `${this.#groupPrefix}${groupId}.t`;
+    const key = `${this.#groupKey(groupId)}.t`;
     const link = await this.#openWithRetries();
     try {
       await Promise.all([
         link.client.sendCommand(["INCRBY", key, String(by)]),
         this.#ttl === null ? null : link.client.sendCommand(["EXPIRE", key, this.#ttl]),
+        link.client.replicated([key]),
       ]);
     } catch (error) {
       throw this.#links.explain(error);
@@ -234,7 +251,11 @@ export class RedisBackend implements Backend {
   async countChordParts(parts: readonly ChordPart[]): Promise<readonly CompleteHeader[]> {
     if (parts.length === 0) return [];
     const counts = parts.map((part) => this.#countOf(part));
-    const replies = await this.#do((client) => this.#count(client, counts));
+    const replies = await this.#do(async (client) => {
+      const counted = await this.#count(client, counts);
+      await client.replicated(counts.map(({ key }) => key));
+      return counted;
+    });
     const complete: CompleteHeader[] = [];
     replies.forEach((number, n) => {
       const part = parts[n]!;
@@ -245,7 +266,7 @@ export class RedisBackend implements Backend {
 
   #countOf(part: ChordPart): ChordCount {
     return {
-      key: this.#groupPrefix + part.groupId,
+      key: this.#groupKey(part.groupId),
       taskId: part.taskId,
       index: part.groupIndex,
       member: argument(encodeChordMember(part, this.#options.serializer)),
@@ -255,17 +276,22 @@ export class RedisBackend implements Backend {
   }
 
   async #members(groupId: string, number: number): Promise<ChordMember[] | null> {
-    const header = { key: this.#groupPrefix + groupId, isOrdered: this.#isOrdered };
+    const header = { key: this.#groupKey(groupId), isOrdered: this.#isOrdered };
     const documents = await this.#read((client) => headerDocuments(client, header, this.#as));
     // Who counted the last one again, and was faster, has deleted them.
     if (documents.length < number) return null;
     return await headerMembers(this, groupId, documents, this.#options, this.#world.clock);
   }
 
-  /** Deletes the counters. */
+  /** Deletes the counters, and keeps in `.o` for a while that it has ended. */
   async endChord(groupId: string): Promise<void> {
-    const key = this.#groupPrefix + groupId;
-    await this.#do((client) => client.sendCommand(["DEL", `${key}.j`, `${key}.t`, `${key}.s`, `${key}.o`]));
+    const key = this.#groupKey(groupId);
+    await this.#do((client) =>
+      Promise.all([
+        client.sendCommand(["SETEX", `${key}.o`, String(ENDED_SECONDS), ENDED]),
+        client.sendCommand(["DEL", `${key}.j`, `${key}.t`, `${key}.s`]),
+      ])
+    );
   }
 
   /** Keys expire by themselves. */
@@ -289,158 +315,37 @@ export class RedisBackend implements Backend {
     this.#closing.abort(new OperatingError("The result store is closed"));
     this.#watch.close();
     this.#queue.close();
-    this.#disarmAnswer?.();
+    this.#writer.close();
     this.#links.close();
+  }
+
+  async #save(key: string, document: Argument): Promise<void> {
+    await this.#do((client) => this.#writer.save(client, key, document));
+  }
+
+  /** The key of a group; those of its chord follow it, and on a cluster all of them have the group's slot. */
+  #groupKey(groupId: string): string {
+    return this.#groupPrefix + (this.#isCluster ? `{${groupId}}` : groupId);
   }
 
   get #as(): typeof AS_TEXT {
     return this.#isBinary ? AS_BYTES : AS_TEXT;
   }
 
-  #decode(document: string | Uint8Array): ResultMeta {
-    return decodeResultMeta(document, this.#options.serializer, this.#options.accept);
-  }
-
-  // Writing results: the data lane, per batch.
-
-  async #write(records: readonly ResultRecord[]): Promise<BatchResult> {
-    const link = this.#links.live ?? await this.#links.open();
-    this.#unanswered = { link, dueMs: this.#world.clock.monoMs() + this.#answerMs };
-    this.#disarmAnswer ??= this.#armAnswer(this.#unanswered.dueMs);
-    try {
-      const wanted = await this.#unguarded(link, records);
-      if (wanted.length === 0) return null;
-      // A single one is stored sooner without the script: Lua is what the server's caches hold least.
-      if (wanted.length === 1 || !this.#canScript) return await this.#writePlainly(link, records, wanted);
-      try {
-        await link.client.sendCommand(this.#storeCommand(wanted));
-        return null;
-      } catch (thrown) {
-        const error = this.#links.explain(thrown);
-        if (!(error instanceof OperatingError) || error.isRetryable) throw error;
-        // Refused as a whole: one by one, so that each record hears its own answer.
-        this.#scriptRefused(error);
-        return await this.#writePlainly(link, records, wanted);
-      }
-    } catch (thrown) {
-      const error = this.#links.explain(thrown);
-      if (error instanceof ServerError && error.code === "READONLY") {
-        this.#links.drop("The server is read-only");
-      }
-      throw error;
-    } finally {
-      this.#unanswered = null;
-    }
-  }
-
-  /**
-   * A socket whose other side is gone without a word takes everything and answers nothing. One timer looks after all
-   * writes, of which nearly every one is answered long before: one for each would cost as much as the rest of it.
-   */
-  #armAnswer(atMs: number): Disarm {
-    const { clock } = this.#world;
-    return clock.arm(atMs, () => {
-      this.#disarmAnswer = null;
-      if (this.#unanswered === null) return;
-      const { link, dueMs } = this.#unanswered;
-      if (clock.monoMs() < dueMs) this.#disarmAnswer = this.#armAnswer(dueMs);
-      else if (this.#links.live === link) {
-        this.#links.drop(`The server gave no answer in ${this.#answerMs / 1000} s`);
-      }
-    });
-  }
-
-  /** The records but for those whose task has a stored state that must stay. */
-  async #unguarded(link: RedisLink, records: readonly ResultRecord[]): Promise<readonly ResultRecord[]> {
-    let guarded = 0;
-    for (let n = 0; n < records.length; n++) if (records[n]!.guard) guarded++;
-    if (guarded === 0) return records;
-    const asked = records.filter((record) => record.guard);
-    const keys = asked.map((record) => this.#taskPrefix + record.taskId);
-    const reply = await link.client.sendCommand(
-      ["MGET", ...keys],
-      this.#as,
-    ) as (string | Uint8Array | null)[];
-    const unwanted = new Set<ResultRecord>();
-    reply.forEach((document, n) => {
-      const stored = document === null ? null : this.#stateOf(document);
-      if (stored !== null && mustStay(stored, asked[n]!.state)) unwanted.add(asked[n]!);
-    });
-    return unwanted.size === 0 ? records : records.filter((record) => !unwanted.has(record));
-  }
-
-  #stateOf(document: string | Uint8Array): string | null {
-    try {
-      return this.#decode(document).state;
-    } catch {
-      // What cannot be read cannot be a result worth keeping.
-      return null;
-    }
-  }
-
-  /** One EVAL for all: the client encodes each document once and awaits one reply (2 µs a result, against 5). */
-  #storeCommand(records: readonly ResultRecord[]): Argument[] {
-    const count = records.length;
-    const prefix = this.#taskPrefix;
-    const args: Argument[] = ["EVAL", STORE_SCRIPT, String(count)];
-    for (let n = 0; n < count; n++) args.push(prefix + records[n]!.taskId);
-    args.push(this.#ttl ?? "0");
-    for (let n = 0; n < count; n++) {
-      const document = records[n]!.document;
-      args.push(typeof document === "string" ? document : argument(document));
-    }
-    return args;
-  }
-
-  /** SETEX and PUBLISH for each. The answer has a place for every record of the batch. */
-  async #writePlainly(
-    link: RedisLink,
-    batch: readonly ResultRecord[],
-    wanted: readonly ResultRecord[],
-  ): Promise<BatchResult> {
-    const settled = await Promise.allSettled(
-      wanted.map((record) =>
-        this.#set(link.client, this.#taskPrefix + record.taskId, argument(record.document))
-      ),
-    );
-    const failures = new Map<ResultRecord, Error>();
-    settled.forEach((outcome, n) => {
-      if (outcome.status === "rejected") failures.set(wanted[n]!, this.#links.explain(outcome.reason));
-    });
-    if (failures.size === 0) return null;
-    for (const error of failures.values()) {
-      if (error instanceof OperatingError && error.isRetryable) throw error;
-    }
-    return batch.map((record) => failures.get(record) ?? null);
-  }
-
-  async #set(client: NodeRedis, key: string, document: Argument): Promise<void> {
-    const set = this.#ttl === null ? ["SET", key, document] : ["SETEX", key, this.#ttl, document];
-    const [stored, told] = await Promise.allSettled([
-      client.sendCommand(set),
-      client.sendCommand(["PUBLISH", key, document]),
-    ]);
-    if (stored.status === "rejected") throw stored.reason;
-    if (told.status === "rejected") throw told.reason;
-  }
-
-  #scriptRefused(error: Error): void {
-    const isForbidden = /NOPERM|unknown command|not allowed|no permissions/i.test(errorText(error));
-    if (!isForbidden) return;
-    this.#canScript = false;
-    this.#world.log.info("The result store allows no scripts: results are written one by one");
+  #decode(document: string | Uint8Array, isCarried = false): ResultMeta {
+    const { serializer, accept } = this.#options;
+    return decodeResultMeta(document, serializer, accept, isCarried);
   }
 
   /** Counts by script, or with Celery's own commands where scripts are refused. */
-  async #count(client: NodeRedis, counts: readonly ChordCount[]): Promise<Counted[]> {
-    if (this.#canScript) {
+  async #count(client: RedisClient, counts: readonly ChordCount[]): Promise<Counted[]> {
+    if (this.#writer.canScript) {
       try {
-        return await countByScript(client, counts);
+        return await countByScript(client, counts, this.#isCluster);
       } catch (thrown) {
         const error = this.#links.explain(thrown);
         if (error instanceof OperatingError && error.isRetryable) throw error;
-        this.#scriptRefused(error);
-        if (this.#canScript) throw error;
+        if (!this.#writer.scriptRefused(error)) throw error;
       }
     }
     return await Promise.all(counts.map((count) => countPlainly(client, count)));
@@ -449,26 +354,30 @@ export class RedisBackend implements Backend {
   // The control lane: connecting and trying again.
 
   /** Something that may be done twice, with the retries of the settings. */
-  #do<T>(run: (client: NodeRedis) => Promise<T>): Promise<T> {
+  #do<T>(run: (client: RedisClient) => Promise<T>): Promise<T> {
     return this.#attempt(run, this.#policy.maxRetries);
   }
 
   /** A read: one more try for a connection that broke while idle, and all retries only where asked for. */
-  #read<T>(run: (client: NodeRedis) => Promise<T>): Promise<T> {
-    return this.#attempt(run, this.#options.alwaysRetry ? this.#policy.maxRetries : 1);
+  #read<T>(run: (client: RedisClient) => Promise<T>): Promise<T> {
+    return this.#attempt(run, this.#options.alwaysRetry ? this.#policy.maxRetries : 1, true);
   }
 
-  async #attempt<T>(run: (client: NodeRedis) => Promise<T>, maxRetries: number): Promise<T> {
+  async #attempt<T>(
+    run: (client: RedisClient) => Promise<T>,
+    maxRetries: number,
+    isRead = false,
+  ): Promise<T> {
     for (let retry = 0;; retry++) {
       try {
+        // The server cuts a subscriber off for an answer above its limit (32 MB): the second try is on a connection
+        // that subscribes to nothing.
+        if (isRead && retry > 0 && this.#watch.watchers.size > 0) return await this.#links.apart(run);
         const link = this.#links.live ?? await this.#links.open();
         return await run(link.client);
       } catch (thrown) {
         const error = this.#links.explain(thrown);
         if (retry >= maxRetries || !(error instanceof OperatingError) || !error.isRetryable) throw error;
-        if (error instanceof ServerError && error.code === "READONLY") {
-          this.#links.drop("The server is read-only");
-        }
         const delayMs = this.#policy.delayMs(retry);
         if (retry > 0) this.#sayLost(retry, delayMs);
         await this.#world.clock.sleep(delayMs, this.#closing.signal);
@@ -498,10 +407,9 @@ export class RedisBackend implements Backend {
 
   #sayLost(retry: number, delayMs: number): void {
     const { maxRetries } = this.#policy;
-    const when = delayMs < 1000
-      ? delayMs < 1 ? "now" : `in ${(delayMs / 1000).toFixed(2)} seconds`
-      : `in ${(delayMs / 1000).toFixed(2)} second${delayMs === 1000 ? "" : "s"}`;
-    this.#lostLine.error(
+    const when = humanizeSeconds(delayMs / 1000, "in ");
+    this.#lostLine.log(
+      "ERROR",
       `Connection to Redis lost: Retry (${retry}/${maxRetries === Infinity ? "Inf" : maxRetries}) ${when}.`,
     );
   }
@@ -510,6 +418,10 @@ export class RedisBackend implements Backend {
 /** A prefix given by the user, with `_` after it unless it ends in `:`, `_`, `-` or `.`. */
 function globalPrefix(given: unknown): string {
   if (given === undefined || given === null || given === "") return "";
-  if (typeof given !== "string") throw new UsageError("global_keyprefix is no text");
+  if (typeof given !== "string") {
+    throw new UsageError(
+      'Cannot use result_backend_transport_options["global_keyprefix"]: it must be a string',
+    );
+  }
   return /[:_.-]$/.test(given) ? given : `${given}_`;
 }

@@ -4,7 +4,8 @@
  * Source: celery 5.2.6 backends/redis.py RedisBackend.on_chord_part_return.
  */
 
-import type { Argument, NodeRedis, ReplyOptions } from "./node_redis.ts";
+import { ENDED } from "./chord.ts";
+import type { Argument, RedisClient, ReplyOptions } from "./node_redis.ts";
 import { COUNT_SCRIPT } from "./redis_scripts.ts";
 
 /** One member to count. */
@@ -29,8 +30,23 @@ const RUN_MAX = 1000;
 /** Ids that stand in JSON as they are; a member with another one is counted alone. */
 const PLAIN_ID = /^[\w.:-]*$/;
 
-/** Counts many, in order; one round trip. All are ordered and kept alike. */
-export async function countByScript(client: NodeRedis, counts: readonly ChordCount[]): Promise<Counted[]> {
+/** Counts many, in order; one round trip, on a cluster one for each group. All are ordered and kept alike. */
+export async function countByScript(
+  client: RedisClient,
+  counts: readonly ChordCount[],
+  isCluster: boolean,
+): Promise<Counted[]> {
+  if (!isCluster) return await countTogether(client, counts);
+  const byKey = Map.groupBy(counts, ({ key }) => key);
+  const counted = new Map<ChordCount, Counted>();
+  await Promise.all([...byKey.values()].map(async (group) => {
+    const replies = await countTogether(client, group);
+    group.forEach((count, n) => counted.set(count, replies[n]!));
+  }));
+  return counts.map((count) => counted.get(count)!);
+}
+
+async function countTogether(client: RedisClient, counts: readonly ChordCount[]): Promise<Counted[]> {
   const first = counts[0]!;
   const keys: string[] = [];
   const places = new Map<string, string>();
@@ -73,38 +89,28 @@ function scoreOf({ index }: ChordCount): string {
 }
 
 /** The same with Celery's own commands, which cannot tell a member that is counted again with another result. */
-export async function countPlainly(client: NodeRedis, count: ChordCount): Promise<Counted> {
+export async function countPlainly(client: RedisClient, count: ChordCount): Promise<Counted> {
   const { key, member, isOrdered, ttl } = count;
   const list = `${key}.j`;
   const commands: Argument[][] = isOrdered
     ? [["ZADD", list, scoreOf(count), member], ["ZCOUNT", list, "-inf", "+inf"]]
     : [["RPUSH", list, member], ["LLEN", list]];
-  commands.push(["GET", `${key}.t`], ["GET", `${key}.s`]);
+  commands.push(["GET", `${key}.t`], ["GET", `${key}.s`], ["GET", `${key}.o`]);
   if (ttl !== null) { for (const suffix of [".j", ".t", ".s"]) commands.push(["EXPIRE", key + suffix, ttl]); }
-  const replies = await transaction(client, commands);
-  const size = replies[3];
+  const replies = await client.transaction(commands);
+  const [, , , size, owner] = replies;
   const number = Number(replies[1]);
-  return size !== null && number === Number(size) + Number(replies[2] ?? 0) ? number : null;
+  return size !== null && owner !== ENDED && number === Number(size) + Number(replies[2] ?? 0)
+    ? number
+    : null;
 }
 
 /** The documents of a header's members, in order. */
 export async function headerDocuments(
-  client: NodeRedis,
+  client: RedisClient,
   header: Pick<ChordCount, "key" | "isOrdered">,
   as: ReplyOptions,
 ): Promise<(string | Uint8Array)[]> {
   const command = header.isOrdered ? "ZRANGE" : "LRANGE";
   return await client.sendCommand([command, `${header.key}.j`, "0", "-1"], as) as (string | Uint8Array)[];
-}
-
-/** MULTI … EXEC; the replies of the commands between. */
-async function transaction(client: NodeRedis, commands: readonly Argument[][]): Promise<unknown[]> {
-  const sent = [client.sendCommand(["MULTI"])];
-  for (const command of commands) sent.push(client.sendCommand(command));
-  sent.push(client.sendCommand(["EXEC"]));
-  const settled = await Promise.allSettled(sent);
-  for (const outcome of settled) if (outcome.status === "rejected") throw outcome.reason;
-  const replies = (settled.at(-1) as PromiseFulfilledResult<unknown>).value as unknown[];
-  for (const reply of replies) if (reply instanceof Error) throw reply;
-  return replies;
 }

@@ -7,25 +7,40 @@
  */
 
 import { Buffer } from "node:buffer";
-import { readFile } from "node:fs/promises";
 import {
   AccessRefused,
+  type Address,
   ConnectionLost,
   DialError,
   errorText,
   OperatingError,
+  ProtocolError,
   ServerError,
+  UsageError,
   type World,
 } from "../base/mod.ts";
+import { nodeTlsOptions } from "../net/mod.ts";
+import {
+  addressAt,
+  type ClusterNode,
+  errorOfText,
+  isMovedError,
+  loadSlotOf,
+  type RedisTarget,
+  resolveTarget,
+} from "../redis/mod.ts";
+import type { ClusterRedis } from "./cluster_redis.ts";
 import {
   type Argument,
   type Engine,
   loadEngine,
   NodeRedis,
+  type NodeRedisEvents,
   type NodeRedisOptions,
+  type RedisClient,
   type ReplyOptions,
 } from "./node_redis.ts";
-import type { HostPort, RedisPlace } from "./redis_url.ts";
+import type { RedisStoreOptions } from "./redis_options.ts";
 
 /** A document as an argument; bytes are not copied. */
 export function argument(document: string | Uint8Array): Argument {
@@ -39,44 +54,41 @@ export const AS_BYTES: ReplyOptions = { typeMapping: { 36: Buffer } };
 /** Bulk strings as text. */
 export const AS_TEXT: ReplyOptions = {};
 
-/** Server errors after which the same command may succeed. */
-const PASSING = new Set([
-  "LOADING",
-  "BUSY",
-  "OOM",
-  "READONLY",
-  "MASTERDOWN",
-  "CLUSTERDOWN",
-  "TRYAGAIN",
-  "MISCONF",
-  "NOREPLICAS",
-]);
-const REFUSING = new Set(["WRONGPASS", "NOAUTH", "NOPERM"]);
-
 /** A live connection. */
 export interface RedisLink {
-  readonly client: NodeRedis;
+  readonly client: RedisClient;
   /** The same one with RESP3. */
-  readonly subscriber: NodeRedis;
+  readonly subscriber: RedisClient;
+  /** Whether the server does in order what the two send: not with two connections, nor with a cluster's nodes. */
+  readonly isInOrder: boolean;
+}
+
+/** What is told of the live connection. */
+export interface RedisLinksEvents {
+  /** It ended by itself. Once for each. */
+  onLost(error: Error): void;
+  /** News of these channels may have been missed. */
+  onMissed(channels: readonly string[]): void;
 }
 
 /** Dials and keeps the one live connection. */
 export class RedisLinks {
   readonly #world: World;
-  readonly #place: RedisPlace;
-  readonly #onLost: (error: Error) => void;
+  readonly #options: RedisStoreOptions;
+  readonly #events: RedisLinksEvents;
   #engine: Engine | null = null;
   #link: RedisLink | null = null;
   #opening: Promise<RedisLink> | null = null;
-  #resp: 2 | 3 = 3;
   #isClosed = false;
+  #wasLive = false;
   #pendingClients = new Set<NodeRedis>();
+  /** Of a cluster: the nodes that it has named, which are asked where those of the URL do not answer. */
+  #known: readonly ClusterNode[] = [];
 
-  /** `onLost` hears once of each live connection that ends by itself. */
-  constructor(world: World, place: RedisPlace, onLost: (error: Error) => void) {
+  constructor(world: World, options: RedisStoreOptions, events: RedisLinksEvents) {
     this.#world = world;
-    this.#place = place;
-    this.#onLost = onLost;
+    this.#options = options;
+    this.#events = events;
   }
 
   /** The live connection, or null. */
@@ -90,6 +102,17 @@ export class RedisLinks {
     if (this.#isClosed) return Promise.reject(new OperatingError("The result store is closed"));
     this.#opening ??= this.#dial().finally(() => void (this.#opening = null));
     return this.#opening;
+  }
+
+  /** Runs something on a connection of its own, closed after it. Rejects as `open` does, or as `run`. */
+  async apart<T>(run: (client: RedisClient) => Promise<T>): Promise<T> {
+    if (this.#isClosed) throw new OperatingError("The result store is closed");
+    const client = await this.#connect(3);
+    try {
+      return await run(client);
+    } finally {
+      client.destroy();
+    }
   }
 
   /** Ends the live connection, so that the next `open` dials: `why`, as that the server turned into a replica. */
@@ -108,72 +131,127 @@ export class RedisLinks {
     for (const client of this.#pendingClients) client.destroy();
   }
 
-  /** Any error of node-redis as one of ours. */
+  /** Any error of node-redis as one of ours. A server that says it is no longer the master loses its connection. */
   explain(error: unknown): Error {
     if (error instanceof OperatingError) return error;
-    if (this.#engine && error instanceof this.#engine.ErrorReply) return serverError(error);
-    return new ConnectionLost(`Connection to ${this.#place.shownUrl} lost: ${reasonOf(error)}`, {
+    if (this.#engine && error instanceof this.#engine.ErrorReply) {
+      const said = serverError(error);
+      if (said instanceof ServerError && isMovedError(said)) this.drop("The server is no longer the master");
+      if (this.#options.credentials === null || !/\bNOAUTH\b/.test(said.message)) return said;
+      // Those that rotate have expired: the next connection asks for new ones.
+      this.drop(said.message);
+      return new ConnectionLost(said.message, { cause: said, isRetryable: true });
+    }
+    return new ConnectionLost(`Connection to ${this.#options.shownUrl} lost: ${reasonOf(error)}`, {
       cause: error,
       isRetryable: true,
     });
   }
 
   async #dial(): Promise<RedisLink> {
-    this.#engine ??= await loadEngine();
-    const place = this.#place;
-    const address = place.masterName === null ? place.hosts[0] ?? null : await this.#askSentinels();
-    for (;;) {
-      try {
-        const client = await this.#connect(address, this.#resp);
-        const subscriber = this.#resp === 3 ? client : await this.#connect(address, 2).catch((error) => {
-          client.destroy();
-          throw error;
-        });
-        return this.#adopt({ client, subscriber });
-      } catch (error) {
-        // Redis before 6, and some proxies, do not know HELLO.
-        if (
-          this.#resp === 3 &&
-          /unknown command|NOPROTO|wrong number of arguments for 'hello'/i.test(errorText(error))
-        ) {
-          this.#resp = 2;
-          continue;
-        }
-        throw this.#explainDial(error, address);
-      }
-    }
+    const client = await this.#connect(3);
+    const isInOrder = client.protocol === 3 && this.#options.server.place.kind !== "cluster";
+    if (client.protocol === 3) return this.#adopt({ client, subscriber: client, isInOrder });
+    const subscriber = await this.#connect(2).catch((error) => {
+      client.destroy();
+      throw error;
+    });
+    return this.#adopt({ client, subscriber, isInOrder });
   }
 
   #adopt(link: RedisLink): RedisLink {
     if (this.#isClosed || !link.client.isReady || !link.subscriber.isReady) {
       link.client.destroy();
       link.subscriber.destroy();
-      throw new ConnectionLost(`Connection to ${this.#place.shownUrl} lost`, { isRetryable: true });
+      throw new ConnectionLost(`Connection to ${this.#options.shownUrl} lost`, { isRetryable: true });
     }
     this.#link = link;
+    this.#wasLive = true;
     return link;
   }
 
-  #lose(client: NodeRedis, error: unknown): void {
+  #lose(client: RedisClient, error: unknown): void {
     const link = this.#link;
     if (!link || link.client !== client && link.subscriber !== client) return;
     this.#link = null;
     link.client.destroy();
     if (link.subscriber !== link.client) link.subscriber.destroy();
-    this.#onLost(this.explain(error));
+    this.#events.onLost(this.explain(error));
   }
 
-  async #connect(address: HostPort | null, resp: 2 | 3, sentinel = false): Promise<NodeRedis> {
-    const options = await this.#options(address, resp, sentinel);
-    let lastError: unknown = null;
-    const client: NodeRedis = new NodeRedis(this.#world.clock, this.#engine!, options, (error) => {
-      lastError = error ?? lastError;
-      this.#lose(client, lastError ?? "the connection was closed");
+  /** A connection of its own to the server as it is found now. Rejects with an operating error. */
+  async #connect(resp: 2 | 3): Promise<RedisClient> {
+    const target = await this.#resolve();
+    if (this.#options.server.place.kind === "cluster") return await this.#connectCluster(target, resp);
+    let client: NodeRedis | null = null;
+    return client = await this.#logIn(target, resp, {
+      onEnd: (error) => {
+        if (client !== null) this.#lose(client, error);
+      },
+      onShardEnd(): void {},
     });
+  }
+
+  async #connectCluster(target: RedisTarget, resp: 2 | 3): Promise<RedisClient> {
+    const { place } = this.#options.server;
+    const nodes = place.kind === "cluster" ? place.nodes : [];
+    let client: ClusterRedis | null = null;
+    const { ClusterRedis: Cluster } = await import("./cluster_redis.ts");
+    client = await Cluster.open({
+      world: this.#world,
+      engine: this.#engine ??= await loadEngine(),
+      slotOf: await loadSlotOf(),
+      seeds: [...nodes, ...this.#known],
+      dial: (node, onEnd) =>
+        this.#logIn({ ...target, address: addressAt(target.address, node) }, resp, onEnd),
+      onEnd: (error) => {
+        if (client !== null) this.#lose(client, error);
+      },
+      onMoved: (channels) => {
+        if (client !== null && this.#link?.client === client) this.#events.onMissed(channels);
+      },
+      waitReplicas: this.#options.waitReplicas,
+    });
+    this.#known = client.nodes;
+    return client;
+  }
+
+  /** Connects to one server, with the credentials that are good now, and keeps them fresh. */
+  async #logIn(target: RedisTarget, resp: 2 | 3, events: NodeRedisEvents): Promise<NodeRedis> {
+    const { credentials } = this.#options;
+    if (credentials === null) return await this.#dialAs(target, resp, events);
+    return await credentials.logIn(async (login) => {
+      const username = login.username ?? target.username;
+      const client = await this.#dialAs({ ...target, username, password: login.password }, resp, events);
+      // A subscriber of RESP2 may send nothing else.
+      if (resp === 2) return client;
+      client.keep(credentials.keepFresh(login, async ({ username, password }) => {
+        await client.sendCommand(["AUTH", username ?? target.username ?? "default", password]);
+      }));
+      return client;
+    });
+  }
+
+  async #dialAs(target: RedisTarget, resp: 2 | 3, events: NodeRedisEvents): Promise<NodeRedis> {
+    const engine = this.#engine ??= await loadEngine();
+    const { connectTimeoutMs } = this.#options;
+    let lastError: unknown = null;
+    const client: NodeRedis = new NodeRedis(
+      this.#world.clock,
+      engine,
+      this.#optionsOf(target, resp),
+      {
+        onEnd(error) {
+          lastError = error ?? lastError;
+          events.onEnd(lastError ?? "the connection was closed");
+        },
+        onShardEnd: (channel) => events.onShardEnd(channel),
+      },
+    );
     this.#pendingClients.add(client);
     const { clock } = this.#world;
-    const disarm = clock.arm(clock.monoMs() + this.#place.connectTimeoutMs, () => {
-      lastError = new Error(`no answer within ${this.#place.connectTimeoutMs} ms`);
+    const disarm = clock.arm(clock.monoMs() + connectTimeoutMs, () => {
+      lastError = new Error(`no answer within ${connectTimeoutMs} ms`);
       client.destroy();
     });
     try {
@@ -181,80 +259,65 @@ export class RedisLinks {
       return client;
     } catch (error) {
       client.destroy();
-      throw lastError ?? error;
+      throw this.#explainDial(lastError ?? error, target);
     } finally {
       disarm();
       this.#pendingClients.delete(client);
     }
   }
 
-  async #options(address: HostPort | null, resp: 2 | 3, sentinel: boolean): Promise<NodeRedisOptions> {
-    const place = this.#place;
-    const socket: Record<string, unknown> = {
-      connectTimeout: place.connectTimeoutMs,
-      ...(place.socketTimeoutMs === null ? {} : { socketTimeout: place.socketTimeoutMs }),
-      keepAlive: place.keepAlive,
-      ...(address ? { host: address.host, port: address.port } : { path: place.socketPath }),
-      ...(place.tls && address ? await tlsOptions(place.tls, address.host) : {}),
-    };
-    const pingMs = Math.min(place.healthCheckMs ?? Infinity, (place.socketTimeoutMs ?? Infinity) / 2);
-    return {
-      socket,
-      resp,
-      username: sentinel ? place.sentinelUsername : place.username,
-      password: sentinel ? place.sentinelPassword : place.password,
-      database: sentinel ? 0 : place.database,
-      name: place.clientName,
-      pingMs: Number.isFinite(pingMs) ? pingMs : null,
-    };
-  }
-
-  /** The master's address from the first sentinel that knows it. */
-  async #askSentinels(): Promise<HostPort> {
-    const name = this.#place.masterName!;
-    let last: unknown = null;
-    for (const host of this.#place.hosts) {
-      try {
-        const client = await this.#connect(host, 2, true);
-        try {
-          const reply = await client.sendCommand(["SENTINEL", "get-master-addr-by-name", name]);
-          if (Array.isArray(reply)) return { host: String(reply[0]), port: Number(reply[1]) };
-          last = `no master named "${name}"`;
-        } finally {
-          client.destroy();
-        }
-      } catch (error) {
-        last = error;
-      }
+  async #resolve(): Promise<RedisTarget> {
+    const { server, shownUrl, connectTimeoutMs } = this.#options;
+    try {
+      return await resolveTarget(this.#world, server, { timeoutMs: connectTimeoutMs });
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+      // A certificate that is being renewed is there again soon.
+      const why = `Cannot connect to the result store at ${shownUrl}: ${error.message}`;
+      throw new DialError(why, { cause: error, isRetryable: true });
     }
-    throw new DialError(`Cannot find the master "${name}" by ${this.#place.shownUrl}: ${reasonOf(last)}`, {
-      cause: last,
-      isRetryable: true,
-    });
   }
 
-  #explainDial(error: unknown, address: HostPort | null): Error {
-    if (error instanceof OperatingError) return error;
-    if (this.#engine && error instanceof this.#engine.ErrorReply) return serverError(error);
-    const where = address ? `${address.host}:${address.port}` : this.#place.socketPath;
-    return new DialError(`Cannot connect to the result store at ${where}: ${reasonOf(error)}`, {
-      cause: error,
-      isRetryable: true,
-    });
+  #optionsOf(target: RedisTarget, resp: 2 | 3): NodeRedisOptions {
+    const { keepAlive, connectTimeoutMs, healthCheckMs, socketTimeoutMs, clientName } = this.#options;
+    const { address, username, password, db } = target;
+    const pingMs = Math.min(healthCheckMs ?? Infinity, (socketTimeoutMs ?? Infinity) / 2);
+    return {
+      socket: { connectTimeout: connectTimeoutMs, keepAlive, ...socketOptions(address) },
+      resp,
+      credentials: { username, password, db, clientName },
+      pingMs: Number.isFinite(pingMs) ? pingMs : null,
+      waitReplicas: this.#options.server.place.kind === "cluster" ? 0 : this.#options.waitReplicas,
+      timeoutMs: socketTimeoutMs,
+    };
+  }
+
+  #explainDial(error: unknown, { address }: RedisTarget): Error {
+    const where = address.kind === "unix" ? address.path : `${address.host}:${address.port}`;
+    const isForeign = isUnreadable(error);
+    const why = `Cannot connect to the result store at ${where}: ${
+      isForeign ? "the server does not speak Redis's protocol" : reasonOf(error)
+    }`;
+    // A store that has taken us before may take us again: a password that is being changed.
+    const isFinal = isForeign || error instanceof AccessRefused ||
+      error instanceof OperatingError && !error.isRetryable;
+    const options = { cause: error, isRetryable: this.#wasLive || !isFinal };
+    return error instanceof AccessRefused ? new AccessRefused(why, options) : new DialError(why, options);
   }
 }
 
-function serverError(error: Error): Error {
-  const message = errorText(error);
-  const code = /^[A-Z]+/.exec(message)?.[0] ?? "ERR";
-  if (REFUSING.has(code) || /invalid password|no password is set|without any password/i.test(message)) {
-    return new AccessRefused(`The result store refused access: ${message}`, { cause: error });
-  }
-  return new ServerError(`The result store answered: ${message}`, {
-    code,
-    cause: error,
-    isRetryable: PASSING.has(code) || /max number of clients/i.test(message),
-  });
+function serverError(error: Error): OperatingError {
+  const text = errorText(error);
+  const said = errorOfText(text, `The result store answered: ${text}`, error);
+  return said instanceof AccessRefused
+    ? new AccessRefused(`The result store refused access: ${text}`, { cause: error })
+    : said;
+}
+
+/** Whether the library could not read what came: its parser says so, or runs out of its stack. */
+function isUnreadable(error: unknown): boolean {
+  return error instanceof ProtocolError || error instanceof RangeError || error instanceof TypeError ||
+    /^Unknown RESP type/.test(errorText(error));
 }
 
 /** Node tells of several addresses tried by an AggregateError without a text. */
@@ -263,19 +326,10 @@ function reasonOf(error: unknown): string {
   return errorText(error);
 }
 
-async function tlsOptions(
-  tls: NonNullable<RedisPlace["tls"]>,
-  host: string,
-): Promise<Record<string, unknown>> {
-  const read = (path: string | null) => path === null ? undefined : readFile(path, "utf8");
-  const [ca, cert, key] = await Promise.all([read(tls.caPath), read(tls.certPath), read(tls.keyPath)]);
-  return {
-    tls: true,
-    ...(ca === undefined ? {} : { ca }),
-    ...(cert === undefined ? {} : { cert }),
-    ...(key === undefined ? {} : { key }),
-    rejectUnauthorized: tls.verify !== "none",
-    ...(/^[\d.]+$|:/.test(host) ? {} : { servername: host }),
-    ...(tls.checkHostname ? {} : { checkServerIdentity: () => undefined }),
-  };
+function socketOptions(address: Address): Record<string, unknown> {
+  if (address.kind === "unix") return { path: address.path };
+  const { host, port, tls } = address;
+  if (tls === null) return { host, port };
+  const isName = !/^[\d.]+$|:/.test(host);
+  return { host, port, tls: true, ...nodeTlsOptions(tls), ...(isName ? { servername: host } : {}) };
 }

@@ -1,4 +1,4 @@
-/** The two scripts the Redis store runs on the server. Both touch only the keys they are given. */
+/** The scripts the Redis store runs on the server. They touch only the keys they are given. */
 
 /**
  * Stores documents and tells of each, in order.
@@ -14,14 +14,24 @@ for n = 1, #KEYS do
 end`;
 
 /**
+ * Stores one document and tells of it. KEYS: its key. ARGV: the document, and the seconds to keep it if it is not for
+ * ever. The text is as short as it can be: it goes along with each.
+ */
+export function storeOneScript(publish: "PUBLISH" | "SPUBLISH", isExpiring: boolean): string {
+  const set = isExpiring ? "'SETEX',KEYS[1],ARGV[2],ARGV[1]" : "'SET',KEYS[1],ARGV[1]";
+  return `redis.call(${set})redis.call('${publish}',KEYS[1],ARGV[1])`;
+}
+
+/**
  * Counts members of chords, in order; for each false, or the number of members where the header is complete and the
  * caller is the one to go on. They are read without a script: Lua would go over every byte of them.
  *
- * KEYS: members, growth, size, owner of each group. ARGV: "1" ordered, seconds to keep ("0": for ever), then runs: the
- * number of the group's first key, the first score, the last task's id, how many, and the members. In a run of several
- * the scores follow each other, and the members are JSON. An earlier member of the same task is replaced: its text
- * begins with `[1, "<task id>"` as Python writes it, or without the blank. The size is asked for by equality, as Celery
- * does; it and the number of members are read once per group, since nobody else writes meanwhile.
+ * KEYS: members, growth, size, owner ("": it has ended) of each group. ARGV: "1" ordered, seconds to keep ("0": for
+ * ever), then runs: the number of the group's first key, the first score, the last task's id, how many, and the
+ * members. In a run of several the scores follow each other, and the members are JSON. An earlier member of the same
+ * task is replaced: its text begins with `[1, "<task id>"` as Python writes it, or without the blank. The size is
+ * asked for by equality, as Celery does; it and the number of members are read once per group, since nobody else
+ * writes meanwhile.
  *
  * A run of which none is there, and which does not go beyond the size, is added in one call: members that are looked
  * for and added one by one cost the server three times as much.
@@ -32,7 +42,7 @@ local numbers, sizes, replies = {}, {}, {}
 local function complete(first, seen, id)
   if numbers[first] ~= sizes[first] then return false end
   local owner = call('GET', KEYS[first + 3])
-  if seen and owner and owner ~= id then return false end
+  if owner == '' or seen and owner and owner ~= id then return false end
   if ttl == '0' then call('SET', KEYS[first + 3], id) else call('SETEX', KEYS[first + 3], ttl, id) end
   return numbers[first]
 end

@@ -2,14 +2,18 @@
  * Waiting for results on Redis: every awaited id of a backend on one multiplexed subscription.
  *
  * SUBSCRIBE and MGET leave together. On one RESP3 connection their order is the server's order, so nothing falls
- * between them; on two connections MGET waits for the subscription. A document that came as a message is newer than
- * any that MGET asked for before.
+ * between them; on two connections, and on a cluster's, MGET waits for the subscription. A document that came as a
+ * message is newer than any that MGET asked for before.
+ *
+ * The server cuts a subscriber off whose answers wait in more than 32 MB (client-output-buffer-limit pubsub): for one
+ * large result, or many at once. So after a loss what is stored is asked for before anything is subscribed to again;
+ * connections that are lost one right after the other are dialled in growing pauses.
  *
  * Source: celery 5.2.6 backends/redis.py ResultConsumer.
  */
 
 import type { Buffer } from "node:buffer";
-import type { World } from "../base/mod.ts";
+import type { Disarm, World } from "../base/mod.ts";
 import type { ResultMeta } from "../wire/mod.ts";
 import { AS_BYTES, AS_TEXT, type RedisLink } from "./redis_link.ts";
 import { Watchers } from "./watchers.ts";
@@ -30,6 +34,13 @@ export interface RedisWatchHost {
 
 /** Channels of one SUBSCRIBE, and ids of the MGET beside it. */
 const SUBSCRIBE_MAX = 1000;
+/** A connection that lasted so long, milliseconds, was not cut for what we ask. */
+const STEADY_MS = 3000;
+/** Pause between two looks at what is waited for on a cluster, milliseconds. */
+const CHECK_MS = 5000;
+/** After two losses in that time: the first pause and the longest, milliseconds. */
+const PAUSE_MS = 100;
+const PAUSE_MAX_MS = 5000;
 
 /** The subscription of one backend. */
 export class RedisWatch {
@@ -39,7 +50,13 @@ export class RedisWatch {
   #toUnsubscribe = new Set<string>();
   #isScheduled = false;
   #isReconnecting = false;
+  #lostMs = -Infinity;
+  #losses = 0;
+  #wasLost = false;
+  readonly #closing = new AbortController();
   #isClosed = false;
+  #isCheckArmed = false;
+  #disarmCheck: Disarm = () => {};
   /** Ids whose MGET is under way, with its number; a message takes its id out. */
   #asked = new Map<string, number>();
   #askNumber = 0;
@@ -69,12 +86,43 @@ export class RedisWatch {
   onLost(): void {
     this.#asked.clear();
     this.#toUnsubscribe.clear();
+    const nowMs = this.#host.world.clock.monoMs();
+    this.#losses = nowMs - this.#lostMs < STEADY_MS ? this.#losses + 1 : 1;
+    this.#lostMs = nowMs;
+    this.#wasLost = true;
     if (this.watchers.size > 0) this.#reconnect();
+  }
+
+  /** News of these channels may have been missed: what is stored is asked for. */
+  onMissed(channels: readonly string[]): void {
+    const link = this.#host.live();
+    if (link === null || this.#isClosed) return;
+    const ids = channels.map((channel) => channel.slice(this.#host.taskPrefix.length));
+    this.#ask(link, ids.filter((id) => this.watchers.has(id)));
+  }
+
+  /**
+   * On a cluster news can be missed in silence, while a shard has a new master: now and then what is waited for is
+   * asked for, which finds the new master too.
+   */
+  #armCheck(): void {
+    if (this.#isCheckArmed || this.#isClosed) return;
+    this.#isCheckArmed = true;
+    const { clock } = this.#host.world;
+    this.#disarmCheck = clock.arm(clock.monoMs() + CHECK_MS, () => {
+      this.#isCheckArmed = false;
+      if (this.watchers.size === 0) return;
+      const link = this.#host.live();
+      if (link !== null) this.#ask(link, this.watchers.ids());
+      this.#armCheck();
+    });
   }
 
   /** Tells nobody anything any more. */
   close(): void {
     this.#isClosed = true;
+    this.#disarmCheck();
+    this.#closing.abort();
   }
 
   #want(ids: readonly string[]): void {
@@ -94,7 +142,8 @@ export class RedisWatch {
   }
 
   #flush(): void {
-    if (this.#isClosed || this.#toSubscribe.size === 0) return;
+    // Subscribing with an answer on its way makes that answer a subscriber's: all is subscribed to after it.
+    if (this.#isClosed || this.#isReconnecting || this.#toSubscribe.size === 0) return;
     const link = this.#host.live();
     if (!link) {
       this.#reconnect();
@@ -112,12 +161,13 @@ export class RedisWatch {
       const part = ids.slice(at, at + SUBSCRIBE_MAX);
       const keys = part.map((id) => this.#host.taskPrefix + id);
       const subscribed = link.subscriber.subscribe(keys, this.#onMessage, this.#host.isBinary);
-      if (link.subscriber === link.client) {
+      if (link.isInOrder) {
         // A failure here is the connection's, which tells of it itself.
         subscribed.catch(() => {});
         this.#ask(link, part);
       } else subscribed.then(() => this.#ask(link, part), () => {});
     }
+    if (!link.isInOrder) this.#armCheck();
   }
 
   #ask(link: RedisLink, ids: readonly string[]): void {
@@ -161,14 +211,47 @@ export class RedisWatch {
   #reconnect(): void {
     if (this.#isReconnecting || this.#isClosed) return;
     this.#isReconnecting = true;
-    this.#host.reconnect().then((link) => {
+    this.#resume().then((link) => {
       this.#isReconnecting = false;
       this.#toSubscribe.clear();
-      if (!this.#isClosed) this.#subscribe(link, this.watchers.ids());
+      if (this.#isClosed || this.watchers.size === 0) return;
+      if (this.#host.live() === link) this.#subscribe(link, this.watchers.ids());
+      else this.#reconnect();
     }, (error) => {
       this.#isReconnecting = false;
       this.#toSubscribe.clear();
       if (!this.#isClosed) this.watchers.fail(error);
     });
+  }
+
+  /** Dials and tells what is stored; the connection, where nothing is subscribed to yet. */
+  async #resume(): Promise<RedisLink> {
+    if (this.#losses > 1) {
+      const pauseMs = Math.min(PAUSE_MAX_MS, PAUSE_MS * 2 ** (this.#losses - 2));
+      await this.#host.world.clock.sleep(pauseMs, this.#closing.signal);
+    }
+    const link = await this.#host.reconnect();
+    if (!this.#wasLost) return link;
+    this.#wasLost = false;
+    const ids = this.watchers.ids();
+    for (let at = 0; at < ids.length; at += SUBSCRIBE_MAX) {
+      const part = ids.slice(at, at + SUBSCRIBE_MAX);
+      const keys = part.map((id) => this.#host.taskPrefix + id);
+      let documents: (string | Buffer | null)[];
+      try {
+        documents = await link.client.sendCommand(
+          ["MGET", ...keys],
+          this.#host.isBinary ? AS_BYTES : AS_TEXT,
+        ) as typeof documents;
+      } catch {
+        // Refused or cut: the MGET behind the subscription asks again.
+        return link;
+      }
+      part.forEach((id, n) => {
+        const document = documents[n];
+        if (document !== null && document !== undefined) this.watchers.deliver(id, document);
+      });
+    }
+    return link;
   }
 }

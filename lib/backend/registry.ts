@@ -1,6 +1,6 @@
 /** Which store a result backend URL means. Each is loaded when it is first opened. */
 
-import { maskUrl, nearest, UsageError, type World } from "../base/mod.ts";
+import { maskUrl, nearest, trimmedUrl, UsageError, type World } from "../base/mod.ts";
 import type { Backend, BackendOptions } from "./backend.ts";
 import { DisabledBackend } from "./disabled.ts";
 
@@ -12,28 +12,42 @@ const SCHEMES = [
   "redis+socket",
   "socket",
   "sentinel",
+  "valkey",
+  "valkeys",
+  "redis-cluster",
+  "rediss-cluster",
+  "rediscluster",
   "sqlite",
   "rpc",
   "cache+memory",
 ];
 
+/** Kinds that need no server. */
+const EMBEDDED = ["memory", "cache+memory", "sqlite"];
+
 /**
  * Opens a result store. `url` null, "" or `disabled` stores nothing; `redis` alone means the host, port, database and
  * password of the `redis_*` settings.
  *
- * Resolves before a server is reached. Rejects with UsageError for a URL that names no store of ours, and with
- * OperatingError where a local file cannot be opened.
+ * Resolves before a server is reached. Rejects with UsageError for a URL that names no store of ours, or of this
+ * World, and with OperatingError where a local file cannot be opened.
  */
 export async function openBackend(
   world: World,
   url: string | null,
   options: BackendOptions,
 ): Promise<Backend> {
-  const given = url === null || url === "" ? "disabled" : url;
+  const given = trimmedUrl(url ?? "") || "disabled";
   const scheme = (/^([a-z0-9+._-]+)(?::|$)/i.exec(given)?.[1] ?? "").toLowerCase();
   // A bare "redis" takes its database from the settings; in a URL the path says it.
   const bare = given === "redis" ? `redis:///${String(options.redis["redis_db"] ?? 0)}` : `${given}://`;
   const full = given.includes(":") ? given : bare;
+  if (world.isServersOnly && EMBEDDED.includes(scheme)) {
+    throw new UsageError(
+      `Cannot use result backend "${maskUrl(given)}": it is not part of the npm package's library; ` +
+        "set result_backend to a Redis, or to rpc:// with RabbitMQ",
+    );
+  }
   switch (scheme) {
     case "disabled":
       return new DisabledBackend();
@@ -47,6 +61,11 @@ export async function openBackend(
     case "redis+socket":
     case "socket":
     case "sentinel":
+    case "valkey":
+    case "valkeys":
+    case "redis-cluster":
+    case "rediss-cluster":
+    case "rediscluster":
       return await (await import("./redis.ts")).RedisBackend.open(world, full, options);
     case "rpc":
       return await (await import("./rpc.ts")).RpcBackend.open(world, options);
@@ -54,13 +73,13 @@ export async function openBackend(
   const near = nearest(scheme, SCHEMES);
   throw new UsageError(
     `Cannot use result backend "${shown(given)}": ${
-      scheme === "" ? "it is no URL" : `unknown kind "${scheme}"`
+      scheme === "" ? "it is not a URL" : `unknown kind "${scheme}"`
     }` +
       (near === null ? `; known are ${SCHEMES.slice(0, -1).join(", ")}` : `; did you mean "${near}"?`),
   );
 }
 
-/** Text that is no URL may still hold a password before its @. */
+/** Text that is not a URL may still hold a password before its @. */
 function shown(given: string): string {
   return given.includes("://") ? maskUrl(given) : given.replace(/^.*@/s, "**@");
 }

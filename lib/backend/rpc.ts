@@ -11,7 +11,6 @@ import { atMost, errorText, OperatingError, type World } from "../base/mod.ts";
 import {
   acceptedTypes,
   bodyData,
-  type DeliveryInfo,
   deserialize,
   type EncodedMessage,
   loadSerializer,
@@ -22,53 +21,8 @@ import {
 import type { Backend, BackendOptions, ChordPart, CompleteHeader, ResultRecord, Watch } from "./backend.ts";
 import { type BatchResult, type StoreDone, StoreQueue } from "./queue.ts";
 import { retryPolicy } from "./retry.ts";
+import type { RpcConnection, RpcOptions, RpcQueue } from "./rpc_connection.ts";
 import { Watchers } from "./watchers.ts";
-
-/** A queue as a connection declares it; transport's Queue. */
-export interface RpcQueue {
-  readonly name: string;
-  readonly exchange: {
-    readonly name: string;
-    readonly type: "direct";
-    readonly durable: boolean;
-    readonly autoDelete: boolean;
-    readonly arguments: Readonly<Record<string, unknown>>;
-  };
-  readonly routingKey: string;
-  readonly durable: boolean;
-  readonly exclusive: boolean;
-  readonly autoDelete: boolean;
-  readonly noAck: boolean;
-  readonly queueArguments: Readonly<Record<string, unknown>>;
-  readonly bindingArguments: Readonly<Record<string, unknown>>;
-  readonly consumerArguments: Readonly<Record<string, unknown>>;
-  readonly alias: string | null;
-}
-
-/** What of a broker connection results need; a transport's Connection is one. */
-export interface RpcConnection {
-  readonly lost: Promise<Error | null>;
-  publish(
-    batch: readonly {
-      readonly exchange: string;
-      readonly routingKey: string;
-      readonly message: EncodedMessage;
-    }[],
-  ): Promise<void>;
-  subscribe(
-    queue: RpcQueue,
-    onNote: (note: { readonly message: EncodedMessage; readonly info: DeliveryInfo }) => void,
-  ): Promise<{ close(): Promise<void> }>;
-  close(): Promise<void>;
-}
-
-/** What the app brings for `rpc://`. */
-export interface RpcOptions {
-  /** Opens one connection to the app's broker, or rejects; called again after a loss. */
-  connect(): Promise<RpcConnection>;
-  /** `result_persistent`. */
-  readonly isPersistent: boolean;
-}
 
 /** Results kept in memory at most, and characters of them; past either the oldest go. */
 const RESULTS_MAX = 1_000_000;
@@ -78,6 +32,8 @@ const NO_GROUPS = 'The "rpc" result backend cannot save groups';
 /** Between attempts to listen again, milliseconds: the first, and the most. */
 const RELISTEN_MS = 200;
 const RELISTEN_MAX_MS = 5000;
+/** How long the queue outlives its client where results never expire. */
+const QUEUE_EXPIRES_SECONDS = 86_400;
 /** How long `close` waits for what was appended, milliseconds. */
 const CLOSE_WAIT_MS = 5000;
 
@@ -120,8 +76,8 @@ export class RpcBackend implements Backend {
       write: (records) => this.#write(records),
     });
     this.#watchers = new Watchers({
-      onFirst: (ids) => this.#tellReceived(ids),
-      onMore: (ids) => this.#tellReceived(ids),
+      onFirst: (ids) => this.#deliverReceived(ids),
+      onMore: (ids) => this.#deliverReceived(ids),
       onLast: () => {},
       decode: (document) => this.#decoding(document),
     });
@@ -347,7 +303,7 @@ export class RpcBackend implements Backend {
       if (oldest === id) break;
       this.#drop(oldest);
     }
-    this.#tell(id, { document, meta });
+    this.#deliver(id, { document, meta });
   }
 
   #drop(id: string): void {
@@ -357,41 +313,46 @@ export class RpcBackend implements Backend {
     this.#receivedChars -= kept.document.length;
   }
 
-  #tellReceived(ids: readonly string[]): void {
+  #deliverReceived(ids: readonly string[]): void {
     queueMicrotask(() => {
       for (const id of ids) {
         const kept = this.#received.get(id);
-        if (kept !== undefined) this.#tell(id, kept);
+        if (kept !== undefined) this.#deliver(id, kept);
       }
     });
   }
 
-  #tell(id: string, received: Received): void {
-    this.#telling = received.meta;
+  #deliver(id: string, received: Received): void {
+    this.#delivering = received.meta;
     this.#watchers.deliver(id, received.document);
-    this.#telling = null;
+    this.#delivering = null;
   }
-  #telling: ResultMeta | null = null;
+  #delivering: ResultMeta | null = null;
 
   /** What is told was decoded when it came, by the content type it came with. */
   #decoding(_document: string | Uint8Array): ResultMeta {
-    return this.#telling!;
+    return this.#delivering!;
   }
 }
 
 const encoder = new TextEncoder();
 
-/** The queue of one client: not durable, gone with its only consumer. */
+/**
+ * The queue of one client: gone with its only consumer. It is durable, since RabbitMQ 4.3 keeps no transient queue that
+ * is not exclusive, and so it expires: a broker that restarts has no consumer to miss.
+ *
+ * Source: celery main backends/rpc.py RPCBackend.binding (#10290).
+ */
 function replyQueue(name: string, expiresSeconds: number | null): RpcQueue {
   return {
     name,
     exchange: { name: "", type: "direct", durable: true, autoDelete: false, arguments: {} },
     routingKey: name,
-    durable: false,
+    durable: true,
     exclusive: false,
     autoDelete: true,
     noAck: true,
-    queueArguments: expiresSeconds === null ? {} : { "x-expires": Math.trunc(expiresSeconds * 1000) },
+    queueArguments: { "x-expires": Math.trunc((expiresSeconds ?? QUEUE_EXPIRES_SECONDS) * 1000) },
     bindingArguments: {},
     consumerArguments: {},
     alias: null,

@@ -1,4 +1,4 @@
-/** Who waits for which result: one table per store, whatever brings the news. */
+/** Who waits for which result: one table per store, however the store learns of changes. */
 
 import type { ResultMeta } from "../wire/mod.ts";
 import { errorText, OperatingError } from "../base/mod.ts";
@@ -8,7 +8,7 @@ import type { Watch } from "./backend.ts";
 export interface WatchersEvents {
   /** Nobody waited for these ids before. */
   onFirst(ids: readonly string[]): void;
-  /** Somebody new waits for ids that others wait for already: what is stored is to be told again. */
+  /** A new watch on ids that others wait for already: the stored state must be delivered again. */
   onMore(ids: readonly string[]): void;
   /** Nobody waits for this id any more. */
   onLast(id: string): void;
@@ -18,7 +18,7 @@ export interface WatchersEvents {
 /** One awaited id. */
 export interface Awaited {
   readonly watches: Set<OpenWatch>;
-  /** The document last told, so that the same news by two ways is told once. */
+  /** The document delivered last: if it arrives again by another way, it is not delivered twice. */
   document: string | Uint8Array | null;
   meta: ResultMeta | null;
 }
@@ -125,7 +125,7 @@ export class Watchers {
 }
 
 /** One caller's wait. */
-export class OpenWatch implements Watch {
+class OpenWatch implements Watch {
   readonly #table: Watchers;
   readonly ids = new Set<string>();
   readonly onMeta: (meta: ResultMeta) => void;

@@ -3,6 +3,9 @@
  * errors that cross the wire (wire/errors.ts).
  */
 
+import { withOurAdvice } from "./runtime_text.ts";
+import { withoutStyles } from "./shown.ts";
+
 /** Root of every operating error: what the world can do. `isRetryable`: the same call may succeed later. */
 export class OperatingError extends Error {
   override name = "OperatingError";
@@ -53,8 +56,14 @@ export class UsageError extends OperatingError {
   }
 }
 
+/** Whether it says that a broker or result store cannot be reached or used, which ends a program with status 69. */
+export function isUnreachable(error: unknown): boolean {
+  return error instanceof DialError || error instanceof ConnectionLost || error instanceof AccessRefused ||
+    error instanceof ProtocolError;
+}
+
 /** The text of anything thrown, in one line. */
 export function errorText(error: unknown): string {
-  if (error instanceof Error) return error.message || error.name;
+  if (error instanceof Error) return withOurAdvice(withoutStyles(error.message || error.name));
   return String(error);
 }

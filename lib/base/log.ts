@@ -10,15 +10,35 @@ export const LEVELS = { DEBUG: 10, INFO: 20, WARNING: 30, ERROR: 40, CRITICAL: 5
 /** A level's name. */
 export type Level = keyof typeof LEVELS;
 
-/** One record. `task` is set for lines of a task's own logger. */
-export interface LogRecord {
-  readonly level: Level;
-  readonly message: string;
-  /** Wall-clock milliseconds. */
-  readonly atMs: number;
-  /** Celery's process name: "MainProcess", "ForkPoolWorker-1". */
-  readonly process: string;
-  readonly task: { readonly name: string; readonly id: string } | null;
+/** The process name of a record of the worker itself, as Celery writes it; slots that are processes have others. */
+export const MAIN_PROCESS = "MainProcess";
+
+/** The task that a line belongs to, or is about. `traceparent` is the W3C header of its trace, null if it has none. */
+export interface LogTask {
+  readonly name: string;
+  readonly id: string;
+  readonly traceparent?: string | null;
+}
+
+/** An error as logged: its type, its text as Python would print it, and its traceback. */
+export interface LogError {
+  readonly type: string;
+  readonly repr: string;
+  readonly traceback: string | null;
+}
+
+/** What is known of a line besides its message. Read before `emit` returns: callers reuse one object. */
+export interface LogContext {
+  /** The process that it comes from; the worker's own, "MainProcess", by default. */
+  readonly process?: string;
+  /** The task whose own line it is: it gets the format of tasks. */
+  readonly task?: LogTask | null;
+  /** The task that a line of ours is about. */
+  readonly about?: LogTask | null;
+  /** The logger's name in Celery, such as "celery.app.trace". */
+  readonly logger?: string;
+  /** Text formats write its traceback below the message. */
+  readonly error?: LogError | null;
 }
 
 /**
@@ -28,11 +48,7 @@ export interface LogRecord {
 export interface Log {
   level: Level;
   isOn(level: Level): boolean;
-  emit(
-    level: Level,
-    message: string,
-    options?: { process?: string; task?: { name: string; id: string } },
-  ): void;
+  emit(level: Level, message: string, context?: LogContext): void;
   debug(message: string): void;
   info(message: string): void;
   warning(message: string): void;

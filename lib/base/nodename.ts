@@ -24,9 +24,9 @@ export function defaultNodename(text: string | null, hostname: string): string {
   return `${name || NODENAME_DEFAULT}@${host || hostname}`;
 }
 
-/** The name that a process which is no worker signs with: `gen4711@host`. */
-export function anonNodename(pid: number, hostname: string, prefix = "gen"): string {
-  return `${prefix}${pid}@${hostname}`;
+/** The name of a process that is not a worker: `gen4711@host`. */
+export function anonNodename(pid: number, hostname: string): string {
+  return `gen${pid}@${hostname}`;
 }
 
 /**
@@ -43,8 +43,9 @@ export function workerNodename(text: string | null, hostname: string): string {
 
 /**
  * Expands a log or pid file's name for a node: `%h` host, `%n` name, `%d` the host's domain part, `%p` the whole node
- * name, `%i` the pool slot's index (0 in the parent), `%I` the same with a dash and empty in the parent. `%%` stays
- * `%%`, as in Celery. Throws `UsageError` on another letter.
+ * name, `%i` the pool slot's index (0 in the parent), `%I` the same with a dash and empty in the parent; `%%` is a
+ * percent sign, as is one before something else than a letter or digit. Throws `UsageError` on another letter. (In
+ * Celery `%%` stays as it is, and a path with a percent sign before a letter cannot be given.)
  */
 export function nodeFormat(text: string, nodename: string, options: { index?: number } = {}): string {
   const { name, host } = nodesplit(nodename);
@@ -63,7 +64,7 @@ function hostFormat(
   const dot = parts.host.indexOf(".");
   const short = dot < 0 ? parts.host : parts.host.slice(0, dot);
   const domain = dot < 0 ? "" : parts.host.slice(dot + 1);
-  return text.replace(/%(.)/g, (whole, letter: string) => {
+  return text.replace(/%([\w%])/g, (whole, letter: string) => {
     switch (letter) {
       case "h":
         return parts.host;
@@ -76,7 +77,7 @@ function hostFormat(
       case "I":
         return parts.index > 0 ? `-${parts.index}` : "";
       case "%":
-        return "%%";
+        return "%";
       case "p":
         if (parts.nodename !== null) return parts.nodename;
     }

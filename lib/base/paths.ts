@@ -1,4 +1,4 @@
-/** Where the embedded broker and result store live. One rule for both. */
+/** Where the embedded broker and result store live, one rule for both; and how a path is made absolute. */
 
 import { UsageError } from "./errors.ts";
 import type { Host } from "./world.ts";
@@ -11,12 +11,12 @@ const FILE = "lovage.db";
  */
 export function embeddedHome(host: Host): string {
   const own = host.env("LOVAGE_HOME");
-  if (own) return absolute(own, host);
+  if (own) return absolutePath(own, host.cwd);
   const state = host.env("XDG_STATE_HOME");
   // The XDG specification says to ignore a relative path.
   if (state?.startsWith("/")) return `${trimmed(state)}/lovage`;
   const home = host.env("HOME");
-  if (home) return absolute(`${home}/.local/state/lovage`, host);
+  if (home) return absolutePath(`${home}/.local/state/lovage`, host.cwd);
   throw new UsageError(
     "Cannot place the embedded broker: none of LOVAGE_HOME, XDG_STATE_HOME and HOME is set",
   );
@@ -41,11 +41,12 @@ export function embeddedDatabasePath(url: string, host: Host): string {
     throw new UsageError(`Cannot share "${url}" between processes: use memory:// for one process`);
   }
   if (path.endsWith("/")) throw new UsageError(`Cannot use "${url}": it names a folder, not a file`);
-  return absolute(path, host);
+  return absolutePath(path, host.cwd);
 }
 
-function absolute(path: string, host: Host): string {
-  const full = path.startsWith("/") ? path : `${trimmed(host.cwd)}/${path}`;
+/** A path from `folder` made absolute, without `.`, `..`, double and trailing slashes. Links are not followed. */
+export function absolutePath(path: string, folder: string): string {
+  const full = path.startsWith("/") ? path : `${folder}/${path}`;
   const parts: string[] = [];
   for (const part of full.split("/")) {
     if (part === "..") parts.pop();

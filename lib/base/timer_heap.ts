@@ -1,11 +1,12 @@
 /**
  * Deadlines, many of them, on one armed timer: eta, time limits, heartbeats, rate limits.
  *
- * A binary heap with lazy deletion; arm and disarm cost O(log n) and O(1). Deadlines due at once fire in order of
+ * A heap with lazy deletion; arm and disarm cost O(log n) and O(1). Deadlines due at once fire in order of
  * time, then of arming.
  */
 
 import { assert } from "./assert.ts";
+import { Heap } from "./heap.ts";
 import type { Clock, Disarm } from "./world.ts";
 
 /** One armed deadline. */
@@ -18,7 +19,7 @@ export interface Deadline {
 /** The heap. One per worker; `close` disarms everything. */
 export class TimerHeap {
   #clock: Clock;
-  #heap: Deadline[] = [];
+  #heap = new Heap<Deadline>((a, b) => a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order));
   #order = 0;
   #live = 0;
   #armedAt = Infinity;
@@ -40,7 +41,6 @@ export class TimerHeap {
     assert(Number.isFinite(atMs), "a deadline is a finite time");
     const deadline: Deadline = { atMs, order: this.#order++, fn };
     this.#heap.push(deadline);
-    this.#up(this.#heap.length - 1);
     this.#live++;
     this.#schedule();
     return deadline;
@@ -56,7 +56,7 @@ export class TimerHeap {
     if (!deadline || deadline.fn === null) return;
     deadline.fn = null;
     this.#live--;
-    while (this.#heap.length > 0 && this.#heap[0]!.fn === null) this.#pop();
+    while (this.#heap.peek()?.fn === null) this.#heap.pop();
     this.#schedule();
   }
 
@@ -64,14 +64,14 @@ export class TimerHeap {
   close(): void {
     this.#closed = true;
     for (const deadline of this.#heap) deadline.fn = null;
-    this.#heap.length = 0;
+    this.#heap.fill([]);
     this.#live = 0;
     this.#disarm?.();
     this.#disarm = null;
   }
 
   #schedule(): void {
-    const head = this.#heap[0];
+    const head = this.#heap.peek();
     const at = head ? head.atMs : Infinity;
     if (at === this.#armedAt && this.#disarm) return;
     this.#disarm?.();
@@ -85,58 +85,16 @@ export class TimerHeap {
     this.#armedAt = Infinity;
     const now = this.#clock.monoMs();
     try {
-      while (this.#heap.length > 0 && this.#heap[0]!.atMs <= now) {
-        const { fn } = this.#pop();
+      for (let head = this.#heap.peek(); head && head.atMs <= now; head = this.#heap.peek()) {
+        const { fn } = this.#heap.pop();
         if (fn === null) continue;
+        // It can no longer be disarmed.
+        head.fn = null;
         this.#live--;
         fn();
       }
     } finally {
       if (!this.#closed) this.#schedule();
     }
-  }
-
-  #pop(): Deadline {
-    const heap = this.#heap;
-    const head = heap[0]!;
-    const last = heap.pop()!;
-    if (heap.length > 0) {
-      heap[0] = last;
-      this.#down(0);
-    }
-    // A popped deadline can no longer be disarmed: its fn is taken by the caller.
-    const popped = { atMs: head.atMs, order: head.order, fn: head.fn };
-    head.fn = null;
-    return popped;
-  }
-
-  #before(a: Deadline, b: Deadline): boolean {
-    return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
-  }
-
-  #up(index: number): void {
-    const heap = this.#heap;
-    const item = heap[index]!;
-    while (index > 0) {
-      const parent = (index - 1) >> 1;
-      if (!this.#before(item, heap[parent]!)) break;
-      heap[index] = heap[parent]!;
-      index = parent;
-    }
-    heap[index] = item;
-  }
-
-  #down(index: number): void {
-    const heap = this.#heap;
-    const item = heap[index]!;
-    for (;;) {
-      let child = 2 * index + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && this.#before(heap[child + 1]!, heap[child]!)) child++;
-      if (!this.#before(heap[child]!, item)) break;
-      heap[index] = heap[child]!;
-      index = child;
-    }
-    heap[index] = item;
   }
 }

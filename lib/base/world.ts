@@ -48,6 +48,8 @@ export interface TlsOptions {
   readonly key: string | null;
   /** False accepts any certificate (`ssl_cert_reqs=none`). */
   readonly verify: boolean;
+  /** False accepts a valid certificate of another host (`ssl_check_hostname=false`). */
+  readonly checkHostname: boolean;
 }
 
 /** A connected stream of bytes. */
@@ -66,6 +68,55 @@ export interface Dialer {
   dial(address: Address, options: { timeoutMs: number; signal?: AbortSignal }): Promise<ByteStream>;
 }
 
+/** Where HTTP is served. `path` is a unix socket; TLS texts are PEM. Port 0: any that is free. */
+export type HttpAddress =
+  | {
+    readonly kind: "tcp";
+    readonly host: string;
+    readonly port: number;
+    readonly tls: { readonly cert: string; readonly key: string } | null;
+    /** TLS: takes over the port of a server of ours that still has it. Default false: a taken port is an error. */
+    readonly isRenewal?: boolean;
+  }
+  | { readonly kind: "unix"; readonly path: string };
+
+/** Answers a request. `peer` is the address it came from; null: a unix socket. Never rejects. */
+export type HttpHandler = (request: Request, peer: string | null) => Response | Promise<Response>;
+
+/** A server of HTTP that listens. */
+export interface HttpServer {
+  /** The port that it got; 0 for a unix socket. */
+  readonly port: number;
+  /** Accepts no more; resolves when every request is answered, for which streams must have ended. Twice is once. */
+  close(): Promise<void>;
+}
+
+/** Serves HTTP. */
+export interface Listener {
+  /** Listens, or throws the system's error. A unix socket is for its user alone (0600). */
+  serve(address: HttpAddress, handler: HttpHandler): HttpServer;
+}
+
+/** A signal of the operating system, by name. */
+export type SignalName =
+  | "SIGABRT"
+  | "SIGALRM"
+  | "SIGCHLD"
+  | "SIGCONT"
+  | "SIGHUP"
+  | "SIGINT"
+  | "SIGKILL"
+  | "SIGPIPE"
+  | "SIGQUIT"
+  | "SIGSTOP"
+  | "SIGTERM"
+  | "SIGTRAP"
+  | "SIGTSTP"
+  | "SIGTTIN"
+  | "SIGTTOU"
+  | "SIGUSR1"
+  | "SIGUSR2";
+
 /** A running child process. */
 export interface ChildProcess {
   readonly pid: number;
@@ -76,8 +127,10 @@ export interface ChildProcess {
   readonly stdin: WritableStream<Uint8Array> | null;
   /** True where the operating system ends it with us (`SpawnOptions.diesWithParent`); else it must watch by itself. */
   readonly diesWithParent?: boolean;
-  /** Sends a signal; a process that has ended already is no error. */
-  kill(signal: Deno.Signal): void;
+  /** Sends a signal; a process that has ended already is not an error. */
+  kill(signal: SignalName): void;
+  /** Whoever started it is done with it and its group (`ownGroup`): what is left of the group may live on. */
+  release?(): void;
 }
 
 /** How to start a child. */
@@ -94,6 +147,8 @@ export interface SpawnOptions {
   readonly detached?: boolean;
   /** A process group of its own, which `kill` then reaches as a whole. It does not outlive us by that. */
   readonly ownGroup?: boolean;
+  /** Out of reach of signals that are sent to our process group; `kill` reaches this one process. */
+  readonly ownSession?: boolean;
   /** Asks that it be killed when we die, however we die (Linux with setpriv: PR_SET_PDEATHSIG); see ChildProcess. */
   readonly diesWithParent?: boolean;
 }
@@ -112,14 +167,19 @@ export interface Spawner {
   spawn(program: string, options: SpawnOptions): ChildProcess;
   /** Starts this program again with other arguments, whether it runs compiled, extracted or under `deno run`. */
   spawnSelf(options: SelfOptions): ChildProcess;
-  /** Kills every process of a group that somebody else started (`ownGroup`); one that is gone is no error. */
+  /** Kills every process of a group that somebody else started (`ownGroup`); one that is gone is not an error. */
   killGroup?(pid: number): void;
 }
 
-/** The person's terminal. Text goes out as given: callers end their lines. */
+/**
+ * The person's terminal. Callers end their lines; control characters in a text are escaped (shown.ts), so that no text
+ * from outside drives the terminal.
+ */
 export interface Terminal {
   out(text: string): void;
   err(text: string): void;
+  /** Writes a text with escape sequences of our own. Whatever in it comes from outside went through `shown`. */
+  styled(text: string): void;
   /** Width in columns; 80 where unknown. */
   readonly columns: number;
   readonly outIsTty: boolean;
@@ -169,8 +229,11 @@ export interface World {
   readonly clock: Clock;
   readonly random: Random;
   readonly dialer: Dialer;
+  readonly listener: Listener;
   readonly spawner: Spawner;
   readonly terminal: Terminal;
   readonly host: Host;
   readonly log: Log;
+  /** True in the npm package's library: the embedded broker and its result stores are not part of it. */
+  readonly isServersOnly?: boolean;
 }

@@ -1,6 +1,6 @@
 /** What beat prints when it starts. Source: celery 5.2.6 apps/beat.py Beat.startup_info; protocol.md 10.4. */
 
-import { humanizeSeconds } from "./timing.ts";
+import { humanizeSeconds } from "../base/mod.ts";
 
 /** What the banner tells. */
 export interface BeatBannerFacts {
@@ -10,7 +10,7 @@ export interface BeatBannerFacts {
   readonly timestamp: string;
   /** With its password masked. */
   readonly broker: string;
-  readonly loader: string;
+  /** "persistent" or "memory". */
   readonly scheduler: string;
   /** The schedule file; null: none. */
   readonly path: string | null;
@@ -33,7 +33,6 @@ export function beatBanner(facts: BeatBannerFacts): string {
     `LocalTime -> ${facts.timestamp}`,
     "Configuration ->",
     `    . broker -> ${facts.broker}`,
-    `    . loader -> ${facts.loader}`,
     `    . scheduler -> ${facts.scheduler}`,
     ...(facts.path === null ? [] : [`    . db -> ${facts.path}`]),
     `    . logfile -> ${facts.logfile ?? "[stderr]"}@%${facts.loglevel}`,

@@ -9,18 +9,17 @@
  * 10.4.
  */
 
-import { type App, isWorthRetrying, signals } from "../app/mod.ts";
-import { assert, errorText, OperatingError } from "../base/mod.ts";
+import { type App, isWorthRetrying, mayPass, signals } from "../app/mod.ts";
+import { assert, errorText, humanizeSeconds, OperatingError } from "../base/mod.ts";
 import type { Connection } from "../transport/mod.ts";
-import { Courier } from "./courier.ts";
-import { Election } from "./election.ts";
+import { BeatPublisher } from "./publisher.ts";
+import { BeatLeadership } from "./leadership.ts";
 import { type Entry, fingerprint, readEntries } from "./entry.ts";
 import { Scheduler, usableState } from "./scheduler.ts";
 import { decodeState, encodeState, type RunState, type ScheduleStore } from "./store.ts";
-import { humanizeSeconds } from "./timing.ts";
 
 /** The longest sleep where no setting says otherwise, seconds. */
-export const MAX_INTERVAL_SECONDS = 300;
+const MAX_INTERVAL_SECONDS = 300;
 
 /** How to run. */
 export interface BeatOptions {
@@ -29,6 +28,21 @@ export interface BeatOptions {
   readonly store: ScheduleStore;
   /** Inside a worker. */
   readonly isEmbedded?: boolean;
+}
+
+/** Numbers of a beat. */
+export interface BeatFigures {
+  /** Its schedule is loaded. */
+  readonly isRunning: boolean;
+  /** It sends; false: it stands by, or has not begun. */
+  readonly isLeader: boolean;
+  /** The last attempt to reach the broker failed. */
+  readonly isBrokerAway: boolean;
+  readonly entries: number;
+  /** Tasks sent since the start. */
+  readonly sent: number;
+  /** How late the last of them was. */
+  readonly lagSeconds: number;
 }
 
 /** Runs to a batch, which leaves in one publish. */
@@ -55,9 +69,11 @@ export class Beat {
   readonly scheduler: Scheduler;
   readonly #store: ScheduleStore;
   readonly #isEmbedded: boolean;
-  readonly #courier: Courier;
-  #election: Election | null = null;
+  readonly #publisher: BeatPublisher;
+  #leadership: BeatLeadership | null = null;
   #connection: Connection | null = null;
+  /** A broker that refuses us after that may take us again. */
+  #wasConnected = false;
   #seen = { conf: null as unknown, names: 0, countedMs: 0 };
   #isSaveFailing = false;
   #unsaved = new Map<string, RunState | null>();
@@ -66,7 +82,11 @@ export class Beat {
   #retries = 0;
   #isStandby = false;
   #isAloneTold = false;
+  #isLoaded = false;
+  #isBrokerAway = false;
   #hasRun = false;
+  /** True once the store knew an earlier beat: an entry that it lacks is new and counts from now. */
+  #hasPast = false;
 
   constructor(app: App, options: BeatOptions) {
     const { conf } = app;
@@ -76,12 +96,25 @@ export class Beat {
     this.scheduler = new Scheduler({ deadlineSeconds: conf.beat_cron_starting_deadline });
     this.#store = options.store;
     this.#isEmbedded = options.isEmbedded ?? false;
-    this.#courier = new Courier(app, this.scheduler);
+    this.#publisher = new BeatPublisher(app, this.scheduler);
   }
 
   /** True while another beat sends for this schedule. */
   get isStandby(): boolean {
     return this.#isStandby;
+  }
+
+  /** What it has done and where it stands, as plain numbers. */
+  get figures(): BeatFigures {
+    const { sent, lagMs } = this.#publisher;
+    return {
+      isRunning: this.#isLoaded,
+      isLeader: this.#isLoaded && !this.#isStandby,
+      isBrokerAway: this.#isBrokerAway,
+      entries: this.scheduler.entries.size,
+      sent,
+      lagSeconds: lagMs / 1000,
+    };
   }
 
   /**
@@ -101,6 +134,7 @@ export class Beat {
     signal.addEventListener("abort", onAbort, { once: true });
     try {
       await this.#load();
+      this.#isLoaded = true;
       world.log.debug(
         `beat: Ticking with max interval->${humanizeSeconds(this.maxIntervalMs / 1000)}`,
       );
@@ -149,9 +183,9 @@ export class Beat {
           for (const { entry } of slots) this.scheduler.putBack(entry);
           throw error;
         }
-        const { isLeader, states } = await this.#courier.send(slots, {
+        const { isLeader, states } = await this.#publisher.send(slots, {
           connection,
-          election: beat_lock && connection.ledger ? this.#election : null,
+          leadership: beat_lock && connection.ledger ? this.#leadership : null,
           idleMs: () => this.#idleMs(),
           beforeSend: (all) => this.#save(all, false),
         });
@@ -161,11 +195,13 @@ export class Beat {
       this.#retries = 0;
       return Math.max(0, this.scheduler.nextMs - clock.wallMs());
     } catch (error) {
-      if (signal.aborted || !isWorthRetrying(error)) throw error;
+      const mayBeTaken = isWorthRetrying(error) || (this.#wasConnected && mayPass(error));
+      if (signal.aborted || !mayBeTaken) throw error;
       const seconds = Math.min(RETRY_FIRST * ++this.#retries, RETRY_MAX);
       log.error(
         `beat: Connection error: ${errorText(error)}. Trying again in ${seconds.toFixed(1)} seconds...`,
       );
+      this.#isBrokerAway = true;
       await this.#disconnect();
       return seconds * 1000;
     }
@@ -179,21 +215,21 @@ export class Beat {
     if (!ledger) {
       if (!this.#isAloneTold) {
         this.#isAloneTold = true;
-        log.info(`beat: This broker (${connection.transport}) elects nobody: run one beat only`);
+        log.info(`beat: This broker (${connection.transport}) cannot elect a leader: run one beat only`);
       }
       return null;
     }
-    const election = this.#election!;
-    const { token } = election;
+    const leadership = this.#leadership!;
+    const { token } = leadership;
     // With a run due, committing it prolongs the lease.
     if (token > 0 && this.#idleMs() === 0) return null;
-    const askAgainMs = await election.lead(ledger, this.#idleMs());
+    const askAgainMs = await leadership.lead(ledger, this.#idleMs());
     if (askAgainMs !== null) {
       if (!this.#isStandby) log.info("beat: Another beat sends for this schedule: standing by");
       this.#isStandby = true;
       return askAgainMs;
     }
-    if (election.token !== token) {
+    if (leadership.token !== token) {
       if (this.#isStandby) log.info("beat: Taking over: no other beat sends for this schedule");
       this.#isStandby = false;
       await this.#readRecords(connection);
@@ -204,8 +240,8 @@ export class Beat {
   /** Takes over what the beats before have recorded, and records entries that are new. */
   async #readRecords(connection: Connection): Promise<void> {
     const ledger = connection.ledger!;
-    const election = this.#election!;
-    const records = await ledger.records(election.book);
+    const leadership = this.#leadership!;
+    const records = await ledger.records(leadership.namespace);
     const now = this.app.world.clock.wallMs();
     const entries = [...this.scheduler.entries.values()];
     const adopted = new Map<string, RunState>();
@@ -214,7 +250,10 @@ export class Beat {
       if (entry.record === text) return;
       entry.record = text;
       const state = decodeState(text);
-      if (state === null || state.lastMs <= entry.state.lastMs) return;
+      if (state === null) return;
+      // An entry that has no past here has one in the broker. Where a store knows better, the later run counts.
+      const isUnknownHere = entry.state.count === 0 && !this.#hasPast;
+      if (state.lastMs <= entry.state.lastMs && !isUnknownHere) return;
       entry.state = usableState(entry, state, now);
       adopted.set(entry.name, entry.state);
     };
@@ -227,7 +266,7 @@ export class Beat {
         missing.push(entry);
       }
     }
-    const found = await election.commit(
+    const found = await leadership.commit(
       ledger,
       missing.map((entry) => ({
         key: entry.key,
@@ -248,7 +287,7 @@ export class Beat {
     const stale = [...records].filter(([key, text]) =>
       !known.has(key) && (decodeState(text)?.lastMs ?? 0) < now - FORGET_MS
     );
-    if (stale.length > 0) await ledger.forget(election.book, stale.map(([key]) => key));
+    if (stale.length > 0) await ledger.forget(leadership.namespace, stale.map(([key]) => key));
   }
 
   /**
@@ -259,6 +298,7 @@ export class Beat {
     const { clock, log } = this.app.world;
     const entries = await readEntries(this.app);
     const kept = await this.#store.load();
+    this.#hasPast = kept.size > 0;
     this.#remember();
     const changes = new Map<string, RunState | null>();
     for (const name of kept.keys()) if (!entries.has(name)) changes.set(name, null);
@@ -282,7 +322,7 @@ export class Beat {
       return usable;
     }, now);
     for (const entry of entries.values()) if (!kept.has(entry.name)) changes.set(entry.name, entry.state);
-    this.#election = new Election(this.app.name, fingerprint(entries.values()), this.#store.owner);
+    this.#leadership = this.#leadershipOf(entries);
     await this.#save(changes, false);
     if (log.isOn("DEBUG")) {
       log.debug(["Current schedule:", ...[...entries.values()].map((entry) => entry.repr)].join("\n"));
@@ -316,9 +356,15 @@ export class Beat {
       else if (old.key === entry.key) entry.record = old.record;
     }
     // Another schedule, another lease: beats that have the old one go on with theirs.
-    if (this.#connection?.ledger) await this.#election!.resign(this.#connection.ledger);
-    this.#election = new Election(this.app.name, fingerprint(entries.values()), this.#store.owner);
+    if (this.#connection?.ledger) await this.#leadership!.resign(this.#connection.ledger);
+    this.#leadership = this.#leadershipOf(entries);
     await this.#save(changes, false);
+  }
+
+  #leadershipOf(entries: ReadonlyMap<string, Entry>): BeatLeadership {
+    const { owner } = this.#store;
+    const { hostname: host } = this.app.world.host;
+    return new BeatLeadership(this.app.name, { schedule: fingerprint(entries.values()), owner, host });
   }
 
   #remember(): void {
@@ -397,15 +443,20 @@ export class Beat {
       forWriting: true,
       heartbeat: true,
       retry: true,
+      isReconnect: this.#wasConnected,
       signal,
-      onAttempt: (error, delaySeconds) =>
+      onAttempt: (error, delaySeconds) => {
+        this.#isBrokerAway = true;
         log.error(
           `beat: Connection error: ${errorText(error)}. Trying again in ${
             delaySeconds.toFixed(1)
           } seconds...`,
-        ),
+        );
+      },
     });
+    this.#isBrokerAway = false;
     this.#connection = connection;
+    this.#wasConnected = true;
     connection.lost.then(() => {
       if (this.#connection === connection) this.#connection = null;
     });
@@ -425,7 +476,7 @@ export class Beat {
     await this.#save(new Map(), false);
     const ledger = this.#connection?.ledger;
     try {
-      if (ledger) await this.#election?.resign(ledger);
+      if (ledger) await this.#leadership?.resign(ledger);
     } catch (error) {
       if (!(error instanceof OperatingError)) throw error;
       log.debug(`beat: Cannot give the lease up: ${errorText(error)}`);

@@ -13,6 +13,7 @@
 
 import type { CrontabField } from "../app/mod.ts";
 import { UsageError } from "../base/mod.ts";
+import { shownJson } from "../wire/mod.ts";
 
 /** What a field counts. */
 export interface FieldKind {
@@ -46,19 +47,19 @@ export function expandField(field: CrontabField, kind: FieldKind): number[] {
       values.add(checked(value, field, kind));
     }
   }
-  if (values.size === 0) throw wrong(kind, field, "it holds no value");
+  if (values.size === 0) throw wrong(kind, field, "it has no values");
   return [...values].sort((a, b) => a - b);
 }
 
 function listOf(field: unknown, kind: FieldKind): number[] {
   const list = field instanceof Set || Array.isArray(field) ? [...field] : null;
-  if (list === null) throw wrong(kind, field, "a number, a text or a list of numbers is expected");
+  if (list === null) throw wrong(kind, field, "it must be a number, a string or a list of numbers");
   return list as number[];
 }
 
 function checked(value: unknown, field: unknown, kind: FieldKind): number {
   if (typeof value !== "number" || !Number.isInteger(value)) {
-    throw wrong(kind, field, `${JSON.stringify(value)} is no whole number`);
+    throw wrong(kind, field, `${shownJson(value)} is not a whole number`);
   }
   if (value < kind.min || value > kind.max) {
     throw wrong(kind, field, `${value} is not within ${kind.min}-${kind.max}`);
@@ -81,12 +82,14 @@ function expandPart(part: string, field: string, kind: FieldKind): number[] {
     throw wrong(kind, field, `"${part}" steps through no range: write "*/${step}" or "a-b/${step}"`);
   } else all = [valueOf(range, field, kind)];
   if (step === undefined) return all;
-  if (!/^\d+$/.test(step) || Number(step) < 1) throw wrong(kind, field, `"${step}" is no step`);
+  if (!/^\d+$/.test(step) || Number(step) < 1) {
+    throw wrong(kind, field, `"${step}" is not a step (a whole number from 1)`);
+  }
   return all.filter((_, at) => at % Number(step) === 0);
 }
 
 function valueOf(text: string, field: string, kind: FieldKind): number {
-  if (/^-\d/.test(text)) throw wrong(kind, field, "values are not negative");
+  if (/^-\d/.test(text)) throw wrong(kind, field, "values must not be negative");
   if (/^\d+$/.test(text)) return checked(Number(text), field, kind);
   const short = text.slice(0, 3).toLowerCase();
   // A field takes any name that comes to one of its values, months before weekdays.
@@ -102,5 +105,5 @@ function span(from: number, to: number): number[] {
 }
 
 function wrong(kind: FieldKind, field: unknown, reason: string): UsageError {
-  return new UsageError(`Cannot read ${kind.name} ${JSON.stringify(field)} of a crontab: ${reason}`);
+  return new UsageError(`Cannot read ${kind.name} ${shownJson(field)} of a crontab: ${reason}`);
 }

@@ -60,7 +60,7 @@ export class Crontab implements Timing {
     this.#isEveryHour = inDay.isEvery;
     this.#isEveryDay = days.isEvery && months.isEvery && weekdays.isEvery;
     if (this.#nextWall(0) === null) {
-      throw new UsageError(`The schedule ${this.repr} never comes: no month of it has such a day`);
+      throw new UsageError(`The schedule ${this.repr} never runs: none of its months has such a day`);
     }
   }
 

@@ -15,10 +15,12 @@ export interface EmbeddedBeatOptions {
   readonly schedule?: string | undefined;
   /** `--scheduler`. */
   readonly scheduler?: string | undefined;
+  /** Holds the beat while it runs. */
+  readonly shown?: { beat: Beat | null };
 }
 
 /**
- * The step class of an App's beat, for `registerStep`. Its start fails as `openStore` does; a beat that
+ * The step class of an App's beat, for `WorkController.create`. Its start fails as `openStore` does; a beat that
  * fails later is told, and the worker goes on without.
  */
 export function embeddedBeat(app: App, options: EmbeddedBeatOptions): new () => StartStopStep<unknown> {
@@ -30,9 +32,11 @@ export function embeddedBeat(app: App, options: EmbeddedBeatOptions): new () => 
 
     override async start(): Promise<void> {
       const beat = new Beat(app, { store: await openStore(app, options), isEmbedded: true });
+      const { shown = { beat: null } } = options;
+      shown.beat = beat;
       this.#running = beat.run(this.#stopping.signal).catch((error) => {
         app.world.log.critical(`beat raised exception ${errorText(error)}: this worker goes on without beat`);
-      });
+      }).finally(() => void (shown.beat = null));
     }
 
     override async stop(): Promise<void> {

@@ -5,9 +5,20 @@
  */
 
 import { createHash } from "node:crypto";
-import { type App, type BeatEntry, camelOptions, crontab, type SendOptions } from "../app/mod.ts";
-import { errorText, UsageError } from "../base/mod.ts";
-import { pythonRepr } from "../wire/mod.ts";
+import {
+  type App,
+  BEAT_ENTRY_NAMES,
+  type BeatEntry,
+  camelOptions,
+  crontab,
+  type CrontabFields,
+  crontabOfText,
+  type IntervalSchedule,
+  type SendOptions,
+  type SolarSchedule,
+} from "../app/mod.ts";
+import { errorText, isRecord, namesOf, refuseUnknown, unknownName, UsageError } from "../base/mod.ts";
+import { pythonRepr, shownJson } from "../wire/mod.ts";
 import { Crontab } from "./crontab.ts";
 import { Interval, isoDurationSeconds } from "./interval.ts";
 import { loadAstronomy, Solar } from "./solar.ts";
@@ -28,6 +39,9 @@ const NO_ARGS: readonly unknown[] = [];
 const NO_KWARGS: Readonly<Record<string, unknown>> = {};
 const NO_OPTIONS: SendOptions = {};
 const NO_STATE: RunState = { lastMs: 0, count: 0, taskId: null, sendingMs: null };
+
+const INTERVAL_NAMES = namesOf<IntervalSchedule>({ kind: true, seconds: true, relative: true });
+const SOLAR_NAMES = namesOf<SolarSchedule>({ kind: true, event: true, latitude: true, longitude: true });
 
 /** What becomes of runs that were missed. */
 export type CatchUp = "latest" | "all" | "none";
@@ -56,24 +70,25 @@ export class Entry {
   /** Throws UsageError where the entry cannot be read. */
   constructor(name: string, given: BeatEntry, zone: Zone) {
     if (typeof given !== "object" || given === null) throw new UsageError("an object is expected");
+    refuseUnknownKey(given);
     const { task, args = NO_ARGS, kwargs = NO_KWARGS, options } = given;
     this.name = name;
     this.task = taskName(task);
-    if (!Array.isArray(args)) throw new UsageError(`args ${JSON.stringify(args)} is no list`);
-    if (!isRecord(kwargs)) throw new UsageError(`kwargs ${JSON.stringify(kwargs)} is no object`);
+    if (!Array.isArray(args)) throw new UsageError(`args must be a list: ${shownJson(args)}`);
+    if (!isRecord(kwargs)) throw new UsageError(`kwargs must be an object: ${shownJson(kwargs)}`);
     if (options !== undefined && !isRecord(options)) {
-      throw new UsageError(`options ${JSON.stringify(options)} is no object`);
+      throw new UsageError(`options must be an object: ${shownJson(options)}`);
     }
     this.args = args;
     this.kwargs = kwargs;
-    this.options = options === undefined ? NO_OPTIONS : camelOptions(options);
+    this.options = options === undefined ? NO_OPTIONS : camelOptions(options, "its calls");
     this.zone = typeof given.timezone === "string" ? Zone.of(given.timezone) : zone;
     this.timing = timingOf(given, this.zone);
     this.catchUp = catchUpOf(given.catchUp);
     this.mayOverlap = overlapOf(given.overlap);
   }
 
-  /** Names it in the broker's book: another task under the same name is another entry. */
+  /** Names it in the broker's ledger: another task under the same name is another entry. */
   get key(): string {
     return `${this.name}\n${this.task}`;
   }
@@ -113,7 +128,7 @@ export async function readEntries(app: App): Promise<Map<string, Entry>> {
   if (names.some((name) => isSolar(given[name]))) await loadAstronomy();
   const entries = new Map<string, Entry>();
   for (const name of names) {
-    const entry = given[name] ?? cleanup;
+    const entry = Object.hasOwn(given, name) ? given[name]! : cleanup;
     try {
       entries.set(name, new Entry(name, entry, zone));
     } catch (error) {
@@ -126,7 +141,7 @@ export async function readEntries(app: App): Promise<Map<string, Entry>> {
 }
 
 /** The zone that crontabs are read in: `timezone`, else UTC, or local time where `enable_utc` is off. */
-export function scheduleZone(app: App): Zone {
+function scheduleZone(app: App): Zone {
   const { timezone, enable_utc } = app.conf;
   return timezone ? Zone.of(timezone) : enable_utc ? Zone.of("UTC") : Zone.local();
 }
@@ -138,6 +153,24 @@ export function fingerprint(entries: Iterable<Entry>): string {
     hash.update(`${entry.key}\n${entry.timing.repr}\n${entry.zone.name}\n\n`);
   }
   return hash.digest("hex").slice(0, 16);
+}
+
+/** Throws UsageError for a key of an entry that there is not. */
+function refuseUnknownKey(given: BeatEntry): void {
+  for (const key of Object.keys(given)) {
+    if (BEAT_ENTRY_NAMES.has(key)) continue;
+    if (isSendOption(key)) throw new UsageError(`"${key}" is an option of its calls: put it into "options"`);
+    throw unknownName(key, BEAT_ENTRY_NAMES, "an entry");
+  }
+}
+
+function isSendOption(key: string): boolean {
+  try {
+    camelOptions({ [key]: null }, "");
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function isSolar(given: BeatEntry | undefined): boolean {
@@ -164,35 +197,35 @@ function timingOf({ schedule, relative }: BeatEntry, zone: Zone): Timing {
   if (typeof schedule === "number") return new Interval(schedule, isRelative, zone);
   if (typeof schedule === "string") {
     if (/^\s*p/i.test(schedule)) return new Interval(isoDurationSeconds(schedule), isRelative, zone);
-    return new Crontab(crontab(schedule), zone);
+    return new Crontab(crontabOfText(schedule), zone);
   }
+  if (schedule === undefined) throw new UsageError("it has no schedule");
   if (!isRecord(schedule)) {
     throw new UsageError(
-      `schedule ${JSON.stringify(schedule)} is neither seconds, a text, crontab nor solar`,
+      `schedule must be seconds, a string, a crontab or a solar event: ${shownJson(schedule)}`,
     );
   }
   const { kind } = schedule as { kind?: unknown };
   if (kind === "interval") {
+    refuseUnknown(schedule, INTERVAL_NAMES, "an interval");
     const { seconds, relative: own } = schedule as { seconds: number; relative: boolean };
     return new Interval(seconds, own || isRelative, zone);
   }
+  if (kind === "solar") refuseUnknown(schedule, SOLAR_NAMES, "a solar event");
   if (kind === "solar") return new Solar(schedule as ConstructorParameters<typeof Solar>[0]);
+  if (kind !== undefined && kind !== "crontab") {
+    throw new UsageError(
+      `schedule has the unknown kind ${shownJson(kind)}: use crontab, interval or solar`,
+    );
+  }
   // From JSON or TOML: the fields alone.
-  const unknown = Object.keys(schedule).find((key) => key !== "kind" && !CRONTAB_KEYS.has(key));
-  if (unknown !== undefined) throw new UsageError(`schedule has no "${unknown}"`);
-  return new Crontab(crontab(schedule as Parameters<typeof crontab>[0]), zone);
+  const { kind: _, ...fields } = schedule as Record<string, unknown>;
+  // A date, a Map and the like have no fields, and would be due every minute.
+  if (kind === undefined && Object.keys(fields).length === 0) {
+    throw new UsageError("schedule names no field of a crontab: every minute is crontab()");
+  }
+  return new Crontab(crontab(fields as CrontabFields), zone);
 }
-
-const CRONTAB_KEYS = new Set([
-  "minute",
-  "hour",
-  "dayOfWeek",
-  "dayOfMonth",
-  "monthOfYear",
-  "day_of_week",
-  "day_of_month",
-  "month_of_year",
-]);
 
 function catchUpOf(given: unknown): CatchUp {
   if (given === undefined || given === null || given === true || given === "latest" || given === "last") {
@@ -200,17 +233,13 @@ function catchUpOf(given: unknown): CatchUp {
   }
   if (given === "all") return "all";
   if (given === false || given === "none") return "none";
-  throw new UsageError(`catchUp ${JSON.stringify(given)} is none of latest, all, none`);
+  throw new UsageError(`catchUp must be latest, all or none: ${shownJson(given)}`);
 }
 
 function overlapOf(given: unknown): boolean {
   if (given === undefined || given === null || given === true || given === "allow") return true;
   if (given === false || given === "skip") return false;
-  throw new UsageError(`overlap ${JSON.stringify(given)} is neither allow nor skip`);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  throw new UsageError(`overlap must be allow or skip: ${shownJson(given)}`);
 }
 
 /** A name-based UUID, version 5. Source: RFC 9562 5.5. */

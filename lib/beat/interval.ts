@@ -7,8 +7,8 @@
  * Source: celery 5.2.6 schedules.py schedule, utils/time.py remaining, delta_resolution; protocol.md 9.6.
  */
 
-import { UsageError } from "../base/mod.ts";
-import { humanizeSeconds, type Timing } from "./timing.ts";
+import { humanizeSeconds, UsageError } from "../base/mod.ts";
+import type { Timing } from "./timing.ts";
 import type { Zone } from "./zone.ts";
 
 /** Units that a relative interval is rounded to, milliseconds. */
@@ -31,7 +31,7 @@ export class Interval implements Timing {
   /** `seconds` from 0.001 on. Throws UsageError for less. */
   constructor(seconds: number, relative: boolean, zone: Zone) {
     if (!Number.isFinite(seconds) || seconds < 0.001) {
-      throw new UsageError(`Cannot schedule every ${seconds} seconds: an interval is at least 0.001`);
+      throw new UsageError(`Cannot schedule every ${seconds} seconds: the shortest interval is 0.001`);
     }
     this.everyMs = seconds * 1000;
     this.#unit = relative ? UNITS.find((unit) => this.everyMs >= unit) ?? 1000 : null;

@@ -2,20 +2,21 @@
  * beat: sends tasks when they are due, one of many beats at a time, and none of them twice.
  *
  *   beat_schedule -> Entry (a Timing, and what is known of its runs) -> Scheduler (heap by due time)
- *     -> Beat (the loop) -> Courier (messages) -> the broker, together with the record of the run
+ *     -> Beat (the loop) -> BeatPublisher (messages) -> the broker, together with the record of the run
  *                        -> ScheduleStore (celerybeat-schedule)
  *
  * Reading order: timing.ts (when something is due), zone.ts (local time), cron_field.ts, crontab.ts,
  * interval.ts, solar.ts; entry.ts, scheduler.ts (pure: it is told the time); beat.ts (the loop),
- * courier.ts, election.ts; store.ts, store_kv.ts, store_memory.ts, open_store.ts; preview.ts (`beat next`),
- * banner.ts, embedded.ts (`worker -B`).
+ * publisher.ts, leadership.ts; store.ts, store_kv.ts, store_memory.ts, open_store.ts; preview.ts (`beat next`),
+ * banner.ts, metrics.ts (its own numbers), embedded.ts (`worker -B`).
  *
- * May import base, blueprint, wire, transport, backend, platform and app.
+ * May import base, blueprint, metrics, wire, transport, backend, platform and app.
  */
 
 export * from "./banner.ts";
 export * from "./beat.ts";
 export * from "./embedded.ts";
+export { beatMetrics, writeBeat } from "./metrics.ts";
 export * from "./open_store.ts";
 export * from "./preview.ts";
 export * from "./store.ts";

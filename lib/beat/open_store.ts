@@ -1,6 +1,6 @@
 /**
- * The store that a beat gets: its file, or memory where no file can be had and the broker keeps what was
- * sent.
+ * The store that a beat gets: its file, or memory where it is asked for, or where the default file cannot be
+ * made and the broker keeps what was sent.
  */
 
 import type { App } from "../app/mod.ts";
@@ -14,8 +14,9 @@ import type { ScheduleStore } from "./store.ts";
 const SCHEDULERS = /^(?:celery\.beat[:.])?(?:Persistent)?Scheduler$|^(?:persistent|kv|memory)$/;
 
 /**
- * Opens the schedule file. Where its folder cannot be written and beats share what was sent through the
- * broker, that is told and no file is kept; else UsageError with exit status 73.
+ * Opens the schedule file. Throws UsageError with exit status 73 where it cannot be made. Only the default
+ * file is done without, after a warning, where the working folder cannot be written and beats share what was
+ * sent through the broker.
  */
 export async function openStore(
   app: App,
@@ -25,7 +26,7 @@ export async function openStore(
   const scheduler = options.scheduler ?? conf.beat_scheduler;
   if (!SCHEDULERS.test(scheduler)) {
     throw new UsageError(
-      `Unknown scheduler "${scheduler}": there are persistent (the default) and memory (no file)`,
+      `Unknown scheduler "${scheduler}": use persistent (the default) or memory (no file)`,
     );
   }
   if (/^(?:celery\.beat[:.])?(?:Scheduler|memory)$/.test(scheduler)) {
@@ -36,7 +37,8 @@ export async function openStore(
     return await KvStore.open(world, path);
   } catch (error) {
     if (!(error instanceof OperatingError) || error instanceof UsageError) throw error;
-    if (!conf.beat_lock) {
+    const isAskedFor = options.schedule !== undefined || conf.isSet("beat_schedule_filename");
+    if (isAskedFor || !conf.beat_lock) {
       throw new UsageError(`Cannot keep the schedule: ${errorText(error)}`, {
         cause: error,
         exitCode: EXIT.CANNOT_CREATE,

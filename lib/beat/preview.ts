@@ -1,8 +1,11 @@
-/** What will be sent when: `beat next` and `beat list`. Nothing is sent, connected or written. */
+/** What will be sent when, and who sends it: `beat next`, `beat list`, the console. Nothing is sent or written. */
 
 import type { App } from "../app/mod.ts";
-import { readEntries } from "./entry.ts";
+import type { Ledger } from "../transport/mod.ts";
+import { fingerprint, readEntries } from "./entry.ts";
+import { beatNames } from "./leadership.ts";
 import { Scheduler, usableState } from "./scheduler.ts";
+import { decodeState } from "./store.ts";
 import { KvStore } from "./store_kv.ts";
 
 /** A run to come. */
@@ -23,14 +26,41 @@ export interface ListedEntry {
   readonly kwargs: Readonly<Record<string, unknown>>;
   readonly options: Readonly<Record<string, unknown>>;
   readonly next: string | null;
-  /** When it ran last, as the schedule file knows; null: it has not, or there is no file. */
+  /** When it ran last, as the schedule file or the broker knows; null: neither knows of a run. */
   readonly last: string | null;
+  readonly lastId: string | null;
   readonly count: number;
 }
 
-/** The next `count` runs, soonest first; missed ones count as one run now. */
-export async function nextRuns(app: App, path: string, count: number): Promise<UpcomingRun[]> {
-  const scheduler = await read(app, path);
+/** What the beats of an App keep in the broker. */
+export interface BeatOnBroker {
+  /** The host of the beat that sends, or the name of its store; null: none does, or the broker does not tell. */
+  readonly leader: string | null;
+  /** What ran, by the keys of entries. */
+  readonly records: ReadonlyMap<string, string>;
+}
+
+/** Looks who sends for this App's schedule, and what was sent. Rejects as the broker's calls do. */
+export async function lookAtBeat(app: App, ledger: Ledger): Promise<BeatOnBroker> {
+  const names = beatNames(app.name);
+  const entries = await readEntries(app);
+  const lease = names.lease(fingerprint(entries.values()));
+  const owner = await ledger.holder?.(lease) ?? null;
+  // "OWNER HOST" of the one who took it last; who holds it may not have written yet.
+  const written = owner === null ? "" : (await ledger.records(names.hosts)).get(lease) ?? "";
+  return {
+    leader: written.startsWith(`${owner} `) ? written.slice(`${owner} `.length) : owner,
+    records: ledger.holder ? await ledger.records(names.records) : new Map(),
+  };
+}
+
+/** The next `count` runs, soonest first; missed ones count as one run now. `beat`: what the broker knows. */
+export async function nextRuns(
+  app: App,
+  path: string,
+  { count, beat }: { count: number; beat?: BeatOnBroker },
+): Promise<UpcomingRun[]> {
+  const scheduler = await read(app, path, beat);
   const now = app.world.clock.wallMs();
   const runs: UpcomingRun[] = [];
   while (runs.length < count && scheduler.nextMs < Infinity) {
@@ -46,9 +76,9 @@ export async function nextRuns(app: App, path: string, count: number): Promise<U
   return runs;
 }
 
-/** All entries, by name. */
-export async function listEntries(app: App, path: string): Promise<ListedEntry[]> {
-  const { entries } = await read(app, path);
+/** All entries, by name. `beat`: what the broker knows. */
+export async function listEntries(app: App, path: string, beat?: BeatOnBroker): Promise<ListedEntry[]> {
+  const { entries } = await read(app, path, beat);
   return [...entries.values()].map((entry) => ({
     name: entry.name,
     task: entry.task,
@@ -61,17 +91,20 @@ export async function listEntries(app: App, path: string): Promise<ListedEntry[]
       ? null
       : entry.zone.format(Math.max(entry.dueMs, Math.floor(app.world.clock.wallMs()))),
     last: entry.state.count === 0 ? null : entry.zone.format(entry.state.lastMs),
+    lastId: entry.state.taskId,
     count: entry.state.count,
   })).sort((a, b) => a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
 }
 
-async function read(app: App, path: string): Promise<Scheduler> {
+async function read(app: App, path: string, beat?: BeatOnBroker): Promise<Scheduler> {
   const scheduler = new Scheduler({ deadlineSeconds: app.conf.beat_cron_starting_deadline });
   const entries = await readEntries(app);
   const kept = await KvStore.peek(path);
   const now = app.world.clock.wallMs();
   scheduler.replace(entries, (entry) => {
-    const state = kept.get(entry.name);
+    const own = kept.get(entry.name) ?? null;
+    const recorded = decodeState(beat?.records.get(entry.key));
+    const state = recorded !== null && recorded.lastMs >= (own?.lastMs ?? 0) ? recorded : own;
     return state ? usableState(entry, state, now) : null;
   }, now);
   return scheduler;

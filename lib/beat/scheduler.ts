@@ -6,7 +6,7 @@
  * deadline).
  */
 
-import { assert } from "../base/mod.ts";
+import { assert, Heap } from "../base/mod.ts";
 import type { Entry } from "./entry.ts";
 import type { RunState } from "./store.ts";
 
@@ -18,7 +18,7 @@ const CATCH_UP_MAX = 1000;
 const AHEAD_MAX_MS = 24 * 3_600_000;
 
 /** A run that is due. */
-export interface Slot {
+export interface DueRun {
   readonly entry: Entry;
   /** When it was due. */
   readonly slotMs: number;
@@ -30,7 +30,7 @@ export interface Slot {
 
 /** The entries by due time. */
 export class Scheduler {
-  readonly #heap: Entry[] = [];
+  readonly #heap = new Heap<Entry>((a, b) => a.dueMs < b.dueMs);
   #entries = new Map<string, Entry>();
   #deadlineMs: number | null;
 
@@ -53,39 +53,37 @@ export class Scheduler {
     nowMs: number,
   ): void {
     this.#entries = entries;
-    this.#heap.length = 0;
     const now = Math.floor(nowMs);
     for (const entry of entries.values()) {
       entry.state = stateOf(entry) ?? { lastMs: now, count: 0, taskId: null, sendingMs: null };
       entry.dueMs = dueAfter(entry);
-      this.#heap.push(entry);
     }
-    for (let at = (this.#heap.length >> 1) - 1; at >= 0; at--) this.#down(at);
+    this.#heap.fill(entries.values());
   }
 
   /** Reads every entry's state anew: they changed outside, or the clock did. */
   refresh(): void {
     for (const entry of this.#heap) entry.dueMs = dueAfter(entry);
-    for (let at = (this.#heap.length >> 1) - 1; at >= 0; at--) this.#down(at);
+    this.#heap.fill();
   }
 
   /** When the next entry is due; Infinity: none ever. */
   get nextMs(): number {
-    return this.#heap[0]?.dueMs ?? Infinity;
+    return this.#heap.peek()?.dueMs ?? Infinity;
   }
 
   /**
    * The runs due now, soonest first, at most `max`. Their entries are out of the order until `settle` or
    * `putBack`.
    */
-  take(nowMs: number, max: number): Slot[] {
-    const slots: Slot[] = [];
-    while (slots.length < max && this.nextMs <= nowMs) slots.push(this.#slot(this.#pop(), nowMs));
+  take(nowMs: number, max: number): DueRun[] {
+    const slots: DueRun[] = [];
+    while (slots.length < max && this.nextMs <= nowMs) slots.push(this.#slot(this.#heap.pop(), nowMs));
     return slots;
   }
 
   /** A run is done with: its entry takes the state and stands in line for its next. */
-  settle(slot: Slot, state: RunState): void {
+  settle(slot: DueRun, state: RunState): void {
     slot.entry.state = state;
     this.putBack(slot.entry);
   }
@@ -95,7 +93,6 @@ export class Scheduler {
     assert(this.#entries.get(entry.name) === entry, "an entry put back is one of the schedule");
     entry.dueMs = dueAfter(entry);
     this.#heap.push(entry);
-    this.#up(this.#heap.length - 1);
   }
 
   /**
@@ -111,11 +108,11 @@ export class Scheduler {
     this.refresh();
   }
 
-  #slot(entry: Entry, nowMs: number): Slot {
+  #slot(entry: Entry, nowMs: number): DueRun {
     const { timing, state, catchUp } = entry;
     const first = entry.dueMs;
     const now = Math.floor(nowMs);
-    const made = (slotMs: number, lastMs: number, skipped: string | null = null): Slot => ({
+    const made = (slotMs: number, lastMs: number, skipped: string | null = null): DueRun => ({
       entry,
       slotMs,
       skipped,
@@ -147,43 +144,6 @@ export class Scheduler {
     let at: number | null = entry.dueMs;
     for (let n = 0; n < CATCH_UP_MAX && at !== null && at <= nowMs; n++) at = entry.timing.next(at);
     return entry.isCatchingUp = at === null || at > nowMs;
-  }
-
-  #pop(): Entry {
-    const heap = this.#heap;
-    const head = heap[0]!;
-    const last = heap.pop()!;
-    if (heap.length > 0) {
-      heap[0] = last;
-      this.#down(0);
-    }
-    return head;
-  }
-
-  #up(index: number): void {
-    const heap = this.#heap;
-    const item = heap[index]!;
-    while (index > 0) {
-      const parent = (index - 1) >> 1;
-      if (heap[parent]!.dueMs <= item.dueMs) break;
-      heap[index] = heap[parent]!;
-      index = parent;
-    }
-    heap[index] = item;
-  }
-
-  #down(index: number): void {
-    const heap = this.#heap;
-    const item = heap[index]!;
-    for (;;) {
-      let child = 2 * index + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && heap[child + 1]!.dueMs < heap[child]!.dueMs) child++;
-      if (heap[child]!.dueMs >= item.dueMs) break;
-      heap[index] = heap[child]!;
-      index = child;
-    }
-    heap[index] = item;
   }
 }
 

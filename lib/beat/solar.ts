@@ -48,19 +48,19 @@ export class Solar implements Timing {
   readonly #latitude: number;
   readonly #longitude: number;
 
-  /** Throws UsageError for an unknown event or a place that is none. `loadAstronomy` comes first. */
+  /** Throws UsageError for an unknown event or a place that is not one. `loadAstronomy` comes first. */
   constructor({ event, latitude, longitude }: SolarSchedule) {
     const known = Object.hasOwn(EVENTS, event) ? EVENTS[event] : undefined;
     if (!known) {
       throw new UsageError(
-        `Unknown event of the sun "${event}": there are ${Object.keys(EVENTS).sort().join(", ")}`,
+        `Unknown solar event "${event}": use one of ${Object.keys(EVENTS).sort().join(", ")}`,
       );
     }
     if (!(latitude >= -90 && latitude <= 90)) {
-      throw new UsageError(`Cannot use latitude ${latitude}: it is between -90 and 90`);
+      throw new UsageError(`Cannot use latitude ${latitude}: it must be between -90 and 90`);
     }
     if (!(longitude >= -180 && longitude <= 180)) {
-      throw new UsageError(`Cannot use longitude ${longitude}: it is between -180 and 180`);
+      throw new UsageError(`Cannot use longitude ${longitude}: it must be between -180 and 180`);
     }
     this.#event = known;
     this.#latitude = latitude;

@@ -1,5 +1,7 @@
 /** Where beat keeps what it has sent, over restarts. */
 
+import { toJson } from "../wire/mod.ts";
+
 /** What is known of an entry's runs. */
 export interface RunState {
   /**
@@ -34,7 +36,7 @@ export interface ScheduleStore {
 /** A state as it is kept: one JSON text. */
 export function encodeState(state: RunState): string {
   const { lastMs, count, taskId, sendingMs } = state;
-  return JSON.stringify({
+  return toJson({
     last: lastMs,
     count,
     ...(taskId === null ? {} : { id: taskId }),
@@ -42,7 +44,7 @@ export function encodeState(state: RunState): string {
   });
 }
 
-/** The state in a text; null where it is none. */
+/** The state in a text; null where it is not one. */
 export function decodeState(text: unknown): RunState | null {
   if (typeof text !== "string") return null;
   let value: unknown;

@@ -1,15 +1,27 @@
 /**
  * The schedule file: `celerybeat-schedule`, a key-value file of ours, not Python's shelve.
  *
- * One beat has it at a time, by a lock on `celerybeat-schedule.lock` that ends with its process. A file
- * that is not ours is renamed and told, never written to. Every save is on disk when it resolves.
+ * One beat has it at a time, by a lock on `celerybeat-schedule.lock` that ends with its process. Only its user may read
+ * it. A damaged or later one of ours and Celery's own are renamed and told; anything else is refused and stays as it
+ * is. Every save is on disk when it resolves.
  *
  *   ["lovage"]  { schema, owner }    ["entry", name]  state    ["long", hash of the name]  { name, state }
  */
 
 import { createHash } from "node:crypto";
 import { errorText, OperatingError, UsageError, type World } from "../base/mod.ts";
-import { EXIT, fileKind, type FileLock, lockFile, moveAside, openKv } from "../platform/mod.ts";
+import {
+  EXIT,
+  type FileKind,
+  fileKind,
+  type FileLock,
+  lockFile,
+  makePrivateFile,
+  moveAside,
+  openKv,
+  protectFiles,
+  refuseSpecial,
+} from "../platform/mod.ts";
 import { decodeState, encodeState, type RunState, type ScheduleStore } from "./store.ts";
 
 /** The version of what is kept; a file of a later one is set aside. */
@@ -19,11 +31,14 @@ const ROWS_PER_COMMIT = 500;
 /** Longest name, in characters, that is a key itself; the format's limit is 2048 bytes. */
 const NAME_MAX = 500;
 
-const WHAT: Readonly<Record<string, string>> = {
-  python: "is one of Python's",
-  sqlite: "is a database of something else",
-  other: "is not a schedule, or is damaged",
-};
+/** Files that are out of the way under another name, and why. */
+const SET_ASIDE: Readonly<Record<string, string>> = { python: "is one of Python's", damaged: "is damaged" };
+/** Files that are not ours to rename, and what they are. */
+const FOREIGN = {
+  sqlite: "a database of something else",
+  other: "not a schedule",
+  kv: "a key-value file of something else",
+} as const;
 
 /** The store over one file. */
 export class KvStore implements ScheduleStore {
@@ -42,9 +57,12 @@ export class KvStore implements ScheduleStore {
 
   /**
    * Opens the file, made where there is none. Rejects with UsageError (exit status 73) where another beat
-   * has it, with OperatingError where folder or file cannot be written.
+   * has it or it is not a schedule, with OperatingError where folder or file cannot be written.
    */
   static async open(world: World, path: string): Promise<KvStore> {
+    // Before a lock file is made beside it.
+    refuseSpecial(path, "the schedule file");
+    await ownKind(path);
     const lock = lockFile(`${path}.lock`);
     if ("heldBy" in lock) {
       const pid = lock.heldBy === 0 ? "" : ` (pid: ${lock.heldBy})`;
@@ -53,14 +71,18 @@ export class KvStore implements ScheduleStore {
       });
     }
     try {
-      const kind = await fileKind(path);
-      if (kind !== "none" && kind !== "kv") setAside(world, path, WHAT[kind]!);
+      const kind = await ownKind(path);
+      if (kind in SET_ASIDE) setAside(world, path, SET_ASIDE[kind]!);
+      makePrivateFile(path);
       let opened = await read(path);
       if (typeof opened === "string") {
         setAside(world, path, opened);
+        makePrivateFile(path);
         opened = await read(path);
       }
       if (typeof opened === "string") throw new OperatingError(`Cannot open "${path}": it ${opened}`);
+      if (opened === null) throw foreign(path, FOREIGN.kv);
+      protectFiles(path);
       const { kv } = opened;
       const owner = opened.owner ?? world.random.id();
       if (opened.owner === null) await write(path, () => kv.set(["lovage"], { schema: SCHEMA, owner }));
@@ -75,7 +97,7 @@ export class KvStore implements ScheduleStore {
   static async peek(path: string): Promise<Map<string, RunState>> {
     if (await fileKind(path) !== "kv") return new Map();
     const opened = await read(path);
-    if (typeof opened === "string") return new Map();
+    if (opened === null || typeof opened === "string") return new Map();
     try {
       return await states(opened.kv);
     } finally {
@@ -110,18 +132,32 @@ export class KvStore implements ScheduleStore {
   }
 }
 
+/** What lies there. Rejects with UsageError where it is not ours. */
+async function ownKind(path: string): Promise<FileKind> {
+  const kind = await fileKind(path);
+  if (kind === "sqlite" || kind === "other") throw foreign(path, FOREIGN[kind]);
+  return kind;
+}
+
+function foreign(path: string, what: string): UsageError {
+  return new UsageError(
+    `Cannot use "${path}" as the schedule file: it is ${what}; name another file with -s, or move this one away`,
+    { exitCode: EXIT.CANNOT_CREATE },
+  );
+}
+
 /**
- * Opens a file; a text: what is wrong with it. Rejects with OperatingError where it cannot be opened at
- * all.
+ * Opens a file; null: it is something else's; a text: what is wrong with ours. Rejects with OperatingError where it
+ * cannot be opened at all.
  */
-async function read(path: string): Promise<{ kv: Deno.Kv; owner: string | null } | string> {
+async function read(path: string): Promise<{ kv: Deno.Kv; owner: string | null } | null | string> {
   const kv = await openKv(path);
   try {
     const mark = (await kv.get(["lovage"])).value as { schema?: unknown; owner?: unknown } | null;
     if (mark === null) {
       for await (const _ of kv.list({ prefix: [] }, { limit: 1 })) {
         kv.close();
-        return "is a key-value file of something else";
+        return null;
       }
       return { kv, owner: null };
     }

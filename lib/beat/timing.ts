@@ -34,24 +34,3 @@ export function latestByNext(timing: Timing, lastMs: number, nowMs: number, grai
     found = after;
   }
 }
-
-/**
- * "1.99 minutes" as Celery words times: the largest unit of which there is one, to two digits; "now" below
- * 1 s.
- */
-export function humanizeSeconds(seconds: number, prefix = ""): string {
-  const rounded = Number(seconds.toFixed(2));
-  for (const [unit, length] of UNITS) {
-    if (rounded < length) continue;
-    const count = rounded / length;
-    return `${prefix}${count.toFixed(2)} ${unit}${count > 1 ? "s" : ""}`;
-  }
-  return "now";
-}
-
-const UNITS: readonly (readonly [string, number])[] = [
-  ["day", 86_400],
-  ["hour", 3600],
-  ["minute", 60],
-  ["second", 1],
-];

@@ -122,7 +122,7 @@ export class Blueprint<P> {
 
   /**
    * Ends the blueprint: closes every service, then stops (or terminates) them backwards. What never started is
-   * stopped too, since a step may have built something in `create`. Again is no error.
+   * stopped too, since a step may have built something in `create`. Again is not an error.
    */
   async stop(parent: P, options: { terminate?: boolean } = {}): Promise<void> {
     if (this.#state === "closing" || this.#state === "terminating") return;

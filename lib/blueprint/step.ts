@@ -12,7 +12,7 @@ export abstract class Step<P> {
   get label(): string {
     return this.name;
   }
-  /** Names of the steps that must be started before; those that the blueprint does not hold are no error. */
+  /** Names of the steps that must be started before; those that the blueprint does not hold are left out. */
   readonly requires: readonly string[] = [];
   /** Depends on an option; marked so in graphs. */
   readonly conditional: boolean = false;

@@ -8,7 +8,7 @@ import { UsageError } from "../base/mod.ts";
 import type { WireSignature } from "../wire/mod.ts";
 import { Chord } from "./chord.ts";
 import { firstFrozen, type Frozen } from "./frozen.ts";
-import { Group, unrollSingle } from "./group.ts";
+import { Group, unrollSingle, withoutEmptyGroups } from "./group.ts";
 import { Members } from "./members.ts";
 import { optionList, type SignatureLike, type SignatureOptions } from "./options.ts";
 import type { CanvasSender } from "./sender.ts";
@@ -73,32 +73,28 @@ export class Chain<R = unknown> extends Members<R> {
   }
 
   /**
-   * Makes the steps ready to be sent: chains inside are spliced in, groups of one unrolled, a group before a step
-   * becomes a chord; all get ids. The id, group and chord that are given belong to the last step.
+   * Makes the steps ready to be sent: chains inside are spliced in, groups of one unrolled, empty groups left out,
+   * what ends in a group before a step becomes the header of a chord; all get ids. The id, group and chord that are
+   * given belong to the last step.
    */
   prepare(how: PrepareOptions): PreparedChain {
     const clone = how.clone ?? true;
-    const todo: Signature[] = [...this.tasks];
+    const todo = withoutEmptyGroups(spliced(this.tasks, this.app));
     const steps: Signature[] = [];
     const results: Frozen[] = [];
     let isLast = true;
     let after: Signature | null = null;
     let afterFrozen: Frozen | null = null;
     while (todo.length > 0) {
-      let step = unrollSingle(toSignature(todo.pop()!, this.app));
+      let step = todo.pop()!;
       const isFirst = todo.length === 0;
       if (clone) step = isFirst ? step.clone(how.args ?? [], how.kwargs ?? {}) : step.clone();
       else if (isFirst && how.args && how.args.length > 0) step.args = [...how.args, ...step.args];
-      if (step instanceof Chain) {
-        todo.push(...step.unchainTasks());
-        continue;
-      }
-      if (step instanceof Group && after !== null) {
+      const isHeader = after !== null && endsInGroup(step);
+      if (isHeader) {
         steps.pop();
         results.pop();
-        const options: SignatureOptions = {};
-        if (how.rootId) options.rootId = how.rootId;
-        step = new Chord(step, after, options, this.app);
+        step = headerOf(step, after!, how.rootId);
       }
       const frozen = isLast
         ? step.freeze({
@@ -111,11 +107,9 @@ export class Chain<R = unknown> extends Members<R> {
         : step.freeze({ rootId: how.rootId });
       // A group upgraded with the last step stays last: the ids belong to its body, which has them already.
       isLast = false;
-      if (after !== null && this.sender.linksChains && !(step instanceof Chord && step.body === after)) {
-        step.link(after);
-      }
-      if (afterFrozen !== null && !(step instanceof Chord && step.body === after)) {
-        afterFrozen.parent ??= frozen;
+      if (after !== null && !isHeader) {
+        if (this.sender.linksChains) step.link(after);
+        afterFrozen!.parent ??= frozen;
       }
       for (const errback of optionList<SignatureLike>(how.linkError)) step.linkError(errback);
       steps.push(step);
@@ -148,9 +142,46 @@ export class Chain<R = unknown> extends Members<R> {
   }
 }
 
+/** Steps in a row: the steps of chains among them, of a group of one its task. */
+function spliced(tasks: readonly SignatureLike[], app: CanvasSender | null): Signature[] {
+  return tasks.flatMap((task) => {
+    const step = unrollSingle(toSignature(task, app));
+    return step instanceof Chain ? spliced(step.unchainTasks(), app) : [step];
+  });
+}
+
+/**
+ * The step that gives the results of a group at the end of `step` to `after`, which waits for all of them. Celery does
+ * so for a group alone; behind a chord with a group as body it runs `after` once for each member.
+ */
+function headerOf(step: Signature, after: Signature, rootId: string | null | undefined): Signature {
+  if (step instanceof Chord) {
+    const chord = step.clone();
+    const body = chord.body!;
+    chord.body = body instanceof Chain
+      ? new Chain([...body.unchainTasks(), after], { ...body.options, linkError: null }, body.app)
+      : headerOf(body, after, rootId);
+    return chord;
+  }
+  const options: SignatureOptions = {};
+  if (rootId) options.rootId = rootId;
+  return new Chord(step as Group, after, options, step.app);
+}
+
+/** Whether the end of a canvas is a group: a list of results, of which there is no single one to wait for. */
+export function endsInGroup(signature: Signature): boolean {
+  if (signature instanceof Group) return true;
+  const last = signature instanceof Chain
+    ? signature.tasks.at(-1)
+    : signature instanceof Chord
+    ? signature.body
+    : null;
+  return last != null && endsInGroup(last);
+}
+
 registerKind("chain", (wire, app) => {
   const tasks = (wire.kwargs?.["tasks"] ?? []) as WireSignature[];
-  if (!Array.isArray(tasks)) throw new UsageError("Cannot read a chain: its tasks are no list");
+  if (!Array.isArray(tasks)) throw new UsageError("Cannot read a chain: its tasks must be a list");
   const made = new Chain(tasks, optionsFromWire(wire.options), app);
   made.args = wire.args ?? [];
   made.immutable = wire.immutable ?? false;

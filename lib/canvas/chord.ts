@@ -107,6 +107,8 @@ export class Chord<R = unknown> extends Signature<R> {
         task.linkError(toSignature(errback, this.app).clone().setImmutable(true));
       }
     }
+    // A chord in the header links it by the same rules, so that its body's failure is heard too (Celery 5.3 and newer).
+    for (const task of this.tasks) if (task instanceof Chord) task.linkError(errback);
     needBody(this).linkError(errback);
     return errback;
   }

@@ -59,7 +59,7 @@ export class Group<R = unknown> extends Members<R[]> {
 
   override freeze(how: FreezeOptions = {}): Frozen {
     const options = this.options;
-    const id = options.taskId ??= how.groupId ?? this.sender.newId();
+    const id = options.taskId ||= how.groupId ?? this.sender.newId();
     if (how.groupId) options.groupId = how.groupId;
     if (how.chord) options.chord = how.chord;
     if (how.groupIndex !== null && how.groupIndex !== undefined) options.groupIndex = how.groupIndex;
@@ -98,7 +98,7 @@ export class Group<R = unknown> extends Members<R[]> {
 
 registerKind("group", (wire, app) => {
   const tasks = (wire.kwargs?.["tasks"] ?? []) as WireSignature[];
-  if (!Array.isArray(tasks)) throw new UsageError("Cannot read a group: its tasks are no list");
+  if (!Array.isArray(tasks)) throw new UsageError("Cannot read a group: its tasks must be a list");
   return new Group(tasks, optionsFromWire(wire.options), app);
 });
 
@@ -134,4 +134,18 @@ export function unrollGroups(tasks: readonly Signature[]): Signature[] {
 export function unrollSingle(signature: Signature): Signature {
   if (signature instanceof Group && signature.tasks.length === 1) return signature.tasks[0]!;
   return signature;
+}
+
+/** Whether it is a group without members. */
+export function isEmptyGroup(signature: Signature): boolean {
+  return signature instanceof Group && signature.tasks.length === 0;
+}
+
+/**
+ * The steps of a chain without its empty groups, which do nothing; the first of them where there is nothing else.
+ * Source: celery main (5.7) canvas.py _chain.prepare_steps.
+ */
+export function withoutEmptyGroups(steps: readonly Signature[]): Signature[] {
+  const kept = steps.filter((step) => !isEmptyGroup(step));
+  return kept.length > 0 ? kept : steps.slice(0, 1);
 }

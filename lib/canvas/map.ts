@@ -31,7 +31,9 @@ export function xstarmap<R = unknown>(
 /** A partition of arguments into `xstarmap`s of at most `n`. Sending it sends the group of them. */
 export class Chunks<R = unknown> extends Signature<R[][]> {
   constructor(task: Signature<R>, it: Iterable<readonly unknown[]>, n: number) {
-    if (!Number.isInteger(n) || n < 1) throw new UsageError(`Cannot make chunks of ${n}: n is at least 1`);
+    if (!Number.isInteger(n) || n < 1) {
+      throw new UsageError(`Cannot make chunks of ${n}: n must be at least 1`);
+    }
     super("celery.chunks", { kwargs: { task, it: [...it], n }, immutable: true, app: task.app });
   }
 

@@ -3,7 +3,7 @@
  * the types of wire.
  *
  * A signature is one call. A chain, a group and a chord are signatures too, made of others; they travel as calls of
- * Celery's builtin tasks with a `subtask_type`. The app sends them (app/canvas_send.ts) through `CanvasSender`.
+ * Celery's builtin tasks with a `subtask_type`. The app sends them (app/send/canvas_send.ts) through `CanvasSender`.
  *
  * Reading order: options.ts (Celery's option names), frozen.ts (results to come), sender.ts (who sends),
  * signature.ts (one call), members.ts (a list of calls), group.ts, map.ts (loops of one task), chord.ts, chain.ts (and

@@ -5,6 +5,7 @@
  * Source: celery 5.2.6 canvas.py Signature.options, app/task.py apply_async; protocol.md 8.3.
  */
 
+import { namesOf, unknownName } from "../base/mod.ts";
 import { ChainSteps, type WireSignature } from "../wire/mod.ts";
 
 /** Anything that is a signature on the wire. */
@@ -52,8 +53,69 @@ export interface SignatureOptions {
   kwargsrepr?: string | null;
   origin?: string | null;
   routeName?: string | null;
+  correlationId?: string | null;
+  stamps?: Record<string, unknown> | null;
   /** Stamps, and options of versions we do not know. */
   [stamp: string]: unknown;
+}
+
+/** Every option of a signature, which are those of sending; for lists of names that hold more. */
+export const SIGNATURE_OPTIONS = {
+  taskId: true,
+  replyTo: true,
+  groupId: true,
+  groupIndex: true,
+  rootId: true,
+  parentId: true,
+  chord: true,
+  chain: true,
+  link: true,
+  linkError: true,
+  countdown: true,
+  eta: true,
+  expires: true,
+  queue: true,
+  exchange: true,
+  exchangeType: true,
+  routingKey: true,
+  priority: true,
+  serializer: true,
+  compression: true,
+  deliveryMode: true,
+  headers: true,
+  timeLimit: true,
+  softTimeLimit: true,
+  retry: true,
+  retryPolicy: true,
+  ignoreResult: true,
+  shadow: true,
+  retries: true,
+  addToParent: true,
+  stampedHeaders: true,
+  replacedTaskNesting: true,
+  argsrepr: true,
+  kwargsrepr: true,
+  origin: true,
+  routeName: true,
+  correlationId: true,
+  stamps: true,
+} as const;
+const OPTION_NAMES = namesOf<SignatureOptions>(SIGNATURE_OPTIONS);
+
+/**
+ * Throws UsageError for options that a program gives a signature and that there are not. A name among the stamped
+ * headers, of these options or of those that it has, is the caller's own.
+ */
+export function refuseUnknownInSignature(
+  given: SignatureOptions,
+  task: string,
+  own: SignatureOptions = {},
+): void {
+  for (const name of Object.keys(given)) {
+    if (OPTION_NAMES.has(name)) continue;
+    if (given.stampedHeaders?.includes(name) || own.stampedHeaders?.includes(name)) continue;
+    throw unknownName(name, OPTION_NAMES, `signature "${task}"`);
+  }
 }
 
 const NAMES: readonly (readonly [string, string])[] = [

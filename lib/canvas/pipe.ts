@@ -2,18 +2,20 @@
  * The rules of `a | b`: what two signatures in a row become.
  *
  * task|task is a chain; chain|task a longer one; group|task a chord; a chain that ends in a group, then a task: that
- * group becomes the header of a chord; chord|task extends the body; a group of one counts as its task.
+ * group becomes the header of a chord; chord|task extends the body; a group of one counts as its task; an empty group
+ * behind anything is left out.
  * Source: celery 5.6 canvas.py __or__ of each kind, chain.__new__; protocol.md 8.3.
  */
 
 import { Chain } from "./chain.ts";
 import { Chord } from "./chord.ts";
-import { Group, listOf, unrollSingle } from "./group.ts";
+import { Group, isEmptyGroup, listOf, unrollSingle } from "./group.ts";
 import { installPipe, Signature, toSignature } from "./signature.ts";
 
 /** Joins two signatures; neither is changed. */
-export function pipe(left: Signature, right: Signature): Signature {
+function pipe(left: Signature, right: Signature): Signature {
   const app = left.app ?? right.app;
+  if (isEmptyGroup(right)) return left.clone();
   if (left instanceof Chain) return pipeChain(left, right);
   if (left instanceof Chord && !(right instanceof Group)) {
     const chord = left.clone();
@@ -23,17 +25,6 @@ export function pipe(left: Signature, right: Signature): Signature {
   if (left instanceof Group) return new Chord(left.tasks, right, null, app);
   if (right instanceof Chain) return new Chain([left, ...right.unchainTasks()], null, app);
   return new Chain([left, unrollSingle(right)], null, app);
-}
-
-/** Whether the end of a canvas is a group: a list of results, of which there is no single one to wait for. */
-export function endsInGroup(signature: Signature): boolean {
-  if (signature instanceof Group) return true;
-  const last = signature instanceof Chain
-    ? signature.tasks.at(-1)
-    : signature instanceof Chord
-    ? signature.body
-    : null;
-  return last != null && endsInGroup(last);
 }
 
 function pipeChain(left: Chain, right: Signature): Signature {
@@ -57,7 +48,9 @@ function pipeChain(left: Chain, right: Signature): Signature {
     else chain.tasks.push(made);
     return chain;
   }
-  if (last instanceof Chord && last.body !== null) {
+  // A chord behind a chord is the next step, not part of the body: nested, each would carry all that follow it again.
+  // Source: celery 5.6.3 canvas.py _chain.__or__.
+  if (last instanceof Chord && last.body !== null && !(next instanceof Chord)) {
     const chain = left.clone();
     const chord = chain.tasks.at(-1) as Chord;
     chord.body = pipe(chord.body!, next);

@@ -5,18 +5,25 @@
  */
 
 import { assert } from "../base/mod.ts";
-import type { WireSignature } from "../wire/mod.ts";
+import type { ResultTuple, WireSignature } from "../wire/mod.ts";
 import type { SignatureOptions } from "./options.ts";
 
-/** How results are waited for: the part of `AsyncResult`, `GroupResult` and `EagerResult` that all have. */
+/** What `AsyncResult`, `GroupResult` and `EagerResult` have in common. */
 export interface CanvasResult<R = unknown> {
   readonly id: string;
+  /** The result of what came before it in a chain. */
+  parent: CanvasResult | null;
   /** The value. Rejects with the task's error, or after `timeout` seconds. */
   get(options?: { timeout?: number | null; propagate?: boolean }): Promise<R>;
   ready(): Promise<boolean>;
   successful(): Promise<boolean>;
   failed(): Promise<boolean>;
-  forget(): Promise<void>;
+  /** `hasEnded`: what follows has ended, so that a group is done as a chord's header too. */
+  forget(options?: { hasEnded?: boolean }): Promise<void>;
+  /** Celery's JSON form. */
+  asTuple(): ResultTuple;
+  /** Ids of the tasks it stands for. */
+  leafIds(): readonly string[];
 }
 
 /** What a sender is given: in truth a `Signature`. */
@@ -30,6 +37,8 @@ export interface CanvasSender {
   newId(): string;
   /** Where rpc results of this process go. */
   replyTo(): string;
+  /** A signature as plain data, its parts as the running task's message brought them where they are unchanged. */
+  restored(wire: WireSignature): WireSignature;
   /** `task_protocol` 1: chains are made of links. */
   readonly linksChains: boolean;
   /** `task_allow_error_cb_on_chord_header`. */
@@ -53,6 +62,11 @@ let current: CanvasSender | null = null;
 /** Sets who sends signatures that name no app: the app made last. */
 export function setCurrentSender(sender: CanvasSender): void {
   current = sender;
+}
+
+/** As `currentSender`, or null before an App was made. */
+export function currentSenderOrNull(): CanvasSender | null {
+  return current;
 }
 
 /** Who sends signatures that name no app. */

@@ -4,17 +4,18 @@
  * Source: celery 5.2.6 and 5.6 canvas.py Signature; protocol.md 8.3.
  */
 
-import { UsageError } from "../base/mod.ts";
-import { ChainSteps, type WireSignature } from "../wire/mod.ts";
+import { namesOf, refuseUnknown, UsageError } from "../base/mod.ts";
+import { ChainSteps, EncodeError, toJson, type WireSignature } from "../wire/mod.ts";
 import { type Frozen, frozenTask } from "./frozen.ts";
 import {
   optionFromWire,
   optionList,
   optionToWire,
+  refuseUnknownInSignature,
   type SignatureLike,
   type SignatureOptions,
 } from "./options.ts";
-import { type CanvasResult, type CanvasSender, currentSender } from "./sender.ts";
+import { type CanvasResult, type CanvasSender, currentSender, currentSenderOrNull } from "./sender.ts";
 
 /** How to freeze: ids that are given from outside; each may be absent. */
 export interface FreezeOptions {
@@ -35,6 +36,15 @@ export interface SignatureInit {
   subtaskType?: string | null;
   app?: CanvasSender | null;
 }
+
+const INIT_NAMES = namesOf<SignatureInit>({
+  args: true,
+  kwargs: true,
+  options: true,
+  immutable: true,
+  subtaskType: true,
+  app: true,
+});
 
 /** What `stamp` takes: stamps by name, a visitor that gives more, and whether equal names collect their values. */
 export interface StampOptions {
@@ -125,6 +135,11 @@ export class Signature<R = unknown> {
     kwargs: Readonly<Record<string, unknown>> | null = null,
     options: SignatureOptions | null = null,
   ): Promise<CanvasResult<R>> {
+    try {
+      if (options !== null) refuseUnknownInSignature(options, this.task, this.options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     return this.sender.applyAsync(this, args ?? [], kwargs ?? {}, options ?? {}) as Promise<CanvasResult<R>>;
   }
 
@@ -134,6 +149,11 @@ export class Signature<R = unknown> {
     kwargs: Readonly<Record<string, unknown>> | null = null,
     options: SignatureOptions | null = null,
   ): Promise<CanvasResult<R>> {
+    try {
+      if (options !== null) refuseUnknownInSignature(options, this.task, this.options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     return this.sender.apply(this, args ?? [], kwargs ?? {}, options ?? {}) as Promise<CanvasResult<R>>;
   }
 
@@ -198,6 +218,8 @@ export class Signature<R = unknown> {
 
   /** Sets options; `immutable` among them sets that. Returns this. */
   set(options: SignatureOptions & { immutable?: boolean }): this {
+    const { immutable: _, ...rest } = options;
+    refuseUnknownInSignature(rest, this.task, this.options);
     for (const [name, value] of Object.entries(options)) {
       if (name === "immutable") {
         if (typeof value === "boolean") this.setImmutable(value);
@@ -246,7 +268,7 @@ export class Signature<R = unknown> {
   /** Gives it the ids it will have, once; the result to come. */
   freeze(how: FreezeOptions = {}): Frozen {
     const options = this.options;
-    const id = options.taskId ??= how.id ?? this.sender.newId();
+    const id = options.taskId ||= how.id ?? this.sender.newId();
     if (how.rootId) options.rootId = how.rootId;
     if (how.parentId) options.parentId = how.parentId;
     if (options.replyTo === undefined) options.replyTo = this.sender.replyTo();
@@ -325,10 +347,10 @@ export class Signature<R = unknown> {
     return wire;
   }
 
-  /** Reads a signature of any kind. Throws UsageError for what is none. */
+  /** Reads a signature of any kind. Throws UsageError for what is not one. */
   static fromWire(wire: WireSignature, app: CanvasSender | null = null): Signature {
     if (wire === null || typeof wire !== "object" || typeof wire.task !== "string") {
-      throw new UsageError("Cannot read a signature: it is an object with a task");
+      throw new UsageError("Cannot read a signature: it must be an object with a task");
     }
     const kind = wire.subtask_type ? kinds.get(wire.subtask_type) : undefined;
     if (kind) return kind(wire, app);
@@ -350,7 +372,11 @@ export class Signature<R = unknown> {
  * Source: celery 5.2.6 canvas.py signature.
  */
 export function signature<R = unknown>(task: string | SignatureLike, init: SignatureInit = {}): Signature<R> {
-  if (typeof task === "string") return new Signature<R>(task, init);
+  if (typeof task === "string") {
+    refuseUnknown(init, INIT_NAMES, `signature "${task}"`);
+    if (init.options) refuseUnknownInSignature(init.options, task);
+    return new Signature<R>(task, init);
+  }
   return toSignature(task instanceof Signature ? task.clone() : task, init.app ?? null) as Signature<R>;
 }
 
@@ -362,7 +388,7 @@ export function toSignature(value: SignatureLike, app: CanvasSender | null = nul
   }
   const wire = typeof (value as { toJSON?: unknown } | null)?.toJSON === "function"
     ? (value as { toJSON(): WireSignature }).toJSON()
-    : value as WireSignature;
+    : (app ?? currentSenderOrNull())?.restored(value as WireSignature) ?? value as WireSignature;
   return Signature.fromWire(wire, app);
 }
 
@@ -387,7 +413,7 @@ export function optionsFromWire(wire: Record<string, unknown> | null | undefined
 }
 
 /** Options under the wire's names, signatures inside in wire form. */
-export function optionsToWire(options: SignatureOptions): Record<string, unknown> {
+function optionsToWire(options: SignatureOptions): Record<string, unknown> {
   const wire: Record<string, unknown> = {};
   for (const name of Object.keys(options)) {
     const given = options[name];
@@ -429,9 +455,19 @@ function cloneOptions(options: SignatureOptions): SignatureOptions {
 /** Adds to a list of links what is not there yet. */
 function appendLink(options: SignatureOptions, name: "link" | "linkError", value: SignatureLike): void {
   const list = optionList<SignatureLike>(options[name]);
-  const text = JSON.stringify(value);
-  if (!list.some((item) => item === value || JSON.stringify(item) === text)) list.push(value);
+  const text = linkText(value);
+  if (!list.some((item) => item === value || text !== null && linkText(item) === text)) list.push(value);
   options[name] = list;
+}
+
+/** A link as it is compared; null: it cannot be written, which sending it tells. */
+function linkText(link: SignatureLike): string | null {
+  try {
+    return toJson(link);
+  } catch (error) {
+    if (error instanceof EncodeError) return null;
+    throw error;
+  }
 }
 
 function cloneLink(link: SignatureLike): SignatureLike {

@@ -3,66 +3,84 @@
  * list` what there is. Source: celery 5.2.6 bin/beat.py, apps/beat.py (options, output, exit status).
  */
 
-import type { Command } from "commander";
 import type { App } from "../app/mod.ts";
-import { type Level, maskUrl, nearest, UsageError } from "../base/mod.ts";
-import { EXIT, listenSignals } from "../platform/mod.ts";
-import { numeric } from "./arguments.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
-import { type DaemonFlags, defineDaemon, enterDaemon } from "./daemon.ts";
-import { jsonLine } from "./output.ts";
-import { VERSION } from "./version.ts";
-import { level, settingsOf } from "./worker.ts";
+import type { Beat } from "../beat/mod.ts";
+import type { HealthCheck, HttpService } from "../http/mod.ts";
+import { maskUrl, nearest, shownLine, UsageError, VERSION } from "../base/mod.ts";
+import { EXIT, listenSignals, WORKER_SIGNALS } from "../platform/mod.ts";
+import { interval } from "./arguments.ts";
+import {
+  command,
+  type CommandContext,
+  type GlobalValues,
+  JSON_OPTION,
+  type Options,
+  type ValuesOf,
+} from "./command.ts";
+import {
+  type Daemon,
+  DAEMON_OPTIONS,
+  enterDaemon,
+  FILE_OPTIONS,
+  HEARTBEAT_OPTION,
+  HTTP_OPTION,
+  LOGLEVEL_OPTION,
+  obeySettings,
+} from "./daemon.ts";
+import { columns, jsonLine } from "./output.ts";
+import { settingsOf } from "./worker.ts";
 
-interface BeatCommandOptions extends DaemonFlags {
-  schedule?: string;
-  scheduler?: string;
-  maxInterval?: number;
-  loglevel?: Level;
-  logfile?: string;
-  pidfile?: string;
-  json?: boolean;
-  quiet?: boolean;
-}
+const OPTIONS = {
+  ...DAEMON_OPTIONS,
+  schedule: { short: "-s", value: "file", help: "the schedule file; celerybeat-schedule by default" },
+  scheduler: {
+    short: "-S",
+    value: "name",
+    help: "persistent (the default), or memory to keep no file",
+  },
+  maxInterval: { value: "seconds", help: "between two looks at the schedule at most", read: interval },
+  ...LOGLEVEL_OPTION,
+  ...FILE_OPTIONS,
+  ...HEARTBEAT_OPTION,
+  ...HTTP_OPTION,
+  json: { ...JSON_OPTION.json, help: "next and list: print JSON" },
+} as const satisfies Options;
+
+type BeatValues = ValuesOf<typeof OPTIONS> & GlobalValues;
 
 /** How many runs `beat next` tells of unless asked. */
 const NEXT_DEFAULT = 10;
 const NEXT_MAX = 100_000;
 
 /** The command. */
-export const beat: CommandModule = {
-  define(command: Command): void {
-    defineDaemon(command).usage("[options] [name=value...] | next [N] | list")
-      .argument("[words...]", "settings that win over the module's; or next [N], or list")
-      .option("-s, --schedule <file>", "the schedule file; celerybeat-schedule by default")
-      .option("-S, --scheduler <name>", "persistent (the default), or memory to keep no file")
-      .option("--max-interval <seconds>", "between two looks at the schedule at most", numeric)
-      .option("-l, --loglevel <level>", "DEBUG, INFO, WARNING, ERROR or CRITICAL", level)
-      .option("-f, --logfile <file>", "append the log to a file instead of standard error")
-      .option("--pidfile <file>", "write the process id here")
-      .option("-j, --json", "next and list: print JSON");
+export const beat = command({
+  usage: "[options] [name=value...] | next [N] | list",
+  arguments: [{
+    name: "words",
+    help: "settings that win over the module's; or next [N], or list",
+    words: ["next", "list"],
+    isRest: true,
+  }],
+  options: OPTIONS,
+
+  validate([verb]) {
+    if (verb === undefined || verb.includes("=") || verb === "next" || verb === "list") return;
+    const near = nearest(verb, ["next", "list"]);
+    throw new UsageError(
+      `No such beat command "${verb}"${near ? `: did you mean "${near}"?` : ": there are next, list"}`,
+    );
   },
 
-  async run(context: CommandContext, words, raw): Promise<number> {
-    const options = raw as BeatCommandOptions;
-    const [verb, ...rest] = words;
+  async run(context, options): Promise<number> {
+    const [verb, ...rest] = context.args;
     if (verb === "next") return await next(context, rest, options);
     if (verb === "list") return await list(context, rest, options);
-    if (verb !== undefined && !verb.includes("=")) {
-      const near = nearest(verb, ["next", "list"]);
-      throw new UsageError(
-        `No such beat command "${verb}"${near ? `: did you mean "${near}"?` : ": there are next, list"}`,
-      );
-    }
-    return await serve(context, words, options);
+    return await serve(context, options);
   },
-};
+});
 
-async function serve(
-  { world, loadApp }: CommandContext,
-  words: readonly string[],
-  options: BeatCommandOptions,
-): Promise<number> {
+async function serve(context: CommandContext, options: BeatValues): Promise<number> {
+  const { world, loadApp, args } = context;
   const daemon = await enterDaemon(world, options);
   if (typeof daemon === "number") return daemon;
   const { terminal, log } = world;
@@ -70,35 +88,41 @@ async function serve(
   const { Beat, beatBanner, openStore, startingLine } = await import("../beat/mod.ts");
   const version = `${VERSION} (lovage)`;
   const loglevel = options.loglevel ?? "WARNING";
-  log.configure({ level: loglevel });
+  log.configure({ level: loglevel, logger: "celery.beat" });
   if (!isQuiet) terminal.out(startingLine(version));
-  const app = await loadApp({ settings: settingsOf(words) });
+  const app = await loadApp({ settings: settingsOf(args) });
   log.configure({
     format: app.conf.worker_log_format,
     ...(app.conf.worker_log_color === null ? {} : { color: app.conf.worker_log_color }),
   });
-  if (options.logfile) daemon.openLog(options.logfile);
-  if (options.pidfile) daemon.holdPidfile(options.pidfile);
+  await obeySettings("beat", options, app.conf);
+  const logfile = options.logfile ?? app.conf.beat_logfile;
+  const pidfile = options.pidfile ?? app.conf.beat_pidfile;
+  if (logfile) daemon.openLog(logfile);
+  if (pidfile) daemon.holdPidfile(pidfile);
   const stopping = new AbortController();
   let isRestartWanted = false;
-  const unlisten = listenSignals(["SIGTERM", "SIGINT", "SIGHUP"], (name) => {
+  const unlisten = listenSignals(WORKER_SIGNALS, (name) => {
+    // What is sent to every process of a fleet must not end beat.
+    if (name === "SIGUSR1" || name === "SIGUSR2") return;
     isRestartWanted = name === "SIGHUP" && daemon.hangUp(stopping.signal.aborted && !isRestartWanted);
     if (!isRestartWanted) daemon.stopping("beat: stopping");
     stopping.abort();
   });
   const { signals } = await import("../app/mod.ts");
+  let http: HttpService | null = null;
   try {
     const store = await openStore(app, options);
     const service = new Beat(app, { store, maxInterval: options.maxInterval ?? null });
+    http = await showLife(context, service, { options, daemon, stopping: stopping.signal });
     if (!isQuiet) {
       terminal.out(beatBanner({
         version,
         timestamp: localTime(world.clock.wallMs()),
         broker: await brokerUrl(app),
-        loader: "celery.loaders.app.AppLoader",
-        scheduler: store.path === null ? "celery.beat.Scheduler" : "celery.beat.PersistentScheduler",
+        scheduler: store.path === null ? "memory" : "persistent",
         path: store.path,
-        logfile: options.logfile ?? null,
+        logfile: logfile || null,
         loglevel,
         maxIntervalSeconds: service.maxIntervalMs / 1000,
       }));
@@ -111,45 +135,80 @@ async function serve(
     await service.run(stopping.signal);
   } finally {
     unlisten();
+    await http?.close();
     await app.close();
     if (!isRestartWanted) daemon.close();
   }
   return isRestartWanted ? daemon.restart() : EXIT.OK;
 }
 
+/** Has others see that a beat lives: by its heartbeat files and, if that is asked for, by HTTP. */
+async function showLife(
+  { world }: CommandContext,
+  service: Beat,
+  { options, daemon, stopping }: {
+    readonly options: BeatValues;
+    readonly daemon: Daemon;
+    readonly stopping: AbortSignal;
+  },
+): Promise<HttpService | null> {
+  const node = `beat@${world.host.hostname}`;
+  daemon.beats(() => {
+    const state = stopping.aborted ? "stopping" : service.figures.isRunning ? "running" : "starting";
+    return { kind: "beat", node, state };
+  }, options.heartbeatFile);
+  if (options.http === undefined) return null;
+  const { beatMetrics } = await import("../beat/mod.ts");
+  const { openProbes } = await import("./probes.ts");
+  const startedMs = world.clock.wallMs();
+  return await openProbes(world, options.http, {
+    readiness: () => beatReadiness(service, stopping.aborted),
+    metrics: (given) => beatMetrics(service, startedMs, given),
+  });
+}
+
+/** A beat is ready when it sends or stands by; the broker must not be known to be away. */
+function beatReadiness({ figures }: Beat, isStopping: boolean): HealthCheck[] {
+  const { isRunning, isLeader, isBrokerAway, entries } = figures;
+  const state = isStopping ? "stopping" : !isRunning ? "starting" : isLeader ? "sending" : "standing by";
+  return [
+    { name: "state", isOk: isRunning && !isStopping, text: `${state}, ${entries} entries` },
+    { name: "broker", isOk: !isBrokerAway, text: isBrokerAway ? "the last attempt to connect failed" : "ok" },
+  ];
+}
+
 /** `beat next [N]`. */
-async function next(context: CommandContext, words: readonly string[], options: BeatCommandOptions) {
+async function next(context: CommandContext, words: readonly string[], options: BeatValues) {
   const [text, ...rest] = words;
   const isCount = text !== undefined && !text.includes("=");
   const count = isCount ? Number(text) : NEXT_DEFAULT;
   if (!Number.isInteger(count) || count < 1 || count > NEXT_MAX) {
     throw new UsageError(
-      `Cannot tell the next "${text}" runs: a whole number from 1 to ${NEXT_MAX} is expected`,
+      `Cannot show the next "${text}" runs: give a whole number from 1 to ${NEXT_MAX}`,
     );
   }
   await using app = await context.loadApp({ settings: settingsOf(isCount ? rest : words) });
   const { nextRuns } = await import("../beat/mod.ts");
-  const runs = await nextRuns(app, options.schedule ?? app.conf.beat_schedule_filename, count);
+  const runs = await nextRuns(app, options.schedule ?? app.conf.beat_schedule_filename, { count });
   const { out } = context.world.terminal;
   if (options.json) out(jsonLine(runs));
-  else {
-    const width = Math.max(0, ...runs.map(({ name }) => name.length));
-    for (const { time, name, task } of runs) out(`${time.padEnd(25)}  ${name.padEnd(width)}  ${task}\n`);
-  }
+  else out(columns(runs.map(({ time, name, task }) => [time.padEnd(25), name, task])));
   return EXIT.OK;
 }
 
 /** `beat list`. */
-async function list(context: CommandContext, words: readonly string[], options: BeatCommandOptions) {
+async function list(context: CommandContext, words: readonly string[], options: BeatValues) {
   await using app = await context.loadApp({ settings: settingsOf(words) });
   const { listEntries } = await import("../beat/mod.ts");
   const entries = await listEntries(app, options.schedule ?? app.conf.beat_schedule_filename);
   const { out } = context.world.terminal;
   if (options.json) out(jsonLine(entries));
   else {
-    const width = Math.max(0, ...entries.map(({ name }) => name.length));
     for (const { name, task, schedule, next } of entries) {
-      out(`${name.padEnd(width)}  ${task}  ${schedule}  next ${next ?? "never"}\n`);
+      const width = Math.max(...entries.map((one) => shownLine(one.name).length));
+      out(
+        shownLine(`${shownLine(name).padEnd(width)}  ${task}  ${schedule}  next ${next ?? "never"}`) + "\n",
+      );
     }
   }
   return EXIT.OK;

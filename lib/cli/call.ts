@@ -4,52 +4,34 @@
  * Source: celery 5.2.6 bin/call.py.
  */
 
-import type { Command } from "commander";
 import { errorText, UsageError } from "../base/mod.ts";
 import { EXIT } from "../platform/mod.ts";
-import { jsonArray, jsonObject, numeric } from "./arguments.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
+import { setJsonNumbers } from "../wire/mod.ts";
+import { duration, jsonArray, jsonObject, moment, momentOrSeconds, whole } from "./arguments.ts";
+import { command, JSON_OPTION } from "./command.ts";
 import { jsonLine, plain } from "./output.ts";
 
-interface CallOptions {
-  args?: unknown[];
-  kwargs?: Record<string, unknown>;
-  eta?: string;
-  countdown?: number;
-  expires?: string;
-  serializer?: string;
-  queue?: string;
-  exchange?: string;
-  routingKey?: string;
-  priority?: number;
-  taskId?: string;
-  wait?: boolean;
-  timeout?: number;
-  json?: boolean;
-}
-
 /** The command. */
-export const call: CommandModule = {
-  define(command: Command): void {
-    command.argument("<name>", "the task's name")
-      .option("-a, --args <json>", "positional arguments, a JSON array", jsonArray)
-      .option("-k, --kwargs <json>", "keyword arguments, a JSON object", jsonObject)
-      .option("--eta <time>", "when to run, ISO 8601")
-      .option("--countdown <seconds>", "run that much later", numeric)
-      .option("--expires <time>", "ISO 8601, or seconds from now")
-      .option("--serializer <name>", "json, yaml, msgpack or cbor")
-      .option("--queue <name>", "another queue")
-      .option("--exchange <name>", "another exchange")
-      .option("--routing-key <key>", "another routing key")
-      .option("--priority <0-9>", "the message's priority", numeric)
-      .option("--task-id <id>", "an id of your own")
-      .option("--wait", "wait for the result and print it")
-      .option("--timeout <seconds>", "with --wait: give up after", numeric)
-      .option("-j, --json", "print JSON");
+export const call = command({
+  arguments: [{ name: "name", help: "the task's name", isRequired: true }],
+  options: {
+    args: { short: "-a", value: "json", help: "positional arguments, a JSON array", read: jsonArray },
+    kwargs: { short: "-k", value: "json", help: "keyword arguments, a JSON object", read: jsonObject },
+    eta: { value: "time", help: "when to run, ISO 8601", read: moment },
+    countdown: { value: "seconds", help: "run that much later", read: duration(-1e9) },
+    expires: { value: "time", help: "ISO 8601, or seconds from now", read: momentOrSeconds },
+    serializer: { value: "name", help: "json, yaml, msgpack or cbor" },
+    queue: { value: "name", help: "another queue" },
+    exchange: { value: "name", help: "another exchange" },
+    routingKey: { value: "key", help: "another routing key" },
+    priority: { value: "0-9", help: "the message's priority", read: whole(0, 9) },
+    taskId: { value: "id", help: "an id of your own" },
+    wait: { help: "wait for the result and print it" },
+    timeout: { value: "seconds", help: "with --wait: give up after", read: duration(0) },
+    ...JSON_OPTION,
   },
 
-  async run({ world, loadApp }: CommandContext, [name], raw): Promise<number> {
-    const { args = [], kwargs = {}, wait, timeout, json, expires, ...options } = raw as CallOptions;
+  async run({ world, loadApp, args: [name] }, { args = [], kwargs = {}, wait, timeout, json, ...options }) {
     await using app = await loadApp();
     if (wait && (await app.openBackend()).kind === "disabled") {
       throw new UsageError("Cannot wait: no result store is configured (--result-backend or result_backend)");
@@ -58,30 +40,34 @@ export const call: CommandModule = {
       args,
       kwargs,
       ...pick(options),
-      ...(expires === undefined ? {} : { expires: /^[\d.]+$/.test(expires) ? Number(expires) : expires }),
     });
     const { out, err } = world.terminal;
     if (!wait) {
       out(json ? jsonLine({ id: sent.id }) : `${sent.id}\n`);
       return EXIT.OK;
     }
+    setJsonNumbers("exact");
     try {
       const value = await sent.get(timeout === undefined ? {} : { timeout });
       out(json ? jsonLine({ id: sent.id, state: "SUCCESS", result: value }) : `${plain(value)}\n`);
       return EXIT.OK;
     } catch (error) {
-      const state = await sent.state().catch(() => "PENDING");
+      // A store that is away ends it as such, and not as the task's failure.
+      const state = await sent.state().catch((away) => {
+        err(`Task ${sent.id} was sent, and its result cannot be read\n`);
+        throw away;
+      });
       if (json) out(jsonLine({ id: sent.id, state, error: described(error) }));
       else err(`Error: ${described(error)}\n`);
       return EXIT.FAILURE;
     }
   },
-};
+});
 
-/** The options that were given, under the API's names. */
-function pick(options: CallOptions): Record<string, unknown> {
-  const { eta, countdown, serializer, queue, exchange, routingKey, priority, taskId } = options;
-  const all = { eta, countdown, serializer, queue, exchange, routingKey, priority, taskId };
+/** The options that are the message's. */
+function pick(options: Record<string, unknown>): Record<string, unknown> {
+  const { eta, countdown, expires, serializer, queue, exchange, routingKey, priority, taskId } = options;
+  const all = { eta, countdown, expires, serializer, queue, exchange, routingKey, priority, taskId };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
 }
 

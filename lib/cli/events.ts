@@ -4,75 +4,144 @@
  * Source: celery 5.2.6 bin/events.py, events/dumper.py (texts), events/cursesmon.py (keys).
  */
 
-import type { Command } from "commander";
 import { errorText, UsageError } from "../base/mod.ts";
-import { appExtensions } from "../app/mod.ts";
+import { type App, appExtensions } from "../app/mod.ts";
 import { EventReceiver, type ReceivedEvent } from "../event/mod.ts";
-import { EXIT, listenSignals, type SignalName } from "../platform/mod.ts";
-import { numeric } from "./arguments.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
+import { EXIT, exitOfSignal, listenSignals, type RealWorld, type SignalName } from "../platform/mod.ts";
+import { duration } from "./arguments.ts";
+import {
+  command,
+  type CommandContext,
+  type GlobalValues,
+  JSON_OPTION,
+  type Options,
+  type ValuesOf,
+} from "./command.ts";
+import { DAEMON_OPTIONS, enterDaemon, FILE_OPTIONS, LOGLEVEL_OPTION, obeySettings } from "./daemon.ts";
 import { EventDumper, SAY } from "./events_dump.ts";
 import { jsonLine } from "./output.ts";
 
-interface EventsOptions {
-  dump?: boolean;
-  json?: boolean;
-  frequency?: number;
-  camera?: string;
-}
+const OPTIONS = {
+  dump: { short: "-d", help: "print each event on a line, as it comes" },
+  json: { ...JSON_OPTION.json, help: "print each event as a line of JSON" },
+  frequency: {
+    short: "-F",
+    value: "seconds",
+    help: "how often the screen is drawn; 0.5 by default",
+    read: duration(0.01, 3600),
+    aliases: ["--freq"],
+  },
+  camera: {
+    short: "-c",
+    value: "class",
+    help: "refused: Celery's cameras are Python classes",
+  },
+  ...DAEMON_OPTIONS,
+  ...LOGLEVEL_OPTION,
+  logfile: { ...FILE_OPTIONS.logfile, help: "--dump and --json: append the events to a file instead" },
+  pidfile: FILE_OPTIONS.pidfile,
+} as const satisfies Options;
+
+/** What ends the recording; the first of them opens the file again and goes on. */
+const STOP_SIGNALS = ["SIGHUP", "SIGINT", "SIGTERM"] as const;
+type StopSignal = typeof STOP_SIGNALS[number];
+
+type EventsValues = ValuesOf<typeof OPTIONS> & GlobalValues;
 
 /** The command. */
-export const events: CommandModule = {
-  define(command: Command): void {
-    command.option("-d, --dump", "print each event on a line, as it comes")
-      .option("-j, --json", "print each event as a line of JSON")
-      .option("-F, --frequency <seconds>", "how often the screen is drawn; 0.5 by default", numeric)
-      .option("-c, --camera <class>", "Celery's snapshots, which are made by a Python class: refused");
-  },
+export const events = command({
+  options: OPTIONS,
 
-  async run(context: CommandContext, _args, raw): Promise<number> {
-    const { dump, json, frequency = 0.5, camera } = raw as EventsOptions;
+  async run(context, options): Promise<number> {
+    const { dump, json, frequency = 0.5, camera } = options;
     if (camera !== undefined) {
       throw new UsageError(
-        `Cannot use camera "${camera}": a Python class takes no pictures here; a program with app.events.State does`,
+        `Cannot use camera "${camera}": it cannot run Python classes; write a program with app.events.State`,
       );
     }
     const { world } = context;
+    if (dump || json) return await record(context, options);
+    if (options.detach) {
+      throw new UsageError("Cannot show the live view in the background: use --dump or --json");
+    }
+    if (!world.terminal.outIsTty || !world.terminal.inIsTty) {
+      throw new UsageError("Cannot show the live view: not a terminal; use --dump or --json");
+    }
     await using app = await context.loadApp();
-    if (!dump && !json) {
-      if (!world.terminal.outIsTty || !world.terminal.inIsTty) {
-        throw new UsageError("Cannot show the live view: this is no terminal; use --dump or --json");
-      }
-      const { installControl } = await import("../mailbox/mod.ts");
-      const { showLive } = await import("./events_live.ts");
-      installControl(appExtensions);
-      return await showLive(world, app, { everyMs: Math.max(0.05, frequency) * 1000 });
-    }
-    const { terminal } = world;
-    const dumper = new EventDumper();
-    const say = (text: string): void => json ? undefined : terminal.out(`${text}\n`);
-    const handle = (event: ReceivedEvent): void =>
-      json ? terminal.out(jsonLine(event)) : say(dumper.line(event));
-    const stop = Promise.withResolvers<SignalName>();
-    const unlisten = listenSignals(["SIGINT", "SIGTERM"], (name) => stop.resolve(name));
-    try {
-      say(SAY.start);
-      const opening = EventReceiver.open(app, {
-        handlers: { "*": handle },
-        onLost: () => json ? world.log.warning(SAY.lost.slice(3)) : say(SAY.lost),
-        onAttempt: (error, seconds, url) => terminal.err(SAY.attempt(url, errorText(error), seconds)),
-      });
-      const first = await Promise.race([opening, stop.promise]);
-      if (typeof first === "string") return exitOf(first);
-      await using receiver = first;
-      const end = await Promise.race([receiver.ended(), stop.promise]);
-      return typeof end === "string" ? exitOf(end) : EXIT.OK;
-    } finally {
-      unlisten();
-    }
+    const { AppControl } = await import("../mailbox/mod.ts");
+    const { showLive } = await import("./events_live.ts");
+    appExtensions.control = (app) => new AppControl(app);
+    return await showLive(world, app, { everyMs: Math.max(0.05, frequency) * 1000 });
   },
-};
+});
 
-function exitOf(signal: SignalName): number {
-  return signal === "SIGINT" ? 130 : 143;
+/** Prints a line for each event until it is told to end, as a daemon does: to its log file if it has one. */
+async function record(context: CommandContext, options: EventsValues): Promise<number> {
+  const { world } = context;
+  const daemon = await enterDaemon(world, options);
+  if (typeof daemon === "number") return daemon;
+  const stop = Promise.withResolvers<SignalName>();
+  let isRestartWanted = false;
+  await using app = await context.loadApp();
+  await obeySettings("events", options, app.conf);
+  const logfile = options.logfile ?? app.conf.events_logfile;
+  if (daemon.isDetached && !logfile) {
+    throw new UsageError("Cannot write events in the background: name a file, --logfile or events_logfile");
+  }
+  // The lines are the file, as they would be what is printed.
+  if (logfile) {
+    world.log.configure({ level: options.loglevel ?? "INFO", format: "%(message)s" });
+    daemon.openLog(logfile);
+  }
+  const pidfile = options.pidfile ?? app.conf.events_pidfile;
+  if (pidfile) daemon.holdPidfile(pidfile);
+  const unlisten = listenSignals(STOP_SIGNALS, (name) => {
+    isRestartWanted = name === "SIGHUP" && daemon.hangUp();
+    stop.resolve(name);
+  });
+  try {
+    const end = await follow(world, app, {
+      isJson: options.json ?? false,
+      write: logfile ? (line) => world.log.info(line) : (line) => world.terminal.out(`${line}\n`),
+      onOpen: () => daemon.ready(() => "events: listening"),
+      stopped: stop.promise,
+    });
+    return end === null || isRestartWanted ? EXIT.OK : exitOfSignal(end as StopSignal);
+  } finally {
+    unlisten();
+    if (!isRestartWanted) daemon.close();
+    else {
+      await app.close();
+      daemon.restart();
+    }
+  }
+}
+
+/** Writes what is heard until the end, which it gives: the signal, or null if the receiver has ended by itself. */
+async function follow(
+  world: RealWorld,
+  app: App,
+  { isJson, write, onOpen, stopped }: {
+    readonly isJson: boolean;
+    readonly write: (line: string) => void;
+    readonly onOpen: () => void;
+    readonly stopped: Promise<SignalName>;
+  },
+): Promise<SignalName | null> {
+  const dumper = new EventDumper();
+  const say = (text: string): void => isJson ? undefined : write(text);
+  const handle = (event: ReceivedEvent): void =>
+    isJson ? write(jsonLine(event).trimEnd()) : say(dumper.line(event));
+  say(SAY.start);
+  const opening = EventReceiver.open(app, {
+    handlers: { "*": handle },
+    onLost: () => isJson ? world.log.warning(SAY.lost.slice(3)) : say(SAY.lost),
+    onAttempt: (error, seconds, url) => world.terminal.err(SAY.attempt(url, errorText(error), seconds)),
+  });
+  const first = await Promise.race([opening, stopped]);
+  if (typeof first === "string") return first;
+  await using receiver = first;
+  onOpen();
+  const end = await Promise.race([receiver.ended(), stopped]);
+  return typeof end === "string" ? end : null;
 }

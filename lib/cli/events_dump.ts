@@ -3,6 +3,7 @@
  */
 
 import type { ReceivedEvent } from "../event/mod.ts";
+import { forgetOldest, shown, shownLine } from "../base/mod.ts";
 import { pythonText } from "../wire/mod.ts";
 
 /** Tasks whose names are remembered for their later events. */
@@ -31,7 +32,7 @@ export const SAY = {
 export class EventDumper {
   readonly #tasks = new Map<string, string>();
 
-  /** The line of an event, without its end. A traceback keeps its lines; other control characters are blanks. */
+  /** The line of an event, without its end. Only a traceback keeps its lines. */
   line(event: ReceivedEvent): string {
     const { type, timestamp, hostname, ...rest } = event;
     const name = type.toLowerCase();
@@ -53,24 +54,22 @@ export class EventDumper {
   #remember(id: string, task: string): void {
     this.#tasks.delete(id);
     this.#tasks.set(id, task);
-    if (this.#tasks.size <= TASKS_MAX) return;
-    for (const oldest of this.#tasks.keys()) {
-      this.#tasks.delete(oldest);
-      break;
-    }
+    forgetOldest(this.#tasks, TASKS_MAX);
   }
 }
 
 function line(head: string, task: string | null, fields: Readonly<Record<string, unknown>>): string {
-  const shown = Object.keys(fields).sort().map((key) => `${key}=${text(key, fields[key])}`).join(", ");
-  const whole = `${head}${shown === "" ? "" : ":"} ${task === null ? "" : `${task} `}${shown}`;
-  // deno-lint-ignore no-control-regex -- control characters are what is taken out
-  return whole.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, " ");
+  const shown = Object.keys(fields).sort().map((key) => `${shownLine(key)}=${text(key, fields[key])}`).join(
+    ", ",
+  );
+  return `${shownLine(head)}${shown === "" ? "" : ":"} ${task === null ? "" : `${shownLine(task)} `}${shown}`;
 }
 
 function text(key: string, value: unknown): string {
+  // A traceback keeps its lines; one that looks like an event of the dump is moved in.
+  if (key === "traceback") return shown(pythonText(value)).replace(/\n(?=\S+ \[)/g, "\n ");
   if (FLOATS.has(key) && typeof value === "number" && Number.isInteger(value)) return `${value}.0`;
-  return pythonText(value);
+  return shownLine(pythonText(value));
 }
 
 function humanType(type: string): string {

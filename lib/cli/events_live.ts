@@ -34,7 +34,7 @@ export async function showLive(world: World, app: App, options: { everyMs: numbe
     get rows() {
       return size.rows;
     },
-    write: (text: string) => terminal.out(text),
+    write: (text: string) => terminal.styled(text),
   };
   const update = createLogUpdate(stream as never, { showCursor: true });
   const stop = Promise.withResolvers<number>();
@@ -51,12 +51,33 @@ export async function showLive(world: World, app: App, options: { everyMs: numbe
   const resized = (): void => {
     Object.assign(size, terminalSize());
     update.clear();
-    terminal.out("\u001b[2J\u001b[H");
+    terminal.styled("\u001b[2J\u001b[H");
     draw();
   };
-  Deno.addSignalListener("SIGWINCH", resized);
-  Deno.stdin.setRaw(true, { cbreak: true });
-  terminal.out(ENTER);
+  const takeTerminal = (): void => {
+    // The shell has set it its own way since: what the runtime believes to be set is set again.
+    Deno.stdin.setRaw(false);
+    Deno.stdin.setRaw(true, { cbreak: true });
+    terminal.styled(ENTER);
+  };
+  const giveTerminal = (): void => {
+    terminal.styled(LEAVE);
+    Deno.stdin.setRaw(false);
+  };
+  // ^Z: the shell gets its own screen back, and `fg` gives it to us again.
+  const suspended = (): void => {
+    update.clear();
+    giveTerminal();
+    Deno.kill(Deno.pid, "SIGSTOP");
+  };
+  const resumed = (): void => {
+    takeTerminal();
+    resized();
+  };
+  const listeners = { SIGWINCH: resized, SIGTSTP: suspended, SIGCONT: resumed } as const;
+  const names = Object.keys(listeners) as (keyof typeof listeners)[];
+  for (const name of names) Deno.addSignalListener(name, listeners[name]);
+  takeTerminal();
   const reading = new AbortController();
   const keys = readKeys(reading.signal, (key) => act(screen.onKey(key))).catch((error: unknown) => {
     if (!reading.signal.aborted) stop.reject(error);
@@ -84,10 +105,9 @@ export async function showLive(world: World, app: App, options: { everyMs: numbe
     opening.catch(() => {});
     reading.abort();
     unlisten();
-    Deno.removeSignalListener("SIGWINCH", resized);
+    for (const name of names) Deno.removeSignalListener(name, listeners[name]);
     update.done();
-    terminal.out(LEAVE);
-    Deno.stdin.setRaw(false);
+    giveTerminal();
     await (receiver as EventReceiver | null)?.close();
     await ticking;
     // A read of the terminal cannot be called off: it ends with the program.

@@ -6,7 +6,9 @@
 
 import { stripVTControlCharacters, styleText } from "node:util";
 import stringWidth from "string-width";
-import { type ClusterState, shown, type TaskState, type WorkerState } from "../event/mod.ts";
+import { shownLine } from "../base/mod.ts";
+import { type ClusterState, type TaskState, type WorkerState } from "../event/mod.ts";
+import { shownJson } from "../wire/mod.ts";
 
 /** What a key asks for beyond the screen. */
 export type ScreenAction =
@@ -123,7 +125,7 @@ export class EventsScreen {
       const text = error !== undefined
         ? this.#paint("red", plain(error))
         : this.#paint("green", plain(ok ?? reply));
-      return `${this.#paint("bold", `${shown(node)}:`)} ${text}`;
+      return `${this.#paint("bold", `${shownLine(node, 200)}:`)} ${text}`;
     });
     this.#showText(
       "Remote Control Command Replies",
@@ -244,7 +246,7 @@ export class EventsScreen {
   }
 
   #workersLine(columns: number): string {
-    const names = this.#state.aliveWorkers().map((worker) => shown(worker.hostname)).sort();
+    const names = this.#state.aliveWorkers().map((worker) => shownLine(worker.hostname, 200)).sort();
     if (names.length === 0) return "No workers discovered.";
     return this.#paint("bold", "Workers online: ") + cut(names.join(", "), columns - 16);
   }
@@ -258,10 +260,12 @@ export class EventsScreen {
 
   #footer(columns: number): string {
     if (this.#prompt) {
-      const text = `New rate limit for ${shown(this.#prompt.name)} (10/m, 0: none): ${this.#prompt.text}_`;
+      const text = `New rate limit for ${
+        shownLine(this.#prompt.name, 200)
+      } (10/m, 0: none): ${this.#prompt.text}_`;
       return this.#paint("bold", cut(text, columns));
     }
-    if (this.notice !== null) return this.#paint("red", cut(shown(this.notice, 1000), columns));
+    if (this.notice !== null) return this.#paint("red", cut(shownLine(this.notice, 1000), columns));
     if (this.#view === "text") return this.#paint("dim", cut("Any key continues; j and k scroll", columns));
     return this.#paint("bold", "Keys: ") + this.#paint("dim", cut(HELP, columns - 6));
   }
@@ -320,7 +324,7 @@ export class EventsScreen {
     }
     if (task.children.size > 0) fields.push(["children", [...task.children].join(", ")]);
     const lines = fields.filter(([, value]) => value !== null).map(([key, value]) =>
-      `${this.#paint("bold", `${shown(wireName(key))}:`)} ${plain(value)}`
+      `${this.#paint("bold", `${shownLine(wireName(key), 200)}:`)} ${plain(value)}`
     );
     return this.#showText(`Task details for ${task.uuid}`, lines);
   }
@@ -329,7 +333,7 @@ export class EventsScreen {
     const task = this.#view === "tasks" ? this.selectedTask : null;
     if (!task?.isException) return null;
     const lines = (task.traceback ?? task.exception ?? "").trimEnd().split("\n").map((one) =>
-      shown(one, 2000)
+      shownLine(one, 2000)
     );
     return this.#showText(`Task Exception Traceback for ${task.uuid}`, lines);
   }
@@ -365,7 +369,7 @@ export class EventsScreen {
     if (this.#view !== "text") this.#back = this.#view;
     this.#view = "text";
     this.#textFirst = 0;
-    this.#text = { title: shown(title), lines };
+    this.#text = { title: shownLine(title, 200), lines };
     return null;
   }
 
@@ -397,7 +401,7 @@ function wireName(key: string): string {
 }
 
 function plain(value: unknown): string {
-  return shown(typeof value === "string" ? value : JSON.stringify(value) ?? "", 10_000);
+  return shownLine(typeof value === "string" ? value : value === undefined ? "" : shownJson(value), 10_000);
 }
 
 function utcTime(seconds: number): string {
@@ -421,13 +425,13 @@ function cut(text: string, width: number): string {
 }
 
 function pad(text: string, width: number): string {
-  const short = cut(shown(text, 500), width);
+  const short = cut(shownLine(text, 500), width);
   return short + " ".repeat(Math.max(0, width - stringWidth(short)));
 }
 
 /** As `pad`; of a task's name the end tells more. */
 function padFromEnd(text: string, width: number): string {
-  const name = shown(text, 500);
+  const name = shownLine(text, 500);
   if (stringWidth(name) <= width) return pad(name, width);
   const letters = [...name];
   let used = 1;

@@ -4,45 +4,52 @@
  * Source: celery 5.2.6 bin/graph.py, utils/graph.py GraphFormatter (styles, words).
  */
 
-import type { Command } from "commander";
 import { maskUrl, nearest, UsageError, type World } from "../base/mod.ts";
-import { type App, appBrokerUrls, appExtensions } from "../app/mod.ts";
+import { type App, appBrokerUrls } from "../app/mod.ts";
 import { EXIT } from "../platform/mod.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
+import { ControlClient } from "../mailbox/mod.ts";
+import { command, JSON_OPTION } from "./command.ts";
 import { jsonLine } from "./output.ts";
 
 /** Nodes and threads shown at most unless `wmax` and `tmax` say otherwise. */
 const NODES_MAX = 4;
 const THREADS_MAX = 3;
+/** How long workers are waited for. */
+const REPLY_MS = 1000;
+
+const PICTURES = ["bootsteps", "workers"] as const;
 
 /** The command. */
-export const graph: CommandModule = {
-  define(command: Command): void {
-    command.argument("<what>", "bootsteps or workers")
-      .argument(
-        "[args...]",
+export const graph = command({
+  arguments: [
+    { name: "what", help: "bootsteps or workers", words: PICTURES, isRequired: true },
+    {
+      name: "args",
+      help:
         "bootsteps: worker, consumer; workers: nodes:a,b threads:2,3 wmax:4 tmax:3 broker:URL backend:URL " +
-          "generic enumerate",
-      )
-      .option("-j, --json", "print JSON: the steps in boot order, or the workers");
+        "generic enumerate",
+      isRest: true,
+    },
+  ],
+  options: { json: { ...JSON_OPTION.json, help: "print JSON: the steps in boot order, or the workers" } },
+
+  validate([what]) {
+    if ((PICTURES as readonly string[]).includes(what!)) return;
+    const near = nearest(what!, PICTURES);
+    throw new UsageError(`Cannot draw "${what}"${near ? `: did you mean "${near}"?` : ""}`);
   },
 
-  async run({ world, loadApp }: CommandContext, [what, ...args], { json }): Promise<number> {
-    if (what !== "bootsteps" && what !== "workers") {
-      const near = nearest(what!, ["bootsteps", "workers"]);
-      throw new UsageError(`Cannot draw "${what}"${near ? `: did you mean "${near}"?` : ""}`);
-    }
+  async run({ world, loadApp, args: [what, ...args] }, { json = false }): Promise<number> {
     await using app = await loadApp();
-    if (what === "bootsteps") return await bootsteps(world, app, args, json === true);
-    return await workers(world, app, args, json === true);
+    return await (what === "bootsteps" ? bootsteps : workers)(world, app, args, json);
   },
-};
+});
 
 async function bootsteps(world: World, app: App, args: readonly string[], json: boolean): Promise<number> {
   const wanted = new Set(args.map((word) => word.toLowerCase()));
   for (const word of wanted) {
     if (word !== "worker" && word !== "consumer") {
-      throw new UsageError(`There is no blueprint "${word}": there are worker and consumer`);
+      throw new UsageError(`Unknown blueprint "${word}": use worker or consumer`);
     }
   }
   const isWanted = (name: string): boolean => wanted.size === 0 || wanted.has(name);
@@ -103,13 +110,12 @@ interface GraphWorker {
 }
 
 async function inspected(app: App): Promise<GraphWorker[]> {
-  const { installControl } = await import("../mailbox/mod.ts");
-  installControl(appExtensions);
-  const replies = await app.control.inspect().stats();
-  return Object.entries(replies).map(([name, stats]) => ({
-    name,
-    threads: Number((stats["pool"] as { "max-concurrency"?: unknown } | undefined)?.["max-concurrency"] ?? 0),
-  }));
+  await using cluster = await ControlClient.openApp(app);
+  const { replies } = await cluster.ask({ command: "stats", timeoutMs: REPLY_MS });
+  return replies.map(([name, reply]) => {
+    const { ok } = (reply ?? {}) as { ok?: { pool?: { "max-concurrency"?: unknown } } };
+    return { name, threads: Number(ok?.pool?.["max-concurrency"] ?? 0) || 0 };
+  });
 }
 
 const BASE = { shape: "box", arrowhead: "vee", style: "filled", fontname: "HelveticaNeue" };
@@ -127,7 +133,7 @@ const THREAD = {
 const EDGE = { color: "darkseagreen4", arrowcolor: "black", arrowsize: "0.7" };
 
 /** Workers with their threads, each on its broker and result store. */
-export function workersDot(picture: {
+function workersDot(picture: {
   readonly broker: string;
   readonly backend: string | null;
   readonly workers: readonly GraphWorker[];

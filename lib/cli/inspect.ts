@@ -1,58 +1,56 @@
 /** `lovage inspect COMMAND`: asks workers about themselves. Source: celery 5.2.6 and 5.6.3 bin/control.py inspect. */
 
-import type { Command } from "commander";
 import { UsageError } from "../base/mod.ts";
 import type { App, RemoteCommandFacts } from "../app/mod.ts";
 import { argumentsFrom, type Ask, commandsOf, findCommand } from "../mailbox/mod.ts";
 import { EXIT } from "../platform/mod.ts";
-import type { Cluster } from "../status/mod.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
-import {
-  addRemoteOptions,
-  askAndPrint,
-  byNode,
-  exitOf,
-  namesApp,
-  openCluster,
-  remoteOptions,
-} from "./remote.ts";
+import type { ControlClient } from "../mailbox/mod.ts";
+import { type Argument, command, type CommandContext, type Options, type ValuesOf } from "./command.ts";
+import { askAndPrint, askOf, byNode, exitOf, namesApp, openCluster } from "./remote.ts";
+import { REMOTE_OPTIONS } from "./remote_options.ts";
 import { onlineText, pythonJson } from "./remote_output.ts";
 
-/** The command. */
-export const inspect: CommandModule = {
-  define: (command: Command) => defineRemote(command, "ask this; --list lists what can be asked"),
+/** The options of `inspect` and `control`. */
+export const COMMAND_OPTIONS = {
+  ...REMOTE_OPTIONS,
+  list: { help: "list the commands" },
+} as const satisfies Options;
 
-  async run(context: CommandContext, args, raw): Promise<number> {
-    return await runRemote(context, "inspect", { args, raw }, async (cluster, ask, json) => {
-      const answer = await askAndPrint(context, cluster, ask, { json, body: true });
-      if (answer !== null && !json && !context.globals.quiet) {
+/** Their arguments. */
+export function commandArguments(kind: "inspect" | "control", help: string): readonly Argument[] {
+  const words = commandsOf(kind).map(({ name }) => name).sort();
+  return [{ name: "command", help, words }, { name: "argument", help: "its arguments", isRest: true }];
+}
+
+/** The command. */
+export const inspect = command({
+  arguments: commandArguments("inspect", "ask this; --list lists what can be asked"),
+  options: COMMAND_OPTIONS,
+
+  async run(context, options): Promise<number> {
+    return await runRemote(context, "inspect", options, async (cluster, ask) => {
+      const answer = await askAndPrint(context, cluster, ask, { json: options.json ?? false, body: true });
+      if (answer !== null && !options.json && !options.quiet) {
         context.world.terminal.out(onlineText(Object.keys(byNode(answer)).length));
       }
       return exitOf(answer);
     });
   },
-};
+});
 
 /** Lists the commands of a kind where asked to, else has `run` send the one that the words name. Throws UsageError. */
 export async function runRemote(
   context: CommandContext,
   kind: "inspect" | "control",
-  given: { args: readonly string[]; raw: Readonly<Record<string, unknown>> },
-  run: (cluster: Cluster, ask: Ask, json: boolean) => Promise<number>,
+  options: ValuesOf<typeof COMMAND_OPTIONS>,
+  run: (cluster: ControlClient, ask: Ask) => Promise<number>,
 ): Promise<number> {
-  const { json, destination, timeoutMs } = remoteOptions(given.raw);
   await using app = namesApp(context) ? await context.loadApp() : null;
-  if (given.raw["list"] === true) return listCommands(context, kind, app, json);
-  const { command, words } = chosen(kind, given.args, app);
-  const ask = { command: command.name, arguments: argumentsFrom(command, words), destination, timeoutMs };
+  if (options.list) return listCommands(context, kind, app, options.json ?? false);
+  const { command, words } = chosen(kind, context.args, app);
+  const ask = askOf({ command: command.name, arguments: argumentsFrom(command, words) }, options);
   await using cluster = await openCluster(context, app);
-  return await run(cluster, ask, json);
-}
-
-/** Arguments and options of `inspect` and `control`. */
-export function defineRemote(command: Command, what: string): void {
-  addRemoteOptions(command.argument("[command]", what).argument("[argument...]", "its arguments"))
-    .option("--list", "list the commands");
+  return await run(cluster, ask);
 }
 
 /** The command that the words name, and its own words. Throws UsageError. */

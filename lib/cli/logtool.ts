@@ -5,32 +5,32 @@
  * before 4.0; this one knows both.
  */
 
-import type { Command } from "commander";
 import { errorText, nearest, UsageError } from "../base/mod.ts";
 import { EXIT } from "../platform/mod.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
+import { DecodeError, fromPlainJson } from "../wire/mod.ts";
+import { command, JSON_OPTION } from "./command.ts";
 import { jsonLine } from "./output.ts";
 
 const ACTIONS = ["stats", "traces", "errors", "incomplete", "debug"] as const;
 type Action = typeof ACTIONS[number];
 
 /** The command. */
-export const logtool: CommandModule = {
-  define(command: Command): void {
-    command.argument("<action>", ACTIONS.join(", "))
-      .argument("[files...]", "worker logs; standard input where none is named")
-      .option("-j, --json", "print JSON");
+export const logtool = command({
+  arguments: [
+    { name: "action", help: ACTIONS.join(", "), isRequired: true },
+    { name: "files", help: "worker logs; standard input where none is named", isRest: true },
+  ],
+  options: JSON_OPTION,
+
+  validate([action]) {
+    if (ACTIONS.includes(action as Action)) return;
+    const near = nearest(action!, ACTIONS);
+    throw new UsageError(
+      `No such logtool command "${action}"${near ? `: did you mean "${near}"?` : `: ${ACTIONS.join(", ")}`}`,
+    );
   },
 
-  async run({ world }: CommandContext, [action, ...files], { json }): Promise<number> {
-    if (!ACTIONS.includes(action as Action)) {
-      const near = nearest(action!, ACTIONS);
-      throw new UsageError(
-        `No such logtool command "${action}"${
-          near ? `: did you mean "${near}"?` : `: ${ACTIONS.join(", ")}`
-        }`,
-      );
-    }
+  async run({ world, args: [action, ...files] }, { json }): Promise<number> {
     const { out } = world.terminal;
     const lines: string[] = [];
     const print = json ? (text: string) => void lines.push(text) : (text: string) => out(`${text}\n`);
@@ -50,7 +50,7 @@ export const logtool: CommandModule = {
     else if (json) out(jsonLine(lines));
     return EXIT.OK;
   },
-};
+});
 
 /** The counts of some logs. */
 export interface LogReport {
@@ -94,8 +94,12 @@ export class LogAudit {
     this.#hears = hears;
   }
 
-  /** Takes the next line, without its end. */
+  /** Takes the next line, without its end: of the default format, or an object of our JSON format. */
   feed(line: string): void {
+    for (const part of plainLines(line)) this.#feed(part);
+  }
+
+  #feed(line: string): void {
     if (!LINE_START.test(line)) {
       // What stands before the first line of a log, such as the banner, belongs to none.
       if (this.#trace.length === 0 && this.#before === null) return;
@@ -163,6 +167,23 @@ function reportText({ total, errors, succeeded, completed, types }: LogReport): 
     `Task completed: ${completed}\nTasks\n=====\n${names.join("\n")}\n\n`;
 }
 
+/** A line of our JSON format as the lines that the default format has for it; every other line as it is. */
+function plainLines(line: string): readonly string[] {
+  if (!line.startsWith("{")) return [line];
+  let record: Record<string, unknown>;
+  try {
+    record = fromPlainJson(line) as Record<string, unknown>;
+  } catch (error) {
+    if (error instanceof DecodeError) return [line];
+    throw error;
+  }
+  const { time, level, process, message, error } = record;
+  if (typeof time !== "string" || typeof message !== "string") return [line];
+  const traceback = (error as { traceback?: unknown } | null | undefined)?.traceback;
+  const text = typeof traceback === "string" ? `${message}\n${traceback.trimEnd()}` : message;
+  return `[${time.replace("T", " ")}: ${level}/${process}] ${text}`.split("\n");
+}
+
 /** The lines of a file; of standard input for "-". */
 async function* linesOf(path: string): AsyncGenerator<string> {
   let stream: ReadableStream<Uint8Array>;
@@ -173,10 +194,15 @@ async function* linesOf(path: string): AsyncGenerator<string> {
   }
   const decoder = new TextDecoder();
   let rest = "";
-  for await (const chunk of stream) {
-    const parts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = parts.pop()!;
-    for (const part of parts) yield part.replace(/\r$/, "");
+  try {
+    for await (const chunk of stream) {
+      const parts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+      rest = parts.pop()!;
+      for (const part of parts) yield part.replace(/\r$/, "");
+    }
+  } catch (error) {
+    // A folder can be opened, and not read.
+    throw new UsageError(`Cannot read "${path}": ${errorText(error)}`, { cause: error });
   }
   if (rest !== "") yield rest;
 }

@@ -7,14 +7,28 @@
  * Source: celery 5.2.6 bin/migrate.py, contrib/migrate.py (options, progress line).
  */
 
-import type { Command } from "commander";
-import { errorText, UsageError, type World } from "../base/mod.ts";
+import { errorText, shownLine, UsageError, type World } from "../base/mod.ts";
 import { type App, connectOptions } from "../app/mod.ts";
 import { EXIT, listenSignals } from "../platform/mod.ts";
-import { connect, type Connection, type Consumer, type Delivery, type Queue } from "../transport/mod.ts";
-import { bodyBytes, encodeBody, type EncodedMessage } from "../wire/mod.ts";
-import { commaList, numeric, whole } from "./arguments.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
+import {
+  connect,
+  type Connection,
+  type Consumer,
+  type Delivery,
+  type OutgoingMessage,
+  PublishError,
+  type Queue,
+} from "../transport/mod.ts";
+import {
+  bodyBytes,
+  carriedHeaders,
+  decodeEnvelope,
+  encodeBody,
+  type EncodedMessage,
+  fromCarriedJson,
+} from "../wire/mod.ts";
+import { commaList, duration, whole } from "./arguments.ts";
+import { command, type Options, type ValuesOf } from "./command.ts";
 import { jsonLine } from "./output.ts";
 
 /** Messages taken from the source and not yet at the destination at most. */
@@ -22,37 +36,45 @@ const IN_FLIGHT_MAX = 500;
 /** How often an idle source is looked at. */
 const LOOK_MS = 50;
 
-interface MigrateOptions {
-  limit?: number;
-  timeout?: number;
-  ackMessages?: boolean;
-  tasks?: string[];
-  queues?: string[];
-  forever?: boolean;
-  json?: boolean;
-}
+const OPTIONS = {
+  limit: { short: "-n", value: "count", help: "at most so many messages", read: whole(1) },
+  timeout: {
+    short: "-t",
+    value: "seconds",
+    help: "end when nothing came for so long; 1 by default",
+    read: duration(0),
+  },
+  ackMessages: { short: "-a", help: "take the messages away from the source: move them" },
+  tasks: { short: "-T", value: "names", help: "only these tasks, comma separated", read: commaList },
+  queues: {
+    short: "-Q",
+    value: "names",
+    help: "these queues, comma separated; old:new names another there",
+    read: commaList,
+  },
+  forever: { short: "-F", help: "go on until told to stop" },
+  json: { short: "-j", help: "print JSON: how many were migrated" },
+} as const satisfies Options;
+
+type MigrateValues = ValuesOf<typeof OPTIONS>;
 
 /** The command. */
-export const migrate: CommandModule = {
-  define(command: Command): void {
-    command.argument("<source>", "the broker to take messages from")
-      .argument("<destination>", "the broker to publish them to")
-      .option("-n, --limit <count>", "at most so many messages", whole(1))
-      .option("-t, --timeout <seconds>", "end when nothing came for so long; 1 by default", numeric)
-      .option("-a, --ack-messages", "take the messages away from the source: move them")
-      .option("-T, --tasks <names>", "only these tasks, comma separated", commaList)
-      .option("-Q, --queues <names>", "these queues, comma separated; old:new names another there", commaList)
-      .option("-F, --forever", "go on until told to stop")
-      .option("-j, --json", "print JSON: how many were migrated");
+export const migrate = command({
+  arguments: [
+    { name: "source", help: "the broker to take messages from", isRequired: true },
+    { name: "destination", help: "the broker to publish them to", isRequired: true },
+  ],
+  options: OPTIONS,
+
+  validate([source, destination]) {
+    if (source === destination) throw new UsageError("Cannot migrate: source and destination are the same");
   },
 
-  async run({ world, loadApp }: CommandContext, [source, destination], raw): Promise<number> {
-    const options = raw as MigrateOptions;
-    if (source === destination) throw new UsageError("Cannot migrate: source and destination are the same");
+  async run({ world, loadApp, args: [source, destination] }, options): Promise<number> {
     await using app = await loadApp();
-    const told = connectOptions(app, { forWriting: true, clientName: "lovage-migrate" });
-    await using from = await connect(world, source!, told);
-    await using to = await connect(world, destination!, told);
+    const connecting = connectOptions(app, { forWriting: true, clientName: "lovage-migrate" });
+    await using from = await connect(world, source!, connecting);
+    await using to = await connect(world, destination!, connecting);
     const stop = new AbortController();
     let signal: string | null = null;
     const unlisten = listenSignals(["SIGINT", "SIGTERM"], (name) => {
@@ -68,10 +90,10 @@ export const migrate: CommandModule = {
       unlisten();
     }
   },
-};
+});
 
 /** Source queues and their names at the destination. */
-function queueNames(app: App, { queues }: MigrateOptions): Map<string, string> {
+function queueNames(app: App, { queues }: MigrateValues): Map<string, string> {
   const given = queues ?? app.amqp.queues.names();
   return new Map([...given].map((word) => {
     const at = word.indexOf(":");
@@ -86,7 +108,7 @@ function queuesOf(app: App, names: ReadonlyMap<string, string>): Queue[] {
 interface MigrationParts {
   readonly from: Connection;
   readonly to: Connection;
-  readonly options: MigrateOptions;
+  readonly options: MigrateValues;
   readonly names: ReadonlyMap<string, string>;
 }
 
@@ -140,6 +162,7 @@ class Migration {
         await clock.sleep(LOOK_MS, stop).catch(() => {});
       }
       await this.#publishing;
+      if (!stop.aborted && this.#failure === null) await this.#publishParked();
       await this.#consumer.flush();
     } finally {
       // What was not acknowledged goes back to its place.
@@ -160,6 +183,41 @@ class Migration {
     return true;
   }
 
+  /** Tasks that workers have handed back until they are due: the destination's workers do that again. */
+  async #publishParked(): Promise<void> {
+    const { from, to, options, names } = this.#parts;
+    const limit = Number.isFinite(this.#left) ? this.#left : Number.MAX_SAFE_INTEGER;
+    const wanted = (await from.parked?.(limit) ?? []).filter(({ queue }) => names.has(queue));
+    this.#total += wanted.length;
+    for (const { id, envelope } of wanted) {
+      const { message, info } = decodeEnvelope(envelope, fromCarriedJson);
+      if (this.#tasks.size > 0 && !this.#tasks.has(nameOf({ message }))) continue;
+      await to.publish([this.#outgoing(message, info)]);
+      if (options.ackMessages) await from.dropParked?.([id]);
+      this.#deliver(message);
+    }
+  }
+
+  #outgoing(message: EncodedMessage, info: { exchange: string; routingKey: string }): OutgoingMessage {
+    const { to, names } = this.#parts;
+    return {
+      exchange: names.get(info.exchange) ?? info.exchange,
+      routingKey: names.get(info.routingKey) ?? info.routingKey,
+      message: recoded(message, to),
+      isMandatory: true,
+    };
+  }
+
+  /** One more is there. */
+  #deliver(message: EncodedMessage): void {
+    this.#count++;
+    if (this.#parts.options.json) return;
+    const total = Math.max(this.#total, this.#count);
+    const id = String(message.headers["id"] ?? "?");
+    const task = shownLine(`${nameOf({ message })}[${id}]`);
+    this.#world.terminal.out(`Migrating task ${this.#count}/${total}: ${task}\n`);
+  }
+
   #onDeliveries(batch: Delivery[]): void {
     this.#heardMs = this.#world.clock.monoMs();
     for (const delivery of batch) {
@@ -171,23 +229,25 @@ class Migration {
   }
 
   async #publish(): Promise<void> {
-    const { to, options, names } = this.#parts;
+    const { to, options } = this.#parts;
     try {
       while (this.#waiting.length > 0 && this.#left > 0) {
         const part = this.#waiting.splice(0, Math.min(IN_FLIGHT_MAX, this.#left));
-        await to.publish(part.map(({ message, info }) => ({
-          exchange: names.get(info.exchange) ?? info.exchange,
-          routingKey: names.get(info.routingKey) ?? info.routingKey,
-          message: recoded(message, to),
-        })));
-        for (const delivery of part) {
-          this.#count++;
+        const batch = part.map(({ message, info, envelope }) =>
+          this.#outgoing({ ...message, headers: carriedHeaders(envelope) }, info)
+        );
+        let failure: PublishError | null = null;
+        await to.publish(batch).catch((error: unknown) => {
+          if (!(error instanceof PublishError)) throw error;
+          failure = error;
+        });
+        const unpublished = new Set<unknown>((failure as PublishError | null)?.unpublished);
+        for (const [n, delivery] of part.entries()) {
+          if (unpublished.has(batch[n])) continue;
           if (options.ackMessages) this.#consumer!.ack(delivery.tag);
-          if (options.json) continue;
-          const total = Math.max(this.#total, this.#count);
-          const id = String(delivery.message.headers["id"] ?? "?");
-          this.#world.terminal.out(`Migrating task ${this.#count}/${total}: ${nameOf(delivery)}[${id}]\n`);
+          this.#deliver(delivery.message);
         }
+        if (failure !== null) throw failure;
         this.#consumer!.wake();
       }
       // Past the limit: it goes back with the rest.
@@ -201,7 +261,7 @@ class Migration {
   }
 }
 
-function nameOf({ message }: Delivery): string {
+function nameOf({ message }: { readonly message: EncodedMessage }): string {
   const name = message.headers["task"];
   return typeof name === "string" ? name : "?";
 }

@@ -5,7 +5,7 @@
  * the truth, JSON, and options remembered for restart and stop.
  */
 
-import { maskUrl, nearest, UsageError } from "../base/mod.ts";
+import { maskUrls, nearest, type SignalName, UsageError, VERSION } from "../base/mod.ts";
 import {
   Cluster,
   type ClusterEvents,
@@ -16,30 +16,28 @@ import {
   signalOf,
 } from "../multi/mod.ts";
 import { EXIT, exitOfSignal, listenSignals, type RealWorld } from "../platform/mod.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
-import { MULTI_HELP, MULTI_USAGE } from "./multi_help.ts";
+import {
+  command,
+  type CommandContext,
+  longName,
+  type Option,
+  type Options,
+  type ValuesOf,
+} from "./command.ts";
+import { MULTI_HELP, multiUsage } from "./multi_help.ts";
 import { jsonLine } from "./output.ts";
-import { VERSION } from "./version.ts";
 
 /** The options of `multi` itself; the first of each is taken out wherever it stands. */
-const RESERVED: Readonly<Record<string, keyof Manner>> = {
-  "--nosplash": "nosplash",
-  "--quiet": "quiet",
-  "-q": "quiet",
-  "--verbose": "verbose",
-  "--no-color": "noColor",
-  "--json": "json",
-  "-j": "json",
-};
+const OPTIONS = {
+  nosplash: { help: "Don't display program info." },
+  quiet: { short: "-q", help: "Don't show as much output." },
+  verbose: { help: "Show more output." },
+  noColor: { help: "Don't display colors." },
+  json: { short: "-j", help: "Print JSON (show, names, start, stop, stopwait, restart, kill)." },
+} as const satisfies Options;
 
 /** How it speaks. */
-interface Manner {
-  nosplash: boolean;
-  quiet: boolean;
-  verbose: boolean;
-  noColor: boolean;
-  json: boolean;
-}
+type Manner = ValuesOf<typeof OPTIONS>;
 
 /** What a subcommand is given. */
 interface Call {
@@ -67,24 +65,27 @@ const SUBCOMMANDS: Readonly<Record<string, (call: Call) => Promise<number> | num
 };
 
 /** The command. */
-export const multi: CommandModule = {
-  define(): void {},
+export const multi = command({
+  usage: "<command> <node...|count> [options of the worker]",
+  arguments: [
+    { name: "command", help: "what to do with the nodes", words: Object.keys(SUBCOMMANDS), isRequired: true },
+    { name: "nodes", help: "their names, or how many there are", isRest: true },
+  ],
+  options: OPTIONS,
+  text: MULTI_HELP,
+  isRaw: true,
 
-  async run({ world, globals, argv }: CommandContext): Promise<number> {
-    const manner: Manner = {
-      nosplash: false,
-      quiet: globals.quiet ?? false,
-      verbose: false,
-      noColor: globals.color === false,
-      json: false,
-    };
-    const words = [...argv, ...globalWords(globals)];
-    for (const [word, name] of Object.entries(RESERVED)) {
-      const end = words.indexOf("--");
-      const at = words.indexOf(word);
-      if (at < 0 || (end >= 0 && at > end)) continue;
-      words.splice(at, 1);
-      manner[name] = true;
+  async run({ world, globals, args }): Promise<number> {
+    const manner: Manner = { quiet: globals.quiet ?? false, noColor: globals.noColor ?? false };
+    const words = [...args, ...globalWords(globals)];
+    for (const [key, { short }] of Object.entries<Option>(OPTIONS)) {
+      for (const spelling of [longName(key), short]) {
+        const end = words.indexOf("--");
+        const at = spelling === undefined ? -1 : words.indexOf(spelling);
+        if (at < 0 || (end >= 0 && at > end)) continue;
+        words.splice(at, 1);
+        manner[key as keyof Manner] = true;
+      }
     }
     const tool = new MultiTool(world, manner);
     const [name, ...rest] = words;
@@ -98,7 +99,7 @@ export const multi: CommandModule = {
     }
     return await subcommand({ tool, words: rest });
   },
-};
+});
 
 /** Global options before `multi` are the nodes'. Source: celery 5.2.6 bin/multi.py multi. */
 function globalWords(globals: CommandContext["globals"]): string[] {
@@ -130,7 +131,7 @@ class MultiTool {
 
   usage(exit: number): number {
     this.#splash();
-    this.say(`${MULTI_USAGE}\n`);
+    this.say(`${multiUsage(OPTIONS)}\n`);
     return exit;
   }
 
@@ -158,7 +159,7 @@ class MultiTool {
   }
 
   expand([template, ...words]: readonly string[]): number {
-    if (template === undefined) throw new UsageError("Cannot expand nothing: give a template such as %n.pid");
+    if (template === undefined) throw new UsageError("Cannot expand: give a template such as %n.pid");
     const { nodes } = Cluster.parse(words, { world: this.world });
     return this.say(nodes.map((node) => `${node.expand(template)}\n`).join(""));
   }
@@ -168,7 +169,7 @@ class MultiTool {
     words: readonly string[],
     { recalls }: { recalls: boolean },
     preamble: string | null,
-    work: (fleet: Cluster, signal: Deno.Signal) => Promise<NodeOutcome[]>,
+    work: (fleet: Cluster, signal: SignalName) => Promise<NodeOutcome[]>,
   ): Promise<number> {
     this.#splash();
     const stopping = new AbortController();
@@ -182,21 +183,21 @@ class MultiTool {
     });
     if (fleet.nodes.length === 0) throw new UsageError("No nodes: give their names, or a number of them");
     if (preamble !== null) this.#note(`${preamble}\n`);
-    let told: "SIGINT" | "SIGTERM" | null = null;
+    let signalled: "SIGINT" | "SIGTERM" | null = null;
     const unlisten = listenSignals(["SIGINT", "SIGTERM"], (name) => {
-      told = name as "SIGINT" | "SIGTERM";
+      signalled = name as "SIGINT" | "SIGTERM";
       stopping.abort();
     });
     try {
       const outcomes = await work(fleet, signalOf(words.filter(isOurs), "SIGTERM"));
       if (this.#manner.json) this.say(jsonLine(outcomes));
-      if (told !== null) return exitOfSignal(told);
+      if (signalled !== null) return exitOfSignal(signalled);
       return outcomes.some(({ status }) => status === "failed" || status === "refused")
         ? EXIT.FAILURE
         : EXIT.OK;
     } catch (error) {
       // The wait ended for that; the nodes go on stopping by themselves.
-      if (told !== null) return exitOfSignal(told);
+      if (signalled !== null) return exitOfSignal(signalled);
       throw error;
     } finally {
       unlisten();
@@ -211,7 +212,8 @@ class MultiTool {
     return {
       onNodeStart: ({ name }) => note(`\t> ${name}: `),
       onNodeRestart: ({ name }) => note(blue(`> Restarting node ${name}: `)),
-      onChildSpawn: (_node, argv) => this.#manner.verbose && note(`  ${shellLine(argv.map(maskUrls))}\n`),
+      onChildSpawn: (_node, argv) =>
+        this.#manner.verbose && note(`  ${shellLine(argv.map((word) => maskUrls(word)))}\n`),
       onChildFailure: (_node, { code, error }, signal) => {
         note(
           signal === null
@@ -226,6 +228,10 @@ class MultiTool {
       onNodeSignal: ({ name }, signal, pid) => note(`Sending ${signal} to node ${name} (${pid})\n`),
       onNodeSignalDead: ({ name }, pid) => note(`Could not signal ${name} (${pid}): No such process\n`),
       onNodeRefused: ({ name }, pid) => err(`Could not signal ${name} (${pid}): Operation not permitted\n`),
+      onNodeForeign: ({ name, pidfilePath }, pid) =>
+        err(
+          `Could not signal ${name} (${pid}): "${pidfilePath}" names a process that is not a worker of ours\n`,
+        ),
       onStillWaitingFor: (nodes, pids) => {
         const noun = nodes.length === 1 ? "node" : "nodes";
         note(blue(`> Waiting for ${nodes.length} ${noun} -> ${pids.join(", ")}...`));
@@ -243,7 +249,7 @@ class MultiTool {
 
   /** For people; neither with --quiet nor beside JSON. */
   #note(text: string): void {
-    if (!this.#manner.quiet && !this.#manner.json) this.world.terminal.out(text);
+    if (!this.#manner.quiet && !this.#manner.json) this.world.terminal.styled(text);
   }
 
   #colour(code: string, text: string): string {
@@ -260,9 +266,4 @@ function commandOf(node: Node): string[] {
 function shellLine(words: readonly string[]): string {
   return words.map((word) => /^[\w@%+=:,./~-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
     .join(" ");
-}
-
-/** For what is told, not asked for: no passwords. */
-function maskUrls(word: string): string {
-  return word.replace(/[a-z+]+:\/\/\S+/i, (url) => maskUrl(url));
 }

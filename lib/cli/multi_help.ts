@@ -1,7 +1,16 @@
 /** What `lovage multi` says about itself. */
 
+import { longName, type Options } from "./command.ts";
+
 /** The short form, on every mistake. */
-export const MULTI_USAGE = `usage: lovage multi start <node1 node2 nodeN|range> [worker options]
+export function multiUsage(options: Options): string {
+  const lines = Object.entries(options).map(([key, { help }]) =>
+    `    * ${`${longName(key)}:`.padEnd(14)}${help}\n`
+  );
+  return USAGE + lines.join("");
+}
+
+const USAGE = `usage: lovage multi start <node1 node2 nodeN|range> [worker options]
        lovage multi stop <n1 n2 nN|range> [-SIG (default: -TERM)]
        lovage multi stopwait <n1 n2 nN|range> [-SIG]
        lovage multi restart <n1 n2 nN|range> [-SIG] [worker options]
@@ -17,11 +26,6 @@ export const MULTI_USAGE = `usage: lovage multi start <node1 node2 nodeN|range> 
 
 additional options (must appear after command name):
 
-    * --nosplash:   Don't display program info.
-    * --quiet:      Don't show as much output.
-    * --verbose:    Show more output.
-    * --no-color:   Don't display colors.
-    * --json:       Print JSON (show, names, start, stop, stopwait, restart, kill).
 `;
 
 /** The long form: `multi help`. */

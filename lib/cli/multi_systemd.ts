@@ -1,8 +1,18 @@
 /** `lovage multi systemd`: units for systemd of the same nodes, printed, installed or removed. */
 
 import { type Host, UsageError } from "../base/mod.ts";
-import { absolute, Cluster, fleetUnits, installUnits, programWords, uninstallUnits } from "../multi/mod.ts";
+import {
+  absolute,
+  Cluster,
+  fleetUnits,
+  installUnits,
+  type Node,
+  nodeWords,
+  programWords,
+  uninstallUnits,
+} from "../multi/mod.ts";
 import { EXIT, isRoot, type RealWorld } from "../platform/mod.ts";
+import { readWords } from "./reader.ts";
 
 /** Variables that change what a worker does; a service has none of the shell's. */
 const CARRIED = [
@@ -37,6 +47,7 @@ export async function systemd(world: RealWorld, argv: readonly string[]): Promis
     return kept.length === 0 ? EXIT.OK : EXIT.FAILURE;
   }
   const { nodes } = Cluster.parse(asked.words, { world });
+  for (const node of nodes) await mustStart(node);
   const env = Object.fromEntries(
     CARRIED.map((name) => [name, host.env(name)] as const).filter(([, value]) => value),
   );
@@ -58,6 +69,21 @@ export async function systemd(world: RealWorld, argv: readonly string[]): Promis
   for (const path of kept) terminal.err(`kept ${folder}/${path}: it was changed since it was installed\n`);
   terminal.out(`Then: ${systemctl} daemon-reload && ${systemctl} enable --now lovage.target\n`);
   return EXIT.OK;
+}
+
+/** A unit whose worker refuses its options would fail at every start: it is refused here, where somebody reads why. */
+async function mustStart(node: Node): Promise<void> {
+  const words = nodeWords(node);
+  const at = words.indexOf("worker");
+  try {
+    readWords("worker", {
+      command: (await import("./worker.ts")).worker,
+      words: [...words.slice(0, at), ...words.slice(at + 1)],
+    });
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new UsageError(`Cannot make a unit for ${node.name}: ${error.message}`);
+  }
 }
 
 /** `--install` and `--uninstall` take the next word as their folder, or what stands behind =. */

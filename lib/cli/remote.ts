@@ -2,72 +2,44 @@
  * What `status`, `inspect` and `control` have in common: options, the way to the cluster, asking, telling of silence.
  */
 
-import type { Command } from "commander";
-import { UsageError } from "../base/mod.ts";
+import { shownLine } from "../base/mod.ts";
 import type { App } from "../app/mod.ts";
 import { type Answer, type Ask, duplicateNode } from "../mailbox/mod.ts";
 import { EXIT } from "../platform/mod.ts";
-import { Cluster } from "../status/mod.ts";
-import type { CommandContext } from "./command.ts";
+import { ControlClient } from "../mailbox/mod.ts";
+import type { CommandContext, ValuesOf } from "./command.ts";
+import type { REMOTE_OPTIONS } from "./remote_options.ts";
 import { pythonJson, type ReplyStyle, replyText } from "./remote_output.ts";
 
 /** Celery's words where nobody answers. */
 export const NOBODY = "No nodes replied within time constraint";
 
-/** Options of the three commands, read. Durations are milliseconds. */
-export interface RemoteCliOptions {
-  readonly timeoutMs: number;
-  readonly destination: readonly string[] | null;
-  readonly json: boolean;
-}
+/** Seconds that replies are waited for unless said otherwise. */
+const TIMEOUT_SECONDS = 1;
 
-/** Adds them to a command. */
-export function addRemoteOptions(command: Command): Command {
-  return command
-    .option("-t, --timeout <seconds>", "wait no longer than this for replies", "1.0")
-    .option("-d, --destination <nodes>", "only these nodes, comma separated", gathered)
-    .option("-j, --json", "print JSON");
-}
-
-function gathered(text: string, before: string | undefined): string {
-  return before === undefined ? text : `${before},${text}`;
-}
-
-/** Reads them. Throws UsageError. */
-export function remoteOptions(raw: Record<string, unknown>): RemoteCliOptions {
-  const destination = raw["destination"] === undefined
-    ? null
-    : String(raw["destination"]).split(",").map((name) => name.trim()).filter(Boolean);
-  return {
-    timeoutMs: seconds("--timeout", raw["timeout"] ?? "1.0") * 1000,
-    destination,
-    json: raw["json"] === true,
-  };
-}
-
-/** A number of seconds from an option's text. */
-export function seconds(option: string, text: unknown): number {
-  const value = Number(text);
-  if (String(text).trim() !== "" && Number.isFinite(value) && value >= 0) return value;
-  throw new UsageError(`${option} must be a number of seconds, not "${text}"`);
+/** What is asked, by the options. */
+export function askOf(
+  ask: Pick<Ask, "command" | "arguments">,
+  { timeout = TIMEOUT_SECONDS, destination }: ValuesOf<typeof REMOTE_OPTIONS>,
+): Ask {
+  return { ...ask, destination: destination ?? null, timeoutMs: timeout * 1000 };
 }
 
 /** True where an App, or a file of settings, is named: by options or the environment. */
-export function namesApp({ globals, world }: CommandContext): boolean {
-  if (globals.app !== undefined || globals.config !== undefined) return true;
-  return ["CELERY_APP", "APP", "CELERY_CONFIG_MODULE"].some((name) => Boolean(world.host.env(name)));
+export function namesApp({ globals, module, world }: CommandContext): boolean {
+  return module !== null || globals.config !== undefined || Boolean(world.host.env("CELERY_CONFIG_MODULE"));
 }
 
 /** Opens the cluster: by the App where one is named, else by the broker's URL alone. */
-export async function openCluster(context: CommandContext, app: App | null): Promise<Cluster> {
+export async function openCluster(context: CommandContext, app: App | null): Promise<ControlClient> {
   return app === null
-    ? await Cluster.openUrl(context.world, context.globals.broker ?? null)
-    : await Cluster.openApp(app);
+    ? await ControlClient.openUrl(context.world, context.globals.broker ?? null)
+    : await ControlClient.openApp(app);
 }
 
 /** How this terminal shows replies. */
 export function replyStyle({ world, globals }: CommandContext): ReplyStyle {
-  const isHighlighted = globals.color !== false && !world.host.env("NO_COLOR");
+  const isHighlighted = !world.host.env("NO_COLOR");
   const hasColors = isHighlighted && world.terminal.outIsTty;
   return { isQuiet: globals.quiet ?? false, hasColors, isHighlighted };
 }
@@ -78,7 +50,7 @@ export function replyStyle({ world, globals }: CommandContext): ReplyStyle {
  */
 export async function askAndPrint(
   context: CommandContext,
-  cluster: Cluster,
+  cluster: ControlClient,
   ask: Ask,
   show: { json: boolean; body: boolean },
 ): Promise<Answer | null> {
@@ -87,22 +59,27 @@ export async function askAndPrint(
   const answer = await cluster.ask({
     ...ask,
     ...(show.json ? {} : {
-      onReply: (node: string, reply: unknown) => terminal.out(replyText(node, reply, style, show.body)),
+      onReply: (node: string, reply: unknown) => terminal.styled(replyText(node, reply, style, show.body)),
     }),
   });
   if (answer.replies.length === 0) {
-    tellSilent(context, answer, ask);
+    reportSilent(context, answer, ask);
     terminal.err(`Error: ${NOBODY}\n`);
     return null;
   }
   if (show.json) terminal.out(`${pythonJson(byNode(answer))}\n`);
-  tellSilent(context, answer, ask);
+  reportSilent(context, answer, ask);
   return answer;
 }
 
-/** The exit status of an answer. */
+/** The exit status of an answer: a failure where every node answered with an error. */
 export function exitOf(answer: Answer | null): number {
-  return answer === null ? EXIT.UNAVAILABLE : EXIT.OK;
+  if (answer === null) return EXIT.UNAVAILABLE;
+  return answer.replies.every(([, reply]) => isError(reply)) ? EXIT.FAILURE : EXIT.OK;
+}
+
+function isError(reply: unknown): boolean {
+  return typeof reply === "object" && reply !== null && "error" in reply && !("ok" in reply);
 }
 
 /** Replies as one object; of nodes that share a name the last. */
@@ -111,14 +88,14 @@ export function byNode({ replies }: Answer): Record<string, unknown> {
 }
 
 /** Names on standard error who is there and did not answer, and nodes that share a name. */
-export function tellSilent({ world }: CommandContext, { replies, silent }: Answer, ask: Ask): void {
+export function reportSilent({ world }: CommandContext, { replies, silent }: Answer, ask: Ask): void {
   const seen = new Set<string>();
   const twice = new Set<string>();
   for (const [node] of replies) {
     if (seen.has(node)) twice.add(node);
     seen.add(node);
   }
-  if (twice.size > 0) world.terminal.err(`Warning: ${duplicateNode([...twice])}\n`);
+  if (twice.size > 0) world.terminal.err(`Warning: ${shownLine(duplicateNode([...twice]))}\n`);
   const { count, names } = silent;
   // Somebody named who is not there is what "no nodes replied" says.
   if (count === 0 || (replies.length === 0 && names.length === 0)) return;
@@ -126,7 +103,7 @@ export function tellSilent({ world }: CommandContext, { replies, silent }: Answe
   const who = names.length === 0
     ? ""
     : names.length === count
-    ? `: ${names.join(", ")}`
-    : `, of: ${names.join(", ")}`;
+    ? `: ${shownLine(names.join(", "))}`
+    : `, of: ${shownLine(names.join(", "))}`;
   world.terminal.err(`Warning: ${count} node${count === 1 ? "" : "s"} did not reply ${within}${who}\n`);
 }

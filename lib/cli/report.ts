@@ -4,20 +4,16 @@
  * Source: celery 5.2.6 app/utils.py bugreport (layout).
  */
 
-import type { Command } from "commander";
-import { maskUrl } from "../base/mod.ts";
-import { EXIT, selfPath } from "../platform/mod.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
+import { maskUrl, VERSION } from "../base/mod.ts";
+import { EXIT, packedFolder, selfPath } from "../platform/mod.ts";
+import { command, JSON_OPTION } from "./command.ts";
 import { jsonLine, plain } from "./output.ts";
-import { VERSION } from "./version.ts";
 
 /** The command. */
-export const report: CommandModule = {
-  define(command: Command): void {
-    command.option("-j, --json", "print JSON");
-  },
+export const report = command({
+  options: JSON_OPTION,
 
-  async run({ world, globals, loadApp }: CommandContext, _args, { json }): Promise<number> {
+  async run({ world, module, loadApp }, { json }): Promise<number> {
     await using app = await loadApp();
     const facts = {
       software: {
@@ -26,8 +22,13 @@ export const report: CommandModule = {
         v8: Deno.version.v8,
         typescript: Deno.version.typescript,
       },
-      platform: { system: world.host.platform, cpus: world.host.cpus, program: selfPath() ?? "deno run" },
-      app: { name: app.name, module: globals.app ?? null, tasks: [...app.tasks.names()].length },
+      platform: {
+        system: world.host.platform,
+        cpus: world.host.cpus,
+        program: selfPath() ?? "deno run",
+        folder: packedFolder(),
+      },
+      app: { name: app.name, module, tasks: [...app.tasks.names()].length },
       settings: app.conf.table({ withDefaults: false }),
     };
     const { out } = world.terminal;
@@ -39,7 +40,8 @@ export const report: CommandModule = {
     out(
       `\nsoftware -> lovage:${software.lovage} deno:${software.deno} v8:${software.v8} ` +
         `typescript:${software.typescript}\n` +
-        `platform -> system:${platform.system} cpus:${platform.cpus} program:${platform.program}\n` +
+        `platform -> system:${platform.system} cpus:${platform.cpus} program:${platform.program}` +
+        `${platform.folder === null ? "" : ` unpacked:${platform.folder}`}\n` +
         `app      -> ${app.name} (${facts.app.tasks} tasks) from ${facts.app.module ?? "no module"}\n` +
         `settings -> transport:${scheme(app.conf.broker_url)} results:${masked(app.conf.result_backend)}\n\n`,
     );
@@ -47,7 +49,7 @@ export const report: CommandModule = {
     out("\n");
     return EXIT.OK;
   },
-};
+});
 
 function first(url: unknown): string | null {
   const one = Array.isArray(url) ? url[0] : url;

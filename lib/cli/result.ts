@@ -1,32 +1,34 @@
 /** `lovage result ID`: waits for a result and prints it. Source: celery 5.2.6 bin/result.py. */
 
-import type { Command } from "commander";
+import { shownLine } from "../base/mod.ts";
 import { EXIT } from "../platform/mod.ts";
-import { numeric } from "./arguments.ts";
+import { READY_STATES } from "../wire/mod.ts";
+import { duration } from "./arguments.ts";
 import { described } from "./call.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
+import { command, JSON_OPTION } from "./command.ts";
+import { setJsonNumbers } from "../wire/mod.ts";
 import { jsonLine, plain } from "./output.ts";
 
-interface ResultOptions {
-  traceback?: boolean;
-  timeout?: number;
-  json?: boolean;
-}
-
 /** The command. */
-export const result: CommandModule = {
-  define(command: Command): void {
-    command.argument("<task-id>", "the task's id")
-      .option("-t, --task <name>", "the task's name (kept for Celery's sake; every task has the same store)")
-      .option("--traceback", "print the traceback instead")
-      .option("--timeout <seconds>", "give up after; 0 only looks", numeric)
-      .option("-j, --json", "print JSON");
+export const result = command({
+  arguments: [{ name: "task-id", help: "the task's id", isRequired: true }],
+  options: {
+    task: {
+      short: "-t",
+      value: "name",
+      help: "the task's name (kept for Celery's sake; every task has the same store)",
+    },
+    traceback: { help: "print the traceback instead" },
+    timeout: { value: "seconds", help: "give up after; 0 only looks", read: duration(0) },
+    ...JSON_OPTION,
   },
 
-  async run({ world, loadApp }: CommandContext, [id], raw): Promise<number> {
-    const { traceback, timeout, json } = raw as ResultOptions;
+  async run({ world, loadApp, args: [id] }, { traceback, timeout, json }): Promise<number> {
+    setJsonNumbers("exact");
     await using app = await loadApp();
     const wanted = app.AsyncResult(id!);
+    // A store that is away is told of now, not after the retries of a wait.
+    await wanted.state();
     const { out, err } = world.terminal;
     let value: unknown = null;
     let error: unknown = null;
@@ -36,16 +38,24 @@ export const result: CommandModule = {
       error = thrown;
     }
     const state = await wanted.state();
+    // What `updateState` said of a task that goes on.
+    const info = error === null || READY_STATES.has(state) ? null : await wanted.info();
     if (json) {
       out(jsonLine({
         id,
         state,
+        ...(info === null ? {} : { info }),
         ...(error === null ? { result: value } : { error: described(error) }),
         ...(traceback ? { traceback: await wanted.traceback() } : {}),
       }));
     } else if (traceback) out(`${await wanted.traceback() ?? "None"}\n`);
     else if (error === null) out(`${plain(value)}\n`);
-    else err(`Error: ${described(error)}\n`);
+    else {
+      const where = READY_STATES.has(state)
+        ? ""
+        : ` Its state is ${state}${info === null ? "" : `: ${plain(info)}`}`;
+      err(`Error: ${shownLine(described(error) + where)}\n`);
+    }
     return error === null ? EXIT.OK : EXIT.FAILURE;
   },
-};
+});

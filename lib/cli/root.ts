@@ -6,23 +6,45 @@
  */
 
 import {
-  AccessRefused,
-  ConnectionLost,
-  DialError,
+  absolutePath,
   errorText,
+  isUnreachable,
+  maskUrls,
   nearest,
   OperatingError,
   setCurrentWorld,
   UsageError,
+  VERSION,
+  withoutStyles,
 } from "../base/mod.ts";
-import { EXIT, type RealWorld } from "../platform/mod.ts";
-import type { CommandContext, GlobalOptions } from "./command.ts";
-import { addGlobals } from "./globals.ts";
-import { readQuickly } from "./quick.ts";
-import { COMMANDS } from "./table.ts";
+import { enterProject, EXIT, type RealWorld, restartUnder, staleTypes, TYPES_FILE } from "../platform/mod.ts";
+import {
+  type CommandContext,
+  factsOf,
+  GLOBAL_OPTIONS,
+  type GlobalValues,
+  longName,
+  type Option,
+} from "./command.ts";
+import { type Env, MisreadWords, readWords, variableOf } from "./reader.ts";
+import { COMMANDS, PROGRAM } from "./table.ts";
+
+const FOOT = "lovage COMMAND --help shows the options of a command.";
 
 /** Global options that take a value, by their spellings. */
-const WITH_VALUE = new Set(["-A", "--app", "-b", "--broker", "--result-backend", "--config", "--workdir"]);
+const WITH_VALUE = new Set(
+  Object.entries<Option>(GLOBAL_OPTIONS).filter(([, { value }]) => value !== undefined)
+    .flatMap(([key, { short }]) => [longName(key), ...short === undefined ? [] : [short]]),
+);
+/** Global options that say nothing where they are empty. */
+const NEVER_EMPTY = ["app", "broker", "resultBackend", "config", "workdir"] as const;
+
+/** Global options of Celery's that mean nothing here, and why. */
+const HAS_NO_EFFECT = {
+  loader: "has no effect: -A names the module, and this program loads it",
+  skipChecks: "has no effect: Lovage does not run Django's checks",
+} as const;
+const WITHOUT_EFFECT = Object.keys(HAS_NO_EFFECT) as (keyof typeof HAS_NO_EFFECT)[];
 
 /** Runs one command line (without the program's name); resolves with the exit status. Never rejects. */
 export async function runCli(world: RealWorld, argv: readonly string[]): Promise<number> {
@@ -30,34 +52,73 @@ export async function runCli(world: RealWorld, argv: readonly string[]): Promise
   try {
     return await dispatch(world, argv);
   } catch (error) {
-    return tell(world, error);
+    return report(world, error);
   }
 }
 
 async function dispatch(world: RealWorld, argv: readonly string[]): Promise<number> {
   const at = commandIndex(argv);
-  if (at === null) return (await import("./grammar.ts")).runRoot(world, argv);
+  if (at === null) return await runProgram(world, argv);
   const name = argv[at]!;
+  const [before, rest] = [argv.slice(0, at), argv.slice(at + 1)];
+  if (name === "help") return await help(world, rest);
   const entry = COMMANDS.find((one) => one.name === name);
   if (!entry) throw unknownCommand(name);
-  const rest = argv.slice(at + 1);
-  if (entry.isRaw) {
-    const globals = at === 0
-      ? { color: true }
-      : await (await import("./grammar.ts")).readGlobals(world, argv.slice(0, at));
-    if (typeof globals === "number") return globals;
-    return await (await entry.load()).run(context(world, globals, rest), rest, {});
+  const command = await entry.load();
+  if (upToDashes(command.isRaw ? before : argv).includes("--version")) return version(world);
+  if (command.isRaw) {
+    const { options, isHelpAsked } = readWords("", { command: PROGRAM, words: before });
+    const args = isHelpAsked ? ["--help"] : rest;
+    return await command.run(context(world, options, args), options);
   }
-  const module = await entry.load();
-  const read = readQuickly((command) => module.define(addGlobals(command)), [...argv.slice(0, at), ...rest]);
-  if (read) return await module.run(context(world, read.options, rest), read.args, read.options);
-  const { runByGrammar } = await import("./grammar.ts");
-  return await runByGrammar(world, entry, [...argv.slice(0, at), ...rest], (globals) => {
-    return context(world, globals, rest);
-  });
+  const env: Env = (variable) => world.host.env(variable);
+  const { options, args, isHelpAsked } = readWords(name, { command, words: [...before, ...rest], env });
+  if (isHelpAsked) {
+    const { helpText } = await import("./help.ts");
+    world.terminal.out(helpText(factsOf(entry, command), world.terminal));
+    return EXIT.OK;
+  }
+  const isModuleUnused = command.isModuleUnused?.(options) ?? false;
+  return await command.run(context(world, options, args, isModuleUnused), options);
 }
 
-/** The place of the command's name: the first word that is no global option and no value of one. */
+/** No command: `--help`, `--version`, or a mistake. */
+async function runProgram(world: RealWorld, argv: readonly string[]): Promise<number> {
+  const { terminal } = world;
+  if (upToDashes(argv).includes("--version")) return version(world);
+  const { args: [word], isHelpAsked } = readWords("", { command: PROGRAM, words: argv });
+  if (word !== undefined && !isHelpAsked) throw unknownCommand(word);
+  const { helpText } = await import("./help.ts");
+  const commands = COMMANDS.filter(({ isHidden }) => !isHidden).map(({ name, summary }) =>
+    [name, summary] as const
+  );
+  const text = helpText(factsOf(PROGRAM, PROGRAM), {
+    columns: terminal.columns,
+    commands,
+    foot: FOOT,
+  });
+  if (isHelpAsked) terminal.out(text);
+  else terminal.err(text);
+  return isHelpAsked ? EXIT.OK : EXIT.USAGE;
+}
+
+function version({ terminal }: RealWorld): number {
+  terminal.out(`${VERSION} (lovage)\n`);
+  return EXIT.OK;
+}
+
+/** `help`, and `help COMMAND`. */
+async function help(world: RealWorld, [name]: readonly string[]): Promise<number> {
+  return await dispatch(world, name === undefined || name.startsWith("-") ? ["--help"] : [name, "--help"]);
+}
+
+/** The words before "--", behind which there are only arguments. */
+function upToDashes(words: readonly string[]): readonly string[] {
+  const end = words.indexOf("--");
+  return end < 0 ? words : words.slice(0, end);
+}
+
+/** The place of the command's name: the first word that is neither a global option nor the value of one. */
 function commandIndex(argv: readonly string[]): number | null {
   for (let n = 0; n < argv.length; n++) {
     const word = argv[n]!;
@@ -67,17 +128,41 @@ function commandIndex(argv: readonly string[]): number | null {
   return null;
 }
 
-function context(world: RealWorld, options: GlobalOptions, argv: readonly string[]): CommandContext {
+function context(
+  world: RealWorld,
+  options: GlobalValues,
+  args: readonly string[],
+  isModuleUnused = false,
+): CommandContext {
+  mustSaySomething(options);
   if (options.workdir !== undefined) changeFolder(options.workdir);
-  if (options.color === false) world.log.configure({ color: false });
+  if (options.noColor) {
+    // As the variable, so that everything obeys it that obeys the variable, in children too.
+    Deno.env.set("NO_COLOR", "1");
+    world.log.configure({ color: false });
+  }
+  if (options.logFormat === "json") world.log.configure({ isJson: true });
+  for (const key of WITHOUT_EFFECT) {
+    if (options[key] !== undefined && !options.quiet) {
+      world.log.warning(`${longName(key)} ${HAS_NO_EFFECT[key]}`);
+    }
+  }
+  const module = options.app ??
+    variableOf(GLOBAL_OPTIONS.app, { key: "app", command: "", env: (name) => world.host.env(name) })?.text ??
+    null;
+  if (module && !isModuleUnused) {
+    enterProject(module, { cwd: world.host.cwd, restart: restartUnder });
+    if (!options.quiet) warnOfTypes(world, module);
+  }
   return {
     world,
     globals: options,
-    argv,
+    args,
+    module,
+    facts: async () => await (await import("./facts.ts")).allFacts(),
     async loadApp({ settings = {}, include = [] } = {}) {
       const { loadApp } = await import("../app/mod.ts");
-      const { host } = world;
-      return await loadApp(world, options.app ?? host.env("CELERY_APP") ?? host.env("APP"), {
+      return await loadApp(world, module, {
         ...(options.config === undefined ? {} : { config: options.config }),
         settings: {
           ...(options.broker === undefined ? {} : { broker_url: options.broker }),
@@ -90,6 +175,29 @@ function context(world: RealWorld, options: GlobalOptions, argv: readonly string
   };
 }
 
+/** Says that the editor is told of another version's types than the one that runs. */
+function warnOfTypes({ host, log }: RealWorld, module: string): void {
+  const folder = absolutePath(module, host.cwd).replace(/\/[^/]*$/, "");
+  const version = staleTypes(folder);
+  if (version === null) return;
+  log.warning(
+    `"${folder}/${TYPES_FILE}" is of version ${version}, this is ${VERSION}: "lovage types" renews it`,
+  );
+}
+
+/** An empty global option is a variable that is not set: what it would have said is not guessed. */
+function mustSaySomething(options: GlobalValues): void {
+  for (const key of NEVER_EMPTY) {
+    if (options[key]?.trim() === "") {
+      throw new UsageError(
+        `Cannot use ${
+          longName(key)
+        } "": it is empty; leave the option out, or set the variable that it comes from`,
+      );
+    }
+  }
+}
+
 function changeFolder(path: string): void {
   try {
     Deno.chdir(path);
@@ -99,28 +207,41 @@ function changeFolder(path: string): void {
 }
 
 function unknownCommand(name: string): UsageError {
-  const near = nearest(name, COMMANDS.filter((one) => !one.isHidden).map((one) => one.name));
+  const near = nearest(name, [...COMMANDS.filter((one) => !one.isHidden).map((one) => one.name), "help"]);
+  if (/\.[cm]?[jt]sx?$/.test(name)) {
+    return new UsageError(`No such command "${name}": lovage run ${name} runs a program`);
+  }
   return new UsageError(
     `No such command "${name}"${near ? `: did you mean "${near}"?` : "; lovage --help lists them"}`,
   );
 }
 
 /** Tells an error in one line and gives its exit status. A fault of our own is told with its stack. */
-function tell(world: RealWorld, error: unknown): number {
+function report(world: RealWorld, error: unknown): number {
   world.log.flushSync();
-  const { terminal } = world;
+  const { terminal, log } = world;
+  const line = (text: string): void => {
+    const masked = maskUrls(text.replace(/^(ERROR|Error): /, ""));
+    if (!log.isJson) return terminal.err(`Error: ${masked}\n`);
+    log.critical(masked);
+    log.flushSync();
+  };
   if (error instanceof UsageError) {
-    terminal.err(`Error: ${error.message.replace(/^ERROR: /, "")}\n`);
+    line(errorText(error));
+    if (error instanceof MisreadWords) {
+      terminal.err(`Try ${["lovage", error.command, "--help"].filter(Boolean).join(" ")}.\n`);
+    }
     return error.exitCode;
   }
-  if (error instanceof DialError || error instanceof ConnectionLost || error instanceof AccessRefused) {
-    terminal.err(`Error: ${error.message}\n`);
+  if (isUnreachable(error) || error instanceof OperatingError && error.isRetryable) {
+    line(errorText(error));
     return EXIT.UNAVAILABLE;
   }
   if (error instanceof OperatingError) {
-    terminal.err(`Error: ${error.message}\n`);
+    line(errorText(error));
     return EXIT.FAILURE;
   }
-  terminal.err(`${error instanceof Error ? error.stack ?? error.message : String(error)}\n`);
+  // With its stack: it is a fault of this program, and the stack tells where.
+  line(withoutStyles(error instanceof Error ? error.stack ?? error.message : String(error)));
   return EXIT.FAILURE;
 }

@@ -1,73 +1,59 @@
 /**
- * `lovage status`: which workers are there.
+ * `lovage status`: which workers are there. `--local` asks this machine's files alone, and loads nothing else.
  *
- * Source: celery 5.2.6 bin/control.py status; `--min` and `--wait` are ours.
+ * Source: celery 5.2.6 bin/control.py status; `--min`, `--wait` and `--local` are ours.
  */
 
-import type { Command } from "commander";
-import { UsageError } from "../base/mod.ts";
-import type { Ask } from "../mailbox/mod.ts";
-import { EXIT } from "../platform/mod.ts";
-import { waitForNodes } from "../status/mod.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
-import {
-  addRemoteOptions,
-  askAndPrint,
-  byNode,
-  exitOf,
-  namesApp,
-  NOBODY,
-  openCluster,
-  remoteOptions,
-  replyStyle,
-  seconds,
-  tellSilent,
-} from "./remote.ts";
-import { onlineText, pythonJson, replyText } from "./remote_output.ts";
+import { shownLine, UsageError } from "../base/mod.ts";
+import { EXIT, foldersOf, type LocalNode, localNodes } from "../platform/mod.ts";
+import { command, type CommandContext } from "./command.ts";
+import { jsonLine } from "./output.ts";
+import { STATUS_OPTIONS } from "./remote_options.ts";
 
 /** The command. */
-export const status: CommandModule = {
-  define(command: Command): void {
-    addRemoteOptions(command)
-      .option("--min <nodes>", "exit with 69 unless that many are there")
-      .option("--wait <seconds>", "with --min (or alone: for the first node): wait for them so long");
+export const status = command({
+  arguments: [{ name: "node", help: "with --local: this node alone" }],
+  options: STATUS_OPTIONS,
+  isModuleUnused: ({ local }) => local === true,
+
+  validate([node], { local }) {
+    if (node !== undefined && !local) {
+      throw new UsageError(`Too many arguments: "${node}": a node is named with --local or --destination`);
+    }
   },
 
-  async run(context: CommandContext, _args, raw): Promise<number> {
-    const { timeoutMs, destination, json } = remoteOptions(raw);
-    const ask: Ask = { command: "ping", destination, timeoutMs };
-    await using app = namesApp(context) ? await context.loadApp() : null;
-    if (raw["min"] !== undefined || raw["wait"] !== undefined) {
-      return await waited(context, () => openCluster(context, app), { ask, json, raw });
-    }
-    await using cluster = await openCluster(context, app);
-    const answer = await askAndPrint(context, cluster, ask, { json, body: false });
-    if (answer !== null && !context.globals.quiet) {
-      context.world.terminal.out(onlineText(Object.keys(byNode(answer)).length));
-    }
-    return exitOf(answer);
+  async run(context, options): Promise<number> {
+    if (options.local) return local(context, options.json ?? false);
+    const { remoteStatus } = await import("./status_remote.ts");
+    return await remoteStatus(context, options);
   },
-};
+});
 
-async function waited(
-  context: CommandContext,
-  open: Parameters<typeof waitForNodes>[1],
-  { ask, json, raw }: { ask: Ask; json: boolean; raw: Record<string, unknown> },
-): Promise<number> {
-  const min = Number(raw["min"] ?? 1);
-  if (!Number.isInteger(min) || min < 1) {
-    throw new UsageError(`--min must be a whole number of 1 or more, not "${raw["min"]}"`);
+function local({ world: { clock, host, terminal }, args: [name] }: CommandContext, isJson: boolean): number {
+  const all = localNodes(host, clock.wallMs());
+  const nodes = name === undefined
+    ? all
+    : all.filter(({ node }) => node === name || node.startsWith(`${name}@`));
+  if (isJson) {
+    terminal.out(
+      jsonLine(nodes.map((node) => ({ ...node, ageMs: undefined, age: Math.round(node.ageMs) / 1000 }))),
+    );
+  } else for (const node of nodes) terminal.out(`${lineOf(node)}\n`);
+  if (nodes.length === 0) {
+    const which = name === undefined ? "No node has" : `"${name}" has not`;
+    terminal.err(
+      `Error: ${which} run on this machine as this user; looked in ${foldersOf(host).join(", ")}\n`,
+    );
   }
-  const waitMs = seconds("--wait", raw["wait"] ?? "0") * 1000;
-  const answer = await waitForNodes(context.world, open, { min, waitMs, ask });
-  const { terminal } = context.world;
-  const style = replyStyle(context);
-  const nodes = Object.entries(byNode(answer));
-  if (json) terminal.out(`${pythonJson(byNode(answer))}\n`);
-  else for (const [node, reply] of nodes) terminal.out(replyText(node, reply, style, false));
-  tellSilent(context, answer, ask);
-  if (nodes.length > 0 && !context.globals.quiet) terminal.out(onlineText(nodes.length));
-  if (nodes.length >= min) return EXIT.OK;
-  terminal.err(`Error: ${nodes.length === 0 ? NOBODY : `${nodes.length} of ${min} nodes replied`}\n`);
-  return EXIT.UNAVAILABLE;
+  return nodes.length > 0 && nodes.every(({ isTurning }) => isTurning) ? EXIT.OK : EXIT.FAILURE;
+}
+
+function lineOf({ node, kind, state, pid, isAlive, isTurning, ageMs }: LocalNode): string {
+  const seconds = `${Math.round(ageMs / 1000)} s`;
+  const found = isTurning
+    ? `OK, ${state}`
+    : isAlive
+    ? `does not turn: last seen ${seconds} ago, ${state}`
+    : `gone: its process has ended, last seen ${seconds} ago`;
+  return shownLine(`${node}: ${found} (${kind}, pid ${pid})`);
 }

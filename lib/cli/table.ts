@@ -1,6 +1,23 @@
 /** Every command there is. Modules are imported only when called: `--help` and `status` start fast. */
 
-import type { CommandEntry } from "./command.ts";
+import type { Command } from "./command.ts";
+
+/** A command's line: its name, its line in the help, and the command, loaded when it is called. */
+export interface CommandEntry {
+  readonly name: string;
+  readonly summary: string;
+  /** Not shown in the help: for this program's own use. */
+  readonly isHidden?: boolean;
+  load(): Promise<Command>;
+}
+
+/** The program without a command. */
+export const PROGRAM = {
+  name: "",
+  summary: "Celery's system in one binary: workers, results, remote control.",
+  options: {},
+  usage: "[options] command [arguments]",
+};
 
 /** In the order of the help. */
 export const COMMANDS: readonly CommandEntry[] = [
@@ -17,8 +34,32 @@ export const COMMANDS: readonly CommandEntry[] = [
   {
     name: "multi",
     summary: "Start, stop and install a fleet of named workers.",
-    isRaw: true,
     load: async () => (await import("./multi.ts")).multi,
+  },
+  {
+    name: "run",
+    summary: "Run a program of your own that uses the library.",
+    load: async () => (await import("./run.ts")).run,
+  },
+  {
+    name: "test",
+    summary: "Run tests of your own.",
+    load: async () => (await import("./run.ts")).test,
+  },
+  {
+    name: "check",
+    summary: "Check the types of programs of your own.",
+    load: async () => (await import("./run.ts")).check,
+  },
+  {
+    name: "init",
+    summary: "Begin a project: a task module, and types for the editor.",
+    load: async () => (await import("./init.ts")).init,
+  },
+  {
+    name: "types",
+    summary: "Write the library's types, and stubs of tasks, for editors and compilers.",
+    load: async () => (await import("./types.ts")).types,
   },
   {
     name: "call",
@@ -46,6 +87,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./dead.ts")).dead,
   },
   {
+    name: "failed",
+    summary: "Show, retry or drop tasks that failed for good.",
+    load: async () => (await import("./failed.ts")).failed,
+  },
+  {
     name: "events",
     summary: "Show what happens in the cluster, live.",
     load: async () => (await import("./events.ts")).events,
@@ -66,6 +112,21 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./control.ts")).control,
   },
   {
+    name: "ui",
+    summary: "Show the cluster in a browser: search, act, send again.",
+    load: async () => (await import("./ui.ts")).ui,
+  },
+  {
+    name: "flower",
+    summary: "The same, by Flower's name and with its options.",
+    load: async () => (await import("./ui.ts")).flower,
+  },
+  {
+    name: "metrics",
+    summary: "Serve or print the cluster's metrics for Prometheus.",
+    load: async () => (await import("./metrics.ts")).metrics,
+  },
+  {
     name: "graph",
     summary: "Draw the boot steps, or the cluster, in DOT.",
     load: async () => (await import("./graph.ts")).graph,
@@ -74,6 +135,26 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: "migrate",
     summary: "Copy or move messages from one broker to another.",
     load: async () => (await import("./migrate.ts")).migrate,
+  },
+  {
+    name: "version",
+    summary: "Print the version, and what this program is.",
+    load: async () => (await import("./version.ts")).version,
+  },
+  {
+    name: "completions",
+    summary: "Print completions for a shell.",
+    load: async () => (await import("./completions.ts")).completions,
+  },
+  {
+    name: "man",
+    summary: "Print the manual page of the program or a command.",
+    load: async () => (await import("./man.ts")).man,
+  },
+  {
+    name: "upgrade",
+    summary: "Replace this program by its newest version; or give settings their names of today.",
+    load: async () => (await import("./upgrade.ts")).upgrade,
   },
   {
     name: "logtool",
@@ -89,7 +170,6 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: "pool-child",
     summary: "A slot of a worker's process pool.",
     isHidden: true,
-    isRaw: true,
     load: async () => (await import("./pool_child.ts")).poolChild,
   },
 ];

@@ -1,161 +1,227 @@
 /** `lovage worker`: starts a worker and runs it to its end. Source: celery 5.2.6 and 5.6.3 bin/worker.py (options). */
 
-import type { Command } from "commander";
-import { type Level, LEVELS, UsageError } from "../base/mod.ts";
-import { listenSignals, type RealWorld } from "../platform/mod.ts";
+import { UsageError } from "../base/mod.ts";
+import type { Beat } from "../beat/mod.ts";
+import type { HealthCheck, HttpService } from "../http/mod.ts";
+import { isRoot, listenSignals, type RealWorld, WORKER_SIGNALS } from "../platform/mod.ts";
 import type { WorkController } from "../worker/mod.ts";
-import { commaList, InvalidArgument, numeric, whole } from "./arguments.ts";
-import type { CommandContext, CommandModule } from "./command.ts";
-import { type Daemon, type DaemonFlags, defineDaemon, enterDaemon } from "./daemon.ts";
+import { commaList, duration, interval, InvalidValue, oneOf, someOf, whole } from "./arguments.ts";
+import { command, type Options } from "./command.ts";
+import {
+  type Daemon,
+  DAEMON_OPTIONS,
+  enterDaemon,
+  FILE_OPTIONS,
+  HEARTBEAT_OPTION,
+  HTTP_OPTION,
+  LOGLEVEL_OPTION,
+  obeySettings,
+} from "./daemon.ts";
 
-/** What commander makes of the options; names as `WorkerOptions` (worker/mod.ts) where they go on to it. */
-interface Options extends DaemonFlags {
-  hostname?: string;
-  statedb?: string;
-  beat?: boolean;
-  scheduleFilename?: string;
-  scheduler?: string;
-  loglevel?: Level;
-  optimization?: string;
-  prefetchMultiplier?: number;
-  disablePrefetch?: boolean;
-  concurrency?: number;
-  pool?: string;
-  taskEvents?: boolean;
-  timeLimit?: number;
-  softTimeLimit?: number;
-  maxTasksPerChild?: number;
-  maxMemoryPerChild?: number;
-  purge?: boolean;
-  discard?: boolean;
-  queues?: string[];
-  excludeQueues?: string[];
-  include?: string[];
-  gossip: boolean;
-  mingle: boolean;
-  heartbeat: boolean;
-  heartbeatInterval?: number;
-  autoscale?: [number, number];
-  burst?: boolean;
-  logfile?: string;
-  pidfile?: string;
-  quiet?: boolean;
-}
+/** Source: celery 5.2.6 platforms.py check_privileges, C_FORCE_ROOT (behaviour). */
+const AS_ROOT =
+  "This worker and its tasks have the rights of root: --uid gives them another user, C_FORCE_ROOT=1 keeps this quiet";
+
+/** Names as `WorkerOptions` (worker/mod.ts) where they go on to it. */
+const OPTIONS = {
+  ...DAEMON_OPTIONS,
+  hostname: { short: "-n", value: "name", help: "node name; %h host, %n its first part, %d the rest" },
+  ...LOGLEVEL_OPTION,
+  pool: {
+    short: "-P",
+    value: "pool",
+    help: "processes (prefork), threads, async (gevent, eventlet) or solo",
+    words: ["processes", "prefork", "threads", "async", "gevent", "eventlet", "solo"],
+  },
+  concurrency: {
+    short: "-c",
+    value: "n",
+    help: "tasks at a time; 0 or none: the number of CPUs",
+    read: whole(0),
+  },
+  queues: { short: "-Q", value: "names", help: "queues to consume, comma separated", read: someOf("queue") },
+  excludeQueues: {
+    short: "-X",
+    value: "names",
+    help: "queues not to consume, comma separated",
+    read: commaList,
+  },
+  include: { short: "-I", value: "modules", help: "more task modules, comma separated", read: commaList },
+  taskEvents: { short: "-E", help: "send task events", aliases: ["--events"] },
+  burst: { help: "work until the queues are empty, then exit; 1 if a task failed" },
+  purge: { help: "delete what waits in the queues first" },
+  discard: { help: "the same" },
+  prefetchMultiplier: { value: "n", help: "messages taken ahead per slot; 0 without limit", read: whole(0) },
+  disablePrefetch: { help: "take a message only when a slot is free" },
+  optimization: {
+    short: "-O",
+    value: "profile",
+    help: "default or fair (this worker is always fair)",
+    read: oneOf("default", "fair"),
+  },
+  timeLimit: { value: "seconds", help: "hard time limit of a task; 0: none", read: duration(0) },
+  softTimeLimit: { value: "seconds", help: "soft time limit of a task; 0: none", read: duration(0) },
+  maxTasksPerChild: { value: "n", help: "replace a slot after so many tasks; 0: never", read: whole(0) },
+  maxMemoryPerChild: { value: "KiB", help: "replace a slot that grew beyond; 0: never", read: whole(0) },
+  autoscale: { value: "max,min", help: "slots by load, from min to max", read: autoscale },
+  withoutGossip: { help: "do not listen to other workers' events" },
+  withoutMingle: { help: "do not exchange revoked tasks at the start" },
+  withoutHeartbeat: { help: "send no heartbeat events" },
+  heartbeatInterval: { value: "seconds", help: "between heartbeat events", read: interval },
+  statedb: { short: "-S", value: "file", help: "keeps revoked tasks across restarts" },
+  beat: { short: "-B", help: "run beat inside; of many such workers one sends" },
+  scheduleFilename: {
+    short: "-s",
+    value: "file",
+    help: "beat's schedule file; celerybeat-schedule by default",
+    aliases: ["--schedule"],
+  },
+  scheduler: { value: "name", help: "beat's scheduler: persistent (the default), or memory to keep no file" },
+  ...FILE_OPTIONS,
+  ...HEARTBEAT_OPTION,
+  ...HTTP_OPTION,
+} as const satisfies Options;
 
 /** The command. */
-export const worker: CommandModule = {
-  define(command: Command): void {
-    defineDaemon(command).argument(
-      "[name=value...]",
-      "settings that win over the module's, e.g. task_acks_late=true",
-    )
-      .option("-n, --hostname <name>", "node name; %h host, %n its first part, %d the rest")
-      .option("-l, --loglevel <level>", "DEBUG, INFO, WARNING, ERROR or CRITICAL", level)
-      .option("-P, --pool <pool>", "processes (prefork), threads, async (gevent, eventlet) or solo")
-      .option("-c, --concurrency <n>", "tasks at a time; the number of CPUs by default", whole(1))
-      .option("-Q, --queues <names>", "queues to consume, comma separated", commaList)
-      .option("-X, --exclude-queues <names>", "queues not to consume, comma separated", commaList)
-      .option("-I, --include <modules>", "more task modules, comma separated", commaList)
-      .option("-E, --task-events", "send task events")
-      .option("--burst", "work until the queues are empty, then exit; 1 if a task failed")
-      .option("--purge", "delete what waits in the queues first")
-      .option("--discard", "the same")
-      .option("--prefetch-multiplier <n>", "messages taken ahead per slot; 0 without limit", whole(0))
-      .option("--disable-prefetch", "take a message only when a slot is free")
-      .option("-O, --optimization <profile>", "default or fair (this worker is always fair)", profile)
-      .option("--time-limit <seconds>", "hard time limit of a task", numeric)
-      .option("--soft-time-limit <seconds>", "soft time limit of a task", numeric)
-      .option("--max-tasks-per-child <n>", "replace a slot after so many tasks", whole(1))
-      .option("--max-memory-per-child <KiB>", "replace a slot that grew beyond", whole(1))
-      .option("--autoscale <max,min>", "slots by load, from min to max", autoscale)
-      .option("--without-gossip", "do not listen to other workers' events")
-      .option("--without-mingle", "do not exchange revoked tasks at the start")
-      .option("--without-heartbeat", "send no heartbeat events")
-      .option("--heartbeat-interval <seconds>", "between heartbeat events", numeric)
-      .option("-S, --statedb <file>", "keeps revoked tasks over restarts")
-      .option("-B, --beat", "run beat inside; of many such workers one sends")
-      .option("-s, --schedule-filename <file>", "beat's schedule file; celerybeat-schedule by default")
-      .option("--scheduler <name>", "beat's scheduler: persistent (the default), or memory to keep no file")
-      .option("-f, --logfile <file>", "append the log to a file instead of standard error")
-      .option("--pidfile <file>", "write the process id here");
-  },
+export const worker = command({
+  arguments: [{
+    name: "name=value",
+    help: "settings that win over the module's, e.g. task_acks_late=true",
+    isRest: true,
+  }],
+  options: OPTIONS,
 
-  async run({ world, loadApp }: CommandContext, words, raw): Promise<number> {
-    const options = raw as unknown as Options;
+  validate: (words) => void settingsOf(words),
+
+  async run({ world, loadApp, args: words }, options): Promise<number> {
     if (options.discard) options.purge = true;
     const daemon = await enterDaemon(world, options);
     if (typeof daemon === "number") return daemon;
     world.log.configure({ level: options.loglevel ?? "WARNING" });
-    const poolHead = options.pool === "solo" ? null : new (await import("../pool/mod.ts")).PoolHead(world);
+    let poolHead = options.pool === "solo" ? null : new (await import("../pool/mod.ts")).PoolHead(world);
     const app = await loadApp({ settings: settingsOf(words), include: options.include ?? [] });
-    const { registerStep, WorkController } = await import("../worker/mod.ts");
+    await obeySettings("worker", options, app.conf, async () => {
+      await poolHead?.dismiss();
+      poolHead = null;
+    });
+    const { WorkController } = await import("../worker/mod.ts");
     world.log.configure({
       format: app.conf.worker_log_format,
       taskFormat: app.conf.worker_task_log_format,
       ...(app.conf.worker_log_color === null ? {} : { color: app.conf.worker_log_color }),
+      logger: "celery.worker",
     });
-    if (options.beat) {
-      const { embeddedBeat } = await import("../beat/mod.ts");
-      const { scheduleFilename: schedule, scheduler } = options;
-      registerStep("worker", embeddedBeat(app, { schedule, scheduler }));
-    }
+    const { scheduleFilename: schedule, scheduler } = options;
+    const embedded: EmbeddedBeat | null = options.beat ? { beat: null } : null;
+    const steps = embedded === null
+      ? []
+      : [(await import("../beat/mod.ts")).embeddedBeat(app, { schedule, scheduler, shown: embedded })];
+    const place = options.http ?? app.conf.worker_http;
     const controller = WorkController.create(
       daemon.isDetached ? mute(world) : world,
       app,
-      poolHead === null ? options : { ...options, poolHead },
+      { ...options, isCounted: Boolean(place), ...(poolHead === null ? {} : { poolHead }) },
+      steps,
     );
+    world.log.configure({ node: controller.hostname });
     const logfile = options.logfile ?? app.conf.worker_logfile ??
       (daemon.isDetached ? (await import("../multi/mod.ts")).defaultFiles(world.host).logfile : null);
     if (logfile) daemon.openLog(controller.expand(logfile));
     const path = options.pidfile ?? app.conf.worker_pidfile;
     if (path) daemon.holdPidfile(controller.expand(path));
+    const { heartbeatFile } = options;
+    daemon.beats(
+      () => ({ kind: "worker", node: controller.hostname, state: stateOf(controller) }),
+      heartbeatFile === undefined ? undefined : controller.expand(heartbeatFile),
+    );
+    if (isRoot() && !world.host.env("C_FORCE_ROOT")) world.log.warning(AS_ROOT);
     daemon.starting(() => `${controller.hostname}: connecting to ${controller.consumer.shownUrl()}`);
+    const http = place ? await serveProbes(world, { controller, embedded, place }) : null;
     const { signals } = await import("../app/mod.ts");
     signals.workerReady.connect(() => daemon.ready(() => statusOf(controller), () => isWorking(controller)));
-    const unlisten = listenSignals(
-      ["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"],
-      (name) => onSignal(name, controller, daemon),
-    );
+    const unlisten = listenSignals(WORKER_SIGNALS, (name) => onSignal(name, controller, daemon));
     let exit: number;
     try {
       exit = await controller.run();
     } finally {
       unlisten();
+      await http?.close();
       await app.close();
       if (!controller.isRestartWanted) daemon.close();
     }
     return controller.isRestartWanted ? daemon.restart() : exit;
   },
-};
+});
+
+/** The beat of `-B`: there while it runs. */
+interface EmbeddedBeat {
+  beat: Beat | null;
+}
+
+/** Serves the metrics and health of a worker, and of the beat in it, at a place, which is node-formatted. */
+async function serveProbes(
+  world: RealWorld,
+  { controller, embedded, place }: {
+    readonly controller: WorkController;
+    readonly embedded: EmbeddedBeat | null;
+    readonly place: string;
+  },
+): Promise<HttpService> {
+  const { readinessOf, workerMetrics } = await import("../worker/mod.ts");
+  const writeBeat = embedded === null ? null : (await import("../beat/mod.ts")).writeBeat;
+  const { openProbes } = await import("./probes.ts");
+  return await openProbes(world, place.startsWith("unix:") ? controller.expand(place) : place, {
+    readiness: () => [
+      ...readinessOf(controller),
+      ...embedded === null ? [] : [readinessOfBeat(embedded.beat)],
+    ],
+    metrics: (options) =>
+      workerMetrics(controller, options, (text) => {
+        if (embedded?.beat) writeBeat!(text, embedded.beat);
+      }),
+  });
+}
+
+function readinessOfBeat(beat: Beat | null): HealthCheck {
+  if (beat === null) return { name: "beat", isOk: false, text: "not running" };
+  const { isRunning, isLeader, entries } = beat.figures;
+  const state = !isRunning ? "starting" : isLeader ? "sending" : "standing by";
+  return { name: "beat", isOk: isRunning, text: `${state}, ${entries} entries` };
+}
 
 function onSignal(name: string, controller: WorkController, daemon: Daemon): void {
   if (name === "SIGHUP") {
     // Whoever has asked for the end means the end, also where the two signals came in another order.
-    const isStopping = controller.stopRequest.way !== null;
+    const isStopping = controller.stopRequest.mode !== null;
     const isRestart = daemon.hangUp(isStopping);
     if (!isStopping) controller.onSignal(isRestart ? name : "SIGTERM");
     return;
   }
   if (name === "SIGTERM" || name === "SIGINT" || name === "SIGQUIT") {
     controller.isRestartWanted = false;
-    daemon.stopping(`${controller.hostname}: stopping, ${controller.parts.state.inPool.size} running`);
+    daemon.stopping(`${controller.hostname}: stopping, ${controller.state.inPool.size} running`);
   }
   controller.onSignal(name);
 }
 
+/** Where a worker is in its life, in words. */
+function stateOf({ blueprint, consumer, stopRequest }: WorkController): string {
+  if (stopRequest.mode !== null) return `stopping (${stopRequest.mode})`;
+  if (blueprint.state !== "running") return "starting";
+  return consumer.isAway ? "running, without broker" : "running";
+}
+
 /** What systemd shows of a worker. */
-function statusOf({ hostname, parts, consumer, stopRequest }: WorkController): string {
-  const { inPool, processed } = parts.state;
-  const isAway = consumer.connection === null || consumer.isLost;
-  const now = stopRequest.way !== null ? "stopping" : isAway ? "connecting to the broker" : "ready";
+function statusOf({ hostname, state, consumer, stopRequest }: WorkController): string {
+  const { inPool, processed } = state;
+  const now = stopRequest.mode !== null ? "stopping" : consumer.isAway ? "connecting to the broker" : "ready";
   return `${hostname}: ${now}, ${inPool.size} running, ${processed} processed`;
 }
 
 /** Whether a worker that turns is one that works: it consumes, has no broker, or stops as it was asked to. */
 function isWorking({ blueprint, consumer, stopRequest }: WorkController): boolean {
-  if (stopRequest.way !== null) return true;
-  return blueprint.state === "running" &&
-    (consumer.tasks !== null || consumer.connection === null || consumer.isLost);
+  if (stopRequest.mode !== null) return true;
+  return blueprint.state === "running" && (consumer.tasks !== null || consumer.isAway);
 }
 
 /** The World of a daemon that has no terminal: what is said on standard error goes to the log. */
@@ -166,6 +232,7 @@ function mute(world: RealWorld): RealWorld {
       ...world.terminal,
       columns: 80,
       out: () => {},
+      styled: () => {},
       err: (text) => world.log.warning(text.trim()),
     },
   };
@@ -182,21 +249,9 @@ export function settingsOf(words: readonly string[]): Record<string, string> {
   return settings;
 }
 
-/** A log level's name, in any case. */
-export function level(text: string): Level {
-  const name = text.toUpperCase() === "FATAL" ? "CRITICAL" : text.toUpperCase();
-  if (!(name in LEVELS)) throw new InvalidArgument(`Levels are ${Object.keys(LEVELS).join(", ")}.`);
-  return name as Level;
-}
-
-function profile(text: string): string {
-  if (text !== "default" && text !== "fair") throw new InvalidArgument("Profiles are default and fair.");
-  return text;
-}
-
 /** "max,min" in any order, or "max" (then min is 0). */
 function autoscale(text: string): [number, number] {
   const parts = text.split(",").map(whole(0));
-  if (parts.length > 2) throw new InvalidArgument("Give max,min.");
+  if (parts.length > 2) throw new InvalidValue("it is not max,min");
   return [Math.max(...parts), parts.length === 1 ? 0 : Math.min(...parts)];
 }

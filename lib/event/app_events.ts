@@ -4,7 +4,8 @@
  * Source: celery 5.2.6 app/events.py Events.
  */
 
-import type { App, AppExtensions } from "../app/mod.ts";
+import { anonNodename } from "../base/mod.ts";
+import type { App } from "../app/mod.ts";
 import { type DispatcherOptions, EventDispatcher } from "./dispatcher.ts";
 import { EventReceiver, type ReceiverOptions } from "./receiver.ts";
 import { ClusterState, type StateOptions } from "./state.ts";
@@ -36,11 +37,6 @@ export class AppEvents {
   /** Sends events of one's own. Close it when done. Default sender: `gen<pid>@<host>`. */
   dispatcher(options: Partial<DispatcherOptions> = {}): EventDispatcher {
     const { host } = this.#app.world;
-    return new EventDispatcher(this.#app, { hostname: `gen${host.pid}@${host.hostname}`, ...options });
+    return new EventDispatcher(this.#app, { hostname: anonNodename(host.pid, host.hostname), ...options });
   }
-}
-
-/** Gives every App its `events`; called once by whoever loads both rooms. */
-export function installEvents(extensions: AppExtensions): void {
-  extensions.events ??= (app) => new AppEvents(app);
 }

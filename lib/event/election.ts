@@ -12,6 +12,8 @@
  * protocol.md 7.3.
  */
 
+import { forgetOldest } from "../base/mod.ts";
+
 /** How long announcements are waited for when acknowledgements suffice, and our own before others are acknowledged. */
 const PATIENCE_MS = 1000;
 /** Elections remembered at most; past it the oldest are forgotten. */
@@ -37,7 +39,7 @@ export interface Decision {
 }
 
 /** What elections ask of their worker. */
-export interface ElectionOptions {
+export interface GossipElectionOptions {
   /** Node names of the other workers that are alive. */
   others(): readonly string[];
   /** Calls `fn` once, `ms` later. */
@@ -58,11 +60,11 @@ interface Election {
 }
 
 /** The elections under way. */
-export class Elections {
-  readonly #options: ElectionOptions;
+export class GossipElections {
+  readonly #options: GossipElectionOptions;
   readonly #elections = new Map<string, Election>();
 
-  constructor(options: ElectionOptions) {
+  constructor(options: GossipElectionOptions) {
     this.#options = options;
   }
 
@@ -108,12 +110,7 @@ export class Elections {
     if (election) return election;
     election = { candidates: [], takesPart: false, acks: 0, isArmed: false, isDecided: false, owed: 0 };
     this.#elections.set(id, election);
-    if (this.#elections.size > ELECTIONS_MAX) {
-      for (const oldest of this.#elections.keys()) {
-        this.#elections.delete(oldest);
-        break;
-      }
-    }
+    forgetOldest(this.#elections, ELECTIONS_MAX);
     return election;
   }
 

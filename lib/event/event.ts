@@ -4,7 +4,7 @@
  * Source: celery 5.2.6 events/receiver.py EventReceiver.event_from_message, events/event.py; protocol.md 5.2, 5.3.
  */
 
-import { errorText, type Log, type World } from "../base/mod.ts";
+import { errorText, LogThrottle, quoted, shownLine, type World } from "../base/mod.ts";
 import { type App, eventExchange, type LamportClock } from "../app/mod.ts";
 import { type Note, type Queue, queue, type TransportKind } from "../transport/mod.ts";
 import { type Accept, acceptedTypes, decodeEvents, type EventMessage, eventRecord } from "../wire/mod.ts";
@@ -12,9 +12,9 @@ import { type Accept, acceptedTypes, decodeEvents, type EventMessage, eventRecor
 /** Bytes or base64 characters of one message at most; a larger one is dropped unread. */
 export const EVENT_BODY_MAX = 4 << 20;
 /** Events of one message at most; one that holds more is dropped. */
-export const EVENTS_PER_MESSAGE_MAX = 10_000;
-/** Between two lines about messages that are no events. */
-const COMPLAINT_EVERY_MS = 1000;
+const EVENTS_PER_MESSAGE_MAX = 10_000;
+/** Between two lines about messages that are not events. */
+const LINE_EVERY_MS = 1000;
 
 /** An event as handlers get it: the wire's names, its own fields beside the common ones. Times are epoch seconds. */
 export interface ReceivedEvent {
@@ -27,7 +27,7 @@ export interface ReceivedEvent {
   pid: number;
   /** The sender's logical clock; ours where it has none, or where it is a client's. */
   clock: number;
-  /** When it was sent, by the sender's clock in our zone. */
+  /** When it was sent, by the sender's clock: seconds since the epoch, which are the same in every zone. */
   timestamp: number;
   /** When it came, by our clock. */
   local_received: number;
@@ -59,7 +59,8 @@ export function eventQueue(
     exchange: eventExchange(app, transport),
     routingKey: options.routingKey,
     durable: conf.event_queue_durable,
-    exclusive: conf.event_queue_exclusive,
+    exclusive: conf.event_queue_exclusive ?? false,
+    isPersonal: conf.event_queue_exclusive === null,
     autoDelete: !conf.event_queue_durable,
     noAck: true,
     queueArguments: {
@@ -74,7 +75,7 @@ export class EventReader {
   readonly #world: World;
   readonly #clock: LamportClock;
   readonly #accept: Accept;
-  readonly #complaints: Complaints;
+  readonly #throttle: LogThrottle;
 
   constructor(app: App) {
     this.#world = app.world;
@@ -82,10 +83,10 @@ export class EventReader {
     const { event_serializer: own } = app.conf;
     // As in Celery; but who signs events believes no other.
     this.#accept = acceptedTypes(own === "auth" ? [own] : [own, "json"]);
-    this.#complaints = new Complaints(app.world);
+    this.#throttle = new LogThrottle(app.world, { everyMs: LINE_EVERY_MS });
   }
 
-  /** The events of a message, clocks adjusted; none, and a line in the log, where it is no event or too large. */
+  /** The events of a message, clocks adjusted; none, and a line in the log, where it is not an event or too large. */
   read(note: Note): ReceivedEvent[] {
     return this.decode(note).map((event) => this.receive(event));
   }
@@ -106,7 +107,7 @@ export class EventReader {
         if (event.hostname === "" && typeof sender === "string") event.hostname = sender;
         return event.hostname !== "" && Number.isFinite(event.timestamp);
       });
-      if (named.length < events.length) this.#dropped(info.routingKey, "it does not tell sender or time");
+      if (named.length < events.length) this.#dropped(info.routingKey, "it names no sender or no time");
       return named;
     } catch (error) {
       return this.#dropped(info.routingKey, errorText(error));
@@ -123,45 +124,15 @@ export class EventReader {
     } else if (event.clock > 0 && event.clock <= Number.MAX_SAFE_INTEGER) this.#clock.adjust(event.clock);
     else event.clock = this.#clock.forward();
     const record = eventRecord(event) as ReceivedEvent;
-    record.timestamp = event.timestamp - (event.utcOffset - utcOffset(nowMs)) * 3600;
     record.local_received = nowMs / 1000;
     return record;
   }
 
   #dropped(routingKey: string, reason: string): [] {
-    this.#complaints.tell(`Event ${JSON.stringify(shown(routingKey))} dropped: ${shown(reason)}`);
+    this.#throttle.log(
+      "WARNING",
+      `Event ${quoted(shownLine(routingKey, 200))} dropped: ${shownLine(reason, 200)}`,
+    );
     return [];
   }
-}
-
-/** Warnings that may come in floods: a line a second, with the number of those left out. */
-export class Complaints {
-  readonly #log: Log;
-  readonly #world: World;
-  #nextMs = -Infinity;
-  #left = 0;
-
-  constructor(world: World) {
-    this.#world = world;
-    this.#log = world.log;
-  }
-
-  /** Warns, unless it did so less than a second ago. */
-  tell(text: string): void {
-    const now = this.#world.clock.monoMs();
-    if (now < this.#nextMs) {
-      this.#left++;
-      return;
-    }
-    this.#nextMs = now + COMPLAINT_EVERY_MS;
-    this.#log.warning(this.#left > 0 ? `${text} (and ${this.#left} more like it)` : text);
-    this.#left = 0;
-  }
-}
-
-/** Text from outside on one line of a log or screen: no control characters, at most `max` characters. */
-export function shown(text: string, max = 200): string {
-  // deno-lint-ignore no-control-regex -- control characters are what is taken out
-  const plain = text.slice(0, max + 1).replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e]/g, " ");
-  return plain.length > max ? `${plain.slice(0, max - 1)}…` : plain;
 }

@@ -1,5 +1,7 @@
 /** Fields of events as they may be believed: of the right kind and of a bounded size. */
 
+import { shownJson } from "../wire/mod.ts";
+
 /** Characters kept of a field of a task. */
 const TEXT_MAX = 64 * 1024;
 /** Characters kept of names. */
@@ -15,7 +17,7 @@ export function finite(value: unknown): number | null {
   return typeof value === "number" && Number.isFinite(value) ? value : null;
 }
 
-/** A name, cut where it is too long; null for what is no text. */
+/** A name, cut where it is too long; null for what is not a text. */
 export function shortText(value: unknown): string | null {
   if (typeof value !== "string") return null;
   return value.length > SHORT_MAX ? value.slice(0, SHORT_MAX) : value;
@@ -24,7 +26,7 @@ export function shortText(value: unknown): string | null {
 /** A text of any length that is worth keeping; values of another kind as JSON; null for null. */
 export function longText(value: unknown): string | null {
   if (value === null || value === undefined) return null;
-  const text = typeof value === "string" ? value : JSON.stringify(value) ?? "";
+  const text = typeof value === "string" ? value : shownJson(value, { charsMax: TEXT_MAX });
   return text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}…` : text;
 }
 

@@ -4,7 +4,7 @@
  * Source: celery 5.2.6 events/receiver.py EventReceiver; protocol.md 5.1, 5.3.
  */
 
-import { errorText, maskUrl } from "../base/mod.ts";
+import { errorText, maskUrl, namesOf, refuseUnknown } from "../base/mod.ts";
 import type { App } from "../app/mod.ts";
 import { type Connection, exchange, type Note } from "../transport/mod.ts";
 import { encodeMailboxRequest, loadSerializer } from "../wire/mod.ts";
@@ -35,6 +35,18 @@ export interface ReceiverOptions {
   onReady?: (url: string) => void;
 }
 
+const RECEIVER_NAMES = namesOf<ReceiverOptions>({
+  handlers: true,
+  routingKey: true,
+  wakeup: true,
+  nodeId: true,
+  queuePrefix: true,
+  queueTtl: true,
+  onLost: true,
+  onAttempt: true,
+  onReady: true,
+});
+
 /** What a loop may be told. */
 export interface CaptureOptions {
   /** Ends after so many events. */
@@ -42,6 +54,8 @@ export interface CaptureOptions {
   /** Ends when nothing came for so many seconds. */
   timeout?: number;
 }
+
+const CAPTURE_NAMES = namesOf<CaptureOptions>({ limit: true, timeout: true });
 
 /** Receives events until it is closed. */
 export class EventReceiver implements AsyncDisposable {
@@ -64,6 +78,7 @@ export class EventReceiver implements AsyncDisposable {
 
   /** Connects and listens. Rejects where the broker cannot be had after the retries of the settings. */
   static async open(app: App, options: ReceiverOptions = {}): Promise<EventReceiver> {
+    refuseUnknown(options, RECEIVER_NAMES, "an event receiver");
     const receiver = new EventReceiver(app, options);
     const connection = await receiver.#listen();
     receiver.#running = receiver.#run(connection);
@@ -78,6 +93,7 @@ export class EventReceiver implements AsyncDisposable {
 
   /** The events as they come. Those that come between two turns of the loop wait, at most 10000 of them. */
   async *capture(options: CaptureOptions = {}): AsyncGenerator<ReceivedEvent, void> {
+    refuseUnknown(options, CAPTURE_NAMES, "capture");
     this.#isQueued = true;
     let left = options.limit ?? Infinity;
     try {
@@ -146,7 +162,7 @@ export class EventReceiver implements AsyncDisposable {
         this.#connection = null;
         if (signal.aborted) return;
         this.#options.onLost?.(error ?? new Error("the connection ended"));
-        connection = await this.#listen();
+        connection = await this.#listen(true);
         if (signal.aborted) await connection.close();
       }
     } catch (error) {
@@ -157,14 +173,15 @@ export class EventReceiver implements AsyncDisposable {
     }
   }
 
-  /** Connects and subscribes. */
-  async #listen(): Promise<Connection> {
+  /** Connects and subscribes; `isReconnect` as in ConnectBrokerOptions. */
+  async #listen(isReconnect = false): Promise<Connection> {
     const app = this.#app;
     const options = this.#options;
     await loadSerializer(app.conf.event_serializer);
     await loadSerializer(app.conf.task_serializer);
     const connection = await app.connectBroker({
       forWriting: false,
+      isReconnect,
       signal: this.#ending.signal,
       clientName: "lovage-events",
       onAttempt: (error, seconds, _attempt, _max, url) => options.onAttempt?.(error, seconds, maskUrl(url)),

@@ -4,8 +4,8 @@
  * Source: celery 5.2.6 events/state.py State; protocol.md 5.3.
  */
 
-import { currentWorld, type World } from "../base/mod.ts";
-import { eventGroup, type ReceivedEvent, shown } from "./event.ts";
+import { currentWorld, namesOf, refuseUnknown, shownLine, type World } from "../base/mod.ts";
+import { eventGroup, type ReceivedEvent } from "./event.ts";
 import { eventSubject, TaskState } from "./task_state.ts";
 import { DRIFT_MAX_SECONDS, WorkerState } from "./worker_state.ts";
 
@@ -38,6 +38,16 @@ export interface ListOptions {
   reverse?: boolean;
 }
 
+const LIST_NAMES = namesOf<ListOptions>({ limit: true, reverse: true });
+const STATE_NAMES = namesOf<StateOptions>({
+  maxWorkersInMemory: true,
+  maxTasksInMemory: true,
+  onNodeJoin: true,
+  onNodeLeave: true,
+  callback: true,
+  world: true,
+});
+
 /** Records events. `state.event` is what a receiver's handlers call. */
 export class ClusterState {
   readonly workers: Map<string, WorkerState> = new Map();
@@ -57,6 +67,7 @@ export class ClusterState {
   #chars = 0;
 
   constructor(options: StateOptions = {}) {
+    refuseUnknown(options, STATE_NAMES, "a cluster's state");
     this.#options = options;
     this.#world = options.world ?? currentWorld();
     this.#maxWorkers = options.maxWorkersInMemory ?? 5000;
@@ -94,6 +105,7 @@ export class ClusterState {
 
   /** Tasks by logical time, newest first. Sorts: for people's eyes, not per event. */
   tasksByTime(options: ListOptions = {}): TaskState[] {
+    refuseUnknown(options, LIST_NAMES, "a list of tasks");
     const all = [...this.tasks.values()].sort(compareTime);
     if (options.reverse ?? true) all.reverse();
     return options.limit === undefined ? all : all.slice(0, options.limit);
@@ -101,6 +113,7 @@ export class ClusterState {
 
   /** Tasks of one name, newest first. */
   tasksByType(name: string, options: ListOptions = {}): TaskState[] {
+    refuseUnknown(options, LIST_NAMES, "a list of tasks");
     return limited(
       this.tasksByTime({ reverse: options.reverse ?? true }).filter((one) => one.name === name),
       options,
@@ -109,6 +122,7 @@ export class ClusterState {
 
   /** Tasks of one worker, newest first. */
   tasksByWorker(hostname: string, options: ListOptions = {}): TaskState[] {
+    refuseUnknown(options, LIST_NAMES, "a list of tasks");
     const all = this.tasksByTime({ reverse: options.reverse ?? true });
     return limited(all.filter((one) => one.worker?.hostname === hostname), options);
   }
@@ -213,7 +227,9 @@ export class ClusterState {
     if (worker.isDriftTold || drift <= DRIFT_MAX_SECONDS) return;
     worker.isDriftTold = true;
     this.#world.log.warning(
-      `Substantial drift from ${shown(worker.hostname)} may mean clocks are out of sync.  Current drift is ` +
+      `Substantial drift from ${
+        shownLine(worker.hostname, 200)
+      } may mean clocks are out of sync.  Current drift is ` +
         `${drift} seconds.  [orig: ${stamp(event.local_received)} recv: ${stamp(event.timestamp)}]`,
     );
   }

@@ -4,7 +4,7 @@ import type { ReceivedEvent } from "./event.ts";
 import { integer, shortText } from "./fields.ts";
 
 /** A worker is alive for this part of its heartbeat's period after the last one. Source: HEARTBEAT_EXPIRE_WINDOW. */
-export const HEARTBEAT_WINDOW = 2;
+const HEARTBEAT_WINDOW = 2;
 /** Seconds between a worker's clock and ours that are worth a warning. Source: HEARTBEAT_DRIFT_MAX. */
 export const DRIFT_MAX_SECONDS = 16;
 /** Heartbeats remembered. */

@@ -5,7 +5,7 @@
  * protocol.md 6.3.
  */
 
-import { nearest, UsageError } from "../base/mod.ts";
+import { booleanOf, nearest, UsageError } from "../base/mod.ts";
 import type { RemoteArgumentKind, RemoteCommandFacts } from "../app/mod.ts";
 
 type Row = Partial<Omit<RemoteCommandFacts, "name" | "kind">>;
@@ -91,7 +91,7 @@ const CONTROL: readonly (readonly [name: string, help: string, row?: Row])[] = [
 ];
 
 /** Every built-in command by name, inspect commands first, each kind in Celery's order. */
-export const REMOTE_COMMANDS: ReadonlyMap<string, RemoteCommandFacts> = new Map(
+const REMOTE_COMMANDS: ReadonlyMap<string, RemoteCommandFacts> = new Map(
   [...INSPECT.map((row) => facts("inspect", row)), ...CONTROL.map((row) => facts("control", row))]
     .map((one) => [one.name, one]),
 );
@@ -147,17 +147,15 @@ export function argumentsFrom(
   return result;
 }
 
-const TRUE = new Set(["true", "yes", "on", "1", "t", "y"]);
-const FALSE = new Set(["false", "no", "off", "0", "f", "n"]);
-
 function argumentValue(text: string, kind: RemoteArgumentKind, what: string): unknown {
   switch (kind) {
     case "str":
       return text;
-    case "bool":
-      if (TRUE.has(text.toLowerCase())) return true;
-      if (FALSE.has(text.toLowerCase())) return false;
+    case "bool": {
+      const word = booleanOf(text);
+      if (word !== null) return word;
       throw new UsageError(`${what} must be true or false, not "${text}"`);
+    }
     case "int":
       if (/^[+-]?\d+$/.test(text)) return Number(text);
       throw new UsageError(`${what} must be a whole number, not "${text}"`);

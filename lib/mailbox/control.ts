@@ -4,6 +4,7 @@
  * Source: celery 5.2.6 app/control.py Control (method by method the same arguments on the wire).
  */
 
+import { namesOf, refuseUnknown } from "../base/mod.ts";
 import type {
   App,
   CommandOptions,
@@ -17,6 +18,40 @@ import type { Connection } from "../transport/mod.ts";
 import { AppInspect } from "./inspect.ts";
 import { type Ask, Mailbox } from "./mailbox.ts";
 import { loadMailboxSerializers, mailboxSettings } from "./places.ts";
+
+/** What commands and questions take, and what single commands take beside. */
+const OPTION_NAMES = namesOf<
+  RemoteOptions & CommandOptions & {
+    arguments?: unknown;
+    terminate?: unknown;
+    signal?: unknown;
+    exchange?: unknown;
+    exchangeType?: unknown;
+    routingKey?: unknown;
+    queueOptions?: unknown;
+    modules?: unknown;
+    reload?: unknown;
+  }
+>({
+  destination: true,
+  pattern: true,
+  matcher: true,
+  timeout: true,
+  limit: true,
+  onReply: true,
+  onSilent: true,
+  abort: true,
+  reply: true,
+  arguments: true,
+  terminate: true,
+  signal: true,
+  exchange: true,
+  exchangeType: true,
+  routingKey: true,
+  queueOptions: true,
+  modules: true,
+  reload: true,
+});
 
 /** Remote control of one App's workers. */
 export class AppControl implements Control {
@@ -143,7 +178,7 @@ export class AppControl implements Control {
   async purge(): Promise<number> {
     const { connection } = await this.#open();
     let count = 0;
-    for (const name of this.#app.amqp.queues.names()) count += await connection.purge(name);
+    for (const name of this.#app.amqp.queues.consumeFrom.keys()) count += await connection.purge(name);
     return count;
   }
 
@@ -159,13 +194,15 @@ export class AppControl implements Control {
   }
 
   async #command(command: string, args: Record<string, unknown>, options: CommandOptions): Promise<Replies> {
+    refuseUnknown(options, OPTION_NAMES, `command "${command}"`);
     if (options.reply) return await this.#ask(command, args, options);
     const { mailbox } = await this.#open();
-    await mailbox.tell(askOf(command, args, options));
+    await mailbox.send(askOf(command, args, options));
     return {};
   }
 
   async #ask(command: string, args: Record<string, unknown>, options: RemoteOptions): Promise<Replies> {
+    refuseUnknown(options, OPTION_NAMES, `command "${command}"`);
     const { mailbox } = await this.#open();
     const { replies, silent } = await mailbox.ask(askOf(command, args, options));
     if (silent.count > 0) options.onSilent?.(silent);

@@ -1,6 +1,10 @@
 /** Questions to workers, each one remote command. Source: celery 5.2.6 app/control.py Inspect. */
 
+import { namesOf, refuseUnknown } from "../base/mod.ts";
 import type { Inspect, RemoteAnswer, Replies, RequestInfo } from "../app/mod.ts";
+
+const ACTIVE_NAMES = namesOf<{ safe?: boolean }>({ safe: true });
+const CONF_NAMES = namesOf<{ withDefaults?: boolean }>({ withDefaults: true });
 
 /** Asks nodes, as `app.control` was told to. */
 export type Asker = (command: string, args: Record<string, unknown>) => Promise<Replies>;
@@ -22,6 +26,7 @@ export class AppInspect implements Inspect {
   }
 
   active(options: { safe?: boolean } = {}): Promise<Replies<RequestInfo[]>> {
+    refuseUnknown(options, ACTIVE_NAMES, "active");
     return this.#asked("active", options.safe === undefined ? {} : { safe: options.safe });
   }
 
@@ -50,6 +55,7 @@ export class AppInspect implements Inspect {
   }
 
   conf(options: { withDefaults?: boolean } = {}): Promise<Replies<Record<string, unknown>>> {
+    refuseUnknown(options, CONF_NAMES, "conf");
     return this.#asked("conf", { with_defaults: options.withDefaults ?? false });
   }
 

@@ -21,7 +21,6 @@ import {
   replyQueue,
   requestExchange,
 } from "./places.ts";
-import { bodyTooLong } from "./limits.ts";
 
 /** Where the broker cannot count: the shortest time without a reply that ends the wait. */
 const QUIET_MS = 250;
@@ -109,7 +108,7 @@ export class Mailbox {
   }
 
   /** Sends a request that nobody answers. Rejects with what the broker said, or EncodeError. */
-  async tell(ask: Ask): Promise<void> {
+  async send(ask: Ask): Promise<void> {
     await this.#declare();
     await this.#publish(ask, null);
   }
@@ -195,10 +194,6 @@ export class Mailbox {
   }
 
   #onNote({ message }: Note): void {
-    if (bodyTooLong(message)) {
-      this.#world.log.warning(`Ignored a control reply of ${message.body.length} bytes: too long`);
-      return;
-    }
     try {
       const { ticket, clock, replies } = decodeMailboxReply(message, this.settings.accept);
       if (clock !== null) this.#clock.adjust(clock);

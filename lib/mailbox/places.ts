@@ -17,7 +17,8 @@ export interface MailboxSettings {
   /** `control_queue_expires`: how long a queue outlives its reader. */
   readonly expires: number;
   readonly isDurable: boolean;
-  readonly isExclusive: boolean;
+  /** Null: if the broker wants it so. */
+  readonly isExclusive: boolean | null;
   /** `task_serializer`: control messages are written as tasks are. */
   readonly serializer: string;
   /** `accept_content`, as content types. */
@@ -30,7 +31,7 @@ export const MAILBOX_DEFAULTS: MailboxSettings = {
   ttl: 300,
   expires: 10,
   isDurable: false,
-  isExclusive: false,
+  isExclusive: null,
   serializer: "json",
   accept: acceptedTypes(["json"]),
 };
@@ -41,7 +42,7 @@ export interface MailboxConf {
   readonly control_queue_ttl: number;
   readonly control_queue_expires: number;
   readonly control_queue_durable: boolean;
-  readonly control_queue_exclusive: boolean;
+  readonly control_queue_exclusive: boolean | null;
   readonly task_serializer: string;
   readonly accept_content: readonly string[];
 }
@@ -99,14 +100,15 @@ export function replyQueue(id: string, settings: MailboxSettings): Queue {
   return queue(`${id}.${replyExchangeName(settings.namespace)}`, {
     exchange: replyExchange(settings),
     routingKey: id,
-    ...shape({ ...settings, isDurable: false, isExclusive: false }),
+    ...shape({ ...settings, isDurable: false, isExclusive: null }),
   });
 }
 
 function shape(settings: MailboxSettings): Partial<Queue> {
   return {
     durable: settings.isDurable,
-    exclusive: settings.isExclusive,
+    exclusive: settings.isExclusive ?? false,
+    isPersonal: settings.isExclusive === null,
     autoDelete: !settings.isDurable,
     noAck: true,
     queueArguments: {

@@ -10,11 +10,18 @@
  * ends with ready or an error, and a signal goes only to the process that the pid file was written by.
  */
 
-import { currentWorld, type Disarm, type World } from "../base/mod.ts";
+import {
+  currentWorld,
+  type Disarm,
+  namesOf,
+  refuseUnknown,
+  type SignalName,
+  type World,
+} from "../base/mod.ts";
 import { nodesOf } from "./cluster_names.ts";
 import { defaultFiles } from "./defaults.ts";
 import { FleetMemory } from "./memory.ts";
-import { Node } from "./node.ts";
+import { Node, type NodeOutcome } from "./node.ts";
 import { NodeHost } from "./node_host.ts";
 import { type NodeOptions, readWords } from "./options.ts";
 
@@ -25,21 +32,6 @@ const PROGRESS_MS = 2000;
 const KILL_MS = 5000;
 /** Nodes that start at the same time, at most: some for each CPU, since a start also waits. */
 const STARTS_PER_CPU = 4;
-
-/** What became of one node. */
-export interface NodeOutcome {
-  readonly name: string;
-  /**
-   * "ok": started and ready; "failed": not. "signalled": the signal was sent; "stopped": and the node has ended;
-   * "down": it was not running; "refused": the system did not let us signal it.
-   */
-  readonly status: "ok" | "failed" | "signalled" | "stopped" | "down" | "refused";
-  readonly pid: number | null;
-  /** The exit status of a failed start, as a shell gives it. */
-  readonly code?: number;
-  /** What a failed start said. */
-  readonly error?: string;
-}
 
 /** What a cluster tells while it works; the names are Celery's. */
 export interface ClusterEvents {
@@ -52,7 +44,10 @@ export interface ClusterEvents {
   onSendSignal?(node: Node, signal: string, pid: number): void;
   onNodeSignal?(node: Node, signal: string, pid: number): void;
   onNodeSignalDead?(node: Node, pid: number): void;
+  /** The system does not let us signal it. */
   onNodeRefused?(node: Node, pid: number): void;
+  /** The pid file names a process that is not a worker of ours. */
+  onNodeForeign?(node: Node, pid: number): void;
   onStillWaitingFor?(nodes: readonly Node[], pids: readonly number[]): void;
   onStillWaitingProgress?(nodes: readonly Node[]): void;
   onStillWaitingEnd?(): void;
@@ -70,6 +65,8 @@ export interface ClusterOptions {
   readonly signal?: AbortSignal;
 }
 
+const NAMES = namesOf<ClusterOptions>({ events: true, world: true, recalls: true, signal: true });
+
 /** A fleet. */
 export class Cluster {
   readonly nodes: readonly Node[];
@@ -79,6 +76,7 @@ export class Cluster {
   readonly #signal: AbortSignal | null;
 
   constructor(nodes: readonly Node[], options: ClusterOptions = {}) {
+    refuseUnknown(options, NAMES, "a cluster");
     this.nodes = nodes;
     this.#events = options.events ?? {};
     this.#world = options.world ?? currentWorld();
@@ -143,7 +141,7 @@ export class Cluster {
   /** The pid of a node that runs, or null. */
   pidOf(node: Node): number | null {
     const pid = this.#host.pidOf(node);
-    return pid !== null && this.#host.isRunning(node, pid) ? pid : null;
+    return pid !== null && this.#host.isRunning(node, pid) && this.#host.isTrusted(node, pid) ? pid : null;
   }
 
   /** Starts every node; resolves when each is ready or has failed. Never rejects for a node's own failure. */
@@ -152,23 +150,23 @@ export class Cluster {
     const outcomes: NodeOutcome[] = [];
     for (const [n, node] of this.nodes.entries()) {
       this.#events.onNodeStart?.(node);
-      outcomes.push(await this.#told(node, starting[n]!));
+      outcomes.push(await this.#outcomeOf(node, starting[n]!));
     }
     return outcomes;
   }
 
   /** Sends a signal to every node that runs, and waits for nothing. */
-  stop(signal: Deno.Signal = "SIGTERM"): Promise<NodeOutcome[]> {
+  stop(signal: SignalName = "SIGTERM"): Promise<NodeOutcome[]> {
     return this.#stopNodes(signal, { isWaiting: false, isRestart: false });
   }
 
   /** As `stop`, and waits until every node has ended. */
-  stopwait(signal: Deno.Signal = "SIGTERM"): Promise<NodeOutcome[]> {
+  stopwait(signal: SignalName = "SIGTERM"): Promise<NodeOutcome[]> {
     return this.#stopNodes(signal, { isWaiting: true, isRestart: false });
   }
 
   /** Stops every node, and starts each as soon as it has ended; those that were down are started as well. */
-  restart(signal: Deno.Signal = "SIGTERM"): Promise<NodeOutcome[]> {
+  restart(signal: SignalName = "SIGTERM"): Promise<NodeOutcome[]> {
     return this.#stopNodes(signal, { isWaiting: true, isRestart: true });
   }
 
@@ -198,7 +196,7 @@ export class Cluster {
   }
 
   async #stopNodes(
-    signal: Deno.Signal,
+    signal: SignalName,
     { isWaiting, isRestart }: { isWaiting: boolean; isRestart: boolean },
   ): Promise<NodeOutcome[]> {
     const outcomes = new Map<Node, NodeOutcome>();
@@ -226,7 +224,7 @@ export class Cluster {
         const starting = starts.get(node);
         if (!starting) continue;
         this.#events.onNodeRestart?.(node);
-        outcomes.set(node, await this.#told(node, starting));
+        outcomes.set(node, await this.#outcomeOf(node, starting));
       }
     }
     return this.nodes.map((node) => outcomes.get(node)!);
@@ -235,7 +233,7 @@ export class Cluster {
   /** Signals; takes out of `up` those that need no waiting for. */
   #sendAll(
     up: Map<Node, number>,
-    signal: Deno.Signal,
+    signal: SignalName,
     outcomes: Map<Node, NodeOutcome>,
     down: (node: Node, outcome: NodeOutcome) => void,
   ): void {
@@ -253,8 +251,12 @@ export class Cluster {
     }
   }
 
-  #send(node: Node, pid: number, signal: Deno.Signal): "signalled" | "down" | "refused" {
+  #send(node: Node, pid: number, signal: SignalName): "signalled" | "down" | "refused" {
     if (this.#host.isRunning(node, pid)) {
+      if (!this.#host.isTrusted(node, pid)) {
+        this.#events.onNodeForeign?.(node, pid);
+        return "refused";
+      }
       if (this.#host.signal(pid, signal)) return "signalled";
       if (this.#host.isRunning(node, pid)) {
         this.#events.onNodeRefused?.(node, pid);
@@ -267,14 +269,14 @@ export class Cluster {
 
   async #wait(up: Map<Node, number>, down: (node: Node, outcome: NodeOutcome) => void): Promise<void> {
     const { clock } = this.#world;
-    const tellWaiting = () => {
+    const showWaiting = () => {
       if (up.size > 0) this.#events.onStillWaitingFor?.([...up.keys()], [...up.values()]);
     };
-    tellWaiting();
-    let toldMs = -Infinity;
+    showWaiting();
+    let shownMs = -Infinity;
     while (up.size > 0) {
-      if (clock.monoMs() - toldMs >= PROGRESS_MS) {
-        toldMs = clock.monoMs();
+      if (clock.monoMs() - shownMs >= PROGRESS_MS) {
+        shownMs = clock.monoMs();
         this.#events.onStillWaitingProgress?.([...up.keys()]);
       }
       for (const [node, pid] of [...up]) {
@@ -282,7 +284,7 @@ export class Cluster {
         up.delete(node);
         this.#events.onNodeShutdownOk?.(node);
         down(node, { name: node.name, status: "stopped", pid });
-        tellWaiting();
+        showWaiting();
       }
       if (up.size > 0) await clock.sleep(LOOK_MS, this.#signal ?? undefined);
     }
@@ -299,7 +301,7 @@ export class Cluster {
     return { outcome, signal };
   }
 
-  async #told(node: Node, starting: Promise<Started>): Promise<NodeOutcome> {
+  async #outcomeOf(node: Node, starting: Promise<Started>): Promise<NodeOutcome> {
     this.#events.onChildSpawn?.(node, this.#host.commandLine(node));
     const { outcome, signal } = await starting;
     if (outcome.status === "failed") this.#events.onChildFailure?.(node, outcome, signal);

@@ -6,7 +6,7 @@
 
 import { UsageError } from "../base/mod.ts";
 import { mergeOptions, type Remembered } from "./memory.ts";
-import { absolute, Node } from "./node.ts";
+import { absoluteFormat, Node } from "./node.ts";
 import type { MultiWords, NodeOptions } from "./options.ts";
 
 /** A fleet of more nodes than this is a slip of the keyboard. */
@@ -55,7 +55,9 @@ export function nodesOf(words: MultiWords, defaults: FleetDefaults): Node[] {
   const isRange = names.length === 1 && /^\d+$/.test(names[0]!);
   if (isRange) {
     const count = Number(names[0]);
-    if (count > NODES_MAX) throw new UsageError(`Cannot start ${count} nodes: ${NODES_MAX} are the most`);
+    if (count > NODES_MAX) {
+      throw new UsageError(`Cannot start ${count} nodes: at most ${NODES_MAX} are allowed`);
+    }
     names = Array.from({ length: count }, (_, n) => String(n + 1));
     prefix = rangePrefix;
   }
@@ -88,7 +90,7 @@ function recalled(
   const options = new Map(given);
   for (const file of ["--pidfile", "-p", "--logfile", "-f"]) {
     const path = options.get(file);
-    if (path) options.set(file, absolute(path, defaults.folder));
+    if (path) options.set(file, absoluteFormat(path, defaults.folder));
   }
   return new Node({
     name: before.name,
@@ -132,7 +134,7 @@ function spread(
     if (!/^\d+$/.test(who)) continue;
     const name = names[Number(who) - 1];
     if (name === undefined) {
-      throw new UsageError(`There is no node at index ${who}: there are 1 to ${names.length}`);
+      throw new UsageError(`No node has index ${who}: indexes are 1 to ${names.length}`);
     }
     add(name, options);
   }

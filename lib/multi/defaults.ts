@@ -12,6 +12,6 @@ const SYSTEM = { pidfile: "/var/run/celery", logfile: "/var/log/celery" };
  */
 export function defaultFiles(host: Host): { pidfile: string; logfile: string } {
   const folder = (kind: "pidfile" | "logfile", name: string) =>
-    isWritableFolder(SYSTEM[kind]) ? SYSTEM[kind] : `${embeddedHome(host)}/${name}`;
+    isWritableFolder(SYSTEM[kind]) ? SYSTEM[kind] : `${embeddedHome(host).replaceAll("%", "%%")}/${name}`;
   return { pidfile: `${folder("pidfile", "run")}/%n.pid`, logfile: `${folder("logfile", "log")}/%n%I.log` };
 }

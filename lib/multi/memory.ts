@@ -14,8 +14,9 @@ import {
   removeFile,
   replaceFile,
 } from "../platform/mod.ts";
-import { absolute, type Node } from "./node.ts";
-import type { NodeOptions } from "./options.ts";
+import { toJson } from "../wire/mod.ts";
+import { absoluteFormat, type Node } from "./node.ts";
+import { longOption, type NodeOptions } from "./options.ts";
 
 /** Files kept at most; the oldest starts are forgotten first. */
 const FILES_MAX = 2000;
@@ -59,7 +60,7 @@ export class FleetMemory {
       folder: init.folder,
       pidfile: node.pidfilePath,
       options: [...node.options].map(([option, value]) =>
-        value && FILES.has(option) ? [option, absolute(value, node.workdir)] : [option, value]
+        value && FILES.has(option) ? [option, absoluteFormat(value, node.workdir)] : [option, value]
       ),
       passThrough: init.passThrough,
       cmd: init.cmd,
@@ -68,7 +69,7 @@ export class FleetMemory {
       mark: processMark(pid),
       startedMs,
     };
-    replaceFile(`${folder}/${fileName(node.name, node.pidfilePath)}`, JSON.stringify(record), 0o600);
+    replaceFile(`${folder}/${fileName(node.name, node.pidfilePath)}`, toJson(record), 0o600);
     this.#prune(folder);
   }
 
@@ -130,36 +131,6 @@ export class FleetMemory {
       .sort((a, b) => a.startedMs - b.startedMs);
     for (const { file } of aged.slice(0, files.length - FILES_MAX)) removeFile(`${folder}/${file}`);
   }
-}
-
-/** Short spellings of the options by their long ones: given under one, remembered under the other. */
-const LONG: Readonly<Record<string, string>> = {
-  "-A": "--app",
-  "-b": "--broker",
-  "-C": "--no-color",
-  "-q": "--quiet",
-  "-n": "--hostname",
-  "-l": "--loglevel",
-  "-P": "--pool",
-  "-c": "--concurrency",
-  "-Q": "--queues",
-  "-X": "--exclude-queues",
-  "-I": "--include",
-  "-E": "--task-events",
-  "--events": "--task-events",
-  "-O": "--optimization",
-  "-f": "--logfile",
-  "-p": "--pidfile",
-  "-S": "--statedb",
-  "-B": "--beat",
-  "-s": "--schedule",
-  "--schedule-filename": "--schedule",
-  "-D": "--detach",
-};
-
-/** An option's long spelling. */
-export function longOption(option: string): string {
-  return LONG[option] ?? option;
 }
 
 /** Remembered options with those given now on top, whatever their spelling. */

@@ -19,7 +19,6 @@ export * from "./defaults.ts";
 export * from "./memory.ts";
 export * from "./node.ts";
 export { programWords } from "./node_host.ts";
-export * from "./node_names.ts";
 export * from "./options.ts";
 export * from "./unit_files.ts";
 export * from "./units.ts";

@@ -7,16 +7,15 @@
 
 import { nodesplit, UsageError } from "../base/mod.ts";
 import { checkNodename } from "./node_names.ts";
-import type { NodeOptions } from "./options.ts";
-
-/** Options that stand before `worker` on the command line. */
-const GLOBAL_OPTIONS: ReadonlySet<string> = new Set([
-  ...["-A", "--app", "-b", "--broker", "--result-backend", "--loader", "--config", "--workdir"],
-  ...["-C", "--no-color", "-q", "--quiet"],
-]);
+import { isGlobalOption, type NodeOptions } from "./options.ts";
 
 /** Options whose percent signs are their own: a password in a URL is escaped with them. */
 const URL_OPTIONS: ReadonlySet<string> = new Set(["-b", "--broker", "--result-backend"]);
+
+/** Options that the worker expands once more (base/nodename.ts): there `%%` stays as it is. */
+const WORKER_FORMATS: ReadonlySet<string> = new Set([
+  ...["-n", "--hostname", "-p", "--pidfile", "-f", "--logfile", "-S", "--statedb"],
+]);
 
 /** What a node is made of. */
 export interface NodeInit {
@@ -33,6 +32,21 @@ export interface NodeInit {
   readonly defaults: { readonly pidfile: string; readonly logfile: string };
   /** Where it is started: relative paths begin there. */
   readonly folder: string;
+}
+
+/** What became of one node. */
+export interface NodeOutcome {
+  readonly name: string;
+  /**
+   * "ok": started and ready; "failed": not. "signalled": the signal was sent; "stopped": and the node has ended;
+   * "down": it was not running; "refused": the process that its pid file names is not ours to signal.
+   */
+  readonly status: "ok" | "failed" | "signalled" | "stopped" | "down" | "refused";
+  readonly pid: number | null;
+  /** The exit status of a failed start, as a shell gives it. */
+  readonly code?: number;
+  /** What a failed start said. */
+  readonly error?: string;
 }
 
 /** A node. */
@@ -64,11 +78,11 @@ export class Node {
   }
 
   /**
-   * Expands `%n` (short name), `%h` and `%p` (whole node name), `%d` (host) and `%N` (short name); `%i` and `%I` are
-   * left for the worker. Throws UsageError on another letter.
+   * Expands `%n` and `%N` (short name), `%h` and `%p` (whole node name), `%d` (host) and `%%` (a percent sign); `%i`
+   * and `%I` are left for the worker, with `isForWorker` also `%%`. Throws UsageError on another letter.
    */
-  expand(text: string): string {
-    return text.replace(/%([A-Za-z0-9_])/g, (whole, letter: string) => {
+  expand(text: string, isForWorker = false): string {
+    return text.replace(/%([A-Za-z0-9_%])/g, (whole, letter: string) => {
       switch (letter) {
         case "n":
         case "N":
@@ -81,15 +95,17 @@ export class Node {
         case "i":
         case "I":
           return whole;
+        case "%":
+          return isForWorker ? whole : "%";
         default:
-          throw new UsageError(`Unknown format ${whole} in "${text}": there are %n %h %d %p %i %I`);
+          throw new UsageError(`Unknown format ${whole} in "${text}": use %n %h %d %p %i %I %%`);
       }
     });
   }
 
   /** An option's value as the worker gets it: expanded, unless it is a URL. */
   expanded(option: string, value: string | null): string | null {
-    return value && !URL_OPTIONS.has(option) ? this.expand(value) : value;
+    return value && !URL_OPTIONS.has(option) ? this.expand(value, WORKER_FORMATS.has(option)) : value;
   }
 
   /** An option's value under any of its spellings; null where it is not given or has none. */
@@ -98,14 +114,14 @@ export class Node {
     return found === undefined ? null : this.options.get(found) ?? null;
   }
 
-  /** Where its pid is kept. */
+  /** Where its pid is kept; as the worker is told. */
   get pidfile(): string {
-    return this.expand(this.option("--pidfile", "-p") ?? "");
+    return this.expand(this.option("--pidfile", "-p") ?? "", true);
   }
 
-  /** Where it logs; `%i` and `%I` are still in it. */
+  /** Where it logs; `%i`, `%I` and `%%` are still in it. */
   get logfile(): string {
-    return this.expand(this.option("--logfile", "-f") ?? "");
+    return this.expand(this.option("--logfile", "-f") ?? "", true);
   }
 
   /** Where its pid is kept, as an absolute path. */
@@ -134,7 +150,7 @@ export class Node {
     const globals: string[] = [];
     const others: string[] = [];
     for (const [option, value] of this.options) {
-      (GLOBAL_OPTIONS.has(option) ? globals : others).push(
+      (isGlobalOption(option) ? globals : others).push(
         ...optionWords(option, this.expanded(option, value)),
       );
     }
@@ -148,7 +164,8 @@ export class Node {
 
   /** A file as the worker itself has it, not one of its pool's slots. */
   #ofParent(path: string): string {
-    return path === "" ? "" : absolute(path.replaceAll("%I", "").replaceAll("%i", "0"), this.workdir);
+    const plain = path.replace(/%([iI%])/g, (_, letter: string) => ({ i: "0", I: "", "%": "%" })[letter]!);
+    return path === "" ? "" : absolute(plain, this.workdir);
   }
 }
 
@@ -156,6 +173,11 @@ export class Node {
 export function absolute(path: string, folder: string): string {
   if (path.startsWith("/")) return path;
   return path === "" ? folder : `${folder === "/" ? "" : folder}/${path}`;
+}
+
+/** The same for a path with `%` forms: the folder's percent signs stand for themselves. */
+export function absoluteFormat(path: string, folder: string): string {
+  return absolute(path, folder.replaceAll("%", "%%"));
 }
 
 function words(text: string): string[] {

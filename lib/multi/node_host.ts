@@ -1,11 +1,12 @@
 /** The machine that nodes run on: starting one, finding its process, signalling it, clearing up behind it. */
 
-import { errorText, type World } from "../base/mod.ts";
+import { errorText, type SignalName, type World } from "../base/mod.ts";
 import {
   type DaemonStart,
   exitOfSignal,
   findUser,
   giveFolder,
+  isOurs,
   isOwnerAlive,
   processMark,
   readPidfile,
@@ -14,15 +15,17 @@ import {
   selfPath,
   sendSignal,
   startDaemon,
+  stateFolderMode,
 } from "../platform/mod.ts";
-import type { NodeOutcome } from "./cluster.ts";
 import { FleetMemory } from "./memory.ts";
-import type { Node } from "./node.ts";
+import type { Node, NodeOutcome } from "./node.ts";
 
 /** How long a node may take to be ready, seconds; `--ready-timeout` says otherwise. */
 const READY_SECONDS = 60;
 /** Exit status where a node runs already. */
 const EX_CANTCREAT = 73;
+/** What means "no file" to a worker. */
+const NO_FILE = "/dev/null";
 
 /** The machine. */
 export class NodeHost {
@@ -40,6 +43,10 @@ export class NodeHost {
     signal: AbortSignal | null,
   ): Promise<{ outcome: NodeOutcome; signal: string | null }> {
     try {
+      if (node.pidfilePath === NO_FILE) {
+        const why = `Cannot start ${node.name} without a pid file: multi could not stop it again`;
+        return failed(node, null, EX_CANTCREAT, `Error: ${why}\n`);
+      }
       const pid = this.pidOf(node);
       if (pid !== null && this.isRunning(node, pid)) {
         return failed(node, pid, EX_CANTCREAT, runsAlready(node, pid));
@@ -61,6 +68,16 @@ export class NodeHost {
     return readPidfile(node.pidfilePath);
   }
 
+  /**
+   * Whether that process may be signalled as the node: we have started it ourselves, or it is a worker that its pid
+   * file may speak for.
+   */
+  isTrusted(node: Node, pid: number): boolean {
+    const mark = this.#memory.recordOf(node, pid)?.mark ?? null;
+    if (mark !== null && processMark(pid) === mark) return true;
+    return isOurs(pid, node.pidfilePath, node.executable);
+  }
+
   /** Whether that process is the node: it lives, and it is the one that the pid file was written by. */
   isRunning(node: Node, pid: number): boolean {
     const record = this.#memory.recordOf(node, pid);
@@ -72,7 +89,7 @@ export class NodeHost {
   }
 
   /** False where there is no such process, or it is not ours to signal. */
-  signal(pid: number, name: Deno.Signal): boolean {
+  signal(pid: number, name: SignalName): boolean {
     return sendSignal(pid, name);
   }
 
@@ -112,7 +129,7 @@ export class NodeHost {
     return { outcome: { name: node.name, status: "ok", pid } as const, signal: null };
   }
 
-  /** A node that runs is no failure because the disk is full. */
+  /** A node that runs is not a failure because the disk is full. */
   #remember(node: Node, pid: number): void {
     try {
       this.#memory.remember(node, pid, this.#world.clock.wallMs());
@@ -126,7 +143,9 @@ export class NodeHost {
     const user = await findUser(node.option("--uid") ?? undefined, node.option("--gid") ?? undefined);
     for (const path of [node.pidfilePath, node.logfilePath]) {
       const at = path.lastIndexOf("/");
-      if (at > 0) giveFolder(path.slice(0, at), user);
+      if (at <= 0) continue;
+      const folder = path.slice(0, at);
+      giveFolder(folder, { user, mode: stateFolderMode(folder, this.#world.host) });
     }
   }
 }

@@ -1,18 +1,18 @@
 /** Which node names there may be: they become files, command lines and units, so what could leave those is refused. */
 
-import { UsageError } from "../base/mod.ts";
+import { quoted, UsageError } from "../base/mod.ts";
 
 /** The longest node name, characters: with an ending it is still a file name. */
 const NAME_MAX = 200;
 
-/** Checks a whole node name, "w1@host". Throws UsageError, in one line, for one that is no name. */
+/** Checks a whole node name, "w1@host". Throws UsageError, in one line, for one that is not a name. */
 export function checkNodename(nodename: string): void {
   const at = nodename.indexOf("@");
   const name = nodename.slice(0, at);
   const host = nodename.slice(at + 1);
   const isFine = at > 0 && nodename.length <= NAME_MAX && isPart(name) && (host === "" || isPart(host));
   if (isFine) return;
-  const shown = JSON.stringify(nodename.slice(0, 80));
+  const shown = quoted(nodename.slice(0, 80));
   throw new UsageError(
     `Cannot use ${shown} as a node name: letters, digits and _ . : + - only, and no "." or "-" first`,
   );

@@ -8,6 +8,8 @@
  * Source: celery 5.2.6 apps/multi.py NamespacedOptionParser (behaviour).
  */
 
+import type { SignalName } from "../base/mod.ts";
+
 /** Options by their spelling with dashes; the value is null where there is none. Order is the order given. */
 export type NodeOptions = Map<string, string | null>;
 
@@ -64,12 +66,12 @@ export function readWords(argv: readonly string[]): MultiWords {
 }
 
 /** The last signal among the words (`-9`, `-KILL`, `-SIGQUIT`), as a name such as "SIGTERM". */
-export function signalOf(words: readonly string[], fallback: Deno.Signal): Deno.Signal {
+export function signalOf(words: readonly string[], fallback: SignalName): SignalName {
   for (const word of words.toReversed()) {
     const text = /^-(?:SIG)?([A-Z][A-Z0-9]*|\d{1,2})$/.exec(word)?.[1];
     if (text === undefined) continue;
     const found = Object.entries(SIGNALS).find(([name, number]) => name === text || String(number) === text);
-    if (found) return `SIG${found[0]}` as Deno.Signal;
+    if (found) return `SIG${found[0]}` as SignalName;
   }
   return fallback;
 }
@@ -88,3 +90,54 @@ const SIGNALS: Readonly<Record<string, number>> = {
   CONT: 18,
   STOP: 19,
 };
+
+/** Long spellings of the worker's options by their others: given under one, remembered under the other. */
+const LONG: Readonly<Record<string, string>> = {
+  "-A": "--app",
+  "-b": "--broker",
+  "-C": "--no-color",
+  "-q": "--quiet",
+  "-n": "--hostname",
+  "-l": "--loglevel",
+  "-P": "--pool",
+  "-c": "--concurrency",
+  "-Q": "--queues",
+  "-X": "--exclude-queues",
+  "-I": "--include",
+  "-E": "--task-events",
+  "--events": "--task-events",
+  "-O": "--optimization",
+  "-f": "--logfile",
+  "-p": "--pidfile",
+  "-S": "--statedb",
+  "-B": "--beat",
+  "-s": "--schedule",
+  "--schedule-filename": "--schedule",
+  "-D": "--detach",
+};
+
+/** An option's long spelling. */
+export function longOption(option: string): string {
+  return LONG[option] ?? option;
+}
+
+/** Options of the program, by their long spellings: they stand before the command. `--loader` is Celery's. */
+const GLOBALS: ReadonlySet<string> = new Set([
+  ...[
+    "--app",
+    "--broker",
+    "--result-backend",
+    "--loader",
+    "--config",
+    "--workdir",
+    "--no-color",
+    "--quiet",
+    "--log-format",
+    "--skip-checks",
+  ],
+]);
+
+/** Whether an option stands before `worker` on the command line. */
+export function isGlobalOption(option: string): boolean {
+  return GLOBALS.has(longOption(option));
+}

@@ -13,7 +13,9 @@ import {
   removeEmptyFolder,
   removeFile,
   replaceFile,
+  specialFile,
 } from "../platform/mod.ts";
+import { shownJson } from "../wire/mod.ts";
 import { ENV_FOLDER, type UnitFile } from "./units.ts";
 
 const LIST = `${ENV_FOLDER}/installed.json`;
@@ -34,12 +36,16 @@ export interface UnitChanges {
  */
 export async function installUnits(folder: string, files: readonly UnitFile[]): Promise<UnitChanges> {
   const before = readList(folder);
-  for (const { path, text } of files) {
+  for (const { path, text } of [...files, { path: LIST, text: "" }]) {
+    const special = specialFile(`${folder}/${path}`);
+    // Systemd masks a unit by a link to /dev/null.
+    if (special !== null) throw new UsageError(`Cannot write "${folder}/${path}": it is ${special}`);
+    if (path === LIST) continue;
     const there = readFile(`${folder}/${path}`);
     if (there === null || there === text) continue;
     const known = before[path];
     if (known === undefined) {
-      throw new UsageError(`Cannot write "${folder}/${path}": a file of another's is there`);
+      throw new UsageError(`Cannot write "${folder}/${path}": there is a file that we did not write`);
     }
     if (known !== await digest(there)) {
       throw new UsageError(
@@ -96,12 +102,12 @@ function readList(folder: string): Record<string, string> {
       ),
     );
   } catch {
-    throw new UsageError(`Cannot read "${folder}/${LIST}": it is no list of installed units`);
+    throw new UsageError(`Cannot read "${folder}/${LIST}": it is not a list of installed units`);
   }
 }
 
 function writeList(folder: string, list: Readonly<Record<string, string>>): void {
-  replaceFile(`${folder}/${LIST}`, `${JSON.stringify(list, null, 2)}\n`);
+  replaceFile(`${folder}/${LIST}`, `${shownJson(list, { indent: 2 })}\n`, 0o600);
 }
 
 async function digest(text: string): Promise<string> {

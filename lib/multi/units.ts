@@ -7,8 +7,8 @@
  * unit's text. Source: systemd.unit(5), systemd.service(5), systemd.exec(5), systemd 252.
  */
 
-import { UsageError } from "../base/mod.ts";
-import { longOption } from "./memory.ts";
+import { quoted, UsageError } from "../base/mod.ts";
+import { isGlobalOption, longOption } from "./options.ts";
 import type { Node } from "./node.ts";
 
 /** The folder of the environment files, beside the units. */
@@ -26,11 +26,7 @@ const UNIT_NAME_MAX = 255;
 const LEFT_OUT: ReadonlySet<string> = new Set([
   ...["--detach", "--uid", "--gid", "--ready-timeout", "--hostname", "--pidfile", "--logfile"],
 ]);
-/** Options of the program that come before the command. */
-const GLOBALS: ReadonlySet<string> = new Set([
-  ...["--app", "--broker", "--result-backend", "--loader", "--config", "--workdir", "--no-color", "--quiet"],
-]);
-/** Pools that run tasks in the worker's own loop: a task that computes is no sign of death there. */
+/** Pools that run tasks in the worker's own loop: a task that computes is not a sign of death there. */
 const LOOP_POOLS = /^(solo|async|gevent|eventlet)$/;
 
 const MARK = "# Written by `lovage multi systemd`; `lovage multi systemd --uninstall` removes it.\n";
@@ -113,7 +109,7 @@ After=network-online.target
 [Service]
 Type=notify
 NotifyAccess=main
-EnvironmentFile=${path(place.folder)}/${ENV_FOLDER}/node-%i.env
+EnvironmentFile=${pattern(place.folder)}/${ENV_FOLDER}/node-%i.env
 ${common(nodes, place)}
 # The node's own options are in its environment file.
 ExecStart=${commandLine(place.program)} $LOVAGE_ARGS
@@ -154,7 +150,7 @@ After=network-online.target
 [Service]
 Type=notify
 NotifyAccess=main
-EnvironmentFile=${path(place.folder)}/${ENV_FOLDER}/beat.env
+EnvironmentFile=${pattern(place.folder)}/${ENV_FOLDER}/beat.env
 ${common(nodes, place)}
 StateDirectory=lovage
 ExecStart=${commandLine(place.program)} $LOVAGE_ARGS --schedule \${STATE_DIRECTORY}/celerybeat-schedule
@@ -238,20 +234,23 @@ function same(nodes: readonly Node[], option: string): string | null {
 function account(name: string, option: string): string {
   if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]*$/.test(name)) {
     throw new UsageError(
-      `Cannot use ${JSON.stringify(name)} for ${option}: it is no name of a user or group`,
+      `Cannot use ${quoted(name)} for ${option}: it is not the name of a user or group`,
     );
   }
   return name;
 }
 
-/** The words of a node's command line. Pid and log files only where they were given: systemd keeps both by itself. */
-function nodeWords(node: Node): string[] {
+/**
+ * The words of a node's command line, the program left out. Pid and log files only where they were given: systemd keeps
+ * both by itself.
+ */
+export function nodeWords(node: Node): string[] {
   const given = [...node.init.options.keys()].map(longOption);
   const words: string[] = [];
   for (const [option, value] of node.options) {
     const name = longOption(option);
     const isFile = name === "--pidfile" || name === "--logfile";
-    if (GLOBALS.has(name) || (LEFT_OUT.has(name) && !(isFile && given.includes(name)))) continue;
+    if (isGlobalOption(name) || (LEFT_OUT.has(name) && !(isFile && given.includes(name)))) continue;
     words.push(...optionWords(name, node.expanded(option, value)));
   }
   const { passThrough, append } = node.init;
@@ -260,7 +259,7 @@ function nodeWords(node: Node): string[] {
 }
 
 function globalsOf(node: Node): string[] {
-  return [...node.options].filter(([option]) => GLOBALS.has(longOption(option)))
+  return [...node.options].filter(([option]) => isGlobalOption(option))
     .flatMap(([option, value]) => optionWords(longOption(option), node.expanded(option, value)));
 }
 
@@ -290,10 +289,19 @@ function path(text: string): string {
   return printable(text).replaceAll("%", "%%");
 }
 
-/** The program in ExecStart, where percent, dollar, backslash and quotes mean something. */
+/** A path that systemd takes for a pattern of file names. */
+function pattern(text: string): string {
+  return path(text).replace(/[\\*?[]/g, "\\$&");
+}
+
+/**
+ * The program in ExecStart, where percent, backslash and quotes mean something, and in its arguments the dollar sign as
+ * well.
+ */
 function commandLine(words: readonly string[]): string {
-  return words.map((word) => {
-    const text = printable(word).replaceAll("%", "%%").replaceAll("$", "$$$$");
+  return words.map((word, n) => {
+    const given = printable(word).replaceAll("%", "%%");
+    const text = n === 0 ? given : given.replaceAll("$", "$$$$");
     return /^[\w@%+=:,./~$-]+$/.test(text) ? text : `"${text.replace(/[\\"]/g, "\\$&")}"`;
   }).join(" ");
 }
@@ -303,7 +311,7 @@ function printable(text: string): string {
   // deno-lint-ignore no-control-regex
   if (/[\x00-\x1f\x7f]/.test(text)) {
     throw new UsageError(
-      `Cannot put ${JSON.stringify(text.slice(0, 80))} into a unit: it has control characters`,
+      `Cannot put ${quoted(text.slice(0, 80))} into a unit: it has control characters`,
     );
   }
   return text;

@@ -15,6 +15,7 @@ import {
   OperatingError,
   Outbox,
 } from "../base/mod.ts";
+import { SLICE_BYTES, WAITED_MS } from "./patience.ts";
 
 /** What the owner does. Called synchronously. */
 export interface BatchedStreamEvents {
@@ -34,12 +35,14 @@ const READ_BYTES = 256 * 1024;
 export class BatchedStream {
   /** Where it goes: "host:port", or the path of a socket. */
   readonly name: string;
-  /** Resolves when it is gone: with the cause, or with null after `beginClosing`. Never rejects. */
+  /** Resolves when it is gone: with the cause, or with null after `close`. Never rejects. */
   readonly lost: Promise<Error | null>;
   /** Where bytes are appended; `touch` sees to it that they leave. */
   readonly outbox: Outbox = new Outbox();
   /** When bytes came last, monotonic milliseconds. */
   heardMs: number;
+  /** When the peer last took bytes that had waited for it, monotonic milliseconds. */
+  takenMs: number;
   #clock: Clock;
   #stream: ByteStream;
   #events: BatchedStreamEvents;
@@ -58,7 +61,7 @@ export class BatchedStream {
     const { promise, resolve } = Promise.withResolvers<Error | null>();
     this.lost = promise;
     this.#resolveLost = resolve;
-    this.heardMs = clock.monoMs();
+    this.heardMs = this.takenMs = clock.monoMs();
   }
 
   /** Why it is gone; null: it is not. */
@@ -66,7 +69,7 @@ export class BatchedStream {
     return this.#failure;
   }
 
-  /** True from `beginClosing` on. */
+  /** True from `close` on. */
   get isClosing(): boolean {
     return this.#isClosing;
   }
@@ -120,11 +123,12 @@ export class BatchedStream {
     const view = this.outbox.take();
     this.#isWriting = true;
     this.#events.onSent?.();
-    this.#stream.write(view).then(() => {
+    const writing = view.length <= SLICE_BYTES ? this.#stream.write(view) : this.#writeSlices(view);
+    writing.then(() => {
       this.#isWriting = false;
       this.outbox.release(view);
       this.flush();
-      this.#tellDrained();
+      this.#resolveDrained();
     }, (error) => {
       this.#isWriting = false;
       this.outbox.release(view);
@@ -138,14 +142,19 @@ export class BatchedStream {
     return new Promise((resolve) => this.#drainWaiters.push({ bytes, resolve }));
   }
 
-  /** From now on its end is no loss: whatever it is, `lost` says null. */
-  beginClosing(): void {
+  /**
+   * Ends it in order: `ask` appends what the peer answers last and resolves with its answer, for which it waits
+   * `graceMs` at most; 0 asks nothing. A second call waits for the first one. Never rejects.
+   */
+  async close(graceMs: number, ask: () => Promise<void>): Promise<void> {
+    if (this.#failure !== null) return;
+    if (this.#isClosing) {
+      await this.lost;
+      return;
+    }
     this.#isClosing = true;
-  }
-
-  /** Waits for the peer's answer to the last bytes, `graceMs` at most. */
-  async answered(answer: Promise<void>, graceMs: number): Promise<void> {
-    await atMost(this.#clock, graceMs, Promise.race([answer, this.lost]));
+    if (graceMs > 0) await atMost(this.#clock, graceMs, Promise.race([ask(), this.lost]));
+    this.fail(new ConnectionLost(`The connection to ${this.name} is closed`));
   }
 
   /** Gives it up with a cause. Twice is once. */
@@ -154,18 +163,23 @@ export class BatchedStream {
     this.#failure = error;
     this.#stream.close();
     this.#resolveLost(this.#isClosing ? null : error);
-    this.#tellDrained();
+    this.#resolveDrained();
     this.#events.onEnd(error);
-  }
-
-  /** Ends it after `beginClosing`. */
-  end(): void {
-    this.fail(new ConnectionLost(`The connection to ${this.name} is closed`));
   }
 
   /** The error of a connection that went by itself; `why` in a few words. */
   lostError(why: string, cause: unknown = null): ConnectionLost {
     return new ConnectionLost(`Lost the connection to ${this.name}: ${why}`, { cause, isRetryable: true });
+  }
+
+  /** Writes much, step by step, and notes when the peer took some of it. */
+  async #writeSlices(view: Uint8Array): Promise<void> {
+    for (let from = 0; from < view.length && this.#failure === null; from += SLICE_BYTES) {
+      const beganMs = this.#clock.monoMs();
+      await this.#stream.write(view.subarray(from, from + SLICE_BYTES));
+      const nowMs = this.#clock.monoMs();
+      if (nowMs - beganMs >= WAITED_MS) this.takenMs = nowMs;
+    }
   }
 
   async #readLoop(): Promise<void> {
@@ -190,7 +204,7 @@ export class BatchedStream {
     }
   }
 
-  #tellDrained(): void {
+  #resolveDrained(): void {
     if (this.#drainWaiters.length === 0) return;
     const waiting = this.outbox.length;
     this.#drainWaiters = this.#drainWaiters.filter((waiter) => {

@@ -2,11 +2,19 @@
 
 import { type Address, type ByteStream, type Dialer, DialError, errorText } from "../base/mod.ts";
 import { byteStream, type RawConnection } from "./stream.ts";
-import { dialUnverified } from "./tls.ts";
+import { openNodeSocket } from "./node_socket.ts";
+
+/** Opens a stream to an address; closes what it opened, or is opening, when the signal aborts. */
+type Open = (address: Address, signal: AbortSignal) => Promise<ByteStream>;
 
 /** A Dialer on the operating system's sockets. TCP connections have no delay (Nagle off) and keep alive. */
 export function realDialer(): Dialer {
-  return { dial };
+  return { dial: (address, options) => dial(address, options, openDeno) };
+}
+
+/** A Dialer on the sockets of node:net and node:tls. */
+export function nodeDialer(): Dialer {
+  return { dial: (address, options) => dial(address, options, openNodeSocket) };
 }
 
 /** An address as a person reads it: `tcp://host:port`, `tls://host:port`, `unix:/path`. */
@@ -19,6 +27,7 @@ export function addressText(address: Address): string {
 async function dial(
   address: Address,
   options: { timeoutMs: number; signal?: AbortSignal },
+  open: Open,
 ): Promise<ByteStream> {
   options.signal?.throwIfAborted();
   const deadline = AbortSignal.timeout(options.timeoutMs);
@@ -47,18 +56,20 @@ function raced(opening: Promise<ByteStream>, signal: AbortSignal): Promise<ByteS
   });
 }
 
-async function open(address: Address, signal: AbortSignal): Promise<ByteStream> {
+async function openDeno(address: Address, signal: AbortSignal): Promise<ByteStream> {
   if (address.kind === "unix") {
     return byteStream(raw(await Deno.connect({ transport: "unix", path: address.path })));
   }
   const { host, port, tls } = address;
   if (tls !== null) {
-    if (!tls.verify) return dialUnverified({ host, port, tls }, signal);
+    // Deno's own API verifies in any case.
+    if (!tls.verify) return openNodeSocket(address, signal);
     const identity = tls.cert !== null && tls.key !== null ? { cert: tls.cert, key: tls.key } : {};
     const connection = await Deno.connectTls({
       hostname: host,
       port,
       caCerts: [...tls.caCerts],
+      unsafelyDisableHostnameVerification: !tls.checkHostname,
       ...identity,
     });
     try {

@@ -11,9 +11,11 @@
  * Source: celery 5.2.6 platforms.py DaemonContext, bin/worker.py detach (which returns before anything is known).
  */
 
-import { type Clock, errorText, OperatingError } from "../base/mod.ts";
+import { type Clock, errorText, OperatingError, UsageError } from "../base/mod.ts";
 import { closeStandardStreams, execProgram, keepDescriptorsFromChildren } from "./libc.ts";
-import { selfCommand, selfPath } from "./spawn.ts";
+import { configurationFlags, useProject } from "./configuration.ts";
+import { packedFolder, selfPath } from "./form.ts";
+import { selfCommand } from "./spawn.ts";
 
 /** Tells the child what it is. */
 const VARIABLE = "LOVAGE_DAEMON";
@@ -28,12 +30,12 @@ const END_MS = 5000;
 const CLOSE_MS = 500;
 
 /** The folder this program was started in; where it starts again. */
-const START_FOLDER = Deno.cwd();
+export const START_FOLDER: string = Deno.cwd();
 
 /** What this process is: no daemon, a daemon whose parent waits, or one whose parent has gone. */
 export type DaemonStage = "none" | "starting" | "running";
 
-// Read once and taken away: a program that a task starts is no daemon of its own accord.
+// Read once and taken away: a program that a task starts is not a daemon of its own accord.
 const given = Deno.env.get(VARIABLE);
 let stage: DaemonStage = given === "starting" || given === "running" ? given : "none";
 if (given !== undefined) Deno.env.delete(VARIABLE);
@@ -66,6 +68,8 @@ export interface DaemonOptions {
   readonly readyMs: number;
   /** Ends the start: the child is told to stop. */
   readonly signal?: AbortSignal;
+  /** Hears at once what the child says of its errors; else that is in the outcome alone. */
+  readonly onText?: (text: string) => void;
 }
 
 /**
@@ -93,7 +97,7 @@ export async function startDaemon(clock: Clock, options: DaemonOptions): Promise
   child.unref();
   const { pid } = child;
   const out = collect(child.stdout, READY.length * 2);
-  const err = collect(child.stderr, TEXT_MAX);
+  const err = collect(child.stderr, TEXT_MAX, options.onText);
   const { promise: tooLong, resolve } = Promise.withResolvers<"late">();
   const disarm = clock.arm(clock.monoMs() + Math.min(options.readyMs, 2 ** 40), () => resolve("late"));
   const onAbort = () => resolve("late");
@@ -121,7 +125,7 @@ export async function startDaemon(clock: Clock, options: DaemonOptions): Promise
 }
 
 /** The child's word that it is ready. Its streams lead nowhere afterwards. Without a waiting parent: nothing. */
-export function tellParentReady(): void {
+export function reportReady(): void {
   if (stage !== "starting") return;
   stage = "running";
   try {
@@ -143,6 +147,44 @@ export function restartInPlace(args: readonly string[] = Deno.args): never {
   if (path !== null && isFile(path)) return execProgram(path, args, START_FOLDER);
   const self = selfCommand();
   return execProgram(self.program, [...self.args, ...args], START_FOLDER);
+}
+
+/**
+ * Starts this program again under the same pid, with the same arguments and environment, and another configuration of
+ * the runtime; null: its own. Returns only by throwing OperatingError.
+ */
+export function restartUnder(config: string | null): never {
+  if (stage !== "none") Deno.env.set(VARIABLE, stage);
+  useProject(config);
+  const { program, args } = selfCommand();
+  return execProgram(program, [...args, ...Deno.args], START_FOLDER);
+}
+
+/**
+ * Has the runtime run a program or tests of the user's in this process, or check their types, under this program's
+ * configuration or the project's. Returns only by throwing: UsageError in a compiled program, which has no runtime to
+ * hand over to.
+ */
+export function becomeUserProgram(kind: "run" | "test" | "check", words: readonly string[]): never {
+  if (Deno.build.standalone) {
+    throw new UsageError(
+      `Cannot ${kind} programs: this build can only run tasks${
+        kind === "check" ? "; npx tsc checks types" : ""
+      }`,
+    );
+  }
+  const packed = packedFolder();
+  const flags = [
+    ...(kind === "check" ? [] : ["-A"]),
+    "--quiet",
+    ...(kind === "run" ? ["--no-prompt"] : kind === "test" ? ["--no-check"] : []),
+    ...configurationFlags(),
+  ];
+  return execProgram(
+    packed === null ? Deno.execPath() : `${packed}/deno`,
+    [kind, ...flags, ...words],
+    Deno.cwd(),
+  );
 }
 
 function isFile(path: string): boolean {
@@ -174,7 +216,7 @@ function kill(child: Deno.ChildProcess, signal: Deno.Signal): void {
 }
 
 /** Reads a stream to its end, keeping its last `max` characters. */
-function collect(stream: ReadableStream<Uint8Array>, max: number) {
+function collect(stream: ReadableStream<Uint8Array>, max: number, onChunk?: (text: string) => void) {
   let kept = "";
   let onText = () => {};
   const reader = stream.getReader();
@@ -183,7 +225,9 @@ function collect(stream: ReadableStream<Uint8Array>, max: number) {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return;
-      kept = (kept + decoder.decode(value, { stream: true })).slice(-max);
+      const text = decoder.decode(value, { stream: true });
+      kept = (kept + text).slice(-max);
+      onChunk?.(text);
       onText();
     }
   };

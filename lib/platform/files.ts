@@ -1,6 +1,7 @@
 /** Small files that must never be seen half written, and folders that may not be ours. */
 
-import { errorText, nodeFs, OperatingError } from "../base/mod.ts";
+import { embeddedHome, errorText, type Host, nodeFs, OperatingError } from "../base/mod.ts";
+import { readRegular, specialFile } from "./regular_file.ts";
 
 /** Whether files can be made in a folder, or the folder itself where it is missing. Nothing is made. */
 export function isWritableFolder(path: string): boolean {
@@ -29,14 +30,27 @@ export function makeFolder(path: string, mode = 0o755): void {
   }
 }
 
+/** The mode of a folder that is made for pid and log files: in the user's own state folder nobody else looks. */
+export function stateFolderMode(path: string, host: Host): number {
+  try {
+    const home = embeddedHome(host);
+    return path === home || path.startsWith(`${home}/`) ? 0o700 : 0o755;
+  } catch {
+    return 0o755; // The environment names no place for state.
+  }
+}
+
 /**
  * Makes a folder with its parents and gives what is made to a user; one that exists stays whose it is. Throws
  * OperatingError.
  */
-export function giveFolder(path: string, user: { uid: number; gid: number } | null): void {
+export function giveFolder(
+  path: string,
+  { user, mode }: { user: { uid: number; gid: number } | null; mode: number },
+): void {
   const made: string[] = [];
   for (let at = path; at !== "" && !exists(at); at = at.slice(0, at.lastIndexOf("/"))) made.push(at);
-  makeFolder(path);
+  makeFolder(path, mode);
   if (user === null) return;
   try {
     for (const folder of made) Deno.chownSync(folder, user.uid, user.gid);
@@ -49,15 +63,36 @@ export function giveFolder(path: string, user: { uid: number; gid: number } | nu
 
 /** Writes a whole file or none of it: whoever reads meanwhile sees the old one. Throws OperatingError. */
 export function replaceFile(path: string, text: string, mode = 0o644): void {
-  const temporary = `${path}.${Deno.pid}.new`;
+  let temporary: string | null = null;
   try {
-    Deno.writeTextFileSync(temporary, text, { mode });
-    Deno.chmodSync(temporary, mode);
+    refuseToReplace(path);
+    temporary = makeFileBeside(path, mode);
+    Deno.writeTextFileSync(temporary, text);
     Deno.renameSync(temporary, path);
   } catch (error) {
-    removeFile(temporary);
+    if (temporary !== null) removeFile(temporary);
     throw new OperatingError(`Cannot write "${path}": ${errorText(error)}`, { cause: error });
   }
+}
+
+/**
+ * Makes an empty file in the same folder, under a name that nobody can foresee: what others may have put there is
+ * neither followed nor written to. Throws the system's error.
+ */
+export function makeFileBeside(path: string, mode: number): string {
+  const at = path.lastIndexOf("/");
+  const random = crypto.getRandomValues(new Uint8Array(8)).toHex();
+  // Not the file's own name in front: it may be as long as a name can be.
+  const temporary = `${at < 0 ? "." : path.slice(0, at)}/.${random}.new`;
+  Deno.openSync(temporary, { write: true, createNew: true, mode }).close();
+  // Whatever the umask.
+  Deno.chmodSync(temporary, mode);
+  return temporary;
+}
+
+function refuseToReplace(path: string): void {
+  const found = specialFile(path);
+  if (found !== null) throw new OperatingError(`it is ${found}`);
 }
 
 /**
@@ -65,27 +100,28 @@ export function replaceFile(path: string, text: string, mode = 0o644): void {
  * OperatingError.
  */
 export async function replaceBytes(path: string, bytes: Uint8Array, mode = 0o600): Promise<void> {
-  const temporary = `${path}.${Deno.pid}.new`;
+  let temporary: string | null = null;
   try {
+    refuseToReplace(path);
     await Deno.mkdir(path.slice(0, path.lastIndexOf("/")) || "/", { recursive: true });
+    temporary = makeFileBeside(path, mode);
     {
-      using file = await Deno.open(temporary, { write: true, create: true, truncate: true, mode });
+      using file = await Deno.open(temporary, { write: true });
       for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
       await file.sync();
     }
     await Deno.rename(temporary, path);
   } catch (error) {
-    removeFile(temporary);
+    if (temporary !== null) removeFile(temporary);
     throw new OperatingError(`Cannot write "${path}": ${errorText(error)}`, { cause: error });
   }
 }
 
-/** A file's bytes, or null where there is none. Throws OperatingError where it cannot be read. */
+/** A regular file's bytes, or null where there is none. Throws OperatingError where it cannot be read. */
 export function readBytes(path: string): Uint8Array | null {
   try {
-    return Deno.readFileSync(path);
+    return readRegular(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
     throw new OperatingError(`Cannot read "${path}": ${errorText(error)}`, { cause: error });
   }
 }
@@ -153,18 +189,21 @@ function openFile(file: ReturnType<typeof Deno.openSync>): OpenFile {
   };
 }
 
-/** A file's text, or null where there is none or it cannot be read. */
+/** A regular file's text, or null where there is none or it cannot be read. */
 export function readFile(path: string): string | null {
   try {
-    return Deno.readTextFileSync(path);
+    const bytes = readRegular(path);
+    return bytes === null ? null : new TextDecoder().decode(bytes);
   } catch {
     return null;
   }
 }
 
-/** Removes a file; true where there was one. */
+/** Removes a regular file, or a link; true where there was one. */
 export function removeFile(path: string): boolean {
   try {
+    const { isFile, isSymlink } = Deno.lstatSync(path);
+    if (!isFile && !isSymlink) return false;
     Deno.removeSync(path);
     return true;
   } catch {
@@ -174,7 +213,13 @@ export function removeFile(path: string): boolean {
 
 /** Removes a folder where it is empty; true where it went. */
 export function removeEmptyFolder(path: string): boolean {
-  return removeFile(path);
+  try {
+    if (!Deno.lstatSync(path).isDirectory) return false;
+    Deno.removeSync(path);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The names in a folder, sorted; none where there is no such folder. */
@@ -192,5 +237,17 @@ function exists(path: string): boolean {
     return true;
   } catch {
     return false;
+  }
+}
+
+/** Deletes a unix socket that nobody listens on any more. False: there is none at the path. */
+export function removeSocket(path: string): boolean {
+  try {
+    if (Deno.lstatSync(path).isSocket !== true) return false;
+    Deno.removeSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
   }
 }

@@ -3,31 +3,53 @@
  * the way where it is not.
  */
 
-import { errorText, OperatingError } from "../base/mod.ts";
+import { errorText, OperatingError, UsageError } from "../base/mod.ts";
+import { EXIT } from "./exit_codes.ts";
+import { keepPrivate } from "./private_file.ts";
+import { readRegular, specialFile } from "./regular_file.ts";
 
 /** A lock that lasts as long as its process. `release` ends it; twice is once. */
 export interface FileLock {
   release(): void;
 }
 
-/** What lies at a path. `kv`: a database with the tables of `Deno.openKv`. */
-export type FileKind = "none" | "kv" | "sqlite" | "python" | "other";
+/**
+ * What lies at a path. `kv`: a database with the tables of `Deno.openKv`; `damaged`: it begins as a database, or holds
+ * zeros alone; `python`: the schedule of Celery's own beat.
+ */
+export type FileKind = "none" | "kv" | "sqlite" | "python" | "damaged" | "other";
 
 /** Files that belong to a database in one file. */
 const BESIDE = ["", "-wal", "-shm"];
 const SQLITE_HEAD = "SQLite format 3\0";
+/** A lock file holds a pid and nothing else. */
+const LOCK_TEXT = /^\s*\d{0,10}\s*$/;
+const LOCK_BYTES_MAX = 32;
+/** How much of a file is looked at, bytes. */
+const LOOK_BYTES_MAX = 4 * 1024 * 1024;
+/** Keys of Celery's schedule. Source: celery 5.2.6 beat.py PersistentScheduler.setup_schedule. */
+const PYTHON_KEYS = ["__version__", "utc_enabled", "entries"];
 
 /**
  * Takes the lock file at `path` for this process and writes our pid into it; or says who has it (0: a
- * process that left no pid). Throws OperatingError where the file cannot be made.
+ * process that left no pid). Throws OperatingError where the file cannot be made, UsageError (73) where something else
+ * than a lock file lies there.
  */
 export function lockFile(path: string): FileLock | { readonly heldBy: number } {
   let file: Deno.FsFile;
   try {
-    file = Deno.openSync(path, { read: true, write: true, create: true, mode: 0o644 });
+    if (!isLockFile(path)) {
+      throw new UsageError(`Cannot lock "${path}": it is not a lock file of ours; move it away`, {
+        exitCode: EXIT.CANNOT_CREATE,
+      });
+    }
+    // Whoever may read it may lock it.
+    file = Deno.openSync(path, { read: true, write: true, create: true, mode: 0o600 });
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     throw new OperatingError(`Cannot make "${path}": ${errorText(error)}`, { cause: error });
   }
+  keepPrivate(path);
   if (!file.tryLockSync(true)) {
     const heldBy = Number.parseInt(Deno.readTextFileSync(path), 10) || 0;
     file.close();
@@ -44,7 +66,7 @@ export function lockFile(path: string): FileLock | { readonly heldBy: number } {
     release() {
       if (!isHeld) return;
       isHeld = false;
-      // The file stays: who waits for it holds it open, and a lock on a removed file is no lock.
+      // The file stays: who waits for it holds it open, and a lock on a removed file is not a lock.
       file.close();
     },
   };
@@ -52,22 +74,24 @@ export function lockFile(path: string): FileLock | { readonly heldBy: number } {
 
 /**
  * What lies at a path, from its first bytes and, for SQLite, its tables. Never throws: what cannot be read
- * is `other`.
+ * is `none`, and whoever opens it hears why.
  */
 export async function fileKind(path: string): Promise<FileKind> {
-  let head: Uint8Array;
+  if (specialFile(path) !== null) return "other";
+  let bytes: Uint8Array | null;
   try {
-    const { size, isFile } = Deno.statSync(path);
-    if (!isFile) return "other";
-    if (size === 0) return "none";
-    using file = Deno.openSync(path);
-    const buffer = new Uint8Array(16);
-    head = buffer.subarray(0, file.readSync(buffer) ?? 0);
-  } catch (error) {
-    return error instanceof Deno.errors.NotFound ? "none" : "other";
+    bytes = readRegular(path, LOOK_BYTES_MAX);
+  } catch {
+    return "none";
   }
-  if (isPythonDbm(head)) return "python";
-  if (new TextDecoder().decode(head) !== SQLITE_HEAD) return "other";
+  if (bytes === null || bytes.length === 0) return "none";
+  if (isPythonDbm(bytes)) {
+    const text = new TextDecoder("latin1").decode(bytes);
+    return PYTHON_KEYS.some((key) => text.includes(key)) ? "python" : "other";
+  }
+  // What a crash of the machine leaves of a file.
+  if (bytes.every((byte) => byte === 0)) return "damaged";
+  if (new TextDecoder("latin1").decode(bytes.subarray(0, SQLITE_HEAD.length)) !== SQLITE_HEAD) return "other";
   try {
     const { DatabaseSync } = await import("node:sqlite");
     const database = new DatabaseSync(path, { readOnly: true });
@@ -79,8 +103,15 @@ export async function fileKind(path: string): Promise<FileKind> {
       database.close();
     }
   } catch {
-    return "other"; // damaged, or encrypted
+    return "damaged";
   }
+}
+
+function isLockFile(path: string): boolean {
+  if (specialFile(path) !== null) return false;
+  const bytes = readRegular(path, LOCK_BYTES_MAX + 1);
+  return bytes === null ||
+    (bytes.length <= LOCK_BYTES_MAX && LOCK_TEXT.test(new TextDecoder().decode(bytes)));
 }
 
 /** Opens a file of keys and values, made where there is none. Throws OperatingError. */

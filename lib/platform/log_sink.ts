@@ -4,13 +4,31 @@
  * Source: celery 5.2.6 app/defaults.py (DEFAULT_PROCESS_LOG_FMT, DEFAULT_TASK_LOG_FMT), utils/log.py (colours).
  */
 
-import { type Clock, type Level, LEVELS, type Log, UsageError } from "../base/mod.ts";
+import {
+  type Clock,
+  type Level,
+  LEVELS,
+  type Log,
+  type LogContext,
+  type LogTask,
+  MAIN_PROCESS,
+  shown,
+  shownLine,
+  UsageError,
+} from "../base/mod.ts";
+import { type FieldName, type LogFormat, readLogFormat } from "./log_format.ts";
+import { jsonLine } from "./log_json.ts";
+import { isUnreadPipe } from "./regular_file.ts";
 
 /** Celery's default lines. */
-export const PROCESS_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s";
+const PROCESS_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s";
 /** The line of a task's own logger. */
-export const TASK_FORMAT =
-  "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s";
+const TASK_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s";
+
+/** How often it is looked whether the log file is still the one at its path, milliseconds. */
+const LOOK_EVERY_MS = 10;
+/** What a caller is called that is not known. Source: Python 3.11 logging Logger._log. */
+const UNKNOWN_FILE = "(unknown file)";
 
 const COLOURS: Partial<Record<Level, string>> = {
   DEBUG: "\x1b[34m",
@@ -24,10 +42,16 @@ export interface LogSinkOptions {
   level?: Level;
   /** A file to append to; null: standard error. */
   file?: string | null;
-  /** Percent formats as Python's logging has them; "json" writes one JSON object a line. */
+  /** Percent formats as Python's logging has them; "json" writes one JSON object a line (log_json.ts). */
   format?: string;
   taskFormat?: string;
-  /** Null: colours where standard error is a terminal and NO_COLOR is not set. */
+  /** From now on every line is JSON, whatever formats are configured later: `--log-format json`. */
+  isJson?: boolean;
+  /** Celery's name of the logger of lines that do not say theirs; "celery" by default. */
+  logger?: string;
+  /** The node's name, for JSON. */
+  node?: string;
+  /** False: no colours. Else there are some where the log goes to a terminal and NO_COLOR is not set. */
   color?: boolean | null;
   /** "MainProcess" unless the record says otherwise. */
   processName?: string;
@@ -37,6 +61,8 @@ export interface LogSinkOptions {
 
 /** A Log that can be configured again, once the settings are known. */
 export interface LogSink extends Log {
+  /** Every line is JSON, as `--log-format json` asks. */
+  readonly isJson: boolean;
   configure(options: LogSinkOptions): void;
   /** Writes what is buffered before it returns; for the way out. */
   flushSync(): void;
@@ -52,10 +78,21 @@ class FileLogSink implements LogSink {
   #clock: Clock;
   #path: string | null = null;
   #file: Deno.FsFile | null = null;
+  /** What tells the open file from another at its path; null where it is not a regular file, and nobody rotates it. */
+  #identity: string | null = null;
+  #lookedMs = -Infinity;
+  #startedMs: number;
   #format = PROCESS_FORMAT;
   #taskFormat = TASK_FORMAT;
-  #color = false;
-  #processName = "MainProcess";
+  #writeProcess: LogFormat = readLogFormat(PROCESS_FORMAT);
+  #writeTask: LogFormat = readLogFormat(TASK_FORMAT);
+  #wantsColor = true;
+  #hasColor = false;
+  #headLike = headLike([PROCESS_FORMAT, TASK_FORMAT]);
+  #processName: string = MAIN_PROCESS;
+  #isJson = false;
+  #logger = "celery";
+  #node: string | null = null;
   #mirrorsErrors = false;
   #buffer = "";
   #isDeferred = false;
@@ -67,35 +104,48 @@ class FileLogSink implements LogSink {
 
   constructor(clock: Clock, options: LogSinkOptions) {
     this.#clock = clock;
+    this.#startedMs = clock.wallMs();
     this.configure({ color: null, ...options });
   }
 
   configure(options: LogSinkOptions): void {
     this.flushSync();
     if (options.level) this.level = options.level;
-    if (options.format !== undefined) this.#format = options.format;
-    if (options.taskFormat !== undefined) this.#taskFormat = options.taskFormat;
+    if (options.format !== undefined) {
+      if (options.format !== "json") this.#writeProcess = readLogFormat(options.format);
+      this.#format = options.format;
+    }
+    if (options.taskFormat !== undefined) {
+      if (options.taskFormat !== "json") this.#writeTask = readLogFormat(options.taskFormat);
+      this.#taskFormat = options.taskFormat;
+    }
+    this.#headLike = headLike([PROCESS_FORMAT, this.#format, this.#taskFormat]);
     if (options.processName !== undefined) this.#processName = options.processName;
+    if (options.isJson !== undefined) this.#isJson = options.isJson;
+    if (options.logger !== undefined) this.#logger = options.logger;
+    if (options.node !== undefined) this.#node = options.node;
     if (options.mirrorErrors !== undefined) this.#mirrorsErrors = options.mirrorErrors;
     if (options.file !== undefined && options.file !== this.#path) {
+      this.#open(options.file);
       this.#path = options.file;
-      this.reopen();
     }
-    if (options.color !== undefined) {
-      this.#color = options.color ??
-        (this.#path === null && Deno.stderr.isTerminal() && !Deno.env.get("NO_COLOR"));
-    }
+    if (options.color !== undefined) this.#wantsColor = options.color ?? true;
+    // Never in a file or a pipe, as in Celery: programs read those.
+    this.#hasColor = this.#wantsColor && this.#path === null && Deno.stderr.isTerminal() &&
+      !Deno.env.get("NO_COLOR");
+  }
+
+  get isJson(): boolean {
+    return this.#isJson;
   }
 
   isOn(level: Level): boolean {
     return LEVELS[level] >= LEVELS[this.level];
   }
 
-  emit(level: Level, message: string, options?: { process?: string; task?: { name: string; id: string } }) {
+  emit(level: Level, message: string, context?: LogContext) {
     if (!this.isOn(level)) return;
-    const process = options?.process ?? this.#processName;
-    const task = options?.task ?? null;
-    this.#buffer += this.#line(level, message, process, task);
+    this.#buffer += this.#line(level, message, context);
     if (this.#mirrorsErrors && this.#file !== null && LEVELS[level] >= LEVELS.ERROR) mirror(message);
     if (this.#isDeferred) return;
     this.#isDeferred = true;
@@ -126,6 +176,7 @@ class FileLogSink implements LogSink {
   flushSync(): void {
     this.#isDeferred = false;
     if (this.#buffer === "") return;
+    if (this.#identity !== null) this.#followPath();
     let bytes = new TextEncoder().encode(this.#buffer);
     this.#buffer = "";
     const out = this.#file ?? Deno.stderr;
@@ -137,58 +188,120 @@ class FileLogSink implements LogSink {
   }
 
   reopen(): void {
-    this.#file?.close();
-    this.#file = null;
     if (this.#path === null) return;
     try {
-      this.#file = Deno.openSync(this.#path, { append: true, create: true });
+      this.#open(this.#path);
     } catch (error) {
-      throw new UsageError(`Cannot open log file "${this.#path}": ${(error as Error).message}`, {
-        cause: error,
-        exitCode: 73,
-      });
+      // It goes on in the file it has: whoever rotates logs must not end the work.
+      this.emit("ERROR", (error as Error).message);
     }
   }
 
-  #line(level: Level, message: string, process: string, task: { name: string; id: string } | null): string {
-    const atMs = this.#clock.wallMs();
-    if (this.#format === "json") {
-      const at = new Date(atMs).toISOString();
-      return JSON.stringify({
-        at,
-        level,
-        process,
-        message,
-        ...(task ? { task: task.name, id: task.id } : {}),
-      }) +
-        "\n";
-    }
-    const format = task ? this.#taskFormat : this.#format;
-    const colour = this.#color ? COLOURS[level] : undefined;
-    const text = colour ? `${colour}${message}\x1b[0m` : message;
-    if (format === PROCESS_FORMAT) return `${this.#head(atMs, level, process)}${text}\n`;
-    return format.replace(/%\((\w+)\)[sd]/g, (whole, field: string) => {
-      switch (field) {
-        case "asctime":
-          return this.#asctime(atMs);
-        case "levelname":
-          return level;
-        case "processName":
-          return process;
-        case "message":
-          return text;
-        case "task_name":
-          return task?.name ?? "???";
-        case "task_id":
-          return task?.id ?? "???";
-        case "name":
-          return task ? "celery.task" : "celery";
-        case "process":
-          return String(Deno.pid);
-        default:
-          return whole;
+  /** Throws UsageError, and leaves everything as it was, where the file cannot be opened. */
+  #open(path: string | null): void {
+    let file: Deno.FsFile | null = null;
+    let identity: string | null = null;
+    if (path !== null) {
+      try {
+        if (isUnreadPipe(path)) throw new Error("it is a named pipe that nobody reads");
+        file = Deno.openSync(path, { append: true, create: true, mode: 0o664 });
+        identity = identityOf(file.statSync());
+      } catch (error) {
+        throw new UsageError(`Cannot open log file "${path}": ${(error as Error).message}`, {
+          cause: error,
+          exitCode: 73,
+        });
       }
-    }) + "\n";
+    }
+    this.#file?.close();
+    this.#file = file;
+    this.#identity = identity;
+  }
+
+  /**
+   * Opens the file anew where it was renamed or removed: logrotate's default.
+   * Source: Python's logging.handlers.WatchedFileHandler, which Celery logs through.
+   */
+  #followPath(): void {
+    const nowMs = this.#clock.monoMs();
+    if (nowMs - this.#lookedMs < LOOK_EVERY_MS) return;
+    this.#lookedMs = nowMs;
+    try {
+      if (identityOf(Deno.statSync(this.#path!)) === this.#identity) return;
+    } catch {
+      // Nothing is there: a new one is made.
+    }
+    try {
+      this.#open(this.#path);
+    } catch {
+      // The folder went too, or is not ours to write any more: the old file goes on taking the lines.
+    }
+  }
+
+  #line(level: Level, message: string, context: LogContext | undefined): string {
+    const atMs = this.#clock.wallMs();
+    const process = context?.process ?? this.#processName;
+    const logger = context?.logger ?? (context?.task ? "celery.task" : this.#logger);
+    const task = context?.task ?? null;
+    const format = task ? this.#taskFormat : this.#format;
+    if (this.#isJson || this.#format === "json" || format === "json") {
+      return jsonLine({ atMs, logger, process, pid: Deno.pid, node: this.#node }, level, message, context);
+    }
+    const traceback = context?.error?.traceback;
+    const colour = this.#hasColor ? COLOURS[level] : undefined;
+    const safe = this.#safe(traceback ? `${message}\n${traceback.trimEnd()}` : message);
+    const text = colour ? `${colour}${safe}\x1b[0m` : safe;
+    if (format === PROCESS_FORMAT) return `${this.#head(atMs, level, process)}${text}\n`;
+    const write = task ? this.#writeTask : this.#writeProcess;
+    return `${write((name) => this.#field(name, { atMs, level, process, logger, task, text }))}\n`;
+  }
+
+  #field(name: FieldName, { atMs, level, process, logger, task, text }: LineParts): string | number {
+    switch (name) {
+      case "asctime":
+        return this.#asctime(atMs);
+      case "levelname":
+        return level;
+      case "processName":
+        return process;
+      case "message":
+        return text;
+      case "task_name":
+        return task ? shownLine(task.name) : "???";
+      case "task_id":
+        return task ? shownLine(task.id) : "???";
+      case "name":
+        return logger;
+      case "process":
+        return Deno.pid;
+      case "levelno":
+        return LEVELS[level];
+      case "created":
+        return atMs / 1000;
+      case "msecs":
+        return Math.floor(atMs % 1000);
+      case "relativeCreated":
+        return atMs - this.#startedMs;
+      case "threadName":
+        return "MainThread";
+      case "thread":
+      case "lineno":
+        return 0;
+      case "taskName":
+        return "None";
+      case "funcName":
+        return "(unknown function)";
+      case "filename":
+      case "module":
+      case "pathname":
+        return UNKNOWN_FILE;
+    }
+  }
+
+  /** A message without control characters; a line in it that looks like the head of another record is moved in. */
+  #safe(message: string): string {
+    const text = shown(message);
+    return text.includes("\n") ? text.replace(this.#headLike, "\n $1") : text;
   }
 
   /**
@@ -224,11 +337,51 @@ class FileLogSink implements LogSink {
   }
 }
 
+/** What a line is made of. */
+interface LineParts {
+  readonly atMs: number;
+  readonly level: Level;
+  readonly process: string;
+  readonly logger: string;
+  readonly task: LogTask | null;
+  readonly text: string;
+}
+
+/** Tells a regular file from every other one; null for what is not one. */
+function identityOf({ isFile, dev, ino }: Deno.FileInfo): string | null {
+  return isFile ? `${dev}:${ino}` : null;
+}
+
 /** Says an error on standard error as well; whoever listened may be gone. */
 function mirror(message: string): void {
   try {
-    Deno.stderr.writeSync(new TextEncoder().encode(`${message.trimEnd()}\n`));
+    Deno.stderr.writeSync(new TextEncoder().encode(`${shown(message.trimEnd())}\n`));
   } catch {
     // The file has it.
   }
+}
+
+/** What the fields of a format may look like in a head. One that is not here tells no head from a line of a message. */
+const FIELDS: Readonly<Record<string, string>> = {
+  asctime: "\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d(?:[,.]\\d+)?",
+  levelname: `(?:${Object.keys(LEVELS).join("|")})`,
+  processName: "(?:MainProcess|\\w+-\\d+)",
+  process: "\\d+",
+};
+
+/** Matches a line end before something that looks like the head of a record in one of the formats. */
+function headLike(formats: readonly string[]): RegExp {
+  // Celery's own begin with a date in a bracket, which is what programs look for.
+  const heads = new Set(["\\[\\d{4}-\\d\\d-\\d\\d[ T]"]);
+  for (const format of formats) {
+    const [head = ""] = format.split(/%\((?:message|task_name|task_id)\)/);
+    const parts = head.split(/%\((\w+)\)[-+ #0-9.]*[a-z]/i);
+    if (!parts.some((part, index) => index % 2 === 1 && Object.hasOwn(FIELDS, part))) continue;
+    heads.add(
+      parts.map((part, index) =>
+        index % 2 === 1 ? FIELDS[part] ?? "\\S{1,80}?" : part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")
+      ).join(" *"),
+    );
+  }
+  return new RegExp(`\\n((?:${[...heads].join("|")}))`, "g");
 }

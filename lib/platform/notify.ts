@@ -38,7 +38,7 @@ export class ServiceManager {
   }
 
   /** Tells fields as they are. */
-  tell(fields: Readonly<Record<string, string | number>>): void {
+  send(fields: Readonly<Record<string, string | number>>): void {
     if (this.#socket === null) return;
     const text = Object.entries(fields).map(([name, value]) =>
       `${name}=${String(value).replaceAll("\n", " ")}`
@@ -54,7 +54,7 @@ export class ServiceManager {
   starting(status: () => string): void {
     if (this.#socket === null) return;
     this.#every(EXTEND_MS / 2, () => {
-      this.tell({ EXTEND_TIMEOUT_USEC: EXTEND_MS * 1000, STATUS: status() });
+      this.send({ EXTEND_TIMEOUT_USEC: EXTEND_MS * 1000, STATUS: status() });
     });
   }
 
@@ -64,23 +64,23 @@ export class ServiceManager {
    */
   ready(status: () => string, isAlive: () => boolean = () => true): void {
     if (this.#socket === null) return;
-    this.tell({ READY: 1, STATUS: status() });
+    this.send({ READY: 1, STATUS: status() });
     const every = this.watchdogMs === null ? STATUS_MS : Math.min(STATUS_MS, this.watchdogMs / 2);
     this.#every(every, () => {
       const isWatched = this.watchdogMs !== null && isAlive();
-      this.tell({ STATUS: status(), ...(isWatched ? { WATCHDOG: 1 } : {}) });
+      this.send({ STATUS: status(), ...(isWatched ? { WATCHDOG: 1 } : {}) });
     });
   }
 
   /** About to start again under the same pid: READY follows. */
   reloading(): void {
     if (this.#socket === null) return;
-    this.tell({ RELOADING: 1, MONOTONIC_USEC: String(monotonicMicros()), STATUS: "restarting" });
+    this.send({ RELOADING: 1, MONOTONIC_USEC: String(monotonicMicros()), STATUS: "restarting" });
   }
 
   /** Stopping. Signs of life go on: a warm shutdown may take its time. */
   stopping(status: string): void {
-    this.tell({ STOPPING: 1, STATUS: status });
+    this.send({ STOPPING: 1, STATUS: status });
   }
 
   /** Says no more. */
@@ -89,11 +89,11 @@ export class ServiceManager {
     this.#disarm = null;
   }
 
-  #every(ms: number, tell: () => void): void {
+  #every(ms: number, notify: () => void): void {
     this.close();
     let at = this.#clock.monoMs();
     const next = () => {
-      tell();
+      notify();
       at += ms;
       this.#disarm = this.#clock.arm(at, next);
     };

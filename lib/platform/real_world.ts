@@ -1,13 +1,15 @@
 /** The real World: what main.ts, lib/mod.ts and pool slots run in. */
 
-import type { World } from "../base/mod.ts";
-import { realDialer } from "../net/mod.ts";
+import { setStartFolder, type World } from "../base/mod.ts";
+import { realDialer, realListener } from "../net/mod.ts";
 import { realClock } from "./clock.ts";
+import { START_FOLDER } from "./detach.ts";
 import { realHost } from "./host.ts";
 import { type LogSink, openLogSink } from "./log_sink.ts";
 import { realRandom } from "./random.ts";
 import { realSpawner } from "./spawn.ts";
 import { realTerminal } from "./terminal.ts";
+import { settleTimeZone } from "./time_zone.ts";
 
 /** A World whose log can be configured. */
 export interface RealWorld extends World {
@@ -16,11 +18,14 @@ export interface RealWorld extends World {
 
 /** Builds a World on the operating system. Nothing is opened yet. */
 export function realWorld(): RealWorld {
+  settleTimeZone();
+  setStartFolder(START_FOLDER);
   const clock = realClock();
   return {
     clock,
     random: realRandom(),
     dialer: realDialer(),
+    listener: realListener(),
     spawner: realSpawner(),
     terminal: realTerminal(),
     host: realHost(),

@@ -4,17 +4,25 @@
  * What is imported statically, or by a literal `import()`, is loaded with the permissions of the program that starts
  * the isolate, also where the isolate itself may read nothing. So the isolate begins with a module made here, whose
  * literals are the user's modules. Until they are loaded, `Deno.env` and `process.env` answer from a copy: modules
- * read their settings there. Afterwards the real ones are back, with the permissions that were declared.
+ * read their settings there. Afterwards the real ones are back, with the permissions that were declared, and the copy
+ * is nowhere in the isolate any more: it comes as a message, not in a module's text, which lives as long as the module.
  */
 
-const HANDOVER = "__lovageSandbox";
+import { fileUrl, quoted } from "../base/mod.ts";
+import { toJson } from "../wire/mod.ts";
+import { HANDOVER, PRELUDE, type PreludeGift, SHIELD_TEXT } from "./sandbox_prelude.ts";
+import { specifiersIn } from "./specifiers.ts";
 
 /** What the first module hands to the isolate's own code. */
 export interface SandboxHandover {
   /** The host's name, which the isolate may not ask for. */
   readonly hostname: string;
+  /** False: no password of a URL in the environment is of use to it. */
+  readonly mayDial: boolean;
   /** A variable of the environment while modules are loaded, else null. */
   env(name: string): string | null;
+  /** The environment as modules may see it while they are loaded; before it there is none. */
+  beginLoading(env: Record<string, string>): void;
   /** Imports one of the modules that the sandbox was made for, by its absolute path. */
   importModule(path: string): Promise<Record<string, unknown>>;
   /** All modules are loaded: the environment is what the permissions say. Idempotent. */
@@ -24,7 +32,15 @@ export interface SandboxHandover {
 /** A first module; it takes memory until it is released. */
 export interface SandboxEntry {
   readonly url: string;
+  /** What the isolate is to be told before it loads: see `SandboxHandover.beginLoading`. */
+  readonly env: Record<string, string>;
   release(): void;
+}
+
+/** What V8 counts in this isolate, bytes: its whole heap, garbage included, and the buffers beside it. */
+export function countedBytes(): number {
+  const { heapTotal, external } = Deno.memoryUsage();
+  return heapTotal + external;
 }
 
 /** The heap of this isolate in bytes: what lives, and buffers beside it. */
@@ -71,26 +87,31 @@ function hiddenGc(): Gc {
 const given = takeGc();
 let collect = given;
 
-/**
- * Makes the first module of a sandbox. `entry` is the isolate's own code; `modules` are absolute paths of what it may
- * import; `maySignal` leaves the functions that signal processes alone.
- */
-export function sandboxEntry(
-  entry: URL,
-  options: { modules: readonly string[]; hostname: string; maySignal: boolean; hidden: readonly string[] },
-): SandboxEntry {
+/** What a sandbox begins with. */
+export interface SandboxEntryOptions extends Omit<PreludeGift, "specifiers"> {
+  /** Absolute paths of what it may import. */
+  readonly modules: readonly string[];
+  /** Variables of the environment that it never sees. */
+  readonly hidden: readonly string[];
+}
+
+/** Makes the first module of a sandbox. `entry` is the isolate's own code. */
+export function sandboxEntry(entry: URL, options: SandboxEntryOptions): SandboxEntry {
   const env = Deno.env.toObject();
   for (const name of options.hidden) delete env[name];
-  const imports = options.modules.map((path) => {
-    const url = JSON.stringify(`file://${path.split("/").map(encodeURIComponent).join("/")}`);
-    return `${JSON.stringify(path)}: () => import(${url})`;
-  });
-  const given = JSON.stringify({ env, hostname: options.hostname, maySignal: options.maySignal });
-  // Blobs, not data URLs: an address shows in every stack, and the environment holds passwords.
-  const prelude = blob(`const given = ${given};\nconst modules = { ${imports.join(", ")} };\n${PRELUDE}`);
-  const url = blob(`import ${JSON.stringify(prelude)};\nimport ${JSON.stringify(entry.href)};\n`);
+  const { hostname, mayDial, maySignal, mayImport, mayKeep } = options;
+  const imports = options.modules.map((path) => `${quoted(path)}: () => import(${quoted(fileUrl(path))})`);
+  const specifiers = mayImport ? [] : specifiersIn(options.modules);
+  const given = toJson(
+    { hostname, mayDial, maySignal, mayImport, mayKeep, specifiers } satisfies PreludeGift,
+  );
+  // Blobs, not data URLs: an address shows in every stack.
+  const gifts = `const given = ${given}, text = ${quoted(SHIELD_TEXT)};\n`;
+  const prelude = blob(`${gifts}const modules = { ${imports.join(", ")} };\n${PRELUDE}`);
+  const url = blob(`import ${quoted(prelude)};\nimport ${quoted(entry.href)};\n`);
   return {
     url,
+    env,
     release(): void {
       URL.revokeObjectURL(prelude);
       URL.revokeObjectURL(url);
@@ -109,40 +130,3 @@ export function takeHandover(): SandboxHandover | null {
 function blob(code: string): string {
   return URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
 }
-
-// Text, since it runs before any module of ours is there. A process may signal itself without the permission to run
-// programs, and an isolate is a part of its process.
-const PRELUDE = `
-const { env, hostname, maySignal } = given;
-let isLoading = true;
-const put = (target, name, value) =>
-  Object.defineProperty(target, name, { value, configurable: true, writable: true, enumerable: true });
-const own = (name) => Object.hasOwn(env, name);
-const real = Deno.env, realOfNode = process.env;
-put(Deno, "env", {
-  get: (name) => isLoading ? (own(name) ? env[name] : undefined) : real.get(name),
-  has: (name) => isLoading ? own(name) : real.has(name),
-  set: (name, value) => isLoading ? void (env[name] = String(value)) : real.set(name, value),
-  delete: (name) => isLoading ? void delete env[name] : real.delete(name),
-  toObject: () => isLoading ? { ...env } : real.toObject(),
-});
-put(process, "env", env);
-if (!maySignal) {
-  const refuse = () => {
-    throw new Deno.errors.NotCapable("Requires run access to signal this process");
-  };
-  const kill = Deno.kill, killOfNode = process.kill;
-  put(Deno, "kill", (pid, signal) => pid === Deno.pid ? refuse() : kill(pid, signal));
-  put(process, "kill", (pid, signal) => Math.abs(pid) === Deno.pid || pid === 0 ? refuse() : killOfNode(pid, signal));
-  put(process, "abort", refuse);
-}
-put(globalThis, "${HANDOVER}", {
-  hostname,
-  env: (name) => isLoading && own(name) ? env[name] : null,
-  importModule: (path) => modules[path](),
-  endLoading() {
-    isLoading = false;
-    put(process, "env", realOfNode);
-  },
-});
-`;

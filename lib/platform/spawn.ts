@@ -1,20 +1,14 @@
-/**
- * Child processes, and this program started again.
- *
- * The program runs in one of three forms: compiled (`deno compile`: the executable is the program), packed (the
- * self-extracting executable: the runtime runs the bundled main.js from its cache folder) or from source
- * (`deno run main.ts`). `selfCommand` is the one place that knows them apart.
- */
+/** Child processes, and this program started again, whatever its form (form.ts). */
 
-import type { ChildProcess, SelfOptions, Spawner, SpawnOptions } from "../base/mod.ts";
-
-/** True in the bundled program, where modules lie side by side as .js files. */
-export const IS_BUNDLED = import.meta.url.endsWith(".js");
-
-/** The URL of a module of ours by its name in the bundle and its path from lib/ in the source. */
-export function moduleUrl(bundled: string, fromLib: string): URL {
-  return IS_BUNDLED ? new URL(`./${bundled}`, import.meta.url) : new URL(`../${fromLib}`, import.meta.url);
-}
+import {
+  type ChildProcess,
+  OperatingError,
+  type SelfOptions,
+  type Spawner,
+  type SpawnOptions,
+} from "../base/mod.ts";
+import { configurationFlags, currentProject, restoreProject } from "./configuration.ts";
+import { moduleUrl, packedFolder, selfPath } from "./form.ts";
 
 /**
  * How V8 is set up in every isolate of ours, worker and slots alike: what V8 has compiled is kept for the next
@@ -23,9 +17,9 @@ export function moduleUrl(bundled: string, fromLib: string): URL {
  *
  * The heap: garbage of a busy queue is young and goes early, so a small young generation and a heap that grows by less
  * than V8's default keep the resident size near what is alive (a solo worker after 200,000 tasks: 95 MiB instead of
- * 175). The young generation must hold some windows of messages (worker/window.ts ADAPTIVE_MAX), or they outlive their
- * youth and are collected at a multiple of the cost; and the heap is not looked through as a whole before it has the
- * size that a busy worker's has anyway (a chord of 10,000 is done 14 per cent earlier).
+ * 175). The young generation must hold some windows of messages (worker/lane/window.ts ADAPTIVE_MAX), or they outlive
+ * their youth and are collected at a multiple of the cost; and the heap is not looked through as a whole before it
+ * has the size that a busy worker's has anyway (a chord of 10,000 is done 14 per cent earlier).
  *
  * The compilers: a worker's code is wide and flat, and the optimising compiler takes more time for it, on cores that
  * the tasks could have, than its code saves: a function is given to it later (20,000 tasks drain 15 per cent faster,
@@ -46,19 +40,48 @@ export function selfCommand(
   { isSlot, isLazy }: Pick<SelfOptions, "isSlot" | "isLazy"> = {},
 ): { program: string; args: string[] } {
   if (Deno.build.standalone) return { program: Deno.execPath(), args: [] };
-  const main = isSlot ? moduleUrl("child_main.js", "pool/child_main.ts") : moduleUrl("main.js", "../main.ts");
-  const config = moduleUrl("deno.json", "../deno.json");
+  const packed = packedFolder();
+  if (packed !== null && isCopyBroken(packed)) {
+    // The packed file unpacks itself again. Another version in its place would not understand this one: it says so.
+    const self = selfPath()!;
+    if (!isFile(self)) {
+      const why = `"${packed}" and "${self}" were removed; install the program again and restart it`;
+      throw new OperatingError(`Cannot start a process of this program: ${why}`);
+    }
+    restoreProject();
+    const version = `LOVAGE_COPY=${packed.slice(packed.lastIndexOf("/") + 1)}`;
+    return { program: "/usr/bin/env", args: [version, `LOVAGE_CONFIG=${currentProject() ?? ""}`, self] };
+  }
+  const main = isSlot
+    ? moduleUrl("child_main.js", "pool/child/child_main.ts")
+    : moduleUrl("main.js", "../main.ts");
   const args = ["run", "-A", "--quiet", "--no-prompt", V8_FLAGS];
   if (isLazy) args.push("--unstable-lazy-dynamic-imports");
-  args.push("--config", config.pathname, main.href);
-  return { program: Deno.execPath(), args };
+  args.push(...configurationFlags(), main.href);
+  // Not Deno.execPath(): a runtime that was unpacked again lies at the same path, but is another file.
+  return { program: packed === null ? Deno.execPath() : `${packed}/deno`, args };
 }
 
-/** What a person types to run this program: the packed file itself, the compiled one, or null under `deno run`. */
-export function selfPath(): string | null {
-  const packed = Deno.env.get("LOVAGE_SELF");
-  if (packed) return packed;
-  return Deno.build.standalone ? Deno.execPath() : null;
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
+/** How many files the copy had when it was first looked at, shortly after the stub had found it whole. */
+let filesOfCopy: number | null = null;
+
+/** Whether something was removed from the unpacked copy since this process began. */
+function isCopyBroken(folder: string): boolean {
+  let files = 0;
+  try {
+    for (const _ of Deno.readDirSync(folder)) files++;
+  } catch {
+    return true; // it is gone
+  }
+  return files < (filesOfCopy ??= files);
 }
 
 /** The real Spawner. */
@@ -73,7 +96,7 @@ export function realSpawner(): Spawner {
       stdin: options.stdin ?? "null",
       stdout: options.stdout ?? "null",
       stderr: options.stderr ?? "null",
-      detached: options.detached || options.ownGroup || false,
+      detached: options.detached || options.ownGroup || options.ownSession || false,
     }).spawn();
     if (options.detached) child.unref();
     return {

@@ -1,18 +1,39 @@
 /** The real terminal. */
 
-import type { Terminal } from "../base/mod.ts";
+import { errorText, shown, type Terminal } from "../base/mod.ts";
+import { EXIT } from "./exit_codes.ts";
 
 const encoder = new TextEncoder();
 
-/** Writes all of `text` to a stream of the process; a reader that went away (`| head`) ends the program quietly. */
+/** The status of a program that SIGPIPE ended, as a shell gives it. */
+const BROKEN_PIPE = 141;
+
+let isOutputNeeded = true;
+
+/**
+ * What cannot be written to the standard streams is dropped from now on: a worker does not end with its reader, with a
+ * terminal that closes or a disk that fills up.
+ */
+export function outliveOutput(): void {
+  isOutputNeeded = false;
+}
+
+/**
+ * Writes all of `text` to a stream of the process. A reader that went away (`| head`) ends the program quietly, a full
+ * disk with one line, unless the program outlives its output.
+ */
 function writeAll(stream: typeof Deno.stdout | typeof Deno.stderr, text: string): void {
   let bytes = encoder.encode(text);
   while (bytes.length > 0) {
     try {
       bytes = bytes.subarray(stream.writeSync(bytes));
     } catch (error) {
-      if (error instanceof Deno.errors.BrokenPipe) Deno.exit(141);
-      if (!(error instanceof Deno.errors.WouldBlock)) throw error;
+      if (error instanceof Deno.errors.WouldBlock) continue;
+      // Where errors cannot be told, the exit status tells them.
+      if (!isOutputNeeded || stream === Deno.stderr) return;
+      if (error instanceof Deno.errors.BrokenPipe) Deno.exit(BROKEN_PIPE);
+      writeAll(Deno.stderr, `Error: Cannot write to standard output: ${errorText(error)}\n`);
+      Deno.exit(EXIT.FAILURE);
     }
   }
 }
@@ -20,8 +41,9 @@ function writeAll(stream: typeof Deno.stdout | typeof Deno.stderr, text: string)
 /** A Terminal on the process's standard streams. */
 export function realTerminal(): Terminal {
   return {
-    out: (text) => writeAll(Deno.stdout, text),
-    err: (text) => writeAll(Deno.stderr, text),
+    out: (text) => writeAll(Deno.stdout, shown(text)),
+    err: (text) => writeAll(Deno.stderr, shown(text)),
+    styled: (text) => writeAll(Deno.stdout, text),
     get columns() {
       try {
         return Deno.consoleSize().columns;
@@ -33,7 +55,7 @@ export function realTerminal(): Terminal {
     errIsTty: Deno.stderr.isTerminal(),
     inIsTty: Deno.stdin.isTerminal(),
     prompt: (question) => {
-      writeAll(Deno.stdout, question);
+      writeAll(Deno.stdout, shown(question));
       const bytes: number[] = [];
       const one = new Uint8Array(1);
       for (;;) {

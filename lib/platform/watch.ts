@@ -1,6 +1,6 @@
 /**
- * What the embedded broker and result store need of the operating system: files that wake other processes, a private
- * folder, and marks that tell whether a process still lives.
+ * What the embedded broker and result store need of the operating system: files that wake other processes, and marks
+ * that tell whether a process still lives.
  *
  * A writer touches a wake file; whoever watches it is told within a millisecond, without polling. A touch can be
  * missed (a removed file, no inotify instance left), so whoever relies on it also looks now and then.
@@ -58,15 +58,6 @@ export function touchFile(path: string, atMs: number): void {
     } catch {
       // A wake-up lost is made good by the regular look.
     }
-  }
-}
-
-/** Makes a folder and its missing parents for this user alone (0700); one that exists is left as it is. */
-export function makePrivateFolder(path: string): void {
-  try {
-    Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw new OperatingError(`Cannot create folder "${path}": ${errorText(error)}`, { cause: error });
   }
 }
 

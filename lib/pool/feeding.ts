@@ -6,7 +6,7 @@ import type { Job } from "./pool.ts";
 /** Milliseconds that a frame of several jobs may be expected to take. */
 export const SHORT_MS = 1;
 /** Jobs in a frame at most. */
-export const FRAME_JOBS_MAX = 64;
+const FRAME_JOBS_MAX = 64;
 
 /**
  * A job expected to take at most so many milliseconds may wait in a slot behind another such one: the way to the slot

@@ -8,19 +8,20 @@
  *   worker ── submit ──> SlotPool ── frames ──> Link ══ socket (postMessage) ══> SlotEngine ── run ──> SlotRunner
  *          <─ outcomes ─          <─ frames ─                                             <─ outcome ─
  *
- * Reading order: pool.ts (the interface), feeding.ts (jobs into frames), slot_pool.ts (the pool of slots),
- * slot.ts (one slot), spares.ts, time_limits.ts, slot_end.ts (deaths in Celery's words), waiters.ts, frame.ts
- * and slot_message.ts (what crosses), journal.ts (what is known of a killed slot), link.ts with process_link.ts (over
- * pump.ts), host_link.ts and thread_link.ts (the parent's end); then the slot's side: engine.ts, runner.ts, child.ts
- * (the runner on the tracer), redirect.ts, slot_start.ts, child_main.ts, child_process.ts, thread_host.ts,
- * thread_slot.ts and child_thread.ts; sandbox.ts (tasks that declare what they may) with box.ts, box_host.ts and
- * heap_watch.ts; solo.ts (no slots at all); registry.ts (names).
+ * Reading order: pool.ts (the interface), runner.ts (what runs tasks in a slot), feeding.ts (jobs into frames);
+ * slot_pool.ts (the pool of slots), feeder.ts (who gets which job), slot.ts (one slot), held.ts (a job in it),
+ * slot_starts.ts (starts that fail), standby.ts (slots that wait to stand in), time_limits.ts, waiters.ts;
+ * link/link.ts (the way to a slot) with link/process.ts (over link/pump.ts), link/host.ts and link/thread.ts,
+ * link/isolate.ts (isolates on behalf of other isolates), link/frame.ts and link/slot_message.ts (what crosses),
+ * link/journal.ts (what is known of a killed slot), link/slot_end.ts (deaths in Celery's words); then the slot's
+ * side: child/engine.ts, child/child.ts (the runner on the tracer), child/redirect.ts, child/slot_start.ts,
+ * child/child_main.ts, child/child_process.ts, child/thread_host.ts, child/thread_slot.ts and child/child_thread.ts;
+ * sandbox/sandbox.ts (tasks that declare what they may) with sandbox/isolate_host.ts and sandbox/heap_watch.ts;
+ * solo.ts (no slots at all); registry.ts (names).
  */
 
 export * from "./pool.ts";
-export { runPoolChild } from "./child_process.ts";
-export { poolFactory, PoolHead, soloPool } from "./registry.ts";
-export { threadEntry } from "./thread_link.ts";
-export { MemoryLimitExceeded } from "./sandbox.ts";
+export { runPoolChild } from "./child/child_process.ts";
+export { poolFactory, PoolHead, POOLS, soloPool } from "./registry.ts";
 export { SoloPool } from "./solo.ts";
-export type { InterruptReason, OpenRunner, RunnerHost, SlotJob, SlotRunner, TaskLabel } from "./runner.ts";
+export type { OpenRunner, RunnerHost, SlotJob, SlotRunner, TaskLabel } from "./runner.ts";

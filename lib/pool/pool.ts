@@ -1,13 +1,12 @@
 /**
- * Where tasks run: what solo, processes, threads and async all are.
+ * Where tasks run: the interface of the pools solo, processes, threads and async.
  *
- * The worker submits batches of jobs and hears of them through PoolEvents, synchronously and in batches. A
- * job is in exactly one place: with the worker until `submit`, then with the pool (queued or in one slot)
- * until its outcome.
+ * The worker submits batches of jobs, and PoolEvents reports what becomes of them, synchronously and in batches. One
+ * side owns a job at any time: the worker until `submit`, then the pool (queued or in one slot) until its outcome.
  */
 
 import type { World } from "../base/mod.ts";
-import type { Outcome } from "../app/mod.ts";
+import type { EndedTask, Outcome } from "../app/mod.ts";
 import type { OutgoingMessage } from "../transport/mod.ts";
 import type { DeliveryInfo, EncodedMessage, TaskHeaders } from "../wire/mod.ts";
 
@@ -19,41 +18,43 @@ export interface Job {
   readonly id: string;
   /** The message in kombu's JSON envelope; the slot decodes its body. */
   readonly envelope: string;
-  /** The same decoded, where the worker has it: solo then decodes nothing again. */
+  /** The decoded message, if the worker has it: solo uses it instead of decoding the envelope again. */
   readonly message?: EncodedMessage;
   readonly info?: DeliveryInfo;
   readonly headers?: TaskHeaders;
   /** The queue it came from, and whether it was delivered before. */
   readonly queue: string;
   readonly redelivered: boolean;
-  /** Seconds, or null: none. From the message, the task or the worker's settings, already merged. */
+  /** Seconds; null: no limit. Merged from the message, the task and the worker's settings. */
   readonly timeLimit: number | null;
   readonly softTimeLimit: number | null;
   /**
-   * How long this type of task is expected to take, in milliseconds; Infinity: unknown. Slots are given
-   * several jobs at once only where their sum stays about a millisecond.
+   * How long this type of task is expected to take, in milliseconds; Infinity: unknown. A slot gets several jobs at
+   * once only if they take about a millisecond together.
    */
   readonly expectedMs: number;
+  /** It is not to run: the worker has ended it, and the slot calls what is to hear of that. Absent: it is to run. */
+  readonly ended?: EndedTask | undefined;
 }
 
-/** What a pool tells the worker. Called synchronously; none may throw. */
+/** What a pool reports to the worker. Called synchronously; none may throw. */
 export interface PoolEvents {
   /**
    * A live slot has begun these jobs (or will within about a millisecond): early acknowledgement, STARTED.
    */
   onAccepted(jobs: readonly Job[], pid: number): void;
   /**
-   * In the order they ended. Each submitted job gets exactly one. `process` is the name under which Celery
-   * logs the lines of these tasks: "ForkPoolWorker-1", or "MainProcess" for threads, async and solo.
+   * Outcomes in the order in which the jobs ended; exactly one for each submitted job. `process` is the process name
+   * in log lines about these tasks: "ForkPoolWorker-1", or "MainProcess" for threads, async and solo.
    */
   onOutcomes(batch: readonly Outcome[], process: string): void;
   /** A running task stored a state of its own; `document` is to be stored. */
   onState(job: Job, state: string, document: string | Uint8Array): void;
   /** A running task sent an event (`self.sendEvent`). */
   onEvent(job: Job, type: string, fields: Record<string, unknown>): void;
-  /** `submit` may take more (`free` grew). */
+  /** `free` has grown: more jobs may be submitted. */
   onFree(): void;
-  /** A slot ended or began; for the log, signals and stats. */
+  /** A slot started or ended; for the log, signals and stats. */
   onSlot(change: "started" | "ended", slot: { name: string; pid: number; reason: string | null }): void;
 }
 
@@ -63,15 +64,15 @@ export interface PoolOptions {
   readonly maxTasksPerChild: number | null;
   /** KiB, as Celery's setting. */
   readonly maxMemoryPerChild: number | null;
-  /** Seconds a new child has to report. */
+  /** Seconds within which a new child must be ready. */
   readonly procAliveTimeout: number;
-  /** What a slot needs to load the user's app again: see pool/child.ts. */
+  /** What a slot needs to load the user's app again: see pool/child/child.ts. */
   readonly child: ChildInit;
-  /** Publishes for tasks that run in slots; `isOver` as `RunnerHost.publish`. */
-  publish(batch: readonly OutgoingMessage[], isOver: boolean): Promise<void>;
+  /** Publishes for tasks that run in slots; `handOn` as `RunnerHost.publish`. */
+  publish(batch: readonly OutgoingMessage[], handOn: boolean): Promise<void>;
 }
 
-/** What every slot is told at its start. Plain data. */
+/** What every slot gets at its start. Plain data. */
 export interface ChildInit {
   /** The `-A` argument, absolute, or null. */
   readonly app: string | null;
@@ -84,7 +85,7 @@ export interface ChildInit {
   readonly logLevel: string;
   readonly logFile: string | null;
   readonly isTaskEvents: boolean;
-  /** No task of the app declares a sandbox: their processes are started with less loaded. Default false. */
+  /** True if no task of the app declares a sandbox: children then load less at their start. Default false. */
   readonly hasNoSandbox?: boolean;
 }
 
@@ -96,42 +97,37 @@ export interface PoolInfo {
   readonly maxTasksPerChild: number | null;
   /** Soft and hard limit of the worker, seconds; 0 none. */
   readonly timeouts: readonly [number, number];
-  /** Jobs given to each slot there is; none where there are no slots. */
+  /** Jobs sent to each slot so far; empty for pools without slots. */
   readonly writes: readonly number[];
 }
 
 /** A pool. */
 export interface Pool {
   readonly name: "solo" | "processes" | "threads" | "async";
-  /**
-   * Starts all slots; resolves when at least one can take jobs, rejects where none can start (with its
-   * error).
-   */
+  /** Starts all slots; resolves when one of them can take jobs. Rejects with the error of a slot if none can start. */
   start(): Promise<void>;
-  /** How many more jobs it takes now without queueing behind long ones. */
+  /** How many more jobs can start soon: without waiting behind long ones. */
   readonly free: number;
-  /** Slots there are. */
+  /** The pool's concurrency. */
   readonly size: number;
-  /** Jobs submitted and not ended. */
+  /** Jobs submitted that have not ended. */
   readonly busy: number;
-  /** Data lane. At most `free` jobs. */
+  /** Takes at most `free` jobs. Data lane, per batch. */
   submit(jobs: readonly Job[]): void;
-  /**
-   * Ends a running job by ending its slot with a signal. False where it is not running here or cannot be
-   * ended.
-   */
+  /** Ends a running job by sending its slot a signal. False if it does not run here or cannot be ended. */
   terminate(seq: number, signal: string): boolean;
+  /** Adds `by` slots; resolves when each of them is ready or has failed. Never rejects. */
   grow(by: number): Promise<void>;
-  /** Ends `by` slots, idle ones first; jobs not begun come back as "returned". */
+  /** Ends `by` slots, idle ones first; jobs that they have not begun go to other slots. Never rejects. */
   shrink(by: number): Promise<void>;
-  /** Replaces every slot; running jobs end first. */
+  /** Replaces every slot when its running jobs have ended. Never rejects. */
   restart(): Promise<void>;
   info(): PoolInfo;
-  /** Takes no more; resolves when every submitted job has its outcome. */
+  /** Resolves when every submitted job has its outcome. Never rejects. */
   drain(): Promise<void>;
-  /** Ends all slots at once; jobs begun end as "lost", others as "returned". Idempotent. */
+  /** Kills all slots; jobs that had begun end as "lost", the others as "returned". Idempotent; never rejects. */
   terminateAll(): Promise<void>;
-  /** After `drain` or `terminateAll`: frees everything. Idempotent. */
+  /** Frees everything; called after `drain` or `terminateAll`. Idempotent; never rejects. */
   close(): Promise<void>;
 }
 

@@ -2,9 +2,9 @@
 
 import { nearest, UsageError, type World } from "../base/mod.ts";
 import type { App } from "../app/mod.ts";
-import { hostedLinks } from "./host_link.ts";
+import { hostedLinks } from "./link/host.ts";
 import type { PoolFactory } from "./pool.ts";
-import { type ProcessLinks, processLinks } from "./process_link.ts";
+import { type ProcessLinks, processLinks } from "./link/process.ts";
 import { SlotPool, type SlotPoolKind } from "./slot_pool.ts";
 import { SoloPool } from "./solo.ts";
 
@@ -22,9 +22,9 @@ export class PoolHead {
     this.links.startAhead();
   }
 
-  /** No pool of processes or isolates comes: ends what was started. */
-  dismiss(): void {
-    this.links.close();
+  /** No pool of processes or isolates comes of it: ends what was started. Resolves when it has ended. */
+  dismiss(): Promise<void> {
+    return this.links.close();
   }
 }
 
@@ -49,7 +49,7 @@ function slotPool(name: keyof typeof KINDS, head: PoolHead | undefined): PoolFac
 
 const solo: PoolFactory = (world, options, events) =>
   new SoloPool(world, options, events, async (slotWorld, init, host) => {
-    const { taskRunnerOpener } = await import("./child.ts");
+    const { taskRunnerOpener } = await import("./child/child.ts");
     return await taskRunnerOpener({ isShared: false })(slotWorld, init, host);
   });
 
@@ -57,25 +57,25 @@ const solo: PoolFactory = (world, options, events) =>
 export function soloPool(app: App): PoolFactory {
   return (world, options, events) =>
     new SoloPool(world, options, events, async (_world, init, host) => {
-      const { taskRunner } = await import("./child.ts");
+      const { taskRunner } = await import("./child/child.ts");
       return await taskRunner(app, init, host, { isShared: false });
     });
 }
 
-const POOLS: Readonly<Record<string, keyof typeof KINDS | "solo">> = {
-  processes: "processes",
+/** The pools there are, by their names and Celery's. Source: celery 5.2.6 concurrency/__init__.py ALIASES. */
+export const POOLS: Readonly<Record<string, keyof typeof KINDS | "solo">> = {
   prefork: "processes",
+  processes: "processes",
+  solo: "solo",
   threads: "threads",
   async: "async",
-  gevent: "async",
   eventlet: "async",
-  solo: "solo",
+  gevent: "async",
 };
 
 /**
  * The pool of a name: processes (prefork), threads, async (gevent, eventlet), solo. `head` becomes its first process.
  * Throws UsageError, which names the nearest, where there is none.
- * Source: celery 5.2.6 concurrency/__init__.py ALIASES.
  */
 export function poolFactory(name: string, head?: PoolHead): PoolFactory {
   const kind = Object.hasOwn(POOLS, name) ? POOLS[name] : undefined;

@@ -4,8 +4,8 @@
  * The slot's engine owns order, batching and reporting; the runner owns what running one task means.
  */
 
-import type { Level, World } from "../base/mod.ts";
-import type { Outcome } from "../app/mod.ts";
+import type { Level, LogTask, World } from "../base/mod.ts";
+import type { EndedTask, Outcome } from "../app/mod.ts";
 import type { OutgoingMessage } from "../transport/mod.ts";
 import type { DeliveryInfo, EncodedMessage, TaskHeaders } from "../wire/mod.ts";
 import type { ChildInit } from "./pool.ts";
@@ -24,16 +24,15 @@ export interface SlotJob {
   readonly message?: EncodedMessage;
   readonly info?: DeliveryInfo;
   readonly headers?: TaskHeaders;
+  /** As Job.ended. */
+  readonly ended?: EndedTask | undefined;
 }
 
 /** Why a running job is interrupted. "stop": the slot goes away. */
 export type InterruptReason = "soft" | "hard" | "terminated" | "stop";
 
 /** A task as log lines name it. */
-export interface TaskLabel {
-  readonly name: string;
-  readonly id: string;
-}
+export type TaskLabel = LogTask;
 
 /** Runs jobs. Several may be running at once only where the pool is "async". */
 export interface SlotRunner {
@@ -63,12 +62,12 @@ export interface RunnerHost {
   onEvent(seq: number, type: string, fields: Record<string, unknown>): void;
   log(level: Level, message: string, task: TaskLabel | null): void;
   /** Something that cannot be stopped goes on in this process: it is to be left soon. */
-  worn(): void;
+  draining(): void;
   /**
-   * Through the worker's own broker connection. Rejects with what went wrong there. `isOver`: it is one message, by a
+   * Through the worker's own broker connection. Rejects with what went wrong there. `handOn`: it is one message, by a
    * task that has nothing else to do, so that its slot is about to be free.
    */
-  publish(batch: readonly OutgoingMessage[], isOver: boolean): Promise<void>;
+  publish(batch: readonly OutgoingMessage[], handOn: boolean): Promise<void>;
 }
 
 /** Loads the user's app and makes its runner. Rejects with what the app's module threw, or UsageError. */

@@ -1,21 +1,22 @@
 /**
- * One slot as the parent sees it: which jobs it has, which of them runs, what it may still be given, and
- * what to say of them when it dies.
+ * One slot as the pool sees it: which jobs it has, which one runs, and which ones it can still take.
  *
- * A sequential slot has at most two frames: the one it runs and one ahead. A concurrent slot (the async
- * pool) runs all it has. Its jobs stand in a Map in the order in which they begin, so of a sequential slot
- * the first one runs.
+ * A sequential slot has at most two frames: the one it runs and one ahead. A concurrent slot (the async pool) runs all
+ * its jobs. Jobs are kept in the order in which they begin, so the first job of a sequential slot is the running one.
  */
 
-import { assert, type Level, OperatingError, SeqMap, UsageError } from "../base/mod.ts";
+import { assert, type Level, type LogTask, OperatingError, SeqMap, UsageError } from "../base/mod.ts";
 import type { Outcome } from "../app/mod.ts";
+import { isWorkerSignal } from "../platform/mod.ts";
 import type { EncodedMessage } from "../wire/mod.ts";
+import { fromTypedJson, toJson } from "../wire/mod.ts";
 import { BEHIND_MAX_MS } from "./feeding.ts";
+import { type Held, judgeDeath, type Verdict } from "./held.ts";
 import type { Job } from "./pool.ts";
-import { encodeFrame, FRAME, type Frame, FrameReader, FrameWriter } from "./frame.ts";
-import type { Link, LinkFactory, SlotEnd } from "./link.ts";
+import { encodeFrame, FRAME, type Frame, FrameReader, FrameWriter } from "./link/frame.ts";
+import type { Link, LinkFactory, SlotEnd } from "./link/link.ts";
 import type { InterruptReason } from "./runner.ts";
-import { endText, hardLimitOutcome, lostOutcome, terminatedOutcome } from "./slot_end.ts";
+import { endText, hardLimitOutcome, terminatedOutcome } from "./link/slot_end.ts";
 import {
   appendJobs,
   decodeOutcome,
@@ -24,53 +25,33 @@ import {
   type SlotInit,
   type SlotPublish,
   type StartFailure,
-} from "./slot_message.ts";
+} from "./link/slot_message.ts";
 
-/** retiring: finishes what it has. stopping: has nothing and was told to go. */
+/** retiring: finishes the jobs it has. stopping: has no jobs and was sent `stop`. */
 export type SlotState = "starting" | "ready" | "retiring" | "stopping" | "ended";
 
-/** A job in a slot. */
-export interface Held {
-  readonly job: Job;
-  readonly frame: number;
-  /** Which job in the life of the slot it is, from 1. */
-  readonly place: number;
-  /** When it began, monotonic; of a sequential slot only the first one's counts. */
-  beganMs: number;
-  isNearSeen: boolean;
-  isSoftSent: boolean;
-  isHardSent: boolean;
-}
-
-/** Why the parent ended a slot: which job it was about. */
-export interface Verdict {
-  readonly seq: number;
-  readonly kind: "timeout" | "terminated";
-  readonly signal: string;
-}
-
-/** What a slot tells the pool. */
+/** What a slot reports to the pool. */
 export interface SlotOwner {
   readonly nowMs: () => number;
   onReady(slot: Slot): void;
-  /** Jobs that begin now. */
+  /** The jobs that begin now. */
   onBegun(slot: Slot, jobs: Job[]): void;
   onOutcome(slot: Slot, outcome: Outcome): void;
-  /** A job given back unbegun; `isAccepted`: `onBegun` had said otherwise. */
+  /** A job came back without having begun; `isAccepted`: `onBegun` was called for it. */
   onReturned(slot: Slot, job: Job, isAccepted: boolean): void;
   onState(job: Job, state: string, document: string | Uint8Array): void;
   onEvent(job: Job, type: string, fields: Record<string, unknown>): void;
-  onLog(slot: Slot, level: Level, message: string, task: { name: string; id: string } | null): void;
+  onLog(slot: Slot, level: Level, message: string, task: LogTask | null): void;
   onPublish(slot: Slot, publish: SlotPublish): void;
   /** KiB. */
   onMemory(slot: Slot, kib: number): void;
-  /** The slot is gone and a process group that it had started is not. */
+  /** The slot has ended, but a process group that it started has not. */
   onOrphanGroup(pid: number): void;
-  /** It is to be replaced as soon as its jobs allow. */
-  onWorn(slot: Slot): void;
+  /** The slot must be replaced when its jobs have ended. */
+  onDraining(slot: Slot): void;
   /** After all frames of one read. */
   onRead(slot: Slot): void;
-  /** It is gone, its unbegun jobs given back before; `outcomes` are those of jobs it had begun. */
+  /** The slot has ended; its other jobs were given back before. `outcomes`: of the jobs it had begun. */
   onEnded(slot: Slot, end: SlotEnd, outcomes: Outcome[]): void;
 }
 
@@ -80,13 +61,13 @@ export class Slot {
   readonly isConcurrent: boolean;
   /** When it was opened, monotonic. */
   readonly openedMs: number;
-  /** When it said something last, monotonic. */
+  /** When bytes came from it last, monotonic. */
   heardMs = 0;
   state: SlotState = "starting";
-  /** It was sent a signal: whatever it says until it is gone, it gets no job that would be lost with it. */
+  /** It was sent a signal: it gets no more jobs, whatever it says until it ends. */
   isDoomed = false;
-  /** It waits to stand in for another one (spares.ts), and gets no job before. */
-  isSpare = false;
+  /** It is on standby (standby.ts) and gets no jobs yet. */
+  isStandby = false;
   /** Since when it may be given jobs, monotonic. */
   inServiceMs = 0;
   /** Jobs in it, by their number. */
@@ -96,16 +77,16 @@ export class Slot {
   done = 0;
   /** When the first of `held` began (sequential). */
   beganMs = 0;
-  /** True where the running frame is of known short jobs, so that one more may be sent ahead. */
+  /** True if the jobs of the running frame are known to be short, so that one more frame may be sent ahead. */
   isShort = false;
-  /** True once it was sent a job with a time limit. */
+  /** True after it was sent a job with a time limit. */
   hasLimits = false;
-  /** When the pool looks at its limits next, monotonic; Infinity: no look is armed. */
+  /** When the pool checks its time limits next, monotonic; Infinity: no check is armed. */
   lookAtMs = Infinity;
-  /** The job behind which others were recalled already, or 0. */
+  /** The running job behind which the others were recalled; 0 if none. */
   recalledBehind = 0;
   verdict: Verdict | null = null;
-  /** What it said of its failed start. */
+  /** Why its start failed, as it reported. */
   failure: StartFailure | null = null;
   readonly #owner: SlotOwner;
   readonly #link: Link;
@@ -113,7 +94,9 @@ export class Slot {
   readonly #writer = new FrameWriter();
   /** Process groups of commands that its tasks run. */
   readonly #groups = new Set<number>();
-  /** Messages that its tasks have published with nothing else left to do, and that are not answered: it keeps them. */
+  /** The worker's signals that its tasks listen to. */
+  readonly #listens = new Set<string>();
+  /** Messages published as the last act of a task and not confirmed yet, which the slot keeps; with their ids. */
   readonly #kept = new Map<EncodedMessage, number>();
   #takeKept = ({ message }: JobToSend): number | undefined => {
     if (message === undefined || this.#kept.size === 0) return undefined;
@@ -125,17 +108,17 @@ export class Slot {
   #frameNumber = 0;
   #runningFrame = 0;
   #runningLeft = 0;
-  /** The jobs of the running frame as they were sent, and the first of them that may not have ended. */
+  /** The jobs of the running frame as sent, and the index of the first that may not have ended. */
   #running: readonly Held[] = [];
   #runningAt = 0;
   #aheadFrame = 0;
   #aheadLeft = 0;
   #ahead: readonly Held[] = [];
-  /** What `isShort` becomes with it. */
+  /** `isShort` of the frame ahead. */
   #isAheadShort = false;
-  /** The frame ahead can be taken back by `takeBack`. */
+  /** Whether `takeBack` may take back the frame ahead. */
   #isAheadOpen = false;
-  /** Jobs that were: the slot will say so too. */
+  /** Jobs taken back by `takeBack`: the slot will return them too. */
   readonly #takenBack = new Set<number>();
   #onFrame = (frame: Frame): void => this.#take(frame);
 
@@ -155,7 +138,7 @@ export class Slot {
         this.#owner.onRead(this);
       },
       onEnded: (end) => this.#onEnded(end),
-      onWorn: () => this.#owner.onWorn(this),
+      onDraining: () => this.#owner.onDraining(this),
     });
   }
 
@@ -163,7 +146,7 @@ export class Slot {
     return this.#link.pid;
   }
 
-  /** True where several jobs may be sent as one frame: were it killed, its journal would tell them apart. */
+  /** True if several jobs may be sent as one frame: its journal tells them apart if it is killed. */
   get mayTakeSeveral(): boolean {
     return this.#link.journal !== null;
   }
@@ -175,18 +158,18 @@ export class Slot {
     this.#link.askJournal();
   }
 
-  /** True where it may be given jobs. */
+  /** True if it can be sent jobs. */
   get isFeedable(): boolean {
-    return this.state === "ready" && !this.isDoomed && !this.isSpare;
+    return this.state === "ready" && !this.isDoomed && !this.isStandby;
   }
 
-  /** True where a frame is being run and none waits behind it. */
+  /** True if it runs a frame of short jobs and none waits behind that. */
   get mayTakeAhead(): boolean {
     return this.isFeedable && !this.isConcurrent && this.isShort && this.#runningLeft > 0 &&
       this.#aheadLeft === 0;
   }
 
-  /** True where one job may wait behind the only one it has: it could be taken back at any time. */
+  /** True if one job may wait behind its only one: it can be taken back at any time. */
   get mayTakeBehind(): boolean {
     if (!this.isFeedable || this.isConcurrent || this.isShort || this.held.size !== 1) return false;
     if (this.#runningLeft !== 1 || this.#link.journal?.recall === undefined) return false;
@@ -199,7 +182,7 @@ export class Slot {
     return this.#isAheadOpen;
   }
 
-  /** The job that waits behind the running one, for another slot; null where it may have begun. Uses a file. */
+  /** Takes back the job that waits behind the running one; null if it may have begun. Writes to a file. */
   takeBack(): Job | null {
     if (!this.#isAheadOpen) return null;
     this.#isAheadOpen = false;
@@ -216,7 +199,7 @@ export class Slot {
     return null;
   }
 
-  /** Sends one frame. `isShort`: all of it ends in about a millisecond; `isOpen`: behind another, see `takeBack`. */
+  /** Sends one frame. `isShort`: it takes about a millisecond in total; `isOpen`: `takeBack` may take it back. */
   send(jobs: Job[], isShort: boolean, isOpen = false): void {
     assert(jobs.length > 0, "a frame has jobs");
     const now = this.#owner.nowMs();
@@ -253,15 +236,15 @@ export class Slot {
     }
   }
 
-  /** Whether it keeps the job's message, of a task that has nothing else to do, and has room for it. */
+  /** Whether the slot keeps the job's message (a step of a chain that it published) and has room for it. */
   isHomeOf(job: Job): boolean {
     if (this.#kept.size === 0 || job.message === undefined || !this.#kept.has(job.message)) return false;
     return this.isFeedable && (this.isConcurrent || this.held.size === 1 && this.#aheadLeft === 0);
   }
 
   #publish(publish: SlotPublish): void {
-    const { id, batch, isOver } = publish;
-    if (isOver) this.#kept.set(batch[0]!.message, id);
+    const { id, batch, handOn } = publish;
+    if (handOn) this.#kept.set(batch[0]!.message, id);
     this.#owner.onPublish(this, publish);
   }
 
@@ -281,7 +264,7 @@ export class Slot {
   }
 
   /**
-   * The job a sequential slot runs now by its journal: outcomes of the same frame may be on the way. Reads
+   * The job that a sequential slot runs according to its journal; outcomes of the same frame may be on the way. Reads
    * a file.
    */
   running(): Held | null {
@@ -295,22 +278,22 @@ export class Slot {
 
   /** Interrupts a job in the slot's own code. */
   interrupt(seq: number, reason: InterruptReason, seconds: number): void {
-    this.#link.send(encodeFrame(FRAME.interrupt, JSON.stringify({ seq, reason, seconds })));
+    this.#link.send(encodeFrame(FRAME.interrupt, toJson({ seq, reason, seconds })));
   }
 
-  /** Asks for every job not begun. */
+  /** Asks the slot to return every job that it has not begun. */
   recall(): void {
     this.#link.send(encodeFrame(FRAME.recall, ""));
   }
 
-  /** Answers a publish, unless the job of its message has been sent, which says the same. */
-  answerPublish({ id, batch, isOver }: SlotPublish, error: Error | null): void {
-    if (isOver && !this.#kept.delete(batch[0]!.message)) return;
+  /** Confirms a publish, unless the job of its message was sent to this slot, which confirms it too. */
+  answerPublish({ id, batch, handOn }: SlotPublish, error: Error | null): void {
+    if (handOn && !this.#kept.delete(batch[0]!.message)) return;
     const text = error === null ? null : { name: error.name, message: error.message };
-    this.#link.send(encodeFrame(FRAME.published, JSON.stringify([id, text])));
+    this.#link.send(encodeFrame(FRAME.published, toJson([id, text])));
   }
 
-  /** Tells it to go once its jobs have ended; it takes no more. */
+  /** Sends no more jobs, and ends the slot when those it has have ended. */
   retire(): void {
     if (this.state === "ready" || this.state === "starting") this.state = "retiring";
     if (this.state === "retiring" && this.held.size === 0) {
@@ -319,12 +302,14 @@ export class Slot {
     }
   }
 
-  /** Ends it by a signal. `verdict`: because of which job. */
+  /** Sends it a signal. `verdict`: the job that is the reason. */
   kill(signal: string, verdict: Verdict | null): void {
     if (this.state === "ended") return;
     this.isDoomed = true;
     if (verdict !== null) this.verdict = verdict;
-    this.#link.kill(signal);
+    // A process leaves the worker's signals to us, and so does not end by them.
+    const isIgnored = isWorkerSignal(signal) && !this.#listens.has(signal);
+    this.#link.kill(isIgnored ? "SIGKILL" : signal);
   }
 
   /** The error of a start that failed. */
@@ -344,19 +329,20 @@ export class Slot {
       case FRAME.outcome:
         return this.#onOutcome(decodeOutcome(frame));
       case FRAME.state: {
-        const [seq, state, form] = JSON.parse(frame.head) as [number, string, number];
+        const [seq, state, form] = fromTypedJson(frame.head) as [number, string, number];
         const held = this.held.get(seq);
         const document = form === 1 ? frame.text : frame.tail ?? new Uint8Array(0);
         return held && this.#owner.onState(held.job, state, document);
       }
       case FRAME.event: {
-        const [seq, type, fields] = JSON.parse(frame.head) as [number, string, Record<string, unknown>];
+        const [seq, type, fields] = fromTypedJson(frame.head) as [number, string, Record<string, unknown>];
         const held = this.held.get(seq);
         return held && this.#owner.onEvent(held.job, type, fields);
       }
       case FRAME.log: {
-        const [level, task] = JSON.parse(frame.head) as [Level, [string, string] | null];
-        return this.#owner.onLog(this, level, frame.text, task && { name: task[0], id: task[1] });
+        const [level, task] = fromTypedJson(frame.head) as [Level, [string, string, string | null] | null];
+        const label = task && { name: task[0], id: task[1], traceparent: task[2] };
+        return this.#owner.onLog(this, level, frame.text, label);
       }
       case FRAME.publish: {
         return this.#publish(decodePublish(frame));
@@ -364,25 +350,28 @@ export class Slot {
       case FRAME.memory:
         return this.#owner.onMemory(this, Number(frame.head));
       case FRAME.ready:
-        // Too late: it is being ended for not having said so in time.
+        // Too late: it is being ended because it was not ready in time.
         if (this.isDoomed) return;
         if (this.state === "starting") this.state = "ready";
         this.inServiceMs = this.#owner.nowMs();
         this.#owner.onReady(this);
         return;
       case FRAME.group: {
-        const [pid, isAlive] = JSON.parse(frame.head) as [number, boolean];
+        const [pid, isAlive] = fromTypedJson(frame.head) as [number, boolean];
         if (isAlive) this.#groups.add(pid);
         else this.#groups.delete(pid);
         return;
       }
-      case FRAME.worn:
-        this.#link.wear?.();
-        return this.#owner.onWorn(this);
+      case FRAME.listens:
+        this.#listens.add(frame.head);
+        return;
+      case FRAME.draining:
+        this.#link.drain?.();
+        return this.#owner.onDraining(this);
       case FRAME.journalled:
         return this.#link.openJournal(frame.head);
       case FRAME.failed:
-        this.failure = JSON.parse(frame.head) as StartFailure;
+        this.failure = fromTypedJson(frame.head) as StartFailure;
         return;
     }
   }
@@ -443,32 +432,14 @@ export class Slot {
     const record = hadStarted && !this.isConcurrent ? this.#link.journal?.read() ?? null : null;
     this.#link.release();
     for (const pid of this.#groups) this.#owner.onOrphanGroup(pid);
-    const outcomes: Outcome[] = [];
-    const unbegun: Held[] = [];
-    if (record !== null) {
-      for (const outcome of record.outcomes) {
-        const held = this.held.get(outcome.seq);
-        if (held === undefined || held.frame !== record.frameNumber) continue;
-        this.held.delete(outcome.seq);
-        this.done++;
-        outcomes.push(outcome);
-      }
-    }
-    // The one after the last journalled outcome had begun; without a journal all of the running frame may
-    // have.
-    let isFirst = true;
-    for (const held of this.#inOrder()) {
-      const { job, frame, place } = held;
-      let hasBegun: boolean;
-      if (!hadStarted) hasBegun = false;
-      else if (this.verdict?.seq === job.seq) hasBegun = true;
-      else if (this.isConcurrent) hasBegun = end.begun === undefined || place <= end.begun;
-      else if (record === null) hasBegun = frame === this.#runningFrame;
-      else hasBegun = isFirst && frame === record.frameNumber;
-      isFirst = false;
-      if (hasBegun) outcomes.push(this.#deathOutcome(job, end));
-      else unbegun.push(held);
-    }
+    const { ended, outcomes, unbegun } = judgeDeath(this.#inOrder(), end, {
+      hadStarted,
+      isConcurrent: this.isConcurrent,
+      runningFrame: this.#runningFrame,
+      record,
+      verdict: this.verdict,
+    });
+    this.done += ended;
     this.held.clear();
     // Backwards: each goes to the head of the queue.
     for (const { job, frame } of unbegun.reverse()) {
@@ -476,15 +447,9 @@ export class Slot {
     }
     this.#owner.onEnded(this, end, outcomes);
   }
-
-  #deathOutcome(job: Job, end: SlotEnd): Outcome {
-    const verdict = this.verdict;
-    if (verdict === null || verdict.seq !== job.seq) return lostOutcome(job, end);
-    return verdict.kind === "timeout" ? hardLimitOutcome(job) : terminatedOutcome(job, verdict.signal);
-  }
 }
 
-/** The slot says only the kind of what the parent asked for; the words are the parent's. */
+/** A slot reports only that a limit or signal ended a job; the parent makes the result. */
 function named(outcome: Outcome, job: Job): Outcome {
   if (outcome.kind === "timeout") return hardLimitOutcome(job);
   if (outcome.kind === "terminated" && outcome.summary === "") return terminatedOutcome(job, "SIGTERM");

@@ -1,26 +1,26 @@
 /**
  * The pool of slots: processes, threads and async are this, with different links.
  *
- * Jobs wait in one queue, and a slot is given a frame when it is idle, or one ahead while it runs jobs
- * known to be short. So a long job holds back nothing but itself: what was put behind it by mistake is
- * recalled. One of some milliseconds is put behind another such one too, if nobody is idle: that can be taken back at
- * any time, whether the slot listens or not (journal.ts).
+ * Here slots are opened, replaced, ended and held to their time limits; feeder.ts gives them jobs.
  */
 
-import { assert, errorText, type Level, OperatingError, Ring, TimerHeap, type World } from "../base/mod.ts";
+import { assert, errorText, type Level, MAIN_PROCESS, TimerHeap, type World } from "../base/mod.ts";
 import type { Outcome } from "../app/mod.ts";
 import type { Job, Pool, PoolEvents, PoolInfo, PoolOptions } from "./pool.ts";
-import { BEHIND_MAX_MS, jobsForFrame, SHORT_MS, shortJobsPerFrame } from "./feeding.ts";
-import type { LinkFactory, SlotEnd } from "./link.ts";
+import { Feeder } from "./feeder.ts";
+import type { TaskLabel } from "./runner.ts";
+import type { LinkFactory, SlotEnd } from "./link/link.ts";
 import { Slot, type SlotOwner } from "./slot.ts";
-import { endText, returnedOutcome } from "./slot_end.ts";
-import type { SlotInit, SlotPublish } from "./slot_message.ts";
-import { Spares } from "./spares.ts";
+import { endText, returnedOutcome } from "./link/slot_end.ts";
+import type { SlotInit, SlotPublish } from "./link/slot_message.ts";
+import { SlotStarts } from "./slot_starts.ts";
+import { Standby } from "./standby.ts";
 import { enforceLimits, nextLookMs } from "./time_limits.ts";
 import { Waiters } from "./waiters.ts";
 
-const MAIN_PROCESS = "MainProcess";
-/** Milliseconds a signal other than SIGKILL has to end a slot. */
+/** Slots opened in one turn of the loop. */
+const OPENED_AT_ONCE = 16;
+/** Milliseconds that a task which listens to a signal has to clean up before its slot is killed. */
 const SIGNAL_GRACE_MS = 1000;
 /** Milliseconds after its start that a slot gets its journal, unless it has a result before. */
 const JOURNAL_AFTER_MS = 100;
@@ -28,18 +28,12 @@ const JOURNAL_AFTER_MS = 100;
 const STOP_GRACE_MS = 5000;
 /** Milliseconds an isolate of the async pool has to give up one task before it is ended whole. */
 const GIVE_UP_GRACE_MS = 300;
-const BACKOFF_FIRST_MS = 100;
-const BACKOFF_MAX_MS = 30_000;
-/** The same where it did not fail but was killed. */
-const BACKOFF_CUT_OFF_MS = 500;
 /** A slot that dies younger than this without having had a job counts as one that could not start. */
 const STILLBORN_MS = 1000;
 /** Milliseconds without a word after which a slot whose job is at its limit is taken to be busy. */
 const SILENT_MS = 200;
 /** Milliseconds that a slot which may have to be replaced has its successor for. */
 const STAND_BY_MS = 3000;
-/** Times that the wait for a slow start doubles. */
-const SLOW_STARTS_MAX = 6;
 
 /** What tells the pools apart. */
 export interface SlotPoolKind {
@@ -64,22 +58,18 @@ export class SlotPool implements Pool, SlotOwner {
   #links: LinkFactory;
   #timers: TimerHeap;
   #slots: Slot[] = [];
-  #spares: Spares;
-  #queue = new Ring<Job>();
+  #standby: Standby;
+  #feeder: Feeder;
   /** Given back after they had been accepted: not accepted twice. */
   #acceptedBefore = new Set<number>();
   #gathered: Outcome[] = [];
   #concurrency: number;
   #busy = 0;
   #slotNumber = 0;
-  #expectedMs = Infinity;
-  #failures = 0;
-  /** Slots in a row that were not up in time: each gives the next one twice as long. */
-  #slowStarts = 0;
+  readonly #starts = new SlotStarts();
   #isOpen = false;
   #isClosing = false;
   #waiters = new Waiters();
-  #firstStart: { reject: (error: Error) => void; left: number } | null = null;
 
   constructor(
     world: World,
@@ -98,7 +88,13 @@ export class SlotPool implements Pool, SlotOwner {
     this.#concurrency = options.concurrency;
     this.#timers = new TimerHeap(world.clock);
     this.nowMs = () => world.clock.monoMs();
-    this.#spares = new Spares(options.maxTasksPerChild, () => this.#openSlot(), this.nowMs);
+    this.#standby = new Standby(options.maxTasksPerChild, () => this.#openSlot(), this.nowMs);
+    this.#feeder = new Feeder({
+      slots: this.#slots,
+      size: () => this.#concurrency,
+      maxTasksPerChild: options.maxTasksPerChild,
+      onSent: (slot, isBehind) => this.#onSent(slot, isBehind),
+    });
   }
 
   start(): Promise<void> {
@@ -106,9 +102,12 @@ export class SlotPool implements Pool, SlotOwner {
     this.#isOpen = true;
     const count = this.#kind.isConcurrent ? 1 : this.#concurrency;
     const { promise, reject } = Promise.withResolvers<never>();
-    this.#firstStart = { reject, left: count };
-    for (let n = 0; n < count; n++) this.#openSlot();
-    const isUp = this.#until(() => this.#slots.some((slot) => slot.state === "ready"));
+    this.#starts.begin(count, reject);
+    this.#openSlots(count).catch((error: unknown) => {
+      this.#world.log.error(`Cannot start a slot: ${errorText(error)}`);
+      reject(error);
+    });
+    const isUp = this.#waiters.until(() => this.#slots.some((slot) => slot.state === "ready"));
     return Promise.race([isUp, promise]);
   }
 
@@ -121,25 +120,14 @@ export class SlotPool implements Pool, SlotOwner {
   }
 
   get free(): number {
-    if (this.#isClosing) return 0;
-    let room = -this.#queue.length;
-    const perFrame = shortJobsPerFrame(this.#expectedMs);
-    for (const slot of this.#slots) {
-      if (!slot.isFeedable) continue;
-      if (slot.isConcurrent) room += this.#concurrency - slot.held.size;
-      else if (slot.held.size === 0) room += slot.mayTakeSeveral ? perFrame : 1;
-      else if (perFrame > 1 && slot.mayTakeAhead) room += slot.mayTakeSeveral ? perFrame : 1;
-      else if (this.#expectedMs <= BEHIND_MAX_MS && slot.mayTakeBehind) room++;
-    }
-    return Math.max(0, room);
+    return this.#isClosing ? 0 : this.#feeder.free;
   }
 
   submit(jobs: readonly Job[]): void {
     assert(!this.#isClosing, "a closed pool takes no jobs");
-    for (const job of jobs) this.#queue.push(job);
     this.#busy += jobs.length;
-    if (jobs.length > 0) this.#expectedMs = jobs[jobs.length - 1]!.expectedMs;
-    this.#feed();
+    this.#feeder.add(jobs);
+    this.#feeder.feed();
   }
 
   terminate(seq: number, signal: string): boolean {
@@ -171,7 +159,7 @@ export class SlotPool implements Pool, SlotOwner {
       return;
     }
     const opened = Array.from({ length: by }, () => this.#openSlot());
-    await this.#until(() => opened.every((slot) => slot.state !== "starting"));
+    await this.#waiters.until(() => opened.every((slot) => slot.state !== "starting"));
   }
 
   async shrink(by: number): Promise<void> {
@@ -182,27 +170,25 @@ export class SlotPool implements Pool, SlotOwner {
     live.sort((a, b) => a.held.size - b.held.size);
     const chosen = live.slice(0, Math.max(0, live.length - this.#concurrency));
     for (const slot of chosen) this.#release(slot);
-    await this.#until(() => chosen.every((slot) => slot.state === "ended"));
+    await this.#waiters.until(() => chosen.every((slot) => slot.state === "ended"));
   }
 
   async restart(): Promise<void> {
-    for (let spare = this.#spares.take(); spare !== null; spare = this.#spares.take()) this.#release(spare);
+    for (let spare = this.#standby.take(); spare !== null; spare = this.#standby.take()) this.#release(spare);
     const old = this.#live();
     for (const slot of old) {
       this.#release(slot);
       this.#openSlot();
     }
-    await this.#until(() => old.every((slot) => slot.state === "ended"));
-    await this.#until(() => this.#isClosing || this.#slots.some((slot) => slot.state === "ready"));
+    await this.#waiters.until(() => old.every((slot) => slot.state === "ended"));
+    await this.#waiters.until(() => this.#isClosing || this.#slots.some((slot) => slot.state === "ready"));
   }
 
   info(): PoolInfo {
     return {
       implementation: `lovage.pool:${this.name}`,
       concurrency: this.#concurrency,
-      pids: this.#slots.filter(({ state, isSpare }) => state !== "starting" && !isSpare).map(({ pid }) =>
-        pid
-      ),
+      pids: this.#slots.filter((one) => one.state !== "starting" && !one.isStandby).map(({ pid }) => pid),
       maxTasksPerChild: this.#options.maxTasksPerChild,
       timeouts: [0, 0],
       writes: this.#slots.map((slot) => slot.sent),
@@ -210,37 +196,33 @@ export class SlotPool implements Pool, SlotOwner {
   }
 
   drain(): Promise<void> {
-    return this.#until(() => this.#busy === 0);
+    return this.#waiters.until(() => this.#busy === 0);
   }
 
   async terminateAll(): Promise<void> {
     this.#isClosing = true;
-    for (const job of this.#queue.toArray()) this.#gathered.push(returnedOutcome(job));
-    this.#queue.clear();
+    for (const job of this.#feeder.clear()) this.#gathered.push(returnedOutcome(job));
     for (const slot of this.#slots) slot.kill("SIGKILL", null);
     this.#deliver(MAIN_PROCESS);
-    await this.#until(() => this.#slots.length === 0);
+    await this.#waiters.until(() => this.#slots.length === 0);
   }
 
   async close(): Promise<void> {
     this.#isClosing = true;
-    this.#firstStart?.reject(new OperatingError("The pool was closed before it had started"));
-    this.#firstStart = null;
+    this.#starts.cancel();
     for (const slot of [...this.#slots]) {
       this.#retire(slot);
       if (slot.held.size > 0) slot.kill("SIGKILL", null);
     }
-    await this.#until(() => this.#slots.length === 0);
+    await this.#waiters.until(() => this.#slots.length === 0);
     this.#timers.close();
-    this.#links.close();
+    await this.#links.close();
   }
 
   onReady(slot: Slot): void {
     if (slot.state === "retiring") return this.#retire(slot);
-    this.#failures = 0;
-    this.#slowStarts = 0;
-    this.#firstStart = null;
-    this.#spares.onReady(slot);
+    this.#starts.onReady();
+    this.#standby.onReady(slot);
     this.#timers.armIn(JOURNAL_AFTER_MS, () => slot.askJournal());
     this.#events.onSlot("started", { name: slot.name, pid: slot.pid, reason: null });
   }
@@ -261,7 +243,7 @@ export class SlotPool implements Pool, SlotOwner {
     if (this.#isClosing) this.#gathered.push(returnedOutcome(job));
     else {
       if (isAccepted) this.#acceptedBefore.add(job.seq);
-      this.#queue.unshift(job);
+      this.#feeder.giveBack(job);
     }
     if (slot.state === "retiring" && slot.held.size === 0) this.#retire(slot);
   }
@@ -274,15 +256,12 @@ export class SlotPool implements Pool, SlotOwner {
     this.#events.onEvent(job, type, fields);
   }
 
-  onLog(slot: Slot, level: Level, message: string, task: { name: string; id: string } | null): void {
-    this.#world.log.emit(level, message, {
-      process: this.#processName(slot),
-      ...(task === null ? {} : { task }),
-    });
+  onLog(slot: Slot, level: Level, message: string, task: TaskLabel | null): void {
+    this.#world.log.emit(level, message, { process: this.#processName(slot), task });
   }
 
   onPublish(slot: Slot, publish: SlotPublish): void {
-    this.#options.publish(publish.batch, publish.isOver).then(
+    this.#options.publish(publish.batch, publish.handOn).then(
       () => slot.answerPublish(publish, null),
       (error: unknown) =>
         slot.answerPublish(publish, error instanceof Error ? error : new Error(errorText(error))),
@@ -297,10 +276,10 @@ export class SlotPool implements Pool, SlotOwner {
     this.#replace(slot);
   }
 
-  onWorn(slot: Slot): void {
-    if (slot.isSpare) this.#spares.drop(slot, false);
+  onDraining(slot: Slot): void {
+    if (slot.isStandby) this.#standby.drop(slot, false);
     if (slot.state === "starting") slot.kill("SIGKILL", null);
-    else if (slot.isSpare) this.#retire(slot);
+    else if (slot.isStandby) this.#retire(slot);
     else this.#replace(slot);
     this.#afterChange();
   }
@@ -326,10 +305,19 @@ export class SlotPool implements Pool, SlotOwner {
     }
     this.#deliver(this.#processName(slot));
     // A slot that was told to go had been replaced when it was told.
-    if (slot.isSpare) this.#spares.drop(slot, state === "starting");
+    if (slot.isStandby) this.#standby.drop(slot, state === "starting");
     else if ((state === "starting" || state === "ready") && !this.#isClosing) this.#afterDeath(slot, end);
     slot.state = "ended";
     this.#afterChange();
+  }
+
+  /** Opens the first slots; signals are heard between parts of them, and end it. */
+  async #openSlots(count: number): Promise<void> {
+    for (let n = 0; n < count; n++) {
+      if (n > 0 && n % OPENED_AT_ONCE === 0) await new Promise<void>((next) => this.#world.clock.defer(next));
+      if (this.#isClosing) return;
+      this.#openSlot();
+    }
   }
 
   #openSlot(): Slot {
@@ -337,10 +325,9 @@ export class SlotPool implements Pool, SlotOwner {
     const { processPrefix } = this.#kind;
     const slot = new Slot(this.#links, this.#slotInit(`${processPrefix ?? this.#kind.name}-${number}`), this);
     this.#slots.push(slot);
-    const aliveSeconds = this.#options.procAliveTimeout * 2 ** Math.min(SLOW_STARTS_MAX, this.#slowStarts);
-    this.#timers.armIn(aliveSeconds * 1000, () => {
+    this.#timers.armIn(this.#starts.patience * this.#options.procAliveTimeout * 1000, () => {
       if (slot.state !== "starting") return;
-      this.#slowStarts++;
+      this.#starts.onSlow();
       this.#world.log.error(`Timed out waiting for UP message from <${slot.name}>`);
       slot.kill("SIGKILL", null);
     });
@@ -360,22 +347,17 @@ export class SlotPool implements Pool, SlotOwner {
     const isStillborn = slot.state === "starting" ||
       (slot.sent === 0 && this.nowMs() - slot.openedMs < STILLBORN_MS);
     if (!isStillborn) return this.#succeed();
-    this.#failures++;
-    const first = this.#firstStart;
     // One that was too slow, or that somebody killed, says nothing of the program.
     const isCutOff = slot.isDoomed || (end.signal !== null && slot.failure === null);
-    if (first !== null && slot.state === "starting" && !isCutOff) {
-      if (--first.left > 0) return;
-      this.#firstStart = null;
+    const isFault = slot.state === "starting" && !isCutOff;
+    const delayMs = this.#starts.onFailure(isFault, isCutOff);
+    if (delayMs === null) return;
+    if (delayMs === Infinity) {
       this.#isClosing = true;
-      first.reject(slot.startError(end));
+      this.#starts.fail(slot.startError(end));
       return;
     }
-    const delayMs = Math.min(
-      isCutOff ? BACKOFF_CUT_OFF_MS : BACKOFF_MAX_MS,
-      BACKOFF_FIRST_MS * 2 ** Math.min(20, this.#failures - 1),
-    );
-    if (slot.state === "starting" && !isCutOff) {
+    if (isFault) {
       const seconds = (delayMs / 1000).toFixed(1);
       this.#world.log.error(
         `Cannot start a pool slot: ${slot.startError(end).message}\nTrying again in ${seconds} seconds`,
@@ -397,14 +379,14 @@ export class SlotPool implements Pool, SlotOwner {
 
   /** Another slot in the place of one that has ended or will. */
   #succeed(): void {
-    if (this.#spares.take() === null) this.#openSlot();
-    this.#spares.consider(this.#slots);
+    if (this.#standby.take() === null) this.#openSlot();
+    this.#standby.consider(this.#slots);
   }
 
   /** The slots in service, or soon. */
   #live(): Slot[] {
-    return this.#slots.filter(({ state, isSpare }) =>
-      (state === "ready" || state === "starting") && !isSpare
+    return this.#slots.filter(({ state, isStandby }) =>
+      (state === "ready" || state === "starting") && !isStandby
     );
   }
 
@@ -422,67 +404,14 @@ export class SlotPool implements Pool, SlotOwner {
     if (slot.held.size <= 1 || slot.isConcurrent) return;
     const behind = slot.takeBack();
     if (behind === null) slot.recall();
-    else this.#queue.unshift(behind);
+    else this.#feeder.giveBack(behind);
   }
 
-  #feed(): void {
-    while (this.#queue.length > 0) {
-      const next = this.#queue.peek()!;
-      const home = this.#slots.find((slot) => slot.isHomeOf(next));
-      if (home !== undefined) {
-        this.#sendTo(home, 1);
-        continue;
-      }
-      let idle = 0, ahead = 0;
-      let chosen: Slot | null = null, behind: Slot | null = null;
-      const { expectedMs } = next;
-      for (const slot of this.#slots) {
-        if (!slot.isFeedable) continue;
-        const isIdle = slot.isConcurrent ? slot.held.size < this.#concurrency : slot.held.size === 0;
-        if (isIdle) {
-          if (idle++ === 0) chosen = slot;
-        } else if (slot.mayTakeAhead) {
-          ahead++;
-          chosen ??= slot;
-        } else if (expectedMs <= BEHIND_MAX_MS && slot.mayTakeBehind) behind ??= slot;
-      }
-      if (idle > 0 || (chosen !== null && expectedMs <= SHORT_MS)) {
-        this.#sendTo(chosen!, Math.ceil(this.#queue.length / (idle || ahead)));
-      } else if (behind !== null) this.#sendTo(behind, 1, true);
-      else return;
-    }
-    this.#level();
-  }
-
-  /** Nothing waits behind a running job while another slot has nothing to do. */
-  #level(): void {
-    for (const full of this.#slots) {
-      if (!full.hasOpenAhead) continue;
-      const idle = this.#slots.find((slot) => slot.isFeedable && slot.held.size === 0);
-      if (idle === undefined) return;
-      const job = full.takeBack();
-      if (job === null) continue;
-      this.#queue.unshift(job);
-      this.#sendTo(idle, 1);
-    }
-  }
-
-  #sendTo(slot: Slot, share: number, isBehind = false): void {
+  #onSent(slot: Slot, isBehind: boolean): void {
     const max = this.#options.maxTasksPerChild;
-    const left = max === null ? Infinity : max - slot.sent;
-    if (slot.isConcurrent) {
-      const jobs: Job[] = [];
-      const room = Math.min(left, this.#concurrency - slot.held.size);
-      while (jobs.length < room && this.#queue.length > 0) jobs.push(this.#queue.shift()!);
-      slot.send(jobs, false);
-    } else {
-      const jobs = jobsForFrame(this.#queue, Math.min(share, left, slot.mayTakeSeveral ? Infinity : 1));
-      // Of a longer job it is the frame alone; nothing is sent behind it.
-      slot.send(jobs, jobs[0]!.expectedMs <= SHORT_MS, isBehind);
-      if (isBehind) this.#watch(slot, nextLookMs(slot));
-    }
+    if (isBehind) this.#watch(slot, nextLookMs(slot));
     if (slot.sent >= (max ?? Infinity)) this.#replace(slot);
-    else if (max !== null) this.#spares.consider(this.#slots);
+    else if (max !== null) this.#standby.consider(this.#slots);
   }
 
   /** Arms the next look at a slot's limits, unless one is armed that comes before. */
@@ -517,12 +446,12 @@ export class SlotPool implements Pool, SlotOwner {
 
   /** Where a slot that says nothing is probably busy: nothing else can run there, and it will be ended. */
   #standBy(slot: Slot): void {
-    if (this.nowMs() - slot.heardMs <= SILENT_MS || this.#spares.size > 0 || slot.state !== "ready") return;
+    if (this.nowMs() - slot.heardMs <= SILENT_MS || this.#standby.size > 0 || slot.state !== "ready") return;
     this.#links.prepare?.(this.#slotInit(slot.name));
-    const spare = this.#spares.standBy();
+    const spare = this.#standby.standBy();
     this.#timers.armIn(STAND_BY_MS, () => {
-      if (spare === null || !spare.isSpare || spare.state === "ended") return;
-      this.#spares.drop(spare, false);
+      if (spare === null || !spare.isStandby || spare.state === "ended") return;
+      this.#standby.drop(spare, false);
       this.#retire(spare);
     });
   }
@@ -552,14 +481,10 @@ export class SlotPool implements Pool, SlotOwner {
 
   #afterChange(): void {
     if (!this.#isClosing) {
-      this.#feed();
+      this.#feeder.feed();
       if (this.free > 0) this.#events.onFree();
     }
     this.#waiters.check();
-  }
-
-  #until(isDone: () => boolean): Promise<void> {
-    return this.#waiters.until(isDone);
   }
 
   #processName(slot: Slot): string {

@@ -10,15 +10,14 @@
  * Source: celery 5.2.6 concurrency/solo.py.
  */
 
-import { assert, Ring, SeqMap, TimerHeap, type World } from "../base/mod.ts";
+import { assert, MAIN_PROCESS, Ring, SeqMap, TimerHeap, type World } from "../base/mod.ts";
 import type { Outcome } from "../app/mod.ts";
 import type { Job, Pool, PoolEvents, PoolInfo, PoolOptions } from "./pool.ts";
 import { jobsForFrame, shortJobsPerFrame } from "./feeding.ts";
-import { captureConsole, describeStray } from "./redirect.ts";
+import { captureConsole, describeStray } from "./child/redirect.ts";
 import type { OpenRunner, SlotRunner } from "./runner.ts";
-import { hardLimitOutcome, returnedOutcome, terminatedOutcome } from "./slot_end.ts";
+import { hardLimitOutcome, returnedOutcome, terminatedOutcome, untoldOutcome } from "./link/slot_end.ts";
 
-const PROCESS = "MainProcess";
 /** Slices' worth of jobs it takes beyond the one that runs. */
 const SLICES_AHEAD = 2;
 
@@ -65,8 +64,8 @@ export class SoloPool implements Pool {
       },
       log: (level, message, task) => log.emit(level, message, task === null ? {} : { task }),
       // Its process is the worker, which is left for nothing.
-      worn: () => log.warning("A sandboxed task could not be stopped and goes on: solo cannot end it"),
-      publish: (batch, isOver) => this.#options.publish(batch, isOver),
+      draining: () => log.warning("A sandboxed task could not be stopped and goes on: solo cannot end it"),
+      publish: (batch, handOn) => this.#options.publish(batch, handOn),
     });
     const label = () => this.#runner?.current() ?? null;
     const restoreConsole = captureConsole(
@@ -86,7 +85,7 @@ export class SoloPool implements Pool {
       globalThis.removeEventListener("error", onStray);
       globalThis.removeEventListener("unhandledrejection", onStray);
     };
-    this.#events.onSlot("started", { name: PROCESS, pid: this.#world.host.pid, reason: null });
+    this.#events.onSlot("started", { name: MAIN_PROCESS, pid: this.#world.host.pid, reason: null });
   }
 
   get free(): number {
@@ -201,7 +200,13 @@ export class SoloPool implements Pool {
         outcomes.push(returnedOutcome(job));
         continue;
       }
-      const outcome = runner.run(job);
+      let outcome: Outcome | Promise<Outcome>;
+      try {
+        outcome = runner.run(job);
+      } catch (error) {
+        // A runner should not; where it does, the job is to end nonetheless.
+        outcome = untoldOutcome(job, error);
+      }
       if (outcome instanceof Promise) {
         if (outcomes.length > 0) this.#reportSoon(outcomes);
         void this.#await(job, outcome).then((ended) => this.#run(jobs, n + 1, [ended]));
@@ -232,7 +237,7 @@ export class SoloPool implements Pool {
         this.#runner?.interrupt(job.seq, "hard", hard);
       })
       : null;
-    void running.then(resolve);
+    void running.then(resolve, (error) => resolve(untoldOutcome(job, error)));
     return promise.finally(() => {
       this.#timers.disarm(softAt);
       this.#timers.disarm(hardAt);
@@ -249,7 +254,7 @@ export class SoloPool implements Pool {
   #report(outcomes: readonly Outcome[]): void {
     for (const { seq } of outcomes) this.#inSlice.delete(seq);
     this.#busy -= outcomes.length;
-    if (outcomes.length > 0) this.#events.onOutcomes(outcomes, PROCESS);
+    if (outcomes.length > 0) this.#events.onOutcomes(outcomes, MAIN_PROCESS);
     if (this.free > 0) this.#events.onFree();
     if (this.#busy > 0) return;
     for (const resolve of this.#idle.splice(0)) resolve();

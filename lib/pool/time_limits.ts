@@ -5,10 +5,11 @@
  * ended by then and cost nothing.
  */
 
-import type { Held, Slot } from "./slot.ts";
+import type { Held } from "./held.ts";
+import type { Slot } from "./slot.ts";
 
 /** Milliseconds after which jobs behind a running one are asked back. */
-export const RECALL_MS = 50;
+const RECALL_MS = 50;
 /** How long before a hard limit a slot of many jobs is looked at: were it to be replaced, the next takes as long. */
 const NEAR_MS = 700;
 
@@ -61,7 +62,7 @@ export function enforceLimits(slot: Slot, nowMs: number, actions: LimitActions):
   const recallMs = recallAtMs(slot, running);
   if (recallMs > nowMs) return Math.min(nextMs, recallMs);
   slot.recalledBehind = running.job.seq;
-  // It is no short frame after all: nothing is sent behind it again.
+  // It is not a short frame after all: nothing is sent behind it again.
   slot.isShort = false;
   actions.onRecall();
   return nextMs;
@@ -77,7 +78,7 @@ function nearMs({ job: { timeLimit }, beganMs, isNearSeen, isHardSent }: Held): 
   return beganMs + Math.max(timeLimit * 1000 - NEAR_MS, timeLimit * 500);
 }
 
-/** A limit of 0 is none, as in Celery. */
+/** A limit of 0 means none, as in Celery. */
 function nextLimitMs(held: Held, beganMs: number): number {
   const { softTimeLimit, timeLimit } = held.job;
   let nextMs = Infinity;

@@ -13,10 +13,11 @@ import {
   type OperatingError,
   type World,
 } from "../base/mod.ts";
-import { BatchedStream } from "../net/mod.ts";
+import { BatchedStream, type Credentials, extraMs, SLICE_BYTES } from "../net/mod.ts";
 import { encodeCommand, type Reply, type RespArg, RespDecoder, RespError } from "../wire/mod.ts";
 import { toOperatingError } from "./errors.ts";
 import { login, type ServerFacts } from "./login.ts";
+import { Redirects } from "./redirects.ts";
 import { ReplyQueue, type ReplySink } from "./reply_queue.ts";
 
 /** A server and who we are there. */
@@ -26,6 +27,10 @@ export interface RedisTarget {
   readonly username: string | null;
   readonly password: string | null;
   readonly db: number;
+  /** A node of a cluster, and how many replicas its slots have; null or absent: a server by itself. */
+  readonly cluster?: { readonly replicas: number } | null;
+  /** Credentials that rotate, which stand for the password (and the username where they have one); default none. */
+  readonly credentials?: Credentials | null;
 }
 
 /** How to behave on a connection. */
@@ -75,9 +80,19 @@ export class RedisConnection implements AsyncDisposable {
   #options: RedisConnectionOptions;
   #replies = new ReplyQueue();
   #decoder: RespDecoder;
-  #facts: ServerFacts = { protocol: 2, version: [0, 0] };
+  #facts: ServerFacts = { protocol: 2, version: [0, 0], name: "the server", role: "" };
   #waitingSinceMs = 0;
+  /** Commands sent and replies heard so far; large commands without a reply by their number, with their bytes. */
+  #sent = 0;
+  #answered = 0;
+  #large: { readonly number: number; readonly bytes: number }[] = [];
   #disarmWatch: Disarm | null = null;
+  /** Null: not a cluster's node. */
+  #redirects: Redirects | null = null;
+  /** Between MULTI and EXEC, whose commands cannot be sent elsewhere one by one. */
+  #isInTransaction = false;
+  /** Whether the next connection logs in with new credentials. */
+  #isRotating = false;
 
   private constructor(world: World, stream: ByteStream, address: Address, options: RedisConnectionOptions) {
     this.#world = world;
@@ -93,6 +108,7 @@ export class RedisConnection implements AsyncDisposable {
         this.#disarmWatch?.();
         this.#disarmWatch = null;
         this.#replies.fail(failure);
+        this.#redirects?.end(failure);
       },
     });
   }
@@ -102,6 +118,26 @@ export class RedisConnection implements AsyncDisposable {
    * stays open then.
    */
   static async open(
+    world: World,
+    target: RedisTarget,
+    options: RedisConnectionOptions,
+  ): Promise<RedisConnection> {
+    const { credentials = null } = target;
+    if (credentials === null) return await RedisConnection.#openAs(world, target, options);
+    return await credentials.logIn(async (login) => {
+      const username = login.username ?? target.username;
+      const as = { ...target, username, password: login.password };
+      const connection = await RedisConnection.#openAs(world, as, options);
+      connection.#isRotating = true;
+      const renewal = credentials.keepFresh(login, async (fresh) => {
+        await connection.call(["AUTH", fresh.username ?? target.username ?? "default", fresh.password]);
+      });
+      void connection.lost.then(() => renewal.stop());
+      return connection;
+    }, options.signal);
+  }
+
+  static async #openAs(
     world: World,
     target: RedisTarget,
     options: RedisConnectionOptions,
@@ -117,6 +153,7 @@ export class RedisConnection implements AsyncDisposable {
         clientName: options.clientName ?? null,
       });
     });
+    if (target.cluster) connection.#redirects = connection.#redirectsTo(target);
     connection.#watch();
     return connection;
   }
@@ -135,6 +172,16 @@ export class RedisConnection implements AsyncDisposable {
   isAtLeast(major: number, minor: number): boolean {
     const [ours, oursMinor] = this.#facts.version;
     return ours > major || (ours === major && oursMinor >= minor);
+  }
+
+  /** What the server calls itself, for errors. */
+  get serverName(): string {
+    return this.#facts.name;
+  }
+
+  /** What the server says that it is ("master"); "" if it does not. */
+  get role(): string {
+    return this.#facts.role;
   }
 
   /** Bytes appended and not yet handed to the socket. */
@@ -157,13 +204,25 @@ export class RedisConnection implements AsyncDisposable {
    * the sink hears so at once. `args` is free again on return.
    */
   send(args: readonly RespArg[], sink: ReplySink | null): void {
+    if (this.#redirects === null) return this.#append(args, sink);
+    const name = args[0];
+    if (name === "MULTI") this.#isInTransaction = true;
+    this.#append(args, this.#isInTransaction ? sink : this.#redirects.wrap(args, sink));
+    if (name === "EXEC") this.#isInTransaction = false;
+  }
+
+  #append(args: readonly RespArg[], sink: ReplySink | null): void {
     const { failure, outbox } = this.#stream;
     if (failure !== null) {
       sink?.onLost(failure);
       return;
     }
     if (this.#replies.length === 0) this.#waitingSinceMs = this.#world.clock.monoMs();
+    const before = outbox.length;
     encodeCommand(outbox, args);
+    const bytes = outbox.length - before;
+    if (bytes > SLICE_BYTES) this.#large.push({ number: this.#sent, bytes });
+    this.#sent++;
     this.#replies.expect(sink);
     this.#stream.touch();
   }
@@ -199,9 +258,18 @@ export class RedisConnection implements AsyncDisposable {
     });
   }
 
+  /** `call` that resolves with an error reply too, a redirection of a cluster's node included. */
+  async ask(args: readonly RespArg[]): Promise<Reply> {
+    const [reply] = await this.#exchange([args]);
+    return reply!;
+  }
+
   /** `call` for several commands that leave together; rejects with the first error. */
   async callAll(commands: readonly (readonly RespArg[])[]): Promise<Reply[]> {
-    const replies = await this.#exchange(commands);
+    // Replies that come from several nodes come in any order.
+    const replies = this.#redirects === null
+      ? await this.#exchange(commands)
+      : await Promise.all(commands.map((command) => this.#redirected(command)));
     for (let i = 0; i < replies.length; i++) {
       const reply = replies[i];
       if (reply instanceof RespError) throw toOperatingError(reply, this.#doing(commands[i]!));
@@ -220,16 +288,14 @@ export class RedisConnection implements AsyncDisposable {
   }
 
   /** Writes what was appended, waits `graceMs` at most for open replies, and closes. Twice is once. */
-  async close(graceMs: number = CLOSE_GRACE_MS): Promise<void> {
+  close(graceMs: number = CLOSE_GRACE_MS): Promise<void> {
     const stream = this.#stream;
-    if (stream.isClosing || this.isLost) return;
-    stream.beginClosing();
-    if (graceMs > 0 && (this.#replies.length > 0 || stream.isBusy)) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.send(["PING"], { onReply: () => resolve(), onLost: () => resolve() });
-      await stream.answered(promise, graceMs);
-    }
-    stream.end();
+    const isQuiet = this.#replies.length === 0 && !stream.isBusy;
+    return stream.close(
+      isQuiet ? 0 : graceMs,
+      () =>
+        new Promise((resolve) => this.send(["PING"], { onReply: () => resolve(), onLost: () => resolve() })),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -248,11 +314,30 @@ export class RedisConnection implements AsyncDisposable {
         },
         onLost: reject,
       };
-      for (const command of commands) this.send(command, sink);
+      for (const command of commands) this.#append(command, sink);
     });
   }
 
-  /** A command in words for an error: its name and, where it has one, its first argument that is no secret. */
+  #redirected(command: readonly RespArg[]): Promise<Reply> {
+    return new Promise((resolve, reject) => this.send(command, { onReply: resolve, onLost: reject }));
+  }
+
+  #redirectsTo(target: RedisTarget): Redirects {
+    return new Redirects({
+      address: target.address,
+      clock: this.#world.clock,
+      send: (args, sink) => this.send(args, sink),
+      fail: (error) => this.fail(error),
+      onUnheardError: (error) => this.#onUnheard(error),
+      open: (address) =>
+        RedisConnection.open(this.#world, { ...target, address, cluster: null }, {
+          ...this.#options,
+          onPush: () => {},
+        }),
+    });
+  }
+
+  /** A command as an error names it: by its name alone, for its arguments may hold a password. */
   #doing(args: readonly RespArg[]): string {
     const name = String(args[0]).toUpperCase();
     return `run ${name} on ${this.#stream.name}`;
@@ -265,6 +350,15 @@ export class RedisConnection implements AsyncDisposable {
       return;
     }
     const sink = this.#replies.take();
+    if (this.#large.length > 0 && this.#large[0]!.number === this.#answered) this.#large.shift();
+    this.#answered++;
+    if (this.#isRotating && reply instanceof RespError && reply.code === "NOAUTH") {
+      // Those that we logged in with have expired: the next connection asks for new ones.
+      const failure = this.#stream.lostError(reply.text);
+      this.fail(failure);
+      sink?.onLost(failure);
+      return;
+    }
     if (sink !== null) sink.onReply(reply);
     else if (reply instanceof RespError) {
       this.#onUnheard(toOperatingError(reply, `run a command on ${this.#stream.name}`));
@@ -292,9 +386,10 @@ export class RedisConnection implements AsyncDisposable {
       const nowMs = clock.monoMs();
       // We ourselves were stopped (a suspended machine, a long turn): the peer gets its time anew.
       if (nowMs - plannedMs > everyMs) this.#stream.heardMs = nowMs;
-      const quietSinceMs = Math.max(this.#stream.heardMs, this.#waitingSinceMs);
+      const quietSinceMs = Math.max(this.#stream.heardMs, this.#stream.takenMs, this.#waitingSinceMs);
       if (this.#replies.length > 0) {
-        if (replyMs > 0 && nowMs - quietSinceMs > replyMs) {
+        const bytes = this.#large.reduce((total, one) => total + one.bytes, 0);
+        if (replyMs > 0 && nowMs - quietSinceMs > replyMs + extraMs(bytes)) {
           return this.fail(this.#stream.lostError(`no answer in ${replyMs / 1000} s`));
         }
       } else if (healthMs > 0 && nowMs - quietSinceMs >= healthMs) {

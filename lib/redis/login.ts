@@ -5,7 +5,7 @@
  * RESP2 with AUTH and SELECT.
  */
 
-import { ServerError } from "../base/mod.ts";
+import { ProtocolError, ServerError } from "../base/mod.ts";
 import { type Reply, type RespArg, RespError } from "../wire/mod.ts";
 import { isUnknownCommand, toOperatingError } from "./errors.ts";
 
@@ -22,8 +22,12 @@ export interface Credentials {
 /** What the server is. */
 export interface ServerFacts {
   readonly protocol: 2 | 3;
-  /** Major and minor version; 0.0 where it does not tell. */
+  /** Major and minor version; 0.0 if the server does not say. */
   readonly version: readonly [number, number];
+  /** What it calls itself and its version, as far as it says so; "the server" if it does not. */
+  readonly name: string;
+  /** "master", "replica", or what else it says that it is; "" if it does not. */
+  readonly role: string;
 }
 
 /** Sends commands together; their replies, error replies included. */
@@ -42,12 +46,22 @@ export async function login(exchange: Exchange, who: Credentials): Promise<Serve
     facts = await loginOldWay(exchange, who, name);
   } else {
     const map = greeting instanceof Map ? greeting : new Map<Reply, Reply>();
-    facts = { protocol: map.get("proto") === 3 ? 3 : 2, version: versionOf(text(map.get("version"))) };
+    facts = {
+      protocol: map.get("proto") === 3 ? 3 : 2,
+      version: versionOf(text(map.get("version"))),
+      name: nameOf(text(map.get("server")), text(map.get("version"))),
+      role: text(map.get("role")),
+    };
   }
   // A loading server greets, but answers PING with an error: better heard here than at the first task.
   const rest: RespArg[][] = who.db === 0 ? [["PING"]] : [["SELECT", who.db], ["PING"]];
-  for (const reply of await exchange(rest)) {
+  const replies = await exchange(rest);
+  for (const reply of replies) {
     if (reply instanceof RespError) throw toOperatingError(reply, `use database ${who.db}`);
+  }
+  // Something else may answer every line; it would be waited for from now on.
+  if (text(replies.at(-1)) !== "PONG") {
+    throw new ProtocolError("Cannot log in: PING was not answered by PONG");
   }
   return facts;
 }
@@ -67,7 +81,12 @@ async function loginOldWay(exchange: Exchange, who: Credentials, name: string | 
     if (who.db !== 0) throw new ServerError("Cannot use a database of a sentinel", { code: "ERR" });
   }
   const version = /\bredis_version:([\d.]+)/.exec(text(info))?.[1] ?? "";
-  return { protocol: 2, version: versionOf(version) };
+  return { protocol: 2, version: versionOf(version), name: nameOf("redis", version), role: "" };
+}
+
+function nameOf(server: string, version: string): string {
+  if (server === "" || version === "") return "the server";
+  return `${server[0]!.toUpperCase()}${server.slice(1)} ${version}`;
 }
 
 function text(value: Reply | undefined): string {

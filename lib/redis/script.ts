@@ -1,17 +1,18 @@
 /**
- * Lua scripts by their hash: EVAL until the server has told the hash, then EVALSHA, and EVAL once more where a server
- * has not seen the script.
+ * Lua scripts by their hash: EVAL until the server has returned the hash, then EVALSHA, and EVAL once more if a server
+ * does not know the script.
  */
 
 import { type Reply, type RespArg, RespError } from "../wire/mod.ts";
 import type { RedisConnection } from "./connection.ts";
-import { toOperatingError } from "./errors.ts";
+import { UsageError } from "../base/mod.ts";
+import { isUnknownCommand, toOperatingError } from "./errors.ts";
 import type { ReplySink } from "./reply_queue.ts";
 
-/** A script's text, and its hash once a server has told it: to work it out here takes milliseconds of a start. */
+/** A script's text, and its hash once a server has returned it: to compute it would take milliseconds of a start. */
 export class Script {
   readonly text: string;
-  /** Its SHA-1 in hex; null: not known yet, or the server tells nobody (an ACL without SCRIPT). */
+  /** Its SHA-1 in hex; null: not known yet, or not allowed to be known (an ACL without SCRIPT). */
   sha: string | null = null;
   #isAsked = false;
 
@@ -70,8 +71,20 @@ export function callScript(
   return new Promise((resolve, reject) => {
     sendScript(connection, script, what.keys.length, [...what.keys, ...what.args], {
       onReply: (reply) =>
-        reply instanceof RespError ? reject(toOperatingError(reply, what.doing)) : resolve(reply),
+        reply instanceof RespError ? reject(refusedScript(connection, reply, what.doing)) : resolve(reply),
       onLost: reject,
     });
   });
 }
+
+/** A server without Lua is one that we cannot work with: nothing else changes two keys in one step. */
+function refusedScript(connection: RedisConnection, reply: RespError, doing: string): Error {
+  if (!isUnknownCommand(reply)) return toOperatingError(reply, doing);
+  return new UsageError(
+    `Cannot use ${connection.serverName} as a broker: it has no EVAL, and Lovage needs Lua scripts`,
+    { exitCode: UNUSABLE_SERVER },
+  );
+}
+
+/** The exit status of a server that cannot be used (EX_UNAVAILABLE of sysexits.h). */
+export const UNUSABLE_SERVER = 69;

@@ -4,14 +4,13 @@
  * Source: Redis "Sentinel client spec"; redis-py 4.3.4 sentinel.py Sentinel.discover_master.
  */
 
-import { type Address, DialError, errorText, type World } from "../base/mod.ts";
+import { type Address, DialError, errorText, UsageError, type World } from "../base/mod.ts";
 import type { Reply } from "../wire/mod.ts";
 import { RedisConnection, type RedisConnectionOptions } from "./connection.ts";
+import { OptionReader } from "./options.ts";
 
-/** A group of sentinels and the master looked for. */
-export interface SentinelQuestion {
-  /** At least one; asked in order. */
-  readonly sentinels: readonly Address[];
+/** Who watches over a master, and what its answers must hold. */
+interface SentinelRules {
   readonly masterName: string;
   /** Credentials for the sentinels, not for the master. */
   readonly username: string | null;
@@ -20,7 +19,44 @@ export interface SentinelQuestion {
   readonly minOtherSentinels: number;
 }
 
-/** The master's host and port. Rejects with DialError that tells what each sentinel said. */
+/** A group of sentinels as URL and settings name it. */
+export interface SentinelGroup extends SentinelRules {
+  /** At least one; asked in order. */
+  readonly nodes: readonly { readonly host: string; readonly port: number }[];
+}
+
+/** A group of sentinels to ask. */
+export interface SentinelQuestion extends SentinelRules {
+  /** At least one; asked in order. */
+  readonly sentinels: readonly Address[];
+}
+
+/**
+ * The group of these nodes with the options of `setting`: `master_name` (which the URL's query may also give),
+ * `min_other_sentinels`, and `username` and `password` in `sentinel_kwargs`. Throws UsageError.
+ */
+export function sentinelGroup(
+  nodes: SentinelGroup["nodes"],
+  from: {
+    readonly setting: string;
+    readonly given: Readonly<Record<string, unknown>>;
+    readonly query: Readonly<Record<string, string>>;
+  },
+): SentinelGroup {
+  const options = new OptionReader(from.setting, from.given);
+  const login = options.options("sentinel_kwargs");
+  const masterName = options.text("master_name", null) || from.query["master_name"];
+  if (!masterName) throw new UsageError(`Cannot use sentinel://: ${from.setting} has no "master_name"`);
+  return {
+    nodes,
+    masterName,
+    username: login.text("username", null) || null,
+    password: login.text("password", null) || null,
+    minOtherSentinels: options.number("min_other_sentinels", 0),
+  };
+}
+
+/** The master's host and port. Rejects with DialError that has the answer of each sentinel. */
 export async function findMaster(
   world: World,
   question: SentinelQuestion,
@@ -68,7 +104,7 @@ async function ask(
   }
   const host = facts.get("ip");
   const port = Number(facts.get("port"));
-  if (!host || !(port > 0)) return "it does not tell the master's address";
+  if (!host || !(port > 0)) return "it does not name the master's address";
   return { host, port };
 }
 

@@ -1,5 +1,7 @@
 /** Exchanges and queues as Celery names them. Plain data; defaults are Celery's. */
 
+import { namesOf, refuseUnknown } from "../base/mod.ts";
+
 /** What an exchange does with a message. */
 export type ExchangeType = "direct" | "topic" | "fanout" | "headers";
 
@@ -10,6 +12,8 @@ export interface Exchange {
   readonly durable: boolean;
   readonly autoDelete: boolean;
   readonly arguments: Readonly<Record<string, unknown>>;
+  /** True: it is there, and used as it is. Absent: it is declared. */
+  readonly noDeclare?: boolean;
 }
 
 /** A queue and its binding. Arguments keep AMQP's names (`x-max-priority`). */
@@ -26,15 +30,54 @@ export interface Queue {
   readonly consumerArguments: Readonly<Record<string, unknown>>;
   /** A name people use for it (`-Q alias`), or null. */
   readonly alias: string | null;
+  /** True: it is there, with what it is bound to, and used as it is. Absent: it is declared. */
+  readonly noDeclare?: boolean;
+  /**
+   * True: one process alone consumes it, and it may end with that process. Brokers that keep no transient queues for
+   * several connections (RabbitMQ from 4.0 on, LavinMQ) then have it exclusive, if it is not durable.
+   */
+  readonly isPersonal?: boolean;
 }
+
+/** A binding as `list bindings` shows it. */
+export interface Binding {
+  readonly queue: string;
+  readonly exchange: string;
+  readonly routingKey: string;
+}
+
+const EXCHANGE_NAMES = namesOf<Omit<Exchange, "name">>({
+  type: true,
+  durable: true,
+  autoDelete: true,
+  arguments: true,
+  noDeclare: true,
+});
 
 /** An exchange with Celery's defaults: direct, durable. */
 export function exchange(name: string, options: Partial<Omit<Exchange, "name">> = {}): Exchange {
+  refuseUnknown(options, EXCHANGE_NAMES, `exchange "${name}"`);
   return { name, type: "direct", durable: true, autoDelete: false, arguments: {}, ...options };
 }
 
+const QUEUE_NAMES = namesOf<Omit<Queue, "name">>({
+  exchange: true,
+  routingKey: true,
+  durable: true,
+  exclusive: true,
+  autoDelete: true,
+  noAck: true,
+  queueArguments: true,
+  bindingArguments: true,
+  consumerArguments: true,
+  alias: true,
+  noDeclare: true,
+  isPersonal: true,
+});
+
 /** A queue with Celery's defaults: exchange and routing key named as the queue. */
 export function queue(name: string, options: Partial<Omit<Queue, "name">> = {}): Queue {
+  refuseUnknown(options, QUEUE_NAMES, `queue "${name}"`);
   return {
     name,
     exchange: exchange(name),

@@ -4,24 +4,39 @@
  *   memory:  one process                           sqlite:  one machine, many processes, durable, no server
  *   redis:   kombu's own keys, with leases         amqp:    RabbitMQ
  *
- * Reading order: entity.ts (exchanges and queues), transport.ts (the interface: Connection, Consumer), url.ts,
- * registry.ts (which kind), then the kinds. memory.ts and sqlite.ts are stores under one connection that does the
- * rest for both: routing.ts (exchanges), virtual_store.ts (what a store does), virtual.ts (connection),
- * virtual_consumer.ts (the data lane); memory_line.ts; sqlite_schema.ts, sqlite_statements.ts, sqlite_session.ts
- * (who lives), sqlite_hub.ts (waking other processes). ledger.ts (leases and records), redis_ledger.ts,
- * virtual_ledger.ts, amqp_ledger.ts.
- * Redis: redis.ts (the connection), redis_keys.ts, redis_scripts.ts, redis_publish.ts, redis_consumer.ts (the data
- * lane) with redis_fetch.ts, redis_claim.ts (a chain's next step), redis_unacked.ts, redis_lease.ts, redis_adopt.ts
- * (after a cut) and redis_park.ts; redis_dead.ts.
- * AMQP: amqp.ts (the connection), amqp_url.ts, amqp_control.ts (declaring), amqp_publish.ts (confirms),
- * amqp_message.ts, amqp_consumer.ts (the data lane), amqp_subscription.ts, amqp_delay.ts and amqp_delays.ts (native
- * delayed delivery), amqp_dead.ts.
+ * Reading order: entity.ts (exchanges, queues, bindings), message.ts (messages out, in hand and kept), transport.ts
+ * (the interface: Connection, Consumer), failed.ts (tasks that failed for good), ledger.ts (leases and records),
+ * url.ts, registry.ts (which kind), routing.ts (exchanges where the broker does not route); then the kinds, of which
+ * none imports another.
  *
- * May import base, wire, net, platform, redis and amqp, and node:sqlite. Routes task messages, never looks into them.
+ * Memory and sqlite: embedded/store.ts (what a store does), embedded/virtual.ts (the connection over either),
+ * embedded/consumer.ts (the data lane), embedded/subscriptions.ts, embedded/failed.ts, embedded/ledger.ts. Memory:
+ * embedded/memory/store.ts, embedded/memory/messages.ts over embedded/memory/message_queue.ts,
+ * embedded/memory/topology.ts, embedded/memory/kept.ts. SQLite: embedded/sqlite/store.ts, embedded/sqlite/schema.ts,
+ * then one file for each family of tables: embedded/sqlite/counter.ts, embedded/sqlite/messages.ts,
+ * embedded/sqlite/topology.ts, embedded/sqlite/parked.ts, embedded/sqlite/dead.ts, embedded/sqlite/failed.ts,
+ * embedded/sqlite/fanouts.ts, embedded/sqlite/ledger.ts, embedded/sqlite/sessions.ts (which processes live);
+ * embedded/sqlite/hub.ts (waking other processes).
+ *
+ * Redis: redis/redis.ts (the connection), redis/url.ts, redis/options.ts, redis/keys.ts, redis/scripts.ts,
+ * redis/envelope.ts, redis/publish.ts with redis/expiry.ts and redis/replica_wait.ts; redis/consumer.ts (the data lane)
+ * with redis/fetch.ts, redis/inbox.ts, redis/hand_on.ts (a chain's next step), redis/unacked.ts, redis/lease.ts,
+ * redis/sorted.ts, redis/handover.ts (after a cut) and redis/park.ts; redis/fanout.ts, redis/dead.ts and
+ * redis/failed.ts over redis/letter.ts, redis/ledger.ts, redis/relatives.ts (servers that are refused); on clusters
+ * redis/queue_groups.ts and redis/groups.ts (queues with a hash tag of their own).
+ *
+ * AMQP: amqp/amqp.ts (the connection), amqp/url.ts, amqp/server.ts (which broker it is), amqp/control.ts (declaring),
+ * amqp/message.ts, amqp/publish.ts (confirms), amqp/consumer.ts (the data lane) with amqp/prefetch.ts,
+ * amqp/subscription.ts, amqp/delay.ts and amqp/delays.ts (native delayed delivery), amqp/dead.ts, amqp/failed.ts,
+ * amqp/ledger.ts.
+ *
+ * May import base, wire, net, platform, redis, amqp and sqlite. Routes task messages, never looks into them.
  */
 
 export * from "./entity.ts";
+export type { FailedEntry, FailedLimits } from "./failed.ts";
 export type * from "./ledger.ts";
+export * from "./message.ts";
 export { connect } from "./registry.ts";
 export * from "./transport.ts";
 export * from "./url.ts";

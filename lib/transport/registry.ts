@@ -1,32 +1,91 @@
 /** Which transport serves a URL; each is loaded only when it is asked for. */
 
-import type { World } from "../base/mod.ts";
+import {
+  DialError,
+  maskUrl,
+  type OperatingError,
+  ProtocolError,
+  ServerError,
+  trimmedUrl,
+  UsageError,
+  type World,
+} from "../base/mod.ts";
 import type { Connect, Connection, ConnectOptions } from "./transport.ts";
-import { transportOf } from "./url.ts";
+import { type TransportKind, transportOf } from "./url.ts";
 
 /**
  * Opens a connection to the broker of `url`, by its scheme: memory, sqlite, redis (rediss, redis+socket, socket,
- * sentinel, valkey) or amqp (amqps, pyamqp). Rejects with UsageError for an unknown scheme, else as `Connect` says.
+ * sentinel, valkey) or amqp (amqps, pyamqp). Rejects with UsageError for an unknown scheme and one that this World
+ * lacks, else as `Connect` says.
  */
 export const connect: Connect = async (
   world: World,
-  url: string,
+  given: string,
   options: ConnectOptions,
 ): Promise<Connection> => {
+  const url = trimmedUrl(given);
   options.signal?.throwIfAborted();
-  const open = await load(url);
-  return await open(world, url, options);
+  const kind = transportOf(url);
+  if (world.isServersOnly && (kind === "memory" || kind === "sqlite")) {
+    throw new UsageError(
+      `Cannot use broker "${maskUrl(url)}": the embedded broker is not part of the npm package's library; ` +
+        "set broker_url to a Redis or RabbitMQ",
+    );
+  }
+  const open = await load(kind);
+  try {
+    return await open(world, url, options);
+  } catch (error) {
+    if (error instanceof DialError) throw inWordsOf(url, error);
+    if (error instanceof ProtocolError) {
+      throw failedLogin(url, error, `${SPEAKS_NOT[transportOf(url)]} (${clause(error)})`);
+    }
+    if (error instanceof ServerError) {
+      // A database's own words name its path.
+      if (transportOf(url) !== "sqlite") throw failedLogin(url, error, clause(error));
+      throw new DialError(error.message, { cause: error, isRetryable: error.isRetryable });
+    }
+    throw error;
+  }
 };
 
-async function load(url: string): Promise<Connect> {
-  switch (transportOf(url)) {
+/** A failed dial under the scheme that the person wrote, not that of the socket. */
+function inWordsOf(url: string, error: DialError): DialError {
+  const scheme = /^\s*([\w+.-]+)/.exec(url)?.[1] ?? "tcp";
+  const message = error.message.replace(/^Cannot connect to (?:tcp|tls):/, `Cannot connect to ${scheme}:`);
+  return new DialError(message, { cause: error, isRetryable: error.isRetryable });
+}
+
+/** Why a server that does not speak the protocol cannot be used. */
+const SPEAKS_NOT: Readonly<Record<TransportKind, string>> = {
+  amqp: "the server does not speak AMQP 0-9-1",
+  redis: "the server does not speak Redis's protocol",
+  sqlite: "it is not a database of ours",
+  memory: "it cannot be read",
+};
+
+/** A server that was reached and cannot be used. The cause decides whether that may pass. */
+function failedLogin(url: string, cause: OperatingError, why: string): DialError {
+  return new DialError(`Cannot connect to ${maskUrl(url)}: ${why}`, {
+    cause,
+    isRetryable: cause.isRetryable,
+  });
+}
+
+/** A sentence as part of another. */
+function clause({ message }: Error): string {
+  return message.replace(/^Cannot (?:speak AMQP 0-9-1|log in): /, "").replace(/^Cannot/, "cannot");
+}
+
+async function load(kind: TransportKind): Promise<Connect> {
+  switch (kind) {
     case "memory":
-      return (await import("./memory.ts")).connectMemory;
+      return (await import("./embedded/memory/store.ts")).connectMemory;
     case "sqlite":
-      return (await import("./sqlite.ts")).connectSqlite;
+      return (await import("./embedded/sqlite/store.ts")).connectSqlite;
     case "redis":
-      return (await import("./redis.ts")).connectRedis;
+      return (await import("./redis/redis.ts")).connectRedis;
     case "amqp":
-      return (await import("./amqp.ts")).connectAmqp;
+      return (await import("./amqp/amqp.ts")).connectAmqp;
   }
 }

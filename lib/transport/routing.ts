@@ -3,14 +3,13 @@
  * default exchange, as kombu's virtual transports route.
  */
 
-import { UsageError } from "../base/mod.ts";
-import type { Exchange, ExchangeType, Queue } from "./entity.ts";
-import type { Binding } from "./transport.ts";
+import { LinearPattern, UsageError } from "../base/mod.ts";
+import type { Binding, Exchange, ExchangeType, Queue } from "./entity.ts";
 
 /** How many routes are remembered; past it the memory starts anew. */
 const ROUTES_MAX = 10_000;
 
-/** Where a message goes. `isFanout`: subscribers of the exchange get it besides the queues. */
+/** Where a message goes. `isFanout`: it also goes to subscribers of the exchange. */
 export interface Route {
   readonly queues: readonly string[];
   readonly isFanout: boolean;
@@ -31,7 +30,7 @@ export class RoutingTable {
     this.#routes.clear();
   }
 
-  /** Binds a queue; again is no error. A queue on the default exchange needs no binding. */
+  /** Binds a queue; again is not an error. A queue on the default exchange needs no binding. */
   bind(binding: Binding): boolean {
     if (binding.exchange === "") return false;
     let list = this.#bindings.get(binding.exchange);
@@ -54,7 +53,7 @@ export class RoutingTable {
     this.#routes.clear();
   }
 
-  /** The type of an exchange; direct where it was never declared. */
+  /** The type of an exchange; direct if it was never declared. */
   typeOf(exchangeName: string): ExchangeType {
     return this.#types.get(exchangeName) ?? "direct";
   }
@@ -98,20 +97,20 @@ export class RoutingTable {
  * the word `#` for any text. Looser than AMQP's on purpose: it is what kombu matches with.
  * Source: kombu 5.2.4 transport/virtual/exchange.py TopicExchange.key_to_pattern.
  */
-export function topicPattern(key: string): RegExp {
+export function topicPattern(key: string): LinearPattern {
   const words = key.split(".").map((word) => {
     if (word === "*") return ".*?[^\\.]";
     if (word === "#") return ".*?";
     return word.replace(/[^\p{L}\p{N}_]/gu, (letter) => `\\u{${letter.codePointAt(0)!.toString(16)}}`);
   });
-  return new RegExp(`^${words.join("\\.")}$`, "u");
+  return new LinearPattern(`${words.join("\\.")}$`);
 }
 
 /**
  * Whether a subscription to a fanout wants a message of this routing key. A key without wildcards is a name and wants
  * all, as a fanout exchange does; one with wildcards is a pattern, as on Redis.
  */
-export function fanoutFilter(key: string): RegExp | null {
+export function fanoutFilter(key: string): LinearPattern | null {
   return key.split(".").some((word) => word === "*" || word === "#") ? topicPattern(key) : null;
 }
 
@@ -144,12 +143,12 @@ export function priorityStep(priority: number, steps: readonly number[]): number
   return step;
 }
 
-/** The steps of `priority_steps` in `broker_transport_options`, or kombu's. Throws UsageError where they are none. */
+/** The steps of `priority_steps` in `broker_transport_options`, or kombu's. Throws UsageError if not a list. */
 export function priorityStepsOf(options: Readonly<Record<string, unknown>>): readonly number[] {
   const given = options["priority_steps"] ?? options["prioritySteps"];
   if (given === undefined || given === null) return PRIORITY_STEPS;
   if (!Array.isArray(given) || given.length === 0 || !given.every((step) => Number.isInteger(step))) {
-    throw new UsageError("Cannot use priority_steps: a list of whole numbers is needed");
+    throw new UsageError("Cannot use priority_steps: it must be a list of whole numbers");
   }
   return [...given as number[]].sort((a, b) => a - b);
 }

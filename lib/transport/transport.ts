@@ -11,62 +11,25 @@
  */
 
 import type { World } from "../base/mod.ts";
-import type { DeliveryInfo, EncodedMessage } from "../wire/mod.ts";
-import type { Exchange, Queue } from "./entity.ts";
+import type { Binding, Exchange, Queue } from "./entity.ts";
+import type { FailedTasks } from "./failed.ts";
 import type { Ledger } from "./ledger.ts";
+import type { DeadLetter, Delivery, Note, OutgoingMessage, ParkedMessage, Undecodable } from "./message.ts";
+import type { TransportKind } from "./url.ts";
 
-/** One message on its way out. */
-export interface OutgoingMessage {
-  /** "" publishes to the queue named by `routingKey`. */
-  readonly exchange: string;
-  readonly routingKey: string;
-  readonly message: EncodedMessage;
-}
-
-/** One message received and not yet settled. */
-export interface Delivery {
-  /** The consumer's own handle; opaque. */
-  readonly tag: number | string;
-  /** The queue it came from. */
-  readonly queue: string;
-  readonly message: EncodedMessage;
-  readonly info: DeliveryInfo;
-  /**
-   * The message as one text in kombu's JSON envelope: what a pool slot is given. Virtual transports hand on what they
-   * received; amqp makes it when first read.
-   */
-  readonly envelope: string;
-  /**
-   * How often a process died with this message in hand (leases; 0 where the transport cannot tell): any first time,
-   * and from then on each time that it had begun (`Consumer.begun`), so that what only waited beside a message that
-   * kills is not taken for one.
-   */
-  readonly attempts: number;
-}
-
-/** A message that is no message: broken envelope, wrong base64. It is settled by whoever hears of it. */
-export interface Undecodable {
-  readonly tag: number | string;
-  readonly queue: string;
-  /** What arrived, at most 64 KiB of it as text for the log. */
-  readonly text: string;
-  /** One line: why. */
-  readonly reason: string;
-}
-
-/** What a consumer tells its owner. Called synchronously from the data lane; none may throw. */
+/** What a consumer reports to its owner. Called synchronously from the data lane; none may throw. */
 export interface ConsumerEvents {
   /** Oldest first, at least one. The array and its deliveries belong to the receiver. */
   onDeliveries(batch: Delivery[]): void;
   onUndecodable(message: Undecodable): void;
-  /** The connection is gone; nothing more arrives. What was unsettled stays the broker's and comes back to someone. */
+  /** The connection is lost; nothing more arrives. The broker keeps what was unsettled and delivers it again. */
   onLost(error: Error): void;
   /**
-   * The connection went before the broker had heard of a message that `claim` had taken in hand, and it may not have
-   * been begun: it is to be published again. Called before `onLost`.
+   * The connection was lost before the broker recorded a message delivered by `handOn`, and no slot has begun it: the
+   * owner publishes it again. Called before `onLost`.
    */
   onStranded?(delivery: Delivery): void;
-  /** Messages of dead workers that this consumer's sweep gave back (for the log). */
+  /** How many messages of dead workers this consumer's sweep gave back; for the log. */
   onRestored?(count: number): void;
 }
 
@@ -75,56 +38,59 @@ export interface ConsumeOptions {
   readonly queues: readonly Queue[];
   /** How many more messages may be taken now; read before each fetch. 0 stops until `wake`. Infinity: no limit. */
   window(): number;
-  /** Names the owner of the lease; unique per process start. */
+  /** The name of the lease's owner; unique per process start. */
   readonly owner: string;
-  /** Seconds after the owner's death that its messages stay taken. */
+  /** How long after the owner's death its messages stay taken, seconds. */
   readonly leaseSeconds: number;
   /**
-   * This process's consumer of a connection that was lost. What it had settled without the broker hearing of it is
-   * settled now, and what it held unsettled comes again through this consumer, before anything else and without an
-   * attempt counted. A transport that cannot leaves both to the lease.
+   * This process's consumer whose connection was lost. Its settlements that did not reach the broker are made now, and
+   * the messages that it held unsettled are delivered again by this consumer, before all others and without counting an
+   * attempt. A transport that cannot do that leaves both to the lease.
    */
   readonly predecessor?: Consumer | null;
 }
 
 /** The data lane of one worker: its task queues. */
 export interface Consumer {
-  /** Begins to consume one more queue (declared before by the caller); no effect where it does already. */
+  /**
+   * Consumes one more queue, which the caller has declared; no effect if it is consumed already. Like every promise
+   * of a consumer, it rejects with ConnectionLost once the connection is gone.
+   */
   addQueue(queue: Queue): Promise<void>;
   /** Stops fetching from a queue; its unsettled messages stay ours. */
   cancelQueue(name: string): Promise<void>;
   readonly queues: readonly Queue[];
-  /** Says that `window()` may have grown. Cheap; coalesced to one fetch a turn. */
+  /** Fetches again if `window()` has grown. Cheap: calls of one turn make one fetch. */
   wake(): void;
   /**
-   * Publishes a message into this consumer's own hands, where it would have come next in any case: nothing waits in
-   * its queues and `window()` is open. It comes by `onDeliveries`, unsettled like any other, or, where something has
-   * been published meanwhile, through its queue. `isAckedEarly`: it will be acked as soon as a slot begins it; then it
-   * comes before this returns, in nobody's hands but ours until it is acked or, a moment later, recorded. Resolves when
-   * the broker or its new owner has it; rejects as `Connection.publish` does. Null: not now, publish it. Absent where
-   * the transport cannot.
+   * Delivers a message straight to this consumer, if it would be the next one fetched anyway: its queues are empty and
+   * `window()` is open. It arrives through `onDeliveries`, unsettled like any other; if something else was published
+   * meanwhile, it goes through its queue. `isAckedEarly`: the message is acked as soon as a slot begins it. Then it
+   * arrives before this call returns, and only this process holds it until it is acked or recorded a moment later.
+   * Resolves when the broker, or the consumer that gets it instead, has the message; rejects as `Connection.publish`
+   * does. Returns null if it cannot be handed on now: publish it. Absent if the transport cannot do this.
    */
-  claim?(out: OutgoingMessage, isAckedEarly: boolean): Promise<void> | null;
-  /** Appends the settlement: done with. Each delivery is settled once; a second time is a programmer's error. */
+  handOn?(out: OutgoingMessage, isAckedEarly: boolean): Promise<void> | null;
+  /** Appends an acknowledgement. Each delivery is settled once; a second time is a programmer's error. */
   ack(tag: number | string): void;
   /**
-   * Appends the settlement: not done. `requeue` puts it at the back of its queue, marked redelivered; `restore` at the
-   * head; neither drops it (dead-letter exchanges of AMQP apply).
+   * Appends a rejection. `requeue` puts the message at the back of its queue, marked redelivered; `restore` puts it at
+   * the head; `drop` deletes it (dead-letter exchanges of AMQP apply).
    */
   reject(tag: number | string, how: "drop" | "requeue" | "restore"): void;
   /**
-   * Hands a message back to the broker until `dueMs` (wall clock), when any consumer gets it. True: taken, it is no
-   * longer ours. False: this transport cannot, hold it yourself.
+   * Parks a message at the broker until `dueMs` (wall clock); then any consumer may get it. True: the broker keeps it.
+   * False: this transport cannot park, the caller holds it.
    */
   park(tag: number | string, dueMs: number): boolean;
   /**
-   * Moves a message to the broker's dead letters with a reason of one line. True: taken. False: this transport has
-   * none, settle it yourself.
+   * Moves a message to the broker's dead letters with a reason of one line. True: moved. False: this transport has no
+   * dead letters, the caller settles the message.
    */
-  bury(tag: number | string, reason: string): boolean;
-  /** Says that the task of a delivery with `attempts` has begun; no effect where nobody counts them. */
+  deadLetter(tag: number | string, reason: string): boolean;
+  /** Records that the task of a delivery with `attempts` has begun; absent if the transport does not count them. */
   begun?(tag: number | string): void;
-  /** Sets the broker's own prefetch where it has one (AMQP's basic.qos); no effect elsewhere. */
+  /** Sets the broker's own prefetch (AMQP's basic.qos); no effect if it has none. */
   setPrefetch(count: number): void;
   /** Stops fetching; deliveries already taken can still be settled. */
   pause(): Promise<void>;
@@ -133,20 +99,17 @@ export interface Consumer {
   /** How many deliveries are unsettled. */
   readonly unsettled: number;
   /**
-   * Of a lost connection: whether a successor (`ConsumeOptions.predecessor`) would find something to settle or to take
-   * over. What is taken over is handed on even while the successor is paused.
+   * After the connection was lost: whether a successor (`ConsumeOptions.predecessor`) would have settlements to make or
+   * messages to take over. Messages taken over are delivered even while the successor is paused.
    */
-  readonly leavesSomething?: boolean;
+  readonly hasHandover?: boolean;
   /** Resolves when every settlement appended so far has reached the broker. */
   flush(): Promise<void>;
-  /** Stops, settles what was appended, restores the rest to the heads of their queues; the number restored. */
+  /**
+   * Stops fetching, sends the settlements appended so far and restores the other messages to the heads of their queues.
+   * Resolves with the number restored. Rejects as the calls of the connection do.
+   */
   close(): Promise<number>;
-}
-
-/** A message received without acknowledgement: remote control, replies, events. */
-export interface Note {
-  readonly message: EncodedMessage;
-  readonly info: DeliveryInfo;
 }
 
 /** A running subscription without acknowledgements. */
@@ -154,100 +117,88 @@ export interface Subscription {
   close(): Promise<void>;
 }
 
-/** A binding as `list bindings` shows it. */
-export interface Binding {
-  readonly queue: string;
-  readonly exchange: string;
-  readonly routingKey: string;
-}
-
-/** A message that nobody could handle, or whose workers died too often, as the broker keeps it. */
-export interface DeadLetter {
-  /** Names it among the broker's dead letters; one word. */
-  readonly id: string;
-  /** The queue it was taken from; null where that is not known any more. */
-  readonly queue: string | null;
-  /** One line: why it is here. */
-  readonly reason: string;
-  /** When it came here, wall clock. */
-  readonly atMs: number;
-  /** What arrived, as text; kombu's JSON envelope unless that is what was wrong with it. */
-  readonly envelope: string;
-}
-
-/** The dead letters of one broker. Each of its letters is one of this connection's `list`. */
+/** The dead letters of one broker. `retry` and `drop` take a letter that this connection's `list` gave. */
 export interface DeadLetters {
   /** How many there are. */
   count(): Promise<number>;
   /** The newest first, at most `limit` of them. */
   list(limit: number): Promise<DeadLetter[]>;
-  /** Puts one at the back of a queue, its attempts forgotten, in one step. False: somebody else has dealt with it. */
+  /** Puts one at the back of a queue, its attempts reset, in one step. False: it is not there any more. */
   retry(letter: DeadLetter, queueName: string): Promise<boolean>;
-  /** Deletes one for good. False: somebody else has dealt with it. */
+  /** Deletes one for good. False: it is not there any more. */
   drop(letter: DeadLetter): Promise<boolean>;
 }
 
-/** How many dead letters a broker keeps; past it the oldest go. */
-export const DEAD_LETTERS_MAX = 10_000;
-
-/** A message that is not due yet and that no worker holds. */
-export interface ParkedMessage {
-  readonly queue: string;
-  /** When it is due, wall clock. */
-  readonly dueMs: number;
-  /** Kombu's JSON envelope. */
-  readonly envelope: string;
+/** What waits in a queue. */
+export interface QueueStats {
+  /** Of all priorities. */
+  readonly ready: number;
+  /** Where the broker keeps priorities apart, first to be fetched first; else empty. */
+  readonly priorities: readonly { readonly priority: number; readonly ready: number }[];
+  /** The message that is fetched next: kombu's JSON envelope; null: none, or the broker does not show it. */
+  readonly next: string | null;
+  /** Messages that consumers hold unacknowledged, and consumers; null: the broker does not count them. */
+  readonly unacked: number | null;
+  readonly consumers: number | null;
 }
 
-/** One open connection to a broker. `close` (and `await using`) ends everything opened through it. */
+/**
+ * One open connection to a broker. `close` (and `await using`) ends everything opened through it.
+ *
+ * Every call rejects with ConnectionLost once the connection is gone, and with AccessRefused or ServerError if the
+ * broker refuses what was asked; an error with `isRetryable` may pass.
+ */
 export interface Connection extends AsyncDisposable {
   readonly transport: TransportKind;
   /** The URL with its password masked by `**`. */
   readonly url: string;
-  /** Resolves when the connection is gone: with the cause, or with null after `close`. Never rejects. */
+  /** Resolves when the connection has ended: with the cause, or with null after `close`. Never rejects. */
   readonly lost: Promise<Error | null>;
-  /** Declares exchange, queue and binding; resolves with the number of messages that wait. Again is no error. */
+  /** Declares exchange, queue and binding, as often as called; resolves with the number of messages that wait. */
   declare(queue: Queue): Promise<number>;
   /** Declares an exchange alone. */
   declareExchange(exchange: Exchange): Promise<void>;
   /**
-   * Publishes a batch in order; resolves when the broker has it (with confirms where asked for), rejects with what
-   * went wrong; then none, some or all of the batch was taken.
+   * Publishes a batch in order; resolves when the broker has it (with confirms if asked for). After a rejection none,
+   * some or all of the batch was taken; a PublishError says which part was not.
    */
   publish(batch: readonly OutgoingMessage[]): Promise<void>;
   /** Starts the data lane. One per connection. */
   consume(options: ConsumeOptions, events: ConsumerEvents): Promise<Consumer>;
   /**
    * Receives without acknowledging from a queue: for a fanout exchange its own copy of every message, else the
-   * queue's. The queue is declared, and deleted on close where it is `autoDelete`.
+   * queue's. The queue is declared, and deleted on close if it is `autoDelete`.
    */
   subscribe(queue: Queue, onNote: (note: Note) => void): Promise<Subscription>;
-  /** Deletes what waits in a queue; the number deleted. */
+  /** Deletes the messages that wait in a queue or are parked for it. Resolves with the number deleted. */
   purge(queueName: string): Promise<number>;
-  /** How many messages wait in a queue; null where there is none of that name. */
+  /** How many messages wait in a queue; null if there is no queue of that name. */
   queueLength(queueName: string): Promise<number | null>;
-  /** Takes one message for good, or null; for `migrate` and tests. */
+  /** What waits in a queue, for people; null if there is no queue of that name. */
+  queueStats(queueName: string): Promise<QueueStats | null>;
+  /** Takes one message off a queue for good; null if it is empty. For `migrate` and tests. */
   take(queueName: string): Promise<Note | null>;
   deleteQueue(queueName: string): Promise<void>;
   /** Every binding of the broker that Celery made (AMQP: those this connection declared). */
   bindings(): Promise<Binding[]>;
-  /** Leases, and records that change together with what is published; brokers that cannot leave it out. */
+  /** Leases, and records that change together with what is published; absent if the broker cannot do that. */
   readonly ledger?: Ledger;
-  /** How many subscribers a fanout reaches right now, or null where the broker cannot tell. */
+  /** How many subscribers a fanout reaches right now, or null if the broker cannot tell. */
   listeners(exchangeName: string): Promise<number | null>;
-  /** Absent where the transport keeps no dead letters of ours (AMQP has exchanges of its own for them). */
+  /** Absent if the transport keeps no dead letters of ours. */
   readonly deadLetters?: DeadLetters;
-  /** The messages parked at the broker, soonest due first, at most `limit`; absent where nothing is ever parked. */
+  /** The tasks that failed for good, as workers keep them. */
+  readonly failedTasks?: FailedTasks;
+  /** The messages parked at the broker, soonest due first, at most `limit`; absent if nothing is ever parked. */
   parked?(limit: number): Promise<ParkedMessage[]>;
-  /** Gives the connection up with a cause, as if the network had: nothing is settled or given back. */
+  /** Deletes parked messages by their ids; how many of them were still parked. Absent if `parked` is. */
+  dropParked?(ids: readonly string[]): Promise<number>;
+  /** Drops the connection with a cause, as if the network had failed: nothing is settled or given back. */
   fail?(error: Error): void;
   close(): Promise<void>;
 }
 
-/** The kinds there are. */
-export type TransportKind = "memory" | "sqlite" | "redis" | "amqp";
-
-/** What a connection may be told; from `broker_transport_options` and its neighbours. */
+/** Options of a connection; from `broker_transport_options` and its neighbours. */
 export interface ConnectOptions {
   /** Milliseconds for connecting and for logging in. */
   readonly timeoutMs: number;
@@ -260,15 +211,17 @@ export interface ConnectOptions {
   readonly loginMethod: string | null;
   /** AMQP: `broker_native_delayed_delivery_queue_type`; default "quorum". */
   readonly delayQueueType?: "classic" | "quorum";
+  /** AMQP: `broker_native_delayed_delivery_queue_prefix`; default "". */
+  readonly delayQueuePrefix?: string;
   /** AMQP: `worker_detect_quorum_queues`; default true. */
   readonly detectQuorumQueues?: boolean;
-  /** Shown to the server where it has a place for it. */
+  /** Shown to the server if the protocol has a place for it. */
   readonly clientName: string;
   readonly signal?: AbortSignal;
 }
 
 /**
  * Opens one connection to one URL. Rejects with DialError, AccessRefused or ServerError (base/errors.ts).
- * Retrying and failing over to other URLs is the caller's (app/connecting.ts).
+ * Retrying and failing over to other URLs is the caller's (app/broker/connecting.ts).
  */
 export type Connect = (world: World, url: string, options: ConnectOptions) => Promise<Connection>;

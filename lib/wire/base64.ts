@@ -13,7 +13,7 @@ const SCRATCH = new Uint8Array(16 * 1024);
 const LONG = 1024;
 
 /** True where UTF-8 and Latin-1 agree on the text. */
-export function isAscii(text: string): boolean {
+function isAscii(text: string): boolean {
   if (text.length <= SCRATCH.length) return ENCODER.encodeInto(text, SCRATCH).written === text.length;
   for (let at = 0; at < text.length; at += SCRATCH.length) {
     const part = text.slice(at, at + SCRATCH.length);

@@ -6,9 +6,15 @@
  * names, so names and modules here are Celery's, billiard's and kombu's, to the letter.
  */
 
-import { OperatingError } from "../base/mod.ts";
+import { OperatingError, withOurAdvice } from "../base/mod.ts";
 import { pythonRepr, pythonText, strictRepr } from "./python_repr.ts";
-import type { WireException } from "./message.ts";
+
+/** An exception as data. `args` are its constructor's arguments (wire: `exc_message`). */
+export interface WireException {
+  excType: string;
+  excModule: string | null;
+  args: unknown[];
+}
 
 /**
  * A message, result or value that could not be decoded. The text is one line. Source: kombu
@@ -139,7 +145,7 @@ export class NotRegistered extends CeleryError {
 }
 
 /** A second task of a name that is taken. */
-export class AlreadyRegistered extends CeleryError {
+class AlreadyRegistered extends CeleryError {
   override name = "AlreadyRegistered";
 }
 
@@ -151,6 +157,12 @@ export class MaxRetriesExceededError extends CeleryError {
 /** A chord's body cannot run: a member failed, or the header is lost. */
 export class ChordError extends CeleryError {
   override name = "ChordError";
+}
+
+/** Arguments are not what the task's `schema` wants. Ours; such a task is never retried by itself. */
+export class ValidationError extends CeleryError {
+  static override readonly module: string = "lovage.exceptions";
+  override name = "ValidationError";
 }
 
 /** Task message fields that are missing or of the wrong type. */
@@ -174,17 +186,17 @@ export class QueueNotFound extends CeleryError {
 }
 
 /** The result store could not keep a result. */
-export class BackendStoreError extends CeleryError {
+class BackendStoreError extends CeleryError {
   override name = "BackendStoreError";
 }
 
 /** The result store could not give a result. */
-export class BackendGetMetaError extends CeleryError {
+class BackendGetMetaError extends CeleryError {
   override name = "BackendGetMetaError";
 }
 
 /**
- * An exception read from the wire that is no class of ours: `name` is its type, `module` and `args` as it
+ * An exception read from the wire that is not a class of ours: `name` is its type, `module` and `args` as it
  * travelled, `traceback` the remote one. Encoded again, it is what it was.
  */
 export class RemoteError extends Error {
@@ -218,43 +230,54 @@ const BUILTIN_EXCEPTIONS: ReadonlySet<string> = new Set(
   `.trim().split(/\s+/),
 );
 
-/** True where Python has a builtin exception of that name. */
-export function isPythonBuiltinException(name: string): boolean {
-  return BUILTIN_EXCEPTIONS.has(name);
-}
-
 /**
  * Any thrown value as an exception of the wire.
  *
  * Type: the class's name (for a plain `Error` with a name of its own, that name). Arguments: the error's own
  * `args` array, else its message as the one item. Module: the class's static `module` for Celery's own,
  * "builtins" where Python has a builtin of that name, else the class's static `module`, else the task's name
- * without its last part (null where that is empty). A thrown value that is no Error becomes type "Error" with
- * its text.
+ * without its last part (null where that is empty). A thrown value that is not an Error becomes type "Error" with
+ * its text. Never throws.
  */
 export function toWireException(error: unknown, taskName: string): WireException {
-  if (error instanceof RemoteError) {
-    return { excType: error.name, excModule: error.module, args: error.args };
-  }
-  if (!(error instanceof Error)) {
+  // Whatever user code throws may throw again when it is read: a Proxy, a getter. What can be read is told.
+  const remote = readable(() => error instanceof RemoteError ? remoteException(error) : null, null);
+  if (remote !== null) return remote;
+  if (!readable(() => error instanceof Error, false)) {
     return { excType: "Error", excModule: taskModule(taskName), args: [textOf(error)] };
   }
-  const excType = errorTypeName(error);
-  const own = (error as { args?: unknown }).args;
-  const args = Array.isArray(own) ? own : [String(error.message)];
-  return { excType, excModule: errorModule(error, excType, taskName), args };
+  const thrown = error as Error & { readonly args?: unknown };
+  const excType = readable(() => errorTypeName(thrown), "Error");
+  const args = readable(
+    () => Array.isArray(thrown.args) ? [...thrown.args] : [withOurAdvice(String(thrown.message))],
+    ["an error that cannot be read"],
+  );
+  const excModule = readable(() => errorModule(thrown, excType, taskName), taskModule(taskName));
+  return { excType, excModule, args };
+}
+
+function remoteException({ name, module, args }: RemoteError): WireException {
+  return { excType: name, excModule: module, args };
 }
 
 /** The name under which a thrown error travels. */
 export function errorTypeName(error: Error): string {
   if (error instanceof CeleryError || error instanceof OperatingError || error instanceof RemoteError) {
-    return error.name;
+    return String(error.name);
   }
   const className: unknown = error.constructor?.name;
   const isPlain = typeof className !== "string" || className === "" || className === "Error" ||
     className === "DOMException";
   if (!isPlain) return className as string;
   return typeof error.name === "string" && error.name !== "" ? error.name : "Error";
+}
+
+function readable<T>(read: () => T, otherwise: T): T {
+  try {
+    return read();
+  } catch {
+    return otherwise;
+  }
 }
 
 type ErrorMaker = (args: unknown[], message: string) => Error;
@@ -355,7 +378,7 @@ function textOf(value: unknown): string {
     return String(value);
   } catch {
     // An object without a primitive form, e.g. Object.create(null).
-    return Object.prototype.toString.call(value);
+    return readable(() => Object.prototype.toString.call(value), "an object that cannot be read");
   }
 }
 

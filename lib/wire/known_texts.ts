@@ -24,7 +24,7 @@ export class KnownTexts {
   /** The slot of the name read last. */
   #last = 0;
 
-  /** The text of some bytes; longer ones are not kept. Bytes that are no UTF-8 are replaced. */
+  /** The text of some bytes; longer ones are not kept. Bytes that are not UTF-8 are replaced. */
   text(bytes: Uint8Array, at: number, length: number): string {
     if (length > KNOWN_BYTES_MAX) return looseText(bytes, at, length);
     return this.#texts[this.#slotOf(bytes, at, length)]!;
@@ -71,7 +71,7 @@ export class KnownTexts {
   }
 }
 
-/** A text; bytes that are no UTF-8 are replaced. */
+/** A text; bytes that are not UTF-8 are replaced. */
 function looseText(bytes: Uint8Array, at: number, length: number): string {
   return asciiText(bytes, at, length) ?? looseUtf8.decode(bytes.subarray(at, at + length));
 }

@@ -1,37 +1,58 @@
 /**
- * wire: pure codecs. Bytes and text in, values out, and back; no socket, no clock, no promise but for loading
- * a serializer. May touch `node:zlib`, and yaml, msgpack, cbor, `node:crypto` where they are named.
+ * wire: pure codecs. Bytes and text become values, and back; no socket, no clock, and no promise except for loading a
+ * serializer. May touch `node:zlib`, and yaml, cbor-x and `node:crypto` when a serializer that needs them is loaded.
  *
- * Reading order: message.ts (the shapes), errors.ts (Celery's exceptions, and any error to and from the
- * wire), json_types.ts (JSON with kombu's types), serializer.ts (by content type; serializer_yaml, _msgpack,
- * _cbor are loaded when named; plain_tree.ts is their ground), signing.ts (serializer_auth, certificate_id,
- * private_key and der are loaded with their keys), compressor.ts, base64.ts, envelope.ts (kombu's
- * virtual envelope), task_message.ts and task_decoder.ts (protocols 2 and 1), chain_steps.ts, result_meta.ts,
- * python_repr.ts, times.ts, event_message.ts, mailbox_message.ts; resp_decoder.ts and resp_encoder.ts (Redis);
- * amqp_spec.ts (the table of AMQP), amqp_table.ts (known_texts.ts), amqp_frame.ts, amqp_method.ts,
- * amqp_properties.ts.
+ * Four rooms stand on one floor of single files; serializer is above json, and message above both:
+ *
+ * - errors.ts (Celery's exceptions, and any error to and from the wire), python_repr.ts and python_truth.ts (values as
+ *   Python sees them), raw_json.ts and decimal.ts (numbers that JavaScript has no form for), base64.ts, times.ts,
+ *   plain_times.ts (Temporal, or what stands for it), traceparent.ts, record.ts, known_texts.ts.
+ * - json/json.ts and json/reader.ts (JSON with kombu's types) with json/number_sources.ts, json/form.ts (what has no
+ *   form in it), json/shown.ts (any value, for people), json/carried.ts (values that are only passed on).
+ * - resp/decoder.ts and resp/encoder.ts (Redis).
+ * - amqp/spec.ts (the methods of AMQP as a table), amqp/table.ts (values), amqp/frame.ts, amqp/method.ts,
+ *   amqp/properties.ts.
+ * - serializer/serializer.ts (by name and content type), serializer/codec.ts (what a serializer does); loaded when
+ *   named: serializer/yaml.ts, serializer/msgpack.ts, serializer/cbor.ts with serializer/cbor_check.ts, over
+ *   serializer/plain_tree.ts, serializer/binary_reader.ts and serializer/binary_writer.ts; serializer/signing.ts loads
+ *   serializer/auth.ts with serializer/certificate_id.ts, serializer/private_key.ts and serializer/der.ts;
+ *   serializer/compressor.ts; serializer/decompressor.ts over serializer/bzip2.ts and serializer/xz.ts with
+ *   serializer/lzma.ts, which write into serializer/unpacked.ts.
+ * - message/message.ts (the shapes), message/envelope.ts (kombu's virtual envelope), message/task_message.ts and
+ *   message/task_decoder.ts (protocols 2 and 1), message/chain_steps.ts, message/result_meta.ts,
+ *   message/event_message.ts, message/mailbox_message.ts, message/resend.ts.
  */
 
-export * from "./amqp_frame.ts";
-export * from "./amqp_method.ts";
-export * from "./amqp_properties.ts";
-export * from "./amqp_spec.ts";
-export * from "./amqp_table.ts";
-export * from "./compressor.ts";
-export * from "./envelope.ts";
+export * from "./decimal.ts";
+export * from "./amqp/frame.ts";
+export * from "./amqp/method.ts";
+export * from "./amqp/properties.ts";
+export * from "./amqp/spec.ts";
+export * from "./amqp/table.ts";
+export * from "./json/carried.ts";
+export * from "./serializer/compressor.ts";
+export * from "./serializer/decompressor.ts";
+export * from "./message/envelope.ts";
 export * from "./errors.ts";
-export * from "./chain_steps.ts";
-export * from "./event_message.ts";
-export * from "./json_types.ts";
-export { asciiText } from "./known_texts.ts";
-export * from "./mailbox_message.ts";
-export * from "./message.ts";
+export * from "./message/chain_steps.ts";
+export * from "./message/event_message.ts";
+export * from "./json/reader.ts";
+export * from "./json/json.ts";
+export * from "./known_texts.ts";
+export * from "./message/mailbox_message.ts";
+export * from "./message/message.ts";
 export * from "./python_repr.ts";
-export * from "./resp_decoder.ts";
-export * from "./resp_encoder.ts";
-export * from "./result_meta.ts";
-export * from "./serializer.ts";
-export * from "./signing.ts";
-export * from "./task_decoder.ts";
-export * from "./task_message.ts";
+export * from "./python_truth.ts";
+export * from "./raw_json.ts";
+export * from "./message/resend.ts";
+export * from "./resp/decoder.ts";
+export * from "./resp/encoder.ts";
+export * from "./message/result_meta.ts";
+export * from "./serializer/serializer.ts";
+export * from "./json/shown.ts";
+export type { SigningKeys } from "./serializer/auth.ts";
+export * from "./serializer/signing.ts";
+export * from "./message/task_decoder.ts";
+export * from "./message/task_message.ts";
 export * from "./times.ts";
+export * from "./traceparent.ts";

@@ -9,6 +9,9 @@
  * Source: celery 5.2.6 utils/saferepr.py saferepr, utils/text.py truncate (behaviour); Python 3 repr.
  */
 
+import { isPlainDate, isPlainTime } from "./plain_times.ts";
+import { isRawJson } from "./raw_json.ts";
+
 /** Limits of a printed value. */
 export interface ReprOptions {
   /**
@@ -26,11 +29,18 @@ export function pythonRepr(value: unknown, options: ReprOptions = {}): string {
   const maxChars = options.maxChars ?? 1024;
   if (typeof value === "number") return cut(numberRepr(value), maxChars);
   const printer = new Printer(maxChars, options.maxLevels ?? 3);
-  if (options.tuple === true && Array.isArray(value)) {
-    printer.sequence(value, "(", value.length === 1 ? ",)" : ")");
-  } else printer.value(value);
-  return printer.text;
+  try {
+    if (options.tuple === true && Array.isArray(value)) {
+      printer.sequence(value, "(", value.length === 1 ? ",)" : ")");
+    } else printer.value(value);
+    return printer.text;
+  } catch {
+    return UNREADABLE;
+  }
 }
+
+/** In the place of a value that throws when it is read: a Proxy, a getter. Source: saferepr's own word for it. */
+const UNREADABLE = "<Unrepresentable>";
 
 /**
  * The repr of positional arguments, as a tuple. Cost: per message; plain numbers and short texts take a short
@@ -65,7 +75,11 @@ export function pythonText(value: unknown): string {
 
 /** Python's `repr(value)`, escapes and quotes included; at most `LEVELS_MAX` levels deep. Never throws. */
 export function strictRepr(value: unknown): string {
-  return strict(value, 0);
+  try {
+    return strict(value, 0);
+  } catch {
+    return UNREADABLE;
+  }
 }
 
 const LEVELS_MAX = 50;
@@ -197,7 +211,7 @@ class Printer {
 /** Cuts at `chars`, then back to the last space, and marks the cut. */
 function cut(text: string, chars: number): string {
   if (chars <= 0 || text.length < chars) return text;
-  // Never in the middle of a surrogate pair: half of one is no text.
+  // Never in the middle of a surrogate pair: half of one is not a text.
   const isPair = (text.charCodeAt(chars - 1) & 0xfc00) === 0xd800;
   const head = text.slice(0, isPair ? chars - 1 : chars);
   const space = head.lastIndexOf(" ");
@@ -226,23 +240,30 @@ function scalarRepr(value: unknown): string {
 }
 
 function numberRepr(value: number): string {
-  if (Number.isInteger(value)) return value === 0 && 1 / value < 0 ? "-0.0" : String(value);
+  return Number.isInteger(value) && !Object.is(value, -0) ? String(value) : pythonFloat(value);
+}
+
+/** A float as Python's `repr` writes it: `0.005611812000097416`, `3.0`, `1e-05`, `nan`. */
+export function pythonFloat(value: number): string {
   if (value !== value) return "nan";
-  if (value === Infinity) return "inf";
-  if (value === -Infinity) return "-inf";
+  if (value - value !== 0) return value > 0 ? "inf" : "-inf";
   const size = Math.abs(value);
-  if (size >= 1e-4) return String(value);
-  // Python writes small floats with an exponent of at least two digits, from 1e-05 on.
-  return value.toExponential().replace(/e-(\d)$/, "e-0$1");
+  if (size !== 0 && (size < 1e-4 || size >= 1e16)) {
+    // Python writes at least two digits: 2e-7 is 2e-07 there.
+    return value.toExponential().replace(/e([+-])(\d)$/, "e$10$2");
+  }
+  if (Object.is(value, -0)) return "-0.0";
+  return Number.isInteger(value) ? `${value}.0` : String(value);
 }
 
 /** Objects that Python has a repr of its own for; null: print it as a dict. */
 function objectRepr(value: object): string | null {
   if (value instanceof Date) return dateRepr(value);
-  if (value instanceof Temporal.PlainDate) {
+  if (isRawJson(value)) return pythonFloat(Number(value.rawJSON));
+  if (isPlainDate(value)) {
     return `datetime.date(${value.year}, ${value.month}, ${value.day})`;
   }
-  if (value instanceof Temporal.PlainTime) {
+  if (isPlainTime(value)) {
     const micros = value.millisecond * 1000 + value.microsecond;
     return `datetime.time(${clock(value.hour, value.minute, value.second, micros)})`;
   }
@@ -282,7 +303,7 @@ function plainForm(value: object): object {
     const plain: unknown = toJson.call(value, "");
     return typeof plain === "object" && plain !== null ? plain : { value: plain };
   } catch {
-    // A form that cannot be made is no reason to lose the message it describes.
+    // A form that cannot be made is not a reason to lose the message it describes.
     return value;
   }
 }

@@ -6,29 +6,30 @@
  * datetime.isoformat.
  */
 
+import { quoted } from "../base/mod.ts";
 import { DecodeError } from "./errors.ts";
+import { fromLocalMs, offsetText, zoneOffsetMs } from "./plain_times.ts";
 
 /**
- * ISO 8601 text as milliseconds since the epoch, microseconds as fraction. Lenient: "Z", "+00:00", "+0000",
- * "+00", no offset, no seconds, no fraction, no time at all, a blank instead of "T". Text without an offset
- * is UTC; with `assumeUtc: false` it is local time of `timeZone` (IANA name; default UTC). Throws DecodeError
+ * ISO 8601 text as milliseconds since the epoch, microseconds as fraction. Lenient: "Z", "+00:00", "+0000", "+00", no
+ * offset, no seconds, no fraction, no time at all, a blank instead of "T", no dashes and colons. Text without an
+ * offset is UTC; with `assumeUtc: false` it is local time of `timeZone` (IANA name; default UTC). Throws DecodeError
  * in one line.
  */
 export function parseIso(text: string, options: { assumeUtc?: boolean; timeZone?: string } = {}): number {
   const ms = isoMs(text);
   if (Number.isNaN(ms)) {
-    throw new DecodeError(`Cannot read time ${JSON.stringify(text.slice(0, 100))}: not ISO 8601`);
+    throw new DecodeError(`Cannot read time ${quoted(text.slice(0, 100))}: not ISO 8601`);
   }
   const zone = options.assumeUtc === false ? options.timeZone ?? "UTC" : "UTC";
   if (zone === "UTC" || hasOffset(text)) return ms;
   const whole = Math.floor(ms);
-  const local = Temporal.Instant.fromEpochMilliseconds(whole).toZonedDateTimeISO("UTC").toPlainDateTime();
-  return local.toZonedDateTime(zone).epochMilliseconds + (ms - whole);
+  return fromLocalMs(whole, zone) + (ms - whole);
 }
 
 /** True where ISO 8601 text says its offset from UTC. */
 export function hasOffset(text: string): boolean {
-  return /(?:[zZ]|[T ]\d\d:\d\d.*[+-]\d\d(?::?\d\d){0,2})$/.test(text);
+  return /(?:[zZ]|[T ]\d\d:?\d\d.*[+-]\d\d(?::?\d\d){0,2})$/.test(text);
 }
 
 /**
@@ -61,18 +62,17 @@ let cachedText = "";
  */
 export function toPythonIsoIn(ms: number, timeZone: string): string {
   if (timeZone === "UTC") return toPythonIso(ms);
-  const zoned = Temporal.Instant.fromEpochMilliseconds(Math.floor(ms)).toZonedDateTimeISO(timeZone);
-  const offsetMs = zoned.offsetNanoseconds / 1e6;
-  return toPythonIso(ms + offsetMs, { offset: null }) + zoned.offset;
+  const aheadMs = zoneOffsetMs(ms, timeZone);
+  return toPythonIso(ms + aheadMs, { offset: null }) + offsetText(aheadMs);
 }
 
 const ISO_TIME = new RegExp(
-  /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?)?/.source +
+  /^(\d{4})-?(\d\d)-?(\d\d)(?:[T ](\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,9}))?)?)?/.source +
     /\s*(Z|z|[+-]\d\d(?::?\d\d(?::?\d\d)?)?)?$/.source,
 );
 
 /**
- * Milliseconds since the epoch of ISO 8601 text; NaN where it is none. Without offset: UTC. Microseconds are
+ * Milliseconds since the epoch of ISO 8601 text; NaN where it is not one. Without offset: UTC. Microseconds are
  * kept.
  */
 export function isoMs(text: string): number {
@@ -82,7 +82,10 @@ export function isoMs(text: string): number {
   const whole = Date.UTC(+year!, +month! - 1, +day!, +hour, +minute, +second);
   const check = new Date(whole);
   // Date.UTC carries 31 February over to March, and takes years below 100 for 19xx.
-  if (check.getUTCDate() !== +day! || check.getUTCMonth() !== +month! - 1 || +hour > 23 || +minute > 59) {
+  if (
+    check.getUTCDate() !== +day! || check.getUTCMonth() !== +month! - 1 || +hour > 23 || +minute > 59 ||
+    +second > 59
+  ) {
     return NaN;
   }
   if (+year! < 100) check.setUTCFullYear(+year!);

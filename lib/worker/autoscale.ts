@@ -9,8 +9,7 @@
 
 import { type Deadline, errorText, UsageError } from "../base/mod.ts";
 import { StartStopStep } from "../blueprint/mod.ts";
-import type { RemoteAutoscaler } from "./remote.ts";
-import type { WorkController } from "./worker.ts";
+import type { RemoteAutoscaler, WorkerCore } from "./core.ts";
 
 const KEEPALIVE_SECONDS = 30;
 /** Milliseconds between two looks where no message comes. */
@@ -49,7 +48,7 @@ export class Autoscaler implements RemoteAutoscaler {
     this.#keepaliveMs = range.keepaliveSeconds * 1000;
   }
 
-  /** Grows or shrinks where the load asks for it. Per batch of messages, and every second. */
+  /** Grows or shrinks if the load asks for it. Per batch of messages, and every second. */
   look(): void {
     const { size, load } = this.#scaled;
     const most = Math.min(load, this.max);
@@ -97,7 +96,7 @@ export class Autoscaler implements RemoteAutoscaler {
 }
 
 /** The step. */
-export class AutoscalerStep extends StartStopStep<WorkController> {
+export class AutoscalerStep extends StartStopStep<WorkerCore> {
   readonly name = "Autoscaler";
   override readonly requires = ["Pool"];
   override readonly conditional = true;
@@ -105,16 +104,16 @@ export class AutoscalerStep extends StartStopStep<WorkController> {
   #look: Deadline | null = null;
 
   /** Solo has one slot, whatever is asked for. */
-  override isIncluded(worker: WorkController): boolean {
+  override isIncluded(worker: WorkerCore): boolean {
     return worker.options.autoscale !== null && worker.options.pool !== "solo";
   }
 
-  override start(worker: WorkController): void {
+  override start(worker: WorkerCore): void {
     const [max, min] = worker.options.autoscale!;
     const autoscaler = new Autoscaler(scaledPool(worker), { max, min, keepaliveSeconds: keepalive(worker) });
     this.#autoscaler = autoscaler;
     worker.remote.autoscaler = autoscaler;
-    worker.parts.onReserved = () => autoscaler.look();
+    worker.lane.onReserved = () => autoscaler.look();
     const again = () => {
       this.#look = worker.timers.armIn(LOOK_MS, () => {
         autoscaler.look();
@@ -124,14 +123,14 @@ export class AutoscalerStep extends StartStopStep<WorkController> {
     again();
   }
 
-  override close(worker: WorkController): void {
+  override close(worker: WorkerCore): void {
     // What runs is let finish with the slots there are.
-    worker.parts.onReserved = null;
+    if (worker.hasLane) worker.lane.onReserved = null;
     worker.timers.disarm(this.#look);
     this.#look = null;
   }
 
-  override stop(worker: WorkController): void {
+  override stop(worker: WorkerCore): void {
     this.close(worker);
   }
 
@@ -140,19 +139,19 @@ export class AutoscalerStep extends StartStopStep<WorkController> {
   }
 }
 
-function keepalive(worker: WorkController): number {
+function keepalive(worker: WorkerCore): number {
   const given = worker.world.host.env("AUTOSCALE_KEEPALIVE");
   const seconds = given ? Number(given) : KEEPALIVE_SECONDS;
   if (seconds > 0) return seconds;
-  throw new UsageError(`AUTOSCALE_KEEPALIVE is a number of seconds, not "${given}"`);
+  throw new UsageError(`AUTOSCALE_KEEPALIVE must be a number of seconds, not "${given}"`);
 }
 
-function scaledPool(worker: WorkController): Scaled {
-  const { world, pool, lane, parts } = worker;
+function scaledPool(worker: WorkerCore): Scaled {
+  const { world, pool, lane, state, window } = worker;
   const failed = (error: unknown) => world.log.error(`Autoscaler: ${errorText(error)}`);
   const changed = () => {
-    lane.tellPrefetch();
-    parts.state.consumer?.wake();
+    lane.sendPrefetch();
+    state.consumer?.wake();
   };
   return {
     get size() {
@@ -162,12 +161,12 @@ function scaledPool(worker: WorkController): Scaled {
       return Math.min(pool.size, pool.busy);
     },
     get load() {
-      return parts.state.inPool.size + lane.readyCount + lane.room.limitedCount;
+      return state.inPool.size + lane.readyCount + lane.pending.limitedCount;
     },
     grow: (by) => void pool.grow(by).then(changed, failed),
     shrink: (by) => void pool.shrink(by).then(changed, failed),
     onMax(max) {
-      parts.window.resize(max);
+      window.resize(max);
       changed();
     },
     info: (text) => world.log.info(text),

@@ -21,7 +21,7 @@ const ART = [
   " --------------",
 ];
 
-/** What the banner tells. */
+/** What the banner shows. */
 export interface BannerFacts {
   readonly hostname: string;
   /** e.g. "0.1.0 (lovage)". */

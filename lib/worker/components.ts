@@ -4,79 +4,81 @@
  * Source: celery 5.2.6 worker/components.py.
  */
 
-import { TimerHeap } from "../base/mod.ts";
+import type { Backend } from "../backend/mod.ts";
 import { StartStopStep, Step } from "../blueprint/mod.ts";
-import { type PoolEvents, poolFactory, type PoolOptions } from "../pool/mod.ts";
+import { poolFactory, type PoolOptions } from "../pool/mod.ts";
 import { loadSerializer } from "../wire/mod.ts";
-import type { WorkController } from "./worker.ts";
+import type { WorkerCore } from "./core.ts";
+import { handOn } from "./lane/hand_on.ts";
+import { aborted } from "./stop.ts";
 
-/** Builds the heap of deadlines. */
-export class TimerStep extends Step<WorkController> {
+/** Celery's step of the timers; ours are there from the start. */
+export class TimerStep extends Step<WorkerCore> {
   readonly name = "Timer";
-
-  override create(worker: WorkController): void {
-    Object.assign(worker.parts, { timers: new TimerHeap(worker.world.clock) });
-  }
 }
 
 /** What the loop needs before anything arrives: serializers, and the result store. */
-export class HubStep extends StartStopStep<WorkController> {
+export class HubStep extends StartStopStep<WorkerCore> {
   readonly name = "Hub";
   override readonly requires = ["Timer"];
+  #backend: Backend | null = null;
 
-  override async start(worker: WorkController): Promise<void> {
+  override async start(worker: WorkerCore): Promise<void> {
     const { conf } = worker.app;
     const { accept_content, event_serializer, result_serializer, task_serializer } = conf;
     for (const name of [...accept_content, task_serializer, result_serializer, event_serializer]) {
       await loadSerializer(name);
     }
-    worker.parts.backend = await worker.app.openBackend();
+    this.#backend = await worker.app.openBackend();
   }
 
-  override async stop(worker: WorkController): Promise<void> {
+  override async stop(worker: WorkerCore): Promise<void> {
     if (worker.stopRequest.cold.aborted) return;
-    await worker.parts.backend?.flush();
+    await this.#backend?.flush();
   }
 }
 
 /** The pool. */
-export class PoolStep extends StartStopStep<WorkController> {
+export class PoolStep extends StartStopStep<WorkerCore> {
   readonly name = "Pool";
   override readonly requires = ["Hub"];
 
-  override async start(worker: WorkController): Promise<void> {
+  override async start(worker: WorkerCore): Promise<void> {
     const { pool, given } = worker.options;
-    if (pool === "solo" || given.poolFactory) given.poolHead?.dismiss();
+    if (pool === "solo" || given.poolFactory) void given.poolHead?.dismiss();
     const factory = given.poolFactory ??
       (pool === "solo" ? worker.support.solo : poolFactory(pool, given.poolHead));
     worker.consumer.connectAhead();
-    worker.parts.pool = factory(worker.world, poolOptions(worker), poolEvents(worker));
-    // What the end of a task sends, such as the next step of its chain, is best done here where nobody waits.
-    worker.app.claim = (out) => {
-      if (!worker.lane.hasSlotForNext) return null;
-      const strategy = worker.parts.strategies.get(String(out.message.headers["task"]));
-      return worker.parts.state.consumer?.claim?.(out, strategy?.acksLate === false) ?? null;
-    };
-    await worker.pool.start();
+    const backend = await worker.app.openBackend();
+    worker.buildLane(backend, (events) => factory(worker.world, poolOptions(worker), events));
+    worker.app.handOn = (out) => handOn(worker.parts, out);
+    worker.app.callElsewhere = (message, ended) => worker.parts.finalizer.callElsewhere(message, ended);
+    const starting = worker.pool.start();
+    starting.catch(() => {
+      // Told below, unless the end was asked for before it failed.
+    });
+    await Promise.race([starting, aborted(worker.stopRequest.any)]);
+    worker.stopRequest.any.throwIfAborted();
   }
 
   /** The loop runs: jobs may go to the pool. */
-  register(worker: WorkController): void {
+  register(worker: WorkerCore): void {
     worker.lane.open();
   }
 
-  override close(worker: WorkController): void {
-    worker.lane.close();
+  override close(worker: WorkerCore): void {
+    if (worker.hasLane) worker.lane.close();
   }
 
-  override async stop(worker: WorkController): Promise<void> {
-    worker.app.claim = null;
-    if (worker.parts.pool) await worker.endPool();
+  override async stop(worker: WorkerCore): Promise<void> {
+    worker.app.handOn = null;
+    if (worker.hasLane) await worker.endPool();
+    worker.app.callElsewhere = null;
   }
 
-  override info(worker: WorkController): Record<string, unknown> {
-    const info = worker.parts.pool?.info();
-    if (!info) return { pool: "N/A" };
+  override info(worker: WorkerCore): Record<string, unknown> {
+    if (!worker.hasLane) return { pool: "N/A" };
+    const info = worker.pool.info();
     return {
       pool: {
         "implementation": info.implementation,
@@ -92,24 +94,24 @@ export class PoolStep extends StartStopStep<WorkController> {
 }
 
 /** Runs the consumer's blueprint until the worker stops. */
-export class WorkerConsumerStep extends StartStopStep<WorkController> {
+export class WorkerConsumerStep extends StartStopStep<WorkerCore> {
   readonly name = "Consumer";
   override readonly last = true;
 
-  override create(worker: WorkController): void {
+  override create(worker: WorkerCore): void {
     worker.consumer.build();
   }
 
-  override start(worker: WorkController): Promise<void> {
+  override start(worker: WorkerCore): Promise<void> {
     return worker.consumer.start();
   }
 
-  override stop(worker: WorkController): Promise<void> {
+  override stop(worker: WorkerCore): Promise<void> {
     return worker.consumer.stop();
   }
 }
 
-function poolOptions(worker: WorkController): PoolOptions {
+function poolOptions(worker: WorkerCore): PoolOptions {
   const { app, options, world } = worker;
   const { conf } = app;
   return {
@@ -127,22 +129,6 @@ function poolOptions(worker: WorkController): PoolOptions {
       isTaskEvents: options.taskEvents,
       hasNoSandbox: [...app.tasks].every(([, { options }]) => !options.permissions && !options.memoryLimit),
     },
-    publish: (batch, isOver) => app.publisher.publish(batch, { isOver }),
-  };
-}
-
-function poolEvents(worker: WorkController): PoolEvents {
-  const { settler, lane, world } = worker;
-  return {
-    onAccepted: (jobs, pid) => settler.onAccepted(jobs, pid),
-    onOutcomes: (batch, process) => settler.onOutcomes(batch, process),
-    onState: (job, state, document) => settler.onState(job, state, document),
-    onEvent: (job, type, fields) => settler.onEvent(job, type, fields),
-    onFree: () => lane.dispatch(),
-    onSlot: (change, slot) => {
-      if (change === "ended" && slot.reason !== null && worker.stopRequest.way === null) {
-        world.log.error(`Process '${slot.name}' pid:${slot.pid} exited with '${slot.reason}'`);
-      }
-    },
+    publish: (batch, handOn) => app.publisher.publish(batch, { handOn }),
   };
 }

@@ -1,19 +1,18 @@
-/** What a worker tells about itself: its banner, its stats, and what it is doing right now. */
+/** What a worker says about itself: its banner, its stats, and what it is doing right now. */
 
-import { maskUrl } from "../base/mod.ts";
-import config from "../../deno.json" with { type: "json" };
+import { maskUrl, VERSION } from "../base/mod.ts";
 import { banner, localTimestamp } from "./banner.ts";
 import { POOL_LABELS } from "./options.ts";
-import type { WorkController } from "./worker.ts";
+import type { WorkerCore } from "./core.ts";
 
 /** The banner of a worker about to start. Its task list is as long as the log level allows. */
-export function bannerOf(worker: WorkController): string {
-  const { app, options, parts, world } = worker;
-  const names = [...parts.strategies.keys()];
+export function bannerOf(worker: WorkerCore): string {
+  const { app, options, strategies, world } = worker;
+  const names = [...strategies.keys()];
   const tasks = world.log.isOn("DEBUG") ? names : names.filter((name) => !name.startsWith("celery."));
   return banner({
     hostname: worker.hostname,
-    version: `${config.version} (lovage)`,
+    version: `${VERSION} (lovage)`,
     platform: world.host.platform,
     timestamp: localTimestamp(world.clock.wallMs()),
     app: app.name,
@@ -28,10 +27,10 @@ export function bannerOf(worker: WorkController): string {
   });
 }
 
-/** What `inspect stats` tells, but for what other rooms add. Source: celery 5.2.6 worker/worker.py stats. */
-export function statsOf(worker: WorkController): Record<string, unknown> {
+/** What `inspect stats` shows, except for what the panel adds. Source: celery 5.2.6 worker/worker.py stats. */
+export function statsOf(worker: WorkerCore): Record<string, unknown> {
   const total: Record<string, number> = {};
-  for (const [name, strategy] of worker.parts.strategies) {
+  for (const [name, strategy] of worker.strategies) {
     if (strategy.total > 0) total[name] = strategy.total;
   }
   return {
@@ -39,13 +38,13 @@ export function statsOf(worker: WorkController): Record<string, unknown> {
     pid: worker.world.host.pid,
     uptime: Math.round((worker.world.clock.wallMs() - worker.startedWallMs) / 1000),
     ...worker.blueprint.info(worker),
-    ...worker.consumer.blueprint.info(worker.consumer),
+    ...worker.consumer.info(),
   };
 }
 
 /** What a worker is doing, for USR1: states, counts, running tasks. Several lines. */
-export function reportOf(worker: WorkController): string {
-  const { state, window } = worker.parts;
+export function reportOf(worker: WorkerCore): string {
+  const { state, window } = worker;
   const now = worker.world.clock.monoMs();
   const running = [...state.inPool.values()].map((request) => {
     const since = Number.isNaN(request.acceptedMonoMs)
@@ -54,8 +53,10 @@ export function reportOf(worker: WorkController): string {
     return `  ${request.human}: ${since}`;
   });
   return [
-    `${worker.hostname}: ${worker.blueprint.state}, consumer ${worker.consumer.blueprint.state}`,
-    `in the pool ${state.inPool.size}, waiting ${worker.lane.waitingCount}, unsettled ${state.unsettled}, ` +
+    `${worker.hostname}: ${worker.blueprint.state}, consumer ${worker.consumer.state}`,
+    `in the pool ${state.inPool.size}, waiting ${
+      worker.hasLane ? worker.lane.waitingCount : 0
+    }, unsettled ${state.unsettled}, ` +
     `processed ${state.processed}, window ${window.limit}`,
     ...running,
   ].join("\n");

@@ -1,11 +1,11 @@
 /**
- * What a worker may be told on its start: every option of Celery's `worker` command, and what its maker adds.
+ * What a worker can be started with: every option of Celery's `worker` command, and what its maker adds.
  *
  * Source: celery 5.2.6 and 5.6.3 bin/worker.py, worker/worker.py setup_defaults; surface (a).
  */
 
 import { defaultNodename, type Host, UsageError, workerNodename } from "../base/mod.ts";
-import type { PoolFactory, PoolHead } from "../pool/mod.ts";
+import { type PoolFactory, type PoolHead, POOLS } from "../pool/mod.ts";
 import type { WorkerApp } from "./worker_app.ts";
 
 /** Options of a worker. What is not given is the setting's. Durations are seconds. */
@@ -35,7 +35,7 @@ export interface WorkerOptions {
   purge?: boolean;
   /** `-O`: read and without effect: this worker is always fair. */
   optimization?: string;
-  /** Work until the queues are empty, then end; exit status 1 where a task failed. */
+  /** Work until the queues are empty, then end; exit status 1 if a task failed. */
   burst?: boolean;
   /** No banner. */
   quiet?: boolean;
@@ -55,13 +55,15 @@ export interface WorkerOptions {
   beat?: boolean;
   scheduleFilename?: string;
   scheduler?: string;
+  /** Count tasks, for `workerMetrics`. Default false. */
+  isCounted?: boolean;
   /** `-f`, for the pool's slots. */
   logfile?: string;
   loglevel?: string;
   pidfile?: string;
   /** Makes the pool, in place of the one that `pool` names; for tests and for pools of one's own. */
   poolFactory?: PoolFactory;
-  /** The pool's first process, where it was started ahead; the worker ends it where its pool has no use for it. */
+  /** The pool's first process, if it was started ahead; the worker ends it if its pool has no use for it. */
   poolHead?: PoolHead;
 }
 
@@ -89,16 +91,6 @@ export interface ResolvedOptions {
   readonly given: WorkerOptions;
 }
 
-const POOLS: Readonly<Record<string, ResolvedOptions["pool"]>> = {
-  prefork: "processes",
-  processes: "processes",
-  solo: "solo",
-  threads: "threads",
-  async: "async",
-  eventlet: "async",
-  gevent: "async",
-};
-
 /** Celery's names of the pools, for the banner and `inspect stats`. */
 export const POOL_LABELS: Readonly<Record<ResolvedOptions["pool"], string>> = {
   processes: "prefork",
@@ -107,14 +99,26 @@ export const POOL_LABELS: Readonly<Record<ResolvedOptions["pool"], string>> = {
   async: "async",
 };
 
+/** Slots of a pool at most: what is beyond is a slip, and would start processes until the machine stands still. */
+export const SLOTS_MAX: Readonly<Record<ResolvedOptions["pool"], number>> = {
+  processes: 1024,
+  threads: 1024,
+  async: 100_000,
+  solo: 100_000,
+};
+
 /** Merges options over settings. Throws UsageError for a pool there is not and for a wrong node name. */
 export function resolveOptions(app: WorkerApp, host: Host, given: WorkerOptions): ResolvedOptions {
   const { conf } = app;
   const poolName = given.pool ?? conf.worker_pool;
   const pool = POOLS[poolName.split(":").at(-1)!.split(".").at(-1)!.toLowerCase()];
-  if (!pool) throw new UsageError(`Unknown pool "${poolName}": there are ${Object.keys(POOLS).join(", ")}`);
+  if (!pool) throw new UsageError(`Unknown pool "${poolName}": use one of ${Object.keys(POOLS).join(", ")}`);
   const autoscale = given.autoscale ?? null;
   const concurrency = autoscale ? autoscale[1] : given.concurrency || conf.worker_concurrency || host.cpus;
+  const most = Math.max(concurrency, autoscale?.[0] ?? 0);
+  if (most > SLOTS_MAX[pool]) {
+    throw new UsageError(`Cannot start ${most} slots: the pool "${poolName}" has ${SLOTS_MAX[pool]} at most`);
+  }
   return {
     hostname: given.hostname
       ? workerNodename(given.hostname, host.hostname)
@@ -128,8 +132,9 @@ export function resolveOptions(app: WorkerApp, host: Host, given: WorkerOptions)
     taskEvents: given.taskEvents ?? conf.worker_send_task_events,
     timeLimit: given.timeLimit ?? conf.task_time_limit,
     softTimeLimit: given.softTimeLimit ?? conf.task_soft_time_limit,
-    maxTasksPerChild: given.maxTasksPerChild ?? conf.worker_max_tasks_per_child,
-    maxMemoryPerChild: given.maxMemoryPerChild ?? conf.worker_max_memory_per_child,
+    // 0 means no limit, as in Celery.
+    maxTasksPerChild: (given.maxTasksPerChild ?? conf.worker_max_tasks_per_child) || null,
+    maxMemoryPerChild: (given.maxMemoryPerChild ?? conf.worker_max_memory_per_child) || null,
     autoscale,
     statedb: given.statedb || conf.worker_state_db || null,
     withGossip: (given.gossip ?? true) && !given.withoutGossip,

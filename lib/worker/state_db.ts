@@ -4,23 +4,28 @@
  *
  * One CBOR document in one file, replaced as a whole, so that no crash leaves half of it. It is written when the
  * worker stops and, so that a kill loses little, a few seconds after something was revoked. Times are of the wall
- * clock in the file, since a monotonic one begins anew with the machine. A file that cannot be read is set aside
- * under another name, with one line, and the worker starts with nothing remembered.
+ * clock in the file, since a monotonic one begins anew with the machine. One of ours that is damaged, and Celery's, is
+ * set aside under another name, with one line, and the worker starts with nothing remembered; anything else is not ours
+ * to rename, and the worker does not start.
  *
  * Source: celery 5.2.6 worker/state.py Persistent, worker/components.py StateDB. The file is ours: Celery's is a
  * shelf of pickles.
  */
 
-import { type Deadline, errorText } from "../base/mod.ts";
+import { type Deadline, errorText, UsageError } from "../base/mod.ts";
 import { StartStopStep } from "../blueprint/mod.ts";
-import { readBytes, replaceBytes, setAside } from "../platform/mod.ts";
+import { EXIT, readBytes, refuseSpecial, replaceBytes, setAside } from "../platform/mod.ts";
 import { acceptedTypes, deserialize, loadSerializer, serialize } from "../wire/mod.ts";
-import { REVOKE_EXPIRES_SECONDS } from "./revoked.ts";
-import type { WorkController } from "./worker.ts";
+import type { WorkerCore } from "./core.ts";
 
 const SAVE_MS = 5000;
 const VERSION = 1;
 const CBOR = "application/cbor";
+/** What a file of ours begins with: the head of a map in CBOR, and its first key, a text of six bytes. */
+const MARK = /^[\xa0-\xbf][^]{0,8}flovage/;
+const MARK_BYTES_MAX = 16;
+/** A key of Celery's. Source: celery 5.2.6 worker/state.py Persistent. */
+const CELERY_KEY = "zrevoked";
 
 /** What the file holds. Times are seconds since the epoch. */
 interface State {
@@ -30,7 +35,7 @@ interface State {
 }
 
 /** The step. */
-export class StateDbStep extends StartStopStep<WorkController> {
+export class StateDbStep extends StartStopStep<WorkerCore> {
   readonly name = "StateDB";
   override readonly conditional = true;
   #path = "";
@@ -38,21 +43,24 @@ export class StateDbStep extends StartStopStep<WorkController> {
   #look: Deadline | null = null;
   #saving: Promise<void> = Promise.resolve();
 
-  override isIncluded(worker: WorkController): boolean {
+  override isIncluded(worker: WorkerCore): boolean {
     return Boolean(worker.options.statedb);
   }
 
-  override async start(worker: WorkController): Promise<void> {
-    this.#path = worker.expand(worker.options.statedb!);
-    if (!this.#path.startsWith("/")) this.#path = `${worker.world.host.cwd}/${this.#path}`;
+  override async start(worker: WorkerCore): Promise<void> {
+    const given = worker.expand(worker.options.statedb!);
+    const path = given.startsWith("/") ? given : `${worker.world.host.cwd}/${given}`;
+    refuseSpecial(path, "the state database");
     await loadSerializer(CBOR);
-    this.#load(worker);
-    // Now, not at the end: whoever cannot write there hears of it while it can be helped.
+    this.#load(worker, path);
+    // From here on it is ours to write.
+    this.#path = path;
+    // Now, not at the end, so that a file that cannot be written is reported while it can be helped.
     await replaceBytes(this.#path, this.#document(worker));
     this.#watch(worker);
   }
 
-  override async stop(worker: WorkController): Promise<void> {
+  override async stop(worker: WorkerCore): Promise<void> {
     worker.timers.disarm(this.#look);
     this.#look = null;
     if (this.#path === "") return;
@@ -61,14 +69,14 @@ export class StateDbStep extends StartStopStep<WorkController> {
     await this.#save(worker);
   }
 
-  #watch(worker: WorkController): void {
+  #watch(worker: WorkerCore): void {
     this.#look = worker.timers.armIn(SAVE_MS, () => {
-      if (worker.parts.revoked.changes !== this.#saved) this.#saving = this.#save(worker);
+      if (worker.revoked.changes !== this.#saved) this.#saving = this.#save(worker);
       this.#watch(worker);
     });
   }
 
-  async #save(worker: WorkController): Promise<void> {
+  async #save(worker: WorkerCore): Promise<void> {
     try {
       await replaceBytes(this.#path, this.#document(worker));
     } catch (error) {
@@ -76,8 +84,7 @@ export class StateDbStep extends StartStopStep<WorkController> {
     }
   }
 
-  #document({ world, app, parts }: WorkController): Uint8Array {
-    const { revoked } = parts;
+  #document({ world, app, revoked }: WorkerCore): Uint8Array {
     this.#saved = revoked.changes;
     revoked.expire();
     const ahead = world.clock.wallMs() / 1000 - world.clock.monoMs() / 1000;
@@ -89,14 +96,20 @@ export class StateDbStep extends StartStopStep<WorkController> {
     return serialize(state, "cbor").body as Uint8Array;
   }
 
-  #load({ world, app, parts }: WorkController): void {
+  #load({ world, app, revoked }: WorkerCore, path: string): void {
     let state: State;
+    const bytes = readBytes(path);
+    if (bytes === null) return;
+    if (!isReplaceable(bytes)) {
+      throw new UsageError(
+        `Cannot use "${path}" as the state database: it is not one; name another file, or move this one away`,
+        { exitCode: EXIT.CANNOT_CREATE },
+      );
+    }
     try {
-      const bytes = readBytes(this.#path);
-      if (bytes === null) return;
       state = checked(deserialize(bytes, CBOR, "binary", acceptedTypes(["cbor"])));
     } catch (error) {
-      const aside = setAside(this.#path, world.clock.wallMs());
+      const aside = setAside(path, world.clock.wallMs());
       world.log.error(`Cannot read the state of this worker, set aside as "${aside}": ${errorText(error)}`);
       return;
     }
@@ -106,9 +119,16 @@ export class StateDbStep extends StartStopStep<WorkController> {
     const entries = state.revoked
       // Of a clock that was put back: as young as can be.
       .map(([id, at]) => [id, nowMono - Math.max(0, nowWall - at)] as const)
-      .filter(([, at]) => at > nowMono - REVOKE_EXPIRES_SECONDS);
-    parts.revoked.update(entries);
+      .filter(([, at]) => at > nowMono - revoked.limits.expiresSeconds);
+    revoked.update(entries);
   }
+}
+
+/** Whether a file is a state of ours or of Celery, or what a crash leaves of one: nothing, or zeros. */
+function isReplaceable(bytes: Uint8Array): boolean {
+  const text = new TextDecoder("latin1").decode(bytes);
+  const isCut = bytes.length < MARK_BYTES_MAX && bytes.length > 0 && bytes[0]! >> 5 === 5;
+  return MARK.test(text) || isCut || text.includes(CELERY_KEY) || bytes.every((byte) => byte === 0);
 }
 
 function checked(value: unknown): State {
@@ -116,6 +136,6 @@ function checked(value: unknown): State {
   const isState = value !== null && typeof value === "object" && state.lovage === VERSION &&
     Number.isSafeInteger(state.clock) && Array.isArray(state.revoked) &&
     state.revoked.every((one) => Array.isArray(one) && typeof one[0] === "string" && Number.isFinite(one[1]));
-  if (!isState) throw new TypeError("it is no state of a worker");
+  if (!isState) throw new TypeError("it is not the state of a worker");
   return state;
 }

@@ -7,30 +7,30 @@
  *     QUIT while soft cold at once;  QUIT while cold: the process ends as it is
  *     REMAP_SIGTERM=SIGQUIT makes TERM a QUIT
  *
- * Each way only ever gets harder. Source: celery 5.6.3 apps/worker.py; protocol.md 10.8; scenarios.md "Shutdown".
+ * Each mode only ever gets harder. Source: celery 5.6.3 apps/worker.py; protocol.md 10.8; scenarios.md "Shutdown".
  */
 
-/** The ways to stop, softest first. */
-export const STOP_WAYS = ["warm", "soft", "cold", "hard"] as const;
+/** The modes of a stop, softest first. */
+const STOP_MODES = ["warm", "soft", "cold", "hard"] as const;
 
 /** One of them. */
-export type StopWay = typeof STOP_WAYS[number];
+export type StopMode = typeof STOP_MODES[number];
 
 /** Thrown out of whatever the worker is waiting in when it is asked to stop. Not an error of anyone. */
 export class WorkerStopping extends Error {
   override name = "WorkerStopping";
 }
 
-/** The stop asked for. Signals abort in order: `any` with the first way, `cold` from cold on, `hard` at the last. */
+/** The stop asked for. Signals abort in order: `any` with the first mode, `cold` from cold on, `hard` at the last. */
 export class StopRequest {
-  #way: StopWay | null = null;
+  #mode: StopMode | null = null;
   #any = new AbortController();
   #cold = new AbortController();
   #hard = new AbortController();
 
   /** What was asked for, or null: go on. */
-  get way(): StopWay | null {
-    return this.#way;
+  get mode(): StopMode | null {
+    return this.#mode;
   }
 
   /** Aborts when a stop of any kind is asked for; its reason is WorkerStopping. */
@@ -48,19 +48,19 @@ export class StopRequest {
     return this.#hard.signal;
   }
 
-  /** Asks for a stop; one softer than what was asked for before changes nothing. True where it is a change. */
-  ask(way: StopWay): boolean {
-    if (this.#way !== null && STOP_WAYS.indexOf(way) <= STOP_WAYS.indexOf(this.#way)) return false;
-    this.#way = way;
-    const reason = new WorkerStopping(`the worker is stopping (${way})`);
+  /** Asks for a stop; one softer than what was asked for before changes nothing. True if it is a change. */
+  ask(mode: StopMode): boolean {
+    if (this.#mode !== null && STOP_MODES.indexOf(mode) <= STOP_MODES.indexOf(this.#mode)) return false;
+    this.#mode = mode;
+    const reason = new WorkerStopping(`the worker is stopping (${mode})`);
     this.#any.abort(reason);
-    if (way === "cold" || way === "hard") this.#cold.abort(reason);
-    if (way === "hard") this.#hard.abort(reason);
+    if (mode === "cold" || mode === "hard") this.#cold.abort(reason);
+    if (mode === "hard") this.#hard.abort(reason);
     return true;
   }
 }
 
-/** Resolves when `signal` aborts; at once where it has. */
+/** Resolves when `signal` aborts; at once if it has. */
 export function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));

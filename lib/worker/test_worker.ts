@@ -2,13 +2,15 @@
  * A worker inside the process of a test: `await using worker = await TestWorker.start(app)`.
  *
  * The app's calls go to a broker and a result store in memory, are run in this isolate, and come back; no server, no
- * other process, nothing to clean up. When it ends the app has its own settings again.
+ * other process, nothing to clean up. When it ends the app has its own settings again. Tasks that declare permissions
+ * or memory run in sandboxes, which import the modules that the App and these tasks were made in: the App must be an
+ * export of its module.
  *
  * Source: celery 5.2.6 contrib/testing/worker.py start_worker; contract.md "Signals, hooks, testing".
  */
 
-import { type App, signals } from "../app/mod.ts";
-import type { World } from "../base/mod.ts";
+import { adoptSource, type App, signals } from "../app/mod.ts";
+import { namesOf, refuseUnknown, type World } from "../base/mod.ts";
 import type { WorkerOptions } from "./options.ts";
 import type { WorkController } from "./worker.ts";
 
@@ -18,10 +20,11 @@ export interface TestWorkerOptions {
   readonly queues?: readonly string[];
   /** True: the app's own broker and result store are used instead of memory. Default false. */
   readonly keepsBroker?: boolean;
-  /** More of a worker's options. Its pool is solo unless told otherwise here. */
+  /** More of a worker's options. Its pool is solo unless another one is given here. */
   readonly worker?: WorkerOptions;
 }
 
+const NAMES = namesOf<TestWorkerOptions>({ queues: true, keepsBroker: true, worker: true });
 /** Names of the memory places, so that two at a time are two. */
 let started = 0;
 
@@ -49,6 +52,7 @@ export class TestWorker implements AsyncDisposable {
    * it ends before it is ready (its log says why).
    */
   static async start(app: App, options: TestWorkerOptions = {}): Promise<TestWorker> {
+    refuseUnknown(options, NAMES, "a TestWorker");
     let before: Record<string, unknown> | null = null;
     if (!options.keepsBroker) {
       // What was open before belongs to the app's own broker.
@@ -60,8 +64,10 @@ export class TestWorker implements AsyncDisposable {
         result_backend: `memory://test-${started}`,
       });
     }
+    // Sandboxed tasks are loaded again from there.
+    adoptSource(app);
     // The users' door exports this class: the worker behind it is loaded by who starts one, not by every task module.
-    const { WorkController } = await import("./mod.ts");
+    const { WorkController } = await import("./worker.ts");
     const controller = WorkController.create(quiet(app.world), app, {
       hostname: `test-${started}@%h`,
       pool: "solo",
@@ -107,6 +113,6 @@ export class TestWorker implements AsyncDisposable {
 /** The World with a terminal that says nothing. */
 function quiet(world: World): World {
   return Object.create(world, {
-    terminal: { value: { ...world.terminal, out: () => {}, err: () => {} } },
+    terminal: { value: { ...world.terminal, out: () => {}, err: () => {}, styled: () => {} } },
   });
 }

@@ -8,65 +8,80 @@
  */
 
 import {
-  ConnectionLost,
+  assert,
   type Deadline,
   errorText,
+  isUnreachable,
+  maskUrl,
   nodeFormat,
-  type TimerHeap,
+  TimerHeap,
   UsageError,
   workerDirect,
   type World,
 } from "../base/mod.ts";
 import { type App, signals } from "../app/mod.ts";
 import type { Backend } from "../backend/mod.ts";
-import { Blueprint } from "../blueprint/mod.ts";
-import type { Pool } from "../pool/mod.ts";
+import { Blueprint, type StepClass } from "../blueprint/mod.ts";
+import { TaskMetrics } from "../metrics/mod.ts";
+import type { Pool, PoolEvents } from "../pool/mod.ts";
 import { exchange, queue } from "../transport/mod.ts";
 import { acceptedTypes } from "../wire/mod.ts";
-import { Aside } from "./aside.ts";
 import { Consumer } from "./consumer/consumer.ts";
+import type { RemoteParts, WorkerCore } from "./core.ts";
 import { BrokerGivenUp } from "./errors.ts";
 import { bannerOf, reportOf, statsOf } from "./facts.ts";
-import { Lane } from "./lane.ts";
-import type { LaneParts } from "./lane_parts.ts";
-import { LaneState } from "./lane_state.ts";
+import { DataLane } from "./lane/data_lane.ts";
+import type { Lane } from "./lane/lane.ts";
+import { NO_EVENTS, type TaskEventSink, type WorkerSignals } from "./lane/listeners.ts";
+import { parseRate } from "./lane/rate_limit.ts";
+import type { LaneOptions } from "./lane/parts.ts";
+import type { Request } from "./lane/request.ts";
+import { LimitedSet, revokedLimits, successfulLimits } from "./lane/revoked.ts";
+import { RevokedStamps } from "./lane/revoked_stamps.ts";
+import type { Settler } from "./lane/settle.ts";
+import { LaneState } from "./lane/state.ts";
+import { Strategy } from "./lane/strategy.ts";
+import { PrefetchWindow } from "./lane/window.ts";
+import { countSent } from "./metrics.ts";
 import { type ResolvedOptions, resolveOptions, type WorkerOptions } from "./options.ts";
-import { parseRate } from "./rate_limit.ts";
-import { Refusals } from "./refusals.ts";
-import { RemoteParts } from "./remote.ts";
-import type { Request } from "./request.ts";
-import { LimitedSet } from "./revoked.ts";
-import { RevokedStamps } from "./revoked_stamps.ts";
-import { Settler } from "./settle.ts";
-import { orderedSteps } from "./steps.ts";
-import { aborted, StopRequest, type StopWay, WorkerStopping } from "./stop.ts";
-import { Strategy } from "./strategy.ts";
+import { CONSUMER_STEPS, workerSteps } from "./steps.ts";
+import { aborted, type StopMode, StopRequest, WorkerStopping } from "./stop.ts";
 import { supportOf } from "./support.ts";
-import { SAY } from "./texts.ts";
-import { PrefetchWindow } from "./window.ts";
+import { SAY, stillWaiting } from "./texts.ts";
 import type { WorkerApp, WorkerSupport } from "./worker_app.ts";
 
 /** Seconds that results and acks have to leave in a cold shutdown. */
 const COLD_FLUSH_SECONDS = 5;
-/** Exit status where the broker cannot be reached. */
+/** Until a stop that waits for a store or broker says so first, and between two times, seconds. */
+const SAY_WAITING_SECONDS = 2;
+const SAY_AGAIN_SECONDS = 15;
+/** Exit status if the broker cannot be reached. */
 const EX_UNAVAILABLE = 69;
 
 /** A worker. */
-export class WorkController {
+export class WorkController implements WorkerCore {
   readonly world: World;
   readonly app: WorkerApp;
   readonly support: WorkerSupport;
   /** Node name. */
   readonly hostname: string;
   readonly options: ResolvedOptions;
-  readonly blueprint: Blueprint<WorkController>;
+  readonly blueprint: Blueprint<WorkerCore>;
   readonly consumer: Consumer;
-  readonly lane: Lane;
-  readonly settler: Settler;
-  readonly parts: LaneParts;
   readonly stopRequest: StopRequest = new StopRequest();
-  /** What remote control acts on beside the lane. */
-  readonly remote: RemoteParts = new RemoteParts();
+  readonly remote: RemoteParts = { events: null, gossip: null, autoscaler: null };
+  /** The worker's deadlines. */
+  readonly timers: TimerHeap;
+  readonly state: LaneState = new LaneState();
+  readonly strategies: Map<string, Strategy> = new Map();
+  readonly window: PrefetchWindow;
+  readonly revoked: LimitedSet;
+  readonly revokedStamps: RevokedStamps = new RevokedStamps();
+  /** Counts of tasks; null: nobody can ask for them. */
+  readonly metrics: TaskMetrics | null;
+  readonly #successful: LimitedSet;
+  readonly #nowSeconds = (): number => this.world.clock.monoMs() / 1000;
+  events: TaskEventSink = NO_EVENTS;
   /** Wall clock, milliseconds, of its creation. */
   readonly startedWallMs: number;
   /** HUP asked for a fresh start: the command line starts the program again after `run`. */
@@ -75,19 +90,44 @@ export class WorkController {
   #interrupts = 0;
   #ended: Promise<number> | null = null;
   #softDeadline: Deadline | null = null;
+  #parts: DataLane | null = null;
 
-  /** Builds a worker; nothing is opened and nothing runs. Throws UsageError for options that cannot be. */
-  static create(world: World, app: App, options: WorkerOptions): WorkController {
-    return new WorkController(world, app, resolveOptions(app, world.host, options), supportOf(app));
+  /**
+   * Builds a worker; nothing is opened and nothing runs. `steps` are added to its own. Throws UsageError for options
+   * that cannot be.
+   */
+  static create(
+    world: World,
+    app: App,
+    options: WorkerOptions,
+    steps: readonly StepClass<WorkerCore>[] = [],
+  ): WorkController {
+    return new WorkController(world, app, resolveOptions(app, world.host, options), steps);
   }
 
-  private constructor(world: World, app: WorkerApp, options: ResolvedOptions, support: WorkerSupport) {
+  private constructor(
+    world: World,
+    app: App,
+    options: ResolvedOptions,
+    steps: readonly StepClass<WorkerCore>[],
+  ) {
     this.world = world;
     this.app = app;
-    this.support = support;
+    this.support = supportOf(app);
     this.options = options;
     this.hostname = options.hostname;
     this.startedWallMs = world.clock.wallMs();
+    this.timers = new TimerHeap(world.clock);
+    const env = (name: string) => world.host.env(name);
+    this.revoked = new LimitedSet({ limits: revokedLimits(env), nowSeconds: this.#nowSeconds });
+    this.#successful = new LimitedSet({ limits: successfulLimits(env), nowSeconds: this.#nowSeconds });
+    this.window = new PrefetchWindow({
+      concurrency: Math.max(options.concurrency, options.autoscale?.[0] ?? 0),
+      multiplier: options.prefetchMultiplier,
+      isAdaptive: options.isWindowAdaptive,
+    });
+    this.metrics = options.given.isCounted ? new TaskMetrics() : null;
+    if (this.metrics !== null) this.app.onPublished = countSent(this.metrics, this.hostname);
     signals.celerydInit.send(
       this.hostname,
       { instance: this, conf: app.conf, options: { ...options.given } },
@@ -95,33 +135,67 @@ export class WorkController {
     );
     app.finalize();
     this.#selectQueues();
-    this.parts = this.#makeParts(support);
-    this.parts.aside.attach(this.parts);
-    this.lane = new Lane(this.parts, new Refusals(this.parts));
-    this.settler = new Settler(this.parts, this.lane);
     this.updateStrategies();
     signals.workerInit.send(this, {}, world.log);
     this.blueprint = new Blueprint("Worker", world.log, {
       onStart: () => this.#onStart(),
       onStopped: () => this.#onStopped(),
     });
-    this.consumer = new Consumer(this);
-    this.blueprint.apply(this, orderedSteps("worker", app.steps?.worker));
+    this.consumer = new Consumer(this, CONSUMER_STEPS);
+    this.blueprint.apply(this, workerSteps(steps));
   }
 
-  /** The pool, from the Pool step's start on. */
+  /** Whether the data lane is built: from the Pool step's start on. */
+  get hasLane(): boolean {
+    return this.#parts !== null;
+  }
+
+  /** The data lane with all its parts. */
+  get parts(): DataLane {
+    assert(this.#parts, "the Pool step has started");
+    return this.#parts;
+  }
+
+  get lane(): Lane {
+    return this.parts.lane;
+  }
+
+  get settler(): Settler {
+    return this.parts.settler;
+  }
+
   get pool(): Pool {
     return this.parts.pool;
   }
 
-  /** The result store, from the Hub step's start on. */
   get backend(): Backend {
     return this.parts.backend;
   }
 
-  /** The worker's deadlines. */
-  get timers(): TimerHeap {
-    return this.parts.timers;
+  /** Builds the data lane, once. */
+  buildLane(backend: Backend, makePool: (events: PoolEvents) => Pool): void {
+    assert(this.#parts === null, "the lane is built once");
+    const { app, revoked, revokedStamps, state, stopRequest, strategies, support, timers, window, world } =
+      this;
+    this.#parts = new DataLane(
+      {
+        world,
+        options: this.#laneOptions(),
+        state,
+        strategies,
+        timers,
+        window,
+        revoked,
+        successful: this.#successful,
+        revokedStamps,
+        signals: this.#signals(),
+        events: this.events,
+        stopRequest,
+        backend,
+        metrics: this.metrics,
+      },
+      { app, support, connection: () => this.consumer.connection, makePool },
+    );
   }
 
   /** Node-formats a file name: `%n`, `%h`, `%d`, `%p`, `%i`, `%I`. */
@@ -137,7 +211,7 @@ export class WorkController {
       timeLimit: this.options.timeLimit,
       softTimeLimit: this.options.softTimeLimit,
     };
-    const { strategies } = this.parts;
+    const { strategies } = this;
     for (const [, task] of this.app.tasks) {
       const strategy = new Strategy(task, defaults);
       const before = strategies.get(task.name);
@@ -150,7 +224,7 @@ export class WorkController {
   }
 
   /**
-   * Runs to the end; the exit status: 0, 1 where something went wrong or a task of `--burst` failed, 69 where the
+   * Runs to the end; the exit status: 0, 1 if something went wrong or a task of `--burst` failed, 69 if the
    * broker cannot be reached. Never rejects.
    */
   run(): Promise<number> {
@@ -158,12 +232,12 @@ export class WorkController {
   }
 
   /**
-   * Asks for a stop and resolves when the worker has ended. Softer ways than what was asked for before change
+   * Asks for a stop and resolves when the worker has ended. Modes softer than what was asked for before change
    * nothing. `exitCode` becomes the status.
    */
-  async stop(way: StopWay, exitCode: number | null = null): Promise<void> {
+  async stop(mode: StopMode, exitCode: number | null = null): Promise<void> {
     if (exitCode !== null) this.#exitCode = exitCode;
-    this.stopRequest.ask(way);
+    this.stopRequest.ask(mode);
     await this.#ended;
   }
 
@@ -195,10 +269,10 @@ export class WorkController {
 
   /** The requests in the pool that were begun. */
   active(): Request[] {
-    return [...this.parts.state.inPool.values()].filter((request) => request.pid !== 0);
+    return [...this.state.inPool.values()].filter((request) => request.pid !== 0);
   }
 
-  /** What `inspect stats` tells, but for what other rooms add. */
+  /** What `inspect stats` shows, except for what the panel adds. */
   stats(): Record<string, unknown> {
     return statsOf(this);
   }
@@ -208,11 +282,11 @@ export class WorkController {
    * ended with the signal (now, or as they begin); their ids are given back.
    */
   revoke(ids: readonly string[], options: { terminate?: boolean; signal?: string } = {}): string[] {
-    for (const id of ids) this.parts.revoked.add(id);
+    for (const id of ids) this.revoked.add(id);
     if (!options.terminate) return [];
     const wanted = new Set(ids);
     const ended: string[] = [];
-    for (const request of this.parts.state.inPool.values()) {
+    for (const request of this.state.inPool.values()) {
       if (!wanted.has(request.id)) continue;
       request.terminateSignal = options.signal ?? "SIGTERM";
       if (request.pid !== 0) this.pool.terminate(request.seq, request.terminateSignal);
@@ -234,7 +308,7 @@ export class WorkController {
   }
 
   async #end(): Promise<void> {
-    if (this.stopRequest.way === "soft") await this.#softShutdown();
+    if (this.stopRequest.mode === "soft") await this.#softShutdown();
     await this.blueprint.stop(this, { terminate: this.stopRequest.cold.aborted });
     signals.workerShutdown.send(this, {}, this.world.log);
   }
@@ -242,20 +316,19 @@ export class WorkController {
   #failed(error: unknown): void {
     this.world.log.critical(`Unrecoverable error: ${errorText(error)}`);
     if (error instanceof UsageError) this.#exitCode = error.exitCode;
-    else if (error instanceof BrokerGivenUp || error instanceof ConnectionLost) {
-      this.#exitCode = EX_UNAVAILABLE;
-    } else this.#exitCode = 1;
+    else if (error instanceof BrokerGivenUp || isUnreachable(error)) this.#exitCode = EX_UNAVAILABLE;
+    else this.#exitCode = 1;
     this.stopRequest.ask("warm");
   }
 
   #warm(sig: string): void {
     this.#say(SAY.warm);
-    this.#tellShutdown(sig, "Warm");
+    this.#sendShutdown(sig, "Warm");
     void this.stop("warm");
   }
 
   #quit(sig: string): void {
-    switch (this.stopRequest.way) {
+    switch (this.stopRequest.mode) {
       case "hard":
         return;
       case "cold":
@@ -268,17 +341,17 @@ export class WorkController {
         return;
     }
     this.#say(SAY.coldHint);
-    this.#tellShutdown(sig, "Cold");
+    this.#sendShutdown(sig, "Cold");
     void this.stop(this.#isSoftWanted() ? "soft" : "cold", this.#interrupts > 1 ? 1 : null);
   }
 
   #isSoftWanted(): boolean {
     const { conf } = this.app;
     if (!(conf.worker_soft_shutdown_timeout > 0)) return false;
-    return conf.worker_enable_soft_shutdown_on_idle || this.parts.state.inPool.size > 0;
+    return conf.worker_enable_soft_shutdown_on_idle || this.state.inPool.size > 0;
   }
 
-  #tellShutdown(sig: string, how: "Warm" | "Cold"): void {
+  #sendShutdown(sig: string, how: "Warm" | "Cold"): void {
     signals.workerShuttingDown.send(this.hostname, { sig, how, exitcode: this.#exitCode }, this.world.log);
   }
 
@@ -287,12 +360,12 @@ export class WorkController {
     const { conf } = this.app;
     const seconds = conf.worker_soft_shutdown_timeout;
     this.world.log.warning(`Initiating Soft Shutdown, terminating in ${seconds} seconds`);
-    this.lane.close();
+    if (this.hasLane) this.lane.close();
     await this.consumer.pauseTasks();
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#softDeadline = this.timers.armIn(seconds * 1000, resolve);
     const waits = [promise, aborted(this.stopRequest.cold)];
-    if (!conf.worker_enable_soft_shutdown_on_idle) waits.push(this.pool.drain());
+    if (this.hasLane && !conf.worker_enable_soft_shutdown_on_idle) waits.push(this.pool.drain());
     await Promise.race(waits);
     this.timers.disarm(this.#softDeadline);
     this.stopRequest.ask("cold");
@@ -306,33 +379,46 @@ export class WorkController {
     if (cold.aborted) {
       this.#say(SAY.cold);
       this.settler.isCold = true;
+      this.parts.afterEnd.close();
       this.lane.giveBackWaiting();
       await pool.terminateAll();
       // What came back from the pool without having begun.
       this.lane.giveBackWaiting();
     }
     await this.#settleAll();
+    this.parts.afterEnd.close();
     await pool.close();
   }
 
-  /** Resolves when results are stored and settlements have left, or there is no more waiting for them. */
+  /** Resolves when results are stored and settlements have left, or waiting for them has been given up. */
   async #settleAll(): Promise<void> {
+    const { finalizer, backend, state } = this.parts;
+    let waitsFor = `the result store ${maskUrl(backend.url)} to take the last results`;
     const work = (async () => {
-      const { aside, backend, state } = this.parts;
-      await aside.drain();
+      await finalizer.drain();
       await backend.flush();
       // A stored result may have begun a chord part, and that a settlement.
-      await aside.drain();
+      await finalizer.drain();
       await backend.flush();
+      waitsFor = `the broker ${this.consumer.shownUrl()} to take the last acknowledgements`;
       await this.consumer.settleLost(this.stopRequest.hard);
       await state.consumer?.flush();
     })();
+    let saying: Deadline | null = null;
+    const sayLater = (seconds: number) => {
+      saying = this.timers.armIn(seconds * 1000, () => {
+        this.world.log.warning(stillWaiting(waitsFor));
+        sayLater(SAY_AGAIN_SECONDS);
+      });
+    };
+    sayLater(SAY_WAITING_SECONDS);
     const { promise, resolve } = Promise.withResolvers<void>();
     let deadline: Deadline | null = null;
     const isCold = aborted(this.stopRequest.cold).then(() => {
       deadline = this.timers.armIn(COLD_FLUSH_SECONDS * 1000, resolve);
     });
     await Promise.race([work, isCold.then(() => promise)]);
+    this.timers.disarm(saying);
     this.timers.disarm(deadline);
   }
 
@@ -370,39 +456,23 @@ export class WorkController {
     }
   }
 
-  #makeParts(support: WorkerSupport): LaneParts {
+  #laneOptions(): LaneOptions {
     const { conf } = this.app;
-    const { options, world } = this;
+    const { hostname, options } = this;
     return {
-      world,
-      options: {
-        hostname: this.hostname,
-        resultSerializer: conf.result_serializer,
-        accept: acceptedTypes(conf.accept_content),
-        attemptsMax: conf.task_max_attempts,
-        etaMax: conf.worker_eta_task_limit || Infinity,
-        isPrefetchOff: options.isPrefetchOff,
-        deduplicates: conf.worker_deduplicate_successful_tasks,
-        isBurst: options.given.burst ?? false,
-        reducesWindow: conf.worker_enable_prefetch_count_reduction,
-      },
-      state: new LaneState(),
-      strategies: new Map(),
-      window: new PrefetchWindow({
-        concurrency: Math.max(options.concurrency, options.autoscale?.[0] ?? 0),
-        multiplier: options.prefetchMultiplier,
-        isAdaptive: options.isWindowAdaptive,
-      }),
-      revoked: new LimitedSet({ nowSeconds: () => world.clock.monoMs() / 1000 }),
-      revokedStamps: new RevokedStamps(),
-      aside: new Aside(this.app, support),
-      signals: this.#signals(),
-      events: null,
-      onReserved: null,
-    } as unknown as LaneParts;
+      hostname,
+      resultSerializer: conf.result_serializer,
+      accept: acceptedTypes(conf.accept_content),
+      attemptsMax: conf.task_max_attempts,
+      etaMax: conf.worker_eta_task_limit || Infinity,
+      isPrefetchOff: options.isPrefetchOff,
+      deduplicates: conf.worker_deduplicate_successful_tasks,
+      isBurst: options.given.burst ?? false,
+      reducesWindow: conf.worker_enable_prefetch_count_reduction,
+    };
   }
 
-  #signals(): LaneParts["signals"] {
+  #signals(): WorkerSignals {
     const { log } = this.world;
     return {
       taskReceived: (request) => {

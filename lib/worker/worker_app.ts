@@ -1,19 +1,24 @@
 /**
  * What the worker asks of an App: an interface as narrow as its use, which `App` (app/app.ts) satisfies.
  *
- * It keeps the worker testable with an App of a test's own, and tells a reader what the two rooms owe each other.
+ * It keeps the worker testable with an App of a test's own, and shows what the two rooms owe each other.
  */
 
-import type { App, FinishedPart, LamportClock, ParentOutcome, Publisher, Settings } from "../app/mod.ts";
+import type {
+  App,
+  EndedTask,
+  FinishedPart,
+  LamportClock,
+  ParentOutcome,
+  Publisher,
+  Settings,
+} from "../app/mod.ts";
 import type { Backend } from "../backend/mod.ts";
-import type { StepClass } from "../blueprint/mod.ts";
 import type { PoolFactory } from "../pool/mod.ts";
 import type { DispatcherOptions, EventDispatcher, EventReader } from "../event/mod.ts";
 import type { MailboxSettings } from "../mailbox/mod.ts";
 import type { Connection, OutgoingMessage, Queue, TransportKind } from "../transport/mod.ts";
 import type { EncodedMessage, ResultMeta, WireSignature } from "../wire/mod.ts";
-import type { Consumer } from "./consumer/consumer.ts";
-import type { WorkController } from "./worker.ts";
 
 /** A registered task, as the worker sees it: its name and its resolved rules, never its function. */
 export interface WorkerTask {
@@ -29,7 +34,6 @@ export interface WorkerTaskOptions {
   readonly rejectOnWorkerLost: boolean;
   readonly trackStarted: boolean;
   readonly ignoreResult: boolean;
-  readonly storeErrorsEvenIfIgnored: boolean;
   readonly sendEvents: boolean;
   readonly rateLimit: string | number | null;
   readonly timeLimit: number | null;
@@ -48,7 +52,7 @@ export interface WorkerQueues {
   deselect(names: readonly string[]): void;
   /** Adds one to consume from. */
   selectAdd(queue: Queue): Queue;
-  /** A queue by name or alias, made where it is missing and that is allowed. */
+  /** A queue by name or alias, made if it is missing and that is allowed. */
   get(name: string): Queue;
 }
 
@@ -63,6 +67,7 @@ export type WorkerConf = Readonly<
     | "broker_url"
     | "delivery"
     | "event_serializer"
+    | "failed_keep"
     | "imports"
     | "include"
     | "lease"
@@ -106,35 +111,35 @@ export interface WorkerApp {
   readonly tasks: Iterable<[string, WorkerTask]>;
   readonly amqp: { readonly queues: WorkerQueues };
   readonly publisher: Publisher;
-  /** What the worker puts there: see App.claim. */
-  claim: ((out: OutgoingMessage) => Promise<void> | null) | null;
+  /** What the worker puts there: see App.handOn. */
+  handOn: ((out: OutgoingMessage) => Promise<void> | null) | null;
+  /** What the worker puts there: see App.callElsewhere. */
+  callElsewhere: ((message: EncodedMessage, ended: EndedTask) => void) | null;
+  /** The same: see App.onPublished. */
+  onPublished: ((batch: readonly OutgoingMessage[]) => void) | null;
   /** The logical clock of events and remote control. */
   readonly clock: LamportClock;
-  /** The user's own bootsteps. */
-  readonly steps?: {
-    readonly worker: Iterable<StepClass<WorkController>>;
-    readonly consumer: Iterable<StepClass<Consumer>>;
-  };
   openBackend(): Promise<Backend>;
   connectBroker(options: {
     forWriting: boolean;
     signal?: AbortSignal;
     isStartup?: boolean;
+    isReconnect?: boolean;
     heartbeat?: boolean;
     onAttempt?(error: Error, delaySeconds: number, attempt: number, max: number | null, url: string): void;
   }): Promise<Connection>;
   finalize(): void;
 }
 
-/** What the app does for the worker beside the data lane; all of it control lane. See support.ts. */
+/** What the app does for the worker outside the data lane. See support.ts. */
 export interface WorkerSupport {
   /**
    * Ends a task in the parent: builds its result document and, for failures, publishes its errbacks. Never rejects.
    */
   failTask(message: EncodedMessage, error: Error, kind: "failure" | "revoked"): Promise<ParentOutcome>;
   /**
-   * Counts finished chord members and, where one was the last, publishes the body or fails it. Rejects with an
-   * operating error after the store's own retries. `onDone` hears of each that is done with.
+   * Counts finished chord members and, if one was the last, publishes the body or fails it. Rejects with an
+   * operating error after the store's own retries. `onDone` is called for each that is done with.
    */
   completeChords(
     backend: Backend,

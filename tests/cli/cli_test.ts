@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { lovage, startWorker, TASKS } from "../support/programs.ts";
 import { startRedis } from "../support/servers.ts";
-import { freePort } from "../support/ports.ts";
+import { eventually, freePort } from "../support/ports.ts";
 
 Deno.test("help, version and mistakes", async (t) => {
   await t.step("--help lists the commands, --version is a version", async () => {
@@ -21,6 +21,32 @@ Deno.test("help, version and mistakes", async (t) => {
       const { code, out } = await lovage([name, "--help"]);
       assert.equal(code, 0, name);
       assert.match(out, new RegExp(`^Usage: lovage ${name} `));
+    }
+  });
+
+  await t.step("-h, help COMMAND, and --version behind a command", async () => {
+    const { out } = await lovage(["call", "--help"]);
+    assert.deepEqual(await lovage(["help", "call"]), await lovage(["call", "-h"]));
+    assert.equal((await lovage(["help", "call"])).out, out);
+    assert.match((await lovage(["worker", "--version"])).out, /^\d+\.\d+\.\d+ \(lovage\)\n$/);
+    assert.equal((await lovage(["help", "purg"])).code, 64);
+  });
+
+  await t.step("empty and impossible values are refused before anything is done", async () => {
+    const lines = [
+      ["-b", "", "call", "x"],
+      ["control", "shutdown", "-d", ""],
+      ["worker", "-Q", ""],
+      ["worker", "-P", "prefork", "-c", "100000000"],
+      ["worker", "--autoscale", "100000000,1"],
+      ["call", "x", "--eta", "tomorrow"],
+      ["call", "x", "--priority", "42"],
+      ["beat", "--max-interval=-5"],
+    ];
+    for (const line of lines) {
+      const { code, out, err } = await lovage(line);
+      assert.deepEqual([code, out], [64, ""], line.join(" "));
+      assert.match(err, /^Error: [^\n]+\n(Try lovage [^\n]+\n)?$/);
     }
   });
 
@@ -119,7 +145,7 @@ Deno.test("call, result, purge, list bindings and report on Redis", async (t) =>
     assert.doesNotMatch(out, /hush/);
   });
 
-  await using _worker = await startWorker(place);
+  await using worker = await startWorker(place);
   await t.step("call --wait and result", async () => {
     assert.equal((await run("call", "--wait", "t.add", "-a", "[2, 3]")).out, "5\n");
     assert.equal(
@@ -134,6 +160,28 @@ Deno.test("call, result, purge, list bindings and report on Redis", async (t) =>
     assert.equal((await run("result", bad.trim())).code, 1);
     assert.match((await run("result", bad.trim(), "--traceback")).out, /^Traceback/);
   });
+  await t.step(
+    "result --timeout 0 of a task that goes on shows its state and what it says of it",
+    async () => {
+      const id = (await run("call", "t.progress", "-a", "[600]")).out.trim();
+      let told = await run("result", id, "--timeout", "0");
+      await eventually(
+        async () => {
+          told = await run("result", id, "--timeout", "0");
+          return told.err.includes("PROGRESS");
+        },
+        "its state is stored",
+      );
+      const text =
+        'Error: TimeoutError: The operation timed out. Its state is PROGRESS: {"done":50,"note":"půlka"}\n';
+      assert.deepEqual([told.code, told.out, told.err], [1, "", text]);
+      const { out } = await run("result", id, "--timeout", "0", "-j");
+      const { state, info } = JSON.parse(out);
+      assert.deepEqual([state, info], ["PROGRESS", { done: 50, note: "půlka" }]);
+    },
+  );
+  // It would wait for the task.
+  await worker.stop("SIGKILL");
 });
 
 Deno.test("worker --burst works until the queues are empty, and tells by its status whether a task failed", async () => {
@@ -144,6 +192,8 @@ Deno.test("worker --burst works until the queues are empty, and tells by its sta
   assert.equal(good.code, 0, good.err);
   assert.equal(good.err.match(/succeeded in/g)?.length, 3);
   await lovage(["-A", TASKS, "call", "t.fail", "-a", '["ValueError", "x"]'], place);
+  assert.equal((await lovage(["-A", TASKS, "worker", "--burst", "-P", "solo"], place)).code, 1);
+  await lovage(["-A", TASKS, "call", "no.such.task"], place);
   assert.equal((await lovage(["-A", TASKS, "worker", "--burst", "-P", "solo"], place)).code, 1);
   await Deno.remove(home, { recursive: true });
 });

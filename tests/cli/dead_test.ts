@@ -51,8 +51,8 @@ async function scenario(place: Place): Promise<void> {
 
   for (
     const [args, text] of [
-      [["retry"], /Cannot retry nothing: name ids, or say --all/],
-      [["drop", "x", "--all"], /Cannot take ids and --all together/],
+      [["retry"], /Cannot retry: give ids, or --all/],
+      [["drop", "x", "--all"], /Cannot use ids and --all together/],
       [["lst"], /Cannot lst dead letters: did you mean "list"\?/],
     ] as const
   ) {
@@ -61,6 +61,67 @@ async function scenario(place: Place): Promise<void> {
     assert.match(err, text);
   }
 }
+
+async function failedScenario(place: Place): Promise<void> {
+  const on = (...args: string[]) => lovage(["-A", TASKS, ...args], place);
+  const asJson = async (...args: string[]) => JSON.parse((await on(...args, "--json")).out);
+  const work = async (...settings: string[]) => {
+    await using worker = await startWorker(place, ["-P", "solo", "--burst", ...settings]);
+    await worker.ended;
+  };
+  assert.equal((await on("failed", "list")).out, "No failed tasks.\n");
+  const call = (id: string, text: string) =>
+    on("call", "t.fail", "-a", `["ValueError", "${text}"]`, "--task-id", id, "--priority", "3");
+  await call("bad-1", "one");
+  await call("bad-2", "two");
+  await on("call", "t.add", "-a", "[1, 1]");
+  await work();
+  const listed = await asJson("failed", "list");
+  assert.deepEqual(
+    listed.map((row: Record<string, unknown>) => [row.task, row.task_id, row.queue, row.reason]),
+    [["t.fail", "bad-2", "celery", "ValueError('two')"], ["t.fail", "bad-1", "celery", "ValueError('one')"]],
+  );
+  assert.deepEqual(await asJson("dead", "list"), []);
+  const [{ message }] = await asJson("failed", "show", "bad-1");
+  const { count, sent: [again] } = await asJson("failed", "retry", "bad-1");
+  assert.equal(count, 1);
+  assert.notEqual(again.task_id, "bad-1");
+  // It fails again, as it came: what it was is what it is, bar its id.
+  await work();
+  const [{ message: second }] = await asJson("failed", "show", again.task_id);
+  const plain = (text: string) => {
+    const { headers, body, properties } = JSON.parse(text);
+    return { headers: { ...headers, id: null }, body, priority: properties.priority };
+  };
+  assert.deepEqual(plain(second), plain(message));
+  assert.match(
+    (await on("dead", "retry", "bad-2")).out,
+    /^t\.fail\[[0-9a-f-]{36}\]\nPut back 1 dead letter\.\n$/,
+  );
+  assert.equal((await on("failed", "drop", again.task_id)).out, "Dropped 1 failed task.\n");
+  assert.deepEqual(await asJson("failed", "list"), []);
+  // Off, and longer than allowed.
+  await work("failed_keep=0");
+  assert.deepEqual(await asJson("failed", "list"), []);
+  await call("long", "x".repeat(3000));
+  await work('failed_keep={"bytes": 2000}');
+  assert.equal((await asJson("failed", "list")).length, 1);
+  const { code, err } = await on("failed", "retry", "long");
+  assert.equal(code, 64);
+  assert.match(
+    err,
+    /^Error: Cannot send failed task .* again: its message was longer than failed_keep allows/,
+  );
+}
+
+Deno.test("failed tasks on the embedded broker", async () => {
+  const home = await Deno.makeTempDir();
+  try {
+    await failedScenario({ env: { LOVAGE_HOME: home } });
+  } finally {
+    await Deno.remove(home, { recursive: true });
+  }
+});
 
 Deno.test("dead letters on the embedded broker", async () => {
   const folder = await Deno.makeTempDir({ prefix: "lovage-dead-" });

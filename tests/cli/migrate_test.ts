@@ -1,10 +1,12 @@
 /** `lovage migrate` and `lovage graph`, from outside. */
 
 import assert from "node:assert/strict";
+import { type Consumer, queue } from "../../lib/transport/mod.ts";
 import { App } from "lovage";
 import { environment, lovage, TASKS } from "../support/programs.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
 import { startRedis } from "../support/servers.ts";
+import { filePath } from "../../lib/base/mod.ts";
 
 Deno.test("migrate: copies, moves, filters, renames; what is not wanted keeps its place", async () => {
   const folder = await Deno.makeTempDir();
@@ -36,6 +38,29 @@ Deno.test("migrate: copies, moves, filters, renames; what is not wanted keeps it
   assert.equal(renamed.code, 0, renamed.err);
   assert.deepEqual([await length(0), await length(2, "other")], [0, 10]);
 
+  // What a worker has handed back until it is due goes as well.
+  {
+    await from.sendTask("t.later", { args: [1], taskId: "later", countdown: 3600 });
+    await using broker = await from.connectBroker({ forWriting: true });
+    const isParked = Promise.withResolvers<void>();
+    const consumer: Consumer = await broker.consume(
+      { queues: [queue("celery")], window: () => 1, owner: "test", leaseSeconds: 10 },
+      {
+        onDeliveries: ([later]) => {
+          consumer.park(later!.tag, Date.now() + 3_600_000);
+          isParked.resolve();
+        },
+        onUndecodable: ({ reason }) => isParked.reject(new Error(reason)),
+        onLost: (error) => isParked.reject(error),
+      },
+    );
+    await isParked.promise;
+    await consumer.flush();
+    const late = await lovage(["migrate", source, redis.url(3), "-a"]);
+    assert.deepEqual([late.code, late.out], [0, "Migrating task 1/1: t.later[later]\n"]);
+    assert.deepEqual([await broker.parked!(10), await length(3)], [[], 1]);
+  }
+
   // What arrived runs: the body is the same, in the order it was sent.
   await using to = new App("b", { broker_url: `sqlite:///${folder}/b.db` }, { world });
   const connection = await to.connectBroker({ forWriting: true });
@@ -58,7 +83,7 @@ Deno.test("graph: workers as Celery draws them; the boot steps", async () => {
   const theirs = await new Deno.Command("/usr/bin/python3", {
     args: ["-m", "celery", "-A", "tasks", "graph", "workers", ...words],
     env: environment(place),
-    cwd: new URL("../support/", import.meta.url).pathname,
+    cwd: filePath(new URL("../support/", import.meta.url)),
   }).output();
   assert.equal(ours.out, new TextDecoder().decode(theirs.stdout));
   const steps = await lovage(["-A", TASKS, "graph", "bootsteps", "consumer"], place);

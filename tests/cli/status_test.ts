@@ -1,8 +1,9 @@
 /** `status`, `inspect` and `control` from outside, on Redis; what they print is Celery's, from its golden outputs. */
 
 import assert from "node:assert/strict";
+import { exitOf } from "../../lib/cli/remote.ts";
 import { replyText } from "../../lib/cli/remote_output.ts";
-import { Cluster } from "../../lib/status/mod.ts";
+import { ControlClient } from "../../lib/mailbox/mod.ts";
 import { MAILBOX_DEFAULTS, replyExchange, requestQueue } from "../../lib/mailbox/mod.ts";
 import { connect, type Connection } from "../../lib/transport/mod.ts";
 import { acceptedTypes, decodeMailboxRequest, encodeMailboxReply } from "../../lib/wire/mod.ts";
@@ -38,6 +39,30 @@ Deno.test("replyText: every form of a reply as Celery prints it", () => {
   for (const [reply, text] of cases) assert.equal(replyText(node, reply, STYLE, true), text);
   assert.equal(replyText(node, { ok: "pong" }, STYLE, false), "->  w1@example: OK\n");
   assert.equal(replyText(node, { ok: 1 }, { ...STYLE, isQuiet: true }, false), " w1@example: OK\n");
+});
+
+Deno.test("replyText: a node and its words neither drive the terminal nor forge another node's line", () => {
+  const text = replyText(
+    "evil\x1b]0;T\x07\n->  other@host: OK",
+    { ok: "pong\x1b[2J\n->  x: OK" },
+    STYLE,
+    true,
+  );
+  assert.equal(
+    text,
+    "->  evil\\x1b]0;T\\x07\\n->  other@host: OK: OK\n        pong\\x1b[2J\n        ->  x: OK\n",
+  );
+});
+
+Deno.test("exitOf: 69 where nobody answered, 1 where every node answered with an error", () => {
+  const answer = (...replies: unknown[]) => ({
+    replies: replies.map((reply, n) => [`w${n}@x`, reply] as [string, unknown]),
+    silent: { count: 0, names: [] },
+  });
+  assert.equal(exitOf(null), 69);
+  assert.equal(exitOf(answer({ error: "unknown task" }, { error: "unknown task" })), 1);
+  assert.equal(exitOf(answer({ error: "unknown task" }, { ok: "done" })), 0);
+  assert.equal(exitOf(answer({ ok: "done" }, null, [])), 0);
 });
 
 Deno.test("status, inspect and control on Redis", async (t) => {
@@ -84,7 +109,7 @@ Deno.test("status, inspect and control on Redis", async (t) => {
     );
   });
 
-  await t.step("fifty nodes answer, and are printed, within half a second", async () => {
+  await t.step("fifty nodes answer, are printed, and nobody else is waited for", async () => {
     const world = realTestWorld();
     const nodes: Connection[] = [];
     for (let n = 0; n < 50; n++) {
@@ -113,11 +138,11 @@ Deno.test("status, inspect and control on Redis", async (t) => {
     assert.match(out, /\n50 nodes online\.\n$/);
     const begin = performance.now();
     {
-      await using cluster = await Cluster.openUrl(world, broker);
-      assert.equal((await cluster.ask({ command: "ping" })).replies.length, 50);
+      await using cluster = await ControlClient.openUrl(world, broker);
+      assert.equal((await cluster.ask({ command: "ping", timeoutMs: 30_000 })).replies.length, 50);
     }
     const ms = performance.now() - begin;
-    assert.ok(ms < 500, `${ms.toFixed(0)} ms`);
+    assert.ok(ms < 20_000, `${ms.toFixed(0)} ms`);
     for (const connection of nodes) await connection.close();
     // Nobody leaves anything behind.
     const last = await connect(world, broker, {
@@ -142,9 +167,12 @@ Deno.test("status, inspect and control on Redis", async (t) => {
       [["inspect", "pings"], /^Error: No such inspect command "pings": did you mean "ping"\?\n$/],
       [["inspect"], /^Error: Missing command/],
       [["control", "pool_grow", "much"], /^Error: pool_grow: n must be a whole number, not "much"\n$/],
-      [["status", "-t", "soon"], /^Error: --timeout must be a number of seconds, not "soon"\n$/],
-      [["status", "--min", "0"], /^Error: --min must be a whole number/],
-      [["status", "--colour"], /unknown option '--colour'/],
+      [
+        ["status", "-t", "soon"],
+        /^Error: Cannot use --timeout "soon": it is not a number of seconds from 0 to \d+\n/,
+      ],
+      [["status", "--min", "0"], /^Error: Cannot use --min "0": it is not a whole number of 1 or more/],
+      [["status", "--colour"], /Unknown option "--colour"/],
       [["status", "extra"], /too many arguments|unexpected/i],
     ];
     for (const [words, text] of cases) {

@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { LOVAGE, lovage, TASKS } from "../support/programs.ts";
 import { startRedis } from "../support/servers.ts";
 import { SystemdUser } from "../support/systemd.ts";
+import { filePath } from "../../lib/base/mod.ts";
 
 const hasVerify = await new Deno.Command("systemd-analyze", {
   args: ["--version"],
@@ -26,6 +27,57 @@ Deno.test("multi systemd: printed, installed, checked by systemd-analyze, and re
   const units = `${folder}/units`;
   const hostile = ["-A", `/x "y" \\z $HOME/tasks.ts`, "-b", "redis://:p%40$w`d@h/0", "--time-limit=600"];
   const run = (...words: string[]) => lovage(["multi", "systemd", ...words], { env });
+
+  await t.step("options that the worker would refuse at every start are refused here", async () => {
+    for (
+      const [words, reason] of [
+        [["--no-such=1"], /^Error: Cannot make a unit for w1@\S+: Unknown option "--no-such=1"/],
+        [
+          ["--time-limit=soon"],
+          /^Error: Cannot make a unit for w1@\S+: Cannot use --time-limit "soon": it is not/,
+        ],
+        [
+          ["-O", "fast"],
+          /^Error: Cannot make a unit for w1@\S+: Cannot use --optimization "fast": there are default, fair/,
+        ],
+      ] as const
+    ) {
+      const { code, err } = await run("w1", "-A", "tasks.ts", ...words, "--install", units);
+      assert.equal(code, 64, words.join());
+      assert.match(err, reason);
+    }
+    assert.deepEqual([...Deno.readDirSync(folder)], []);
+    const { code, out, err } = await run(
+      "w1",
+      "-A",
+      "tasks.ts",
+      "-B",
+      "-s",
+      "s",
+      "-E",
+      "-q",
+      "-C",
+      "-S",
+      "db",
+    );
+    assert.equal(code, 0, err);
+    assert.match(out, /--beat --schedule=s --task-events/);
+  });
+
+  await t.step(
+    "a masked unit, or anything else that is not a file, is refused before anything is written",
+    async () => {
+      Deno.mkdirSync(`${folder}/masked`);
+      Deno.symlinkSync("/dev/null", `${folder}/masked/lovage@.service`);
+      const { code, err } = await run("w1", "-A", "tasks.ts", "--install", `${folder}/masked`);
+      assert.equal(code, 64);
+      assert.match(err, /Cannot write ".*lovage@\.service": it is a device/);
+      assert.deepEqual([...Deno.readDirSync(`${folder}/masked`)].map(({ name }) => name), [
+        "lovage@.service",
+      ]);
+      Deno.removeSync(`${folder}/masked`, { recursive: true });
+    },
+  );
 
   await t.step("printed: nothing is written", async () => {
     const { code, out } = await run("w1", "w2", ...hostile);
@@ -72,7 +124,7 @@ Deno.test("multi systemd: printed, installed, checked by systemd-analyze, and re
     "another fleet takes the place of the first; a file changed by hand is never lost",
     async () => {
       assert.equal((await run("w2", ...hostile, "--install", units)).code, 0);
-      assert(!list(units).includes("lovage/node-w1.env"));
+      assert.ok(!list(units).includes("lovage/node-w1.env"));
       await Deno.writeTextFile(`${units}/lovage.target`, "[Unit]\nDescription=mine\n");
       const again = await run("w2", ...hostile, "--install", units);
       assert.deepEqual([again.code, again.err.split("\n").length], [64, 2]);
@@ -100,7 +152,7 @@ Deno.test("multi systemd: printed, installed, checked by systemd-analyze, and re
       const empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
       await Deno.writeTextFile(`${units}/lovage/installed.json`, JSON.stringify({ "../precious": empty }));
       await run("--uninstall", units);
-      assert(Deno.statSync(`${folder}/precious`).isFile);
+      assert.ok(Deno.statSync(`${folder}/precious`).isFile);
     },
   );
 
@@ -170,7 +222,7 @@ Deno.test("a fleet under systemd: started, watched, reloaded, repaired, stopped"
     assert.match((await show("lovage@w1")).StatusText!, /^w1@\S+: ready, 0 running, 0 processed$/);
     assert.equal((await show("lovage-beat")).ActiveState, "active");
     const { out: line } = await sh(`tr '\\0' '\\n' < /proc/${(await show("lovage@w1")).MainPID}/cmdline`);
-    assert(line.split("\n").includes('--statedb=/tmp/a "b" \\c $HOME'), line);
+    assert.ok(line.split("\n").includes('--statedb=/tmp/a "b" \\c $HOME'), line);
   });
 
   await t.step("reload: the same process, ready again, no restart counted", async () => {
@@ -227,14 +279,14 @@ Deno.test("a fleet under systemd: started, watched, reloaded, repaired, stopped"
       `sed -i '/^ProtectKernelLogs\\|^ProtectKernelTunables\\|^Environment=HOME/d' ${folder}/lovage@.service`,
     );
     // The checkout may lie below /tmp, which PrivateTmp hides.
-    const checkout = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
+    const checkout = filePath(new URL("../..", import.meta.url)).replace(/\/$/, "");
     await sh(`sed -i 's#^PrivateTmp=.*#&\\nBindReadOnlyPaths=${checkout}#' ${folder}/lovage@.service`);
     assert.equal((await sh("systemctl --user daemon-reload && systemctl --user start lovage@w1")).code, 0);
     const { MainPID } = await show("lovage@w1");
     const { out: status } = await sh(`cat /proc/${MainPID}/status /proc/${MainPID}/mounts`);
     assert.match(status, /^NoNewPrivs:\t1$/m);
     assert.match(status, / \/usr \S+ ro,/);
-    const call = await lovage(["-A", TASKS, "call", "t.add", "-a", "[2, 3]", "--wait", "--timeout", "20"], {
+    const call = await lovage(["-A", TASKS, "call", "t.add", "-a", "[2, 3]", "--wait", "--timeout", "60"], {
       broker: redis.url(),
       backend: redis.url(),
       env: { CELERY_BROKER_URL: redis.url(), CELERY_RESULT_BACKEND: redis.url() },

@@ -3,13 +3,14 @@
  * pool.
  *
  * The user module is written to a temporary folder, as a user's would be; tasks are plain functions
- * (tests/unit/pool/plain_runner.ts).
+ * (tests/support/plain_runner.ts).
  */
 
 import assert from "node:assert/strict";
 import type { Outcome } from "../../lib/app/mod.ts";
 import type { Job, Pool, PoolEvents, PoolOptions } from "../../lib/pool/mod.ts";
 import type { World } from "../../lib/base/mod.ts";
+import { PATIENCE_MS } from "../support/ports.ts";
 import { type RealTestWorld, realTestWorld } from "../support/real_test_world.ts";
 
 /** What a pool can do. */
@@ -27,14 +28,27 @@ export interface PoolUnderTest {
 }
 
 const MODULE = `
-const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+const wait = (self, ms) => new Promise((done) => {
+  const timer = setTimeout(done, ms);
+  self.signal.addEventListener("abort", () => clearTimeout(timer));
+});
 export const add = (_self, x, y) => x + y;
-export const slowAdd = async (_self, ms, x, y) => { await wait(ms); return x + y; };
-export const stay = async (self, ms) => { self.host.onState(self.seq, "BEGUN", ""); await wait(ms); };
+export const slowAdd = async (self, ms, x, y) => { await wait(self, ms); return x + y; };
+export const stay = async (self, ms) => { self.host.onState(self.seq, "BEGUN", ""); await wait(self, ms); };
+export const listen = async (self) => {
+  const clean = () => { self.host.onState(self.seq, "CLEANED", ""); setTimeout(() => Deno.exit(3)); };
+  Deno.addSignalListener("SIGTERM", clean);
+  self.host.onState(self.seq, "LISTENING", "");
+  await wait(self, 20_000);
+};
+const isThere = (path) => { try { return Deno.statSync(path).isFile; } catch { return false; } };
+export const open = (_self, path) => Deno.writeTextFileSync(path, "");
+export const gate = async (self, path) => { while (!isThere(path)) await wait(self, 20); };
+export const spin = (_self, path) => { while (!isThere(path)); };
 export const big = (_self, n) => "x".repeat(n);
 export const boom = () => { throw new Error("boom"); };
 export const busy = (_self, ms) => { const end = performance.now() + ms; while (ms < 0 || performance.now() < end); return ms; };
-export const pid = async (_self, ms) => { if (ms) await wait(ms); return Deno.pid; };
+export const pid = async (self, ms) => { if (ms) await wait(self, ms); return Deno.pid; };
 export const kill = () => { Deno.kill(Deno.pid, "SIGKILL"); for (;;); };
 export const exit = (_self, code) => Deno.exit(code);
 export const print = (_self, text) => { console.log(text, { n: 1 }); return null; };
@@ -63,6 +77,12 @@ export function childOptions(app: string | null): PoolOptions["child"] {
     logFile: null,
     isTaskEvents: false,
   };
+}
+
+/** The group of a process. */
+function processGroup(pid: number): number {
+  const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
+  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[2]);
 }
 
 /** A process that has ended and waits for its parent to hear of it counts as ended. */
@@ -141,7 +161,7 @@ export class Rig {
   }
 
   /** Submits as `free` allows and waits for every outcome. */
-  async run(jobs: Job[], withinMs = 15_000): Promise<Outcome[]> {
+  async run(jobs: Job[]): Promise<Outcome[]> {
     let at = 0;
     await this.until(() => {
       while (at < jobs.length && this.pool.free > 0) {
@@ -150,7 +170,7 @@ export class Rig {
         this.pool.submit(batch);
       }
       return jobs.every(({ seq }) => this.outcomes.has(seq));
-    }, withinMs);
+    });
     return jobs.map(({ seq }) => this.outcomes.get(seq)!);
   }
 
@@ -165,11 +185,13 @@ export class Rig {
   }
 
   /** Woken by what the pool says; looked at every 20 ms besides. */
-  async until(condition: () => boolean, withinMs = 15_000): Promise<void> {
-    const end = performance.now() + withinMs;
+  async until(condition: () => boolean): Promise<void> {
+    const end = performance.now() + PATIENCE_MS;
     while (!condition()) {
       if (performance.now() > end) {
-        throw new Error(`not within ${withinMs} ms: ${condition}\n${this.slots}\n${this.lines().join("\n")}`);
+        throw new Error(
+          `not within ${PATIENCE_MS} ms: ${condition}\n${this.slots}\n${this.lines().join("\n")}`,
+        );
       }
       let timer: ReturnType<typeof setTimeout> | undefined;
       await new Promise<void>((resolve) => {
@@ -289,26 +311,23 @@ export function testPool(subject: PoolUnderTest): void {
         await rig.one("write", ["straight to stdout"]);
         await rig.until(isLogged("WARNING/ForkPoolWorker-", "straight to stdout"));
       }
-      assert(!rig.slots.some((line) => line.startsWith("ended")), rig.slots.join());
+      assert.ok(!rig.slots.some((line) => line.startsWith("ended")), rig.slots.join());
     },
   );
 
   test("the soft limit interrupts what is awaited", {}, async (rig) => {
     await rig.pool.start();
     await rig.one("add", [1, 1]);
-    const began = performance.now();
-    const outcome = await rig.one("slowAdd", [20_000, 1, 1], { softTimeLimit: 0.2, timeLimit: 10 });
+    const outcome = await rig.one("slowAdd", [300_000, 1, 1], { softTimeLimit: 0.2, timeLimit: 300 });
     assert.deepEqual([outcome.kind, outcome.summary], ["failure", "interrupted: soft"]);
-    assert(performance.now() - began < 2000);
-    assert(rig.lines().some((line) => line.includes("Soft time limit (0.2s) exceeded for slowAdd[")));
+    assert.ok(rig.lines().some((line) => line.includes("Soft time limit (0.2s) exceeded for slowAdd[")));
   });
 
   test("the hard limit ends an awaiting task, and the next one runs", { concurrency: 1 }, async (rig) => {
     await rig.pool.start();
     await rig.one("add", [1, 1]);
-    const began = performance.now();
     const [ended, next] = await rig.run([
-      rig.job("slowAdd", [20_000, 1, 1], { timeLimit: 0.3 }),
+      rig.job("slowAdd", [300_000, 1, 1], { timeLimit: 0.3 }),
       rig.job("add", [2, 3]),
     ]);
     assert.deepEqual([ended!.kind, ended!.summary, ended!.exception], [
@@ -317,7 +336,6 @@ export function testPool(subject: PoolUnderTest): void {
       "TimeLimitExceeded(0.3)",
     ]);
     assert.equal(next!.document, "5");
-    assert(performance.now() - began < 3000, "in time");
   });
 
   test("terminateAll ends what runs as lost and gives back the rest", { concurrency: 1 }, async (rig) => {
@@ -354,12 +372,14 @@ function testConcurrent(test: Test): void {
     assert.deepEqual(outcomes.map(({ kind }) => kind), ["success", "timeout", "success"]);
   });
 
-  test("many tasks await at once", { concurrency: 500 }, async (rig) => {
+  test("many tasks await at once", { concurrency: 500 }, async (rig, folder) => {
     await rig.pool.start();
-    await rig.one("add", [1, 1]);
-    const began = performance.now();
-    await rig.run(Array.from({ length: 500 }, () => rig.job("slowAdd", [100, 1, 1])));
-    assert(performance.now() - began < 1500);
+    // The last one opens the gate for all others: none ends before all have begun.
+    const go = `${folder}/go`;
+    const outcomes = await rig.run(
+      Array.from({ length: 500 }, (_, n) => n < 499 ? rig.job("gate", [go]) : rig.job("open", [go])),
+    );
+    assert.ok(outcomes.every(({ kind }) => kind === "success"));
     assert.equal(rig.pool.free, 500);
   });
 }
@@ -368,14 +388,12 @@ function testBusyLoops(subject: PoolUnderTest, test: Test): void {
   test("the hard limit ends a busy loop, and the next task runs", { concurrency: 1 }, async (rig) => {
     await rig.pool.start();
     await rig.one("add", [1, 1]);
-    const began = performance.now();
     const [ended, next] = await rig.run([
       rig.job("busy", [-1], { timeLimit: 0.5 }),
       rig.job("add", [2, 3]),
     ]);
     assert.equal(ended!.kind, "timeout");
     assert.equal(next!.document, "5");
-    assert(performance.now() - began < 3000, "in time");
   });
 
   test(
@@ -384,7 +402,7 @@ function testBusyLoops(subject: PoolUnderTest, test: Test): void {
     async (rig) => {
       await rig.pool.start();
       const before = Number((await rig.one("pid")).document);
-      const beside = rig.run([rig.job("slowAdd", [1500, 1, 1])]);
+      const beside = rig.run([rig.job("slowAdd", [1000, 1, 1])]);
       const spun = await rig.one("busy", [-1], { timeLimit: 0.3 });
       assert.equal(spun.kind, "timeout");
       if (!subject.isConcurrent) assert.equal((await beside)[0]!.document, "2");
@@ -414,7 +432,7 @@ function testBusyLoops(subject: PoolUnderTest, test: Test): void {
       await rig.pool.start();
       const jobs = Array.from(
         { length: 20 },
-        (_, n) => n === 10 ? rig.job("busy", [-1], short(0.5)) : rig.job("add", [n, 0], short(0.5)),
+        (_, n) => n === 10 ? rig.job("busy", [-1], short(0.5)) : rig.job("add", [n, 0], short(300)),
       );
       await rig.one("add", [1, 1], short(null));
       const outcomes = await rig.run(jobs);
@@ -426,34 +444,36 @@ function testBusyLoops(subject: PoolUnderTest, test: Test): void {
     },
   );
 
-  test("short jobs behind a long one run elsewhere", { concurrency: 2 }, async (rig) => {
+  test("short jobs behind a long one run elsewhere", { concurrency: 2 }, async (rig, folder) => {
     await rig.pool.start();
     await rig.batching();
+    const go = `${folder}/go`;
     const jobs = Array.from(
       { length: 40 },
-      (_, n) => n === 0 ? rig.job("slowAdd", [3000, 1, 1], short(null)) : rig.job("add", [n, 0], short(null)),
+      (_, n) => n === 0 ? rig.job("gate", [go], short(null)) : rig.job("add", [n, 0], short(null)),
     );
-    const began = performance.now();
     const long = rig.run(jobs);
     await rig.until(() => rig.outcomes.size >= 1 + 39);
-    assert(performance.now() - began < 2000);
+    assert.ok(!rig.outcomes.has(jobs[0]!.seq));
+    Deno.writeTextFileSync(go, "");
     await long;
   });
 
   test("jobs of some milliseconds behind one that spins run elsewhere, none twice", {
     concurrency: 2,
-  }, async (rig) => {
+  }, async (rig, folder) => {
     await rig.pool.start();
     await rig.batching();
+    const go = `${folder}/go`;
     const some = { expectedMs: 10 };
     const jobs = Array.from(
       { length: 40 },
-      (_, n) => n === 2 ? rig.job("busy", [2500], some) : rig.job("slowAdd", [5, n, 0], some),
+      (_, n) => n === 2 ? rig.job("spin", [go], some) : rig.job("slowAdd", [5, n, 0], some),
     );
-    const began = performance.now();
     const all = rig.run(jobs);
     await rig.until(() => rig.outcomes.size >= 1 + 39);
-    assert(performance.now() - began < 2000);
+    assert.ok(!rig.outcomes.has(jobs[2]!.seq));
+    Deno.writeTextFileSync(go, "");
     // What waited behind it; on a busy machine also what waited behind others.
     let outcomes = await all;
     while (outcomes.some(({ kind }) => kind === "returned")) {
@@ -498,22 +518,37 @@ function testSlots(subject: PoolUnderTest, test: Test): void {
     await rig.pool.start();
     const outcomes = await rig.run(
       Array.from({ length: 65 }, (_, n) => rig.job("add", [n, 1], short(null))),
-      30_000,
     );
-    assert(outcomes.every(({ kind }) => kind === "success"));
+    assert.ok(outcomes.every(({ kind }) => kind === "success"));
     await rig.until(() => rig.slots.filter((line) => line === "ended null").length >= 5);
   });
 
   test("grow, shrink and restart while working", {}, async (rig) => {
     await rig.pool.start();
-    const work = rig.run(Array.from({ length: 60 }, () => rig.job("slowAdd", [20, 1, 1])), 30_000);
+    const work = rig.run(Array.from({ length: 60 }, () => rig.job("slowAdd", [20, 1, 1])));
     await rig.pool.grow(1);
     assert.equal(rig.pool.size, 3);
     await rig.pool.shrink(2);
     assert.equal(rig.pool.size, 1);
     await rig.pool.restart();
-    assert((await work).every(({ kind }) => kind === "success"));
+    assert.ok((await work).every(({ kind }) => kind === "success"));
     if (!subject.isConcurrent) await rig.until(() => rig.pool.info().pids.length === 1);
+  });
+
+  test("what supervisors send to all processes of a worker leaves its slots alone", {}, async (rig) => {
+    await rig.pool.start();
+    const jobs = [rig.job("slowAdd", [400, 1, 1]), rig.job("slowAdd", [400, 2, 2])];
+    const work = rig.run(jobs);
+    await rig.until(() => jobs.every(({ seq }) => rig.accepted.includes(seq)));
+    for (const pid of new Set(rig.pool.info().pids)) {
+      assert.notEqual(pid, Deno.pid);
+      // Also where the signal goes to our whole group: the slots have sessions of their own.
+      assert.equal(processGroup(pid), pid);
+      for (const name of ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const) {
+        Deno.kill(pid, name);
+      }
+    }
+    assert.deepEqual((await work).map(({ document }) => document), ["2", "4"]);
   });
 
   test("a running task is terminated", { concurrency: 1 }, async (rig) => {
@@ -529,6 +564,16 @@ function testSlots(subject: PoolUnderTest, test: Test): void {
 }
 
 function testProcesses(test: Test): void {
+  test("a task that listens to a signal cleans up before its slot ends", { concurrency: 1 }, async (rig) => {
+    await rig.pool.start();
+    const job = rig.job("listen", []);
+    const work = rig.run([job]);
+    await rig.until(() => rig.states.includes(`${job.seq} LISTENING `));
+    assert.equal(rig.pool.terminate(job.seq, "SIGTERM"), true);
+    assert.deepEqual((await work).map(({ kind, summary }) => [kind, summary]), [["terminated", "SIGTERM"]]);
+    assert.ok(rig.states.includes(`${job.seq} CLEANED `));
+  });
+
   test("a killed child loses the job it ran alone", {}, async (rig) => {
     await rig.pool.start();
     await rig.batching();
@@ -541,7 +586,7 @@ function testProcesses(test: Test): void {
       assert.equal(kind, n === 7 ? "lost" : "success", summary);
     });
     assert.match(outcomes[7]!.summary, /^Worker exited prematurely: signal 9 \(SIGKILL\) Job: \d+\.$/);
-    assert(rig.slots.includes("ended signal 9 (SIGKILL)"));
+    assert.ok(rig.slots.includes("ended signal 9 (SIGKILL)"));
   });
 
   test(
@@ -566,15 +611,22 @@ function testProcesses(test: Test): void {
       (_, n) => rig.job(n % 3 ? "slowAdd" : "add", n % 3 ? [5, n, 0] : [n, 0]),
     );
     let kills = 0;
+    // Work that was done since the last kill, not time, brings the next: the pool gets on at any speed.
     const storm = setInterval(() => {
       const [pid] = rig.pool.info().pids;
-      if (pid) Deno.kill(pid, "SIGKILL");
-      kills++;
-    }, 150);
-    const outcomes = await rig.run(jobs, 40_000).finally(() => clearInterval(storm));
+      if (pid === undefined || rig.outcomes.size < (kills + 1) * 25) return;
+      try {
+        Deno.kill(pid, "SIGKILL");
+        kills++;
+      } catch (error) {
+        // Killed at the turn before; the pool has not heard of it yet.
+        if (!(error instanceof Deno.errors.NotFound)) throw error;
+      }
+    }, 5);
+    const outcomes = await rig.run(jobs).finally(() => clearInterval(storm));
     const lost = outcomes.filter(({ kind }) => kind === "lost").length;
-    assert(outcomes.every(({ kind }) => kind === "lost" || kind === "success"));
-    assert(lost <= kills, `${lost} lost by ${kills} kills`);
+    assert.ok(outcomes.every(({ kind }) => kind === "lost" || kind === "success"));
+    assert.ok(kills > 5 && lost <= kills, `${lost} lost by ${kills} kills`);
   });
 
   test("nothing is left after closing: no child, no socket, no journal", {}, async (rig) => {

@@ -2,14 +2,17 @@
 
 import type { World } from "../../lib/base/mod.ts";
 import { type Connection } from "../../lib/transport/mod.ts";
-import { connectRedis } from "../../lib/transport/redis.ts";
+import { connectRedis } from "../../lib/transport/redis/redis.ts";
 import { Network } from "../sim/network.ts";
 import { RedisDouble } from "../sim/redis_double.ts";
+import { steadyClock } from "../sim/steady_clock.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
 import { CONNECT_OPTIONS, transportConformance } from "./transport.ts";
 
 transportConformance("redis double", () => {
-  const world = realTestWorld();
+  // One clock for both ends: a pause of this process is none of the leases.
+  const real = realTestWorld();
+  const world = { ...real, clock: steadyClock(real.clock) };
   const server = new RedisDouble(world.clock);
   const network = new Network(world.clock, world.random, server);
   const names = new Map<Connection, string>();
@@ -34,10 +37,14 @@ transportConformance("redis double", () => {
     },
     isZeroFirst: true,
     canPark: true,
-    canBury: true,
+    canDeadLetter: true,
     countsAttempts: true,
     knowsListeners: true,
+    leaseSeconds: 1,
     // What is under way on closed connections has its timers.
-    [Symbol.asyncDispose]: () => world.clock.sleep(20),
+    [Symbol.asyncDispose]() {
+      network.close();
+      return Promise.resolve();
+    },
   });
 });

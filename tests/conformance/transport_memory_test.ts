@@ -13,7 +13,7 @@ transportConformance("memory", () => {
     putRaw: null,
     isZeroFirst: true,
     canPark: true,
-    canBury: true,
+    canDeadLetter: true,
     countsAttempts: false,
     knowsListeners: true,
     [Symbol.asyncDispose]: () => Promise.resolve(),

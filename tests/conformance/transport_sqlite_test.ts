@@ -1,6 +1,6 @@
 import { DatabaseSync } from "node:sqlite";
 import { connect } from "../../lib/transport/mod.ts";
-import { VirtualConnection } from "../../lib/transport/virtual.ts";
+import { VirtualConnection } from "../../lib/transport/embedded/virtual.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
 import { CONNECT_OPTIONS, transportConformance } from "./transport.ts";
 
@@ -23,7 +23,7 @@ transportConformance("sqlite", async () => {
     },
     isZeroFirst: true,
     canPark: true,
-    canBury: true,
+    canDeadLetter: true,
     countsAttempts: true,
     knowsListeners: true,
     [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }),

@@ -24,7 +24,7 @@ Deno.test("results outlast the store's absence, with early and with late acknowl
     world: realTestWorld(),
   });
   try {
-    assert.equal(await (await app.sendTask("t.add", { args: [1, 1] })).get({ timeout: 8 }), 2);
+    assert.equal(await (await app.sendTask("t.add", { args: [1, 1] })).get({ timeout: 120 }), 2);
     proxy.refuse();
     proxy.cut();
     const results = await app.sendMany(
@@ -37,8 +37,8 @@ Deno.test("results outlast the store's absence, with early and with late acknowl
     await worker.says(new RegExp(`t\\.add\\[${last.id}\\] succeeded`));
     assert.equal(await redis.cli("-n", "1", "dbsize"), "1");
     proxy.accept();
-    assert.equal(await last.get({ timeout: 8 }), 42);
-    for (let n = 1; n < results.length; n += 2) assert.equal(await results[n]!.get({ timeout: 8 }), n + 1);
+    assert.equal(await last.get({ timeout: 120 }), 42);
+    for (let n = 1; n < results.length; n += 2) assert.equal(await results[n]!.get({ timeout: 120 }), n + 1);
     // A result may be there before the acknowledgement, which goes another way.
     await eventually(async () => await redis.cli("hlen", "unacked") === "0", "nothing unacked");
   } finally {
@@ -82,7 +82,7 @@ Deno.test("a store that is silent is left for a new connection, and the result a
   });
   try {
     const add = async (n: number) =>
-      await (await app.sendTask("t.add", { args: [n, 1] })).get({ timeout: 15 });
+      await (await app.sendTask("t.add", { args: [n, 1] })).get({ timeout: 120 });
     assert.equal(await add(1), 2);
     proxy.stall();
     assert.equal(await add(2), 3);

@@ -5,8 +5,9 @@ import { App, type AsyncResult, chain } from "../../lib/mod.ts";
 import { eventually } from "../support/ports.ts";
 import { type Place, startWorker } from "../support/programs.ts";
 import { type RedisServer, startRedis } from "../support/servers.ts";
+import { filePath } from "../../lib/base/mod.ts";
 
-const TASKS = new URL("../support/chain_tasks.ts", import.meta.url).pathname;
+const TASKS = filePath(new URL("../support/chain_tasks.ts", import.meta.url));
 const STEPS = 60;
 /** With this in each step a message is long until the last few. */
 const PADDING = "ž".repeat(200);
@@ -33,10 +34,10 @@ for (const pool of ["processes", "threads", "async", "solo"]) {
   Deno.test(`${pool}: the steps of a chain follow one another in one worker, without a way through the queue`, async () => {
     await scene(["-P", pool, "-c", pool === "solo" ? "1" : "2"], async (app, server) => {
       const first = await steps(app, ["c.where", "c.where"]).applyAsync();
-      await first.get({ timeout: 30 });
+      await first.get({ timeout: 120 });
       const before = await callsOf(server, "lpush");
       const result = await steps(app, Array(STEPS).fill("c.where")).applyAsync();
-      assert.equal((await result.get({ timeout: 60 }) as number[]).length, STEPS);
+      assert.equal((await result.get({ timeout: 120 }) as number[]).length, STEPS);
       // The first step was pushed by us. A look at the queue now and then may cross a step on its way.
       const pushed = await callsOf(server, "lpush") - before;
       assert.ok(pushed <= STEPS / 4, `${pushed} of ${STEPS} steps went through the queue`);

@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { App, appExtensions } from "../../lib/app/mod.ts";
-import { installControl } from "../../lib/mailbox/mod.ts";
+import { AppControl } from "../../lib/mailbox/mod.ts";
 import { eventually } from "../support/ports.ts";
 import {
   environment,
@@ -18,12 +18,12 @@ import {
 import { realTestWorld } from "../support/real_test_world.ts";
 import { requirePython, startRabbit, startRedis } from "../support/servers.ts";
 
-installControl(appExtensions);
+appExtensions.control = (app) => new AppControl(app);
 
-/** Celery's command line. */
+/** Celery's command line. It waits for replies to the end of its time: 5 s, since its 1 s is short on a busy machine. */
 async function celery(args: readonly string[], place: Place): Promise<Finished> {
   const { code, stdout, stderr } = await new Deno.Command("/usr/bin/python3", {
-    args: ["-m", "celery", "-b", place.broker!, ...args],
+    args: ["-m", "celery", "-b", place.broker!, ...args, "-t", "5"],
     env: environment(place),
   }).output();
   return { code, out: new TextDecoder().decode(stdout), err: new TextDecoder().decode(stderr) };
@@ -50,7 +50,7 @@ Deno.test("one cluster of Python and Lovage workers on Redis", async (t) => {
   });
 
   await t.step("every command answered by all three, printed alike by both command lines", async () => {
-    const commands = [
+    const questions = [
       "status",
       "inspect ping",
       "inspect active",
@@ -60,6 +60,8 @@ Deno.test("one cluster of Python and Lovage workers on Redis", async (t) => {
       "inspect active_queues",
       "inspect clock",
       "inspect query_task abc",
+    ];
+    const orders = [
       "control time_limit t.add 5 10",
       "control rate_limit t.add 10/m",
       "control rate_limit nope 10/m",
@@ -69,13 +71,18 @@ Deno.test("one cluster of Python and Lovage workers on Redis", async (t) => {
       "control add_consumer extra",
       "control cancel_consumer extra",
     ];
-    for (const command of commands) {
-      const words = command.split(" ");
-      const theirs = await celery(words, place);
-      const ours = await lovage(["-b", url, ...words], place);
-      assert.deepEqual([ours.code, ours.err], [theirs.code, ""], command);
-      assert.deepEqual(blocks(ours.out), blocks(theirs.out), command);
-      for (const node of NODES) assert.ok(theirs.out.includes(`->  ${node}: `), `${command}: ${node}`);
+    for (const commands of [questions, orders]) {
+      // Celery's all at once: each waits its five seconds.
+      const answers = await Promise.all(commands.map((command) => celery(command.split(" "), place)));
+      for (const [n, command] of commands.entries()) {
+        const theirs = answers[n]!;
+        const ours = await lovage(["-b", url, ...command.split(" ")], place);
+        // Celery's status is 0 also where every node answers with an error; ours tells.
+        const isRefused = !/^->.*: OK$/m.test(theirs.out);
+        assert.deepEqual([ours.code, ours.err], [isRefused ? 1 : theirs.code, ""], command);
+        assert.deepEqual(blocks(ours.out), blocks(theirs.out), command);
+        for (const node of NODES) assert.ok(theirs.out.includes(`->  ${node}: `), `${command}: ${node}`);
+      }
     }
     assert.match((await lovage(["-b", url, "status"], place)).out, /\n3 nodes online\.\n$/);
   });
@@ -99,8 +106,8 @@ Deno.test("one cluster of Python and Lovage workers on Redis", async (t) => {
     const inspect = app.control.inspect({ timeout: 30 });
     assert.deepEqual(Object.keys(await inspect.ping()).sort(), NODES);
     assert.deepEqual(Object.keys(await inspect.registered("rate_limit")).sort(), NODES);
-    assert.ok(performance.now() - begin < 10_000);
-    const some = await app.control.inspect({ pattern: "l*", matcher: "glob", timeout: 2 }).ping();
+    assert.ok(performance.now() - begin < 25_000);
+    const some = await app.control.inspect({ pattern: "l*", matcher: "glob", timeout: 5 }).ping();
     assert.deepEqual(Object.keys(some).sort(), ["l1@test", "l2@test"]);
   });
 
@@ -108,28 +115,27 @@ Deno.test("one cluster of Python and Lovage workers on Redis", async (t) => {
     await app.control.revoke(["gone-1", "gone-2"], { reply: true, timeout: 10 });
     for (const [taskId, queue] of [["gone-1", "two"], ["gone-2", "three"]] as const) {
       await app.sendTask("t.add", { args: [1, 1], taskId, queue });
-      await assert.rejects(app.AsyncResult(taskId).get({ timeout: 20 }), /revoked/);
+      await assert.rejects(app.AsyncResult(taskId).get({ timeout: 120 }), /revoked/);
     }
     const running = await app.sendTask("t.sleep", { args: [60], queue: "two" });
     await eventually(
       async () => (await app.control.inspect({ destination: "l2@test" }).active())["l2@test"]?.length === 1,
       () => `a running task:\n${two.text}`,
-      { withinMs: 20_000 },
     );
     await app.control.terminate(running.id, { reply: true, timeout: 10 });
     // Who hears of it and does not run the task stores REVOKED at once; who runs it says that it was terminated.
-    await assert.rejects(running.get({ timeout: 20 }), /terminated|revoked/);
+    await assert.rejects(running.get({ timeout: 120 }), /terminated|revoked/);
   });
 
   await t.step("a worker that hangs is named, and costs the timeout and no more", async () => {
     two.signal("SIGSTOP");
     const begin = performance.now();
-    const { code, out, err } = await lovage(["-b", url, "status", "-t", "0.5"], place);
+    const { code, out, err } = await lovage(["-b", url, "status", "-t", "5"], place);
+    assert.ok(performance.now() - begin < 25_000, "not more");
     two.signal("SIGCONT");
     assert.equal(code, 0);
     assert.match(out, /\n2 nodes online\.\n$/);
-    assert.equal(err, "Warning: 1 node did not reply within 0.5 s: l2@test\n");
-    assert.ok(performance.now() - begin < 10_000);
+    assert.equal(err, "Warning: 1 node did not reply within 5 s: l2@test\n");
   });
 
   await t.step("shutdown ends workers of both languages", async () => {
@@ -147,9 +153,11 @@ Deno.test("one cluster on RabbitMQ, which does not count who listens", async () 
   const place: Place = { broker: rabbit.url() };
   await using _one = await startWorker(place, ["-n", "l1@test", "-P", "solo", "-Q", "one"]);
   await using _two = await startPythonWorker(place, ["-n", "p1@test", "-Q", "two"]);
-  for (const command of ["status", "inspect active_queues", "control rate_limit t.add 10/m"]) {
+  const commands = ["status", "inspect active_queues", "control rate_limit t.add 10/m"];
+  const answers = await Promise.all(commands.map((command) => celery(command.split(" "), place)));
+  for (const [n, command] of commands.entries()) {
     const words = command.split(" ");
-    const theirs = await celery(words, place);
+    const theirs = answers[n]!;
     const ours = await lovage(["-b", place.broker!, ...words], place);
     assert.deepEqual([ours.code, ours.err], [theirs.code, ""], command);
     assert.deepEqual(blocks(ours.out), blocks(theirs.out), command);
@@ -158,7 +166,7 @@ Deno.test("one cluster on RabbitMQ, which does not count who listens", async () 
   const begin = performance.now();
   const long = await lovage(["-b", place.broker!, "status", "-t", "30"], place);
   assert.match(long.out, /\n2 nodes online\.\n$/);
-  assert.ok(performance.now() - begin < 10_000);
+  assert.ok(performance.now() - begin < 25_000);
   const named = await lovage(["-b", place.broker!, "inspect", "ping", "-j", "-d", "p1@test"], place);
   assert.equal(named.out, '{"p1@test": {"ok": "pong"}}\n');
 });
@@ -199,7 +207,7 @@ Deno.test("pool_restart: changed code is in force, modules that are named are lo
   await using app = new App("asker", { broker_url: broker, result_backend: broker }, {
     world: realTestWorld(),
   });
-  const version = async () => await (await app.sendTask("t.version")).get({ timeout: 20 });
+  const version = async () => await (await app.sendTask("t.version")).get({ timeout: 120 });
   assert.equal(await version(), 1);
   const wrong = await app.control.poolRestart({ modules: ["../../etc/passwd"], reply: true, timeout: 20 });
   assert.match(JSON.stringify(wrong), /ImportError\(/);
@@ -207,10 +215,8 @@ Deno.test("pool_restart: changed code is in force, modules that are named are lo
   await write("main", main(2));
   const reply = await app.control.poolRestart({ modules: ["more"], reload: true, reply: true, timeout: 20 });
   assert.deepEqual(reply, { "l1@test": { ok: "reload started" } });
-  assert.equal(await (await app.sendTask("t.more")).get({ timeout: 20 }), "more");
-  await eventually(async () => await version() === 2, () => `the new code:\n${worker.text}`, {
-    withinMs: 20_000,
-  });
+  assert.equal(await (await app.sendTask("t.more")).get({ timeout: 120 }), "more");
+  await eventually(async () => await version() === 2, () => `the new code:\n${worker.text}`);
   const { writes } = (await app.control.inspect({ timeout: 20 }).stats())["l1@test"]!.pool as unknown as {
     writes: { total: number; raw: string; all: string };
   };

@@ -17,6 +17,7 @@ import {
 import { eventually } from "../support/ports.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
 import { startRabbit, startRedis } from "../support/servers.ts";
+import { filePath } from "../../lib/base/mod.ts";
 
 const MODULE = `
 import { App, Ignore, Reject } from "lovage";
@@ -51,7 +52,7 @@ class Follower implements AsyncDisposable {
   readonly program: Program;
 
   constructor(place: Place) {
-    const script = new URL("events_follow.py", import.meta.url).pathname;
+    const script = filePath(new URL("events_follow.py", import.meta.url));
     this.program = new Program(["/usr/bin/python3", script], environment(place));
   }
 
@@ -131,7 +132,7 @@ Deno.test("Celery's receiver and state follow a Lovage worker through every even
       ]);
       assert.deepEqual(Object.keys(received!), [
         ...common,
-        ..."uuid name args kwargs root_id parent_id retries eta expires".split(" "),
+        ..."uuid name queue args kwargs root_id parent_id retries eta expires".split(" "),
         ...end,
       ]);
       assert.deepEqual(Object.keys(succeeded), [...common, "uuid", "result", "runtime", ...end]);
@@ -160,8 +161,9 @@ Deno.test("Celery's receiver and state follow a Lovage worker through every even
       const retry = await call(file, place, ["t.retry"]);
       await follower.hears(retry, "task-succeeded");
       assert.equal((await follower.hears(retry, "task-retried"))["exception"], "ValueError('again')");
-      const rejected = await follower.hears(await call(file, place, ["t.reject"]), "task-rejected");
-      assert.equal(rejected["requeue"], false);
+      const reject = await call(file, place, ["t.reject"]);
+      assert.equal((await follower.hears(reject, "task-failed"))["exception"], "Reject('no', False)");
+      assert.equal((await follower.hears(reject, "task-rejected"))["requeue"], false);
       const custom = await follower.hears(await call(file, place, ["t.custom"]), "task-halfway");
       assert.equal(custom["done"], 50);
       const silent = await call(file, place, ["t.silent"]);
@@ -226,7 +228,7 @@ Deno.test("Celery's receiver and state follow a Lovage worker through every even
         () => `the elected task: ${worker.text.slice(-1500)}`,
       );
       const types = follower.all.map(({ event }) => event.type);
-      assert(types.includes("worker-elect") && types.includes("worker-elect-ack"));
+      assert.ok(types.includes("worker-elect") && types.includes("worker-elect-ack"));
       await app.close();
     },
   );
@@ -287,9 +289,9 @@ Deno.test("our receiver, state and dump follow a Python worker; mingle, gossip a
       "-E",
     ],
     environment(place),
-    new URL("../support/", import.meta.url).pathname,
+    filePath(new URL("../support/", import.meta.url)),
   );
-  await python.says(/py@x ready/, 30_000);
+  await python.says(/py@x ready/);
 
   await t.step("every event of its tasks", async () => {
     const added = await app.sendTask("t.add", { args: [2, 3] });
@@ -303,7 +305,7 @@ Deno.test("our receiver, state and dump follow a Python worker; mingle, gossip a
       "py@x",
       "(2, 3)",
     ]);
-    assert(task.runtime !== null && task.received! <= task.started! && task.started! <= task.succeeded!);
+    assert.ok(task.runtime !== null && task.received! <= task.started! && task.started! <= task.succeeded!);
     assert.equal(state.tasksByTime()[0]!.uuid, failed.id);
     assert.deepEqual(state.aliveWorkers().map((one) => [one.hostname, one.freq, one.swIdent]), [
       ["py@x", 2, "py-celery"],
@@ -352,9 +354,9 @@ Deno.test("our receiver, state and dump follow a Python worker; mingle, gossip a
         "third",
       ],
       environment(place),
-      new URL("../support/", import.meta.url).pathname,
+      filePath(new URL("../support/", import.meta.url)),
     );
-    await third.says(/py3@x ready/, 30_000);
+    await third.says(/py3@x ready/);
     await app.sendTask("t.add", { args: [1, 1], taskId: "revoked-by-us", queue: "third" });
     await third.says(/Discarding revoked task: t\.add\[revoked-by-us\]/);
     await third.stop();
@@ -381,7 +383,7 @@ Deno.test("our receiver, state and dump follow a Python worker; mingle, gossip a
     // A worker decides at as many acknowledgements as workers live, of those that came since it heard of the election:
     // who hears late counts others than its neighbours, and may come to another leader. Then there is another election.
     for (let n = 2;; n++) {
-      assert(n < 8, "no election of six was unanimous");
+      assert.ok(n < 8, "no election of six was unanimous");
       const before = runs();
       await app.control.election(`e${n}`, "task", {
         task: "t.echo",
@@ -449,7 +451,7 @@ Deno.test("a worker is ready within 200 ms of connecting with mingle on, and min
     Date.parse(`2000-01-01T${pattern.exec(worker.text)![1]!.replace(",", ".")}Z`);
   const asked = at(/(\d\d:\d\d:\d\d,\d+): INFO\/MainProcess\] mingle: searching/);
   const ready = at(/(\d\d:\d\d:\d\d,\d+): INFO\/MainProcess\] alone@x ready/);
-  assert(ready - asked < 200, `${ready - asked} ms`);
+  assert.ok(ready - asked < 200, `${ready - asked} ms`);
   assert.equal(await worker.stop(), 0);
 });
 
@@ -478,9 +480,9 @@ Deno.test("on RabbitMQ: events, mingle and gossip with Python, both ways", async
       "-E",
     ],
     environment(place),
-    new URL("../support/", import.meta.url).pathname,
+    filePath(new URL("../support/", import.meta.url)),
   );
-  await python.says(/py@x ready/, 30_000);
+  await python.says(/py@x ready/);
   const ours = await startWorker(place, ["-P", "solo", "-n", "ours@x", "-Q", "ours", "-E"], {
     level: "DEBUG",
   });

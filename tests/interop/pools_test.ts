@@ -23,7 +23,7 @@ Deno.test("autoscale: slots follow the load, the range is changed by remote cont
   const results = await Promise.all(Array.from({ length: 6 }, () => app.sendTask("t.sleep", { args: [2] })));
   await worker.says(/Scaling up \d processes\./);
   await eventually(async () => (await stats()).slots === 3, () => "never three slots");
-  for (const result of results) assert.equal(await result.get({ timeout: 20 }), 2);
+  for (const result of results) assert.equal(await result.get({ timeout: 120 }), 2);
   await worker.says(/Scaling down \d processes\./);
   await eventually(async () => (await stats()).slots === 1, () => "never one slot again");
 
@@ -48,7 +48,6 @@ Deno.test("statedb: a worker that was killed still knows what was revoked", asyn
     await eventually(
       async () => (await Deno.stat(`${folder}/w1.state`)).size > before,
       () => "never saved",
-      { withinMs: 15_000 },
     );
     first.signal("SIGKILL");
     await first.ended;

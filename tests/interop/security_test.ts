@@ -56,12 +56,12 @@ Deno.test("a cluster that signs: Python's worker and client, and ours", async (t
     const failed = await client.get(await client.send("t.fail", ["ValueError", "boom"]));
     assert.deepEqual([failed.error, failed.args], ["ValueError", ["boom"]]);
     const sent = await app.sendTask("t.add", { args: [4, 5], queue: "py" });
-    assert.equal(await sent.get({ timeout: 20 }), 9);
+    assert.equal(await sent.get({ timeout: 120 }), 9);
     const header = "chord([s('t.add', i, i).set(queue=q) for i, q in enumerate(['celery', 'py', 'celery'])])";
     for (const queue of ["py", "celery"]) {
       const joined = await client.ask({
         do: "eval",
-        code: `${header}(s('t.echo').set(queue='${queue}')).get(timeout=20)`,
+        code: `${header}(s('t.echo').set(queue='${queue}')).get(timeout=60)`,
       });
       assert.deepEqual(joined.value, [0, 2, 4]);
     }
@@ -124,7 +124,7 @@ Deno.test("a cluster that signs: Python's worker and client, and ours", async (t
 
       await unsigned.control.rateLimit("t.add", "1/h");
       await worker.says(/Ignored a control message: Refusing to deserialize untrusted content of type json/);
-      assert.equal(await (await app.sendTask("t.add", { args: [1, 2] })).get({ timeout: 20 }), 3);
+      assert.equal(await (await app.sendTask("t.add", { args: [1, 2] })).get({ timeout: 120 }), 3);
     },
   );
 

@@ -9,6 +9,7 @@ import {
   ConnectionLost,
   type Dialer,
   DialError,
+  type Disarm,
   type Random,
 } from "../../lib/base/mod.ts";
 import { DoubleClient, type RedisDouble } from "./redis_double.ts";
@@ -21,6 +22,7 @@ const LATENCY_SPREAD_MS = 2;
 export class Network {
   isUp = true;
   readonly links = new Set<Link>();
+  #armed = new Set<Disarm>();
   #clock: Clock;
   #random: Random;
   #server: RedisDouble;
@@ -45,6 +47,21 @@ export class Network {
         return link;
       },
     };
+  }
+
+  /** Once, at a moment of its clock. */
+  arm(atMs: number, fn: () => void): void {
+    const disarm = this.#clock.arm(atMs, () => {
+      this.#armed.delete(disarm);
+      fn();
+    });
+    this.#armed.add(disarm);
+  }
+
+  /** What is under way never arrives. */
+  close(): void {
+    for (const disarm of this.#armed) disarm();
+    this.#armed.clear();
   }
 
   latency(): number {
@@ -112,7 +129,7 @@ export class Link implements ByteStream {
     this.#reader = null;
     reader?.reject(new ConnectionLost("the connection is closed"));
     const atMs = Math.max(this.#upAtMs, this.#clock.monoMs()) + this.#network.latency();
-    this.#clock.arm(atMs, () => this.#forget());
+    this.#network.arm(atMs, () => this.#forget());
   }
 
   /** Both sides lose it. `arrives`: what is under way to the server gets there all the same. */
@@ -143,7 +160,7 @@ export class Link implements ByteStream {
     for (const piece of this.#pieces(bytes)) {
       this.#upAtMs = Math.max(this.#upAtMs, this.#clock.monoMs() + this.#network.latency());
       this.#underWay.up.push(piece);
-      this.#clock.arm(this.#upAtMs, () => {
+      this.#network.arm(this.#upAtMs, () => {
         const next = this.#underWay.up.shift()!;
         if (!this.#isForgotten && !this.#isStalled) this.#client.feed(next);
       });
@@ -155,7 +172,7 @@ export class Link implements ByteStream {
     for (const piece of this.#pieces(bytes)) {
       this.#downAtMs = Math.max(this.#downAtMs, this.#clock.monoMs() + this.#network.latency());
       this.#underWay.down.push(piece);
-      this.#clock.arm(this.#downAtMs, () => {
+      this.#network.arm(this.#downAtMs, () => {
         const next = this.#underWay.down.shift()!;
         if (this.#isClosed || this.#isStalled) return;
         this.#arrived.push(next);

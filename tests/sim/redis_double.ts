@@ -8,17 +8,20 @@ import { createHash } from "node:crypto";
 import { type Reply, RespDecoder } from "../../lib/wire/mod.ts";
 import type { Script } from "../../lib/redis/mod.ts";
 import {
-  ADOPT,
-  BURY,
+  DEAD_LETTER,
+  DROP_PARKED,
   GIVE_BACK,
   NO_LEASE,
   PARK,
   POP,
+  PURGE,
   RENEW,
   REVIVE,
+  TAKE_OVER,
   UNLOCK,
   UNPARK,
-} from "../../lib/transport/redis_scripts.ts";
+} from "../../lib/transport/redis/scripts.ts";
+import { RESEND } from "../../lib/transport/redis/failed.ts";
 
 /** Time, as the double needs it. */
 export interface DoubleClock {
@@ -119,6 +122,8 @@ export class RedisDouble {
       }
       case "HELLO":
         return { map: [["server", "redis"], ["version", "7.0.0"], ["proto", 3]] };
+      case "ROLE":
+        return ["master", "0", []];
       case "SELECT":
       case "CLIENT":
         if (rest[0]?.toUpperCase() === "TRACKING") client.isTracking = true;
@@ -178,6 +183,8 @@ export class RedisDouble {
       case "LLEN":
         this.#track(client, key);
         return this.#list(key).length;
+      case "LINDEX":
+        return this.#list(key).at(Number(a[1])) ?? null;
       case "LPUSH":
       case "RPUSH": {
         const list = this.#list(key, true);
@@ -243,8 +250,22 @@ export class RedisDouble {
         return a.slice(1).filter((one) => this.#zset(key).delete(one)).length;
       case "ZCARD":
         return this.#zset(key).size;
-      case "ZRANGE":
-        return rows(this.#sorted(key).slice(Number(a[1]), Number(a[2]) + 1), a.includes("WITHSCORES"));
+      case "ZRANGE": {
+        const end = Number(a[2]) < 0 ? undefined : Number(a[2]) + 1;
+        return rows(this.#sorted(key).slice(Number(a[1]), end), a.includes("WITHSCORES"));
+      }
+      case "ZREVRANGE":
+        return rows(this.#sorted(key).reverse().slice(Number(a[1]), Number(a[2]) + 1), false);
+      case "ZREMRANGEBYSCORE": {
+        const below = Number(a[2]!.slice(1));
+        const old = this.#sorted(key).filter(([, score]) => score < below);
+        return old.filter(([member]) => this.#zset(key).delete(member)).length;
+      }
+      case "ZREMRANGEBYRANK": {
+        const last = this.#zset(key).size + Number(a[2]) + 1;
+        const old = this.#sorted(key).slice(0, Math.max(0, last));
+        return old.filter(([member]) => this.#zset(key).delete(member)).length;
+      }
       case "ZRANGEBYSCORE": {
         const min = a[1] === "-inf" ? -Infinity : Number(a[1]);
         const all = this.#sorted(key).filter(([, score]) => score >= min && score <= Number(a[2]));
@@ -403,7 +424,7 @@ const RUN = new Map<Script, (call: Call, keys: string[], argv: string[], now: ()
     }
     return given;
   }],
-  [BURY, (call, keys, argv) => {
+  [DEAD_LETTER, (call, keys, argv) => {
     call("ZREM", keys[1]!, argv[0]!);
     if (call("HDEL", keys[0]!, argv[0]!) !== 1) return 0;
     call("LPUSH", keys[2]!, argv[1]!);
@@ -414,15 +435,30 @@ const RUN = new Map<Script, (call: Call, keys: string[], argv: string[], now: ()
     call("LPUSH", keys[1]!, argv[1]!);
     return 1;
   }],
+  [RESEND, (call, keys, argv) => {
+    if (call("ZREM", keys[0]!, argv[0]!) === 0) return 0;
+    call("LPUSH", keys[1]!, argv[1]!);
+    return 1;
+  }],
   [PARK, (call, keys, argv) => {
     const value = call("HGET", keys[0]!, argv[0]!) as string | null;
     if (value === null) return 0;
     call("HDEL", keys[0]!, argv[0]!);
     call("ZREM", keys[1]!, argv[0]!);
     call("HSET", keys[0]!, argv[1]!, value);
-    call("ZADD", keys[1]!, argv[2]!, argv[1]!);
+    call("ZADD", keys[1]!, argv[3]!, argv[1]!);
     call("ZADD", keys[2]!, argv[2]!, argv[1]!);
     return 1;
+  }],
+  [DROP_PARKED, (call, keys, argv) => {
+    let dropped = 0;
+    for (const tag of argv) {
+      if (call("ZREM", keys[2]!, tag) !== 1) continue;
+      call("HDEL", keys[0]!, tag);
+      call("ZREM", keys[1]!, tag);
+      dropped++;
+    }
+    return dropped;
   }],
   [UNPARK, (call, keys, argv) => {
     let moved = 0;
@@ -442,7 +478,7 @@ const RUN = new Map<Script, (call: Call, keys: string[], argv: string[], now: ()
     for (const number of argv.slice(4)) call("ZADD", keys[0]!, "XX", now(), argv[3]! + number);
     return alive;
   }],
-  [ADOPT, (call, keys, argv, now) => {
+  [TAKE_OVER, (call, keys, argv, now) => {
     return argv.slice(3).map((number, i) => {
       const value = call("HGET", keys[0]!, argv[0]! + number) as string | null;
       if (value === null) return null;
@@ -453,6 +489,14 @@ const RUN = new Map<Script, (call: Call, keys: string[], argv: string[], now: ()
       call("ZADD", keys[1]!, now(), tag);
       return value;
     });
+  }],
+  [PURGE, (call, keys) => {
+    let count = 0;
+    for (const key of keys) {
+      count += call("LLEN", key) as number;
+      call("DEL", key);
+    }
+    return count;
   }],
   [UNLOCK, (call, keys, argv) => call("GET", keys[0]!) === argv[0] ? call("DEL", keys[0]!) : 0],
 ]);

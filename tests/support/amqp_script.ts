@@ -35,6 +35,7 @@ export class AmqpScript {
   #wakeReader: (() => void) | null = null;
   #header = 8;
   #heartbeat: number;
+  #properties: Record<string, unknown>;
   #decoder = new AmqpFrameDecoder({
     onFrame: (type, channel, payload) => {
       if (type === 8) this.heartbeats++;
@@ -43,8 +44,10 @@ export class AmqpScript {
     },
   });
 
-  constructor(options: { heartbeat?: number } = {}) {
+  /** `properties`: what the server says of itself, beside its capabilities. */
+  constructor(options: { heartbeat?: number; properties?: Record<string, unknown> } = {}) {
     this.#heartbeat = options.heartbeat ?? 60;
+    this.#properties = options.properties ?? { product: "Script" };
   }
 
   /** A dialer whose one stream leads here. */
@@ -125,6 +128,7 @@ export class AmqpScript {
         return this.say(channel, "queue.declare-ok", { queue: args["queue"] });
       case "connection.open":
       case "connection.close":
+      case "connection.update-secret":
       case "channel.open":
       case "channel.close":
       case "confirm.select":
@@ -172,7 +176,7 @@ export class AmqpScript {
           if (this.#header === 0) {
             this.say(0, "connection.start", {
               "version-minor": 9,
-              "server-properties": { product: "Script", capabilities: { "basic.nack": true } },
+              "server-properties": { ...this.#properties, capabilities: { "basic.nack": true } },
               mechanisms: "PLAIN AMQPLAIN EXTERNAL",
               locales: "en_US",
             });

@@ -29,6 +29,15 @@ export function alternatives(name: string): readonly unknown[] {
 
 const NO_ID = ["builtins", "TypeError", ["sequence item 1: expected a bytes-like object, NoneType found"]];
 
+/**
+ * Whether chance decides what the reference makes of a case: newer Celery (CELERY_SRC) revokes a chord's body that is a
+ * group, and whether a part of it then says so or fails is a race there; its errbacks are not called.
+ */
+export function isByChance(name: string): boolean {
+  return Deno.env.get("CELERY_SRC") !== undefined &&
+    /^chordToGroup\+(fails|givesUp|unserialisable|toBoom|toFailingChain)@/.test(name);
+}
+
 /** An observation without what may differ. */
 export function normal(name: string, seen: Observation): Observation {
   let text = JSON.stringify(seen);
@@ -54,6 +63,12 @@ export function normal(name: string, seen: Observation): Observation {
     if (isShuffled && typeof value === "string" && value.includes("(")) return [...value].sort().join("");
     return value;
   }) as Observation;
+  // A chord's errback goes to chords in its header since 5.3, and is called for each that fails.
+  if (/^chordOfChords\+/.test(name) && made["runs"]) {
+    made["runs"] = (made["runs"] as string[]).filter((run, n, all) =>
+      !run.startsWith("err ") || all.indexOf(run) === n
+    );
+  }
   if (isDoubled && made["runs"]) made["runs"] = [...new Set(made["runs"] as string[])];
   if (isShuffled) (made["runs"] as string[]).sort();
   return made;

@@ -8,16 +8,27 @@ export interface Signer {
   readonly certificate: string;
 }
 
-/** Makes an RSA key and a self-signed certificate in `folder`; with a passphrase the key is encrypted. */
+/**
+ * Makes an RSA key and a self-signed certificate in `folder`, valid for `days` (2); with a passphrase the key is
+ * encrypted.
+ */
 export async function makeSigner(
   folder: string,
   name: string,
-  options: { bits?: number; passphrase?: string; subject?: string } = {},
+  options: { bits?: number; passphrase?: string; subject?: string; days?: number } = {},
 ): Promise<Signer> {
   const signer = { key: `${folder}/${name}.key`, certificate: `${folder}/${name}.crt` };
   const { success, stderr } = await new Deno.Command("openssl", {
     args: [
-      ...["req", "-x509", "-utf8", "-days", "2", "-newkey", `rsa:${options.bits ?? 2048}`],
+      ...[
+        "req",
+        "-x509",
+        "-utf8",
+        "-days",
+        String(options.days ?? 2),
+        "-newkey",
+        `rsa:${options.bits ?? 2048}`,
+      ],
       ...["-subj", options.subject ?? `/CN=${name}`, "-keyout", signer.key, "-out", signer.certificate],
       ...(options.passphrase === undefined ? ["-nodes"] : ["-passout", `pass:${options.passphrase}`]),
     ],

@@ -12,14 +12,26 @@ import {
   type Level,
   LEVELS,
   type Log,
-  type LogRecord,
+  type LogContext,
   OperatingError,
   type Random,
+  shown,
   type Spawner,
   type Terminal,
   type World,
 } from "../../lib/base/mod.ts";
 import { realHost } from "../../lib/platform/host.ts";
+
+/** One record. `task` is set for lines of a task's own logger. */
+interface LogRecord {
+  readonly level: Level;
+  readonly message: string;
+  /** Wall-clock milliseconds. */
+  readonly atMs: number;
+  /** Celery's process name: "MainProcess", "ForkPoolWorker-1". */
+  readonly process: string;
+  readonly task: { readonly name: string; readonly id: string } | null;
+}
 
 /** A timer that a FakeClock holds. */
 export interface ArmedTimer {
@@ -172,11 +184,15 @@ export class TextTerminal implements Terminal {
   readonly questions: string[] = [];
 
   out(text: string): void {
-    this.outText += text;
+    this.outText += shown(text);
   }
 
   err(text: string): void {
-    this.errText += text;
+    this.errText += shown(text);
+  }
+
+  styled(text: string): void {
+    this.outText += text;
   }
 
   prompt(question: string): string | null {
@@ -199,15 +215,12 @@ export class RecordingLog implements Log {
     return LEVELS[level] >= LEVELS[this.level];
   }
 
-  emit(
-    level: Level,
-    message: string,
-    options: { process?: string; task?: { name: string; id: string } } = {},
-  ): void {
+  emit(level: Level, message: string, options: LogContext = {}): void {
     if (!this.isOn(level)) return;
+    const traceback = options.error?.traceback;
     this.records.push({
       level,
-      message,
+      message: traceback ? `${message}\n${traceback.trimEnd()}` : message,
       atMs: this.#clock.wallMs(),
       process: options.process ?? "MainProcess",
       task: options.task ?? null,
@@ -270,6 +283,11 @@ export function fakeWorld(options: FakeWorldOptions = {}): FakeWorld {
   return {
     clock,
     random: new SeededRandom(options.seed ?? 1),
+    listener: {
+      serve() {
+        throw new Error("Cannot listen: no network here");
+      },
+    },
     dialer: options.dialer ?? { dial: () => Promise.reject(new DialError("Cannot dial: no network here")) },
     spawner: options.spawner ?? {
       spawn() {

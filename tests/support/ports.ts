@@ -1,5 +1,8 @@
 /** Ports for servers that a test starts, and waiting for what another process does. */
 
+/** How long a test waits for what must come: long enough for a machine that is many times slower, and it ends early. */
+export const PATIENCE_MS = 120_000;
+
 /** A TCP port of 127.0.0.1 that nothing listens on right now. */
 export function freePort(): number {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
@@ -25,7 +28,7 @@ export async function answers(port: number): Promise<boolean> {
 export async function eventually<T>(
   look: () => T | Promise<T>,
   what: string | (() => string),
-  { withinMs = 10_000, everyMs = 5 } = {},
+  { withinMs = PATIENCE_MS, everyMs = 5 } = {},
 ): Promise<NonNullable<T>> {
   const end = performance.now() + withinMs;
   for (;;) {

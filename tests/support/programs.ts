@@ -4,10 +4,11 @@
  */
 
 import { selfCommand } from "../../lib/platform/mod.ts";
-import { requirePython } from "./servers.ts";
-import { eventually } from "./ports.ts";
+import { pythonPath, requirePython } from "./servers.ts";
+import { eventually, PATIENCE_MS } from "./ports.ts";
+import { filePath } from "../../lib/base/mod.ts";
 
-const support = new URL(".", import.meta.url).pathname;
+const support = filePath(new URL(".", import.meta.url));
 
 /** What starts Lovage: from source, or the command that LOVAGE is, from wherever it is started. */
 export const LOVAGE: readonly string[] = named() ?? fromSource();
@@ -42,11 +43,16 @@ export interface Finished {
   readonly err: string;
 }
 
+/** Replies are waited for longer than by default; commands that know who is there end early. */
+export const REPLIES: Readonly<Record<string, string>> = Object.fromEntries(
+  ["STATUS", "INSPECT", "CONTROL"].map((command) => [`CELERY_${command}_TIMEOUT`, "30"]),
+);
+
 /** Runs a `lovage` command to its end. */
 export async function lovage(args: readonly string[], place: Place = {}, input?: string): Promise<Finished> {
   const child = new Deno.Command(LOVAGE[0]!, {
     args: [...LOVAGE.slice(1), ...args],
-    env: environment(place),
+    env: { ...REPLIES, ...environment(place) },
     stdin: input === undefined ? "null" : "piped",
     stdout: "piped",
     stderr: "piped",
@@ -67,8 +73,8 @@ export class Program implements AsyncDisposable {
   text = "";
   #child: Deno.ChildProcess;
   #status: Deno.CommandStatus | null = null;
+  /** Resolves when it has ended and all that it printed is in `text`. */
   readonly ended: Promise<Deno.CommandStatus>;
-  #readers: Promise<unknown>;
 
   constructor(argv: readonly string[], env: Record<string, string>, cwd?: string) {
     this.#child = new Deno.Command(argv[0]!, {
@@ -80,8 +86,11 @@ export class Program implements AsyncDisposable {
       stderr: "piped",
     }).spawn();
     this.pid = this.#child.pid;
-    this.ended = this.#child.status.then((status) => this.#status = status);
-    this.#readers = Promise.all([this.#read(this.#child.stdout), this.#read(this.#child.stderr)]);
+    this.ended = Promise.all([
+      this.#child.status,
+      this.#read(this.#child.stdout),
+      this.#read(this.#child.stderr),
+    ]).then(([status]) => this.#status = status);
   }
 
   /** Null while it runs. */
@@ -90,7 +99,7 @@ export class Program implements AsyncDisposable {
   }
 
   /** Waits for a line that matches; fails at once where the program ends first. */
-  async says(pattern: RegExp, withinMs = 20_000): Promise<void> {
+  async says(pattern: RegExp, withinMs = PATIENCE_MS): Promise<void> {
     await eventually(
       () => {
         if (pattern.test(this.text)) return true;
@@ -102,22 +111,26 @@ export class Program implements AsyncDisposable {
     );
   }
 
+  /** Signals it; nothing where it has ended. */
   signal(name: Deno.Signal): void {
-    this.#child.kill(name);
+    try {
+      this.#child.kill(name);
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error; // what Deno throws where it has ended
+    }
   }
 
   /** Asks it to end; resolves with its exit status. */
-  async stop(signal: Deno.Signal = "SIGTERM", withinMs = 20_000): Promise<number> {
-    if (!this.#status) this.#child.kill(signal);
-    const timer = setTimeout(() => this.#child.kill("SIGKILL"), withinMs);
+  async stop(signal: Deno.Signal = "SIGTERM", withinMs = PATIENCE_MS): Promise<number> {
+    this.signal(signal);
+    const timer = setTimeout(() => this.signal("SIGKILL"), withinMs);
     const { code } = await this.ended;
     clearTimeout(timer);
-    await this.#readers;
     return code;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop("SIGTERM", 5000);
+    await this.stop("SIGTERM", 20_000);
   }
 
   async #read(stream: ReadableStream<Uint8Array>): Promise<void> {
@@ -155,7 +168,7 @@ export async function startPythonWorker(place: Place, args: readonly string[] = 
     ...quiet,
   ];
   const worker = new Program([...argv, ...args], environment(place), support);
-  await worker.says(/ ready\./, 30_000);
+  await worker.says(/ ready\./);
   return worker;
 }
 
@@ -218,7 +231,7 @@ export class PythonClient implements AsyncDisposable {
   }
 
   /** Waits for a result, or for the error that `get` raises. */
-  get(id: string, timeout = 20): Promise<Answer> {
+  get(id: string, timeout = 120): Promise<Answer> {
     return this.ask({ do: "get", id, timeout });
   }
 
@@ -234,7 +247,7 @@ export function environment(place: Place): Record<string, string> {
   return {
     NO_COLOR: "1",
     C_FORCE_ROOT: "1",
-    PYTHONPATH: support,
+    PYTHONPATH: pythonPath(support),
     PYTHONDONTWRITEBYTECODE: "1",
     PYTHONUNBUFFERED: "1",
     TEST_BROKER: place.broker ?? "",

@@ -14,8 +14,9 @@ export interface RealTestWorld extends World {
 
 /** `env` is laid over the real environment. */
 export function realTestWorld(options: { env?: Readonly<Record<string, string>> } = {}): RealTestWorld {
-  const { clock, random, dialer, spawner, host: real } = realWorld();
+  const { clock, random, dialer, listener, spawner, host: real } = realWorld();
   const env = options.env ?? {};
   const host: Host = Object.create(real, { env: { value: (name: string) => env[name] ?? real.env(name) } });
-  return { clock, random, dialer, spawner, host, terminal: new TextTerminal(), log: new RecordingLog(clock) };
+  const outside = { clock, random, dialer, listener, spawner, host };
+  return { ...outside, terminal: new TextTerminal(), log: new RecordingLog(clock) };
 }

@@ -3,7 +3,7 @@
 import type { World } from "../../lib/base/mod.ts";
 import { realDialer } from "../../lib/net/mod.ts";
 import { type Connection, type Consumer, type Delivery, queue } from "../../lib/transport/mod.ts";
-import { connectRedis } from "../../lib/transport/redis.ts";
+import { connectRedis } from "../../lib/transport/redis/redis.ts";
 import { realTestWorld } from "./real_test_world.ts";
 
 /** The consumer. Disposing of it closes its connection. */

@@ -3,6 +3,7 @@
  * A server that is not installed is an Error with the command that installs it.
  */
 
+import type { AmqpProxyOptions, ProxySeen } from "./amqp_proxy.ts";
 import { answers, eventually, freePort } from "./ports.ts";
 
 /** A private redis-server. */
@@ -34,6 +35,8 @@ export interface RedisServerOptions {
 /** A private rabbitmq-server with an epmd of its own. */
 export interface RabbitServer extends AsyncDisposable {
   readonly port: number;
+  /** Where `LOVAGE_RABBITMQ` names a version: the proxy that stands before the server and says that version. */
+  readonly proxy: AmqpProxy | null;
   url(options?: { vhost?: string; scheme?: string; user?: string; password?: string }): string;
   /** Runs rabbitmqctl against it; its output. */
   ctl(...args: string[]): Promise<string>;
@@ -71,7 +74,7 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
       "no",
       ...(password === null ? [] : ["--requirepass", password]),
       ...options.args ?? [],
-    ]);
+    ], { log: `${folder}/log` });
     const started = child;
     await eventually(
       async () => {
@@ -79,7 +82,7 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
         return (await server.cli("ping")) === "PONG";
       },
       () => `redis-server answers: ${started.output}`,
-      { withinMs: 20_000, everyMs: 20 },
+      { everyMs: 20 },
     );
   }
 
@@ -130,7 +133,8 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
 
 /**
  * Starts a rabbitmq-server; it takes some 8 seconds. User and password are guest. `conf`: lines of rabbitmq.conf;
- * `plugins`: names of those to be enabled.
+ * `plugins`: names of those to be enabled. With `LOVAGE_RABBITMQ=4.3.0` in the environment a proxy stands before it that
+ * says this version and refuses what it refuses.
  */
 export async function startRabbit(
   options: { conf?: string; plugins?: readonly string[] } = {},
@@ -167,26 +171,33 @@ export async function startRabbit(
     RABBITMQ_ENABLED_PLUGINS_FILE: `${folder}/plugins`,
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none",
   };
-  const epmd = new Child(epmdProgram, ["-port", String(epmdPort), "-address", "127.0.0.1"], env);
+  const epmd = new Child(epmdProgram, ["-port", String(epmdPort), "-address", "127.0.0.1"], {
+    log: `${folder}/epmd.log`,
+    env,
+  });
   let child: Child | null = null;
   let isStopped = false;
+  const version = Deno.env.get("LOVAGE_RABBITMQ");
+  const proxy = version ? await startAmqpProxy(port, { version }) : null;
+  const shownPort = proxy?.port ?? port;
 
   async function start(): Promise<void> {
-    const started = child = new Child(program, [], env);
+    const started = child = new Child(program, [], { log: `${folder}/output.log`, env });
     await eventually(
       async () => {
         started.mustLive("rabbitmq-server");
         return await greets(port);
       },
       () => `rabbitmq-server answers: ${started.output}`,
-      { withinMs: 60_000, everyMs: 100 },
+      { everyMs: 100 },
     );
   }
 
   const server: RabbitServer = {
-    port,
+    port: shownPort,
+    proxy,
     url: ({ vhost = "/", scheme = "amqp", user = "guest", password = "guest" } = {}) =>
-      `${scheme}://${user}:${password}@127.0.0.1:${port}/${vhost}`,
+      `${scheme}://${user}:${password}@127.0.0.1:${shownPort}/${vhost}`,
     async ctl(...args) {
       const { stdout, stderr, success } = await new Deno.Command(control, {
         args: ["-n", env.RABBITMQ_NODENAME, ...args],
@@ -209,6 +220,7 @@ export async function startRabbit(
     async stop() {
       if (isStopped) return;
       isStopped = true;
+      await proxy?.close();
       await child?.end("SIGTERM");
       await epmd.end("SIGTERM");
       await Deno.remove(folder, { recursive: true });
@@ -231,7 +243,75 @@ export async function startRabbit(
   return server;
 }
 
-/** Python with Celery 5.2.6 as Debian installs it. */
+/** A proxy before an AMQP server that says another version (amqp_proxy.ts). */
+export interface AmqpProxy extends AsyncDisposable {
+  readonly port: number;
+  /** What it has seen of our clients so far. */
+  seen(): Promise<ProxySeen>;
+  /** From now on a publish closes its channel, as where LavinMQ is low on disk space; false: no more. */
+  setLowOnDisk(value: boolean): Promise<void>;
+  /** Ends every open connection. */
+  cut(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Starts a proxy to the AMQP server on a port of 127.0.0.1. */
+export async function startAmqpProxy(targetPort: number, options: AmqpProxyOptions = {}): Promise<AmqpProxy> {
+  const [port, controlPort] = [freePort(), freePort()];
+  const folder = await Deno.makeTempDir({ prefix: "lovage-proxy-" });
+  const script = new URL("./amqp_proxy.ts", import.meta.url).href;
+  const child = new Child(Deno.execPath(), [
+    ...["run", "-A", "--quiet", "--no-check", script],
+    ...[targetPort, port, controlPort].map(String),
+    JSON.stringify(options),
+  ], { log: `${folder}/log` });
+  let isClosed = false;
+  const ask = async (order: Record<string, unknown>): Promise<unknown> => {
+    using conn = await Deno.connect({ hostname: "127.0.0.1", port: controlPort });
+    await conn.write(new TextEncoder().encode(`${JSON.stringify(order)}\n`));
+    const buffer = new Uint8Array(64 * 1024);
+    const decoder = new TextDecoder();
+    let text = "";
+    for (let count; (count = await conn.read(buffer)) !== null;) {
+      text += decoder.decode(buffer.subarray(0, count), { stream: true });
+    }
+    return JSON.parse(text);
+  };
+  const proxy: AmqpProxy = {
+    port,
+    seen: async () => await ask({ do: "seen" }) as ProxySeen,
+    setLowOnDisk: async (value) => void await ask({ do: "low on disk", value }),
+    cut: async () => void await ask({ do: "cut" }),
+    async close() {
+      if (isClosed) return;
+      isClosed = true;
+      await child.end("SIGTERM");
+      await Deno.remove(folder, { recursive: true });
+    },
+    [Symbol.asyncDispose]() {
+      return proxy.close();
+    },
+  };
+  await eventually(
+    async () => {
+      child.mustLive("the proxy");
+      return await answers(port) && await answers(controlPort);
+    },
+    () => `the proxy answers: ${child.output}`,
+    { everyMs: 20 },
+  );
+  return proxy;
+}
+
+/**
+ * Where Python looks for modules: first in CELERY_SRC, a folder of the sources of another Celery and kombu than Debian's
+ * 5.2.6 (CONTRIBUTING.md), then in `folders`.
+ */
+export function pythonPath(...folders: string[]): string {
+  return [Deno.env.get("CELERY_SRC") ?? "", ...folders].filter(Boolean).join(":");
+}
+
+/** Python with Celery 5.2.6 as Debian installs it, or with the sources that CELERY_SRC names. */
 export interface Python {
   readonly path: string;
   /** `python -m celery` as one command line. */
@@ -249,35 +329,50 @@ export async function requirePython(): Promise<Python> {
   if (!isFile(path)) throw new Error(help);
   const { success } = await new Deno.Command(path, {
     args: ["-c", "import celery, kombu, redis"],
+    env: { PYTHONPATH: pythonPath() },
     stdin: "null",
     stdout: "null",
     stderr: "null",
   }).output();
-  if (!success) throw new Error(help);
+  if (!success) {
+    const source = Deno.env.get("CELERY_SRC");
+    throw new Error(source ? `Celery cannot be imported with CELERY_SRC=${source}` : help);
+  }
   return python = { path, celery: [path, "-m", "celery"] };
 }
 
-/** A child with its output kept (the last 64 KiB). Ended with its descendants. */
+/** A server that writes into a file. Ended with its descendants. */
 class Child {
-  output = "";
   #child: Deno.ChildProcess;
-  #drained: Promise<void>;
+  #log: string;
   #hasEnded = false;
 
-  constructor(program: string, args: string[], env: Record<string, string> = {}) {
-    this.#child = new Deno.Command(program, {
-      args,
+  /** It writes into the file `log`: a server that outlives a test leaves no read of ours open. */
+  constructor(
+    program: string,
+    args: string[],
+    { log, env = {} }: { log: string; env?: Record<string, string> },
+  ) {
+    this.#log = log;
+    this.#child = new Deno.Command("/bin/sh", {
+      args: ["-c", 'exec "$@" >>"$0" 2>&1', log, program, ...args],
       env,
       stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
+      stdout: "null",
+      stderr: "null",
       // A group of its own: Erlang leaves helpers behind that end only with the group.
       detached: true,
     }).spawn();
-    this.#drained = Promise.all([this.#keep(this.#child.stdout), this.#keep(this.#child.stderr)]).then(
-      () => {},
-    );
     this.#child.status.then(() => this.#hasEnded = true);
+  }
+
+  /** The end of what it has written. */
+  get output(): string {
+    try {
+      return Deno.readTextFileSync(this.#log).slice(-65_536);
+    } catch {
+      return "";
+    }
   }
 
   /** Throws with its output where it has ended. */
@@ -298,7 +393,6 @@ class Child {
       clearTimeout(timer);
     }
     this.#killGroup();
-    await this.#drained;
   }
 
   #killGroup(): void {
@@ -306,13 +400,6 @@ class Child {
       Deno.kill(-this.#child.pid, "SIGKILL");
     } catch {
       // the group is empty
-    }
-  }
-
-  async #keep(stream: ReadableStream<Uint8Array>): Promise<void> {
-    const decoder = new TextDecoder();
-    for await (const chunk of stream) {
-      this.output = (this.output + decoder.decode(chunk, { stream: true })).slice(-65_536);
     }
   }
 }

@@ -99,3 +99,15 @@ def record(self, path, seconds=0):
     time.sleep(seconds)
     with open(path, "a") as file:
         file.write(self.request.id + "\n")
+
+
+@app.task(name="t.trace", bind=True)
+def trace(self):
+    return {name: getattr(self.request, name, None) for name in ("traceparent", "tracestate", "baggage")}
+
+
+@app.task(name="t.relay", bind=True)
+def relay(self, queue):
+    """Sends on as opentelemetry-instrumentation-celery does: the context at the top of the headers."""
+    headers = {"traceparent": self.request.traceparent}
+    return app.send_task("t.trace", queue=queue, headers=headers).id

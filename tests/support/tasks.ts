@@ -26,6 +26,22 @@ export const sleep = app.task("t.sleep", async (seconds: number) => {
   await wait(seconds);
   return seconds;
 });
+/** Runs until somebody makes a file: for as long as a test wants, on a machine of any speed. */
+export const hold = app.task("t.hold", async (path: string) => {
+  while (!await Deno.stat(path).then(() => true, () => false)) await wait(0.02);
+  return "held";
+});
+/** Makes a file, then loops without an await until somebody makes another. */
+export const loop = app.task("t.loop", (begun: string, end: string) => {
+  Deno.writeTextFileSync(begun, "");
+  for (;;) {
+    try {
+      return Deno.statSync(end).size;
+    } catch {
+      // It is not there yet.
+    }
+  }
+});
 export const at = app.task("t.at", () => Date.now() / 1000);
 export const quiet = app.task("t.quiet", { ignoreResult: true }, () => "unseen");
 export const fail = app.task("t.fail", (kind: string, ...args: unknown[]) => {
@@ -58,6 +74,17 @@ export const tree = app.task("t.tree", { bind: true }, async (self) => {
   const child = await add.delay(1, 1);
   return { id: self.request.id, root: self.request.rootId, child: child.id };
 });
+/** Sends a task to each queue, one after the other; the errors' texts, empty where it was sent. */
+export const sendTo = app.task("t.send_to", async (queues: string[]) => {
+  const errors: string[] = [];
+  for (const queue of queues) {
+    const [exchange, routingKey] = queue.split("/");
+    const way = routingKey === undefined ? { queue } : { exchange: exchange!, routingKey };
+    await app.sendTask("t.add", { args: [1, 2], ...way })
+      .then(() => errors.push(""), (error: Error) => errors.push(error.message));
+  }
+  return errors;
+});
 /** Appends its id, one line a run, on disk before it ends. */
 export const record = app.task(
   "t.record",
@@ -70,3 +97,13 @@ export const record = app.task(
     return null;
   },
 );
+export const trace = app.task("t.trace", { bind: true }, (self) => self.trace);
+export const relay = app.task("t.relay", { bind: true }, async (self, queue: string, url: string | null) => {
+  const fetched = url === null ? null : await (await fetch(url)).text();
+  const child = await app.sendTask("t.trace", { queue });
+  return { trace: self.trace, fetched, child: child.id };
+});
+export const again = app.task("t.again", { bind: true, maxRetries: 1 }, (self) => {
+  if (self.request.retries === 0) throw self.retry({ countdown: 0 });
+  return { trace: self.trace, headers: self.request.headers };
+});

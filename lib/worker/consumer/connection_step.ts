@@ -12,9 +12,10 @@ export class ConnectionStep extends StartStopStep<Consumer> {
   override async start(consumer: Consumer): Promise<void> {
     const connection = await consumer.takeConnection();
     consumer.connection = connection;
+    consumer.connections++;
     consumer.worker.world.log.info(`Connected to ${connection.url}`);
     void connection.lost.then((error) => {
-      // An older connection's end is no news.
+      // The end of an older connection changes nothing.
       if (consumer.connection !== connection || error === null) return;
       consumer.lost(error ?? new ConnectionLost("the connection ended"));
     });

@@ -4,26 +4,42 @@
  * Source: celery 5.2.6 worker/consumer/consumer.py Consumer.
  */
 
-import { ConnectionLost, errorText, maskUrl, OperatingError, UsageError } from "../../base/mod.ts";
-import { Blueprint } from "../../blueprint/mod.ts";
+import { isWorthRetrying, mayPass } from "../../app/mod.ts";
+import {
+  AccessRefused,
+  assert,
+  ConnectionLost,
+  errorText,
+  maskUrl,
+  OperatingError,
+  ProtocolError,
+  ServerError,
+  UsageError,
+} from "../../base/mod.ts";
+import { Blueprint, type BlueprintState, type StepClass } from "../../blueprint/mod.ts";
 import type { EventDispatcher } from "../../event/mod.ts";
 import type { Connection, Consumer as TaskConsumer, Queue } from "../../transport/mod.ts";
+import type { ConsumerCore, WorkerCore } from "../core.ts";
 import { BrokerGivenUp } from "../errors.ts";
-import { orderedSteps } from "../steps.ts";
 import { aborted, WorkerStopping } from "../stop.ts";
 import { CONNECTION_RETRY, connectionError, NEXT_FAILOVER, retryStep } from "../texts.ts";
-import type { WorkController } from "../worker.ts";
-import { openTasks } from "./open_tasks.ts";
+import { Intake } from "./intake.ts";
 
 /** More restarts than this within a second, and the next one waits a second. */
 const RESTARTS_PER_SECOND_MAX = 5;
+
+/** A consumer that has lived this long was not refused. */
+const SETTLED_MS = 10_000;
+/** What each refusal of a row adds to the wait before the next connection, and the longest wait. */
+const REFUSAL_STEP_MS = 2000;
+const REFUSAL_MAX_MS = 30_000;
 
 /** How long a warm shutdown waits for a broker that is away, to settle what has finished. */
 const SETTLE_LOST_MS = 30_000;
 
 /** The consumer of one worker. */
-export class Consumer {
-  readonly worker: WorkController;
+export class Consumer implements ConsumerCore {
+  readonly worker: WorkerCore;
   readonly blueprint: Blueprint<Consumer>;
   /** Null while there is none. */
   connection: Connection | null = null;
@@ -34,26 +50,51 @@ export class Consumer {
   events: EventDispatcher | null = null;
   /** Other workers that gossip knows to be there. */
   neighbours = 0;
+  /** Connections that were made since the start. */
+  connections = 0;
   /** How often the blueprint was started. */
   starts = 0;
+  /** True once the loop has run: a broker that refuses us from then on may take us again. */
+  wasReady = false;
+  readonly #steps: readonly StepClass<Consumer>[];
   #lost: PromiseWithResolvers<Error> = Promise.withResolvers<Error>();
   #isLost = false;
   #startedMs: number[] = [];
   #ahead: Promise<Connection> | null = null;
+  /** Connections in a row that a broker ended in words soon after they were made; and its last words. */
+  #refusals = 0;
+  #words = "";
 
-  constructor(worker: WorkController) {
+  /** `steps` in the order of their places. */
+  constructor(worker: WorkerCore, steps: readonly StepClass<Consumer>[]) {
     this.worker = worker;
+    this.#steps = steps;
     this.blueprint = new Blueprint("Consumer", worker.world.log);
   }
 
   /** Builds its steps; once. */
   build(): void {
-    this.blueprint.apply(this, orderedSteps("consumer", this.worker.app.steps?.consumer));
+    this.blueprint.apply(this, this.#steps.map((step) => new step()));
+  }
+
+  /** Where its blueprint is in its life. */
+  get state(): BlueprintState {
+    return this.blueprint.state;
+  }
+
+  /** What its steps show in `inspect stats`. */
+  info(): Record<string, unknown> {
+    return this.blueprint.info(this);
   }
 
   /** True from the moment the connection was lost until the blueprint starts again. */
   get isLost(): boolean {
     return this.#isLost;
+  }
+
+  /** True while there is no broker: nothing is connected, or the connection was lost. */
+  get isAway(): boolean {
+    return this.connection === null || this.#isLost;
   }
 
   /** The broker's URLs with their passwords masked, as the banner and errors show them. */
@@ -100,7 +141,7 @@ export class Consumer {
   /** Begins to connect while the pool starts: the two wait for different things. */
   connectAhead(): void {
     this.#ahead = this.connect();
-    // Whoever takes it hears of its failure.
+    // Its failure is reported to whoever takes it.
     this.#ahead.catch(() => {});
   }
 
@@ -111,7 +152,7 @@ export class Consumer {
     return ahead ?? this.connect();
   }
 
-  /** Says that the connection is gone; what the loop waits for. Again is no error. */
+  /** Reports that the connection is gone, which the loop waits for. Calling it again has no effect. */
   lost(error: Error): void {
     this.#isLost = true;
     this.#lost.resolve(error);
@@ -125,7 +166,7 @@ export class Consumer {
     return error as Error;
   }
 
-  /** Connects, telling of every failed attempt as Celery does. Rejects with BrokerGivenUp or WorkerStopping. */
+  /** Connects, and logs every failed attempt as Celery does. Rejects with BrokerGivenUp or WorkerStopping. */
   async connect(): Promise<Connection> {
     const { app, stopRequest, world } = this.worker;
     try {
@@ -133,6 +174,7 @@ export class Consumer {
         forWriting: false,
         signal: stopRequest.any,
         isStartup: this.starts <= 1,
+        isReconnect: this.wasReady,
         heartbeat: true,
         onAttempt: (error, delaySeconds, attempt, max, url) => {
           const step = delaySeconds === 0 ? NEXT_FAILOVER : retryStep(delaySeconds, attempt, max ?? Infinity);
@@ -152,11 +194,11 @@ export class Consumer {
    * brings everything back.
    */
   async settleLost(signal: AbortSignal): Promise<void> {
-    const { app, lane, parts, timers, world } = this.worker;
+    const { app, lane, state, timers, world } = this.worker;
     if (this.#isLost) this.lostTasks ??= this.tasks;
-    if (!this.lostTasks?.leavesSomething) return;
+    if (!this.lostTasks?.hasHandover) return;
     this.tasks = null;
-    if (parts.state.consumer !== null) lane.detach();
+    if (state.consumer !== null) lane.detach();
     await this.connection?.close();
     this.connection = null;
     const timeout = new AbortController();
@@ -169,37 +211,67 @@ export class Consumer {
         forWriting: false,
         signal: AbortSignal.any([signal, timeout.signal]),
       });
-      await openTasks(this, []);
+      await this.openTasks([]);
       await this.tasks!.pause();
       this.tasks!.wake();
       await this.tasks!.flush();
     } catch (error) {
       world.log.warning(
-        `Cannot settle what the lost connection held, the lease brings it back: ${errorText(error)}`,
+        `Cannot settle messages of the lost connection, they come back when its lease ends: ${
+          errorText(error)
+        }`,
       );
     } finally {
       timers.disarm(deadline);
     }
   }
 
+  /**
+   * Starts the data lane over the connection: consumes from `queues`, which are declared, and takes over from the
+   * consumer of the connection that was lost. Source: celery 5.2.6 worker/consumer/tasks.py.
+   */
+  async openTasks(queues: readonly Queue[]): Promise<void> {
+    const { app, hostname, startedWallMs, state, world } = this.worker;
+    assert(this.connection, "there is a connection");
+    const intake = new Intake(this.worker, (error) => this.lost(error));
+    state.heardMonoMs = world.clock.monoMs();
+    this.tasks = await this.connection.consume({
+      queues,
+      window: () => intake.window(),
+      owner: `${hostname}:${world.host.pid}:${startedWallMs}`,
+      leaseSeconds: app.conf.lease,
+      predecessor: this.lostTasks,
+    }, intake);
+    this.lostTasks = null;
+    state.consumer = this.tasks;
+  }
+
   /** Stops fetching and gives back what was not begun. */
   async pauseTasks(): Promise<void> {
     if (this.tasks !== null && !this.#isLost) {
-      await this.tasks.pause().catch((error: unknown) => this.#complain("pause", error));
+      await this.tasks.pause().catch((error: unknown) => {
+        this.worker.world.log.warning(`Cannot pause the task consumer: ${errorText(error)}`);
+      });
     }
-    this.worker.lane.giveBackWaiting();
+    if (this.worker.hasLane) this.worker.lane.giveBackWaiting();
   }
 
-  /** Begins to consume from one more queue; tells of it. Source: Consumer.add_task_queue. */
+  /** Begins to consume from one more queue, and logs it. Source: Consumer.add_task_queue. */
   async addTaskQueue(queue: Queue): Promise<void> {
     const known = this.worker.app.amqp.queues.selectAdd(queue);
     if (this.tasks === null || this.tasks.queues.some((one) => one.name === known.name)) return;
-    await this.connection?.declare(known);
-    await this.tasks.addQueue(known);
+    try {
+      await this.connection?.declare(known);
+      await this.tasks.addQueue(known);
+    } catch (error) {
+      // It cannot be consumed here: the next connection does not try it again.
+      if (error instanceof UsageError) this.worker.app.amqp.queues.deselect([known.name]);
+      throw error;
+    }
     this.worker.world.log.info(`Started consuming from ${known.name}`);
   }
 
-  /** Stops to consume from a queue. Source: Consumer.cancel_task_queue. */
+  /** Stops consuming from a queue. Source: Consumer.cancel_task_queue. */
   async cancelTaskQueue(name: string): Promise<void> {
     this.worker.world.log.info(`Canceling queue ${name}`);
     this.worker.app.amqp.queues.deselect([name]);
@@ -207,19 +279,19 @@ export class Consumer {
   }
 
   #isWorthRestarting(error: unknown): boolean {
-    if (!this.worker.app.conf.broker_connection_retry) return false;
-    return error instanceof OperatingError && !(error instanceof BrokerGivenUp) &&
-      (this.#isLost || error instanceof ConnectionLost || error.isRetryable);
+    if (!this.worker.app.conf.broker_connection_retry || error instanceof BrokerGivenUp) return false;
+    if (this.wasReady || this.#isLost) return mayPass(error);
+    return isWorthRetrying(error);
   }
 
   async #afterLoss(error: unknown): Promise<void> {
-    const { world, lane, parts, app } = this.worker;
+    const { world, lane, state, app } = this.worker;
     this.#isLost = true;
     world.log.warning(CONNECTION_RETRY);
-    if (world.log.isOn("DEBUG")) world.log.debug(`consumer: ${errorText(error)}`);
+    this.#note(error);
     lane.detach();
     if (app.conf.worker_cancel_long_running_tasks_on_connection_loss) {
-      for (const request of parts.state.inPool.values()) {
+      for (const request of state.inPool.values()) {
         if (request.isSettled || request.pid === 0) continue;
         world.log.warning(
           `Task ${request.human} cannot be acknowledged after a connection loss since late acknowledgement is ` +
@@ -231,9 +303,26 @@ export class Consumer {
     await this.blueprint.restart(this);
   }
 
+  /** Logs why the connection was lost, once for equal reasons in a row; counts refusals in a row. */
+  #note(error: unknown): void {
+    const { clock, log } = this.worker.world;
+    const hasSettled = clock.monoMs() - (this.#startedMs.at(-1) ?? 0) >= SETTLED_MS;
+    if (hasSettled) this.#refusals = 0;
+    if (isRefusal(error)) this.#refusals++;
+    const words = `consumer: ${errorText(error)}`;
+    if (hasSettled || words !== this.#words) log.warning(words);
+    else log.debug(words);
+    this.#words = words;
+  }
+
   // A broker that accepts and drops connections at once must not turn into a busy loop.
   async #slowDown(): Promise<void> {
     const { clock, log } = this.worker.world;
+    const waitMs = Math.min((this.#refusals - 1) * REFUSAL_STEP_MS, REFUSAL_MAX_MS);
+    if (waitMs > 0) {
+      log.warning(`consumer: Trying again in ${waitMs / 1000} seconds`);
+      await clock.sleep(waitMs, this.worker.stopRequest.any);
+    }
     const now = clock.monoMs();
     this.#startedMs = this.#startedMs.filter((at) => at > now - 1000);
     if (this.#startedMs.length >= RESTARTS_PER_SECOND_MAX) {
@@ -242,13 +331,16 @@ export class Consumer {
     }
     this.#startedMs.push(now);
   }
+}
 
-  #complain(what: string, error: unknown): void {
-    this.worker.world.log.warning(`Cannot ${what} the task consumer: ${errorText(error)}`);
-  }
+/** Whether a broker ended a connection in words of its own; after a late acknowledgement (406) it takes us at once. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof AccessRefused || error instanceof ProtocolError ||
+    (error instanceof ServerError && error.code !== "406") ||
+    (error instanceof ConnectionLost && isRefusal(error.cause));
 }
 
 /** Why, without saying again to where. */
 function reasonOf(error: unknown): string {
-  return errorText(error).replace(/^Cannot connect to \S+: /, "");
+  return errorText(error).replace(/^(?:Cannot connect to|Cannot use|Lost the connection to) \S+: /, "");
 }

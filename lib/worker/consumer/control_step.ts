@@ -8,7 +8,7 @@ import { assert } from "../../base/mod.ts";
 import { StartStopStep } from "../../blueprint/mod.ts";
 import { mailboxSettings, replyExchange, requestQueue } from "../../mailbox/mod.ts";
 import type { Connection, Subscription } from "../../transport/mod.ts";
-import { Panel } from "../panel.ts";
+import { Panel } from "../control/panel.ts";
 import type { Consumer } from "./consumer.ts";
 
 /** Answers remote commands, unless `worker_enable_remote_control` is off. */
@@ -29,7 +29,7 @@ export class ControlStep extends StartStopStep<Consumer> {
     const panel = new Panel(worker, async ({ exchange, routingKey, message }) => {
       if (!declared.has(exchange)) {
         await connection.declareExchange({ ...replyExchange(settings), name: exchange });
-        // Bounded: a stranger may name many.
+        // Bounded: a remote peer may name many.
         if (declared.size < EXCHANGES_MAX) declared.add(exchange);
       }
       await connection.publish([{ exchange, routingKey, message }]);

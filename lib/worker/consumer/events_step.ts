@@ -4,13 +4,13 @@
  * The dispatcher is made once and outlives connections: what a lost one could not take is sent over the next.
  */
 
+import { VERSION } from "../../base/mod.ts";
 import { StartStopStep } from "../../blueprint/mod.ts";
 import type { EventDispatcher } from "../../event/mod.ts";
-import type { TaskEventSink } from "../lane_parts.ts";
-import type { Request } from "../request.ts";
-import type { WorkController } from "../worker.ts";
+import type { WorkerCore } from "../core.ts";
+import type { TaskEventSink } from "../lane/listeners.ts";
+import type { Request } from "../lane/request.ts";
 import type { Consumer } from "./consumer.ts";
-import config from "../../../deno.json" with { type: "json" };
 
 /** Milliseconds that the last events have to leave, in a warm shutdown and in a cold one. */
 const CLOSE_MS = 1000;
@@ -32,7 +32,7 @@ export class EventsStep extends StartStopStep<Consumer> {
       groups: taskEvents ? [] : ["worker"],
     });
     consumer.events = dispatcher;
-    worker.parts.events = new TaskEvents(dispatcher);
+    worker.events = new TaskEvents(dispatcher);
     worker.remote.events = {
       enableTasks: () => dispatcher.enableGroup("task"),
       disableTasks: () => dispatcher.disableGroup("task"),
@@ -55,13 +55,13 @@ export class EventsStep extends StartStopStep<Consumer> {
   }
 }
 
-/** Name, version and system, as workers tell them. */
-export function software(worker: WorkController): { sw_ident: string; sw_ver: string; sw_sys: string } {
+/** Name, version and system, as workers announce them. */
+export function software(worker: WorkerCore): { sw_ident: string; sw_ver: string; sw_sys: string } {
   const [system] = worker.world.host.platform.split("-");
-  return { sw_ident: "lovage", sw_ver: config.version, sw_sys: system ?? "" };
+  return { sw_ident: "lovage", sw_ver: VERSION, sw_sys: system ?? "" };
 }
 
-/** The lane's way to the dispatcher. */
+/** The lane's events, given to the dispatcher. */
 class TaskEvents implements TaskEventSink {
   readonly #dispatcher: EventDispatcher;
 
@@ -71,6 +71,10 @@ class TaskEvents implements TaskEventSink {
 
   get isEnabled(): boolean {
     return this.#dispatcher.sendsTasks;
+  }
+
+  wants(request: Request): boolean {
+    return this.#dispatcher.sendsTasks && request.strategy.sendEvents;
   }
 
   task(type: string, request: Request, fields: Record<string, unknown>): void {

@@ -1,12 +1,12 @@
 /**
- * Gossip: what this worker hears of the others: who comes, goes and is missed, and elections.
+ * Gossip: the events of other workers: which come, go and are missed, and elections among them.
  *
  * Source: celery 5.2.6 worker/consumer/gossip.py; protocol.md 7.2, 7.3.
  */
 
-import { type Deadline, errorText } from "../../base/mod.ts";
+import { type Deadline, errorText, shownLine } from "../../base/mod.ts";
 import { StartStopStep } from "../../blueprint/mod.ts";
-import { ClusterState, type Decision, Elections, type EventReader, shown } from "../../event/mod.ts";
+import { ClusterState, type Decision, type EventReader, GossipElections } from "../../event/mod.ts";
 import type { Note, Subscription } from "../../transport/mod.ts";
 import { type EventMessage, strictRepr, type WireSignature } from "../../wire/mod.ts";
 import type { Consumer } from "./consumer.ts";
@@ -22,7 +22,7 @@ export class GossipStep extends StartStopStep<Consumer> {
   override readonly requires = ["Mingle"];
   override readonly conditional = true;
   #state: ClusterState | null = null;
-  #elections: Elections | null = null;
+  #elections: GossipElections | null = null;
   #reader: EventReader | null = null;
   #subscribing: Promise<Subscription | null> | null = null;
   #look: Deadline | null = null;
@@ -38,10 +38,10 @@ export class GossipStep extends StartStopStep<Consumer> {
     const state = this.#state = new ClusterState({
       world: worker.world,
       maxTasksInMemory: 1,
-      onNodeJoin: (one) => log.debug(`${shown(one.hostname)} joined the party`),
-      onNodeLeave: (one) => log.debug(`${shown(one.hostname)} left`),
+      onNodeJoin: (one) => log.debug(`${shownLine(one.hostname, 200)} joined the party`),
+      onNodeLeave: (one) => log.debug(`${shownLine(one.hostname, 200)} left`),
     });
-    this.#elections = new Elections({
+    this.#elections = new GossipElections({
       others: () => state.aliveWorkers().map((one) => one.hostname),
       arm: (ms, fn) => void worker.timers.armIn(ms, fn),
       acknowledge: (id) => consumer.events?.send("worker-elect-ack", { id }),
@@ -108,7 +108,9 @@ export class GossipStep extends StartStopStep<Consumer> {
   #onElect(consumer: Consumer, event: EventMessage): void {
     const { id, topic, action } = event.fields;
     if (typeof id !== "string" || id.length > ID_MAX || typeof topic !== "string") {
-      consumer.worker.world.log.error(`Election request of ${shown(event.hostname)} without id or topic`);
+      consumer.worker.world.log.error(
+        `Election request of ${shownLine(event.hostname, 200)} without id or topic`,
+      );
       return;
     }
     this.#elections!.stand(id, {
@@ -127,14 +129,14 @@ export class GossipStep extends StartStopStep<Consumer> {
 
   #decided(consumer: Consumer, { election, winner }: Decision): void {
     const { hostname, support, world } = consumer.worker;
-    const id = shown(strictRepr(election));
+    const id = shownLine(strictRepr(election), 200);
     if (winner.id !== `${hostname}.${world.host.pid}`) {
-      world.log.info(`node ${shown(winner.id)} elected for ${id}`);
+      world.log.info(`node ${shownLine(winner.id, 200)} elected for ${id}`);
       return;
     }
     world.log.info(`I won the election ${id}`);
     if (winner.topic !== "task") {
-      world.log.error(`Unknown election topic ${shown(strictRepr(winner.topic))}`);
+      world.log.error(`Unknown election topic ${shownLine(strictRepr(winner.topic), 200)}`);
       return;
     }
     const failed = (error: unknown): void => world.log.error(`Could not call task: ${errorText(error)}`);
@@ -161,7 +163,7 @@ export class GossipStep extends StartStopStep<Consumer> {
     for (const [name, one] of workers) {
       if (one.alive) continue;
       workers.delete(name);
-      consumer.worker.world.log.info(`missed heartbeat from ${shown(name)}`);
+      consumer.worker.world.log.info(`missed heartbeat from ${shownLine(name, 200)}`);
     }
     consumer.neighbours = workers.size;
   }

@@ -44,7 +44,7 @@ export class HeartStep extends StartStopStep<Consumer> {
     this.#isBeating = false;
     consumer.worker.timers.disarm(this.#deadline);
     this.#deadline = null;
-    // A lost connection is no goodbye: the worker is back before anybody misses it, or is missed.
+    // After a lost connection nothing is said: the worker is back before anybody misses it, or it is missed.
     if (!consumer.isLost) this.#send(consumer, "worker-offline");
   }
 
@@ -64,14 +64,12 @@ export class HeartStep extends StartStopStep<Consumer> {
   }
 
   #send(consumer: Consumer, type: string): void {
-    const { world, parts } = consumer.worker;
+    const { world, state } = consumer.worker;
     if (signals.heartbeatSent.hasReceivers) signals.heartbeatSent.send(this, {}, world.log);
-    let active = 0;
-    for (const request of parts.state.inPool.values()) if (request.pid !== 0) active++;
     consumer.events?.send(type, {
       freq: interval(consumer),
-      active,
-      processed: parts.state.processed,
+      active: consumer.worker.active().length,
+      processed: state.processed,
       loadavg: world.host.loadavg().map((load) => Math.round(load * 100) / 100),
       ...software(consumer.worker),
     });

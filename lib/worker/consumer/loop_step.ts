@@ -24,18 +24,17 @@ export class LoopStep extends StartStopStep<Consumer> {
   readonly name = "event loop";
   override readonly last = true;
   #watch: Deadline | null = null;
-  #isReadyTold = false;
 
   override async start(consumer: Consumer): Promise<void> {
     const { worker } = consumer;
     await worker.blueprint.sendAll(worker, "register", { description: "Hub.register", forward: true });
-    if (!this.#isReadyTold) {
-      this.#isReadyTold = true;
+    if (!consumer.wasReady) {
+      consumer.wasReady = true;
       worker.world.log.info(`${worker.hostname} ready.`);
       signals.workerReady.send(consumer, {}, worker.world.log);
     }
-    tellReduction(consumer);
-    worker.lane.tellPrefetch();
+    logReduction(consumer);
+    worker.lane.sendPrefetch();
     consumer.tasks?.wake();
     this.#watchSilence(consumer, 0);
     const watching = new AbortController();
@@ -52,7 +51,7 @@ export class LoopStep extends StartStopStep<Consumer> {
     const { worker } = consumer;
     this.#watch = worker.timers.armIn(WATCH_MS, () => {
       this.#look(consumer).then((isStuck) => {
-        if (consumer.isLost || worker.stopRequest.way !== null) return;
+        if (consumer.isLost || worker.stopRequest.mode !== null) return;
         const count = isStuck ? strikes + 1 : 0;
         if (count < WATCH_STRIKES) return this.#watchSilence(consumer, count);
         worker.world.log.warning("consumer: Nothing heard although messages wait: consuming anew");
@@ -62,14 +61,14 @@ export class LoopStep extends StartStopStep<Consumer> {
         consumer.lost(error);
       }, () => {
         // The connection cannot be asked: its own end is on the way.
-        if (!consumer.isLost && worker.stopRequest.way === null) this.#watchSilence(consumer, strikes);
+        if (!consumer.isLost && worker.stopRequest.mode === null) this.#watchSilence(consumer, strikes);
       });
     });
   }
 
   async #look(consumer: Consumer): Promise<boolean> {
     const { worker, connection, tasks } = consumer;
-    const { state } = worker.parts;
+    const { state } = worker;
     const heardMs = state.heardMonoMs;
     if (connection === null || tasks === null || worker.lane.window() === 0) return false;
     if (worker.world.clock.monoMs() - heardMs < WATCH_MS) return false;
@@ -87,7 +86,7 @@ export class LoopStep extends StartStopStep<Consumer> {
         await clock.sleep(BURST_MS, signal);
         quiet = await isIdle(consumer) ? quiet + 1 : 0;
       }
-      void worker.stop("warm", worker.parts.state.failed > 0 ? 1 : null);
+      void worker.stop("warm", worker.state.failed > 0 ? 1 : null);
     } catch (error) {
       if (!signal.aborted) log.warning(`Cannot see whether the queues are empty: ${errorText(error)}`);
     }
@@ -95,23 +94,23 @@ export class LoopStep extends StartStopStep<Consumer> {
 }
 
 /** After a reconnect, while tasks of the old connection run. Source: celery 5.6.3 worker/consumer/consumer.py. */
-function tellReduction(consumer: Consumer): void {
-  const { lane, parts, world } = consumer.worker;
+function logReduction(consumer: Consumer): void {
+  const { lane, state, window, world } = consumer.worker;
   const count = lane.prefetch();
-  if (parts.state.leftovers === 0 || count >= parts.window.base) return;
+  if (state.leftovers === 0 || count >= window.base) return;
   world.log.info(
-    `Temporarily reducing the prefetch count to ${count} to avoid over-fetching since ${parts.state.leftovers} ` +
+    `Temporarily reducing the prefetch count to ${count} to avoid over-fetching since ${state.leftovers} ` +
       `tasks are currently being processed.\nThe prefetch count will be gradually restored to ` +
-      `${parts.window.base} as the tasks complete processing.`,
+      `${window.base} as the tasks complete processing.`,
   );
 }
 
 /** True where this worker has nothing left to do and its queues are empty. */
 async function isIdle(consumer: Consumer): Promise<boolean> {
   const { worker, connection, tasks } = consumer;
-  const { state, aside } = worker.parts;
+  const { state, parts: { finalizer } } = worker;
   const isBusy = (): boolean =>
-    state.inPool.size > 0 || worker.lane.waitingCount > 0 || aside.pending > 0 ||
+    state.inPool.size > 0 || worker.lane.waitingCount > 0 || finalizer.pending > 0 ||
     state.unsettled > 0;
   if (connection === null || tasks === null || isBusy()) return false;
   for (const queue of tasks.queues) {

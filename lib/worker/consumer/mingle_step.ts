@@ -6,12 +6,11 @@
  * Source: celery 5.2.6 worker/consumer/mingle.py; protocol.md 7.1.
  */
 
-import { errorText } from "../../base/mod.ts";
+import { errorText, shownLine } from "../../base/mod.ts";
 import { StartStopStep } from "../../blueprint/mod.ts";
-import { shown } from "../../event/mod.ts";
 import { Mailbox } from "../../mailbox/mod.ts";
 import type { Connection } from "../../transport/mod.ts";
-import { mergeRevoked, revokedToWire } from "../revoked_wire.ts";
+import { mergeRevoked, revokedToWire } from "../control/revoked_wire.ts";
 import type { Consumer } from "./consumer.ts";
 
 /** How long answers are waited for, after the last one. */
@@ -45,25 +44,27 @@ export class MingleStep extends StartStopStep<Consumer> {
   }
 
   async #sync(consumer: Consumer, connection: Connection, abort: AbortSignal): Promise<void> {
-    const { app, hostname, parts, support, world } = consumer.worker;
+    const { app, hostname, revoked, support, world } = consumer.worker;
     const { log } = world;
     const mailbox = new Mailbox(world, connection, { settings: support.mailbox, clock: app.clock });
     let count = 0;
     try {
       await mailbox.ask({
         command: "hello",
-        arguments: { from_node: hostname, revoked: revokedToWire(world, parts.revoked) },
+        arguments: { from_node: hostname, revoked: revokedToWire(world, revoked) },
         timeoutMs: TIMEOUT_MS,
         abort,
         onReply: (node, reply) => {
           // We hear ourselves too, and answer null.
           if (node === hostname || reply === null) return;
           count++;
-          log.debug(`mingle: processing reply from ${shown(node)}`);
+          log.debug(`mingle: processing reply from ${shownLine(node, 200)}`);
           try {
             this.#merge(consumer, reply);
           } catch (error) {
-            log.error(`mingle: sync with ${shown(node)} failed: ${shown(errorText(error))}`);
+            log.error(
+              `mingle: sync with ${shownLine(node, 200)} failed: ${shownLine(errorText(error), 200)}`,
+            );
           }
         },
       });
@@ -79,11 +80,11 @@ export class MingleStep extends StartStopStep<Consumer> {
   }
 
   #merge(consumer: Consumer, reply: unknown): void {
-    const { app, parts, world } = consumer.worker;
-    if (typeof reply !== "object" || Array.isArray(reply)) throw new TypeError("the reply is no object");
+    const { app, world } = consumer.worker;
+    if (typeof reply !== "object" || Array.isArray(reply)) throw new TypeError("the reply is not an object");
     const { clock, revoked } = reply as { clock?: unknown; revoked?: unknown };
     if (typeof clock === "number" && Number.isSafeInteger(clock) && clock > 0) app.clock.adjust(clock);
     else app.clock.forward();
-    mergeRevoked(world, parts.revoked, revoked);
+    mergeRevoked(world, consumer.worker.revoked, revoked);
   }
 }

@@ -3,7 +3,6 @@
 import { assert } from "../../base/mod.ts";
 import { StartStopStep } from "../../blueprint/mod.ts";
 import type { Consumer } from "./consumer.ts";
-import { openTasks } from "./open_tasks.ts";
 
 /** Declares the queues and starts the data lane. */
 export class TasksStep extends StartStopStep<Consumer> {
@@ -17,7 +16,7 @@ export class TasksStep extends StartStopStep<Consumer> {
     worker.updateStrategies();
     const queues = [...app.amqp.queues.consumeFrom.values()];
     for (const queue of queues) await connection.declare(queue);
-    await openTasks(consumer, queues);
+    await consumer.openTasks(queues);
   }
 
   override async stop(consumer: Consumer): Promise<void> {
@@ -34,7 +33,7 @@ export class TasksStep extends StartStopStep<Consumer> {
   /** After the pool has ended: what is still unsettled goes back to the heads of its queues. */
   async shutdown(consumer: Consumer): Promise<void> {
     const { tasks, worker } = consumer;
-    const { state } = worker.parts;
+    const { state } = worker;
     let count = state.restored;
     if (tasks !== null) {
       worker.world.log.debug("Closing consumer channel...");
@@ -46,6 +45,6 @@ export class TasksStep extends StartStopStep<Consumer> {
   }
 
   override info(consumer: Consumer): Record<string, unknown> {
-    return { prefetch_count: consumer.tasks ? consumer.worker.parts.window.limit : "N/A" };
+    return { prefetch_count: consumer.tasks ? consumer.worker.window.limit : "N/A" };
   }
 }

@@ -320,3 +320,45 @@ Deno.test("AmqpConnection: what breaks the protocol ends the connection with one
     world.clock.checkNothingArmed();
   }
 });
+
+Deno.test("AmqpConnection.updateSecret: a new password on the open connection, where the server knows that", async () => {
+  const taking = setUp(new AmqpScript({ properties: { product: "RabbitMQ", version: "3.10.8" } }));
+  const connection = await taking.open();
+  await connection.updateSecret("n\u00e9w");
+  const [told] = taking.script.calls("connection.update-secret");
+  assert.deepEqual(told!.args["new-secret"], new TextEncoder().encode("n\u00e9w"));
+  // A server that refuses it ends the connection, and the waiting with it.
+  taking.script.onCall = ({ name }) => {
+    if (name !== "connection.update-secret") return;
+    taking.script.say(0, "connection.close", {
+      "reply-code": 530,
+      "reply-text": "NOT_ALLOWED - New secret was refused",
+    });
+  };
+  await assert.rejects(connection.updateSecret("worse"), {
+    name: "AccessRefused",
+    message: /was refused \(530\)/,
+  });
+  await assert.rejects(connection.updateSecret("worse"), { name: "AccessRefused" });
+  for (
+    const properties of [{ product: "RabbitMQ", version: "3.7.28" }, { product: "LavinMQ", version: "2.4.0" }]
+  ) {
+    const { script, open } = setUp(new AmqpScript({ properties }));
+    await using ignoring = await open();
+    await ignoring.updateSecret("new");
+    assert.equal(script.calls("connection.update-secret").length, 0);
+  }
+  // LavinMQ takes tokens, and would end the connection of a user with a password.
+  const lavin = setUp(new AmqpScript({ properties: { product: "LavinMQ", version: "2.4.0" } }));
+  await using tokened = await lavin.open();
+  await tokened.updateSecret("e30.e30.c2ln");
+  assert.equal(lavin.script.calls("connection.update-secret").length, 1);
+  // Closed while the answer is waited for.
+  const closing = setUp(new AmqpScript({ properties: { product: "RabbitMQ", version: "4.3.0" } }));
+  const closed = await closing.open();
+  closing.script.onCall = (heard) => heard.name.endsWith("secret") ? undefined : closing.script.answer(heard);
+  const waiting = assert.rejects(closed.updateSecret("new"));
+  await closed.close();
+  await waiting;
+  closing.world.clock.checkNothingArmed();
+});

@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { UsageError } from "../../../lib/base/mod.ts";
-import { type App, appSource, loadApp, type LoadOptions } from "../../../lib/app/mod.ts";
+import {
+  type App,
+  appSource,
+  loadApp,
+  loadMore,
+  type LoadOptions,
+  sandboxModules,
+} from "../../../lib/app/mod.ts";
 import { fillTemplate } from "../../../lib/app/manifest.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
 import { realTestWorld } from "../../support/real_test_world.ts";
@@ -31,7 +38,7 @@ class Folder implements AsyncDisposable {
 
 async function refused(loading: Promise<unknown>, exitCode: number, text: RegExp): Promise<string> {
   const error = await loading.then(() => null, (error) => error);
-  assert(error instanceof UsageError, String(error));
+  assert.ok(error instanceof UsageError, String(error));
   assert.match(error.message, text);
   assert.equal(error.exitCode, exitCode);
   return error.message;
@@ -68,6 +75,25 @@ Deno.test("loadApp: paths, folders and bare names, with and without an export", 
   assert.equal((await folder.load(null)).name, "default");
 });
 
+Deno.test("loadApp: a folder in Celery's own layout, where proj/celery makes the App", async () => {
+  await using folder = new Folder({
+    "proj/celery.ts": `${APP}export const app = new App("proj", { include: ["proj.tasks"] });\n`,
+    "proj/tasks.ts":
+      'import { app } from "./celery.ts";\nexport const add = app.task("proj.tasks.add", () => 1);\n',
+    "bare/celery.ts": NAMED("app", "bare"),
+    "own/celery.ts": NAMED("app", "of celery"),
+    "own/tasks.ts": NAMED("app", "of tasks"),
+    "none/tasks.ts": "export const x = 1;\n",
+  });
+  const app = await folder.load("proj");
+  assert.equal(app.name, "proj");
+  assert.ok(app.tasks.get("proj.tasks.add"));
+  assert.equal(appSource(app).app, `${folder.path}/proj/celery.ts`);
+  assert.equal((await folder.load("bare")).name, "bare");
+  assert.equal((await folder.load("own")).name, "of tasks");
+  await refused(folder.load("none"), 64, /tasks\.ts.*exports no App/);
+});
+
 Deno.test("loadApp: what is not there is told in one line", async () => {
   await using folder = new Folder({
     "none.ts": "export const x = 1;\n",
@@ -89,7 +115,7 @@ Deno.test("loadApp: what is not there is told in one line", async () => {
   await refused(folder.load("none.ts"), 64, /^Cannot use task module "\.\/none\.ts": it exports no App/);
   await refused(folder.load("two"), 64, /several Apps; name one: \.\/two\.ts:a, \.\/two\.ts:b$/);
   await refused(folder.load("one:ap"), 64, /it exports no "ap": did you mean "app"\?$/);
-  await refused(folder.load("none:x"), 64, /its export "x" is no App$/);
+  await refused(folder.load("none:x"), 64, /its export "x" is not an App$/);
   await refused(folder.load("broken.toml"), 64, /^Cannot read "\.\/broken\.toml": /);
   await refused(folder.load("empty.json"), 64, /it has no \[tasks\."name"\] in it$/);
 });
@@ -108,14 +134,14 @@ Deno.test("loadApp: a module that throws shows its own error and frames, none of
     1,
     /^Cannot load task module "\.\/throws\.ts": RangeError: no luck\n\s+at inner \(file:.*throws\.ts:2:9\)/,
   );
-  assert(!text.includes("lib/app"), text);
+  assert.ok(!text.includes("lib/app"), text);
   const twice = await refused(
     folder.load("twice"),
     1,
     /Cannot register task "t": another task has that name/,
   );
   assert.match(twice, /twice\.ts:4:5/);
-  assert(!twice.includes("lib/app"), twice);
+  assert.ok(!twice.includes("lib/app"), twice);
   await refused(
     folder.load("setting"),
     1,
@@ -216,8 +242,59 @@ argv = ["true"]
   assert.equal(await run("sh.silent", []), null);
   await assert.rejects(run("sh.fails", []), /^\S*: sh exited with status 3: some\nwhy$/);
   await assert.rejects(run("sh.args", []), /missing 1 required argument: '0'/);
-  await refused(loadApp(world, `${folder.path}/bad.toml`), 64, /argv must be a list of texts/);
+  await refused(loadApp(world, `${folder.path}/bad.toml`), 64, /argv must be a list of strings/);
   await refused(loadApp(world, `${folder.path}/odd.toml`), 64, /Unknown option "timeLimitt" of task "x"/);
+});
+
+Deno.test("manifest: beside a module, with its settings or none", async () => {
+  await using folder = new Folder({
+    "proj/tasks.ts": `${APP}export const app = new App("p");\n`,
+    "proj/m.toml": '[tasks."m.say"]\nargv = ["./say.sh"]\n',
+    "proj/say.sh": "#!/bin/sh\necho said\n",
+    "set.toml": '[settings]\ntimezone = "UTC"\n[tasks."x"]\nargv = ["true"]\n',
+    "proj/late.json": '{ "tasks": { "m.late": { "argv": ["true"] } } }',
+  });
+  Deno.chmodSync(`${folder.path}/proj/say.sh`, 0o755);
+  const at = `${folder.path}/proj/tasks.ts`;
+  const world = realTestWorld();
+  const app = await loadApp(world, at, { include: ["m.toml"] });
+  assert.equal(await (await app.tasks.get("m.say")!.apply([])).get(), "said");
+  await loadMore(app, ["late.json"]);
+  assert.ok(app.tasks.get("m.late"));
+  assert.deepEqual(sandboxModules(appSource(app).app!, appSource(app).include), [
+    `${folder.path}/proj/tasks.ts`,
+  ]);
+  await refused(
+    loadApp(world, at, { include: [`${folder.path}/set.toml`] }),
+    64,
+    /Cannot include manifest .* it has settings/,
+  );
+});
+
+Deno.test("manifest: an argument becomes no option, unless the task says that it may", async () => {
+  await using folder = new Folder({
+    "tasks.toml": `[tasks."a"]
+argv = ["echo", "{0}"]
+[tasks."b"]
+argv = ["printf", "%s", "--", "{0}"]
+[tasks."c"]
+argv = ["echo", "{0}"]
+allow_options = true
+[tasks."d"]
+argv = ["echo", "-n", "-{0}", "x{0}"]
+`,
+  });
+  const app = await loadApp(realTestWorld(), `${folder.path}/tasks.toml`);
+  const run = async (name: string, ...args: unknown[]) =>
+    await (await app.tasks.get(name)!.apply(args)).get();
+  for (const word of ["-n", "--files0-from=/etc/passwd", "-"]) {
+    await assert.rejects(run("a", word), /TypeError: a\(\) argument for \{0\} begins with a dash .* "--"/);
+    assert.equal(await run("c", "-n"), null);
+    assert.equal(await run("d", word), `-${word} x${word}`);
+  }
+  assert.equal(await run("a", "-5"), -5);
+  assert.equal(await run("a", -0.5), -0.5);
+  assert.equal(await run("b", "--version"), "----version");
 });
 
 Deno.test("manifest: templates", () => {

@@ -16,7 +16,7 @@ import {
 } from "../../../lib/app/mod.ts";
 import type { OutgoingMessage } from "../../../lib/transport/mod.ts";
 import {
-  deserialize,
+  decodePayload,
   type EncodedMessage,
   type ResultMeta,
   type WireSignature,
@@ -79,11 +79,12 @@ export class MiniWorker implements AsyncDisposable {
     return this.waiting.pop()!.message;
   }
 
-  /** Runs a message. */
-  run(message: EncodedMessage, seq = ++this.#seq): Outcome | Promise<Outcome> {
+  /** Runs a message; `envelope`: that it came in. */
+  run(message: EncodedMessage, seq = ++this.#seq, envelope?: string): Outcome | Promise<Outcome> {
     return this.tracer.run({
       seq,
       message,
+      ...(envelope === undefined ? {} : { source: { envelope } }),
       info: { exchange: "", routingKey: "celery", redelivered: false },
       hostname: "w@unit",
       timeLimit: null,
@@ -154,15 +155,11 @@ function pick({ state, document, chord }: Outcome) {
 
 function readSent(outgoing: OutgoingMessage): Sent {
   const { message } = outgoing;
-  const bytes = message.bodyEncoding === "base64"
-    ? Uint8Array.from(atob(String(message.body)), (char) => char.charCodeAt(0))
-    : message.body;
-  const body = deserialize(
-    bytes,
-    message.contentType,
-    message.contentEncoding,
-    new Set([message.contentType]),
-  ) as [unknown[], Record<string, unknown>, Sent["embed"]];
+  const body = decodePayload(message, new Set([message.contentType])) as [
+    unknown[],
+    Record<string, unknown>,
+    Sent["embed"],
+  ];
   return { outgoing, headers: message.headers, args: body[0], kwargs: body[1], embed: body[2] };
 }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { OperatingError, UsageError } from "../../../lib/base/mod.ts";
-import { installControl } from "../../../lib/mailbox/mod.ts";
+import { AppControl } from "../../../lib/mailbox/mod.ts";
 import { App, appExtensions, type AsyncResult, GroupResult, runAsTask } from "../../../lib/app/mod.ts";
 import { exchange, queue } from "../../../lib/transport/mod.ts";
 import {
@@ -12,7 +12,7 @@ import {
 } from "../../../lib/wire/mod.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
 
-installControl(appExtensions);
+appExtensions.control = (app) => new AppControl(app);
 let stores = 0;
 
 /** An App over a memory store of its own. */
@@ -34,6 +34,34 @@ Deno.test("AsyncResult: get gives the value, before and after it is there", asyn
   await app.backend.storeResult("b", null, "STARTED");
   await app.backend.storeResult("b", 7, "SUCCESS");
   assert.equal(await waiting, 7);
+});
+
+Deno.test("AsyncResult.exists: whether the store has anything of it, which it is asked each time", async () => {
+  const { app } = withStore();
+  await using _ = app;
+  const result = app.AsyncResult("a");
+  assert.equal(await result.exists(), false);
+  await app.backend.storeResult("a", null, "STARTED");
+  assert.equal(await result.exists(), true);
+  await app.backend.storeResult("a", 1, "SUCCESS");
+  assert.equal(await result.get({ timeout: 5 }), 1);
+  // Its end is kept here; that somebody else forgot it is seen nevertheless.
+  await app.AsyncResult("a").forget();
+  assert.deepEqual([await result.exists(), await result.state()], [false, "SUCCESS"]);
+});
+
+Deno.test("AsyncResult: results of a type that is not accepted are not read", async () => {
+  const { app, world } = withStore();
+  await using _ = app;
+  await app.backend.storeResult("a", 1, "SUCCESS");
+  const read = async (settings: object) => {
+    const given = { broker_url: "memory://", result_backend: app.conf.result_backend, ...settings };
+    await using reader = new App("reader", given, { world });
+    return await reader.AsyncResult("a").get({ timeout: 5 });
+  };
+  await assert.rejects(read({ accept_content: ["yaml"] }), { name: "ContentDisallowed" });
+  await assert.rejects(read({ result_accept_content: ["yaml"] }), { name: "ContentDisallowed" });
+  assert.equal(await read({ accept_content: ["yaml"], result_accept_content: ["json"] }), 1);
 });
 
 Deno.test("AsyncResult: is not thenable, and costs nothing to make", async () => {
@@ -61,7 +89,7 @@ Deno.test("AsyncResult: states on the way and what is known", async () => {
   await app.backend.storeResult("a", "end", "SUCCESS");
   assert.equal(await waiting, "end");
   assert.deepEqual(heard.at(-1), ["SUCCESS", "end"]);
-  assert(await result.ready() && await result.successful() && !await result.failed());
+  assert.ok(await result.ready() && await result.successful() && !await result.failed());
   assert.match((await result.dateDone())!, /^2024-01-02T03:04:05\.678000\+00:00$/);
   assert.deepEqual(await result.children(), null);
 });
@@ -73,7 +101,7 @@ Deno.test("AsyncResult: a failure is thrown as its own class with the remote tra
   await app.backend.storeResult("t", new TypeError("no"), "FAILURE");
   await app.backend.storeResult("r", new TaskRevokedError("revoked"), "REVOKED");
   await assert.rejects(app.AsyncResult("f").get(), (error: unknown) => {
-    assert(error instanceof RemoteError);
+    assert.ok(error instanceof RemoteError);
     assert.deepEqual([error.name, error.module, error.args, error.traceback], [
       "ValueError",
       "builtins",
@@ -85,9 +113,9 @@ Deno.test("AsyncResult: a failure is thrown as its own class with the remote tra
   await assert.rejects(app.AsyncResult("t").get(), TypeError);
   await assert.rejects(app.AsyncResult("r").get(), TaskRevokedError);
   const error = await app.AsyncResult("f").get({ propagate: false });
-  assert(error instanceof RemoteError);
+  assert.ok(error instanceof RemoteError);
   assert.equal(await app.AsyncResult("f").traceback(), "Traceback: there");
-  assert(await app.AsyncResult("f").failed());
+  assert.ok(await app.AsyncResult("f").failed());
 });
 
 Deno.test("AsyncResult: timeout and abort leave no timer behind", async () => {
@@ -176,7 +204,9 @@ Deno.test("AsyncResult: ignored results, no store, inside a task", async () => {
     priority: 0,
     trail: true,
     request: null as never,
-    isOver: false,
+    isIdle: false,
+    carrier: null,
+    isUnsampled: false,
     addChild: () => {},
   };
   await runAsTask(current, async () => {
@@ -229,7 +259,7 @@ Deno.test("GroupResult: join in order, iteration in order of completion, nested 
   await iterating;
   assert.deepEqual(order.toSorted(), ["a", "b", "c", "d"]);
   assert.equal(await group.completedCount(), 4);
-  assert(await group.ready() && await group.successful() && !await group.failed());
+  assert.ok(await group.ready() && await group.successful() && !await group.failed());
 });
 
 Deno.test("GroupResult: the first failure is thrown, or returned in its place", async () => {
@@ -241,9 +271,9 @@ Deno.test("GroupResult: the first failure is thrown, or returned in its place", 
   await assert.rejects(group.join(), /bad/);
   const [one, two] = await group.join({ propagate: false });
   assert.equal(one, 1);
-  assert(two instanceof RemoteError);
+  assert.ok(two instanceof RemoteError);
   await assert.rejects(group.maybeThrow(), /bad/);
-  assert(await group.failed());
+  assert.ok(await group.failed());
 });
 
 Deno.test("GroupResult: save, restore, delete; tuples both ways", async () => {

@@ -1,5 +1,5 @@
-import { deepStrictEqual as equal, match, ok, strictEqual, throws } from "node:assert/strict";
-import { backoffSeconds } from "../../../lib/app/retrying.ts";
+import assert from "node:assert/strict";
+import { backoffSeconds } from "../../../lib/app/run/retrying.ts";
 import { chain, group } from "../../../lib/canvas/mod.ts";
 import { Retry } from "../../../lib/wire/mod.ts";
 import { SeededRandom } from "../../support/fake_world.ts";
@@ -35,29 +35,38 @@ Deno.test("self.retry stores RETRY, and then publishes the same call again, one 
     replyTo: "me",
     shadow: "shade",
   });
-  equal([outcome.kind, outcome.state], ["retry", null]);
-  equal(toldBefore, ["RETRY"]);
-  strictEqual(outcome.summary, "Retry in 0.2s: KeyError('again')");
-  strictEqual(outcome.exception, "KeyError('again')");
+  assert.deepEqual([outcome.kind, outcome.state], ["retry", null]);
+  assert.deepEqual(toldBefore, ["RETRY"]);
+  assert.equal(outcome.summary, "Retry in 0.2s: KeyError('again')");
+  assert.equal(outcome.exception, "KeyError('again')");
   const document = JSON.parse(worker.states[0]![1]);
-  equal(document["result"], { exc_type: "KeyError", exc_message: ["again"], exc_module: "builtins" });
-  equal(document["children"], [[["t", null], null]]);
-  strictEqual(document["date_done"], null);
+  assert.deepEqual(document["result"], {
+    exc_type: "KeyError",
+    exc_message: ["again"],
+    exc_module: "builtins",
+  });
+  assert.deepEqual(document["children"], [[["t", null], null]]);
+  assert.equal(document["date_done"], null);
   const again = worker.sent.at(-1)!;
   const { headers } = again;
-  equal([again.args, again.kwargs], [[7], { _y: "k" }]);
-  equal(
+  assert.deepEqual([again.args, again.kwargs], [[7], { _y: "k" }]);
+  assert.deepEqual(
     [headers["id"], headers["retries"], headers["parent_id"], headers["root_id"], headers["own"]],
     ["t", 1, "t", "t", 1],
   );
-  equal([headers["group"], headers["group_index"], headers["timelimit"], headers["shadow"]], ["g", 3, [
-    9,
-    null,
-  ], "shade"]);
-  strictEqual(headers["expires"], "2100-01-01T00:00:00+00:00");
-  match(String(headers["eta"]), /\+00:00$/);
-  strictEqual(again.embed["callbacks"]![0]!.task, "unit.cb");
-  equal(
+  assert.deepEqual([headers["group"], headers["group_index"], headers["timelimit"], headers["shadow"]], [
+    "g",
+    3,
+    [
+      9,
+      null,
+    ],
+    "shade",
+  ]);
+  assert.equal(headers["expires"], "2100-01-01T00:00:00+00:00");
+  assert.match(String(headers["eta"]), /\+00:00$/);
+  assert.equal(again.embed["callbacks"]![0]!.task, "unit.cb");
+  assert.deepEqual(
     [
       again.outgoing.routingKey,
       again.outgoing.message.properties.priority,
@@ -65,6 +74,38 @@ Deno.test("self.retry stores RETRY, and then publishes the same call again, one 
     ],
     ["celery", 4, "me"],
   );
+});
+
+Deno.test("a retry has the form that the task gives its messages", async () => {
+  await using worker = new MiniWorker({ accept_content: ["json", "yaml"] }, (app) => {
+    app.task(
+      "unit.form",
+      { bind: true, serializer: "yaml", compression: "gzip", deliveryMode: 1, queue: "own" },
+      (self) => {
+        throw self.retry({ countdown: 1 });
+      },
+    );
+  });
+  const { publisher } = worker.app;
+  const sent: unknown[] = [];
+  worker.app.publisher = {
+    ...publisher,
+    publish(batch) {
+      for (const { routingKey, message } of batch) {
+        sent.push([
+          routingKey,
+          message.contentType,
+          message.headers["compression"],
+          message.properties.deliveryMode,
+        ]);
+      }
+      return publisher.publish(batch);
+    },
+  };
+  await worker.tracer.open();
+  await worker.call("unit.form", []);
+  // Sent by name, it came in the default form through the default queue.
+  assert.deepEqual(sent.at(-1), ["celery", "application/x-yaml", "application/x-gzip", 1]);
 });
 
 Deno.test("retries used up: the error given, else MaxRetriesExceededError as Celery words it", async () => {
@@ -76,15 +117,15 @@ Deno.test("retries used up: the error given, else MaxRetriesExceededError as Cel
       throw self.retry({ countdown: 1 });
     });
   });
-  strictEqual((await worker.call("unit.exhaust", ["exc"])).kind, "retry");
+  assert.equal((await worker.call("unit.exhaust", ["exc"])).kind, "retry");
   const given = await worker.call("unit.exhaust", ["exc"], {}, { retries: 1 });
-  equal([given.kind, given.summary], ["failure", "ValueError('gave up')"]);
+  assert.deepEqual([given.kind, given.summary], ["failure", "ValueError('gave up')"]);
   const own = await worker.call("unit.exhaust", ["none"], {}, { retries: 1, taskId: "t" });
-  strictEqual(
+  assert.equal(
     (documentOf(own)["result"] as { exc_message: string[] }).exc_message[0],
     "Can't retry unit.exhaust[t] args:('none',) kwargs:{}",
   );
-  strictEqual((await worker.call("unit.forEver", [], {}, { retries: 1000 })).kind, "retry");
+  assert.equal((await worker.call("unit.forEver", [], {}, { retries: 1000 })).kind, "retry");
 });
 
 Deno.test("a retry that is returned, or forgotten, is a retry all the same", async () => {
@@ -95,8 +136,8 @@ Deno.test("a retry that is returned, or forgotten, is a retry all the same", asy
       return 1;
     });
   });
-  strictEqual((await worker.call("unit.returned")).kind, "retry");
-  strictEqual((await worker.call("unit.forgotten")).kind, "retry");
+  assert.equal((await worker.call("unit.returned")).kind, "retry");
+  assert.equal((await worker.call("unit.forgotten")).kind, "retry");
 });
 
 Deno.test("autoretryFor retries by itself, dontAutoretryFor does not; the last error is the failure", async () => {
@@ -118,24 +159,24 @@ Deno.test("autoretryFor retries by itself, dontAutoretryFor does not; the last e
         : new KeyError("k");
     });
   });
-  strictEqual((await worker.call("unit.auto", ["key"])).summary, "Retry in 2s: KeyError('k')");
-  strictEqual(
+  assert.equal((await worker.call("unit.auto", ["key"])).summary, "Retry in 2s: KeyError('k')");
+  assert.equal(
     (await worker.call("unit.auto", ["key"], {}, { retries: 2 })).summary,
     "Retry in 5s: KeyError('k')",
   );
   const last = await worker.call("unit.auto", ["key"], {}, { retries: 3 });
-  equal([last.kind, last.summary], ["failure", "KeyError('k')"]);
-  strictEqual((await worker.call("unit.auto", ["special"])).kind, "failure");
-  strictEqual((await worker.call("unit.auto", ["other"])).kind, "failure");
+  assert.deepEqual([last.kind, last.summary], ["failure", "KeyError('k')"]);
+  assert.equal((await worker.call("unit.auto", ["special"])).kind, "failure");
+  assert.equal((await worker.call("unit.auto", ["other"])).kind, "failure");
 });
 
 Deno.test("backoffSeconds doubles to its maximum; jitter is a whole part of it", () => {
   const plain = [0, 1, 2, 20].map((n) => backoffSeconds(n, { factor: 3, maximum: 600, jitter: null }));
-  equal(plain, [3, 6, 12, 600]);
+  assert.deepEqual(plain, [3, 6, 12, 600]);
   const jitter = new SeededRandom(7);
   for (let n = 0; n < 200; n++) {
     const seconds = backoffSeconds(3, { factor: 1, maximum: 600, jitter });
-    ok(Number.isInteger(seconds) && seconds >= 0 && seconds <= 8);
+    assert.ok(Number.isInteger(seconds) && seconds >= 0 && seconds <= 8);
   }
 });
 
@@ -144,11 +185,11 @@ Deno.test("outside a worker retry throws what it was given", async () => {
   const task = worker.app.task("unit.direct", { bind: true }, (self) => {
     throw self.retry({ exc: new ValueError("own") });
   });
-  throws(() => task(), ValueError);
+  assert.throws(() => task(), ValueError);
   const bare = worker.app.task("unit.bare", { bind: true }, (self) => {
     throw self.retry();
   });
-  throws(() => bare(), Retry);
+  assert.throws(() => bare(), Retry);
 });
 
 Deno.test("self.replace ends the task at once; the replacement has its id, chain and place", async () => {
@@ -175,10 +216,10 @@ Deno.test("self.replace ends the task at once; the replacement has its id, chain
     });
   });
   const outcome = await worker.call("unit.replaced", [5], {}, { taskId: "t", groupId: "g", groupIndex: 1 });
-  equal([outcome.kind, outcome.document, after], ["ignore", null, 1]);
+  assert.deepEqual([outcome.kind, outcome.document, after], ["ignore", null, 1]);
   const { headers, args } = worker.sent.at(-1)!;
-  equal(args, [5, 1]);
-  equal(
+  assert.deepEqual(args, [5, 1]);
+  assert.deepEqual(
     [
       headers["id"],
       headers["task"],
@@ -189,14 +230,14 @@ Deno.test("self.replace ends the task at once; the replacement has its id, chain
     ],
     ["t", "unit.add", "t", "t", "g", 1],
   );
-  strictEqual(headers["replaced_task_nesting"], 1);
+  assert.equal(headers["replaced_task_nesting"], 1);
   worker.waiting.length = 0;
-  strictEqual((await worker.call("unit.swallows")).kind, "ignore");
+  assert.equal((await worker.call("unit.swallows")).kind, "ignore");
   worker.waiting.length = 0;
 
   const many = worker.app.signature("unit.many", { args: [3] });
   const result = await chain(many, worker.app.signature("celery.accumulate", { args: ["tail"] }))
     .applyAsync();
   await worker.drain();
-  equal((await worker.stored(result.id))?.result, [[0, 2, 4], "tail"]);
+  assert.deepEqual((await worker.stored(result.id))?.result, [[0, 2, 4], "tail"]);
 });

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { UsageError } from "../../../lib/base/mod.ts";
 import { exchange, queue } from "../../../lib/transport/mod.ts";
-import { type QueueDefaults, Queues, workerDirectQueue } from "../../../lib/app/queues.ts";
-import { globPattern, Router } from "../../../lib/app/routing.ts";
+import { type QueueDefaults, Queues } from "../../../lib/app/conf/queues.ts";
+import { Router } from "../../../lib/app/conf/routing.ts";
 
 const defaults: QueueDefaults = {
   exchange: exchange("celery"),
@@ -53,7 +53,23 @@ Deno.test("Queues: options as kombu writes them", () => {
     "fanout",
     true,
   ]);
-  assert.throws(() => queues({}, [{ name: "x", exchange_type: "toppic" }]), /An exchange is direct, topic/);
+  assert.throws(
+    () => queues({}, [{ name: "x", exchange_type: "toppic" }]),
+    /The type of an exchange must be direct, topic/,
+  );
+});
+
+Deno.test("Queues: what is not to be declared says so, and nothing else does", () => {
+  const all = queues({}, [
+    { name: "ops", exchange: { name: "x", no_declare: true }, no_declare: true },
+    { name: "own" },
+  ]);
+  const ops = all.get("ops");
+  assert.deepEqual([ops.noDeclare, ops.exchange.noDeclare], [true, true]);
+  assert.deepEqual([all.get("own").noDeclare, all.get("own").exchange.noDeclare], [
+    undefined,
+    undefined,
+  ]);
 });
 
 Deno.test("Queues: which are consumed", () => {
@@ -66,8 +82,26 @@ Deno.test("Queues: which are consumed", () => {
   assert.deepEqual([...all.consumeFrom.keys()], ["c", "new", "d"]);
   all.deselect(["c"]);
   assert.deepEqual([...all.consumeFrom.keys()], ["new", "d"]);
-  const direct = workerDirectQueue("w@h");
-  assert.deepEqual([direct.name, direct.exchange.name, direct.routingKey], ["w@h.dq2", "C.dq2", "w@h"]);
+});
+
+Deno.test("Queues: what is only sent to is not consumed, until somebody says so", () => {
+  const all = queues({}, [queue("a")]);
+  assert.equal(all.get("reports").name, "reports");
+  all.addSentTo(queue("object"));
+  all.addSentTo(queue("a"));
+  assert.deepEqual([...all.consumeFrom.keys()], ["a"]);
+  assert.deepEqual(all.names(), ["a", "reports", "object"]);
+  all.selectAdd({ name: "reports" });
+  all.add({ name: "own" });
+  assert.deepEqual([...all.consumeFrom.keys()], ["a", "reports", "own"]);
+  all.select(["reports"]);
+  all.get("later");
+  assert.deepEqual([...all.consumeFrom.keys()], ["reports"]);
+});
+
+Deno.test("Queues: one that is bound by no key has the default key", () => {
+  const all = queues({}, [queue("plain", { routingKey: "" }), { name: "news", broadcast: true }]);
+  assert.deepEqual([all.get("plain").routingKey, all.get("news").routingKey], ["celery", "celery"]);
 });
 
 Deno.test("Router: exact name, then patterns in order, then the default queue", () => {
@@ -81,7 +115,7 @@ Deno.test("Router: exact name, then patterns in order, then the default queue", 
   assert.equal(way("feed.import").queue?.name, "feeds");
   assert.deepEqual([way("feed.exact").queue?.name, way("feed.exact").priority], ["exact", 3]);
   assert.equal(way("other").queue?.name, "celery");
-  assert(router.isConstant);
+  assert.ok(router.isConstant);
 });
 
 Deno.test("Router: the call's options win over the route's", () => {
@@ -103,7 +137,7 @@ Deno.test("Router: functions, lists, pairs and regular expressions", () => {
     queues(),
     "celery",
   );
-  assert(!router.isConstant);
+  assert.ok(!router.isConstant);
   const f = router.route({ priority: 4 }, "f", [1], { k: 2 }, null);
   assert.deepEqual([f.queue?.name, f.deliveryMode], ["byFunction", 1]);
   assert.deepEqual(asked, [["f", [1], { k: 2 }, 4]]);
@@ -113,20 +147,4 @@ Deno.test("Router: functions, lists, pairs and regular expressions", () => {
   const pairs = new Router([["a.*", "qa"], ["b", "qb"]], queues(), "celery");
   assert.equal(pairs.route({}, "a.x", [], {}, null).queue?.name, "qa");
   assert.equal(pairs.route({}, "b", [], {}, null).queue?.name, "qb");
-});
-
-Deno.test("globPattern: as Python's fnmatch", () => {
-  const cases: [string, string, boolean][] = [
-    ["feed.*", "feed.a.b", true],
-    ["feed.*", "feedXa", false],
-    ["t?sk", "task", true],
-    ["[ab]x", "bx", true],
-    ["[!ab]x", "bx", false],
-    ["[!ab]x", "cx", true],
-    ["a+b(*)", "a+b(c)", true],
-    ["x[", "x[", true],
-  ];
-  for (const [glob, name, holds] of cases) {
-    assert.equal(globPattern(glob).test(name), holds, `${glob} ${name}`);
-  }
 });

@@ -1,9 +1,31 @@
 import assert from "node:assert/strict";
-import { ConnectionLost, DialError, UsageError } from "../../../lib/base/mod.ts";
-import { App, BrokerPublisher, connectBroker, type Publisher, signals } from "../../../lib/app/mod.ts";
-import { Signature } from "../../../lib/canvas/mod.ts";
-import { connect, type Connection, type OutgoingMessage } from "../../../lib/transport/mod.ts";
-import { acceptedTypes, decodeTaskBody, decodeTaskHeaders, EncodeError } from "../../../lib/wire/mod.ts";
+import { AccessRefused, ConnectionLost, DialError, ServerError, UsageError } from "../../../lib/base/mod.ts";
+import {
+  App,
+  BrokerPublisher,
+  connectBroker,
+  connectOptions,
+  type Publisher,
+  type SendOptions,
+  type Settings,
+  signals,
+} from "../../../lib/app/mod.ts";
+import { chain, group, Signature } from "../../../lib/canvas/mod.ts";
+import {
+  connect,
+  type Connection,
+  type OutgoingMessage,
+  type Queue,
+  queue,
+} from "../../../lib/transport/mod.ts";
+import {
+  acceptedTypes,
+  bodyBytes,
+  decodeTaskBody,
+  decodeTaskHeaders,
+  EncodeError,
+} from "../../../lib/wire/mod.ts";
+import { redisOptionsOf } from "../../../lib/transport/redis/options.ts";
 import { type FakeWorld, fakeWorld } from "../../support/fake_world.ts";
 
 const JSON_ONLY = acceptedTypes(["json"]);
@@ -98,6 +120,15 @@ Deno.test("sendTask: an expiry in the past is told, and its time to live is 0", 
   assert.match(world.log.records[0]!.message, /^late has an expiration date in the past \(5\.0s ago\)/);
 });
 
+Deno.test("sendTask: argsrepr and kwargsrepr go in the place of the arguments' own text", async () => {
+  const { app, sent } = recorded({ task_send_sent_event: true });
+  await app.sendTask("t", { args: ["s3cret"], kwargs: { k: "s3cret" }, argsrepr: "(…)", kwargsrepr: "{…}" });
+  const [{ message }, event] = sent as [OutgoingMessage, OutgoingMessage];
+  assert.deepEqual([message.headers["argsrepr"], message.headers["kwargsrepr"]], ["(…)", "{…}"]);
+  assert.ok(!JSON.stringify(message.headers).includes("s3cret"));
+  assert.match(new TextDecoder().decode(bodyBytes(event.message)), /"args": ?"\(…\)", ?"kwargs": ?"\{…\}"/);
+});
+
 Deno.test("sendTask: options of routing, of the task and of the caller", async () => {
   const { app, sent } = recorded({
     task_routes: { "t.routed": { queue: "low", priority: 6, time_limit: 9 } },
@@ -121,6 +152,32 @@ Deno.test("sendTask: options of routing, of the task and of the caller", async (
     ["media", "video.cut", 2, [null, null], 2],
   ]);
   assert.deepEqual([sent[2]!.message.headers["trace"], sent[2]!.message.headers["lang"]], ["abc", "ts"]);
+});
+
+Deno.test("sendTask, sendMany: a registered task's options hold for calls by name, the call's own over them", async () => {
+  const { app, sent } = recorded();
+  app.task(
+    "t.cut",
+    { queue: "media", timeLimit: 9, expires: 60, priority: 3, ignoreResult: true, shadowName: () => "s" },
+    () => 1,
+  );
+  const first = await app.sendTask("t.cut");
+  await app.sendTask("t.cut", { queue: "mine", priority: 1, timeLimit: null });
+  await app.sendMany([{ task: "t.cut", options: { timeLimit: 5 } }]);
+  const seen = sent.map(({ routingKey, message: { headers, properties } }) => [
+    routingKey,
+    properties.priority,
+    headers["timelimit"],
+    headers["expires"] !== null,
+    headers["ignore_result"],
+    headers["shadow"],
+  ]);
+  assert.deepEqual(seen, [
+    ["media", 3, [9, null], true, false, null],
+    ["mine", 1, [9, null], true, false, null],
+    ["media", 3, [5, null], true, false, null],
+  ]);
+  assert.equal(first.ignored, false);
 });
 
 Deno.test("sendTask: links, chord, chain, group, stamps", async () => {
@@ -158,7 +215,7 @@ Deno.test("sendTask: what cannot be sent is refused by name, before anything lea
   cycle.push(cycle);
   for (const args of [[() => 1], [cycle], [Symbol("s")]]) {
     await assert.rejects(app.sendTask("t.add", { args }), (error: unknown) => {
-      assert(error instanceof EncodeError);
+      assert.ok(error instanceof EncodeError);
       assert.match(error.message, /^Cannot send task "t\.add": /);
       return true;
     });
@@ -168,6 +225,75 @@ Deno.test("sendTask: what cannot be sent is refused by name, before anything lea
     (error: unknown) => error instanceof UsageError && /must be less than or equal/.test(error.message),
   );
   assert.equal(sent.length, 0);
+});
+
+Deno.test("sendTask: times and limits that no worker could read are refused at the call", async () => {
+  const { app, sent } = recorded();
+  const ms = 1_700_000_000_000;
+  const far = new Date(8.64e15);
+  const refusals: [SendOptions, RegExp][] = [
+    [{ expires: ms + 60_000 }, /: expires 1700000060000 is out of range: it is counted in seconds from now/],
+    [{ countdown: 1e12 }, /: countdown 1000000000000 is out of range/],
+    [{ countdown: -1e12 }, /: countdown -1000000000000 is out of range/],
+    [{ countdown: NaN }, /: countdown NaN must be a number of seconds$/],
+    [{ countdown: "10" as unknown as number }, /: countdown "10" must be a number of seconds$/],
+    [{ eta: far }, /: eta \+275760-09-13T00:00:00\.000Z is out of range: the years are 1 to 9999$/],
+    [{ expires: far }, /: expires \+275760-/],
+    [{ eta: new Date(NaN) }, /: eta Invalid Date must be a Date or ISO 8601 text$/],
+    [{ eta: "tomorrow" }, /: eta "tomorrow" must be ISO 8601 text such as/],
+    [{ expires: "soon" }, /: expires "soon" must be ISO 8601 text such as/],
+    [{ eta: "2026-02-30T00:00:00" }, /: eta "2026-02-30T00:00:00" must be ISO 8601 text/],
+    [{ eta: 5 as unknown as string }, /: eta 5 must be a Date or ISO 8601 text$/],
+    [{ timeLimit: -1 }, /: timeLimit -1 must be a number of seconds, 0 or more$/],
+    [{ softTimeLimit: Infinity }, /: softTimeLimit Infinity must be a number of seconds/],
+  ];
+  for (const [options, message] of refusals) {
+    await assert.rejects(app.sendTask("t.add", options), (error: unknown) => {
+      assert.ok(error instanceof UsageError);
+      assert.match(error.message, /^Cannot send task "t\.add": /);
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+  assert.equal(sent.length, 0);
+  await app.sendTask("t", { eta: "9999-12-31T23:59:59", expires: "20300101T000000Z", countdown: 0 });
+  await app.sendTask("t", { eta: "", expires: "" });
+  const times = sent.map(({ message }) => [message.headers["eta"], message.headers["expires"]]);
+  assert.deepEqual(times, [["9999-12-31T23:59:59", "20300101T000000Z"], [null, null]]);
+});
+
+Deno.test("sendTask: an option that is an empty text is not given, wherever it comes from", async () => {
+  const plain = recorded();
+  await plain.app.sendTask("t.add", { args: [1, 2], taskId: "id" });
+  const names = [
+    "queue",
+    "exchange",
+    "exchangeType",
+    "routingKey",
+    "serializer",
+    "compression",
+    "shadow",
+    "replyTo",
+  ];
+  for (const name of [...names, "eta", "expires", "correlationId", "rootId", "groupId", "origin"]) {
+    const { app, sent } = recorded();
+    await app.sendTask("t.add", { args: [1, 2], taskId: "id", [name]: "" });
+    const { properties: { replyTo: _own, ...properties }, ...message } = sent[0]!.message;
+    const { properties: { replyTo: _other, ...theirs }, ...expected } = plain.sent[0]!.message;
+    assert.deepEqual({ ...message, properties }, { ...expected, properties: theirs }, name);
+    assert.deepEqual([sent[0]!.exchange, sent[0]!.routingKey], ["", "celery"], name);
+  }
+  const { app, sent } = recorded({ task_routes: { "t.*": { queue: "routed", serializer: "" } } });
+  const add = app.task("t.add", { queue: "", serializer: "" }, (x: number) => x);
+  const { id } = await add.applyAsync([1], {}, { taskId: "", queue: "" });
+  assert.match(id, /^[0-9a-f-]{36}$/);
+  await app.sendMany([{ task: add, args: [1], options: { taskId: "", routingKey: "" } }]);
+  await add.s(1).set({ queue: "", taskId: "" }).applyAsync();
+  for (const { message, routingKey } of sent) {
+    assert.deepEqual([message.contentType, routingKey], ["application/json", "routed"]);
+    assert.match(String(message.headers["id"]), /^[0-9a-f-]{36}$/);
+  }
+  assert.equal(sent.length, 3);
 });
 
 Deno.test("sendTask: other serializers and compression are loaded when named", async () => {
@@ -232,6 +358,38 @@ Deno.test("sendMany: order, parts, tasks, names and signatures", async () => {
   assert.equal(sent[601]!.routingKey, "q2");
 });
 
+Deno.test("a registered task's own options hold for each way to send it", async () => {
+  const { app, sent } = recorded();
+  const slow = app.task("t.slow", {
+    queue: "slow",
+    serializer: "yaml",
+    compression: "gzip",
+    timeLimit: 77,
+    shadowName: (args) => `slow ${args[0]}`,
+  }, (n: number) => n);
+  await slow.delay(1);
+  await slow.s(2).applyAsync();
+  await app.sendMany([slow.s(3), { task: slow, args: [4] }]);
+  await group(slow.s(5), slow.s(6)).applyAsync();
+  await chain(slow.si(7), slow.si(8)).applyAsync();
+  const seen = sent.map(({ routingKey, message }) => {
+    const { shadow, timelimit, compression } = message.headers;
+    return [routingKey, message.contentType, compression, timelimit, shadow];
+  });
+  const form = ["slow", "application/x-yaml", "application/x-gzip", [77, null]];
+  assert.deepEqual(seen, [1, 2, 3, 4, 5, 6, 7].map((n) => [...form, `slow ${n}`]));
+});
+
+Deno.test("sendMany: a signature's own options win, and its stamps travel", async () => {
+  const { app, sent } = recorded();
+  const slow = app.task("t.slow", { queue: "slow" }, (n: number) => n);
+  await app.sendMany([slow.s(1).set({ queue: "fast" }).stamp({ visit: "v" })]);
+  const [{ routingKey, message }] = sent as [OutgoingMessage];
+  assert.deepEqual([routingKey, message.headers["stamps"]], ["fast", { visit: "v" }]);
+  const misfit = slow.s().set({ queue: "fast" });
+  await assert.rejects(app.sendMany([misfit]), TypeError);
+});
+
 Deno.test("sendMany: a call that cannot be sent ends it; what came before is sent", async () => {
   const { app, sent } = recorded();
   await assert.rejects(
@@ -294,6 +452,102 @@ Deno.test("BrokerPublisher: declares once, publishes, and tries again by the pol
   await assert.rejects(publisher.publish([]), /closed/);
 });
 
+Deno.test("BrokerPublisher: a silent broker is asked once by a program, again by a worker, and for ever if that is asked for", async () => {
+  for (const who of ["program", "worker", "patient"]) {
+    const world = fakeWorld();
+    const policy = who === "patient" ? { task_publish_retry_policy: { max_retries: null } } : {};
+    const app = new App("t", { broker_url: "memory://", ...policy }, { world });
+    if (who === "worker") app.handOn = () => null;
+    let opened = 0;
+    app.publisher = new BrokerPublisher(app, {
+      connect: async (_world, _url, { timeoutMs }) => {
+        opened++;
+        if (opened > 10) throw new UsageError("enough");
+        await world.clock.sleep(timeoutMs);
+        throw new DialError("Cannot log in: no answer in 4 s");
+      },
+    });
+    const refused = assert.rejects(
+      app.sendTask("t.add", { args: [1] }),
+      who === "patient" ? UsageError : DialError,
+    );
+    await world.clock.advance(60_000);
+    await refused;
+    assert.equal(opened, { program: 1, worker: 4, patient: 11 }[who]);
+  }
+});
+
+Deno.test("BrokerPublisher: a queue that came with one message is declared on every connection after it", async () => {
+  const world = fakeWorld();
+  const options = { autoDelete: true, queueArguments: { "x-max-priority": 3 } };
+  // As a pool's slot sends: its queue goes with the first message alone, and this App knows no such queue.
+  const slot = new App("t", { broker_url: "memory://" }, { world });
+  const { outgoing } = slot.prepareSend({
+    name: "t",
+    args: [],
+    kwargs: {},
+    options: { queue: queue("only-there", options) },
+  });
+  const app = new App("t", { broker_url: "memory://" }, { world });
+  const declared: [number, Queue][] = [];
+  const connections: Connection[] = [];
+  const publisher = new BrokerPublisher(app, {
+    connect: async (...args) => {
+      const connection = await connect(...args);
+      const number = connections.push(connection);
+      const declare = connection.declare.bind(connection);
+      connection.declare = (one) => {
+        declared.push([number, one]);
+        return declare(one);
+      };
+      return connection;
+    },
+  });
+  await publisher.publish([outgoing]);
+  await publisher.publish([{ ...outgoing, queue: null }]);
+  await connections[0]!.close();
+  await connections[0]!.lost;
+  await publisher.publish([{ ...outgoing, queue: null }]);
+  assert.deepEqual(declared, [[1, queue("only-there", options)], [2, queue("only-there", options)]]);
+  assert.deepEqual([...app.amqp.queues].map(({ name }) => name), ["celery"]);
+  await publisher.close();
+});
+
+Deno.test("sendTask: it must reach a queue, unless its exchange is a fanout", async () => {
+  const { app, sent } = recorded({
+    task_queues: [
+      { name: "celery" },
+      { name: "news", broadcast: true },
+      { name: "video", exchange: { name: "media", type: "topic" }, routing_key: "video.#" },
+    ],
+  });
+  for (
+    const options of [
+      {},
+      { queue: "new" },
+      { queue: "video" },
+      { queue: "news" },
+      { exchange: "media", routingKey: "audio" },
+      { exchange: "news", routingKey: "any" },
+      { exchange: "elsewhere", routingKey: "k" },
+      { exchange: "elsewhere", routingKey: "k", exchangeType: "fanout" },
+      { deliveryMode: 1 as const },
+    ]
+  ) await app.sendTask("t.add", options);
+  assert.deepEqual(sent.map(({ isMandatory }) => isMandatory), [
+    true,
+    true,
+    true,
+    false,
+    true,
+    false,
+    true,
+    false,
+    true,
+  ]);
+  assert.deepEqual(sent.slice(0, 3).map(({ queue }) => queue?.name), ["celery", "new", "video"]);
+});
+
 Deno.test("BrokerPublisher: on an open connection a message is on its way when publish returns", async () => {
   const world = fakeWorld();
   const app = new App("t", { broker_url: "memory://" }, { world });
@@ -320,37 +574,42 @@ Deno.test("BrokerPublisher: on an open connection a message is on its way when p
 Deno.test("BrokerPublisher: what ends a task is the worker's own where it may, and published where it is not", async () => {
   const { opened, connect } = failing([]);
   const cases = [
-    { what: "claimed", urls: {}, claim: () => Promise.resolve(), isOver: true, publishes: 0 },
+    { what: "handed on", urls: {}, handOn: () => Promise.resolve(), isLast: true, publishes: 0 },
     {
       what: "sent by a task that goes on",
       urls: {},
-      claim: () => Promise.resolve(),
-      isOver: false,
+      handOn: () => Promise.resolve(),
+      isLast: false,
       publishes: 1,
     },
-    { what: "refused", urls: {}, claim: () => null, isOver: true, publishes: 1 },
+    { what: "refused", urls: {}, handOn: () => null, isLast: true, publishes: 1 },
     {
       what: "cut off",
       urls: {},
-      claim: () => Promise.reject(new ConnectionLost("gone")),
-      isOver: true,
+      handOn: () => Promise.reject(new ConnectionLost("gone")),
+      isLast: true,
       publishes: 1,
     },
     {
       what: "for another broker",
       urls: { broker_write_url: "memory://other" },
-      claim: () => Promise.resolve(),
-      isOver: true,
+      handOn: () => Promise.resolve(),
+      isLast: true,
       publishes: 1,
     },
   ];
-  for (const { what, urls, claim, isOver, publishes } of cases) {
+  for (const { what, urls, handOn, isLast, publishes } of cases) {
     opened.length = 0;
     const app = new App("t", { broker_url: "memory://", ...urls }, { world: fakeWorld() });
-    app.claim = claim;
+    app.handOn = handOn;
     const publisher = new BrokerPublisher(app, { connect });
-    const { outgoing } = app.prepareSend({ name: "t", args: [], kwargs: {}, options: { queue: "claims" } });
-    await publisher.publish([outgoing], { isOver });
+    const { outgoing } = app.prepareSend({
+      name: "t",
+      args: [],
+      kwargs: {},
+      options: { queue: "handed-on" },
+    });
+    await publisher.publish([outgoing], { handOn: isLast });
     assert.equal(opened.length, publishes, what);
     await publisher.close();
   }
@@ -415,6 +674,27 @@ Deno.test("connectBroker: the whole list, then 2, 4, 6 … seconds", async () =>
   world.clock.checkNothingArmed();
 });
 
+Deno.test("connectOptions: 0, null and empty text are none", () => {
+  const told = (settings: Partial<Settings>) =>
+    connectOptions(new App("t", { broker_url: "memory://", ...settings }, { world: fakeWorld() }), {
+      forWriting: true,
+    });
+  assert.equal(told({}).timeoutMs, 4000);
+  for (const none of [0, null]) {
+    assert.equal(told({ broker_connection_timeout: none }).timeoutMs, 2 ** 31 - 1);
+  }
+  assert.equal(told({ broker_login_method: "" }).loginMethod, null);
+  const options = told({ broker_connection_timeout: 0, broker_transport_options: { visibility_timeout: 0 } });
+  const redis = redisOptionsOf({
+    ...options,
+    transportOptions: { socket_connect_timeout: 0, socket_timeout: 0 },
+  });
+  assert.deepEqual([redis.connectTimeoutMs, redis.replyTimeoutMs], [2 ** 31 - 1, 10_000]);
+  assert.equal(redisOptionsOf(options).visibilityTimeoutMs, 3_600_000);
+  const app = new App("t", { broker_url: " redis://h/1\n", broker_transport: "" }, { world: fakeWorld() });
+  assert.equal(app.conf.broker_url, "redis://h/1");
+});
+
 Deno.test("connectBroker: no retry at startup, a refusal for good, and an abort", async () => {
   const world = fakeWorld();
   const app = new App("t", { broker_url: "redis://a", broker_connection_retry_on_startup: false }, { world });
@@ -430,6 +710,24 @@ Deno.test("connectBroker: no retry at startup, a refusal for good, and an abort"
     connectBroker(app, { forWriting: false, connect: failing([new UsageError("wrong")]).connect }),
     UsageError,
   );
+  await assert.rejects(
+    connectBroker(app, { forWriting: false, connect: failing([new AccessRefused("WRONGPASS")]).connect }),
+    AccessRefused,
+  );
+  // Who was there before may be taken again.
+  const { opened, connect } = failing([new AccessRefused("NOAUTH"), new ServerError("541", { code: "541" })]);
+  const again = connectBroker(app, { forWriting: false, isReconnect: true, connect });
+  await world.clock.advance(6000);
+  await (await again).close();
+  assert.equal(opened.length, 3);
+  await assert.rejects(
+    connectBroker(app, {
+      forWriting: false,
+      isReconnect: true,
+      connect: failing([new UsageError("wrong")]).connect,
+    }),
+    UsageError,
+  );
   const abort = new AbortController();
   const connecting = connectBroker(app, {
     forWriting: false,
@@ -440,4 +738,56 @@ Deno.test("connectBroker: no retry at startup, a refusal for good, and an abort"
   abort.abort(new Error("stopped"));
   await assert.rejects(connecting, /stopped/);
   world.clock.checkNothingArmed();
+});
+
+Deno.test("send: what no worker could read is the caller's error: arguments, priorities, callbacks", async () => {
+  await using app = new App("t", { broker_url: "memory://" }, { world: fakeWorld() });
+  const add = app.task("t.add", (x: number, y: number) => x + y);
+  const cases: [() => Promise<unknown>, string][] = [
+    [() => add.applyAsync("ab" as never), 'its arguments must be an array, not "ab"'],
+    [() => app.sendTask("t.add", { args: { 0: 1 } as never }), 'its arguments must be an array, not {"0":1}'],
+    [
+      () => app.sendTask("t.add", { kwargs: [1] as never }),
+      "its keyword arguments must be an object, not [1]",
+    ],
+    [
+      () => add.applyAsync([1, 2], null, { priority: 999 }),
+      "priority 999 must be a whole number from 0 to 255",
+    ],
+    [() => app.sendTask("t.add", { priority: NaN }), "priority NaN must be a whole number from 0 to 255"],
+    [
+      () => app.sendTask("t.add", { priority: "high" as never }),
+      'priority "high" must be a whole number from 0 to 255',
+    ],
+  ];
+  for (const [send, text] of cases) {
+    await assert.rejects(send, { name: "UsageError", message: `Cannot send task "t.add": ${text}` });
+  }
+  for (const name of ["", 5, undefined]) {
+    await assert.rejects(app.sendTask(name as never), {
+      name: "UsageError",
+      message: /^Cannot send a task: its name must be a text that is not empty, not /,
+    });
+  }
+  for (const id of ["", 5]) {
+    assert.throws(() => app.AsyncResult(id as never), {
+      name: "UsageError",
+      message: /^Cannot read a result: its id must be a text that is not empty, not /,
+    });
+  }
+  for (const timeout of [NaN, "1"]) {
+    await assert.rejects(async () => await app.AsyncResult("x").get({ timeout: timeout as never }), {
+      name: "UsageError",
+      message: /must be a number of seconds$/,
+    });
+  }
+  assert.throws(() => app.task("t.high", { priority: "high" as never }, () => 1), { name: "UsageError" });
+  for (const link of ["t.add", 5, {}, { task: 5 }, [add.s(), null]]) {
+    for (const option of ["link", "linkError"]) {
+      await assert.rejects(add.applyAsync([1, 2], null, { [option]: link as never }), {
+        name: "UsageError",
+        message: /^Cannot use .+ as a signature: task\.s\(\) or app\.signature\("name"\) makes one$/,
+      });
+    }
+  }
 });

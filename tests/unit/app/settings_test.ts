@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { UsageError } from "../../../lib/base/mod.ts";
-import { createConf } from "../../../lib/app/settings.ts";
-import { INERT_SETTINGS, settingName, SETTINGS } from "../../../lib/app/settings_table.ts";
+import { createConf } from "../../../lib/app/conf/conf.ts";
+import { INERT_SETTINGS, settingName, SETTINGS } from "../../../lib/app/conf/table.ts";
+import golden from "../../golden/settings-5.6.3.json" with { type: "json" };
 import { fakeWorld } from "../../support/fake_world.ts";
 
 const conf = (settings = {}, env: Record<string, string> = {}) => createConf(fakeWorld({ env }), settings);
 const usage = (text: string | RegExp) => (error: unknown) => {
-  assert(error instanceof UsageError);
+  assert.ok(error instanceof UsageError);
   if (typeof text === "string") assert.equal(error.message, text);
   else assert.match(error.message, text);
   return true;
@@ -14,7 +15,7 @@ const usage = (text: string | RegExp) => (error: unknown) => {
 
 Deno.test("settings: every default is of its own kind", () => {
   for (const [name, row] of SETTINGS) {
-    assert.notEqual(typeof row.accept(row.initial), "symbol", `the default of ${name}`);
+    assert.notEqual(typeof row.accept(row.defaultValue), "symbol", `the default of ${name}`);
   }
 });
 
@@ -36,6 +37,23 @@ Deno.test("settings: defaults are Celery's", () => {
   });
 });
 
+Deno.test("settings: every setting of Celery 5.6.3 is known, under its old name too, with Celery's default", () => {
+  // Null asks the broker that is there.
+  const differing = new Set(["control_queue_exclusive", "event_queue_exclusive"]);
+  const spoken: Readonly<Record<string, unknown>> = { inf: Infinity, "datetime.timedelta(days=1)": 86400 };
+  for (
+    const [name, [value, old]] of Object.entries(
+      golden.settings as unknown as Record<string, [unknown, string]>,
+    )
+  ) {
+    assert.equal(settingName(name), name);
+    assert.equal(settingName(old), name);
+    const row = SETTINGS.get(name);
+    if (row === undefined || differing.has(name)) continue;
+    assert.deepEqual(row.defaultValue, spoken[String(value)] ?? value, name);
+  }
+});
+
 Deno.test("settings: an unknown one names the nearest", () => {
   assert.throws(
     () => conf({ task_ack_late: true }),
@@ -45,6 +63,8 @@ Deno.test("settings: an unknown one names the nearest", () => {
   assert.throws(() => {
     (c as unknown as Record<string, unknown>).worker_concurency = 2;
   }, usage('Unknown setting "worker_concurency": did you mean "worker_concurrency"?'));
+  assert.throws(() => c.read("broker"), usage('Unknown setting "broker": did you mean "broker_url"?'));
+  assert.throws(() => c.read("backend"), usage('Unknown setting "backend": did you mean "result_backend"?'));
   assert.throws(() => c.read("qqqqqqqqqqqqqqqqqqqqqq"), usage('Unknown setting "qqqqqqqqqqqqqqqqqqqqqq"'));
 });
 
@@ -58,7 +78,11 @@ Deno.test("settings: an ill-typed one says what is expected, and nothing is chan
       -1,
       "worker_prefetch_multiplier must be a whole number, at least 0, not -1",
     ],
-    ["accept_content", [1], "accept_content must be a list of texts, not [1]"],
+    ["task_compression", "bzip2", 'task_compression must be gzip, zlib, brotli or zstd or null, not "bzip2"'],
+    ["task_compression", "rar", 'task_compression must be gzip, zlib, brotli or zstd or null, not "rar"'],
+    ["lease", 0, "lease must be a number of seconds, at least 1, not 0"],
+    ["lease", Infinity, "lease must be a number of seconds, at least 1, not Infinity"],
+    ["accept_content", [1], "accept_content must be a list of strings, not [1]"],
     ["task_protocol", 3, "task_protocol must be 1 or 2, not 3"],
     [
       "task_default_rate_limit",
@@ -79,8 +103,8 @@ Deno.test("settings: assignment validates, counts versions and knows what was se
   const before = c.version;
   c.task_time_limit = 30;
   assert.equal(c.task_time_limit, 30);
-  assert(c.version > before);
-  assert(c.isSet("task_time_limit") && c.isSet("task_acks_late") && !c.isSet("task_soft_time_limit"));
+  assert.ok(c.version > before);
+  assert.ok(c.isSet("task_time_limit") && c.isSet("task_acks_late") && !c.isSet("task_soft_time_limit"));
   c.accept_content = "json" as unknown as string[];
   assert.deepEqual(c.accept_content, ["json"]);
   assert.throws(() => {
@@ -90,7 +114,7 @@ Deno.test("settings: assignment validates, counts versions and knows what was se
 
 Deno.test("settings: undefined is not given", () => {
   const c = conf({ broker_url: undefined, task_acks_late: undefined });
-  assert(!c.isSet("broker_url"));
+  assert.ok(!c.isSet("broker_url"));
   assert.equal(c.task_acks_late, false);
 });
 
@@ -143,7 +167,7 @@ Deno.test("settings: name=value of a command line is read by the setting's kind"
     () => c.applyArguments(["worker.concurrency=many"]),
     usage('worker_concurrency must be a whole number, at least 0 or null, not "many"'),
   );
-  assert.throws(() => c.applyArguments(["task_acks_late"]), usage(/is given as name=value/));
+  assert.throws(() => c.applyArguments(["task_acks_late"]), usage(/must be given as name=value/));
 });
 
 Deno.test("settings: names of old", () => {
@@ -174,7 +198,7 @@ Deno.test("settings: names of old", () => {
 Deno.test("settings: Celery's settings that mean nothing here are taken and told", () => {
   const c = conf({ s3_bucket: "b", worker_hijack_root_logger: false });
   assert.deepEqual(c.inert, ["s3_bucket", "worker_hijack_root_logger"]);
-  for (const name of INERT_SETTINGS) assert(!SETTINGS.has(name), name);
+  for (const name of INERT_SETTINGS) assert.ok(!SETTINGS.has(name), name);
 });
 
 Deno.test("settings: the embedded broker is its own result store, others have none", () => {
@@ -183,6 +207,25 @@ Deno.test("settings: the embedded broker is its own result store, others have no
   assert.equal(conf({ broker_url: "redis://localhost" }).result_backend, null);
   assert.equal(conf({ broker_url: ["amqp://a", "amqp://b"] }).result_backend, null);
   assert.equal(conf({ result_backend: null }).result_backend, null);
+});
+
+Deno.test("settings: a plain Redis named on the command line keeps results, unless a store is named or refused", () => {
+  const typed = (broker_url: string, settings: Parameters<typeof conf>[0] = {}) => {
+    const c = conf(settings);
+    c.apply({ broker_url }, "command line");
+    return c.result_backend;
+  };
+  assert.equal(typed("redis://localhost/3"), "redis://localhost/3");
+  assert.equal(typed("redis+socket:///run/redis.sock"), "redis+socket:///run/redis.sock");
+  assert.equal(typed("valkey://localhost"), "valkey://localhost");
+  assert.equal(typed("redis://a;redis://b"), "redis://a");
+  assert.equal(typed("redis://localhost", { result_backend: "rpc://" }), "rpc://");
+  assert.equal(typed("redis://localhost", { result_backend: "disabled" }), "disabled");
+  assert.equal(typed("redis://localhost", { result_backend: null }), null);
+  // These want settings that a broker and a store have each their own of.
+  for (const url of ["rediss://localhost", "sentinel://localhost", "amqp://localhost"]) {
+    assert.equal(typed(url), null);
+  }
 });
 
 Deno.test("settings: a broker in parts", () => {
@@ -206,9 +249,9 @@ Deno.test("settings: no secret is shown", () => {
     task_default_routing_key: "rk",
   });
   const shown = JSON.stringify(c.table({ withDefaults: true }));
-  assert(!shown.includes("sesame"), shown);
-  assert(shown.includes("redis://:**@host/0"));
-  assert(shown.includes('"task_default_routing_key":"rk"') && shown.includes('"global_keyprefix":"p:"'));
-  assert(c.table({ withDefaults: false })["task_serializer"] === undefined);
+  assert.ok(!shown.includes("sesame"), shown);
+  assert.ok(shown.includes("redis://:**@host/0"));
+  assert.ok(shown.includes('"task_default_routing_key":"rk"') && shown.includes('"global_keyprefix":"p:"'));
+  assert.ok(c.table({ withDefaults: false })["task_serializer"] === undefined);
   assert.equal(c.table({ masked: false })["redis_password"], "sesame");
 });

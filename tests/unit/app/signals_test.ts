@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Signal } from "../../../lib/app/signals.ts";
+import { Signal } from "../../../lib/app/call/signals.ts";
 import { RecordingLog } from "../../support/fake_world.ts";
 import { FakeClock } from "../../support/fake_world.ts";
 
@@ -16,9 +16,9 @@ Deno.test("Signal: receivers hear in order, a same one once, and see one another
   signal.send("me", fields);
   assert.deepEqual(heard, [[1], 7, "me"]);
   assert.equal(fields.n, 7);
-  assert(signal.hasReceivers);
-  assert(signal.disconnect(first));
-  assert(!signal.disconnect(first));
+  assert.ok(signal.hasReceivers);
+  assert.ok(signal.disconnect(first));
+  assert.ok(!signal.disconnect(first));
 });
 
 Deno.test("Signal: a sender narrows, by itself or by name", () => {
@@ -40,8 +40,8 @@ Deno.test("Signal: dispatchUid replaces and disconnects", () => {
   signal.connect(() => heard.push(2), { dispatchUid: "x" });
   signal.send(null, {});
   assert.deepEqual(heard, [2]);
-  assert(signal.disconnect(null, { dispatchUid: "x" }));
-  assert(!signal.hasReceivers);
+  assert.ok(signal.disconnect(null, { dispatchUid: "x" }));
+  assert.ok(!signal.hasReceivers);
 });
 
 Deno.test("Signal: what receivers throw is logged and stops nobody", async () => {

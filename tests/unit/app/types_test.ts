@@ -1,7 +1,7 @@
 /** What users rely on the compiler for: arguments and results are inferred. Checked when this file is. */
 
 import assert from "node:assert/strict";
-import { App, type AsyncResult, type Context, type Task } from "../../../lib/mod.ts";
+import { App, type AsyncResult, type Context, type Task, type TaskOptions } from "../../../lib/mod.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false;
@@ -12,6 +12,8 @@ Deno.test("types: tasks, their arguments and results", () => {
   const add = app.task("t.add", (x: number, y: number) => x + y);
   const fetched = app.task("t.fetch", { bind: true, maxRetries: 5 }, (self, url: string) => {
     same<typeof self, Context>(true);
+    const ofSelf: App = self.app;
+    void ofSelf;
     return Promise.resolve(url.length);
   });
   const optional = app.task("t.opt", { acksLate: true }, (a: string, b: number = 1) => a.repeat(b));
@@ -23,6 +25,11 @@ Deno.test("types: tasks, their arguments and results", () => {
   same<Parameters<typeof optional>, [a: string, b?: number | undefined]>(true);
   const send = () => add.delay(1, 2);
   same<ReturnType<typeof send>, Promise<AsyncResult<number>>>(true);
+  const onSuccess: TaskOptions["onSuccess"] = (self) => same<typeof self, Context>(true);
+  const ofTask: App = add.app;
+  const ofResult: App = app.AsyncResult("an-id").app;
+  assert.equal(ofTask, ofResult);
+  assert.equal(onSuccess.length, 1);
   const bad = () => {
     // @ts-expect-error a text is no number
     void add.delay("1", 2);

@@ -108,6 +108,22 @@ Deno.test("StoreQueue: a retryable failure is tried again, in order, until the r
   assert.deepEqual(world.log.messages("ERROR"), ["Cannot store the result of task a: gone"]);
 });
 
+Deno.test("StoreQueue: what is waited for is tried again however few retries there are", async () => {
+  const { world, append, batches, settle, dones } = writer({
+    waitsFor: (error) => error.message === "full",
+    policy: { maxRetries: 0, delayMs: () => 100 },
+  });
+  append("a");
+  await world.clock.settle();
+  for (let n = 0; n < 3; n++) {
+    await settle(new OperatingError("full"));
+    await world.clock.advance(100);
+  }
+  assert.deepEqual([batches.length, dones], [4, []]);
+  await settle(null);
+  assert.deepEqual(dones, ["a: ok"]);
+});
+
 Deno.test("StoreQueue: wake tries at once", async () => {
   const { world, append, batches, settle, queue, dones } = writer();
   append("a");
@@ -168,7 +184,7 @@ Deno.test("StoreQueue: lines about lost results are few and say how many they st
   await settle(new OperatingError("no"));
   const lines = world.log.messages();
   assert.equal(lines.length, 2);
-  assert.match(lines[1]!, /task b: no \(and 49 more such lines\)/);
+  assert.match(lines[1]!, /task b: no \(and 49 more like it\)/);
 });
 
 Deno.test("StoreQueue: close gives up what waits; flush ends; later records are refused", async () => {

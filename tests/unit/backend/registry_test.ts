@@ -26,7 +26,7 @@ Deno.test("openBackend: wrong URLs are usage errors without the password", async
   const wrong: [string, RegExp][] = [
     ["redsi://u:secret@h/0", /unknown kind "redsi"; did you mean "redis"/],
     ["db+postgresql://u:secret@h/db", /unknown kind "db\+postgresql"; known are/],
-    ["//u:secret@h", /it is no URL/],
+    ["//u:secret@h", /it is not a URL/],
     ["redis://u:secret@h/nine", /Database is int/],
     ["sqlite:///:memory:", /memory:\/\//],
   ];
@@ -38,6 +38,11 @@ Deno.test("openBackend: wrong URLs are usage errors without the password", async
       return true;
     });
   }
+});
+
+Deno.test("openBackend: valkey:// is Redis by another name", async () => {
+  await using backend = await openBackend(fakeWorld(), "valkey://127.0.0.1:1/1", backendOptions());
+  assert.equal(backend.kind, "redis");
 });
 
 Deno.test("openBackend: memory results are shared by URL and go with the last that closes", async () => {

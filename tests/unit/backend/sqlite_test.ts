@@ -7,6 +7,7 @@ import { awaited, backendOptions, resultRecord, stored } from "../../conformance
 import { fakeWorld } from "../../support/fake_world.ts";
 import { eventually } from "../../support/ports.ts";
 import { realTestWorld } from "../../support/real_test_world.ts";
+import { filePath } from "../../../lib/base/mod.ts";
 
 async function withFolder(run: (path: string) => Promise<void>): Promise<void> {
   const folder = await Deno.makeTempDir({ prefix: "lovage-results-" });
@@ -16,6 +17,24 @@ async function withFolder(run: (path: string) => Promise<void>): Promise<void> {
     await Deno.remove(folder, { recursive: true });
   }
 }
+
+Deno.test("sqlite: results are their user's alone, also where they were not before", async () => {
+  await withFolder(async (path) => {
+    const mask = Deno.umask(0);
+    try {
+      for (const url of [`sqlite://${path}`, `sqlite://${path}`]) {
+        await using backend = await openBackend(realTestWorld(), url, backendOptions());
+        await stored(backend, resultRecord("t", "SUCCESS", 1));
+        for (const suffix of ["", "-wal", "-shm"]) {
+          assert.equal(Deno.statSync(path + suffix).mode! & 0o777, 0o600, suffix);
+        }
+        Deno.chmodSync(path, 0o664);
+      }
+    } finally {
+      Deno.umask(mask);
+    }
+  });
+});
 
 const CHILD = `
 import { openBackend } from "${new URL("../../../lib/backend/mod.ts", import.meta.url)}";
@@ -45,7 +64,7 @@ Deno.test("sqlite: results of other processes are told as they come, none is los
           "-q",
           "--no-check",
           "--config",
-          new URL("../../../deno.json", import.meta.url).pathname,
+          filePath(new URL("../../../deno.json", import.meta.url)),
         ]
           .concat([script, `sqlite://${path}`, String(from), "500"]),
         stdin: "null",
@@ -107,7 +126,7 @@ Deno.test("sqlite: processes that make one database at the same moment all open 
   await withFolder(async (path) => {
     const folder = path.slice(0, path.lastIndexOf("/"));
     await Deno.writeTextFile(`${folder}/opener.ts`, OPENER);
-    const config = new URL("../../../deno.json", import.meta.url).pathname;
+    const config = filePath(new URL("../../../deno.json", import.meta.url));
     const children = [1, 2, 3].map(() =>
       new Deno.Command(Deno.execPath(), {
         args: ["run", "-A", "--quiet", "--no-check", "--config", config, `${folder}/opener.ts`, folder, "40"],

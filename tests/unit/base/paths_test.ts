@@ -14,6 +14,8 @@ Deno.test("embeddedHome: LOVAGE_HOME, then XDG_STATE_HOME, then the home folder"
   );
   assert.equal(embeddedHome(hostOf({ HOME: "/" })), "/.local/state/lovage");
   assert.equal(embeddedHome(hostOf({ LOVAGE_HOME: "here/../there" })), "/here/there");
+  const odd = "/a b/é%41#?*";
+  assert.equal(embeddedHome(hostOf({ LOVAGE_HOME: odd })), odd);
   assert.throws(() => embeddedHome(hostOf({})), /LOVAGE_HOME/);
 });
 
@@ -26,6 +28,7 @@ Deno.test("embeddedDatabasePath: default, absolute, relative", () => {
   assert.equal(path("sqlite:///path.db"), "/path.db");
   assert.equal(path("sqlite:////var/x.db?timeout=3"), "/var/x.db");
   assert.equal(path("sqlite:///a%20b/%C3%BC.db"), "/a b/ü.db");
+  assert.equal(path("sqlite:///a%2541%23%3F.db"), "/a%41#?.db");
   assert.equal(path("sqlite://dir/x.db"), "/here/dir/x.db");
   assert.equal(path("sqlite://../x.db"), "/x.db");
   for (const wrong of ["redis://h", "sqlite:///dir/", "sqlite://:memory:", "sqlite:///a%zz"]) {

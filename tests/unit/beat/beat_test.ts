@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { App, type BeatEntry, crontab, type Settings } from "../../../lib/app/mod.ts";
 import { ConnectionLost, OperatingError } from "../../../lib/base/mod.ts";
 import { Beat, type BeatOptions } from "../../../lib/beat/beat.ts";
+import { BeatLeadership, beatNames } from "../../../lib/beat/leadership.ts";
+import { listEntries, lookAtBeat, nextRuns } from "../../../lib/beat/preview.ts";
 import type { RunState } from "../../../lib/beat/store.ts";
 import { MemoryStore } from "../../../lib/beat/store_memory.ts";
 import { connect, type Connection } from "../../../lib/transport/mod.ts";
@@ -129,10 +131,10 @@ Deno.test("beat: sends what is due, in Celery's lines, and saves it", async () =
       "<ScheduleEntry: cron t.kw(a=1, at=<function at>) <crontab: * * * * * (m/h/dM/MY/d)>",
   );
   assert.equal(lines[2], "beat: Ticking with max interval->5.00 minutes");
-  assert(lines.includes("beat: Waking up in 10.00 seconds."));
-  assert(lines.includes("Scheduler: Sending due task tick (t.add)"));
-  assert(lines.includes(`t.add sent. id->${sent[0]!.id}`));
-  assert(lines.includes("beat: Synchronizing schedule..."));
+  assert.ok(lines.includes("beat: Waking up in 10.00 seconds."));
+  assert.ok(lines.includes("Scheduler: Sending due task tick (t.add)"));
+  assert.ok(lines.includes(`t.add sent. id->${sent[0]!.id}`));
+  assert.ok(lines.includes("beat: Synchronizing schedule..."));
 });
 
 Deno.test("beat: idle it wakes when something is due, and at the longest interval", async () => {
@@ -161,7 +163,7 @@ Deno.test("beat: entries added, changed and removed while it runs", async () => 
   await lab.world.clock.advance(10_000);
   const { a, c } = lab.app.conf.beat_schedule;
   lab.app.addPeriodicTask(5, lab.app.signature("t.d", { args: ["x", 2], kwargs: { k: null } }));
-  assert("t.d('x', 2, k=None)" in lab.app.conf.beat_schedule);
+  assert.ok("t.d('x', 2, k=None)" in lab.app.conf.beat_schedule);
   lab.app.conf.beat_schedule = { a: { ...a!, schedule: 15 }, c: c! };
   await lab.world.clock.advance(20_000);
   const sent = await lab.sent();
@@ -169,9 +171,9 @@ Deno.test("beat: entries added, changed and removed while it runs", async () => 
   assert.equal(sent.find(({ task }) => task === "t.c")!.argsrepr, "(1,)");
   const count = (name: string) => names.filter((one) => one === name).length;
   // b at 10, 20 and the wake at 20 that saw it gone; a first at 15 after its start, counted from then.
-  assert(count("t.b") === 2 || count("t.b") === 3);
-  assert(count("t.c") >= 3);
-  assert(count("t.a") >= 1);
+  assert.ok(count("t.b") === 2 || count("t.b") === 3);
+  assert.ok(count("t.c") >= 3);
+  assert.ok(count("t.a") >= 1);
   assert.deepEqual([...lab.store.states.keys()].sort(), ["a", "c"]);
 });
 
@@ -195,6 +197,57 @@ Deno.test("beat: after a restart intervals go on, missed runs come once, removed
     .start();
   assert.equal((await third.sent()).length, 1);
   assert.equal(store.states.get("hourly")!.count, 3);
+});
+
+/** Runs a beat without a lasting file from `atMs` on for `ms`; the tasks that it sent. */
+async function brief(
+  broker: string,
+  schedule: Record<string, BeatEntry>,
+  when: { atMs: number; ms: number; store?: MemoryStore },
+): Promise<string[]> {
+  const wallMs = START + when.atMs;
+  const lab = await new Lab(schedule, { broker, wallMs, ...(when.store ? { store: when.store } : {}) })
+    .start();
+  await lab.world.clock.advance(when.ms);
+  const tasks = (await lab.sent()).map(({ task }) => task);
+  await lab.end();
+  return tasks;
+}
+
+Deno.test("beat: restarted without a file more often than its interval, it keeps the rhythm", async () => {
+  const broker = `memory://${crypto.randomUUID()}`;
+  const schedule = { five: { task: "t", schedule: 5 } };
+  const sent = [];
+  for (let atMs = 0; atMs < 30_000; atMs += 3000) {
+    sent.push((await brief(broker, schedule, { atMs, ms: 2900 })).length);
+  }
+  // One at 5, 10, 15, 20 and 25 seconds each.
+  assert.equal(sent.reduce((a, b) => a + b), 5);
+});
+
+Deno.test("beat: without a file, a crontab and an interval missed between two beats are made up for once", async () => {
+  const broker = `memory://${crypto.randomUUID()}`;
+  const schedule = {
+    daily: { task: "t.daily", schedule: crontab({ hour: 4, minute: 0 }) },
+    hourly: { task: "t.hourly", schedule: 3600 },
+    none: { task: "t.none", schedule: 3600, catchUp: "none" as const },
+  };
+  assert.deepEqual(await brief(broker, schedule, { atMs: 0, ms: 1000 }), []);
+  const late = await brief(broker, schedule, { atMs: 30 * HOUR + MINUTE, ms: 1000 });
+  assert.deepEqual(late.sort(), ["t.daily", "t.hourly"]);
+  assert.deepEqual(await brief(broker, schedule, { atMs: 30 * HOUR + 2 * MINUTE, ms: 1000 }), []);
+});
+
+Deno.test("beat: an entry that its file does not know is new, whatever the broker knows of one before", async () => {
+  const broker = `memory://${crypto.randomUUID()}`;
+  const store = new MemoryStore("one");
+  const other = { task: "t.other", schedule: 86_400 };
+  const back = { task: "t.back", schedule: 3600 };
+  await brief(broker, { other, back }, { atMs: 0, ms: HOUR, store });
+  await brief(broker, { other }, { atMs: 2 * HOUR, ms: 1000, store });
+  const at = { atMs: 10 * HOUR, store };
+  assert.deepEqual(await brief(broker, { other, back }, { ...at, ms: HOUR - 1000 }), []);
+  assert.deepEqual(await brief(broker, { other, back }, { ...at, atMs: 11 * HOUR, ms: 1000 }), ["t.back"]);
 });
 
 Deno.test("beat: two of them, one sends; it stops in order and the other sends the very next", async () => {
@@ -224,6 +277,36 @@ Deno.test("beat: two of them, one sends; it stops in order and the other sends t
   assert.equal(two.store.states.get("tick")!.lastMs, START + 40_000);
 });
 
+Deno.test("lookAtBeat: who leads, and what was sent, by the broker alone", async () => {
+  const broker = `memory://${crypto.randomUUID()}`;
+  const schedule = { tick: { task: "t.add", schedule: 10 } };
+  const lab = await new Lab(schedule, { broker }).start();
+  await using app = new App("lab", { broker_url: broker, beat_schedule: schedule }, { world: lab.world });
+  await using connection = await connect(lab.world, broker, CONNECT_OPTIONS);
+  await lab.world.clock.advance(25_000);
+  const beat = await lookAtBeat(app, connection.ledger!);
+  assert.equal(beat.leader, lab.world.host.hostname);
+  const path = `/nowhere/${crypto.randomUUID()}`;
+  const [entry] = await listEntries(app, path, beat);
+  assert.deepEqual([entry!.count, entry!.last?.slice(11, 19), entry!.lastId?.length], [2, "00:00:20", 36]);
+  const [next] = await nextRuns(app, path, { count: 1, beat });
+  assert.equal(next!.time.slice(11, 19), "00:00:30");
+  await lab.end();
+  assert.equal((await lookAtBeat(app, connection.ledger!)).leader, null);
+});
+
+Deno.test("BeatLeadership: who leads next takes the place of the last one's host", async () => {
+  await using connection = await connect(fakeWorld(), `memory://${crypto.randomUUID()}`, CONNECT_OPTIONS);
+  const ledger = connection.ledger!;
+  for (const [owner, host] of [["a", "one"], ["b", "two"], ["b", "three"]] as const) {
+    const leadership = new BeatLeadership("lab", { schedule: "s", owner, host });
+    assert.equal(await leadership.lead(ledger, 1000), null);
+    const { hosts, lease } = beatNames("lab");
+    assert.deepEqual([...await ledger.records(hosts)], [[lease("s"), `${owner} ${host}`]]);
+    await leadership.resign(ledger);
+  }
+});
+
 Deno.test("beat: the one that sends freezes; another takes over within ten seconds, and nothing is sent twice", async () => {
   const broker = `memory://${crypto.randomUUID()}`;
   const schedule = { tick: { task: "t", schedule: 1 } };
@@ -237,8 +320,8 @@ Deno.test("beat: the one that sends freezes; another takes over within ten secon
   assert.equal(before.length, 5);
   await two.world.clock.advance(10_000);
   const after = await two.sent();
-  assert(after.length >= 5, `${after.length} sent in the ten seconds after`);
-  assert(two.log("INFO").includes("beat: Taking over: no other beat sends for this schedule"));
+  assert.ok(after.length >= 5, `${after.length} sent in the ten seconds after`);
+  assert.ok(two.log("INFO").includes("beat: Taking over: no other beat sends for this schedule"));
   // It comes back, believing that it still leads: what it sends is what was sent, and it stands by.
   one.world.clock.shiftWall(10_000);
   await one.world.clock.advance(1000);
@@ -284,7 +367,7 @@ Deno.test("beat: the clock set back by an hour is told; intervals go on", async 
   lab.world.clock.shiftWall(-HOUR);
   await lab.world.clock.advance(10 * MINUTE);
   const sent = await lab.sent();
-  assert(sent.length >= 9 && sent.length <= 11, `${sent.length}`);
+  assert.ok(sent.length >= 9 && sent.length <= 11, `${sent.length}`);
   assert.deepEqual(lab.log("WARNING"), [
     "beat: The clock was set back by 1.00 hour: intervals go on, and no run of a crontab comes twice",
   ]);
@@ -295,7 +378,7 @@ Deno.test("beat: the clock set forward by an hour is told; missed runs come once
   lab.world.clock.shiftWall(HOUR);
   await lab.world.clock.advance(5 * MINUTE);
   const sent = await lab.sent();
-  assert(sent.length >= 4 && sent.length <= 6, `${sent.length}`);
+  assert.ok(sent.length >= 4 && sent.length <= 6, `${sent.length}`);
   assert.match(
     lab.log("WARNING")[0]!,
     /^beat: The clock went forward by 1.00 hour \(it was set, or the machine slept\)/,
@@ -345,7 +428,7 @@ Deno.test("beat: a full disk is told once, beat goes on, and saves again when it
   store.isFull = false;
   await lab.world.clock.advance(10_000);
   assert.equal(store.states.get("a")!.count, 7);
-  assert(lab.log("INFO").includes("beat: The schedule file is written again"));
+  assert.ok(lab.log("INFO").includes("beat: The schedule file is written again"));
 });
 
 /** A store whose process dies right after a send, before it is saved. */
@@ -387,7 +470,7 @@ Deno.test("beat: killed between send and save, without a record: sent again unde
   const first = await new Lab(schedule, { broker, store, settings }).start();
   await first.world.clock.advance(MINUTE);
   const [sent] = await first.sent();
-  assert(sent);
+  assert.ok(sent);
   const again = new MemoryStore("one");
   for (const [name, state] of store.states) again.states.set(name, state);
   await using second = await new Lab(schedule, {
@@ -441,7 +524,7 @@ Deno.test("beat: overlap skip waits for the last run's end", async () => {
   await lab.world.clock.advance(30_000);
   const [first, ...more] = await lab.sent();
   assert.equal(more.length, 0);
-  assert(
+  assert.ok(
     lab.log("INFO").includes(`Scheduler: Skipping due task a (t): its last run ${first!.id} has not ended`),
   );
   await lab.app.backend.storeResult(first!.id, 1, "SUCCESS");

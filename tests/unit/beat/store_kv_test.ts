@@ -3,26 +3,21 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { App } from "../../../lib/app/mod.ts";
-import { OperatingError, UsageError } from "../../../lib/base/mod.ts";
+import { filePath, OperatingError, UsageError } from "../../../lib/base/mod.ts";
 import { openStore } from "../../../lib/beat/open_store.ts";
 import type { RunState } from "../../../lib/beat/store.ts";
 import { KvStore } from "../../../lib/beat/store_kv.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
-import { requirePython } from "../../support/servers.ts";
+import { disposableFolder } from "../../support/temporary.ts";
 
 const STAMP = "20240102T030405";
-
-async function folder(): Promise<{ path: string } & AsyncDisposable> {
-  const path = await Deno.makeTempDir();
-  return { path, [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }) };
-}
 
 function state(lastMs: number, more: Partial<RunState> = {}): RunState {
   return { lastMs, count: 1, taskId: null, sendingMs: null, ...more };
 }
 
 Deno.test("schedule file: states are kept over a restart, names of any length, and the owner with them", async () => {
-  await using place = await folder();
+  await using place = await disposableFolder();
   const path = `${place.path}/celerybeat-schedule`;
   const world = fakeWorld();
   const first = await KvStore.open(world, path);
@@ -47,7 +42,7 @@ Deno.test("schedule file: states are kept over a restart, names of any length, a
 });
 
 Deno.test("schedule file: ten thousand entries", async () => {
-  await using place = await folder();
+  await using place = await disposableFolder();
   const store = await KvStore.open(fakeWorld(), `${place.path}/s`);
   await store.save(new Map(Array.from({ length: 10_000 }, (_, n) => [`entry-${n}`, state(n)])));
   assert.equal((await store.load()).size, 10_000);
@@ -55,12 +50,12 @@ Deno.test("schedule file: ten thousand entries", async () => {
 });
 
 Deno.test("schedule file: the second beat on it refuses, with the first one's pid; peeking is free", async () => {
-  await using place = await folder();
+  await using place = await disposableFolder();
   const path = `${place.path}/s`;
   const store = await KvStore.open(fakeWorld(), path);
   await store.save(new Map([["a", state(1)]]));
   await assert.rejects(KvStore.open(fakeWorld(), path), (error) => {
-    assert(error instanceof UsageError);
+    assert.ok(error instanceof UsageError);
     assert.equal(
       error.message,
       `Schedule file "${path}" is in use: another beat runs on it (pid: ${Deno.pid})`,
@@ -74,27 +69,100 @@ Deno.test("schedule file: the second beat on it refuses, with the first one's pi
 });
 
 Deno.test("schedule file: peeking makes no file", async () => {
-  await using place = await folder();
+  await using place = await disposableFolder();
   assert.equal((await KvStore.peek(`${place.path}/s`)).size, 0);
   assert.deepEqual([...Deno.readDirSync(place.path)], []);
 });
 
-/** Files that are not ours, and how they are told. */
-const FOREIGN: [string, (path: string) => void | Promise<void>, RegExp][] = [
-  [
-    "text",
-    (path) => Deno.writeTextFileSync(path, "not a schedule\n".repeat(100)),
-    /is not a schedule, or is damaged/,
-  ],
+/** Makes a file at a path. */
+type Make = (path: string) => void | Promise<void>;
+
+/** Files that are not ours, and what they are said to be. */
+const FOREIGN: [string, Make, string][] = [
+  ["a module", (path) => Deno.writeTextFileSync(path, "export const x = 1;\n"), "not a schedule"],
   ["another database", (path) => {
     const database = new DatabaseSync(path);
     database.exec("CREATE TABLE mine (x); INSERT INTO mine VALUES (42)");
     database.close();
-  }, /is a database of something else/],
+  }, "a database of something else"],
   ["somebody's key-value file", async (path) => {
     using kv = await Deno.openKv(path);
     await kv.set(["mine"], 42);
-  }, /is a key-value file of something else/],
+  }, "a key-value file of something else"],
+  ["somebody's GNU dbm", (path) => Deno.writeFileSync(path, gnuDbm("mine")), "not a schedule"],
+  ["a folder", (path) => Deno.mkdirSync(path), "a folder"],
+  ["a named pipe", (path) => void new Deno.Command("mkfifo", { args: [path] }).outputSync(), "a named pipe"],
+  ["a device", (path) => Deno.symlinkSync("/dev/null", path), "a device"],
+];
+
+for (const [name, make, what] of FOREIGN) {
+  Deno.test(`schedule file: ${name} is refused, and stays as it is`, async () => {
+    await using place = await disposableFolder();
+    const path = `${place.path}/s`;
+    await make(path);
+    const before = Deno.statSync(path).isFile ? Deno.readFileSync(path) : null;
+    const world = fakeWorld();
+    await assert.rejects(KvStore.open(world, path), (error) => {
+      assert.ok(error instanceof UsageError);
+      assert.equal(error.exitCode, 73);
+      assert.ok(
+        error.message.startsWith(`Cannot use "${path}" as the schedule file: it is ${what}`),
+        error.message,
+      );
+      return true;
+    });
+    const names = [...Deno.readDirSync(place.path)].map(({ name }) => name);
+    assert.ok(!names.some((name) => name.includes("aside")), names.join());
+    if (before !== null && !name.includes("key-value")) assert.deepEqual(Deno.readFileSync(path), before);
+    assert.deepEqual(world.log.messages("WARNING"), []);
+  });
+}
+
+Deno.test("schedule file: a lock file that is something else's is refused, and stays as it is", async () => {
+  await using place = await disposableFolder();
+  const text = '{ "version": "5" }\n';
+  Deno.writeTextFileSync(`${place.path}/deno.lock`, text);
+  await assert.rejects(KvStore.open(fakeWorld(), `${place.path}/deno`), (error) => {
+    assert.ok(error instanceof UsageError);
+    assert.equal(error.exitCode, 73);
+    return true;
+  });
+  assert.equal(Deno.readTextFileSync(`${place.path}/deno.lock`), text);
+});
+
+Deno.test("schedule file: it and what is beside it are its user's alone, also where they were others' before", async () => {
+  await using place = await disposableFolder();
+  const path = `${place.path}/s`;
+  const mask = Deno.umask(0);
+  try {
+    const modes = () =>
+      [...Deno.readDirSync(place.path)].map(({ name }) =>
+        `${name} ${(Deno.statSync(`${place.path}/${name}`).mode! & 0o777).toString(8)}`
+      ).sort();
+    const all = ["s 600", "s-shm 600", "s-wal 600", "s.lock 600"];
+    const first = await KvStore.open(fakeWorld(), path);
+    await first.save(new Map([["a", state(1)]]));
+    assert.deepEqual(modes(), all);
+    await first.close();
+    for (const { name } of [...Deno.readDirSync(place.path)]) Deno.chmodSync(`${place.path}/${name}`, 0o666);
+    const second = await KvStore.open(fakeWorld(), path);
+    await second.save(new Map([["a", state(2)]]));
+    assert.deepEqual(modes(), all);
+    await second.close();
+  } finally {
+    Deno.umask(mask);
+  }
+});
+
+function gnuDbm(text: string): Uint8Array {
+  const bytes = new Uint8Array(1000);
+  new DataView(bytes.buffer).setUint32(0, 0x13579acf, true);
+  bytes.set(new TextEncoder().encode(text), 500);
+  return bytes;
+}
+
+/** Files that are set aside, and how they are told. */
+const SET_ASIDE: [string, Make, RegExp][] = [
   ["a later version", async (path) => {
     using kv = await Deno.openKv(path);
     await kv.set(["lovage"], { schema: 99, owner: "x" });
@@ -107,22 +175,17 @@ const FOREIGN: [string, (path: string) => void | Promise<void>, RegExp][] = [
     file.seekSync(20, Deno.SeekMode.Start);
     file.writeSync(crypto.getRandomValues(new Uint8Array(30_000)));
     file.close();
-  }, /is not a schedule, or is damaged|cannot be read/],
-  ["Python's, GNU dbm", (path) => {
-    const bytes = new Uint8Array(1000);
-    new DataView(bytes.buffer).setUint32(0, 0x13579acf, true);
-    Deno.writeFileSync(path, bytes);
-  }, /is one of Python's/],
-  ["a folder", (path) => Deno.mkdirSync(path), /is not a schedule, or is damaged/],
+  }, /is damaged|cannot be read/],
+  ["zeros", (path) => Deno.writeFileSync(path, new Uint8Array(4096)), /is damaged/],
+  ["Python's, GNU dbm", (path) => Deno.writeFileSync(path, gnuDbm("entries")), /is one of Python's/],
 ];
 
-for (const [name, make, told] of FOREIGN) {
+for (const [name, make, told] of SET_ASIDE) {
   Deno.test(`schedule file: ${name} is set aside and told, not written to`, async () => {
-    await using place = await folder();
+    await using place = await disposableFolder();
     const path = `${place.path}/s`;
     await make(path);
-    const isFile = Deno.statSync(path).isFile;
-    const before = isFile ? Deno.readFileSync(path) : null;
+    const before = Deno.readFileSync(path);
     const world = fakeWorld();
     const store = await KvStore.open(world, path);
     await store.save(new Map([["a", state(1)]]));
@@ -131,61 +194,67 @@ for (const [name, make, told] of FOREIGN) {
     const [line, ...more] = world.log.messages("WARNING");
     assert.equal(more.length, 0);
     assert.match(line!, told);
-    assert(line!.endsWith(`: it is kept as "${path}.aside-${STAMP}", and a new one is begun`), line);
-    if (before && !name.includes("key-value") && !name.includes("version")) {
+    assert.ok(line!.endsWith(`: it is kept as "${path}.aside-${STAMP}", and a new one is begun`), line);
+    if (!name.includes("version")) {
       assert.deepEqual(Deno.readFileSync(`${path}.aside-${STAMP}`), before);
     }
     // And a second one does not take the first one's place.
     Deno.removeSync(path);
-    Deno.writeTextFileSync(path, "again ".repeat(10));
+    Deno.writeFileSync(path, new Uint8Array(10));
     await (await KvStore.open(world, path)).close();
-    assert(Deno.statSync(`${path}.aside-${STAMP}-2`).isFile);
+    assert.ok(Deno.statSync(`${path}.aside-${STAMP}-2`).isFile);
   });
 }
 
-Deno.test("schedule file: one of Python's own beat beside it is left alone", async () => {
-  const python = await requirePython();
-  await using place = await folder();
-  const path = `${place.path}/celerybeat-schedule`;
-  const script = `import shelve; s = shelve.open("${path}"); s["entries"] = {}; s["tz"] = "UTC"; s.close()`;
-  assert((await new Deno.Command(python.path, { args: ["-c", script] }).output()).success);
-  const names = () => [...Deno.readDirSync(place.path)].map(({ name }) => name).sort();
-  const before = names();
-  const world = fakeWorld();
-  await (await KvStore.open(world, path)).close();
-  const check = `import shelve; assert dict(shelve.open("${path}"))["tz"] == "UTC"`;
-  if (before.includes("celerybeat-schedule")) {
-    assert.match(world.log.messages("WARNING")[0]!, /one of Python's/);
-  } else {assert(
-      (await new Deno.Command(python.path, { args: ["-c", check] }).output()).success,
-      names().join(),
-    );}
-});
-
-Deno.test("schedule file: a folder that cannot be written is told; the broker's records alone are kept, or it refuses", async () => {
+Deno.test("schedule file: one that was asked for and cannot be made is refused, by option and by setting", async () => {
+  await using place = await disposableFolder();
   // No file can be made under a file, for root neither.
-  await using place = await folder();
   Deno.writeTextFileSync(`${place.path}/file`, "");
-  const schedule = `${place.path}/file/s`;
-  await assert.rejects(KvStore.open(fakeWorld(), schedule), OperatingError);
-  const world = fakeWorld();
-  const app = new App("x", { broker_url: "memory://" }, { world });
-  const store = await openStore(app, { schedule });
-  assert.equal(store.path, null);
-  assert.match(
-    world.log.messages("WARNING")[0]!,
-    /^beat: Cannot make ".*\/file\/s.lock": .*: no schedule file is kept, the last runs are in the broker alone$/,
-  );
-  app.conf.beat_lock = false;
-  await assert.rejects(openStore(app, { schedule }), (error) => {
-    assert(error instanceof UsageError && error.exitCode === 73);
+  const refused = (error: unknown) => {
+    assert.ok(error instanceof UsageError && error.exitCode === 73);
     assert.match(error.message, /^Cannot keep the schedule: Cannot make/);
     return true;
-  });
+  };
+  for (const schedule of [`${place.path}/missing/s`, `${place.path}/file/s`]) {
+    const world = fakeWorld();
+    const app = new App("x", { broker_url: "memory://" }, { world });
+    await assert.rejects(KvStore.open(world, schedule), OperatingError);
+    await assert.rejects(openStore(app, { schedule }), refused);
+    app.conf.beat_schedule_filename = schedule;
+    await assert.rejects(openStore(app), refused);
+    assert.equal((await openStore(app, { scheduler: "memory" })).path, null);
+    assert.deepEqual(world.log.messages("WARNING"), []);
+  }
+});
+
+Deno.test("schedule file: the default one is done without where the folder takes none and the broker keeps records", async () => {
+  const url = (path: string) => JSON.stringify(new URL(path, import.meta.url).href);
+  // In /proc no file can be made, for root neither.
+  const script = `
+    import { App } from ${url("../../../lib/app/mod.ts")};
+    import { openStore } from ${url("../../../lib/beat/open_store.ts")};
+    import { fakeWorld } from ${url("../../support/fake_world.ts")};
+    const world = fakeWorld();
+    const app = new App("x", { broker_url: "memory://" }, { world });
+    console.log((await openStore(app)).path, world.log.messages("WARNING")[0]);
+    app.conf.beat_lock = false;
+    await openStore(app).catch((error) => console.log(error.exitCode, error.message));
+  `;
+  await using place = await disposableFolder();
+  Deno.writeTextFileSync(`${place.path}/open.ts`, script);
+  const config = filePath(new URL("../../../deno.json", import.meta.url));
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", "--config", config, `${place.path}/open.ts`],
+    cwd: "/proc",
+  }).output();
+  assert.match(
+    new TextDecoder().decode(stdout),
+    /^null beat: Cannot make "celerybeat-schedule.lock": .*: no schedule file is kept, the last runs are in the broker alone\n73 Cannot keep the schedule: Cannot make .*\n$/,
+  );
 });
 
 Deno.test("schedule file: a full disk is told by the save, and the next one works", async () => {
-  await using place = await folder();
+  await using place = await disposableFolder();
   // A limit on the size of files stands for the disk; the signal that comes with it is ignored, as a full disk has none.
   const script = `
     import { KvStore } from "${new URL("../../../lib/beat/store_kv.ts", import.meta.url)}";
@@ -202,7 +271,7 @@ Deno.test("schedule file: a full disk is told by the save, and the next one work
     await store.close();
   `;
   Deno.writeTextFileSync(`${place.path}/full.ts`, script);
-  const config = new URL("../../../deno.json", import.meta.url).pathname;
+  const config = filePath(new URL("../../../deno.json", import.meta.url));
   const { stdout, stderr } = await new Deno.Command("bash", {
     args: [
       "-c",
@@ -221,13 +290,13 @@ Deno.test("schedule file: a full disk is told by the save, and the next one work
   const said = new TextDecoder().decode(stdout);
   assert.match(said, /^OperatingError Cannot write ".*\/s": /, new TextDecoder().decode(stderr));
   const store = await KvStore.open(fakeWorld(), `${place.path}/s`);
-  assert((await store.load()).size > 0);
+  assert.ok((await store.load()).size > 0);
   await store.save(new Map([["after", state(1)]]));
   await store.close();
 });
 
 Deno.test("schedulers are known by Celery's names and ours; others are refused", async () => {
-  await using place = await folder();
+  await using place = await disposableFolder();
   const app = new App("x", { broker_url: "memory://" }, { world: fakeWorld() });
   const schedule = `${place.path}/s`;
   for (

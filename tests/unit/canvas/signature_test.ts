@@ -1,4 +1,4 @@
-import { deepStrictEqual as equal, notStrictEqual, strictEqual, throws } from "node:assert/strict";
+import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
   type CanvasResult,
@@ -20,6 +20,7 @@ import golden from "../../golden/signatures-5.6.3.json" with { type: "json" };
 
 let ids = 0;
 const sender: CanvasSender = {
+  restored: (wire) => wire,
   newId: () => `id-${++ids}`,
   replyTo: () => "oid",
   linksChains: false,
@@ -32,8 +33,8 @@ const sig = (name: string, ...args: unknown[]) => signature(`tasks.${name}`, { a
 Deno.test("every golden signature is read and written again unchanged", () => {
   for (const one of golden.messages) {
     const read = Signature.fromWire(JSON.parse(one.json), sender);
-    strictEqual(JSON.stringify(read), JSON.stringify(one.value), one.scenario);
-    strictEqual(JSON.stringify(read.clone()), JSON.stringify(one.value), `${one.scenario}, cloned`);
+    assert.equal(JSON.stringify(read), JSON.stringify(one.value), one.scenario);
+    assert.equal(JSON.stringify(read.clone()), JSON.stringify(one.value), `${one.scenario}, cloned`);
   }
 });
 
@@ -57,7 +58,7 @@ Deno.test("what is built here is what Celery builds", () => {
   };
   for (const [scenario, made] of Object.entries(built)) {
     const want = golden.messages.find((one) => one.scenario === scenario);
-    strictEqual(JSON.stringify(made), JSON.stringify(want?.value), scenario);
+    assert.equal(JSON.stringify(made), JSON.stringify(want?.value), scenario);
   }
 });
 
@@ -77,23 +78,27 @@ Deno.test("pipe upgrades as Celery's | does", () => {
     Signature,
     Signature,
   ];
-  equal(names(a.pipe(b, c)), ["chain", "a", "b", "c"]);
-  equal(names(a.pipe(b.pipe(c))), ["chain", "a", "b", "c"]);
-  equal(names(chain(a, b).pipe(chain(c, d))), ["chain", "a", "b", "c", "d"]);
-  equal(names(group(a, b).pipe(c)), ["chord", ["a", "b"], "c"]);
-  equal(names(chain(group(a, b), c)), ["chord", ["a", "b"], "c"]);
-  equal(names(chain(a, group(b, c), d)), ["chain", "a", ["chord", ["b", "c"], "d"]]);
-  equal(names(chain(a, group(b, c), d, a)), ["chain", "a", ["chord", ["b", "c"], ["chain", "d", "a"]]]);
-  equal(names(group(a, b).pipe(c).pipe(d)), ["chord", ["a", "b"], ["chain", "c", "d"]]);
-  equal(names(a.pipe(group([b]))), ["chain", "a", "b"]);
-  equal(names(chain(a, group(b, c), group(a, d), b)), [
+  assert.deepEqual(names(a.pipe(b, c)), ["chain", "a", "b", "c"]);
+  assert.deepEqual(names(a.pipe(b.pipe(c))), ["chain", "a", "b", "c"]);
+  assert.deepEqual(names(chain(a, b).pipe(chain(c, d))), ["chain", "a", "b", "c", "d"]);
+  assert.deepEqual(names(group(a, b).pipe(c)), ["chord", ["a", "b"], "c"]);
+  assert.deepEqual(names(chain(group(a, b), c)), ["chord", ["a", "b"], "c"]);
+  assert.deepEqual(names(chain(a, group(b, c), d)), ["chain", "a", ["chord", ["b", "c"], "d"]]);
+  assert.deepEqual(names(chain(a, group(b, c), d, a)), ["chain", "a", ["chord", ["b", "c"], [
+    "chain",
+    "d",
+    "a",
+  ]]]);
+  assert.deepEqual(names(group(a, b).pipe(c).pipe(d)), ["chord", ["a", "b"], ["chain", "c", "d"]]);
+  assert.deepEqual(names(a.pipe(group([b]))), ["chain", "a", "b"]);
+  assert.deepEqual(names(chain(a, group(b, c), group(a, d), b)), [
     "chain",
     "a",
     ["group", "b", "c"],
     ["chord", ["a", "d"], "b"],
   ]);
-  equal(names(group(a, b).pipe(group(c, d))), ["chord", ["a", "b"], ["group", "c", "d"]]);
-  equal(names(chain([group(a, b)])), ["group", "a", "b"]);
+  assert.deepEqual(names(group(a, b).pipe(group(c, d))), ["chord", ["a", "b"], ["group", "c", "d"]]);
+  assert.deepEqual(names(chain([group(a, b)])), ["group", "a", "b"]);
 });
 
 Deno.test("a chain of any shape never loses or repeats a step", () => {
@@ -104,7 +109,7 @@ Deno.test("a chain of any shape never loses or repeats a step", () => {
       one === "t" ? sig(`t${n++}`) : group(Array.from({ length: one as number }, () => sig(`t${n++}`)))
     );
     const text = JSON.stringify(chain(made));
-    for (let at = 0; at < n; at++) strictEqual(text.split(`"tasks.t${at}"`).length, 2, `t${at} in ${text}`);
+    for (let at = 0; at < n; at++) assert.equal(text.split(`"tasks.t${at}"`).length, 2, `t${at} in ${text}`);
   }));
 });
 
@@ -112,21 +117,21 @@ Deno.test("signature: of a signature's data, or of one, another of its own; of a
   const one = chain(sig("add", 1), sig("add", 2).set({ queue: "q" }));
   const data = JSON.parse(JSON.stringify(one));
   for (const made of [signature(data, { app: sender }), signature(one)]) {
-    equal(made.toJSON(), one.toJSON());
-    strictEqual(made.app, sender);
+    assert.deepEqual(made.toJSON(), one.toJSON());
+    assert.equal(made.app, sender);
     made.set({ queue: "other" });
   }
-  equal(JSON.parse(JSON.stringify(one)), data);
+  assert.deepEqual(JSON.parse(JSON.stringify(one)), data);
   for (const wrong of [null, undefined, 1, {}, []] as never[]) {
-    throws(() => signature(wrong), /Cannot read a signature/);
+    assert.throws(() => signature(wrong), /Cannot read a signature/);
   }
 });
 
 Deno.test("merge: partial arguments come first, an immutable signature takes none, a set group id stays", () => {
-  equal(sig("add", 4).clone([1]).args, [1, 4]);
-  equal(sig("add", 4).setImmutable(true).clone([1]).args, [4]);
+  assert.deepEqual(sig("add", 4).clone([1]).args, [1, 4]);
+  assert.deepEqual(sig("add", 4).setImmutable(true).clone([1]).args, [4]);
   const grouped = sig("add").set({ groupId: "g" }).clone([], {}, { groupId: "other", queue: "q" });
-  equal(grouped.options, { groupId: "g", queue: "q" });
+  assert.deepEqual(grouped.options, { groupId: "g", queue: "q" });
 });
 
 Deno.test("clone shares no list or options with its origin", () => {
@@ -134,32 +139,45 @@ Deno.test("clone shares no list or options with its origin", () => {
   const copy = origin.clone();
   copy.linkError(sig("err2"));
   copy.args.push(2);
-  strictEqual((origin.options.linkError as unknown[]).length, 1);
-  equal(origin.args, [1]);
+  assert.equal((origin.options.linkError as unknown[]).length, 1);
+  assert.deepEqual(origin.args, [1]);
   const tree = group(sig("a"), sig("b"));
-  notStrictEqual(tree.clone().tasks[0], tree.tasks[0]);
+  assert.notEqual(tree.clone().tasks[0], tree.tasks[0]);
+});
+
+Deno.test("linkError of a chord: its body, chords of its header by themselves, other tasks of it if the setting says so", () => {
+  const build = (on: CanvasSender) => {
+    const of = (name: string) => signature(`tasks.${name}`, { app: on });
+    const inner = chord([of("a")], of("inner"));
+    const whole = chord([inner, of("b")], of("outer"));
+    whole.linkError(of("eb"));
+    const names = (one: Signature | null) => ((one?.options.linkError ?? []) as unknown[]).length;
+    return [names(whole.body), names(inner.body), names(whole.tasks[1]!), names(inner.tasks[0]!)];
+  };
+  assert.deepEqual(build(sender), [1, 1, 0, 0]);
+  assert.deepEqual(build({ ...sender, errbacksOnHeader: true }), [1, 2, 1, 1]);
 });
 
 Deno.test("linkError of one errback twice is one errback", () => {
   const made = sig("add").onError(sig("err")).onError(sig("err"));
-  strictEqual((made.options.linkError as unknown[]).length, 1);
-  equal(made.flattenLinks().map((one) => one.task), ["tasks.add"]);
+  assert.equal((made.options.linkError as unknown[]).length, 1);
+  assert.deepEqual(made.flattenLinks().map((one) => one.task), ["tasks.add"]);
 });
 
 Deno.test("freeze: ids once, parents along the chain, a group's members numbered", () => {
   const made = chain(sig("a"), group(sig("b"), sig("c")), sig("d"));
   const frozen = made.freeze({ id: "last" });
-  strictEqual(frozen.id, "last");
+  assert.equal(frozen.id, "last");
   const header = frozen.parent!;
-  strictEqual(header.members!.length, 2);
-  strictEqual(header.parent!.members, null);
-  strictEqual(made.freeze().id, "last");
+  assert.equal(header.members!.length, 2);
+  assert.equal(header.parent!.members, null);
+  assert.equal(made.freeze().id, "last");
   const [[id, parent], members] = frozenTuple(frozen);
-  strictEqual(id, "last");
-  strictEqual(parent![1]!.length, 2);
-  strictEqual(members, null);
+  assert.equal(id, "last");
+  assert.equal(parent![1]!.length, 2);
+  assert.equal(members, null);
   const inner = JSON.parse(JSON.stringify(made)).kwargs.tasks[1];
-  equal(inner.kwargs.header.kwargs.tasks.map((one: { options: object }) => one.options), [
+  assert.deepEqual(inner.kwargs.header.kwargs.tasks.map((one: { options: object }) => one.options), [
     {
       task_id: header.members![0]!.id,
       reply_to: "oid",
@@ -178,7 +196,7 @@ Deno.test("freeze: ids once, parents along the chain, a group's members numbered
 Deno.test("chordSize counts leaf completions", () => {
   const inner = chord([sig("a"), sig("b"), sig("c")], sig("d"));
   const made = chord([sig("x"), chain(sig("y"), group(sig("z"), sig("w"))), inner], sig("sum"));
-  strictEqual(made.headerSize(), 1 + 2 + 1);
+  assert.equal(made.headerSize(), 1 + 2 + 1);
 });
 
 Deno.test("stamp: names are collected, links and parts are stamped, a visitor adds its own", () => {
@@ -191,8 +209,8 @@ Deno.test("stamp: names are collected, links and parts are stamped, a visitor ad
       wire.kwargs.tasks[1].kwargs.tasks[1],
     ]
   ) {
-    strictEqual(one.options.tenant, "acme");
-    equal(one.options.stamped_headers, ["tenant"]);
+    assert.equal(one.options.tenant, "acme");
+    assert.deepEqual(one.options.stamped_headers, ["tenant"]);
   }
   const seen: string[] = [];
   const visited = chord([sig("a")], sig("b")).stamp({
@@ -202,25 +220,25 @@ Deno.test("stamp: names are collected, links and parts are stamped, a visitor ad
       onChordBody: () => ({ body: true }),
     },
   });
-  equal(seen, ["tasks.a", "tasks.b"]);
+  assert.deepEqual(seen, ["tasks.a", "tasks.b"]);
   // A chord's header is a group; what it has been given holds for the body too.
-  equal(visited.tasks[0]!.options["header"], true);
-  equal(visited.body!.options.stampedHeaders, ["header", "body", "seen"]);
-  strictEqual(visited.body!.options["body"], true);
-  strictEqual(visited.tasks[0]!.options["seen"], "tasks.a");
-  equal(sig("a").stamp({ on: 1 }).stamp({ on: 2, appendStamps: true }).options["on"], [1, 2]);
+  assert.deepEqual(visited.tasks[0]!.options["header"], true);
+  assert.deepEqual(visited.body!.options.stampedHeaders, ["header", "body", "seen"]);
+  assert.equal(visited.body!.options["body"], true);
+  assert.equal(visited.tasks[0]!.options["seen"], "tasks.a");
+  assert.deepEqual(sig("a").stamp({ on: 1 }).stamp({ on: 2, appendStamps: true }).options["on"], [1, 2]);
 });
 
 Deno.test("skew spreads countdowns", () => {
   const made = group(sig("a"), sig("b"), sig("c")).skew(1, 2);
-  equal(made.tasks.map((one) => one.options.countdown), [1, 2, 2]);
+  assert.deepEqual(made.tasks.map((one) => one.options.countdown), [1, 2, 2]);
 });
 
 Deno.test("what is no signature is refused in one line", () => {
-  throws(() => Signature.fromWire({ task: 3 } as never), /Cannot read a signature/);
-  throws(
+  assert.throws(() => Signature.fromWire({ task: 3 } as never), /Cannot read a signature/);
+  assert.throws(
     () => Signature.fromWire({ task: "celery.group", subtask_type: "group", kwargs: { tasks: 1 } }),
     /group/,
   );
-  throws(() => chunks(sig("a"), [[1]], 0), /at least 1/);
+  assert.throws(() => chunks(sig("a"), [[1]], 0), /at least 1/);
 });

@@ -1,60 +1,12 @@
-/** `lovage events`: its lines are Celery's to the character; its screen and keys, without a terminal. */
+/** `lovage events`: its lines, screen and keys, without a terminal. */
 
 import assert from "node:assert/strict";
 import { EventDumper } from "../../../lib/cli/events_dump.ts";
 import { keysOf } from "../../../lib/cli/events_live.ts";
 import { EventsScreen } from "../../../lib/cli/events_screen.ts";
 import { ClusterState, type ReceivedEvent } from "../../../lib/event/mod.ts";
-import { requirePython } from "../../support/servers.ts";
 import { type FakeWorld, fakeWorld } from "../../support/fake_world.ts";
 import stringWidth from "string-width";
-
-const PYTHON_DUMP = `
-import json, sys
-from celery.events.dumper import Dumper
-dumper = Dumper()
-for line in sys.stdin:
-    dumper.on_event(json.loads(line))
-`;
-
-Deno.test("EventDumper: the lines of Celery's own dumper, for every recorded event", async () => {
-  await requirePython();
-  const events: ReceivedEvent[] = [];
-  for (const version of ["5.2.6", "5.6.3"]) {
-    const path = new URL(`../../golden/redis-events-${version}.json`, import.meta.url);
-    const { messages } = JSON.parse(await Deno.readTextFile(path)) as { messages: { raw: string }[] };
-    for (const { raw } of messages) {
-      events.push(
-        ...[JSON.parse(atob(JSON.parse(raw).body))].flat().map((event) => ({
-          ...event,
-          local_received: 1.5,
-        })),
-      );
-    }
-  }
-  events.push(
-    {
-      ...events[0]!,
-      type: "worker-custom",
-      timestamp: 1,
-      extra: { a: [1, null, true, "x'y"] },
-    } as ReceivedEvent,
-  );
-  const child = new Deno.Command("/usr/bin/python3", {
-    args: ["-c", PYTHON_DUMP],
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "inherit",
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  // Python's JSON keeps 2.0 a float, ours cannot: the one such field is written as Celery writes it.
-  const lines = events.map((event) => JSON.stringify(event).replace('"freq":2,', '"freq":2.0,'));
-  await writer.write(new TextEncoder().encode(lines.join("\n") + "\n"));
-  await writer.close();
-  const theirs = new TextDecoder().decode((await child.output()).stdout);
-  const dumper = new EventDumper();
-  assert.equal(events.map((event) => `${dumper.line({ ...event })}\n`).join(""), theirs);
-});
 
 Deno.test("EventDumper: nothing that a terminal would act on", () => {
   const line = new EventDumper().line({
@@ -105,8 +57,8 @@ Deno.test("EventsScreen: fits every size, shows newest tasks first, and follows 
   const { screen, keys } = rig();
   for (const [columns, rows] of [[130, 30], [60, 12], [20, 5], [300, 60]] as const) {
     const lines = screen.render(columns, rows);
-    assert(lines.length <= rows);
-    for (const line of lines) assert(stringWidth(line) <= columns, `${columns}: ${line}`);
+    assert.ok(lines.length <= rows);
+    for (const line of lines) assert.ok(stringWidth(line) <= columns, `${columns}: ${line}`);
   }
   const text = screen.render(120, 20).join("\n");
   assert.match(text, /id-3 .*FAILURE/);
@@ -127,7 +79,7 @@ Deno.test("EventsScreen: details, traceback, workers, revoke and rate limit from
   keys("down", "i");
   assert.match(screen.render(120, 30).join("\n"), /Task details for id-3[\s\S]*exception: ValueError\('x'\)/);
   keys("x", "t");
-  assert.match(screen.render(120, 30).join("\n"), /Traceback for id-3[\s\S]*line \[31m/);
+  assert.match(screen.render(120, 30).join("\n"), /Traceback for id-3[\s\S]*line\\x1b\[31m/);
   keys("escape");
   assert.deepEqual(keys("c", "C"), [
     { kind: "revoke", id: "id-3", terminate: false },

@@ -49,3 +49,33 @@ Deno.test("LogAudit: counts, errors, tracebacks, other lines, what did not compl
   ]]);
   assert.deepEqual(others, [`${HEAD}w1@x ready.`]);
 });
+
+Deno.test("LogAudit: JSON lines are read as the lines that the default format has for them", () => {
+  const traces: string[] = [];
+  const audit = new LogAudit({ onTrace: (text) => traces.push(text) });
+  const json = (level: string, message: string, more: object = {}) =>
+    audit.feed(
+      JSON.stringify({
+        time: "2026-11-22T17:24:57.372Z",
+        level,
+        process: "ForkPoolWorker-1",
+        message,
+        ...more,
+      }),
+    );
+  json("INFO", "Task t.add[a] received");
+  json("INFO", "Task t.add[a] succeeded in 0.1s: 3");
+  json("INFO", "Task t.fail[b] received");
+  json("ERROR", "Task t.fail[b] raised unexpected: ValueError('x')", {
+    error: { type: "ValueError", repr: "ValueError('x')", traceback: "Traceback:\nValueError: x\n" },
+  });
+  audit.feed("{not JSON");
+  audit.endOfFile();
+  const { total, errors, succeeded } = audit.report();
+  assert.deepEqual([total, errors, succeeded], [2, 1, 1]);
+  assert.equal(traces.length, 1);
+  assert.match(
+    traces[0]!,
+    /^\[2026-11-22 17:24:57.372Z: ERROR\/ForkPoolWorker-1\] Task t.fail.*\nTraceback:\n/,
+  );
+});

@@ -139,7 +139,7 @@ Deno.test("EventDispatcher: while the broker is away events wait, bounded, and h
   dispatcher.send("worker-heartbeat", {});
   for (let n = 0; n < EVENTS_MAX + 10; n++) dispatcher.task("task-started", `id-${n}`, {});
   await world.clock.settle();
-  assert(dispatcher.pending <= EVENTS_MAX);
+  assert.ok(dispatcher.pending <= EVENTS_MAX);
   assert.match(logText(world), /Cannot publish events, they are kept for now: gone/);
   await world.clock.advance(60_000);
   assert.equal(batches.length, 0);
@@ -150,7 +150,7 @@ Deno.test("EventDispatcher: while the broker is away events wait, bounded, and h
   await world.clock.advance(1);
   const uuids = bodies(batches).flat().map((event) => (event as { uuid?: string }).uuid);
   assert.equal(uuids.at(-1), `id-${EVENTS_MAX + 9}`);
-  assert(!uuids.includes("first") && !uuids.includes(undefined));
+  assert.ok(!uuids.includes("first") && !uuids.includes(undefined));
   assert.match(logText(world), /\d+ events were dropped/);
   await dispatcher.close();
   world.clock.checkNothingArmed();

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type Candidate, Elections } from "../../../lib/event/mod.ts";
+import { type Candidate, GossipElections } from "../../../lib/event/mod.ts";
 
 interface Node {
-  readonly elections: Elections;
+  readonly elections: GossipElections;
   readonly decided: string[];
   readonly timers: (() => void)[];
   /** What it has sent. */
@@ -16,7 +16,7 @@ function node(name: string, others: readonly string[]): Node {
   const decided: string[] = [];
   const timers: (() => void)[] = [];
   const sent: string[] = [];
-  const elections = new Elections({
+  const elections = new GossipElections({
     others: () => others.filter((one) => one !== name),
     arm: (_, fn) => timers.push(fn),
     acknowledge: () => sent.push("ack"),
@@ -33,7 +33,7 @@ const candidate = (hostname: string, clock: number): Candidate => ({
   action: null,
 });
 
-Deno.test("Elections: alone, it wins by its own acknowledgement", () => {
+Deno.test("GossipElections: alone, it wins by its own acknowledgement", () => {
   const { elections, decided } = node("a", ["a"]);
   elections.join("e", NOTHING);
   elections.stand("e", candidate("a", 3));
@@ -49,7 +49,7 @@ Deno.test("Elections: alone, it wins by its own acknowledgement", () => {
   assert.deepEqual(decided, ["a.1", "a.1"]);
 });
 
-Deno.test("Elections: the lowest clock wins, of equal ones the lowest name, and all agree in any order of messages", () => {
+Deno.test("GossipElections: the lowest clock wins, of equal ones the lowest name, and all agree in any order of messages", () => {
   const names = ["a@x", "b@x", "c@x", "d@x"];
   const clocks = fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 4, maxLength: 4 });
   fc.assert(fc.property(clocks, fc.infiniteStream(fc.nat(7)), (given, choices) => {
@@ -72,7 +72,7 @@ Deno.test("Elections: the lowest clock wins, of equal ones the lowest name, and 
   }));
 });
 
-Deno.test("Elections: who does not stand in time is not waited for; who does not take part does not decide", () => {
+Deno.test("GossipElections: who does not stand in time is not waited for; who does not take part does not decide", () => {
   const { elections, decided, timers } = node("a", ["a", "b"]);
   elections.stand("other", candidate("b", 1));
   elections.acknowledge("other");
@@ -86,7 +86,7 @@ Deno.test("Elections: who does not stand in time is not waited for; who does not
   for (let n = 0; n < 1000; n++) elections.stand(`flood-${n}`, candidate("b", 1));
 });
 
-Deno.test("Elections: others are acknowledged behind our own announcement, or a second later", () => {
+Deno.test("GossipElections: others are acknowledged behind our own announcement, or a second later", () => {
   const { elections, sent, timers } = node("a", ["a", "b", "c"]);
   elections.stand("e", candidate("b", 1));
   elections.stand("e", candidate("c", 2));

@@ -2,11 +2,11 @@
 
 import assert from "node:assert/strict";
 import { App, appExtensions, type Control } from "../../../lib/app/mod.ts";
-import { installControl, MAILBOX_DEFAULTS, requestQueue } from "../../../lib/mailbox/mod.ts";
+import { AppControl, MAILBOX_DEFAULTS, requestQueue } from "../../../lib/mailbox/mod.ts";
 import { acceptedTypes, decodeMailboxRequest, type MailboxRequest } from "../../../lib/wire/mod.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
 
-installControl(appExtensions);
+appExtensions.control = (app) => new AppControl(app);
 
 Deno.test("app.control: what each method sends", async () => {
   const world = fakeWorld();

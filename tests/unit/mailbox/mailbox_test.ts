@@ -217,7 +217,7 @@ Deno.test("ask: an abort rejects; tell waits for nothing", async () => {
   await cluster.world.clock.settle();
   controller.abort(new Error("enough"));
   await assert.rejects(asking, /enough/);
-  await cluster.mailbox.tell({ command: "shutdown", destination: ["a"] });
+  await cluster.mailbox.send({ command: "shutdown", destination: ["a"] });
   await cluster.world.clock.settle();
   const [, told] = cluster.heard.at(-1)!;
   assert.deepEqual([told.method, told.destination, told.ticket, told.replyTo], [

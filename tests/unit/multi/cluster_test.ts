@@ -60,3 +60,41 @@ Deno.test("Cluster: what is not running is down, told in order; a program that f
   ]);
   await Deno.remove(home, { recursive: true });
 });
+
+Deno.test("Cluster: a process that is not a worker is not signalled, whatever its pid file says", async () => {
+  const home = await Deno.makeTempDir();
+  const world = realTestWorld({ env: { LOVAGE_HOME: home } });
+  const stranger = new Deno.Command("sleep", { args: ["30"] }).spawn();
+  try {
+    const pidfile = `${home}/w1.pid`;
+    Deno.writeTextFileSync(pidfile, `${stranger.pid}\n`);
+    const told: string[] = [];
+    const cluster = Cluster.parse(["w1", `--pidfile=${pidfile}`], {
+      world,
+      events: { onNodeForeign: (node, pid) => told.push(`${node.shortName} ${pid}`) },
+    });
+    assert.equal(cluster.pidOf(cluster.nodes[0]!), null);
+    for (const act of [() => cluster.stop(), () => cluster.stopwait(), () => cluster.kill()]) {
+      assert.deepEqual((await act()).map(({ status }) => status), ["refused"]);
+    }
+    assert.deepEqual(told, Array(3).fill(`w1 ${stranger.pid}`));
+    assert.equal(Deno.readTextFileSync(pidfile), `${stranger.pid}\n`);
+    // Throws where it has ended.
+    stranger.kill("SIGCONT");
+  } finally {
+    stranger.kill("SIGKILL");
+    await stranger.status;
+    await Deno.remove(home, { recursive: true });
+  }
+});
+
+Deno.test("Cluster: a node without a pid file could not be stopped, and is not started", async () => {
+  const home = await Deno.makeTempDir();
+  const world = realTestWorld({ env: { LOVAGE_HOME: home } });
+  const cluster = Cluster.parse(["w1", "--pidfile=/dev/null", `--logfile=${home}/w1.log`], { world });
+  const [outcome] = await cluster.start();
+  assert.deepEqual([outcome!.status, outcome!.code], ["failed", 73]);
+  assert.match(outcome!.error!, /^Error: Cannot start w1@\S+ without a pid file: /);
+  assert.deepEqual([...Deno.readDirSync(home)], []);
+  await Deno.remove(home, { recursive: true });
+});

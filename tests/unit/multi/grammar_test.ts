@@ -1,7 +1,9 @@
 /** The grammar of `multi`, compared with what Celery 5.2.6 prints for the same words. */
 
 import assert from "node:assert/strict";
-import { nodesOf, readWords, signalOf } from "../../../lib/multi/mod.ts";
+import { allOptions, GLOBAL_OPTIONS, longName } from "../../../lib/cli/command.ts";
+import { worker } from "../../../lib/cli/worker.ts";
+import { isGlobalOption, longOption, nodesOf, readWords, signalOf } from "../../../lib/multi/mod.ts";
 
 const defaults = { hostname: "vm", pidfile: "/run/%n.pid", logfile: "/log/%n%I.log", folder: "/" };
 const fleet = (line: string) => nodesOf(readWords(line.split(" ")), defaults);
@@ -31,7 +33,7 @@ Deno.test("options of single nodes: index, range, list, name", () => {
     ["3", "3"],
     "numbers in a list are names, as in Celery",
   );
-  assert.throws(() => fleet("2 -c:3 10"), /no node at index 3/);
+  assert.throws(() => fleet("2 -c:3 10"), /No node has index 3/);
 });
 
 Deno.test("the command line: globals first, long options with =, files expanded, the rest passed through", () => {
@@ -47,7 +49,18 @@ Deno.test("the command line: globals first, long options with =, files expanded,
 Deno.test("expand: %n %h %d are the node's, %i and %I are left for the worker", () => {
   const [node] = fleet("foo@a.b");
   assert.equal(node!.expand("%n-%h-%d-%i-%I.pid"), "foo-foo@a.b-a.b-%i-%I.pid");
+  assert.equal(node!.expand("/100%/%%n"), "/100%/%n");
   assert.throws(() => node!.expand("%x"), /Unknown format %x/);
+});
+
+Deno.test("expand: a path with percent signs reaches the worker as it must be given, and is known here as it is", () => {
+  const [node] = fleet("foo@a.b -A /%%41/t.ts --pidfile=/%%41/%n.pid --logfile=/100%/%%%n%I.log");
+  assert.equal(node!.pidfilePath, "/%41/foo.pid");
+  assert.equal(node!.logfilePath, "/100%/%foo.log");
+  const words = node!.argv();
+  assert.equal(words[words.indexOf("-A") + 1], "/%41/t.ts");
+  assert.ok(words.includes("--pidfile=/%%41/foo.pid"));
+  assert.ok(words.includes("--logfile=/100%/%%foo%I.log"));
 });
 
 Deno.test("signals: the last one wins, by name or number", () => {
@@ -55,4 +68,13 @@ Deno.test("signals: the last one wins, by name or number", () => {
   assert.equal(signalOf(["-9"], "SIGTERM"), "SIGKILL");
   assert.equal(signalOf(["-SIGHUP", "-INT"], "SIGTERM"), "SIGINT");
   assert.equal(signalOf(["-c", "3"], "SIGTERM"), "SIGTERM");
+});
+
+Deno.test("options of a node: every spelling that the command line knows is known here, under one long one", () => {
+  for (const [key, { short, aliases = [] }] of Object.entries(allOptions(worker.options))) {
+    const others = [short ?? [], aliases].flat().filter((one) => one !== "-h");
+    for (const one of others) assert.equal(longOption(one), longOption(longName(key)), one);
+  }
+  for (const key of Object.keys(GLOBAL_OPTIONS)) assert.ok(isGlobalOption(longName(key)), key);
+  assert.ok(isGlobalOption("-A") && !isGlobalOption("-c"));
 });

@@ -80,15 +80,20 @@ Deno.test("fleetUnits: every word arrives as it was given", () => {
 });
 
 Deno.test("fleetUnits: what the unit itself says is escaped; time limits, pools and users fit it", () => {
-  const odd = { ...place, folder: "/a b%c", workdir: "/w %n $x", program: ['/o "p"\\t', "$HOME", "100%"] };
+  const odd = {
+    ...place,
+    folder: "/a b%c/[x]*",
+    workdir: "/w %n $x",
+    program: ['/$o "p"\\t', "$HOME", "100%"],
+  };
   const [unit, target] = fleetUnits([
     node("w1@h", [["--time-limit", "90.5"], ["--uid", "app"], ["--gid", "1000"]]),
     node("w2@h", [["--time-limit", "10"], ["--uid", "app"], ["--gid", "1000"], ["-P", "solo"]]),
   ], odd);
-  const has = (line: string) => assert(unit!.text.split("\n").includes(line), `${line} in\n${unit!.text}`);
-  has("EnvironmentFile=/a b%%c/lovage/node-%i.env");
+  const has = (line: string) => assert.ok(unit!.text.split("\n").includes(line), `${line} in\n${unit!.text}`);
+  has("EnvironmentFile=/a b%%c/\\[x]\\*/lovage/node-%i.env");
   has("WorkingDirectory=/w %%n $x");
-  has('ExecStart="/o \\"p\\"\\\\t" $$HOME 100%% $LOVAGE_ARGS');
+  has('ExecStart="/$o \\"p\\"\\\\t" $$HOME 100%% $LOVAGE_ARGS');
   has("TimeoutStopSec=121");
   has("User=app");
   has("Group=1000");

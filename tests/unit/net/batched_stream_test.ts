@@ -79,7 +79,7 @@ Deno.test("BatchedStream: it ends once, and says by what", async () => {
     ],
     ["its bytes", ({ script }) => script.arrive("wrong"), /wrong/],
     ["its owner", ({ stream }) => stream.fail(new ConnectionLost("given up")), /given up/],
-    ["closing", ({ stream }) => (stream.beginClosing(), stream.end()), null],
+    ["closing", ({ stream }) => stream.close(0, () => Promise.resolve()), null],
   ];
   for (const [name, act, told] of cases) {
     const opened = open((text) => {

@@ -99,7 +99,7 @@ Deno.test("realDialer: what refuses, does not exist, stays silent or is given up
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const accepted = listener.accept();
   const silent = (listener.addr as Deno.NetAddr).port;
-  const tls = { caCerts: [], cert: null, key: null, verify: true };
+  const tls = { caCerts: [], cert: null, key: null, verify: true, checkHostname: true };
   await assert.rejects(
     dialer.dial({ kind: "tcp", host: "localhost", port: silent, tls }, { timeoutMs: 150 }),
     /Cannot connect to tls:\/\/localhost:\d+: no answer in 0.15 s/,
@@ -122,9 +122,9 @@ Deno.test("realDialer: TLS is verified against the given authority, or against n
   const listener = Deno.listenTls({ hostname: "localhost", port: 0, cert, key });
   {
     await using _server = echo(listener);
-    const { port } = listener.addr as Deno.NetAddr;
-    const at = (tls: { caCerts: string[]; verify: boolean }) =>
-      dialer.dial({ kind: "tcp", host: "localhost", port, tls: { ...tls, cert: null, key: null } }, {
+    const { port, hostname } = listener.addr as Deno.NetAddr;
+    const at = (tls: { caCerts: string[]; verify: boolean; checkHostname?: boolean }, host = "localhost") =>
+      dialer.dial({ kind: "tcp", host, port, tls: { checkHostname: true, ...tls, cert: null, key: null } }, {
         timeoutMs: 3000,
       });
     const files = tlsFilesOf({ ssl_ca_certs: `${folder}/cert.pem`, ssl_cert_reqs: "CERT_REQUIRED" });
@@ -138,18 +138,31 @@ Deno.test("realDialer: TLS is verified against the given authority, or against n
       stream.close();
     }
     await assert.rejects(at({ caCerts: [], verify: true }), (error) => error instanceof DialError);
+    // The certificate is for "localhost", not for its address.
+    await assert.rejects(at({ caCerts: [...caCerts], verify }, hostname), DialError);
+    (await at({ caCerts: [...caCerts], verify, checkHostname: false }, hostname)).close();
   }
   await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("TLS settings: both spellings, Python's words, and clear errors", async () => {
-  assert.deepEqual(tlsFilesOf(true), { caCerts: null, certfile: null, keyfile: null, verify: true });
+  assert.deepEqual(tlsFilesOf(true), {
+    caCerts: null,
+    certfile: null,
+    keyfile: null,
+    verify: true,
+    checkHostname: true,
+  });
   assert.deepEqual(tlsFilesOf({ ca_certs: "/a", certfile: "/b", keyfile: "/c", cert_reqs: 0 }), {
     caCerts: "/a",
     certfile: "/b",
     keyfile: "/c",
     verify: false,
+    checkHostname: true,
   });
+  for (const word of ["false", "0", false, "no"]) {
+    assert.equal(tlsFilesOf({ ssl_check_hostname: word }).checkHostname, false, String(word));
+  }
   for (const word of ["none", "CERT_NONE", "ssl.CERT_NONE", "VerifyMode.CERT_NONE"]) {
     assert.equal(tlsFilesOf({ ssl_cert_reqs: word }).verify, false, word);
   }
@@ -158,7 +171,13 @@ Deno.test("TLS settings: both spellings, Python's words, and clear errors", asyn
   }
   assert.throws(() => tlsFilesOf({ ssl_cert_reqs: "maybe" }), UsageError);
   await assert.rejects(
-    readTlsOptions({ caCerts: "/no/such/file", certfile: null, keyfile: null, verify: true }),
+    readTlsOptions({
+      caCerts: "/no/such/file",
+      certfile: null,
+      keyfile: null,
+      verify: true,
+      checkHostname: true,
+    }),
     (error) => error instanceof UsageError && error.message.includes('"/no/such/file"'),
   );
 });

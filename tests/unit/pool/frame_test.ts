@@ -1,17 +1,19 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { encodeFrame, FRAME, type Frame, FrameReader, FrameWriter } from "../../../lib/pool/frame.ts";
+import { encodeFrame, FRAME, type Frame, FrameReader, FrameWriter } from "../../../lib/pool/link/frame.ts";
+import { bareOutcome } from "../../../lib/app/mod.ts";
 import {
   appendJobs,
   appendOutcome,
   appendPublish,
-  bareOutcome,
   decodeJobs,
   decodeOutcome,
   decodePublish,
-} from "../../../lib/pool/slot_message.ts";
+  SentQueues,
+  type SlotPublish,
+} from "../../../lib/pool/link/slot_message.ts";
 import type { Job } from "../../../lib/pool/mod.ts";
-import type { OutgoingMessage } from "../../../lib/transport/mod.ts";
+import { type OutgoingMessage, queue } from "../../../lib/transport/mod.ts";
 
 function readAll(pieces: Iterable<Uint8Array>): Frame[] {
   const reader = new FrameReader();
@@ -127,11 +129,10 @@ Deno.test("jobs: a message that the slot keeps does not cross to it, those besid
   const [before, kept, behind] = decoded.jobs;
   assert.deepEqual([before!.envelope, behind!.envelope, kept!.seq], ["before", "behind", 2]);
   assert.equal(kept!.message!.body, message.body);
-  // As it would have come back: what JSON makes of the headers, nothing shared with the task that sent it.
-  assert.deepEqual(kept!.message!.headers, {
-    ...message.headers,
-    stamps: { at: "1970-01-01T00:00:00.000Z" },
-  });
+  // As it would have come back: what the wire makes of the headers, nothing shared with the task that sent it.
+  assert.deepEqual(kept!.message!.headers, message.headers);
+  assert.notEqual(kept!.message!.headers, message.headers);
+  assert.notEqual(kept!.message!.headers["stamps"], message.headers["stamps"]);
   assert.deepEqual(kept!.info, { exchange: "", routingKey: "q", redelivered: true });
   assert.equal(JSON.parse(kept!.envelope).headers.id, "kept");
 });
@@ -185,8 +186,26 @@ Deno.test("publish: bodies of text and bytes keep their order", () => {
       },
     },
   });
-  const batch = [message("aä"), message(new Uint8Array([1, 2])), message(""), message(new Uint8Array([3]))];
+  const plain = { queue: null, isMandatory: false };
+  const batch = [message("aä"), message(new Uint8Array([1, 2])), message(""), message(new Uint8Array([3]))]
+    .map((out) => ({ ...out, ...plain }));
   const writer = new FrameWriter();
-  appendPublish(writer, { id: 5, batch, isOver: true });
-  assert.deepEqual(decodePublish(readAll([writer.take()])[0]!), { id: 5, batch, isOver: true });
+  const publish = (publish: SlotPublish, queues: SentQueues) => {
+    appendPublish(writer, publish, queues);
+    return decodePublish(readAll([writer.take()])[0]!);
+  };
+  const queues = new SentQueues();
+  assert.deepEqual(publish({ id: 5, batch, handOn: true }, queues), { id: 5, batch, handOn: true });
+  // A queue goes with the first message that is meant for it.
+  const q = queue("q", { queueArguments: { "x-max-priority": 3 } });
+  const meant = { ...batch[0]!, queue: q, isMandatory: true };
+  const once = publish(
+    { id: 6, batch: [meant, meant, { ...meant, routingKey: "other" }], handOn: false },
+    queues,
+  );
+  assert.deepEqual(once.batch.map((out) => out.queue), [q, null, q]);
+  assert.deepEqual(once.batch.map((out) => out.isMandatory), [true, true, true]);
+  const later = publish({ id: 7, batch: [meant, { ...meant, queue: queue("q") }], handOn: false }, queues);
+  assert.deepEqual(later.batch.map((out) => out.queue), [null, queue("q")]);
+  assert.deepEqual(publish({ id: 8, batch: [meant], handOn: false }, new SentQueues()).batch[0]!.queue, q);
 });

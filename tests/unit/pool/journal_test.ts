@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { FrameWriter } from "../../../lib/pool/frame.ts";
+import { FrameWriter } from "../../../lib/pool/link/frame.ts";
 import {
   createFileJournal,
   createSharedJournal,
@@ -8,8 +8,9 @@ import {
   openFileJournal,
   sharedJournalReader,
   sharedJournalWriter,
-} from "../../../lib/pool/journal.ts";
-import { appendOutcome, bareOutcome } from "../../../lib/pool/slot_message.ts";
+} from "../../../lib/pool/link/journal.ts";
+import { bareOutcome } from "../../../lib/app/mod.ts";
+import { appendOutcome } from "../../../lib/pool/link/slot_message.ts";
 
 function outcomeBytes(seq: number, bytes = 0): Uint8Array {
   const writer = new FrameWriter();

@@ -1,12 +1,12 @@
 /** The pool of slots on a fake clock, with links that only keep what they are sent. */
 
 import assert from "node:assert/strict";
-import type { Outcome } from "../../../lib/app/mod.ts";
-import { encodeFrame, FRAME, FrameReader, FrameWriter } from "../../../lib/pool/frame.ts";
-import type { JournalReader, JournalRecord } from "../../../lib/pool/journal.ts";
-import type { Link, LinkEvents, LinkFactory } from "../../../lib/pool/link.ts";
+import { bareOutcome, type Outcome } from "../../../lib/app/mod.ts";
+import { encodeFrame, FRAME, FrameReader, FrameWriter } from "../../../lib/pool/link/frame.ts";
+import type { JournalReader, JournalRecord } from "../../../lib/pool/link/journal.ts";
+import type { Link, LinkEvents, LinkFactory } from "../../../lib/pool/link/link.ts";
 import type { Job } from "../../../lib/pool/mod.ts";
-import { appendOutcome, bareOutcome, decodeJobs } from "../../../lib/pool/slot_message.ts";
+import { appendOutcome, decodeJobs } from "../../../lib/pool/link/slot_message.ts";
 import { SlotPool } from "../../../lib/pool/slot_pool.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
 
@@ -37,7 +37,7 @@ class HandLink implements Link {
         this.recalled.push(frame);
         return this.isRecallable;
       },
-      close(): void {},
+      close: () => Promise.resolve(),
     };
   }
 
@@ -94,7 +94,7 @@ function rig(concurrency: number, options: { isConcurrent?: boolean; maxTasksPer
       links.push(link);
       return link;
     },
-    close(): void {},
+    close: () => Promise.resolve(),
   };
   const accepted: number[] = [];
   const outcomes: Outcome[] = [];
@@ -179,6 +179,20 @@ Deno.test("SlotPool: one frame runs, one waits ahead, more stay in the pool", as
   assert.equal(accepted.length, 131 - 2, "now it is");
   assert.deepEqual(links[0]!.frames[3]!.seqs, [130, 131]);
   await end(all);
+});
+
+Deno.test("SlotPool: a pool that is closed while it starts opens no more slots, and waits for none", async () => {
+  const { world, links, pool } = rig(1000);
+  const starting = assert.rejects(pool.start(), /closed before it had started/);
+  assert.equal(links.length, 16);
+  const closing = pool.close();
+  for (const link of links) {
+    assert.deepEqual(link.signals, ["SIGKILL"]);
+    link.end(137);
+  }
+  await Promise.all([starting, closing]);
+  await world.clock.settle();
+  assert.equal(links.length, 16);
 });
 
 Deno.test("SlotPool: without a journal jobs go one by one", async () => {
@@ -398,7 +412,7 @@ Deno.test("SlotPool: a slot that is being ended gets no further job, whatever it
   all.links[0]!.end(-1, "SIGKILL");
   assert.deepEqual(kinds(all.outcomes), ["1 success"]);
   all.links[1]!.ready();
-  assert(all.pool.free > 0);
+  assert.ok(all.pool.free > 0);
   all.pool.submit([{ ...jobs(1)[0]!, seq: 2 }]);
   assert.deepEqual(all.links[0]!.frames.length, 1);
   assert.deepEqual(all.links[1]!.frames.map(({ seqs }) => seqs), [[2]]);
@@ -442,8 +456,19 @@ Deno.test("SlotPool: maxTasksPerChild: a spare that cannot start is not tried ag
   await end(all);
 });
 
+Deno.test("SlotPool: a slot whose tasks listen to no signal is killed at once", async () => {
+  const all = await started(1);
+  all.pool.submit(jobs(1, { expectedMs: Infinity }));
+  assert.equal(all.pool.terminate(1, "SIGTERM"), true);
+  assert.deepEqual(all.links[0]!.signals, ["SIGKILL"]);
+  all.links[0]!.end(-1, "SIGKILL");
+  assert.deepEqual(kinds(all.outcomes), ["1 terminated"]);
+  await end(all);
+});
+
 Deno.test("SlotPool: a signal that does not end a slot is followed by SIGKILL", async () => {
   const all = await started(1);
+  all.links[0]!.events.onBytes(encodeFrame(FRAME.listens, "SIGTERM"));
   all.pool.submit(jobs(1, { expectedMs: Infinity }));
   assert.equal(all.pool.terminate(1, "SIGTERM"), true);
   assert.equal(all.pool.terminate(9, "SIGTERM"), false);

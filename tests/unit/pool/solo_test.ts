@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { type Job, SoloPool } from "../../../lib/pool/mod.ts";
 import { childOptions } from "../../conformance/pool.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
-import { success } from "./plain_runner.ts";
+import { success } from "../../support/plain_runner.ts";
 
 function job(seq: number): Job {
   return {

@@ -7,6 +7,14 @@ import {
   RoutingTable,
   topicPattern,
 } from "../../../lib/transport/routing.ts";
+import { cpuMsOf } from "../../support/cpu_time.ts";
+
+Deno.test("topicPattern: no binding takes long", () => {
+  const tookMs = cpuMsOf(() => {
+    assert.equal(topicPattern(`${"#.*.".repeat(60)}x`).test("a.".repeat(500)), false);
+  });
+  assert.ok(tookMs < 1000, `${tookMs} ms`);
+});
 
 Deno.test("topicPattern: matches as kombu 5.2.4 does", () => {
   const cases: [string, string, boolean][] = [

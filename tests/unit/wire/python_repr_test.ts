@@ -1,5 +1,12 @@
 import assert from "node:assert/strict";
-import { argsRepr, kwargsRepr, pythonRepr, pythonText, strictRepr } from "../../../lib/wire/mod.ts";
+import {
+  argsRepr,
+  kwargsRepr,
+  pythonFloat,
+  pythonRepr,
+  pythonText,
+  strictRepr,
+} from "../../../lib/wire/mod.ts";
 import { golden } from "./golden.ts";
 
 const tuple = { tuple: true } as const;
@@ -64,6 +71,21 @@ Deno.test("pythonRepr survives cycles, depth and objects with a JSON form", () =
   assert.equal(pythonRepr([() => 1, undefined, Symbol("s")], { maxChars: 100 }).split(", ").at(1), "None");
 });
 
+Deno.test("a value that throws when it is read prints as Celery's word for that", () => {
+  const revoked = Proxy.revocable({}, {});
+  revoked.revoke();
+  const getter = {
+    get a(): never {
+      throw new Error("no");
+    },
+  };
+  for (const value of [revoked.proxy, [revoked.proxy], getter, { b: getter }]) {
+    assert.equal(pythonRepr(value), "<Unrepresentable>");
+    assert.equal(strictRepr(value), "<Unrepresentable>");
+    assert.equal(argsRepr([value]), "<Unrepresentable>");
+  }
+});
+
 Deno.test("argsRepr and kwargsRepr equal the long way for what takes the short one", () => {
   for (const args of [[], [1], [1, 2], ["it's"], [1.5, -0, 1e-7], [[1]], [null, true], ["x".repeat(2000)]]) {
     assert.equal(argsRepr(args), pythonRepr(args, tuple));
@@ -101,4 +123,23 @@ Deno.test("strictRepr is Python's repr", () => {
   assert.equal(strictRepr([1, { a: [null, true] }]), "[1, {'a': [None, True]}]");
   assert.equal(pythonText("plain"), "plain");
   assert.equal(pythonText(["a"]), "['a']");
+});
+
+Deno.test("pythonFloat: as Python's repr writes floats", () => {
+  const cases: [number, string][] = [
+    [0.005611812000097416, "0.005611812000097416"],
+    [3, "3.0"],
+    [0, "0.0"],
+    [-0, "-0.0"],
+    [0.0001, "0.0001"],
+    [0.00001, "1e-05"],
+    [1.5e-7, "1.5e-07"],
+    [1e16, "1e+16"],
+    [123456789012345680, "1.2345678901234568e+17"],
+    [1e100, "1e+100"],
+    [-2.5, "-2.5"],
+    [Infinity, "inf"],
+    [NaN, "nan"],
+  ];
+  for (const [value, text] of cases) assert.equal(pythonFloat(value), text);
 });

@@ -72,6 +72,6 @@ Deno.test("autoscaler: a new range holds at once; at least one slot stays", () =
   assert.equal(at.size, 5);
   assert.deepEqual(autoscaler.update(0, 0), { max: 0, min: 0 });
   assert.equal(at.size, 1);
-  assert(lines.includes("max 6"));
+  assert.ok(lines.includes("max 6"));
   assert.deepEqual(autoscaler.info(), { max: 0, min: 0, current: 1, qty: 0 });
 });

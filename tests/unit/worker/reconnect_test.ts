@@ -1,7 +1,8 @@
 /** The consumer's blueprint over a lost connection: what is forgotten, what is joined, what runs only once. */
 
 import assert from "node:assert/strict";
-import { ConnectionLost, DialError } from "../../../lib/base/mod.ts";
+import { AccessRefused, ConnectionLost, DialError, ServerError } from "../../../lib/base/mod.ts";
+import { queue } from "../../../lib/transport/mod.ts";
 import { Rig } from "./rig.ts";
 
 /** Ends the consumer's connection as a broker that goes away does: what it held goes back to the queue. */
@@ -9,7 +10,7 @@ async function cut(rig: Rig): Promise<void> {
   const { consumer } = rig.worker;
   const before = consumer.starts;
   consumer.lost(new ConnectionLost("cut"));
-  await rig.until(() => consumer.starts > before && rig.worker.parts.state.consumer !== null);
+  await rig.until(() => consumer.starts > before && rig.isConsuming);
   await rig.settle();
 }
 
@@ -54,14 +55,55 @@ Deno.test("reconnect: the consumer half restarts with Celery's lines, and work g
   assert.equal(await rig.state(id), "SUCCESS");
 });
 
+Deno.test("reconnect: a broker that refuses again and again is quoted once, and asked ever less often", async () => {
+  await using rig = await Rig.start();
+  const { consumer } = rig.worker;
+  const at = rig.world.log.records.length;
+  const starts: number[] = [];
+  const refused = [
+    () => new ServerError("INTERNAL_ERROR (541)", { code: "541", isRetryable: true }),
+    () => new AccessRefused("INTERNAL_ERROR (541)"),
+    () => new ConnectionLost("INTERNAL_ERROR (541)", { cause: new ServerError("", { code: "541" }) }),
+    () => new AccessRefused("INTERNAL_ERROR (541)"),
+  ];
+  for (const error of refused) {
+    const before = consumer.starts;
+    const beganMs = rig.world.clock.monoMs();
+    consumer.lost(error());
+    while (consumer.starts === before) await rig.world.clock.advance(100);
+    starts.push(Math.round((rig.world.clock.monoMs() - beganMs) / 1000));
+    await rig.until(() => rig.isConsuming);
+  }
+  assert.deepEqual(starts, [0, 2, 4, 6]);
+  const warned = () =>
+    rig.world.log.records.slice(at).filter(({ level }) => level === "WARNING").map(({ message }) => message)
+      .filter((line) => line.startsWith("consumer: INTERNAL_ERROR"));
+  assert.deepEqual(warned(), ["consumer: INTERNAL_ERROR (541)"]);
+  // After a good while, it is news again, and nothing is waited for.
+  await rig.world.clock.advance(11_000);
+  const before = consumer.starts;
+  consumer.lost(refused[0]!());
+  await rig.until(() => consumer.starts > before);
+  assert.equal(warned().length, 2);
+});
+
+Deno.test("reconnect: queues that something was only sent to are not consumed", async () => {
+  await using rig = await Rig.start();
+  await rig.app.sendTask("other.task", { queue: "reports" });
+  await rig.app.sendTask("other.task", { queue: queue("object") });
+  await cut(rig);
+  const consumed = rig.worker.consumer.tasks!.queues.map(({ name }) => name);
+  assert.deepEqual(consumed, ["celery"]);
+});
+
 Deno.test("reconnect: what was not begun comes again and runs once", async () => {
   await using rig = await Rig.start({ options: { concurrency: 1 } });
   rig.pool.script = () => null;
   await rig.send();
   const second = await rig.send();
-  assert.equal(rig.worker.lane.readyCount, 1);
+  assert.equal(rig.ready, 1);
   await cut(rig);
-  assert.equal(rig.worker.lane.readyCount, 1);
+  assert.equal(rig.ready, 1);
   rig.pool.end(rig.pool.submitted[0]!);
   await rig.settle();
   assert.deepEqual(rig.pool.submitted.slice(1).map((job) => job.id), [second]);
@@ -73,10 +115,10 @@ Deno.test("reconnect: the copy of a late-acked task that still runs is joined to
   const id = await rig.send();
   await cut(rig);
   assert.equal(rig.pool.submitted.length, 1);
-  assert.equal(rig.worker.parts.state.unsettled, 1);
+  assert.equal(rig.unsettled, 1);
   rig.pool.end(rig.pool.submitted[0]!);
   await rig.settle();
-  assert.equal(rig.worker.parts.state.unsettled, 0);
+  assert.equal(rig.unsettled, 0);
   assert.equal(await rig.waiting(), 0);
   assert.equal(await rig.state(id), "SUCCESS");
 });
@@ -97,11 +139,11 @@ Deno.test("reconnect: the copy of one that finished meanwhile is only acknowledg
   await rig.settle();
   assert.equal(await rig.state(id), "SUCCESS");
   gate.resolve();
-  await rig.until(() => rig.worker.parts.state.consumer !== null);
+  await rig.until(() => rig.isConsuming);
   await rig.settle();
   assert.equal(rig.pool.submitted.length, 1);
   assert.equal(await rig.waiting(), 0);
-  assert.equal(rig.worker.parts.state.unsettled, 0);
+  assert.equal(rig.unsettled, 0);
 });
 
 Deno.test("reconnect: the window is lower while tasks of the old connection run", async () => {
@@ -112,10 +154,10 @@ Deno.test("reconnect: the window is lower while tasks of the old connection run"
   rig.pool.script = () => null;
   rig.pool.begins = false;
   await rig.send();
-  const { state } = rig.worker.parts;
+  const { state } = rig.worker;
   rig.worker.lane.detach();
   assert.equal(state.leftovers, 1);
-  assert.equal(rig.worker.lane.window(), 4);
+  assert.equal(rig.window, 4);
 });
 
 Deno.test("reconnect: late-acked tasks are cancelled where the setting says so", async () => {

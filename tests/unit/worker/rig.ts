@@ -2,7 +2,8 @@
 
 import { App, type Outcome, type Settings } from "../../../lib/app/mod.ts";
 import type { Job, Pool, PoolEvents, PoolFactory, PoolInfo } from "../../../lib/pool/mod.ts";
-import type { Connection } from "../../../lib/transport/mod.ts";
+import type { Connection, Consumer, Delivery } from "../../../lib/transport/mod.ts";
+import type { EncodedMessage } from "../../../lib/wire/mod.ts";
 import { WorkController, type WorkerOptions } from "../../../lib/worker/mod.ts";
 import { type FakeWorld, fakeWorld, type FakeWorldOptions } from "../../support/fake_world.ts";
 
@@ -145,6 +146,9 @@ export class ScriptedPool implements Pool {
   }
 }
 
+/** Turns of the loop that `until` waits for: a module loaded for the first time takes many on a busy machine. */
+const TURNS_MAX = 20_000;
+
 /** How to build a rig. */
 export interface RigOptions {
   readonly settings?: Partial<Settings>;
@@ -195,6 +199,31 @@ export class Rig implements AsyncDisposable {
     return this.#pool!;
   }
 
+  /** Messages that the worker holds and has not settled. */
+  get unsettled(): number {
+    return this.worker.state.unsettled;
+  }
+
+  /** Requests that wait for a slot. */
+  get ready(): number {
+    return this.worker.lane.readyCount;
+  }
+
+  /** Requests that the worker holds until their eta. */
+  get held(): number {
+    return this.worker.state.etaHeld;
+  }
+
+  /** How many more messages the worker would take now. */
+  get window(): number {
+    return this.worker.lane.window();
+  }
+
+  /** Whether it consumes. */
+  get isConsuming(): boolean {
+    return this.worker.state.consumer !== null;
+  }
+
   async start(): Promise<void> {
     this.broker = await this.app.connectBroker({ forWriting: true });
     this.#run = this.worker.run().then((code) => {
@@ -205,11 +234,11 @@ export class Rig implements AsyncDisposable {
 
   /** Lets the worker do what it can without time passing, until `done`. */
   async until(done: () => boolean): Promise<void> {
-    for (let turn = 0; turn < 200; turn++) {
+    for (let turn = 0; turn < TURNS_MAX; turn++) {
       await this.world.clock.settle();
       if (done()) return;
     }
-    throw new Error(`not done after 200 turns; log:\n${this.log().join("\n")}`);
+    throw new Error(`not done after ${TURNS_MAX} turns; log:\n${this.log().join("\n")}`);
   }
 
   /** Lets the worker do what it can without time passing. */
@@ -232,6 +261,22 @@ export class Rig implements AsyncDisposable {
   /** The stored state of a task. */
   async state(id: string): Promise<string | null> {
     return (await (await this.app.openBackend()).fetch(id))?.state ?? null;
+  }
+
+  /** Has the worker take a message, as its consumer delivers it. */
+  deliver(message: EncodedMessage, given: Partial<Delivery> = {}): void {
+    const info = { exchange: "", routingKey: "celery", redelivered: (given.attempts ?? 0) > 0 };
+    this.worker.lane.onDeliveries([
+      { tag: 1, queue: "celery", message, info, envelope: "", attempts: 0, wasTold: false, ...given },
+    ]);
+  }
+
+  /** Replaces methods of the transport's consumer; what it returns puts them back. */
+  replace(methods: Partial<Consumer>): () => void {
+    const { state } = this.worker;
+    const before = state.consumer;
+    state.consumer = Object.assign(Object.create(before), methods);
+    return () => state.consumer = before;
   }
 
   /** Messages that wait in a queue. */

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { StopRequest } from "../../../lib/worker/stop.ts";
-import { Rig } from "./rig.ts";
+import { Rig, ScriptedPool } from "./rig.ts";
 
 async function ended(rig: Rig): Promise<number> {
   await rig.until(() => rig.exit !== null);
@@ -16,6 +16,22 @@ Deno.test("StopRequest: only ever harder", () => {
   assert.ok(request.ask("cold"));
   assert.equal(request.ask("soft"), false);
   assert.ok(request.any.aborted && request.cold.aborted && !request.hard.aborted);
+});
+
+Deno.test("a signal while the pool starts ends the worker: nobody waits for the pool", async () => {
+  class SlowPool extends ScriptedPool {
+    override start(): Promise<void> {
+      return new Promise(() => {});
+    }
+  }
+  const rig = new Rig({
+    options: { poolFactory: (_world, options, events) => new SlowPool(options.concurrency, events) },
+  });
+  const running = rig.worker.run();
+  await rig.settle();
+  rig.worker.onSignal("SIGTERM");
+  assert.equal(await running, 0);
+  await rig.app.close();
 });
 
 Deno.test("boot and warm shutdown: Celery's debug lines in Celery's order", async () => {
@@ -221,12 +237,32 @@ Deno.test("soft on idle: waits although nothing runs", async () => {
 
 Deno.test("a store that never answers does not hold up a cold shutdown for ever", async () => {
   await using rig = await Rig.start();
-  const { backend } = rig.worker.parts;
+  const { backend } = rig.worker;
   const flush = backend.flush;
   backend.flush = () => new Promise(() => {});
   rig.worker.onSignal("SIGQUIT");
   await rig.world.clock.advance(5001);
   backend.flush = flush;
+  assert.equal(await ended(rig), 0);
+});
+
+Deno.test("a warm shutdown that waits for a store says so, and how to end it", async () => {
+  await using rig = await Rig.start();
+  const { backend } = rig.worker;
+  const flush = backend.flush;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  backend.flush = () => promise;
+  rig.worker.onSignal("SIGTERM");
+  await rig.world.clock.advance(1900);
+  assert.deepEqual(rig.log("WARNING"), []);
+  await rig.world.clock.advance(15_200);
+  const lines = rig.log("WARNING");
+  assert.equal(lines.length, 2);
+  for (const line of lines) {
+    assert.match(line, /^Shutdown waits for the result store .* results; QUIT ends the wait/);
+  }
+  backend.flush = flush;
+  resolve();
   assert.equal(await ended(rig), 0);
 });
 

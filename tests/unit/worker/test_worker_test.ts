@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { App, type AsyncResult, chain, chord, group, TestWorker } from "lovage";
+import { fileUrl } from "../../../lib/base/mod.ts";
 import { realTestWorld } from "../../support/real_test_world.ts";
 
 function shop() {
@@ -63,4 +64,40 @@ Deno.test("TestWorker: what a call led to: iterdeps, collect, graph", async () =
   await assert.rejects(async () => {
     for await (const _ of never.iterdeps()) { /* walked to its end */ }
   }, { name: "IncompleteStream" });
+});
+
+Deno.test("TestWorker: sandboxed tasks run with just what they declare", async () => {
+  const folder = Deno.makeTempDirSync();
+  try {
+    Deno.writeTextFileSync(`${folder}/data`, "for you");
+    // The App in one module, a task of it in another.
+    Deno.writeTextFileSync(
+      `${folder}/app.ts`,
+      `import { App } from "lovage";
+export const app = new App("shop");
+export const read = app.task("shop.read", { permissions: { read: ["${folder}/data"] } }, (path: string) =>
+  Deno.readTextFileSync(path));`,
+    );
+    Deno.writeTextFileSync(
+      `${folder}/more.ts`,
+      `import { app, read } from "./app.ts";
+export const sends = app.task("shop.sends", { permissions: { send: ["shop.read"] } }, async (path: string) =>
+  (await read.delay(path)).id.length);
+export const lacks = app.task("shop.lacks", { permissions: {} }, async () => (await read.delay("")).id);`,
+    );
+    const { app, read } = await import(fileUrl(`${folder}/app.ts`));
+    const { sends, lacks } = await import(fileUrl(`${folder}/more.ts`));
+    await using _worker = await TestWorker.start(app);
+    const wait = { timeout: 20 };
+    assert.equal(await (await read.delay(`${folder}/data`)).get(wait), "for you");
+    assert.equal(await (await sends.delay(`${folder}/data`)).get(wait), 36);
+    const name = "NotCapable";
+    await assert.rejects(async () => await (await read.delay(`${folder}/more.ts`)).get(wait), { name });
+    await assert.rejects(async () => await (await lacks.delay()).get(wait), {
+      name,
+      message: /send access to "shop.read"/,
+    });
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
 });

@@ -1,0 +1,30 @@
+/**
+ * `make reference`: the pages of docs/reference, from the tables that the program itself uses. tests/docs_test.ts says
+ * whether they are as they would be made now.
+ */
+
+import { filePath } from "../../lib/base/mod.ts";
+import { apiPage } from "./api.ts";
+import { commandsPage, exitCodesPage } from "./commands.ts";
+import { environmentPage, eventsPage, metricsPage } from "./runtime.ts";
+import { settingsPage } from "./settings.ts";
+
+const FOLDER = filePath(new URL("../../docs/reference/", import.meta.url));
+
+/** The pages by their names below docs/reference. */
+export async function referencePages(): Promise<ReadonlyMap<string, string>> {
+  return new Map([
+    ["settings.md", settingsPage()],
+    ["commands.md", await commandsPage()],
+    ["environment.md", environmentPage()],
+    ["exit-codes.md", exitCodesPage()],
+    ["events.md", eventsPage()],
+    ["metrics.md", metricsPage()],
+    ["api.md", await apiPage()],
+  ]);
+}
+
+if (import.meta.main) {
+  await Deno.mkdir(FOLDER, { recursive: true });
+  for (const [name, text] of await referencePages()) await Deno.writeTextFile(FOLDER + name, text);
+}

@@ -1,0 +1,12 @@
+#!/bin/sh
+# A task that is due every second. With lovage on the PATH, or named in LOVAGE: sh run.sh
+set -eu
+here=$(dirname "$0")
+lovage=${LOVAGE:-lovage}
+LOVAGE_HOME=$(mktemp -d) # a broker of its own, which is gone at the end
+export LOVAGE_HOME
+"$lovage" -A "$here/tasks.ts" worker -B -E -s "$LOVAGE_HOME/schedule" -l WARNING -q -c 1 &
+trap 'kill $!; wait; rm -rf "$LOVAGE_HOME"' EXIT
+
+"$lovage" -A "$here/tasks.ts" beat next 3
+"$lovage" run "$here/watch.ts"

@@ -1,0 +1,3 @@
+export default (text: string): string => {
+  for (;;) text = text.split("").reverse().join("");
+};

@@ -1,0 +1,17 @@
+import { App } from "lovage";
+
+export const app = new App("plug-ins");
+
+/** Nothing of the machine, and 64 MiB. */
+const LIMITS = { permissions: {}, memoryLimit: 64, timeLimit: 30 } as const;
+
+// Imported inside the function: a plug-in is loaded in the sandbox alone, never in the worker.
+export const shout = app.task("plug-ins.shout", LIMITS, async (text: string) => {
+  return (await import("./plugins/shout.ts")).default(text);
+});
+export const nosy = app.task("plug-ins.nosy", LIMITS, async (text: string) => {
+  return (await import("./plugins/nosy.ts")).default(text);
+});
+export const endless = app.task("plug-ins.endless", { ...LIMITS, timeLimit: 2 }, async (text: string) => {
+  return (await import("./plugins/endless.ts")).default(text);
+});

@@ -1,0 +1,151 @@
+/**
+ * The way to a broker: the list of URLs, in which order they are tried, and how often.
+ *
+ * Source: kombu 5.2.4 connection.py _ensure_connection, completes_cycle, maybe_switch_next; celery 5.2.6
+ * worker/consumer/consumer.py ensure_connected; protocol.md 3.1.
+ */
+
+import { ConnectionLost, DialError, OperatingError, UsageError, type World } from "../../base/mod.ts";
+import { connect, type Connection, type ConnectOptions } from "../../transport/mod.ts";
+import type { AppCore } from "../core.ts";
+import type { FailoverStrategy } from "../conf/broker.ts";
+
+/** Seconds: the first wait, what each next one adds, the longest. */
+const INTERVAL_START = 2;
+const INTERVAL_STEP = 2;
+const INTERVAL_MAX = 30;
+
+/** `broker_connection_timeout` of 0 or null: as long as a timer goes. */
+const NO_TIMEOUT_MS = 2 ** 31 - 1;
+
+/** How to connect. */
+export interface ConnectBrokerOptions {
+  /** `broker_write_url`, else `broker_read_url`. */
+  forWriting: boolean;
+  signal?: AbortSignal;
+  /** True: `broker_connection_retry_on_startup` says whether to retry, else `broker_connection_retry`. */
+  isStartup?: boolean;
+  /** False: every URL is tried once and no more. Default by the settings. */
+  retry?: boolean;
+  /**
+   * True: this process had a connection before, so a refusal (a password that is being changed, a virtual host that is
+   * being made) may pass, and is tried again like a broker that is away.
+   */
+  isReconnect?: boolean;
+  /** AMQP: ask for heartbeats. */
+  heartbeat?: boolean;
+  clientName?: string;
+  /** Opens one connection; tests give their own. Default the transport room's. */
+  connect?: (world: World, url: string, options: ConnectOptions) => Promise<Connection>;
+  /**
+   * Called after each failed attempt that will be followed by another: seconds until then (0: another broker is tried
+   * at once), how many waits there were, how many attempts at most (null: no limit), the URL (mask it before
+   * showing).
+   */
+  onAttempt?(error: Error, delaySeconds: number, attempt: number, max: number | null, url: string): void;
+}
+
+/** The URLs of a setting: a list, or joined by `;`. Source: kombu 5.2.4 connection.py Connection.__init__. */
+export function brokerUrls(given: string | readonly string[] | null): string[] {
+  const list = given === null ? [] : typeof given === "string" ? given.split(";") : given;
+  const urls = list.flatMap((one) => one.split(";")).map((one) => one.trim()).filter(Boolean);
+  return urls.length > 0 ? urls : ["sqlite://"];
+}
+
+/** The URLs an App publishes to, or consumes from. */
+export function appBrokerUrls(app: AppCore, forWriting: boolean): string[] {
+  const { conf } = app;
+  const urls = brokerUrls(forWriting ? conf.broker_write_url : conf.broker_read_url);
+  const scheme = conf.broker_transport;
+  return !scheme ? urls : urls.map((url) => url.includes("://") ? url : `${scheme}://${url}`);
+}
+
+/** A connection's options, from the settings. */
+export function connectOptions(app: AppCore, options: ConnectBrokerOptions): ConnectOptions {
+  const { conf, world } = app;
+  return {
+    timeoutMs: conf.broker_connection_timeout ? conf.broker_connection_timeout * 1000 : NO_TIMEOUT_MS,
+    transportOptions: conf.broker_transport_options,
+    useSsl: conf.broker_use_ssl,
+    heartbeatSeconds: options.heartbeat ? conf.broker_heartbeat ?? 0 : 0,
+    loginMethod: conf.broker_login_method || null,
+    delayQueueType: conf.broker_native_delayed_delivery_queue_type,
+    delayQueuePrefix: conf.broker_native_delayed_delivery_queue_prefix ?? "",
+    detectQuorumQueues: conf.worker_detect_quorum_queues,
+    clientName: options.clientName ?? `lovage-${world.host.pid}@${world.host.hostname}`,
+    ...(options.signal ? { signal: options.signal } : {}),
+  };
+}
+
+/**
+ * Connects to the first broker that answers. All are tried in turn without a wait; then 2, 4 … 30 seconds
+ * pass before the next round, at most `broker_connection_max_retries` attempts in all.
+ *
+ * Rejects with the last error when retries are used up or not wanted, at once where every broker refuses us
+ * for good (wrong password, unknown scheme; with `isReconnect` an unusable URL alone), and with the signal's reason
+ * when it aborts.
+ */
+export async function connectBroker(app: AppCore, options: ConnectBrokerOptions): Promise<Connection> {
+  const { conf, world } = app;
+  const open = options.connect ?? connect;
+  const urls = appBrokerUrls(app, options.forWriting);
+  const order = failover(conf.broker_failover_strategy, urls, world);
+  const connecting = connectOptions(app, options);
+  const isRetried = options.retry ??
+    (options.isStartup ? conf.broker_connection_retry_on_startup : conf.broker_connection_retry) ?? true;
+  const max = conf.broker_connection_max_retries || null;
+  let isHopeful = false;
+  let waits = 0;
+  for (let turn = 0;; turn++) {
+    options.signal?.throwIfAborted();
+    const url = order(turn);
+    try {
+      return await open(world, url, connecting);
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      if (!(error instanceof Error)) throw error;
+      isHopeful ||= isWorthRetrying(error) || (options.isReconnect === true && mayPass(error));
+      const isRoundDone = (turn + 1) % urls.length === 0;
+      if (isRoundDone && (!isRetried || !isHopeful)) throw error;
+      if (max !== null && turn >= max) throw error;
+      let delaySeconds = 0;
+      if (isRoundDone) {
+        delaySeconds = Math.min(INTERVAL_START + waits * INTERVAL_STEP, INTERVAL_MAX);
+        waits++;
+        isHopeful = false;
+      }
+      options.onAttempt?.(error, delaySeconds, waits, max, url);
+      if (delaySeconds > 0) await world.clock.sleep(delaySeconds * 1000, options.signal);
+    }
+  }
+}
+
+/** True for what may pass by itself: no connection, a lost one, a server that says "later". */
+export function isWorthRetrying(error: unknown): boolean {
+  if (error instanceof DialError) {
+    // What a server said at the login decides, and not that it was at the login.
+    return error.cause instanceof OperatingError ? isWorthRetrying(error.cause) : true;
+  }
+  if (error instanceof ConnectionLost) return true;
+  return error instanceof OperatingError && error.isRetryable;
+}
+
+/** True for whatever a broker may say today and not tomorrow, once it has taken us: all but what is ours to change. */
+export function mayPass(error: unknown): boolean {
+  return error instanceof OperatingError && !(error instanceof UsageError);
+}
+
+/** Which URL is tried at a turn. Source: kombu 5.2.4 connection.py roundrobin_failover, shufflecycle. */
+function failover(
+  strategy: FailoverStrategy | null,
+  urls: readonly string[],
+  world: World,
+): (turn: number) => string {
+  if (typeof strategy === "function") return (turn) => strategy(urls, turn);
+  if (strategy !== "shuffle") return (turn) => urls[turn % urls.length]!;
+  let round: string[] = [];
+  return () => {
+    if (round.length === 0) round = [...urls];
+    return round.splice(Math.floor(world.random.fraction() * round.length), 1)[0]!;
+  };
+}

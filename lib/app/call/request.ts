@@ -1,0 +1,46 @@
+/** The request a running task sees as `self.request`: every field of Celery's, in camelCase. */
+
+import type { DeliveryInfo, WireSignature } from "../../wire/mod.ts";
+
+/** Plain data of one execution. Times are ISO 8601 text; limits are seconds. */
+export interface TaskRequest {
+  id: string;
+  task: string;
+  args: unknown[];
+  kwargs: Record<string, unknown>;
+  rootId: string | null;
+  parentId: string | null;
+  group: string | null;
+  groupIndex: number | null;
+  chord: WireSignature | null;
+  /** Reversed: the last element runs next. */
+  chain: WireSignature[] | null;
+  callbacks: WireSignature[] | null;
+  errbacks: WireSignature[] | null;
+  retries: number;
+  eta: string | null;
+  expires: string | null;
+  timeLimit: number | null;
+  softTimeLimit: number | null;
+  deliveryInfo: DeliveryInfo & { priority: number };
+  replyTo: string | null;
+  correlationId: string | null;
+  /** The caller's own headers. */
+  headers: Record<string, unknown>;
+  properties: Record<string, unknown>;
+  /** Node name of the worker. */
+  hostname: string | null;
+  origin: string | null;
+  shadow: string | null;
+  argsrepr: string | null;
+  kwargsrepr: string | null;
+  utc: boolean;
+  isEager: boolean;
+  calledDirectly: boolean;
+  ignoreResult: boolean;
+  replacedTaskNesting: number;
+  stamps: Record<string, unknown>;
+  stampedHeaders: string[] | null;
+  /** Ids of the tasks this one has sent, as result tuples. */
+  children: unknown[];
+}

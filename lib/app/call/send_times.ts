@@ -1,0 +1,110 @@
+/**
+ * The times and limits of a call: read, checked and written for its message. What no worker could read is refused
+ * here, where the caller hears of it.
+ *
+ * Source: celery 5.2.6 app/amqp.py as_task_v2, _verify_seconds; Python's datetime (years 1 to 9999).
+ */
+
+import { quoted, UsageError } from "../../base/mod.ts";
+import { parseIso, toPythonIso } from "../../wire/mod.ts";
+import type { SendOptions } from "./send_options.ts";
+
+/** An expiry as its message carries it. */
+export interface Expiry {
+  /** ISO 8601 text for the header. */
+  readonly text: string;
+  /** Milliseconds until then, at least 0, as text for the broker. */
+  readonly expiration: string;
+  /** Seconds since then; above 0 where it is past. */
+  readonly pastSeconds: number;
+}
+
+/** Milliseconds at the start of the year 1 and at the end of the year 9999. */
+const FIRST_MS = -62_135_596_800_000;
+const LAST_MS = 253_402_300_799_999;
+
+/**
+ * The time from which a call may run, as text; null: at once. A countdown of 0 means none. Throws UsageError for a time
+ * that is not one, or that no worker can read.
+ */
+export function etaText(options: SendOptions, name: string, nowMs: number): string | null {
+  const { countdown, eta } = options;
+  if (countdown !== undefined && countdown !== null && countdown !== 0) {
+    return toPythonIso(momentOf(countdown, { what: "countdown", name, nowMs }));
+  }
+  if (eta === undefined || eta === null || eta === "") return null;
+  if (typeof eta === "number") throw refused(name, "eta", eta, "must be a Date or ISO 8601 text");
+  const atMs = momentOf(eta, { what: "eta", name, nowMs });
+  return typeof eta === "string" ? eta : toPythonIso(atMs);
+}
+
+/** When a call expires; null: never. Throws as `etaText`. */
+export function expiryOf(expires: SendOptions["expires"], name: string, nowMs: number): Expiry | null {
+  if (expires === undefined || expires === null || expires === "") return null;
+  const atMs = momentOf(expires, { what: "expires", name, nowMs });
+  return {
+    text: typeof expires === "string" ? expires : toPythonIso(atMs),
+    expiration: String(Math.trunc(Math.max(0, atMs - nowMs))),
+    pastSeconds: (nowMs - atMs) / 1000,
+  };
+}
+
+/** Throws UsageError for time limits that a worker would refuse. */
+export function checkLimits(name: string, timeLimit: number | null, softTimeLimit: number | null): void {
+  if (timeLimit !== null && !isLimit(timeLimit)) {
+    throw refused(name, "timeLimit", timeLimit, "must be a number of seconds, 0 or more");
+  }
+  if (softTimeLimit !== null && !isLimit(softTimeLimit)) {
+    throw refused(name, "softTimeLimit", softTimeLimit, "must be a number of seconds, 0 or more");
+  }
+  if (softTimeLimit !== null && timeLimit !== null && softTimeLimit > timeLimit) {
+    throw new UsageError(
+      `Cannot send task "${name}": soft_time_limit ${softTimeLimit} must be less than or equal to ` +
+        `time_limit ${timeLimit}`,
+    );
+  }
+}
+
+function isLimit(seconds: number): boolean {
+  return typeof seconds === "number" && seconds >= 0 && seconds < Infinity;
+}
+
+/** Milliseconds since the epoch of seconds from now, a Date or ISO 8601 text. */
+function momentOf(
+  value: number | Date | string,
+  about: { what: string; name: string; nowMs: number },
+): number {
+  const { what, name, nowMs } = about;
+  let atMs: number;
+  if (typeof value === "number") {
+    if (!Number.isFinite(value)) throw refused(name, what, value, "must be a number of seconds");
+    atMs = nowMs + value * 1000;
+  } else if (value instanceof Date) atMs = value.getTime();
+  else if (typeof value === "string" && what !== "countdown") {
+    try {
+      atMs = parseIso(value);
+    } catch {
+      throw refused(name, what, value, `must be ISO 8601 text such as "2030-01-31T12:00:00+00:00"`);
+    }
+  } else atMs = NaN;
+  if (Number.isNaN(atMs)) {
+    const wanted = what === "countdown" ? "a number of seconds" : "seconds, a Date or ISO 8601 text";
+    throw refused(name, what, value, `must be ${what === "eta" ? "a Date or ISO 8601 text" : wanted}`);
+  }
+  if (atMs < FIRST_MS || atMs > LAST_MS) {
+    const hint = typeof value === "number"
+      ? "it is counted in seconds from now, not in milliseconds or from 1970"
+      : "the years are 1 to 9999";
+    throw refused(name, what, value, `is out of range: ${hint}`);
+  }
+  return atMs;
+}
+
+function refused(name: string, what: string, value: unknown, why: string): UsageError {
+  const told = typeof value === "string"
+    ? quoted(value.slice(0, 100))
+    : value instanceof Date && !Number.isNaN(value.getTime())
+    ? value.toISOString()
+    : String(value).slice(0, 100);
+  return new UsageError(`Cannot send task "${name}": ${what} ${told} ${why}`);
+}

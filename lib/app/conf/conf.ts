@@ -1,0 +1,328 @@
+/**
+ * `app.conf`: the settings in force, where each comes from, and how one is refused.
+ *
+ * Sources, later ones win: defaults, the module (constructor, `app.conf`), the `--config` file, the
+ * environment (`CELERY_BROKER_URL` and its kin), the command line.
+ *
+ * Source: celery 5.2.6 app/utils.py Settings, app/base.py; surface (b).
+ */
+
+import { isRecord, maskUrl, nearest, UsageError, type World } from "../../base/mod.ts";
+import { shownJson } from "../../wire/mod.ts";
+import { REFUSED } from "./kinds.ts";
+import { INERT_SETTINGS, settingName, SETTINGS, type Settings } from "./table.ts";
+
+export type { Settings } from "./table.ts";
+
+/** Where a value comes from, weakest first. */
+const SETTING_SOURCES = ["module", "config", "environment", "command line"] as const;
+/** One of them. */
+export type SettingSource = typeof SETTING_SOURCES[number];
+
+/**
+ * The variables that are settings. Source: celery 5.2.6 app/utils.py Settings.broker_url and its neighbours.
+ */
+const ENVIRONMENT: readonly (readonly [string, string])[] = [
+  ["CELERY_BROKER_URL", "broker_url"],
+  ["CELERY_BROKER_READ_URL", "broker_read_url"],
+  ["CELERY_BROKER_WRITE_URL", "broker_write_url"],
+  ["CELERY_RESULT_BACKEND", "result_backend"],
+];
+
+/** Settings whose value is a URL, or was meant to be one. */
+const URL_NAME = /(?:_url|_backend)$/;
+/** Parts of a name that make its value a secret. Source: celery 5.2.6 app/utils.py HIDDEN_SETTINGS. */
+export const SECRET_NAME = /API|TOKEN|KEY|SECRET|PASS|PROFANITIES_LIST|SIGNATURE|DATABASE/i;
+/** What stands for a secret. */
+export const SECRET_MASK = "********";
+
+/** What Celery's constructor takes, and the settings they stand for. Source: celery 5.2.6 app/base.py Celery. */
+const OF_CONSTRUCTOR: ReadonlyMap<string, string> = new Map([
+  ["broker", "broker_url"],
+  ["backend", "result_backend"],
+]);
+
+/** Names that look like a secret's and are not, unless they say so in another word too. */
+const NO_SECRET = /routing_key|binding_key|keyprefix|^unacked_|keyfile|_key_/;
+const SURE_SECRET = /TOKEN|SECRET|PASS/i;
+
+/** An App as far as settings go: what routing and the options of tasks read of it. */
+export interface Configured {
+  readonly world: World;
+  readonly conf: Conf;
+  readonly tasks: { get(name: string): unknown };
+}
+
+/** What `conf` can do beside holding settings. */
+export interface ConfMethods {
+  /** Assigns several. All are checked before the first is changed. Throws `UsageError`. */
+  update(values: Partial<Settings>): void;
+  /**
+   * The same for a source other than the module. Texts of the command line are read by each setting's kind.
+   */
+  apply(values: Readonly<Record<string, unknown>>, source: SettingSource): void;
+  /** Applies `name=value` texts of a command line, values read by each setting's kind. */
+  applyArguments(texts: readonly string[]): void;
+  /** True if something other than the default was given. */
+  isSet(name: keyof Settings | string): boolean;
+  /** The value of a setting by name, old names too. Throws `UsageError` for an unknown one. */
+  read(name: string): unknown;
+  /** What was given, else with all defaults; secrets masked. */
+  table(options?: { withDefaults?: boolean; masked?: boolean }): Record<string, unknown>;
+  /** Settings that came from these sources, plain: to be given to another process. */
+  given(sources: readonly SettingSource[]): Record<string, unknown>;
+  /** Settings given that Celery knows and that have no effect here. */
+  readonly inert: readonly string[];
+  /** Grows with every change: what was computed from settings is computed again where it differs. */
+  readonly version: number;
+}
+
+/** The settings as an object: `conf.task_acks_late = true`. */
+export type Conf = Settings & ConfMethods;
+
+/** The values and their sources. */
+class ConfStore implements ConfMethods {
+  readonly #layers: readonly Map<string, unknown>[] = SETTING_SOURCES.map(() => new Map<string, unknown>());
+  readonly #defaults: ReadonlyMap<string, unknown>;
+  /** Values in force by the name they were asked for: every call that is sent asks for several. */
+  readonly #inForce = new Map<string, unknown>();
+  #version = 0;
+
+  constructor(world: World) {
+    const defaults = new Map<string, unknown>();
+    for (const [name, row] of SETTINGS) {
+      // Objects are the App's own, so that `conf.beat_schedule.x = …` stays with it.
+      defaults.set(name, isRecord(row.defaultValue) ? { ...row.defaultValue } : row.defaultValue);
+    }
+    this.#defaults = defaults;
+    for (const [variable, name] of ENVIRONMENT) {
+      const value = world.host.env(variable);
+      if (value) this.#layers[SETTING_SOURCES.indexOf("environment")]!.set(name, value);
+    }
+  }
+
+  get version(): number {
+    return this.#version;
+  }
+
+  get inert(): readonly string[] {
+    return [...INERT_SETTINGS].filter((name) => this.isSet(name));
+  }
+
+  update(values: Partial<Settings>): void {
+    this.apply(values as Record<string, unknown>, "module");
+  }
+
+  apply(values: Readonly<Record<string, unknown>>, source: SettingSource): void {
+    if (!isRecord(values)) throw new UsageError("Settings must be an object of name to value");
+    const checked: [string, unknown][] = [];
+    for (const [given, value] of Object.entries(values)) {
+      // Undefined is "not given": `{ broker_url: env ?? undefined }`.
+      if (value === undefined) continue;
+      const name = knownName(given);
+      const isText = source === "command line" && typeof value === "string";
+      checked.push([name, checkedValue(name, isText ? parsedValue(name, value) : value)]);
+    }
+    const layer = this.#layers[SETTING_SOURCES.indexOf(source)]!;
+    for (const [name, value] of checked) layer.set(name, value);
+    this.#inForce.clear();
+    this.#version++;
+  }
+
+  applyArguments(texts: readonly string[]): void {
+    const values: Record<string, unknown> = {};
+    for (const text of texts) {
+      const at = text.indexOf("=");
+      if (at < 1) throw new UsageError(`Cannot read "${text}": a setting must be given as name=value`);
+      values[argumentName(text.slice(0, at).trim())] = text.slice(at + 1).trim();
+    }
+    this.apply(values, "command line");
+  }
+
+  isSet(given: string): boolean {
+    const name = settingName(given);
+    return name !== null && this.#layers.some((layer) => layer.has(name));
+  }
+
+  read(given: string): unknown {
+    if (this.#inForce.has(given)) return this.#inForce.get(given);
+    const value = this.#effective(knownName(given));
+    this.#inForce.set(given, value);
+    return value;
+  }
+
+  table(options: { withDefaults?: boolean; masked?: boolean } = {}): Record<string, unknown> {
+    const result: Record<string, unknown> = {};
+    const names = [...SETTINGS.keys(), ...INERT_SETTINGS].sort();
+    for (const name of names) {
+      if (!this.isSet(name) && (!options.withDefaults || !SETTINGS.has(name))) continue;
+      const value = this.#effective(name);
+      result[name] = options.masked === false ? value : maskedSetting(name, value);
+    }
+    return result;
+  }
+
+  given(sources: readonly SettingSource[]): Record<string, unknown> {
+    const result: Record<string, unknown> = {};
+    SETTING_SOURCES.forEach((source, n) => {
+      if (!sources.includes(source)) return;
+      for (const [name, value] of this.#layers[n]!) result[name] = value;
+    });
+    return result;
+  }
+
+  #raw(name: string): unknown {
+    for (let n = this.#layers.length - 1; n >= 0; n--) {
+      const layer = this.#layers[n]!;
+      if (layer.has(name)) return layer.get(name);
+    }
+    return this.#defaults.get(name) ?? null;
+  }
+
+  /** The value in force: where a setting falls back on another, the other's. */
+  #effective(name: string): unknown {
+    const value = this.#raw(name);
+    if (value !== null && value !== "") return value;
+    switch (name) {
+      case "broker_url":
+        return this.#legacyBrokerUrl() ?? "sqlite://";
+      case "broker_read_url":
+      case "broker_write_url":
+        return this.#effective("broker_url");
+      case "task_default_exchange":
+      case "task_default_routing_key":
+        return this.#effective("task_default_queue");
+      case "result_backend":
+        return this.isSet("result_backend") ? null : this.#storeOfBroker();
+      case "broker_connection_retry_on_startup":
+        return this.#effective("broker_connection_retry");
+      case "result_accept_content":
+        return this.#effective("accept_content");
+      default:
+        return value;
+    }
+  }
+
+  /**
+   * The result store where none is named: the embedded broker keeps results too, and so does a plain Redis that the
+   * command line names as the broker (`-b`), since a command line alone has to be enough to try a task. Any other
+   * broker keeps none, as in Celery.
+   */
+  #storeOfBroker(): string | null {
+    const url = this.#effective("broker_url");
+    const first = (Array.isArray(url) ? String(url[0]) : String(url)).split(";")[0]!;
+    const isTyped = this.#layers[SETTING_SOURCES.indexOf("command line")]!.has("broker_url");
+    return /^sqlite:/.test(first) || isTyped && /^(?:redis(?:\+socket)?|valkey):/.test(first) ? first : null;
+  }
+
+  /** Source: celery 5.2.6 app/utils.py first('broker_url', 'broker_host'), kombu Connection arguments. */
+  #legacyBrokerUrl(): string | null {
+    const host = this.#raw("broker_host") as string | null;
+    if (!host) return null;
+    if (host.includes("://")) return host;
+    const user = this.#raw("broker_user") as string | null;
+    const password = this.#raw("broker_password") as string | null;
+    const port = this.#raw("broker_port") as number | null;
+    const vhost = this.#raw("broker_vhost") as string | null;
+    const scheme = this.#raw("broker_transport") as string | null ?? "amqp";
+    const login = user || password
+      ? `${encodeURIComponent(user ?? "")}${password ? `:${encodeURIComponent(password)}` : ""}@`
+      : "";
+    return `${scheme}://${login}${host}${port ? `:${port}` : ""}/${vhost ? encodeURIComponent(vhost) : ""}`;
+  }
+}
+
+/**
+ * Makes `app.conf`. `settings` are the module's own; the variables of the environment are read here.
+ * Throws `UsageError` as `update` does.
+ */
+export function createConf(world: World, settings: Partial<Settings>): Conf {
+  const store = new ConfStore(world);
+  store.update(settings);
+  const bound = new Map<string, unknown>();
+  return new Proxy(store, {
+    get(target, property): unknown {
+      if (typeof property !== "string") return Reflect.get(target, property, target);
+      if (property === "version") return target.version;
+      if (SETTINGS.has(property)) return target.read(property);
+      if (property in target) {
+        const member = Reflect.get(target, property, target);
+        if (typeof member !== "function") return member;
+        if (!bound.has(property)) bound.set(property, member.bind(target));
+        return bound.get(property);
+      }
+      return settingName(property) ? target.read(property) : undefined;
+    },
+    set(target, property, value): boolean {
+      target.apply({ [String(property)]: value }, "module");
+      return true;
+    },
+    has(target, property): boolean {
+      return typeof property === "string" && settingName(property) !== null || property in target;
+    },
+    ownKeys: () => [...SETTINGS.keys()],
+    getOwnPropertyDescriptor(target, property) {
+      if (typeof property !== "string" || !SETTINGS.has(property)) return undefined;
+      return { value: target.read(property), writable: true, enumerable: true, configurable: true };
+    },
+  }) as unknown as Conf;
+}
+
+function knownName(given: string): string {
+  const name = settingName(given);
+  if (name !== null) return name;
+  const near = OF_CONSTRUCTOR.get(given) ?? nearest(given.toLowerCase(), SETTINGS.keys()) ??
+    nearest(`task_${given}`, SETTINGS.keys());
+  throw new UsageError(`Unknown setting "${given}"${near ? `: did you mean "${near}"?` : ""}`);
+}
+
+/**
+ * `worker.concurrency` as well as the name itself. Source: celery 5.2.6 loaders/base.py
+ * cmdline_config_parser.
+ */
+function argumentName(given: string): string {
+  return knownName(given.includes(".") ? given.split(".").filter(Boolean).join("_") : given);
+}
+
+function checkedValue(name: string, value: unknown): unknown {
+  const row = SETTINGS.get(name);
+  if (!row) return value;
+  const kept = row.accept(value);
+  if (kept === REFUSED) throw new UsageError(`${name} must be ${row.expected}, not ${shown(name, value)}`);
+  return kept;
+}
+
+function parsedValue(name: string, text: string): unknown {
+  const row = SETTINGS.get(name);
+  if (!row) return text;
+  const value = row.parse(text);
+  if (value === REFUSED || row.accept(value) === REFUSED) {
+    throw new UsageError(`${name} must be ${row.expected}, not ${shown(name, text)}`);
+  }
+  return value;
+}
+
+function shown(name: string, value: unknown): string {
+  if (isSecret(name)) return SECRET_MASK;
+  if (typeof value === "function") return "a function";
+  const text = value === undefined ? "undefined" : shownJson(maskedSetting(name, value));
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+function isSecret(name: string): boolean {
+  return SURE_SECRET.test(name) || SECRET_NAME.test(name) && !NO_SECRET.test(name);
+}
+
+/** A setting's value as it may be shown: secrets as stars, passwords of URLs as `**`. */
+export function maskedSetting(name: string, value: unknown): unknown {
+  if (value === null || value === undefined) return value;
+  if (isSecret(name) && typeof value !== "object" && typeof value !== "boolean") return SECRET_MASK;
+  if (typeof value === "string") {
+    return value.includes("://") || URL_NAME.test(name) ? maskUrl(value) : value;
+  }
+  if (Array.isArray(value)) return value.map((one) => maskedSetting("", one));
+  if (isRecord(value) && [Object.prototype, null].includes(Object.getPrototypeOf(value))) {
+    return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, maskedSetting(key, one)]));
+  }
+  return value;
+}

@@ -1,0 +1,220 @@
+/**
+ * The kinds of values a setting may have: what is accepted, how it is said when it is not, and how it is
+ * read from the text of a command line.
+ *
+ * Source: the types of celery 5.2.6 app/defaults.py Option.typemap.
+ */
+
+import { booleanOf, isRecord, trimmedUrl } from "../../base/mod.ts";
+import { canCompress, shownJson } from "../../wire/mod.ts";
+
+/** What `accept` and `parse` give for a value that is not of the kind. */
+export const REFUSED: unique symbol = Symbol("refused");
+
+/** A kind with its default: one row of the table. */
+export interface Setting<T> {
+  /** Completes "must be …". */
+  readonly expected: string;
+  readonly defaultValue: T;
+  /** The value to keep, or `REFUSED`. */
+  accept(value: unknown): T | typeof REFUSED;
+  /** The value that a text of a command line means, or `REFUSED`. */
+  parse(text: string): unknown;
+}
+
+/** Rows for all members of an interface of settings. */
+export type SettingTable<S> = { readonly [K in keyof S]: Setting<S[K]> };
+
+const NULL_WORDS = new Set(["none", "null", ""]);
+
+function setting<T>(
+  expected: string,
+  defaultValue: T,
+  accept: (value: unknown) => T | typeof REFUSED,
+  parse: (text: string) => unknown,
+): Setting<T> {
+  return { expected, defaultValue, accept, parse };
+}
+
+/** The same kind, or null. */
+export function orNull<T>(kind: Setting<T>, defaultValue: T | null = null): Setting<T | null> {
+  return setting<T | null>(
+    `${kind.expected} or null`,
+    defaultValue,
+    (value) => value === null || value === undefined ? null : kind.accept(value),
+    (text) => NULL_WORDS.has(text.toLowerCase()) ? null : kind.parse(text),
+  );
+}
+
+/** True or false. */
+export function flag(defaultValue: boolean): Setting<boolean> {
+  return setting(
+    "true or false",
+    defaultValue,
+    (value) => typeof value === "boolean" ? value : value === 0 ? false : value === 1 ? true : REFUSED,
+    (text) => booleanOf(text) ?? REFUSED,
+  );
+}
+
+function numeric(text: string): unknown {
+  return text.trim() === "" || Number.isNaN(Number(text)) ? REFUSED : Number(text);
+}
+
+/** A number that is not negative, fractions allowed; `unit` as in "seconds". */
+export function amount(defaultValue: number, unit: string): Setting<number> {
+  return setting(
+    `a number of ${unit}`,
+    defaultValue,
+    (value) => typeof value === "number" && value >= 0 ? value : REFUSED,
+    numeric,
+  );
+}
+
+/** The most seconds that a setting may have: 317 years. What is longer is not a time that a broker can keep. */
+const SECONDS_MAX = 1e10;
+
+/** A number of seconds, at least `least`. */
+export function seconds(defaultValue: number, least: number = 0): Setting<number> {
+  return setting(
+    least === 0 ? "a number of seconds" : `a number of seconds, at least ${least}`,
+    defaultValue,
+    (value) => typeof value === "number" && value >= least && value <= SECONDS_MAX ? value : REFUSED,
+    numeric,
+  );
+}
+
+/** The name of a compressor that we can write with; "" means none. */
+export function compressor(): Setting<string> {
+  return setting(
+    "gzip, zlib, brotli or zstd",
+    "",
+    (value) => typeof value === "string" && (value === "" || canCompress(value)) ? value : REFUSED,
+    (given) => given,
+  );
+}
+
+/** A whole number, at least `least`. */
+export function count(defaultValue: number, least: number = 0): Setting<number> {
+  return setting(
+    `a whole number, at least ${least}`,
+    defaultValue,
+    (value) => Number.isInteger(value) && (value as number) >= least ? value as number : REFUSED,
+    numeric,
+  );
+}
+
+/** Text. */
+export function text(defaultValue: string): Setting<string> {
+  return setting(
+    "text",
+    defaultValue,
+    (value) => typeof value === "string" ? value : REFUSED,
+    (given) => given,
+  );
+}
+
+/** One of some words or numbers. */
+export function choice<T extends string | number>(defaultValue: T, choices: readonly T[]): Setting<T> {
+  const shown = choices.map((one) => shownJson(one));
+  return setting(
+    shown.length === 1 ? shown[0]! : `${shown.slice(0, -1).join(", ")} or ${shown.at(-1)}`,
+    defaultValue,
+    (value) => choices.includes(value as T) ? value as T : REFUSED,
+    (given) => typeof choices[0] === "number" ? numeric(given) : given,
+  );
+}
+
+function parsedJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // Not JSON is an answer here, not a failure: the caller says what was expected.
+    return REFUSED;
+  }
+}
+
+/** A list of strings; one string stands for a list of one. On a command line: separated by commas, or JSON. */
+export function names(defaultValue: readonly string[]): Setting<readonly string[]> {
+  return setting<readonly string[]>(
+    "a list of strings",
+    defaultValue,
+    (value) => {
+      if (typeof value === "string") return [value];
+      if (value instanceof Set) value = [...value];
+      return Array.isArray(value) && value.every((one) => typeof one === "string")
+        ? value as string[]
+        : REFUSED;
+    },
+    (given) =>
+      given.trimStart().startsWith("[")
+        ? parsedJson(given)
+        : given.split(",").map((one) => one.trim()).filter(Boolean),
+  );
+}
+
+/** An object of options. On a command line: JSON. */
+export function options(
+  defaultValue: Readonly<Record<string, unknown>> = {},
+): Setting<Record<string, unknown>> {
+  return setting<Record<string, unknown>>(
+    "an object",
+    { ...defaultValue },
+    (value) => isRecord(value) ? value : REFUSED,
+    parsedJson,
+  );
+}
+
+/** A URL, several joined by `;`, or a list of them. */
+export function urls(): Setting<string | readonly string[]> {
+  return setting<string | readonly string[]>(
+    "a URL or a list of URLs",
+    "",
+    (value) => {
+      if (typeof value === "string") return trimmedUrl(value);
+      const isList = Array.isArray(value) && value.every((one) => typeof one === "string");
+      return isList ? (value as string[]).map(trimmedUrl) : REFUSED;
+    },
+    (given) => given,
+  );
+}
+
+/** One URL. */
+export function url(defaultValue: string): Setting<string> {
+  return {
+    ...text(defaultValue),
+    accept: (value) => typeof value === "string" ? trimmedUrl(value) : REFUSED,
+  };
+}
+
+/** True or false, or an object of TLS options. */
+export function tls(defaultValue: boolean): Setting<boolean | Record<string, unknown>> {
+  return setting<boolean | Record<string, unknown>>(
+    "true, false or an object of TLS options",
+    defaultValue,
+    (value) => typeof value === "boolean" || isRecord(value) ? value : REFUSED,
+    (given) => {
+      const word = flag(false).parse(given);
+      return word === REFUSED ? parsedJson(given) : word;
+    },
+  );
+}
+
+/** A kind of its own: whatever `holds` says yes to. On a command line: JSON, else the text itself. */
+export function shaped<T>(expected: string, defaultValue: T, holds: (value: unknown) => boolean): Setting<T> {
+  return setting<T>(
+    expected,
+    defaultValue,
+    (value) => holds(value) ? value as T : REFUSED,
+    (given) => {
+      const parsed = parsedJson(given);
+      return parsed === REFUSED ? given : parsed;
+    },
+  );
+}
+
+/** A user, group or mask: by name, or a number. */
+export const idOrName: Setting<string | number> = shaped<string | number>(
+  "a name or number",
+  "",
+  (value) => typeof value === "string" || Number.isInteger(value),
+);

@@ -1,0 +1,458 @@
+/**
+ * A task's options: as the user gives them, and as they hold once settings and `task_annotations` are merged in.
+ *
+ * Source: celery 5.2.6 and 5.6 app/task.py Task attributes and from_config; surface.md (c); contract.md section 5.
+ */
+
+import { namesOf, nearest, refuseUnknown, UsageError } from "../../base/mod.ts";
+import type { Configured } from "./conf.ts";
+import { SIGNATURE_OPTIONS } from "../../canvas/mod.ts";
+import { checkSchema } from "../call/schema.ts";
+import type { SendOptions } from "../call/send_options.ts";
+import type { TaskRequest } from "../call/request.ts";
+
+/** A class of errors, for `instanceof`. */
+export type ErrorClass = abstract new (...args: never[]) => unknown;
+
+/** What hooks are told of an error. */
+export interface ErrorInfo {
+  readonly exception: unknown;
+  /** Python-looking text. */
+  readonly traceback: string;
+}
+
+/** The context of any task, for those who only carry hooks on. */
+// deno-lint-ignore no-explicit-any -- what a context is is known above this room's settings
+export type AnySelf = any;
+
+/**
+ * Calls of a task's life, all optional; each may return a promise, which is awaited. `Self` is the task's context.
+ */
+export interface TaskHooks<Self = AnySelf> {
+  /** Before the function. An error thrown here is the task's. */
+  beforeStart?: (self: Self, taskId: string, args: unknown[], kwargs: Record<string, unknown>) => unknown;
+  onSuccess?: (
+    self: Self,
+    result: unknown,
+    taskId: string,
+    args: unknown[],
+    kwargs: Record<string, unknown>,
+  ) => unknown;
+  onFailure?: (
+    self: Self,
+    error: unknown,
+    taskId: string,
+    args: unknown[],
+    kwargs: Record<string, unknown>,
+    info: ErrorInfo,
+  ) => unknown;
+  /** `error` is what `retry` was given, or null. */
+  onRetry?: (
+    self: Self,
+    error: unknown,
+    taskId: string,
+    args: unknown[],
+    kwargs: Record<string, unknown>,
+    info: ErrorInfo,
+  ) => unknown;
+  /** After success, failure and retry; `result` is the value or the error. */
+  afterReturn?: (
+    self: Self,
+    state: string,
+    result: unknown,
+    taskId: string,
+    args: unknown[],
+    kwargs: Record<string, unknown>,
+    info: ErrorInfo | null,
+  ) => unknown;
+  /** Before a replacement is sent. */
+  onReplace?: (self: Self, signature: unknown) => unknown;
+}
+
+/** Of one kind of permission: all, none, or what is listed. */
+export type PermissionGrant = boolean | "inherit" | readonly (string | URL)[];
+
+/** What a sandboxed task may touch. Paths are relative to its folder; hosts may have a port; `import` takes "npm:". */
+export interface TaskPermissions {
+  readonly env?: PermissionGrant;
+  readonly ffi?: PermissionGrant;
+  readonly import?: PermissionGrant;
+  readonly net?: PermissionGrant;
+  readonly read?: PermissionGrant;
+  readonly run?: PermissionGrant;
+  readonly sys?: PermissionGrant;
+  readonly write?: PermissionGrant;
+  /** Ours: the tasks it may send messages to, by names or patterns (`shop.*`); true: any. Default none but itself. */
+  readonly send?: boolean | readonly string[];
+}
+
+/** The kinds that Deno has. */
+export const PERMISSION_KINDS = ["env", "ffi", "import", "net", "read", "run", "sys", "write"] as const;
+
+/** What a task may be told, Celery's attributes in camelCase. Durations are seconds; null is "not set". */
+export interface TaskOptions<Self = AnySelf> extends TaskHooks<Self> {
+  /** The function's first parameter is the context. Default false. */
+  bind?: boolean;
+  /** Arguments are checked at the call too. Default true. */
+  typing?: boolean;
+  /** Retries before it fails for good; null: for ever. Default 3. */
+  maxRetries?: number | null;
+  /** Seconds until a retry. Default 180. */
+  defaultRetryDelay?: number;
+  /** Errors that are retried by themselves. Default none. */
+  autoretryFor?: readonly ErrorClass[];
+  /** Errors that are not, though `autoretryFor` names them. */
+  dontAutoretryFor?: readonly ErrorClass[];
+  /** Delay of automatic retries: doubles from this many seconds (true: 1). Default false: `defaultRetryDelay`. */
+  retryBackoff?: boolean | number;
+  /** Its most, seconds. Default 600. */
+  retryBackoffMax?: number;
+  /** The delay is a random part of itself. Default true. */
+  retryJitter?: boolean;
+  /** Options of automatic retries. */
+  retryKwargs?: RetryOptions;
+  /** `10/s`, `10/m`, `10/h` or a number a second, per worker. */
+  rateLimit?: string | number | null;
+  timeLimit?: number | null;
+  softTimeLimit?: number | null;
+  ignoreResult?: boolean;
+  storeErrorsEvenIfIgnored?: boolean;
+  storeEagerResult?: boolean;
+  trackStarted?: boolean;
+  acksLate?: boolean;
+  acksOnFailureOrTimeout?: boolean;
+  acksOnFailure?: boolean | null;
+  acksOnTimeout?: boolean | null;
+  rejectOnWorkerLost?: boolean | null;
+  /** Expected errors: logged at INFO without a traceback; still FAILURE. */
+  throws?: readonly ErrorClass[];
+  /** Of each call that names none. */
+  expires?: number | Date | string | null;
+  /** 0 to 9, of each call that names none. */
+  priority?: number | null;
+  serializer?: string | null;
+  compression?: string | null;
+  queue?: string | null;
+  exchange?: string | null;
+  exchangeType?: string | null;
+  routingKey?: string | null;
+  deliveryMode?: 1 | 2 | null;
+  /** False: no events of it. Default true. */
+  sendEvents?: boolean;
+  /** False: what it sends is not recorded as its children. Default true. */
+  trail?: boolean;
+  /** Most characters of a result's repr. Default 1024. */
+  resultreprMaxsize?: number;
+  /** A display name for logs, computed for each call; null: the task's name. */
+  shadowName?: (args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>) => string | null;
+  /** Ours: what the task may touch, as Deno.PermissionOptionsObject; the rest is refused (docs/sandbox.md). */
+  permissions?: TaskPermissions | null;
+  /** Ours: MiB of memory beyond what the loaded program takes; more ends the task as MemoryLimitExceeded. */
+  memoryLimit?: number | null;
+  /** Ours: names of the parameters for kwargs, where the function does not show them. */
+  params?: readonly string[] | null;
+  /**
+   * Ours: what arguments must be, and are made of: a Standard Schema of the one parameter, or one for each. `App.task`
+   * types it: to compare arktype's schemas with both forms again here is too deep for TypeScript 6.
+   */
+  schema?: unknown;
+}
+
+/** What `self.retry` takes: new arguments, when, how often; and any option of sending. */
+export interface RetryOptions extends SendOptions {
+  args?: unknown[] | null;
+  kwargs?: Record<string, unknown> | null;
+  /** What is thrown when retries are used up; what is stored meanwhile. */
+  exc?: unknown;
+  /** Of this execution; null or absent: the task's own. */
+  maxRetries?: number | null;
+}
+
+/** Options with everything decided. */
+export interface ResolvedTaskOptions<Self = AnySelf> extends TaskHooks<Self> {
+  readonly bind: boolean;
+  readonly typing: boolean;
+  readonly maxRetries: number | null;
+  readonly defaultRetryDelay: number;
+  readonly autoretryFor: readonly ErrorClass[];
+  readonly dontAutoretryFor: readonly ErrorClass[];
+  readonly retryBackoff: boolean | number;
+  readonly retryBackoffMax: number;
+  readonly retryJitter: boolean;
+  readonly retryKwargs: RetryOptions;
+  readonly rateLimit: string | number | null;
+  readonly timeLimit: number | null;
+  readonly softTimeLimit: number | null;
+  readonly ignoreResult: boolean;
+  readonly storeErrorsEvenIfIgnored: boolean;
+  readonly storeEagerResult: boolean;
+  readonly trackStarted: boolean;
+  readonly acksLate: boolean;
+  readonly acksOnFailure: boolean;
+  readonly acksOnTimeout: boolean;
+  readonly rejectOnWorkerLost: boolean;
+  readonly throws: readonly ErrorClass[];
+  readonly expires: number | Date | string | null;
+  readonly priority: number | null;
+  readonly serializer: string | null;
+  readonly compression: string | null;
+  readonly queue: string | null;
+  readonly exchange: string | null;
+  readonly exchangeType: string | null;
+  readonly routingKey: string | null;
+  readonly deliveryMode: 1 | 2 | null;
+  readonly sendEvents: boolean;
+  readonly trail: boolean;
+  readonly resultreprMaxsize: number;
+  readonly shadowName:
+    | ((args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>) => string | null)
+    | null;
+  readonly permissions: TaskPermissions | null;
+  readonly memoryLimit: number | null;
+  readonly params: readonly string[] | null;
+}
+
+const NAMES = namesOf<TaskOptions>({
+  bind: true,
+  typing: true,
+  maxRetries: true,
+  defaultRetryDelay: true,
+  autoretryFor: true,
+  dontAutoretryFor: true,
+  retryBackoff: true,
+  retryBackoffMax: true,
+  retryJitter: true,
+  retryKwargs: true,
+  rateLimit: true,
+  timeLimit: true,
+  softTimeLimit: true,
+  ignoreResult: true,
+  storeErrorsEvenIfIgnored: true,
+  storeEagerResult: true,
+  trackStarted: true,
+  acksLate: true,
+  acksOnFailureOrTimeout: true,
+  acksOnFailure: true,
+  acksOnTimeout: true,
+  rejectOnWorkerLost: true,
+  throws: true,
+  expires: true,
+  priority: true,
+  serializer: true,
+  compression: true,
+  queue: true,
+  exchange: true,
+  exchangeType: true,
+  routingKey: true,
+  deliveryMode: true,
+  sendEvents: true,
+  trail: true,
+  resultreprMaxsize: true,
+  shadowName: true,
+  permissions: true,
+  memoryLimit: true,
+  params: true,
+  schema: true,
+  beforeStart: true,
+  onSuccess: true,
+  onFailure: true,
+  onRetry: true,
+  afterReturn: true,
+  onReplace: true,
+});
+/** The names of `RetryOptions`. */
+export const RETRY_OPTION_NAMES: ReadonlySet<string> = namesOf<RetryOptions>({
+  ...SIGNATURE_OPTIONS,
+  args: true,
+  kwargs: true,
+  exc: true,
+  maxRetries: true,
+});
+
+/** Throws UsageError for an option that there is not. */
+export function checkTaskOptions(name: string, options: TaskOptions): void {
+  refuseUnknown(options, NAMES, `task "${name}"`);
+  if (options.retryKwargs) {
+    refuseUnknown(options.retryKwargs, RETRY_OPTION_NAMES, `retryKwargs of task "${name}"`);
+  }
+  checkSandbox(name, options);
+  for (const option of ["autoretryFor", "dontAutoretryFor", "throws"] as const) {
+    const classes = options[option];
+    if (classes === undefined) continue;
+    if (!Array.isArray(classes) || classes.some((one) => typeof one !== "function")) {
+      throw new UsageError(`Option "${option}" of task "${name}" must be an array of error classes`);
+    }
+  }
+}
+
+/** Throws UsageError for a sandbox that cannot be. */
+function checkSandbox(name: string, options: TaskOptions): void {
+  const { permissions, memoryLimit, schema } = options;
+  checkSchema(name, schema);
+  if (permissions !== undefined && permissions !== null) {
+    if (typeof permissions !== "object" || Array.isArray(permissions)) {
+      throw new UsageError(
+        `Option "permissions" of task "${name}" must be an object such as { net: ["example.org:443"] }`,
+      );
+    }
+    for (const [kind, grant] of Object.entries(permissions) as [string, unknown][]) {
+      if (kind === "send") {
+        checkSend(name, grant);
+        continue;
+      }
+      if (!(PERMISSION_KINDS as readonly string[]).includes(kind)) {
+        const near = nearest(kind, [...PERMISSION_KINDS, "send"]);
+        throw new UsageError(
+          `Unknown permission "${kind}" of task "${name}"${near ? `: did you mean "${near}"?` : ""}`,
+        );
+      }
+      const isList = Array.isArray(grant) &&
+        grant.every((one) => typeof one === "string" || one instanceof URL);
+      if (typeof grant === "boolean" || grant === "inherit" || isList || grant === undefined) continue;
+      throw new UsageError(
+        `Permission "${kind}" of task "${name}" must be true, false, "inherit" or a list of strings`,
+      );
+    }
+  }
+  if (memoryLimit === undefined || memoryLimit === null) return;
+  if (typeof memoryLimit !== "number" || !(memoryLimit > 0)) {
+    throw new UsageError(`Option "memoryLimit" of task "${name}" must be a number of MiB above 0`);
+  }
+}
+
+function checkSend(name: string, grant: unknown): void {
+  if (grant === undefined || typeof grant === "boolean") return;
+  if (Array.isArray(grant) && grant.every((one) => typeof one === "string" && one !== "")) return;
+  throw new UsageError(`Permission "send" of task "${name}" must be true, false or a list of names of tasks`);
+}
+
+/** The options of a task under the app's settings as they are now. */
+export function resolveTaskOptions(app: Configured, name: string, given: TaskOptions): ResolvedTaskOptions {
+  const own: TaskOptions = { ...given, ...annotationsOf(app, name) };
+  const conf = app.conf;
+  const acksBoth = own.acksOnFailureOrTimeout ?? conf.task_acks_on_failure_or_timeout;
+  return {
+    bind: own.bind ?? false,
+    typing: own.typing ?? true,
+    maxRetries: own.maxRetries === undefined ? 3 : own.maxRetries,
+    defaultRetryDelay: own.defaultRetryDelay ?? 180,
+    autoretryFor: own.autoretryFor ?? [],
+    dontAutoretryFor: own.dontAutoretryFor ?? [],
+    retryBackoff: own.retryBackoff ?? false,
+    retryBackoffMax: own.retryBackoffMax ?? 600,
+    retryJitter: own.retryJitter ?? true,
+    retryKwargs: own.retryKwargs ?? {},
+    rateLimit: own.rateLimit === undefined ? conf.task_default_rate_limit : own.rateLimit,
+    timeLimit: own.timeLimit ?? null,
+    softTimeLimit: own.softTimeLimit ?? null,
+    ignoreResult: own.ignoreResult ?? conf.task_ignore_result,
+    storeErrorsEvenIfIgnored: own.storeErrorsEvenIfIgnored ?? conf.task_store_errors_even_if_ignored,
+    storeEagerResult: own.storeEagerResult ?? conf.task_store_eager_result,
+    trackStarted: own.trackStarted ?? conf.task_track_started,
+    acksLate: own.acksLate ?? conf.task_acks_late,
+    acksOnFailure: own.acksOnFailure ?? conf.task_acks_on_failure ?? acksBoth,
+    acksOnTimeout: own.acksOnTimeout ?? conf.task_acks_on_timeout ?? acksBoth,
+    rejectOnWorkerLost: own.rejectOnWorkerLost ?? conf.task_reject_on_worker_lost ?? false,
+    throws: own.throws ?? [],
+    expires: own.expires ?? null,
+    priority: own.priority ?? conf.task_default_priority,
+    serializer: own.serializer ?? null,
+    compression: own.compression ?? null,
+    queue: own.queue ?? null,
+    exchange: own.exchange ?? null,
+    exchangeType: own.exchangeType ?? null,
+    routingKey: own.routingKey ?? null,
+    deliveryMode: own.deliveryMode ?? null,
+    sendEvents: own.sendEvents ?? true,
+    trail: own.trail ?? true,
+    resultreprMaxsize: own.resultreprMaxsize ?? 1024,
+    shadowName: own.shadowName ?? null,
+    permissions: own.permissions ?? null,
+    memoryLimit: own.memoryLimit ?? null,
+    params: own.params ?? null,
+    ...hooksOf(own),
+  };
+}
+
+function hooksOf(own: TaskOptions): TaskHooks {
+  const hooks: TaskHooks = {};
+  if (own.beforeStart) hooks.beforeStart = own.beforeStart;
+  if (own.onSuccess) hooks.onSuccess = own.onSuccess;
+  if (own.onFailure) hooks.onFailure = own.onFailure;
+  if (own.onRetry) hooks.onRetry = own.onRetry;
+  if (own.afterReturn) hooks.afterReturn = own.afterReturn;
+  if (own.onReplace) hooks.onReplace = own.onReplace;
+  return hooks;
+}
+
+/**
+ * `task_annotations` for one task: `*` first, its name over that, functions asked. Names may be Celery's snake_case.
+ */
+function annotationsOf(app: Configured, name: string): TaskOptions {
+  const annotations = app.conf.task_annotations;
+  if (!annotations) return {};
+  const found: Record<string, unknown> = {};
+  const all: unknown[] = Array.isArray(annotations) ? annotations : [annotations];
+  for (const one of all) {
+    if (typeof one === "function") addAnnotation(found, one(app.tasks.get(name) ?? { name }));
+    else {
+      addAnnotation(found, (one as Record<string, unknown>)["*"]);
+      addAnnotation(found, (one as Record<string, unknown>)[name]);
+    }
+  }
+  checkTaskOptions(name, found as TaskOptions);
+  return found as TaskOptions;
+}
+
+function addAnnotation(found: Record<string, unknown>, annotation: unknown): void {
+  if (annotation === null || typeof annotation !== "object") return;
+  for (const [option, value] of Object.entries(annotation)) {
+    found[option.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())] = value;
+  }
+}
+
+/** The request of a call made directly, outside any worker. */
+export function directRequest(
+  name: string,
+  args: unknown[],
+  kwargs: Record<string, unknown>,
+  id: string,
+): TaskRequest {
+  return {
+    id,
+    task: name,
+    args,
+    kwargs,
+    rootId: null,
+    parentId: null,
+    group: null,
+    groupIndex: null,
+    chord: null,
+    chain: null,
+    callbacks: null,
+    errbacks: null,
+    retries: 0,
+    eta: null,
+    expires: null,
+    timeLimit: null,
+    softTimeLimit: null,
+    deliveryInfo: { exchange: "", routingKey: "", redelivered: false, priority: 0 },
+    replyTo: null,
+    correlationId: null,
+    headers: {},
+    properties: {},
+    hostname: null,
+    origin: null,
+    shadow: null,
+    argsrepr: null,
+    kwargsrepr: null,
+    utc: true,
+    isEager: false,
+    calledDirectly: true,
+    ignoreResult: false,
+    replacedTaskNesting: 0,
+    stamps: {},
+    stampedHeaders: null,
+    children: [],
+  };
+}

@@ -1,0 +1,125 @@
+/**
+ * Settings of workers. Defaults are Celery's.
+ *
+ * Source: celery 5.2.6 and 5.6.3 app/defaults.py.
+ */
+import { count, flag, idOrName, orNull, seconds, type SettingTable, text } from "./kinds.ts";
+
+/** Settings of workers. */
+export interface WorkerSettings {
+  /** Which autoscaler; there is one. Default "celery.worker.autoscale:Autoscaler". */
+  worker_autoscaler: string;
+  /** Late-acked tasks are cancelled when the broker is lost. Default false. */
+  worker_cancel_long_running_tasks_on_connection_loss: boolean;
+  /** How many tasks run at once. Null or 0: the number of processors. Default null. */
+  worker_concurrency: number | null;
+  /** A redelivered task that has stored SUCCESS is not run again. Default false. */
+  worker_deduplicate_successful_tasks: boolean;
+  /** Prefetch per consumer where a queue is a quorum queue (RabbitMQ). Default true. */
+  worker_detect_quorum_queues: boolean;
+  /** A queue of each worker's own: `<node>.dq2` on exchange `C.dq2`. Default false. */
+  worker_direct: boolean;
+  /** Take a message only when a slot of the pool is free. Default false. */
+  worker_disable_prefetch: boolean;
+  /** Rate limits are not obeyed. Default false. */
+  worker_disable_rate_limits: boolean;
+  /** After a reconnect, start with a prefetch less what still runs. Default true. */
+  worker_enable_prefetch_count_reduction: boolean;
+  /** Listen to remote control. Default true. */
+  worker_enable_remote_control: boolean;
+  /** Soft shutdown waits for tasks that are not yet due, too. Default false. */
+  worker_enable_soft_shutdown_on_idle: boolean;
+  /** How many tasks that are not yet due are held in memory at most. Null: no limit. Default null. */
+  worker_eta_task_limit: number | null;
+  /** Coloured log. Null: on a terminal. Default null. */
+  worker_log_color: boolean | null;
+  /** Where a worker serves its metrics and health: "ADDRESS:PORT" or "unix:PATH". Null: nowhere. Ours. Default null. */
+  worker_http: string | null;
+  /** Form of a worker's log lines, percent style. Default Celery's. */
+  worker_log_format: string;
+  /** Log file. Null: standard error. Default null. */
+  worker_logfile: string | null;
+  /** Seconds to wait for the result of a process that died. Default 10. */
+  worker_lost_wait: number;
+  /** KiB of resident memory after which a pool process is replaced. Null or 0: no limit. Default null. */
+  worker_max_memory_per_child: number | null;
+  /** Tasks after which a pool process is replaced. Null or 0: no limit. Default null. */
+  worker_max_tasks_per_child: number | null;
+  /** Pid file. Null: none. Default null. */
+  worker_pidfile: string | null;
+  /** Where tasks run: prefork or processes, solo, threads, async (gevent, eventlet). Default "prefork". */
+  worker_pool: string;
+  /** Kept for shared configuration: dispatch is always bounded. Default true. */
+  worker_pool_putlocks: boolean;
+  /** Allow the remote command `pool_restart`. Default false. */
+  worker_pool_restarts: boolean;
+  /** Messages taken ahead, times the concurrency. 0: no limit. Default 4. */
+  worker_prefetch_multiplier: number;
+  /** Seconds in which a new pool process must report. Default 4. */
+  worker_proc_alive_timeout: number;
+  /** What tasks print goes to the log. Default true. */
+  worker_redirect_stdouts: boolean;
+  /** Level at which the log has what tasks print. Default "WARNING". */
+  worker_redirect_stdouts_level: string;
+  /** Send task events (`-E`). Default false. */
+  worker_send_task_events: boolean;
+  /** Seconds that running tasks have before a cold shutdown. Default 0. */
+  worker_soft_shutdown_timeout: number;
+  /** File that keeps revoked ids and the clock over restarts. Null: none. Default null. */
+  worker_state_db: string | null;
+  /** Form of the log lines of tasks, percent style. Default Celery's. */
+  worker_task_log_format: string;
+  /** Kept for shared configuration: timers are exact. Default 1. */
+  worker_timer_precision: number;
+  /** User to become. Null: stay. Default null. */
+  worker_uid: string | number | null;
+  /** Group to become. Null: stay. Default null. */
+  worker_gid: string | number | null;
+  /** Umask of the files that workers make: a number, or octal text such as "022". Null: keep. Default null. */
+  worker_umask: string | number | null;
+}
+
+/** Form of a worker's log lines. */
+const WORKER_LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s";
+/** Form of the log lines of tasks. */
+const WORKER_TASK_LOG_FORMAT =
+  "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s";
+
+/** Their kinds and defaults. */
+export const WORKER_SETTINGS: SettingTable<WorkerSettings> = {
+  worker_autoscaler: text("celery.worker.autoscale:Autoscaler"),
+  worker_cancel_long_running_tasks_on_connection_loss: flag(false),
+  worker_concurrency: orNull(count(0)),
+  worker_deduplicate_successful_tasks: flag(false),
+  worker_detect_quorum_queues: flag(true),
+  worker_direct: flag(false),
+  worker_disable_prefetch: flag(false),
+  worker_disable_rate_limits: flag(false),
+  worker_enable_prefetch_count_reduction: flag(true),
+  worker_enable_remote_control: flag(true),
+  worker_enable_soft_shutdown_on_idle: flag(false),
+  worker_eta_task_limit: orNull(count(0)),
+  worker_http: orNull(text("")),
+  worker_log_color: orNull(flag(true)),
+  worker_log_format: text(WORKER_LOG_FORMAT),
+  worker_logfile: orNull(text("")),
+  worker_lost_wait: seconds(10),
+  worker_max_memory_per_child: orNull(count(0)),
+  worker_max_tasks_per_child: orNull(count(0)),
+  worker_pidfile: orNull(text("")),
+  worker_pool: text("prefork"),
+  worker_pool_putlocks: flag(true),
+  worker_pool_restarts: flag(false),
+  worker_prefetch_multiplier: count(4),
+  worker_proc_alive_timeout: seconds(4),
+  worker_redirect_stdouts: flag(true),
+  worker_redirect_stdouts_level: text("WARNING"),
+  worker_send_task_events: flag(false),
+  worker_soft_shutdown_timeout: seconds(0),
+  worker_state_db: orNull(text("")),
+  worker_task_log_format: text(WORKER_TASK_LOG_FORMAT),
+  worker_timer_precision: seconds(1),
+  worker_uid: orNull(idOrName),
+  worker_gid: orNull(idOrName),
+  worker_umask: orNull(idOrName),
+};

@@ -1,0 +1,220 @@
+/**
+ * `app.backend`: the result store as tasks and clients see it, opened by its first use.
+ *
+ * Source: celery 5.2.6 backends/base.py Backend.store_result, _get_result_meta; app/base.py backend.
+ */
+
+import { AssertionError, type World } from "../../base/mod.ts";
+import { type Backend, type BackendOptions, openBackend, stored } from "../../backend/mod.ts";
+import {
+  acceptedTypes,
+  encodeResultMeta,
+  EXCEPTION_STATES,
+  READY_STATES,
+  type ResultMeta,
+  TimeoutError,
+  toPythonIsoIn,
+  toWireException,
+} from "../../wire/mod.ts";
+import type { AppCore, Look, ResultStore, WatchOptions } from "../core.ts";
+import { connectBroker } from "../broker/connecting.ts";
+import type { TaskRequest } from "../call/request.ts";
+import { ResultAhead } from "./result_ahead.ts";
+
+/** What `storeResult` takes besides the value. */
+export interface StoreResultOptions {
+  traceback?: string | null;
+  /** The request of the task, for its group, parent and children. */
+  request?: TaskRequest | null;
+}
+
+/** The longest time between two looks. */
+export const LOOK_MAX_MS = 1000;
+
+/** The result store of an App. */
+export class AppBackend implements ResultStore {
+  /** The wait for the result of the call sent last. */
+  readonly ahead: ResultAhead = new ResultAhead();
+  readonly #app: AppCore;
+  #opening: Promise<Backend> | null = null;
+  #opened: Backend | null = null;
+
+  constructor(app: AppCore) {
+    this.#app = app;
+  }
+
+  /** The store, where it is open already. */
+  get opened(): Backend | null {
+    return this.#opened;
+  }
+
+  /** Opens the store of `result_backend`; the same one every time until `close`. */
+  open(): Promise<Backend> {
+    return this.#opening ??= this.#open();
+  }
+
+  /** Opens the store of a sender: with rpc, the queue that its results come to is there when this resolves. */
+  async openToSend(): Promise<void> {
+    const backend = await this.open();
+    await backend.listen?.();
+  }
+
+  /** Sets the store to be used instead of one of our own; the caller closes it. */
+  use(backend: Backend): void {
+    if (this.#opening) throw new AssertionError("a backend is given before the first is opened");
+    this.#opening = Promise.resolve(backend);
+    this.#opened = backend;
+    this.#isOurs = false;
+  }
+  #isOurs = true;
+
+  /**
+   * Stores a result, or an error where the state is one of those that carry an exception. Resolves when it
+   * is stored for good. Rejects with `EncodeError`, or as the store does.
+   */
+  async storeResult(
+    taskId: string,
+    result: unknown,
+    state: string,
+    options: StoreResultOptions = {},
+  ): Promise<void> {
+    const { conf, world } = this.#app;
+    const { request = null, traceback = null } = options;
+    const isDone = READY_STATES.has(state);
+    const document = encodeResultMeta({
+      taskId,
+      state,
+      result: EXCEPTION_STATES.has(state) && result instanceof Error
+        ? toWireException(result, request?.task ?? "")
+        : result ?? null,
+      traceback,
+      children: request ? request.children as NonNullable<ResultMeta["children"]> : null,
+      dateDone: isDone ? toPythonIsoIn(world.clock.wallMs(), conf.timezone ?? "UTC") : null,
+      groupId: request?.group ?? null,
+      parentId: request?.parentId ?? null,
+    }, conf.result_serializer);
+    const backend = await this.open();
+    await stored(backend, { taskId, state, document, guard: true, replyTo: request?.replyTo ?? null });
+  }
+
+  /** What is stored of a task; null: nothing (PENDING). */
+  async getTaskMeta(taskId: string): Promise<ResultMeta | null> {
+    return await (await this.open()).fetch(taskId);
+  }
+
+  /** Forgets a result. */
+  async forget(taskId: string): Promise<void> {
+    await (await this.open()).forget(taskId);
+  }
+
+  /** Deletes what has expired. */
+  async cleanup(): Promise<void> {
+    await (await this.open()).cleanup();
+  }
+
+  /**
+   * Hears of every stored change of these ids until `onMeta` returns true. Rejects with `TimeoutError` after
+   * `timeoutSeconds` (null: never), with the store's error, with the signal's reason, with the error of a `look`.
+   */
+  async watchUntil(
+    ids: readonly string[],
+    options: WatchOptions,
+    onMeta: (meta: ResultMeta) => boolean,
+  ): Promise<void> {
+    const { clock } = this.#app.world;
+    const { timeoutSeconds = null, signal, look } = options;
+    signal?.throwIfAborted();
+    const until = timeoutSeconds === null ? null : clock.monoMs() + timeoutSeconds * 1000;
+    const backend = await this.open();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const onAbort = () => reject(signal!.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    const disarm = until === null
+      ? null
+      : clock.arm(until, () => reject(new TimeoutError("The operation timed out.")));
+    const watch = backend.watch(
+      ids,
+      (meta) => {
+        try {
+          if (onMeta(meta)) resolve();
+        } catch (error) {
+          reject(error);
+        }
+      },
+      reject,
+    );
+    this.ahead.asked(ids);
+    const stopLooking = look && this.#startLooking(look, reject);
+    try {
+      await promise;
+    } finally {
+      stopLooking?.();
+      watch.close();
+      disarm?.();
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Looks until an error is found. What it returns stops it: nothing is left to tell then. */
+  #startLooking(look: Look, onError: (error: Error) => void): () => void {
+    const over = new AbortController();
+    this.#firstError(look, over.signal).then(onError, () => {});
+    return () => over.abort();
+  }
+
+  /** The first error that a look finds. Rejects when `signal` is aborted. */
+  async #firstError(look: Look, signal: AbortSignal): Promise<Error> {
+    for (let ms = look.afterMs;; ms = Math.min(LOOK_MAX_MS, ms * 1.5)) {
+      await this.#app.world.clock.sleep(ms, signal);
+      // A store that cannot tell now tells later, or the watch hears that it is lost for good.
+      const error = await look.error().catch(() => null);
+      if (error !== null) return error;
+    }
+  }
+
+  /** Ends the store. Twice is once; a later use opens it again. */
+  async close(): Promise<void> {
+    const opening = this.#opening;
+    const isOurs = this.#isOurs;
+    this.#opening = null;
+    this.#opened = null;
+    this.#isOurs = true;
+    this.ahead.close();
+    if (!opening || !isOurs) return;
+    // A store that could not be opened was reported to whoever used it.
+    const backend = await opening.catch(() => null);
+    await backend?.close();
+  }
+
+  async #open(): Promise<Backend> {
+    const { conf, world } = this.#app;
+    try {
+      return this.#opened = await openBackend(world as World, conf.result_backend, backendOptions(this.#app));
+    } catch (error) {
+      this.#opening = null;
+      throw error;
+    }
+  }
+}
+
+/** A store's options, from the settings. */
+function backendOptions(app: AppCore): BackendOptions {
+  const { conf } = app;
+  const redis: Record<string, unknown> = {};
+  for (const name of Object.keys(conf)) if (name.startsWith("redis_")) redis[name] = conf.read(name);
+  return {
+    expiresSeconds: conf.result_expires || null,
+    accept: acceptedTypes(conf.result_accept_content ?? conf.accept_content),
+    serializer: conf.result_serializer,
+    transportOptions: conf.result_backend_transport_options,
+    alwaysRetry: conf.result_backend_always_retry,
+    maxRetries: conf.result_backend_max_retries,
+    baseSleepMs: conf.result_backend_base_sleep_between_retries_ms,
+    maxSleepMs: conf.result_backend_max_sleep_between_retries_ms,
+    redis,
+    rpc: {
+      connect: () => connectBroker(app, { forWriting: true, retry: false }),
+      isPersistent: conf.result_persistent ?? false,
+    },
+  };
+}

@@ -1,0 +1,314 @@
+/**
+ * The end of a chord's header, seen from the worker's main isolate: count a finished member, and when it was the last
+ * one, send the body or fail it.
+ *
+ * Source: celery 5.2.6 backends/redis.py on_chord_part_return, backends/base.py chord_error_from_stack; 5.6 for bodies
+ * that are groups; protocol.md 4.6, 8.8.
+ */
+
+import {
+  type Backend,
+  type ChordMember,
+  type ChordPart,
+  type CompleteHeader,
+  HeaderJoinTimeout,
+  withSentErrbacks,
+} from "../../backend/mod.ts";
+import {
+  Chain,
+  Chord,
+  endsInGroup,
+  Group,
+  optionList,
+  type Signature,
+  type SignatureLike,
+  toSignature,
+  toWire,
+} from "../../canvas/mod.ts";
+import {
+  ChordError,
+  type EncodedMessage,
+  encodeException,
+  encodeTaskMessage,
+  exceptionRepr,
+  fromCarriedJson,
+  fromWireException,
+  PROPAGATE_STATES,
+  type ResultTuple,
+  TimeoutError,
+  toJson,
+  toWireException,
+  type WireException,
+  type WireSignature,
+} from "../../wire/mod.ts";
+import { type Carrier, carrierOf } from "../../trace/mod.ts";
+import type { AppCore } from "../core.ts";
+import { applySignature, canvasSender } from "../send/canvas_send.ts";
+import { runOutsideTasks } from "../call/current_task.ts";
+import { callErrbacks, hasCalledErrbacks, sendErrbacks } from "./dispatch.ts";
+import type { OutcomeChord } from "../call/outcome.ts";
+import { directRequest } from "../conf/task_options.ts";
+import { alsoFailed, errorFacts } from "./trace_outcome.ts";
+import { decodeForParent } from "./trace_parent.ts";
+
+/** A member that has ended. */
+export interface FinishedPart {
+  readonly taskId: string;
+  /** Root of its tree; the body's, when this member is the last. */
+  readonly rootId: string | null;
+  readonly state: string;
+  readonly chord: OutcomeChord;
+  /** Its message, where `chord` leaves the body in it. */
+  readonly message: EncodedMessage | null;
+}
+
+/**
+ * Counts finished header tasks after their own results are stored. Where one completes a header, publishes the body
+ * with the list of results, or stores ChordError for it and publishes its errbacks. Nothing if the store cannot
+ * count (`celery.chord_unlock` polls there). `onDone` hears of each part that is counted and, where it was the last,
+ * has brought its chord to its end: a message kept longer could be run again and counted into a chord that is over.
+ * Rejects only where the store does; the caller counts again then.
+ */
+export async function completeChords(
+  app: AppCore,
+  backend: Backend,
+  parts: readonly FinishedPart[],
+  onDone: (part: FinishedPart) => void = () => {},
+): Promise<void> {
+  if (!backend.countsChords) return parts.forEach(onDone);
+  if (parts.length === 0) return;
+  const finished = new Map<ChordPart, FinishedPart>();
+  for (const part of parts) {
+    const { groupId, groupIndex, result } = part.chord;
+    finished.set({ groupId, groupIndex, taskId: part.taskId, state: part.state, result }, part);
+  }
+  const headers = await backend.countChordParts([...finished.keys()]);
+  const last = new Set(headers.map((header) => finished.get(header.part)!));
+  for (const part of parts) if (!last.has(part)) onDone(part);
+  // Each is brought to its end, whatever becomes of the others.
+  const ends = await Promise.allSettled(headers.map(async (header) => {
+    const part = finished.get(header.part)!;
+    await runOutsideTasks(() => completeHeader(app, backend, part, header));
+    onDone(part);
+  }));
+  for (const end of ends) if (end.status === "rejected") throw end.reason;
+}
+
+async function completeHeader(
+  app: AppCore,
+  backend: Backend,
+  part: FinishedPart,
+  header: CompleteHeader,
+): Promise<void> {
+  const wire = bodyOf(app, part);
+  if (wire === null) return;
+  let members: ChordMember[] | null;
+  try {
+    members = await header.members();
+  } catch (error) {
+    if (!(error instanceof HeaderJoinTimeout)) throw error;
+    const repr = exceptionRepr(toWireException(new TimeoutError(error.message), ""));
+    return await failChord(app, backend, part.chord.groupId, wire, new ChordError(`Join error: ${repr}`));
+  }
+  if (members !== null) await finishChord(app, backend, part, { wire, members });
+}
+
+function bodyOf(app: AppCore, { chord, message }: FinishedPart): WireSignature | null {
+  if (chord.body !== null) return fromCarriedJson(chord.body) as WireSignature;
+  return message === null ? null : decodeForParent(app, message).body?.embed.chord ?? null;
+}
+
+async function finishChord(
+  app: AppCore,
+  backend: Backend,
+  part: FinishedPart,
+  chord: { wire: WireSignature; members: ChordMember[] },
+): Promise<void> {
+  const { groupId } = part.chord;
+  const failed = chord.members.find((member) => PROPAGATE_STATES.has(member.state));
+  if (failed) {
+    const exception = failed.result as WireException;
+    const reason = `Dependency ${failed.taskId} raised ${exceptionRepr(exception)}`;
+    const culprit = fromWireException(exception);
+    const sentErrbacks = chord.members.flatMap((member) => member.sentErrbacks);
+    return await failChord(app, backend, groupId, chord.wire, new ChordError(reason), {
+      culprit,
+      sentErrbacks,
+    });
+  }
+  try {
+    const results = chord.members.map((member) => member.result);
+    const carrier = part.message === null ? null : carrierOf(part.message.headers);
+    await sendChordBody(app, chord.wire, results, { parentId: part.taskId, rootId: part.rootId, carrier });
+  } catch (error) {
+    const repr = exceptionRepr(toWireException(error, ""));
+    await failChord(app, backend, groupId, chord.wire, new ChordError(`Callback error: ${repr}`));
+  } finally {
+    await backend.endChord(groupId);
+  }
+}
+
+/** Why a chord failed. */
+interface FailureCause {
+  /** The error of the member that failed, or null. */
+  readonly culprit: Error | null;
+  /**
+   * Errbacks that were called already, for a chord inside of this one: Celery's client links an outer chord's
+   * errbacks to it too, and calls them once.
+   */
+  readonly sentErrbacks: readonly unknown[];
+}
+
+/** Publishes a chord's body with the list of its header's results. */
+export async function sendChordBody(
+  app: AppCore,
+  wire: WireSignature,
+  results: readonly unknown[],
+  from: { parentId: string | null; rootId: string | null; carrier?: Carrier | null },
+): Promise<void> {
+  const body = toSignature(wire, canvasSender(app));
+  const options: Record<string, unknown> = {};
+  if (from.carrier) options["headers"] = { ...body.options.headers as object, ...from.carrier };
+  // A chain begins under what sends it, whatever parent its own options name, as in Celery.
+  const isFree = !body.options.parentId || body instanceof Chain;
+  if (from.parentId !== null && isFree) options["parentId"] = from.parentId;
+  if (from.rootId !== null && !body.options.rootId) options["rootId"] = from.rootId;
+  await applySignature(app, body, [results], {}, options);
+}
+
+/**
+ * Ends a chord whose body will not run: its errbacks are published, and whoever waits for the body gets `error`. An
+ * outer chord that waits for the body counts it as failed. Never rejects for errbacks; logged instead.
+ */
+export async function failChord(
+  app: AppCore,
+  backend: Backend,
+  groupId: string,
+  wire: WireSignature,
+  error: ChordError,
+  cause: FailureCause = { culprit: null, sentErrbacks: [] },
+): Promise<void> {
+  const { culprit } = cause;
+  let facts = errorFacts(error, wire.task);
+  app.world.log.error(`Chord '${groupId}' raised: ${facts.repr}\n${facts.traceback.trimEnd()}`);
+  const body = toSignature(wire, canvasSender(app));
+  // A group's results have no header above them that a client would look at: they say what failed themselves.
+  if (culprit !== null && endsInGroup(body)) {
+    facts = { ...errorFacts(culprit, wire.task), traceback: facts.traceback };
+  }
+  const children = new Map<string, ResultTuple[]>();
+  const sentTexts = new Set(cause.sentErrbacks.map(toJson));
+  try {
+    const { exception, traceback } = facts;
+    await sendBodyErrbacks(app, body, { exception, traceback, children, sentTexts });
+  } catch (problem) {
+    app.world.log.error(`Cannot send errbacks of chord '${groupId}': ${errorFacts(problem, "").repr}`);
+  }
+  const style = { serializer: app.conf.result_serializer, now: () => app.world.clock.wallMs() };
+  const failed = alsoFailed(
+    style,
+    [body.toJSON()],
+    { ...facts, state: "FAILURE", isStored: true, children },
+    app.conf.result_extended,
+  ) ?? [];
+  for (const one of failed) {
+    const { taskId, state, document, replyTo } = one;
+    if (document !== null) backend.store({ taskId, state, document, guard: true, replyTo }, null);
+  }
+  await backend.flush();
+  const parts: FinishedPart[] = [];
+  for (const { taskId, state, chord } of failed) {
+    if (chord === null) continue;
+    const sentErrbacks = [...sentTexts].map(fromCarriedJson);
+    const result = toJson(withSentErrbacks(encodeException(facts.exception), sentErrbacks));
+    parts.push({
+      taskId,
+      rootId: body.options.rootId ?? null,
+      state,
+      chord: { ...chord, result },
+      message: null,
+    });
+  }
+  await completeChords(app, backend, parts);
+}
+
+/**
+ * The errbacks of a body that will not run, each with the id its result would have had. What was sent is noted among
+ * the children of that result.
+ */
+async function sendBodyErrbacks(
+  app: AppCore,
+  body: Signature,
+  facts: {
+    readonly exception: WireException;
+    readonly traceback: string;
+    readonly children: Map<string, ResultTuple[]>;
+    /** JSON of errbacks that were called for a chord inside, and of those called here. */
+    readonly sentTexts: Set<string>;
+  },
+): Promise<void> {
+  // Those of a group are on its members, for each of which a result is waited for.
+  if (body instanceof Group) {
+    const before = [...facts.sentTexts];
+    for (const member of body.tasks) {
+      const sentTexts = new Set(before);
+      await sendBodyErrbacks(app, member, { ...facts, sentTexts });
+      for (const text of sentTexts) facts.sentTexts.add(text);
+    }
+    return;
+  }
+  const id = lastId(body);
+  const all = optionList<SignatureLike>(body.options.linkError).map(toWire);
+  const errbacks = all.filter((errback) => !facts.sentTexts.has(toJson(errback)));
+  if (id === null || errbacks.length === 0) return;
+  for (const errback of errbacks) facts.sentTexts.add(toJson(errback));
+  const rootId = body.options.rootId ?? id;
+  const { exception, traceback } = facts;
+  const thrown = await callBodyErrbacks(app, body, { id, rootId, errbacks, exception, traceback })
+    .then(() => null, (error: unknown) => ({ error }));
+  const sent = await sendErrbacks(app, { id, rootId, priority: null }, errbacks);
+  if (sent !== null) facts.children.set(id, [sent]);
+  if (thrown !== null) throw thrown.error;
+}
+
+/** Calls those errbacks of a body that are called: here, or in a slot if this is the worker's own isolate. */
+async function callBodyErrbacks(
+  app: AppCore,
+  body: Signature,
+  failed: {
+    readonly id: string;
+    readonly rootId: string;
+    readonly errbacks: WireSignature[];
+    readonly exception: WireException;
+    readonly traceback: string | null;
+  },
+): Promise<void> {
+  const { id, rootId, errbacks, exception, traceback } = failed;
+  if (!hasCalledErrbacks(app, errbacks)) return;
+  const args = [...body.args], kwargs = { ...body.kwargs };
+  if (app.callElsewhere === null) {
+    const request = () => ({
+      ...directRequest(body.task, args, kwargs, id),
+      ...{ rootId, errbacks, calledDirectly: false },
+    });
+    return await callErrbacks(app, errbacks, { request, error: fromWireException(exception), traceback });
+  }
+  const message = encodeTaskMessage(
+    {
+      ...{ task: body.task, id, rootId, args, kwargs, embed: { errbacks } },
+      ...{ origin: null, replyTo: null, priority: 0, deliveryMode: 1 },
+    },
+    { serializer: app.conf.task_serializer, compression: null, protocol: 2, bodyEncoding: "base64" },
+  );
+  app.callElsewhere(message, { exception, traceback, hooks: "none" });
+}
+
+/** The id of the result that a signature has in the end; a group has none. */
+function lastId(signature: Signature): string | null {
+  if (signature instanceof Chain) {
+    const last = signature.tasks.at(-1);
+    return last === undefined ? null : lastId(last);
+  }
+  if (signature instanceof Chord) return signature.body === null ? null : lastId(signature.body);
+  return signature.id;
+}

@@ -1,0 +1,6 @@
+/** Gives the program what runs tasks from the start. */
+
+import { running } from "./running.ts";
+import { RUNNING_PARTS } from "./running_parts.ts";
+
+running.parts = RUNNING_PARTS;

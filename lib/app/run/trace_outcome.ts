@@ -1,0 +1,275 @@
+/**
+ * Outcomes and result documents of what a task came to.
+ *
+ * Source: celery 5.2.6 backends/base.py _get_result_meta, mark_as_failure, app/trace.py; protocol.md 4.2, 4.3, 8.2.
+ */
+
+import { errorText, framePath, isOurModule, textOrNull } from "../../base/mod.ts";
+import {
+  encodeException,
+  encodeResultMeta,
+  exceptionMessage,
+  exceptionRepr,
+  type ExtendedMeta,
+  type MetaToStore,
+  type ResultTuple,
+  toJson,
+  toPythonIso,
+  toWireException,
+  type WireException,
+  type WireSignature,
+} from "../../wire/mod.ts";
+import type { AlsoFailed, OutcomeChord } from "../call/outcome.ts";
+
+/** Whose result it is. */
+export interface ResultOwner {
+  readonly id: string;
+  readonly name: string;
+  readonly group: string | null;
+  readonly groupIndex: number | null;
+  readonly parentId: string | null;
+  readonly chord: WireSignature | null;
+  readonly children: ResultTuple[] | null;
+}
+
+/** How results are written: what settings say of them. */
+export interface ResultStyle {
+  readonly serializer: string;
+  /** Wall-clock milliseconds. */
+  now(): number;
+}
+
+const UTC = { offset: "+00:00" } as const;
+
+/** The document of a value or state; throws EncodeError if the value cannot be carried. Data lane: per result. */
+export function valueDocument(
+  style: ResultStyle,
+  owner: ResultOwner,
+  result: { state: string; value: unknown; extended: ExtendedMeta | null },
+): string | Uint8Array {
+  const meta: MetaToStore = {
+    taskId: owner.id,
+    state: result.state,
+    result: result.value,
+    traceback: null,
+    children: owner.children,
+    dateDone: result.state === "SUCCESS" ? toPythonIso(style.now(), UTC) : null,
+    groupId: owner.group,
+    parentId: owner.parentId,
+    extended: result.extended,
+  };
+  return encodeResultMeta(meta, style.serializer);
+}
+
+/** The document of an exception state; never throws for what the exception holds. */
+export function errorDocument(
+  style: ResultStyle,
+  owner: ResultOwner,
+  result: {
+    state: string;
+    exception: WireException | null;
+    traceback: string | null;
+    extended: ExtendedMeta | null;
+    /** Beside those that the owner has so far. */
+    moreChildren?: ResultTuple[];
+  },
+): string | Uint8Array {
+  return encodeResultMeta({
+    taskId: owner.id,
+    state: result.state,
+    result: result.exception,
+    traceback: result.traceback,
+    children: result.moreChildren ? [...owner.children ?? [], ...result.moreChildren] : owner.children,
+    dateDone: result.state === "RETRY" ? null : toPythonIso(style.now(), UTC),
+    groupId: owner.group,
+    parentId: owner.parentId,
+    extended: result.extended,
+  }, style.serializer);
+}
+
+/**
+ * A chord's member with its value; null if it is in no chord. The body stays in the message: of a header only
+ * the last member needs it. Throws EncodeError as the document does.
+ */
+export function chordOfValue(owner: ResultOwner, value: unknown): OutcomeChord | null {
+  if (owner.chord === null || owner.group === null) return null;
+  return {
+    groupId: owner.group,
+    groupIndex: owner.groupIndex,
+    body: null,
+    result: toJson(value),
+  };
+}
+
+/** A chord's member with its error; null if it is in no chord. */
+export function chordOfError(owner: ResultOwner, exception: WireException): OutcomeChord | null {
+  if (owner.chord === null || owner.group === null) return null;
+  return {
+    groupId: owner.group,
+    groupIndex: owner.groupIndex,
+    body: toJson(owner.chord),
+    result: toJson(encodeException(exception)),
+  };
+}
+
+/**
+ * The same failure for every step of a chain that will not run: those with an id; of chords their bodies, so that
+ * whoever waits for the end of the chain hears of it.
+ */
+export function alsoFailed(
+  style: ResultStyle,
+  chain: readonly WireSignature[] | null,
+  failure: {
+    exception: WireException;
+    traceback: string | null;
+    state: string;
+    isStored: boolean;
+    /** By task id: what was sent because of the failure. */
+    children?: ReadonlyMap<string, ResultTuple[]>;
+  },
+  isExtended: boolean,
+): AlsoFailed[] | null {
+  if (chain === null || chain.length === 0) return null;
+  const also: AlsoFailed[] = [];
+  for (const step of chain) {
+    for (const one of lastSteps(step)) {
+      const options = one.options ?? {};
+      const id = options["task_id"];
+      if (typeof id !== "string") continue;
+      const owner: ResultOwner = {
+        id,
+        name: one.task,
+        group: textOrNull(options["group_id"]),
+        groupIndex: typeof options["group_index"] === "number" ? options["group_index"] : null,
+        parentId: textOrNull(options["parent_id"]),
+        chord: (options["chord"] ?? null) as WireSignature | null,
+        children: failure.children?.get(id) ?? [],
+      };
+      also.push({
+        taskId: id,
+        state: failure.state,
+        document: failure.isStored
+          ? errorDocument(style, owner, { ...failure, extended: isExtended ? extendedOf(one) : null })
+          : null,
+        chord: chordOfError(owner, failure.exception),
+        replyTo: textOrNull(options["reply_to"]),
+      });
+    }
+  }
+  return also;
+}
+
+/** What `result_extended` tells of a call that never ran. */
+function extendedOf(signature: WireSignature): ExtendedMeta {
+  return {
+    name: signature.task,
+    args: signature.args ?? [],
+    kwargs: signature.kwargs ?? {},
+    worker: null,
+    retries: 0,
+    queue: null,
+    stamps: null,
+  };
+}
+
+/** The calls of a signature, and of the steps that it carries on, whose results someone may wait for. */
+function lastSteps(signature: WireSignature): WireSignature[] {
+  const later = signature.options?.["chain"];
+  const ends = ownLastSteps(signature);
+  return Array.isArray(later) ? [...ends, ...(later as WireSignature[]).flatMap(lastSteps)] : ends;
+}
+
+function ownLastSteps(signature: WireSignature): WireSignature[] {
+  const kwargs = signature.kwargs ?? {};
+  const tasks = kwargs["tasks"];
+  switch (signature.subtask_type) {
+    case "chain":
+    case "group":
+      return Array.isArray(tasks) ? (tasks as WireSignature[]).flatMap(lastSteps) : [];
+    case "chord": {
+      const body = kwargs["body"] as WireSignature | null | undefined;
+      return body ? lastSteps(body) : [];
+    }
+    default:
+      return [signature];
+  }
+}
+
+/** The result that a result object stands for: its tuple. Anything else is itself. */
+export function storable(value: unknown): unknown {
+  if (value !== null && typeof value === "object") {
+    const asTuple = (value as { asTuple?: unknown }).asTuple;
+    if (typeof asTuple === "function") return asTuple.call(value);
+  }
+  return value;
+}
+
+/** Everything of an error that outcomes need. */
+export interface ErrorFacts {
+  readonly exception: WireException;
+  readonly repr: string;
+  readonly traceback: string;
+}
+
+/** An error as data, with its traceback. Never throws. */
+export function errorFacts(error: unknown, taskName: string): ErrorFacts {
+  const exception = toWireException(error, taskName);
+  return { exception, repr: exceptionRepr(exception), traceback: tracebackText(error, taskName) };
+}
+
+/** The same of texts alone, for an error whose arguments cannot be written after all. Never throws. */
+export function plainErrorFacts({ exception, repr, traceback }: ErrorFacts, why: unknown): ErrorFacts {
+  return { exception: { ...exception, args: [repr, errorText(why)] }, repr, traceback };
+}
+
+const CAUSES_MAX = 8;
+
+/**
+ * A traceback as Python prints it: the frames of the user's code, oldest first, and the error's type and text. Causes
+ * come first. Never throws.
+ */
+export function tracebackText(error: unknown, taskName: string, depth = 0): string {
+  const exception = toWireException(error, taskName);
+  const { cause, stack } = causeAndStack(error);
+  let text = "";
+  if (cause !== null && cause !== error && depth < CAUSES_MAX) {
+    text = tracebackText(cause, taskName, depth + 1) +
+      "\nThe above exception was the direct cause of the following exception:\n\n";
+  }
+  text += "Traceback (most recent call last):\n";
+  for (const frame of framesOf(stack)) text += frame;
+  const name = exception.excModule === null || exception.excModule === "builtins"
+    ? exception.excType
+    : `${exception.excModule}.${exception.excType}`;
+  const message = exceptionMessage(exception);
+  return `${text}${message === "" ? name : `${name}: ${message}`}\n`;
+}
+
+/** What an error tells of itself; nothing if it throws when it is read. */
+function causeAndStack(error: unknown): { cause: Error | null; stack: string } {
+  try {
+    if (!(error instanceof Error)) return { cause: null, stack: "" };
+    const { cause, stack } = error;
+    return { cause: cause instanceof Error ? cause : null, stack: typeof stack === "string" ? stack : "" };
+  } catch {
+    return { cause: null, stack: "" };
+  }
+}
+
+/** The longest line that may be a frame. */
+const FRAME_CHARS_MAX = 2000;
+
+function framesOf(stack: string): string[] {
+  const frames: string[] = [];
+  for (const line of stack.split("\n")) {
+    // The text of an error stands in its stack too, and may be anything.
+    if (line.length > FRAME_CHARS_MAX) continue;
+    const match = /^\s+at (?:(.*?) \()?((?:file|https?|data|blob):.*?):(\d+):\d+\)?$/.exec(line);
+    if (!match) continue;
+    const [, fn, url, row] = match;
+    if (isOurModule(url!)) continue;
+    const path = url!.startsWith("file:") ? framePath(url!) : url!;
+    frames.push(`  File "${path}", line ${row}, in ${fn?.replace(/^async /, "") || "<module>"}\n`);
+  }
+  return frames.reverse();
+}

@@ -1,0 +1,168 @@
+/**
+ * Waiting for results in a SQLite file: a reader is woken by a file that each writer touches, and looks by itself from
+ * time to time, because a touch can be missed.
+ */
+
+import { type Clock, type Disarm, OperatingError } from "../base/mod.ts";
+import { type Database, WakeFiles } from "../sqlite/mod.ts";
+import { type ResultMeta, toJson } from "../wire/mod.ts";
+import type { Watch } from "./backend.ts";
+import { Watchers } from "./watchers.ts";
+
+/** How often a waiting reader looks by itself, milliseconds. */
+const LOOK_EVERY_MS = 200;
+/** The same if the system gives no file watches. */
+const LOOK_BLIND_MS = 20;
+/** How long the file watch outlives the last wait, milliseconds: making one costs more than a round trip. */
+const WATCH_IDLE_MS = 2000;
+/** With more ids than this awaited, news are read in order instead of by id. */
+const BY_ID_MAX = 64;
+const NEWS_MAX = 500;
+
+/** What was stored since a reader last looked, in the table `result`. */
+export class SqliteNews {
+  readonly #clock: Clock;
+  readonly #database: Database;
+  readonly #watchers: Watchers;
+  readonly #wakePath: string;
+  readonly #wakes: WakeFiles;
+  /** The highest `seq` whose news were delivered. */
+  #seen = 0;
+  #isBlind = false;
+  #disarmLook: Disarm | null = null;
+  #isLooking = false;
+  #idleSince = 0;
+  #isClosed = false;
+
+  constructor(clock: Clock, database: Database, decode: (document: string | Uint8Array) => ResultMeta) {
+    this.#clock = clock;
+    this.#database = database;
+    this.#wakePath = `${database.path}-results`;
+    this.#wakes = new WakeFiles(clock, () => this.#watchers.size > 0 && this.#look());
+    this.#watchers = new Watchers({
+      onFirst: (ids) => this.#wait(ids),
+      onMore: (ids) => this.#wait(ids),
+      onLast: () => {
+        if (this.#watchers.size === 0) this.#idleSince = clock.monoMs();
+      },
+      decode,
+    });
+  }
+
+  /** Waits for results. */
+  watch(ids: readonly string[], onMeta: (meta: ResultMeta) => void, onError: (error: Error) => void): Watch {
+    return this.#watchers.open(ids, onMeta, onError);
+  }
+
+  /** The document of a task's result; null if there is none, or if it has expired. */
+  document(taskId: string): string | Uint8Array | null {
+    const row = this.#database.get(
+      "SELECT document FROM result WHERE task_id = ? AND coalesce(expires_at > ?, true)",
+      taskId,
+      Math.trunc(this.#clock.wallMs()),
+    );
+    return row ? row["document"] as string | Uint8Array : null;
+  }
+
+  /** Something was stored by this process: wakes the readers. */
+  stored(): void {
+    this.#wakes.touch(this.#wakePath);
+    if (this.#watchers.size > 0) this.#look();
+  }
+
+  /** Ends looking. */
+  close(): void {
+    this.#isClosed = true;
+    this.#stopLooking();
+  }
+
+  #wait(ids: readonly string[]): void {
+    this.#startLooking();
+    queueMicrotask(() => {
+      if (this.#isClosed) return;
+      try {
+        for (const id of ids) {
+          const document = this.#watchers.has(id) ? this.document(id) : null;
+          if (document !== null) this.#watchers.deliver(id, document);
+        }
+      } catch {
+        // Another process held the file; the next look finds them, for it reads from before.
+        this.#seen = 0;
+      }
+    });
+  }
+
+  #startLooking(): void {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    if (!this.#isBlind) {
+      try {
+        this.#wakes.watch([this.#wakePath]);
+      } catch {
+        // No inotify instance left: looking often makes up for it.
+        this.#isBlind = true;
+      }
+    }
+    try {
+      this.#seen = this.#lastSeq();
+    } catch {
+      this.#seen = 0;
+    }
+    this.#armLook();
+  }
+
+  #armLook(): void {
+    const clock = this.#clock;
+    this.#disarmLook = clock.arm(clock.monoMs() + (this.#isBlind ? LOOK_BLIND_MS : LOOK_EVERY_MS), () => {
+      if (this.#watchers.size === 0) {
+        if (clock.monoMs() - this.#idleSince >= WATCH_IDLE_MS) return this.#stopLooking();
+      } else this.#look();
+      if (!this.#isClosed) this.#armLook();
+    });
+  }
+
+  #stopLooking(): void {
+    this.#isLooking = false;
+    this.#disarmLook?.();
+    this.#disarmLook = null;
+    this.#wakes.close();
+  }
+
+  /** Delivers what was stored since the last look. */
+  #look(): void {
+    if (this.#isClosed) return;
+    try {
+      const ids = this.#watchers.size <= BY_ID_MAX ? this.#watchers.ids() : null;
+      // Read before the rows: what is stored in between is then delivered by the next look, not passed over.
+      const upTo = ids ? this.#lastSeq() : 0;
+      for (;;) {
+        const rows = ids
+          ? this.#database.all(
+            "SELECT seq, task_id, document FROM result " +
+              "WHERE task_id IN (SELECT value FROM json_each(?)) AND seq > ? ORDER BY seq",
+            toJson(ids),
+            this.#seen,
+          )
+          : this.#database.all(
+            "SELECT seq, task_id, document FROM result WHERE seq > ? ORDER BY seq LIMIT ?",
+            this.#seen,
+            NEWS_MAX,
+          );
+        if (ids) this.#seen = Math.max(this.#seen, upTo);
+        for (const row of rows) {
+          if (!ids) this.#seen = Number(row["seq"]);
+          const id = String(row["task_id"]);
+          if (this.#watchers.has(id)) this.#watchers.deliver(id, row["document"] as string | Uint8Array);
+        }
+        if (ids || rows.length < NEWS_MAX) return;
+      }
+    } catch (error) {
+      // Another process holds the file: the next look reads the same. Anything else is the end of the wait.
+      if (!(error instanceof OperatingError && error.isRetryable)) this.#watchers.fail(error as Error);
+    }
+  }
+
+  #lastSeq(): number {
+    return Number(this.#database.get("SELECT seq FROM sqlite_sequence WHERE name = 'result'")?.["seq"] ?? 0);
+  }
+}

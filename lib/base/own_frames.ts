@@ -1,0 +1,63 @@
+/** Stacks without the frames of this program: what a user reads is their own code. */
+
+import { errorText } from "./errors.ts";
+import { filePath } from "./file_url.ts";
+import { withOurAdvice } from "./runtime_text.ts";
+
+const HERE = import.meta.url;
+const FROM_LIB = "base/own_frames.ts";
+
+/** The path of this program's own code. The folder of a bundle has nothing else in it. */
+const OUR_FOLDER = filePath(
+  HERE.endsWith(`/lib/${FROM_LIB}`) ? HERE.slice(0, -FROM_LIB.length) : new URL("./", HERE),
+);
+
+/** The folder this process was started in; null: not known. */
+let startFolder: string | null = null;
+
+/** Tells the folder this process was started in. Asking the runtime here, by what Node has too, would load much. */
+export function setStartFolder(path: string): void {
+  startFolder = path;
+}
+
+/**
+ * The path of a stack's frame of a `file:` URL. The runtime decodes what it shows there, below the folder that it was
+ * started in only what comes after that.
+ */
+export function framePath(url: string): string {
+  const path = url.slice("file://".length);
+  if (startFolder === null || !path.includes("%")) return path;
+  const segments = path.split("/");
+  const depth = startFolder.split("/").length;
+  try {
+    const start = decodeURIComponent(segments.slice(0, depth).join("/"));
+    return start === startFolder ? [start, ...segments.slice(depth)].join("/") : path;
+  } catch {
+    return path; // it is decoded already
+  }
+}
+
+/** True where the module of a stack's frame is ours. */
+export function isOurModule(url: string): boolean {
+  return url.startsWith("file:") && framePath(url).startsWith(OUR_FOLDER);
+}
+
+/**
+ * The stack of anything thrown, without frames of ours unless it has no others; its text where there is none. Never
+ * throws.
+ */
+export function userStack(error: unknown): string {
+  try {
+    const stack = error instanceof Error ? error.stack : undefined;
+    if (typeof stack !== "string") return errorText(error);
+    const lines = withOurAdvice(stack).split("\n");
+    const theirs = lines.filter((line) => !isFrame(line) || !isOurModule(/file:\/\/.*/.exec(line)![0]));
+    return theirs.some(isFrame) ? theirs.join("\n") : lines.join("\n");
+  } catch {
+    return errorText(error);
+  }
+}
+
+function isFrame(line: string): boolean {
+  return /^\s+at .*\bfile:\/\//.test(line);
+}

@@ -1,0 +1,59 @@
+/**
+ * `lovage init [FOLDER]`: a task module, and what editors and compilers need to know "lovage". Nothing is overwritten.
+ */
+
+import { absolutePath } from "../base/mod.ts";
+import { EXIT, makeFolder, projectTypes, readFile, replaceFile, TYPES_FILE } from "../platform/mod.ts";
+import { command, type CommandContext } from "./command.ts";
+import { NO_REMOTE, PROJECT_FILES, REMOTE_FILE, WANTED_LINES } from "./project_files.ts";
+
+/** The command. */
+export const init = command({
+  arguments: [{ name: "folder", help: "the project's folder, made if it is not there; by default this one" }],
+  options: {},
+  isModuleUnused: () => true,
+
+  async run(context, { quiet }): Promise<number> {
+    const { terminal, host } = context.world;
+    const given = context.args[0] ?? ".";
+    const folder = absolutePath(given, host.cwd);
+    const say = (text: string): void => quiet ? undefined : terminal.out(`${text}\n`);
+    makeFolder(folder);
+    for (const [path, text] of Object.entries(PROJECT_FILES)) {
+      if (host.fileKind(`${folder}/${path}`) !== null) {
+        say(`kept   ${path}`);
+        continue;
+      }
+      // A deno.json beside it would be taken for the whole configuration.
+      if (path === "deno.json" && host.fileKind(`${folder}/deno.jsonc`) !== null) continue;
+      replaceFile(`${folder}/${path}`, text);
+      say(`wrote  ${path}`);
+    }
+    await writeTypes(folder);
+    say(`wrote  ${TYPES_FILE}`);
+    adviseOnConfigurations(context, folder);
+    const there = given === "." ? "" : `cd ${given} && `;
+    say(`\nStart a worker:  ${there}lovage -A tasks.ts worker`);
+    say(`Call a task:     ${there}lovage -A tasks.ts call --wait tasks.add -a '[2, 3]'`);
+    return EXIT.OK;
+  },
+});
+
+/**
+ * Writes the declaration file of this version into a project; stubs that are there stay. Rejects with OperatingError.
+ */
+export async function writeTypes(folder: string): Promise<void> {
+  const text = await projectTypes();
+  makeFolder(`${folder}/.lovage/types`);
+  if (readFile(`${folder}/${REMOTE_FILE}`) === null) replaceFile(`${folder}/${REMOTE_FILE}`, NO_REMOTE);
+  replaceFile(`${folder}/${TYPES_FILE}`, text);
+}
+
+/** Says what configurations that were there before have to say, for "lovage" to be known. */
+export function adviseOnConfigurations({ world }: CommandContext, folder: string): void {
+  for (const [path, line] of Object.entries(WANTED_LINES)) {
+    const text = readFile(`${folder}/${path}`);
+    if (text === null || text.includes(`"lovage"`)) continue;
+    world.terminal.err(`Warning: ${path} does not say what "lovage" is: add ${line}\n`);
+  }
+}

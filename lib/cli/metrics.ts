@@ -1,0 +1,129 @@
+/**
+ * `lovage metrics`: the whole cluster's metrics for Prometheus, from events and the broker, without the console.
+ *
+ * Source: celery-exporter (August 2026) cli.py (buckets, prefix, labels, queues, the generic host).
+ */
+
+import { UsageError } from "../base/mod.ts";
+import type { App } from "../app/mod.ts";
+import type { ClusterMetricsOptions } from "../console/mod.ts";
+import { EXIT, listenSignals } from "../platform/mod.ts";
+import { commaList, InvalidValue, oneOf, someOf, whole } from "./arguments.ts";
+import { command, type CommandContext, type Options, type ValuesOf } from "./command.ts";
+import { LOGLEVEL_OPTION } from "./daemon.ts";
+import { openProbes } from "./probes.ts";
+
+/** Where it serves unless said otherwise: celery-exporter's port, for this machine alone. */
+const PLACE = "127.0.0.1:9808";
+
+const OPTIONS = {
+  once: { help: "ask broker and workers now, print the metrics, and exit" },
+  http: { value: "address", help: `where to serve: ADDRESS:PORT or unix:PATH; ${PLACE} by default` },
+  metrics: {
+    value: "names",
+    help: "flower: Flower's names besides; celery: those of celery-exporter alone (the default)",
+    read: oneOf("celery", "flower"),
+  },
+  queues: {
+    short: "-Q",
+    value: "names",
+    help: "queues to show though nobody consumes them",
+    read: someOf("queue"),
+  },
+  buckets: { value: "seconds", help: "upper bounds of runtimes, comma separated", read: bounds },
+  queueWaitBuckets: { value: "seconds", help: "upper bounds of waits in queues", read: bounds },
+  metricPrefix: { value: "text", help: 'stands in front of names instead of "celery_"', read: prefix },
+  staticLabel: { value: "name=value", help: "a label of every metric; may be repeated", read: label },
+  genericHost: { help: 'label all hosts "generic": for hosts that come and go' },
+  maxSeries: { value: "n", help: "tasks, hosts and queues told apart; 2000 by default", read: whole(1) },
+  enableEvents: { help: "ask workers for task events, every 5 seconds" },
+  ...LOGLEVEL_OPTION,
+} as const satisfies Options;
+
+type Values = ValuesOf<typeof OPTIONS>;
+
+/** The command. */
+export const metrics = command({
+  options: OPTIONS,
+
+  async run(context, options): Promise<number> {
+    const { world, globals } = context;
+    world.log.configure({ level: options.loglevel ?? "INFO", logger: "lovage.metrics" });
+    await using app = await context.loadApp();
+    for (const name of options.queues ?? []) app.amqp.queues.selectAdd(app.amqp.queues.get(name));
+    const { ClusterExporter } = await import("../console/mod.ts");
+    const enablesEvents = options.enableEvents ?? false;
+    await using exporter = await ClusterExporter.open(app, { ...measured(app, options), enablesEvents });
+    if (options.once) {
+      world.terminal.out(await exporter.textNow());
+      return EXIT.OK;
+    }
+    return await serve(context, exporter, { place: options.http ?? PLACE, isQuiet: globals.quiet ?? false });
+  },
+});
+
+async function serve(
+  { world }: CommandContext,
+  exporter: { readonly isConnected: boolean; text(isOpenMetrics: boolean): Promise<string> },
+  { place, isQuiet }: { readonly place: string; readonly isQuiet: boolean },
+): Promise<number> {
+  const stop = Promise.withResolvers<void>();
+  const unlisten = listenSignals(["SIGINT", "SIGTERM"], () => stop.resolve());
+  try {
+    await using service = await openProbes(world, place, {
+      readiness: () => {
+        const isOk = exporter.isConnected;
+        return [{ name: "events", isOk, text: isOk ? "they are read" : "the broker is away" }];
+      },
+      metrics: ({ isOpenMetrics = false }) => exporter.text(isOpenMetrics),
+    });
+    if (!isQuiet) world.terminal.out(`Metrics: ${service.url}/metrics\n`);
+    await stop.promise;
+  } finally {
+    unlisten();
+  }
+  return EXIT.OK;
+}
+
+function measured(app: App, options: Values): ClusterMetricsOptions {
+  return {
+    hasFlower: options.metrics === "flower",
+    buckets: {
+      ...(options.buckets === undefined ? {} : { runtime: options.buckets }),
+      ...(options.queueWaitBuckets === undefined ? {} : { queueWait: options.queueWaitBuckets }),
+    },
+    isGeneric: options.genericHost ?? false,
+    seriesMax: options.maxSeries ?? null,
+    defaultQueue: app.conf.task_default_queue,
+    text: {
+      ...(options.metricPrefix === undefined ? {} : { prefix: options.metricPrefix }),
+      labels: options.staticLabel ?? {},
+    },
+  };
+}
+
+/** Upper bounds in ascending order; "+Inf" at the end is understood anyway. */
+function bounds(text: string): number[] {
+  const found = commaList(text, undefined).filter((one) => !/^\+?inf$/i.test(one)).map(Number);
+  if (found.length === 0 || found.some((one, n) => !(one > (found[n - 1] ?? 0)))) {
+    throw new InvalidValue("they are not seconds in ascending order, such as 0.1,1,10");
+  }
+  return found;
+}
+
+function prefix(text: string): string {
+  if (!/^[a-z_:][\w:]*$/i.test(text)) {
+    throw new InvalidValue("a name begins with a letter, and has no blanks");
+  }
+  return text;
+}
+
+function label(text: string, before: unknown): Record<string, string> {
+  const at = text.indexOf("=");
+  const name = text.slice(0, at);
+  if (at < 0 || !/^[a-z_]\w*$/i.test(name)) throw new InvalidValue("it is not name=value");
+  if (/^(name|hostname|queue_name|exception|le|state|for)$/.test(name)) {
+    throw new UsageError(`Cannot use label "${name}": metrics have it already`);
+  }
+  return { ...(before as Record<string, string> | undefined), [name]: text.slice(at + 1) };
+}

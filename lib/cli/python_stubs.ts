@@ -1,0 +1,94 @@
+/**
+ * The App's tasks for Python: a module through which Celery's users call them, and a stub (.pyi) with their parameters.
+ *
+ * The module registers nothing: a Python worker that imports it does not take the tasks for its own. Types of
+ * parameters are not there any more at run time, so a parameter has its name and `Any`.
+ */
+
+import type { AnyTask, App } from "../app/mod.ts";
+import { toJson } from "../wire/mod.ts";
+
+const KEYWORDS = new Set(
+  ("False None True and as assert async await break class continue def del elif else except finally for from global " +
+    "if import in is lambda nonlocal not or pass raise return try while with yield self").split(" "),
+);
+
+/** The module's text. */
+export function pythonModule(app: App): string {
+  const lines = named(app).map(([variable, { name }]) => `${variable} = _Task(${toJson(name)})\n`);
+  return `# Tasks of the app ${toJson(app.name)}. Written by "lovage types --python"; do not edit.
+from celery import signature as _signature
+
+
+class _Task:
+    def __init__(self, name):
+        self.name = name
+
+    def s(self, *args, **kwargs):
+        return _signature(self.name, args=args, kwargs=kwargs)
+
+    def si(self, *args, **kwargs):
+        return _signature(self.name, args=args, kwargs=kwargs, immutable=True)
+
+    def delay(self, *args, **kwargs):
+        return self.s(*args, **kwargs).apply_async()
+
+    def apply_async(self, args=None, kwargs=None, **options):
+        return self.s(*(args or ()), **(kwargs or {})).apply_async(**options)
+
+
+${lines.join("")}`;
+}
+
+/** The stub's text. */
+export function pythonStub(app: App): string {
+  const classes = named(app).map(([variable, task]) => {
+    const parameters = ["self", ...parametersOf(task)].join(", ");
+    return `class _${variable}:
+    name: str
+    def s(self, *args: Any, **kwargs: Any) -> Signature: ...
+    def si(${parameters}) -> Signature: ...
+    def delay(${parameters}) -> AsyncResult: ...
+    def apply_async(self, args: Any = ..., kwargs: Any = ..., **options: Any) -> AsyncResult: ...
+
+${variable}: _${variable}
+`;
+  });
+  return `# Tasks of the app ${toJson(app.name)}. Written by "lovage types --python"; do not edit.
+from typing import Any
+from celery.canvas import Signature
+from celery.result import AsyncResult
+
+${classes.join("\n")}`;
+}
+
+/** The App's own tasks, each under a name that Python takes: the last part of its own, all of it if two share that. */
+function named(app: App): [variable: string, task: AnyTask][] {
+  const tasks = app.tasks.names().map((name) => app.tasks.need(name));
+  const lasts = tasks.map(({ name }) => identifier(name.slice(name.lastIndexOf(".") + 1)));
+  const used = new Set<string>();
+  return tasks.map((task, at) => {
+    const isShared = lasts.filter((last) => last === lasts[at]).length > 1;
+    let variable = isShared ? identifier(task.name) : lasts[at]!;
+    while (used.has(variable)) variable += "_";
+    used.add(variable);
+    return [variable, task];
+  });
+}
+
+function parametersOf({ parameters }: AnyTask): string[] {
+  const { names, required, hasRest, takesObject } = parameters;
+  const plain = takesObject ? names.slice(0, -1) : names;
+  const texts = plain.map((name, at) => {
+    const known = name === "" || !/^[\p{ID_Start}_][\p{ID_Continue}]*$/u.test(name) || KEYWORDS.has(name);
+    return `${known ? `_${at}` : name}: Any${at < required ? "" : " = ..."}`;
+  });
+  if (hasRest) texts.push("*args: Any");
+  if (takesObject) texts.push("**kwargs: Any");
+  return texts;
+}
+
+function identifier(text: string): string {
+  const plain = text.replaceAll(/[^\p{ID_Continue}]/gu, "_").replace(/^(?![\p{ID_Start}_])/u, "_");
+  return KEYWORDS.has(plain) ? `${plain}_` : plain;
+}

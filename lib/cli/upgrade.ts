@@ -1,0 +1,57 @@
+/**
+ * `lovage upgrade [VERSION]`: this program's newest version in its place. `lovage upgrade settings FILE…`: Celery's
+ * command of that name.
+ */
+
+import { nearest, UsageError } from "../base/mod.ts";
+import { EXIT } from "../platform/mod.ts";
+import { command, JSON_OPTION } from "./command.ts";
+
+/** "0.2.0", "v0.2.0-rc.1". */
+const VERSION_WORD = /^v?\d+\.\d+\.\d+(-[\w.]+)?$/;
+
+/** The command. */
+export const upgrade = command({
+  usage: "[options] [version] | settings <files...>",
+  arguments: [
+    { name: "what", help: "a version, by default the newest; or settings", words: ["settings"] },
+    { name: "files", help: "settings: the files to upgrade", isRest: true },
+  ],
+  options: {
+    check: { help: "say whether there is a newer version, and change nothing" },
+    json: { ...JSON_OPTION.json, help: "with --check: print JSON" },
+    django: { help: "settings: upper-case names with the prefix CELERY_, as Django's settings have them" },
+    compat: { help: "settings: the same" },
+    noBackup: { help: "settings: keep no copy of the old file (FILE.orig)" },
+  },
+  isModuleUnused: () => true,
+
+  validate([what, ...files]) {
+    if (what === "settings") {
+      if (files.length === 0) throw new UsageError("Missing argument: name the files of settings to upgrade");
+      return;
+    }
+    if (what !== undefined && !VERSION_WORD.test(what)) {
+      const near = nearest(what, ["settings"]);
+      const there = `there is "settings", or a version such as 1.2.3`;
+      throw new UsageError(`Cannot upgrade "${what}": ${near ? `did you mean "${near}"?` : there}`);
+    }
+    if (files.length > 0) throw new UsageError(`Too many arguments: "${files[0]}"`);
+  },
+
+  async run(context, { check, json, django, compat, noBackup }): Promise<number> {
+    const [what, ...files] = context.args;
+    if (what === "settings") {
+      const { upgradeSettings } = await import("./upgrade_settings.ts");
+      const isDjango = django === true || compat === true;
+      upgradeSettings(context, files, { isDjango, hasBackup: !noBackup });
+      return EXIT.OK;
+    }
+    const { upgradeProgram } = await import("./upgrade_program.ts");
+    return await upgradeProgram(context, {
+      wanted: what?.replace(/^v/, "") ?? null,
+      isCheck: check ?? false,
+      isJson: json ?? false,
+    });
+  },
+});

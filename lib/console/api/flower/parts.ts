@@ -1,0 +1,161 @@
+/** What Flower's routes share: arguments as Flower reads them, refusals as it words them, JSON as it sends it. */
+
+import { booleanOf, errorText, isRecord, OperatingError, UsageError } from "../../../base/mod.ts";
+import { DecodeError, fromExactJson } from "../../../wire/mod.ts";
+import { allows, type Scope } from "../../auth/access.ts";
+import { SearchError } from "../../history/search.ts";
+import { webJson } from "../json.ts";
+import { audited, type Ctx, faultOf, type Parts } from "../request.ts";
+
+const JSON_TYPE = "application/json; charset=UTF-8";
+const TEXT_TYPE = "text/html; charset=UTF-8";
+const UNAVAILABLE = "Broker or result backend unavailable";
+const NEEDS_LOGIN =
+  "FLOWER_UNAUTHENTICATED_API environment variable is required to enable API without authentication";
+
+/** A refusal of Flower's. */
+export class HttpError extends Error {
+  override name = "HttpError";
+  readonly status: number;
+  constructor(status: number, message = "") {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** How a route answers: a value as JSON, or a text with a status. */
+export type Answer = Record<string, unknown> | { readonly status: number; readonly text: string } | Response;
+
+/** A request of Flower's API, with its arguments from the query and a form. */
+export class FlowerCall {
+  readonly c: Ctx;
+  readonly parts: Parts;
+  readonly #arguments: URLSearchParams;
+  readonly body: string;
+
+  private constructor(c: Ctx, parts: Parts, { all, body }: { all: URLSearchParams; body: string }) {
+    this.c = c;
+    this.parts = parts;
+    this.#arguments = all;
+    this.body = body;
+  }
+
+  /** Reads a request. */
+  static async read(c: Ctx, parts: Parts): Promise<FlowerCall> {
+    const all = new URLSearchParams(c.req.query());
+    const body = c.req.method === "POST" ? await c.req.text() : "";
+    if (c.req.header("content-type")?.startsWith("application/x-www-form-urlencoded")) {
+      for (const [key, value] of new URLSearchParams(body)) all.append(key, value);
+    }
+    return new FlowerCall(c, parts, { all, body });
+  }
+
+  /** An argument, the last one given; null: none. */
+  text(name: string): string | null {
+    return this.#arguments.getAll(name).at(-1)?.trim() || null;
+  }
+
+  /** One that must be there. */
+  need(name: string): string {
+    const value = this.text(name);
+    if (value === null) throw new HttpError(400, `Missing argument ${name}`);
+    return value;
+  }
+
+  /** A truth; false if there is none. */
+  flag(name: string): boolean {
+    const text = this.text(name);
+    if (text === null) return false;
+    const value = booleanOf(text);
+    if (value === null) throw new HttpError(400, `Invalid argument '${text}' of type 'bool'`);
+    return value;
+  }
+
+  /** A number of a kind; null if there is none. */
+  number(name: string, kind: "int" | "float"): number | null {
+    const text = this.text(name);
+    if (text === null) return null;
+    const value = Number(text);
+    if (!Number.isFinite(value) || kind === "int" && !/^[+-]?\d+$/.test(text)) {
+      throw new HttpError(400, `Invalid argument '${text}' of type '${kind}'`);
+    }
+    return value;
+  }
+
+  /** Arguments and options of a task that is called. */
+  task(): { args: unknown[]; kwargs: Record<string, unknown>; options: Record<string, unknown> } {
+    let given: unknown = {};
+    try {
+      if (this.body.trim() !== "") given = fromExactJson(this.body);
+    } catch (error) {
+      if (error instanceof DecodeError) throw new HttpError(400, error.message);
+      throw error;
+    }
+    if (!isRecord(given)) throw new HttpError(400, "invalid options");
+    const { args = [], kwargs = {}, ...options } = given;
+    if (!Array.isArray(args)) throw new HttpError(400, "args must be an array");
+    return { args, kwargs: isRecord(kwargs) ? kwargs : {}, options };
+  }
+}
+
+/** How a route is run. */
+export interface FlowerRoute {
+  readonly scope: Scope;
+  /** The audit's word; absent: it only looks. */
+  readonly action?: string;
+  /** Refusals say nothing but their status. */
+  readonly isSilent?: boolean;
+  run(call: FlowerCall, name: string): Promise<Answer> | Answer;
+}
+
+/** Answers a request as Flower would. `isOpen`: without a login too. */
+export async function answer(
+  c: Ctx,
+  parts: Parts,
+  { route, name, isOpen }: { route: FlowerRoute; name: string; isOpen: boolean },
+): Promise<Response> {
+  const { access, audit } = parts;
+  try {
+    if (!access.isNeeded && !isOpen) throw new HttpError(401, NEEDS_LOGIN);
+    const identity = c.get("identity");
+    if (identity === null) throw new HttpError(401);
+    if (!allows(identity.scope, route.scope)) {
+      throw new HttpError(
+        403,
+        access.isReadOnly ? "Read only mode is enabled" : `This needs the scope ${route.scope}`,
+      );
+    }
+    const call = await FlowerCall.read(c, parts);
+    const run = async () => await route.run(call, name);
+    const found = route.action === undefined
+      ? await run()
+      : await audited(c, audit, { action: route.action, target: name }, run);
+    return asResponse(found);
+  } catch (error) {
+    return refusalOf(error, route, parts);
+  }
+}
+
+function asResponse(found: Answer): Response {
+  if (found instanceof Response) return found;
+  if (typeof found["status"] === "number" && typeof found["text"] === "string") {
+    return new Response(found["text"], { status: found["status"], headers: { "content-type": TEXT_TYPE } });
+  }
+  return new Response(webJson(found), { headers: { "content-type": JSON_TYPE } });
+}
+
+function refusalOf(error: unknown, route: FlowerRoute, { access }: Parts): Response {
+  const [status, text] = statusOf(error);
+  const headers: Record<string, string> = { "content-type": TEXT_TYPE };
+  if (status === 401 && access.hasBasic) headers["www-authenticate"] = 'Basic realm="flower"';
+  return new Response(route.isSilent && status !== 401 ? "" : text, { status, headers });
+}
+
+function statusOf(error: unknown): [status: number, text: string] {
+  if (error instanceof HttpError) return [error.status, error.message];
+  if (error instanceof UsageError || error instanceof SearchError) return [400, errorText(error)];
+  if (error instanceof OperatingError) return [503, UNAVAILABLE];
+  const known = faultOf(error);
+  if (known === null) throw error;
+  return [known.status, known.fault.error];
+}

@@ -1,0 +1,96 @@
+/** What the console has workers and the broker do, in the words of remote control. */
+
+import { errorText, isRecord, OperatingError, UsageError } from "../../base/mod.ts";
+import { shownJson } from "../../wire/mod.ts";
+import type { Shape } from "../shapes.ts";
+import type { Cluster } from "./cluster.ts";
+import { KeptLetters, retryTask } from "./letters.ts";
+import { storedResult } from "./tasks.ts";
+
+/** Tasks that one action may reach. */
+export const BULK_MAX = 10_000;
+
+type Done = Shape<"Done">;
+
+/** Sends a command and gathers the answers. Rejects with OperatingError if nobody answers. */
+export async function command(
+  cluster: Cluster,
+  { name, args, workers, message }: {
+    name: string;
+    args: Record<string, unknown>;
+    workers?: readonly string[] | undefined;
+    message: string;
+  },
+): Promise<Done> {
+  const replies = Object.entries(await cluster.ask(name, args, workers)).map(([worker, reply]) => ({
+    worker,
+    ...answerOf(reply),
+  }));
+  if (replies.length === 0) {
+    const isAll = workers === undefined || workers.length === 0;
+    const seconds = `within ${cluster.options.inspectSeconds} s`;
+    throw new OperatingError(
+      isAll ? `No worker answered ${seconds}` : `Worker ${workers!.join(", ")} did not answer ${seconds}`,
+    );
+  }
+  return { message, replies };
+}
+
+/** Discards tasks, and with `terminate` ends those that run. Workers need not answer. */
+export async function revoke(
+  cluster: Cluster,
+  ids: readonly string[],
+  { terminate, signal }: { terminate: boolean; signal: string },
+): Promise<void> {
+  await cluster.control.revoke(ids, { terminate, signal: signalName(signal) });
+}
+
+/** Ends a worker in good order; it does not answer. */
+export async function shutdown(cluster: Cluster, worker: string): Promise<Done> {
+  await cluster.control.shutdown({ destination: [worker] });
+  return { message: `Worker ${worker} was told to end`, replies: [] };
+}
+
+/** Does something to many tasks; stops at nothing. */
+export async function forTasks(
+  cluster: Cluster,
+  ids: readonly string[],
+  { action, signal }: { action: "revoke" | "terminate" | "retry"; signal: string },
+): Promise<{ done: number; failures: { id: string; why: string }[] }> {
+  if (action !== "retry") {
+    for (let n = 0; n < ids.length; n += 500) {
+      await revoke(cluster, ids.slice(n, n + 500), { terminate: action === "terminate", signal });
+    }
+    return { done: ids.length, failures: [] };
+  }
+  const failures: { id: string; why: string }[] = [];
+  const kept = new KeptLetters(cluster);
+  let done = 0;
+  for (const id of ids) {
+    try {
+      await retryTask(cluster, id, { stored: await storedResult(cluster, id), kept });
+      done++;
+    } catch (error) {
+      failures.push({ id, why: errorText(error).replace(`Cannot retry task ${id}: `, "") });
+    }
+  }
+  return { done, failures };
+}
+
+/** The name of a signal as workers know it. Throws UsageError. */
+function signalName(text: string): string {
+  const name = text.toUpperCase();
+  if (/^(SIG)?[A-Z]+[0-9]*$/.test(name)) return name.startsWith("SIG") ? name : `SIG${name}`;
+  throw new UsageError(`Cannot send signal "${text}": there is no such signal`);
+}
+
+/** A worker's answer: `ok`, `error`, or a value. */
+function answerOf(reply: unknown): { isOk: boolean; text: string } {
+  if (isRecord(reply) && "error" in reply) return { isOk: false, text: textOf(reply["error"]) };
+  if (isRecord(reply) && "ok" in reply) return { isOk: true, text: textOf(reply["ok"]) };
+  return { isOk: true, text: textOf(reply) };
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value : shownJson(value, { charsMax: 2000 });
+}

@@ -1,0 +1,205 @@
+/**
+ * The cluster that the console looks at: its events, taken into the history; its workers; a connection to its broker
+ * for looking into queues, and remote control. All of it is found again when the broker was away.
+ */
+
+import { errorText, maskUrl, type World } from "../../base/mod.ts";
+import { type App, appBrokerUrls, type Replies } from "../../app/mod.ts";
+import { ClusterState, EventReceiver, type ReceivedEvent, type WorkerState } from "../../event/mod.ts";
+import { AppControl } from "../../mailbox/mod.ts";
+import type { Connection } from "../../transport/mod.ts";
+import { Management } from "./management.ts";
+import type { History } from "../history/history.ts";
+
+/** Between two attempts to listen to events. */
+const LISTEN_AGAIN_MS = 2000;
+/** Between two requests that workers send task events, as in Flower. */
+const ENABLE_EVERY_MS = 5000;
+
+/** How the console looks. */
+export interface ClusterOptions {
+  /** Seconds that replies of workers are waited for. */
+  readonly inspectSeconds: number;
+  /** Workers remembered. */
+  readonly maxWorkers: number;
+  /** Workers are asked to send task events, again and again. */
+  readonly enablesEvents: boolean;
+  /** Offline workers are forgotten after so many seconds; null: never. */
+  readonly purgeOfflineSeconds: number | null;
+  /** RabbitMQ's management API, `http://user:password@host:15672/api/`; null: the broker alone is asked. */
+  readonly brokerApi: string | null;
+}
+
+/** What was counted of one worker since the console began. */
+export type WorkerCounts = Map<string, number>;
+
+/** One cluster. */
+export class Cluster implements AsyncDisposable {
+  readonly app: App;
+  readonly world: World;
+  readonly history: History;
+  readonly options: ClusterOptions;
+  readonly state: ClusterState;
+  readonly control: AppControl;
+  /** Null: it was not given, or the broker is another one. */
+  readonly management: Management | null;
+  /** Events by kind, of each worker. */
+  readonly counts = new Map<string, WorkerCounts>();
+  /** Events taken in. */
+  events = 0;
+  /** Wall clock, seconds, of the last task event; null: none came. */
+  lastTaskEvent: number | null = null;
+  isConnected = false;
+  /** Counts each event; null: nobody can ask. */
+  metrics: { take(event: ReceivedEvent): void } | null = null;
+  /** Hears of each event that was taken in. */
+  onEvent: ((event: ReceivedEvent) => void) | null = null;
+  readonly #ending = new AbortController();
+  #connection: Promise<Connection> | null = null;
+  #listening: Promise<void> | null = null;
+  #enabling: (() => void) | null = null;
+
+  constructor(app: App, history: History, options: ClusterOptions) {
+    this.app = app;
+    this.world = app.world;
+    this.history = history;
+    this.options = options;
+    this.state = new ClusterState({ world: app.world, maxWorkersInMemory: options.maxWorkers });
+    this.control = new AppControl(app);
+    const broker = appBrokerUrls(app, true)[0]!;
+    const isAmqp = /^(py)?amqps?:/.test(broker);
+    this.management = options.brokerApi !== null && isAmqp
+      ? new Management(app.world, { api: options.brokerApi, broker })
+      : null;
+  }
+
+  /** The broker's URL, its password masked. */
+  get brokerUrl(): string {
+    return maskUrl(appBrokerUrls(this.app, true)[0]!);
+  }
+
+  /** Begins to listen, and goes on until `close`. */
+  start(): void {
+    this.#listening = this.#listen();
+    if (this.options.enablesEvents) this.#enable();
+  }
+
+  /** Workers, by name. */
+  get workers(): ReadonlyMap<string, WorkerState> {
+    return this.state.workers;
+  }
+
+  /** Whether a worker was gone for so long that it is shown no more. */
+  isPurged(name: string): boolean {
+    const { purgeOfflineSeconds } = this.options;
+    const worker = this.workers.get(name);
+    if (purgeOfflineSeconds === null || worker === undefined || worker.alive) return false;
+    const last = worker.heartbeats.at(-1);
+    return last === undefined || this.world.clock.wallMs() / 1000 - last > purgeOfflineSeconds;
+  }
+
+  /** A connection for looking and acting; the same for all until it is lost. */
+  async connection(): Promise<Connection> {
+    const opening = this.#connection ??= this.app.connectBroker({
+      forWriting: true,
+      retry: false,
+      signal: this.#ending.signal,
+      clientName: "lovage-ui",
+    });
+    try {
+      const connection = await opening;
+      void connection.lost.then(() => {
+        if (this.#connection === opening) this.#connection = null;
+      });
+      return connection;
+    } catch (error) {
+      if (this.#connection === opening) this.#connection = null;
+      throw error;
+    }
+  }
+
+  /** Asks workers; by name, or all. */
+  ask(command: string, args: Record<string, unknown>, workers?: readonly string[]): Promise<Replies> {
+    return this.control.broadcast(command, {
+      arguments: args,
+      reply: true,
+      timeout: this.options.inspectSeconds,
+      ...(workers === undefined ? {} : { destination: workers }),
+    });
+  }
+
+  /** Ends. The history stays open. */
+  async close(): Promise<void> {
+    this.#ending.abort(new Error("the console ends"));
+    this.#enabling?.();
+    await this.control.close();
+    const connection = await this.#connection?.catch(() => null);
+    await connection?.close();
+    await this.#listening;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #listen(): Promise<void> {
+    const { signal } = this.#ending;
+    const { log, clock } = this.world;
+    let isTold = false;
+    while (!signal.aborted) {
+      try {
+        await using receiver = await EventReceiver.open(this.app, {
+          handlers: { "*": (event) => this.#take(event) },
+          onReady: () => {
+            this.isConnected = true;
+            isTold = false;
+          },
+          onLost: (error) => {
+            this.isConnected = false;
+            log.warning(`Lost the broker: ${errorText(error)}. Events are missed until it is back.`);
+          },
+        });
+        const stop = () => void receiver.close();
+        signal.addEventListener("abort", stop, { once: true });
+        if (signal.aborted) return;
+        await receiver.ended();
+        signal.removeEventListener("abort", stop);
+      } catch (error) {
+        this.isConnected = false;
+        if (signal.aborted) return;
+        if (!isTold) log.error(`Cannot listen to events: ${errorText(error)}. Trying again.`);
+        isTold = true;
+      }
+      await clock.sleep(LISTEN_AGAIN_MS, signal).catch(() => {});
+    }
+  }
+
+  #take(event: ReceivedEvent): void {
+    this.events++;
+    this.metrics?.take(event);
+    const { type, hostname } = event;
+    if (type.startsWith("task-")) {
+      const subject = type.slice(5);
+      this.lastTaskEvent = event.local_received;
+      if (subject !== "sent") this.state.getOrCreateWorker(hostname)[0].beat(event.local_received);
+      this.history.event(subject, event);
+    } else this.state.event(event);
+    if (this.state.workers.has(hostname)) this.#count(hostname, type);
+    this.onEvent?.(event);
+  }
+
+  #count(hostname: string, type: string): void {
+    let counts = this.counts.get(hostname);
+    if (counts === undefined) {
+      this.counts.set(hostname, counts = new Map());
+      for (const known of this.counts.keys()) if (!this.state.workers.has(known)) this.counts.delete(known);
+    }
+    if (counts.size < 100 || counts.has(type)) counts.set(type, (counts.get(type) ?? 0) + 1);
+  }
+
+  #enable(): void {
+    const { clock } = this.world;
+    if (this.isConnected) this.control.enableEvents().catch(() => {});
+    this.#enabling = clock.arm(clock.monoMs() + ENABLE_EVERY_MS, () => this.#enable());
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * What RabbitMQ's management API (`--broker-api`) tells of queues: it counts what consumers hold.
+ *
+ * Source: flower utils/broker.py RabbitMQ.queues.
+ */
+
+import {
+  errorText,
+  isRecord,
+  LogThrottle,
+  maskUrl,
+  OperatingError,
+  UsageError,
+  type World,
+} from "../../base/mod.ts";
+import { DecodeError, fromJson } from "../../wire/mod.ts";
+
+/** How long an answer is waited for. */
+const ANSWER_MS = 2000;
+
+/** A queue as the API has it: `name`, `messages`, `messages_unacknowledged`, `consumers` and much more. */
+export type ManagedQueue = Readonly<Record<string, unknown>>;
+
+/** The management API of one virtual host. */
+export class Management {
+  readonly #url: URL;
+  readonly #authorization: string;
+  readonly #throttle: LogThrottle;
+
+  /**
+   * `api`: `http://user:password@host:15672/api/`; user and password are the broker's where it has none. Throws
+   * UsageError.
+   */
+  constructor(world: World, { api, broker }: { api: string; broker: string }) {
+    this.#throttle = new LogThrottle(world, { everyMs: 60_000 });
+    const given = urlOf(api);
+    const { username, password, pathname } = new URL(broker.replace(/^[a-z+]+:/, "http:"));
+    const user = decodeURIComponent(given.username || username) || "guest";
+    const secret = decodeURIComponent(given.password || password) || "guest";
+    this.#authorization = `Basic ${new TextEncoder().encode(`${user}:${secret}`).toBase64()}`;
+    given.username = given.password = "";
+    const host = decodeURIComponent(pathname.slice(1)) || "/";
+    this.#url = new URL(`queues/${encodeURIComponent(host)}`, given);
+  }
+
+  /** The queues by name; null if the API does not answer, which is logged. */
+  async queues(): Promise<ReadonlyMap<string, ManagedQueue> | null> {
+    try {
+      const response = await fetch(this.#url, {
+        headers: { authorization: this.#authorization },
+        signal: AbortSignal.timeout(ANSWER_MS),
+      });
+      const text = await response.text();
+      if (!response.ok) throw new OperatingError(`it answered ${response.status}`);
+      const all = fromJson(text);
+      if (!Array.isArray(all)) throw new DecodeError("it answered no list");
+      return new Map(all.filter(isRecord).map((queue) => [String(queue["name"]), queue]));
+    } catch (error) {
+      this.#throttle.log("WARNING", `Cannot ask RabbitMQ's management API: ${errorText(error)}`);
+      return null;
+    }
+  }
+}
+
+function urlOf(api: string): URL {
+  if (/^https?:/.test(api) && URL.canParse(api)) return new URL(api);
+  throw new UsageError(
+    `Cannot use the broker API "${maskUrl(api)}": it is a URL such as http://host:15672/api/`,
+  );
+}

@@ -1,0 +1,340 @@
+/**
+ * The cluster's metrics: tasks and workers from events, queues from the broker, under celery-exporter's names, and
+ * Flower's if they are wanted.
+ *
+ * An event after "received" has a task's id alone: what it belongs to is remembered for the newest tasks.
+ *
+ * Source: celery-exporter (August 2026) exporter.py (labels, what counts as what); flower events.py (`flower_*`).
+ */
+
+import { errorText, forgetOldest, isRecord } from "../../base/mod.ts";
+import type { ReceivedEvent } from "../../event/mod.ts";
+import {
+  type Buckets,
+  FAMILIES,
+  type Family,
+  Histogram,
+  hostLabel,
+  MetricsText,
+  type MetricsTextOptions,
+  RUNTIME_BUCKETS,
+  TaskMetrics,
+  type TaskSeries,
+  writeProcess,
+  writeTasks,
+} from "../../metrics/mod.ts";
+import { parseIso } from "../../wire/mod.ts";
+import type { Shape } from "../shapes.ts";
+import type { Cluster } from "./cluster.ts";
+import { consumedQueues, type Inspector } from "./inspector.ts";
+import type { QueueWatch } from "./queues.ts";
+
+/** Tasks whose name and queue are remembered. */
+const TASKS_MAX = 50_000;
+/** A worker that was silent for so long is down, and after the second time its series are forgotten, seconds. */
+const DOWN_SECONDS = 300;
+const FORGET_SECONDS = 600;
+/** The label of every host, where hosts are not told apart. */
+const GENERIC = "generic";
+/** Python's text of what is not known, which celery-exporter shows. */
+const NONE = "None";
+
+/** How the cluster is measured. */
+export interface ClusterMetricsOptions {
+  /** Whose names: celery-exporter's, or Flower's besides. */
+  readonly hasFlower: boolean;
+  readonly buckets: Partial<Buckets>;
+  /** Hosts are not told apart: for clusters whose hosts come and go. */
+  readonly isGeneric: boolean;
+  readonly seriesMax: number | null;
+  /** The queue of a task that no event names one for. */
+  readonly defaultQueue: string;
+  readonly text: Pick<MetricsTextOptions, "prefix" | "labels">;
+}
+
+/** Where the numbers come from that no event brings. */
+export interface MeasuredParts {
+  readonly cluster: Cluster;
+  readonly inspector: Inspector;
+  readonly queues: QueueWatch;
+}
+
+/** What is remembered of a task. */
+interface Known {
+  name: string;
+  queue: string | null;
+  sent: number;
+  received: number;
+  /** Seconds; NaN: at once. */
+  eta: number;
+}
+
+/** One series of Flower's. */
+interface FlowerSeries {
+  readonly worker: string;
+  readonly task: string;
+  readonly runtime: Histogram;
+  prefetched: number;
+  prefetchSeconds: number;
+  readonly events: Map<string, number>;
+}
+
+/** Counts of one cluster. */
+export class ClusterMetrics {
+  readonly #options: ClusterMetricsOptions;
+  readonly #tasks: TaskMetrics;
+  readonly #known = new Map<string, Known>();
+  readonly #seen = new Map<string, number>();
+  readonly #flower = new Map<string, FlowerSeries>();
+
+  readonly #startedWallMs: number;
+
+  /** `startedWallMs`: when the process began. */
+  constructor(options: ClusterMetricsOptions, startedWallMs: number) {
+    this.#options = options;
+    this.#startedWallMs = startedWallMs;
+    const { buckets, seriesMax } = options;
+    this.#tasks = new TaskMetrics({ buckets, ...(seriesMax === null ? {} : { seriesMax }) });
+  }
+
+  /** Takes an event in. */
+  take(event: ReceivedEvent): void {
+    const { type, hostname } = event;
+    if (type.startsWith("worker-")) {
+      this.#seen.set(hostname, event.local_received);
+      return;
+    }
+    if (!type.startsWith("task-")) return;
+    const id = String(event["uuid"] ?? "");
+    const known = this.#knownOf(id, event);
+    const host = this.#options.isGeneric ? GENERIC : hostLabel(hostname);
+    const series = this.#tasks.of(known.name, host, known.queue ?? this.#options.defaultQueue);
+    // The other counters are there from now on, at 0, so that their rates have a beginning.
+    series.isKnown = true;
+    if (type !== "task-sent") this.#seen.set(hostname, event.local_received);
+    count(series, event, known);
+    if (this.#options.hasFlower) this.#flowerCount(event, known);
+  }
+
+  /** The text. If the broker is away, there is nothing of its queues in it. Never rejects. */
+  async text(parts: MeasuredParts, isOpenMetrics: boolean): Promise<string> {
+    const { cluster } = parts;
+    const queues = await queuesOf(parts);
+    const text = new MetricsText({ ...this.#options.text, isOpenMetrics });
+    this.#forgetWorkers(cluster.world.clock.wallMs() / 1000);
+    writeTasks(text, this.#tasks);
+    this.#writeWorkers(text, cluster);
+    if (queues !== null) writeQueues(text, queues, parts);
+    text.single(FAMILIES.connected, {}, cluster.isConnected ? 1 : 0);
+    if (this.#options.hasFlower) this.#writeFlower(text, cluster);
+    writeProcess(text, cluster.world, this.#startedWallMs);
+    return text.end();
+  }
+
+  #knownOf(id: string, event: ReceivedEvent): Known {
+    let known = this.#known.get(id);
+    if (known === undefined) {
+      known = { name: NONE, queue: null, sent: NaN, received: NaN, eta: NaN };
+      this.#known.set(id, known);
+      forgetOldest(this.#known, TASKS_MAX);
+    }
+    const { name, queue, eta } = event as { name?: unknown; queue?: unknown; eta?: unknown };
+    if (typeof name === "string") known.name = name;
+    if (typeof queue === "string") known.queue = queue;
+    if (typeof eta === "string") known.eta = timeOf(eta);
+    if (event.type === "task-sent") known.sent = event.timestamp;
+    if (event.type === "task-received") known.received = event.timestamp;
+    return known;
+  }
+
+  #forgetWorkers(now: number): void {
+    for (const [node, seen] of this.#seen) {
+      if (now - seen < FORGET_SECONDS) continue;
+      this.#seen.delete(node);
+      const host = hostLabel(node);
+      // Other nodes of that host may be there.
+      if (![...this.#seen.keys()].some((other) => hostLabel(other) === host)) this.#tasks.forget(host);
+      for (const [key, { worker }] of this.#flower) if (worker === node) this.#flower.delete(key);
+    }
+  }
+
+  /** Nodes of one host are one series, as in celery-exporter: up if one of them is, and their tasks summed. */
+  #writeWorkers(text: MetricsText, cluster: Cluster): void {
+    const now = cluster.world.clock.wallMs() / 1000;
+    const hosts = new Map<string, { isUp: boolean; active: number }>();
+    for (const [node, seen] of this.#seen) {
+      const state = cluster.workers.get(node);
+      const isUp = (state?.alive ?? true) && now - seen < DOWN_SECONDS;
+      const label = hostLabel(node);
+      const before = hosts.get(label) ?? { isUp: false, active: 0 };
+      const active = isUp ? Number(state?.active ?? 0) || 0 : 0;
+      hosts.set(label, { isUp: before.isUp || isUp, active: before.active + active });
+    }
+    text.family(FAMILIES.workerUp);
+    for (const [hostname, { isUp }] of hosts) text.sample({ hostname }, isUp ? 1 : 0);
+    text.family(FAMILIES.workerTasksActive);
+    for (const [hostname, { active }] of hosts) text.sample({ hostname }, active);
+  }
+
+  #flowerCount(event: ReceivedEvent, known: Known): void {
+    const { hostname: worker, type } = event;
+    const key = `${worker}\0${known.name}`;
+    let series = this.#flower.get(key);
+    if (series === undefined) {
+      if (this.#flower.size >= this.#tasks.seriesMax) return;
+      const runtime = new Histogram(this.#options.buckets.runtime ?? RUNTIME_BUCKETS);
+      series = { worker, task: known.name, runtime, prefetched: 0, prefetchSeconds: 0, events: new Map() };
+      this.#flower.set(key, series);
+    }
+    if (series.events.has(type) || series.events.size < FLOWER_TYPES_MAX) {
+      series.events.set(type, (series.events.get(type) ?? 0) + 1);
+    }
+    const runtime = event["runtime"];
+    if (typeof runtime === "number" && runtime > 0) series.runtime.observe(runtime);
+    // A task with an eta waits because it is to.
+    if (!Number.isNaN(known.eta)) return;
+    if (type === "task-received") series.prefetched++;
+    if (type === "task-started" && !Number.isNaN(known.received)) {
+      series.prefetched = Math.max(0, series.prefetched - 1);
+      series.prefetchSeconds = Math.max(0, event.timestamp - known.received);
+    }
+    if (type === "task-succeeded" || type === "task-failed") series.prefetchSeconds = 0;
+  }
+
+  #writeFlower(text: MetricsText, cluster: Cluster): void {
+    const all = [...this.#flower.values()];
+    text.family(FLOWER.events);
+    for (const { worker, task, events } of all) {
+      for (const [type, value] of events) text.sample({ worker, type, task }, value);
+    }
+    text.family(FLOWER.runtime);
+    for (const { worker, task, runtime } of all) {
+      if (runtime.count > 0) text.histogram({ worker, task }, runtime);
+    }
+    text.family(FLOWER.prefetchTime);
+    for (const { worker, task, prefetchSeconds } of all) text.sample({ worker, task }, prefetchSeconds);
+    text.family(FLOWER.prefetched);
+    for (const { worker, task, prefetched } of all) text.sample({ worker, task }, prefetched);
+    text.family(FLOWER.online);
+    for (const [worker, { alive }] of cluster.workers) text.sample({ worker }, alive ? 1 : 0);
+    text.family(FLOWER.executing);
+    for (const [worker, { active }] of cluster.workers) text.sample({ worker }, Number(active) || 0);
+  }
+}
+
+/** Queues as the broker tells; null: it is away. */
+async function queuesOf({ cluster, queues }: MeasuredParts): Promise<Shape<"QueueList"> | null> {
+  try {
+    return await queues.list();
+  } catch (error) {
+    cluster.world.log.debug(`Cannot look into the queues: ${errorText(error)}`);
+    return null;
+  }
+}
+
+/** Slots by queue, of the workers that told of both. */
+function processesOf({ workers }: Inspector): Map<string, number> {
+  const found = new Map<string, number>();
+  for (const info of workers.values()) {
+    const { stats } = info;
+    const pool = isRecord(stats) && isRecord(stats["pool"]) ? stats["pool"] : {};
+    const processes = pool["processes"];
+    const count = Array.isArray(processes) ? processes.length : 0;
+    for (const name of consumedQueues(info) ?? []) found.set(name, (found.get(name) ?? 0) + count);
+  }
+  return found;
+}
+
+/** What an event counts for. */
+function count(series: TaskSeries, event: ReceivedEvent, known: Known): void {
+  switch (event.type) {
+    case "task-sent":
+      series.sent++;
+      return;
+    case "task-received":
+      series.received++;
+      return;
+    case "task-started":
+      series.started++;
+      if (!Number.isNaN(known.sent)) {
+        const since = Number.isNaN(known.eta) ? known.sent : Math.max(known.sent, known.eta);
+        series.queueWait.observe(Math.max(0, event.timestamp - since));
+      }
+      return;
+    case "task-succeeded":
+      series.succeeded++;
+      if (typeof event["runtime"] === "number") series.runtime.observe(event["runtime"]);
+      return;
+    case "task-failed":
+      return series.fail(String(event["exception"] ?? ""));
+    case "task-rejected":
+      series.rejected++;
+      return;
+    case "task-revoked":
+      series.revoked++;
+      return;
+    case "task-retried":
+      series.retried++;
+  }
+}
+
+function writeQueues(
+  text: MetricsText,
+  { rows }: Shape<"QueueList">,
+  { inspector, queues }: MeasuredParts,
+): void {
+  const processes = processesOf(inspector);
+  const workers = queues.workerCounts();
+  type Row = Shape<"QueueList">["rows"][number];
+  const columns: [Family, (row: Row) => number | null][] = [
+    // A queue that is not there yet is empty.
+    [FAMILIES.queueLength, ({ ready }) => ready ?? 0],
+    [FAMILIES.activeConsumerCount, ({ name }) => queues.brokerConsumers.get(name) ?? null],
+    [FAMILIES.activeWorkerCount, ({ name }) => workers.get(name) ?? 0],
+    [FAMILIES.activeProcessCount, ({ name }) => processes.get(name) ?? 0],
+    [FAMILIES.queueUnacked, ({ unacked }) => unacked],
+    [FAMILIES.queueParked, ({ parked }) => parked],
+    [FAMILIES.queueDead, ({ dead }) => dead],
+    // An empty queue has no oldest message.
+    [FAMILIES.queueOldest, ({ oldest, ready }) => (ready ?? 0) === 0 ? 0 : oldest],
+  ];
+  for (const [family, read] of columns) {
+    text.family(family);
+    for (const row of rows) {
+      const value = read(row);
+      if (value !== null) text.sample({ queue_name: row.name }, value);
+    }
+  }
+}
+
+function timeOf(eta: string): number {
+  try {
+    return parseIso(eta, { assumeUtc: true }) / 1000;
+  } catch {
+    return NaN; // a stranger's text
+  }
+}
+
+/** Kinds of events that are told apart. */
+const FLOWER_TYPES_MAX = 50;
+
+const FLOWER = {
+  events: { name: "flower_events_total", type: "counter", help: "Number of events" },
+  runtime: { name: "flower_task_runtime_seconds", type: "histogram", help: "Task runtime" },
+  prefetchTime: {
+    name: "flower_task_prefetch_time_seconds",
+    type: "gauge",
+    help: "The time the task spent waiting at the celery worker to be executed.",
+  },
+  prefetched: {
+    name: "flower_worker_prefetched_tasks",
+    type: "gauge",
+    help: "Number of tasks of given type prefetched at a worker",
+  },
+  online: { name: "flower_worker_online", type: "gauge", help: "Worker online status" },
+  executing: {
+    name: "flower_worker_number_of_currently_executing_tasks",
+    type: "gauge",
+    help: "Number of tasks currently executing at a worker",
+  },
+} as const satisfies Record<string, Family>;

@@ -1,0 +1,93 @@
+/** Beat's entries, from the module that the console was given, with the runs that events told of. */
+
+import { OperatingError, textOrNull } from "../../base/mod.ts";
+import type { BeatOnBroker } from "../../beat/mod.ts";
+import { argsRepr, kwargsRepr } from "../../wire/mod.ts";
+import type { Shape } from "../shapes.ts";
+import type { Cluster } from "./cluster.ts";
+
+const RUNS = 5;
+/** Runs looked for, so that each entry finds its own among them. */
+const RUNS_MAX = 400;
+const NO_MODULE = "Entries are known to beat alone: start the console with -A and the module that has them.";
+const NO_ENTRIES = "The module has no periodic tasks: beat_schedule and addPeriodicTask make them.";
+
+/** The entries. */
+export async function listPeriodic(cluster: Cluster, hasModule: boolean): Promise<Shape<"Periodic">> {
+  const { app, history } = cluster;
+  if (!hasModule) return { leader: null, rows: [], why: NO_MODULE };
+  const path = app.conf.beat_schedule_filename;
+  // Loaded here: a console that nobody asks for it starts without it.
+  const { listEntries, nextRuns } = await import("../../beat/mod.ts");
+  const beat = await onBroker(cluster);
+  const entries = await listEntries(app, path, beat);
+  const runs = await nextRuns(app, path, { count: RUNS_MAX, ...(beat === undefined ? {} : { beat }) });
+  const rows = entries.map((entry): Shape<"PeriodicRow"> => {
+    const { name, task, options } = entry;
+    const known = entry.lastId === null ? null : history.task(entry.lastId);
+    const [newest] = known !== null
+      ? [known]
+      : history.tasks.rows(history.newest(history.compile(`name:"${task}"`), 1));
+    const isIt = newest?.state.name === task;
+    const last = secondsOf(entry.last);
+    const soon = runs.filter((run) => run.name === name).slice(0, RUNS).map(({ time }) => secondsOf(time));
+    const next = secondsOf(entry.next);
+    return {
+      name,
+      task,
+      schedule: entry.schedule,
+      inWords: inWords(entry.schedule),
+      args: argsRepr(entry.args),
+      kwargs: kwargsRepr(entry.kwargs),
+      queue: textOrNull(options["queue"]),
+      timezone: entry.timezone,
+      isEnabled: entry.next !== null,
+      lastRun: isIt ? newest.state.sent ?? newest.state.received ?? last : last,
+      lastId: isIt ? newest.id : null,
+      lastState: isIt ? newest.state.state : null,
+      totalRuns: entry.count === 0 ? null : entry.count,
+      // One that is rare beside others is not among the runs looked at.
+      next: soon.length > 0 || next === null ? soon : [next],
+    };
+  });
+  return { leader: beat?.leader ?? null, rows, why: rows.length === 0 ? NO_ENTRIES : null };
+}
+
+/** Seconds of a moment in ISO 8601, with or without the name of its zone. */
+function secondsOf(time: string): number;
+function secondsOf(time: string | null): number | null;
+function secondsOf(time: string | null): number | null {
+  return time === null ? null : Date.parse(time.replace(/\[.*\]$/, "")) / 1000;
+}
+
+/** What beats keep in the broker; undefined: it is away, or keeps nothing of theirs. */
+async function onBroker(cluster: Cluster): Promise<BeatOnBroker | undefined> {
+  try {
+    const { ledger } = await cluster.connection();
+    if (ledger === undefined) return undefined;
+    const { lookAtBeat } = await import("../../beat/mod.ts");
+    return await lookAtBeat(cluster.app, ledger);
+  } catch (error) {
+    // The page shows what the module alone tells.
+    if (error instanceof OperatingError) return undefined;
+    throw error;
+  }
+}
+
+/** "every day at 04:00" of `<crontab: 0 4 * * * (m/h/dM/MY/d)>`; what has no short words stays as it is. */
+function inWords(schedule: string): string {
+  const every = /^<freq: (.+)>$/.exec(schedule);
+  if (every !== null) return `every ${every[1]}`;
+  const cron = /^<crontab: (\S+) (\S+) (\S+) (\S+) (\S+)/.exec(schedule);
+  if (cron === null) return schedule;
+  const [, minute, hour, day, month, weekday] = cron;
+  const isDaily = day === "*" && month === "*" && weekday === "*";
+  const two = (text: string) => text.padStart(2, "0");
+  if (isDaily && minute === "*" && hour === "*") return "every minute";
+  if (isDaily && hour === "*" && /^\*\/\d+$/.test(minute!)) return `every ${minute!.slice(2)} minutes`;
+  if (isDaily && hour === "*" && /^\d+$/.test(minute!)) return `every hour at minute ${minute}`;
+  if (isDaily && /^\d+$/.test(minute!) && /^\d+$/.test(hour!)) {
+    return `every day at ${two(hour!)}:${two(minute!)}`;
+  }
+  return `${minute} ${hour} ${day} ${month} ${weekday}`;
+}

@@ -1,0 +1,178 @@
+/** Queues as the API shows them: what waits, from the broker; who consumes, from the workers' answers. */
+
+import { atMost, isRecord } from "../../base/mod.ts";
+import { DEAD_LETTERS_MAX } from "../../transport/mod.ts";
+import { decodeEnvelope, DecodeError } from "../../wire/mod.ts";
+import type { Shape } from "../shapes.ts";
+import type { Cluster } from "./cluster.ts";
+import { consumedQueues, type Inspector } from "./inspector.ts";
+import type { ManagedQueue } from "./management.ts";
+
+type List = Shape<"QueueList">;
+
+/** Parked messages looked at. */
+const PARKED_MAX = 10_000;
+/** How long an answer is good for the next who asks. */
+const KEPT_MS = 1000;
+/** How long a page waits for what it has an older answer to. */
+const PATIENCE_MS = 80;
+
+/** Looks into queues; whoever asks within a second shares the answer. */
+export class QueueWatch {
+  readonly #cluster: Cluster;
+  readonly #inspector: Inspector;
+  #last: List = { rows: [], dead: null, failed: null, why: null };
+  #atMs = -Infinity;
+  #looking: Promise<List> | null = null;
+
+  constructor(cluster: Cluster, inspector: Inspector) {
+    this.#cluster = cluster;
+    this.#inspector = inspector;
+  }
+
+  /** Consumers by queue as the broker counted them last; empty for brokers that do not count. */
+  readonly brokerConsumers: Map<string, number> = new Map();
+
+  /** The last answer, however old. */
+  get last(): List {
+    return this.#last;
+  }
+
+  /**
+   * Queues as a page shows them: those of the last look if a new one takes long, which are there next. Rejects as
+   * `list` does.
+   */
+  async shown(): Promise<List> {
+    const looking = this.list();
+    const isLate = Number.isFinite(this.#atMs) &&
+      !await atMost(this.#cluster.world.clock, PATIENCE_MS, looking);
+    return isLate ? this.#last : await looking;
+  }
+
+  /** Queues, by name. Rejects if the broker is away. */
+  async list(): Promise<List> {
+    if (this.#cluster.world.clock.monoMs() - this.#atMs < KEPT_MS) return this.#last;
+    return await (this.#looking ??= this.#look().finally(() => this.#looking = null));
+  }
+
+  /** Names of the queues that workers consume; of the App's own if there are none. Source: flower views. */
+  activeNames(): string[] {
+    const names = new Set<string>();
+    for (const info of this.#inspector.workers.values()) {
+      for (const name of consumedQueues(info) ?? []) names.add(name);
+    }
+    return [...names.size > 0 ? names : this.#cluster.app.amqp.queues.names()].sort();
+  }
+
+  async #look(): Promise<List> {
+    this.#inspector.refreshSome();
+    const connection = await this.#cluster.connection();
+    const names = new Set([...this.activeNames(), ...this.#cluster.app.amqp.queues.names()]);
+    const [parked, dead, failed] = await Promise.all([
+      countBy(() => connection.parked?.(PARKED_MAX), names),
+      countBy(() => connection.deadLetters?.list(DEAD_LETTERS_MAX), names),
+      countBy(() => connection.failedTasks?.list(DEAD_LETTERS_MAX), names),
+    ]);
+    const consumers = this.workerCounts();
+    const unacked = this.#unacked();
+    const managed = await this.#cluster.management?.queues() ?? null;
+    const rows: List["rows"] = [];
+    this.brokerConsumers.clear();
+    for (const name of [...names].sort()) {
+      const stats = await connection.queueStats(name);
+      const counted = stats?.consumers ?? null;
+      if (counted !== null) this.brokerConsumers.set(name, counted);
+      const held = unacked.get(name) ?? (this.#inspector.hasAsked ? 0 : null);
+      rows.push({
+        name,
+        ready: stats?.ready ?? null,
+        priorities: stats?.priorities.map(({ priority, ready }) => ({ priority, ready })) ?? [],
+        unacked: unackedOf(managed?.get(name)) ?? stats?.unacked ?? held,
+        parked: parked?.get(name) ?? (parked === null ? null : 0),
+        limited: null,
+        dead: dead?.get(name) ?? (dead === null ? null : 0),
+        failed: failed?.get(name) ?? (failed === null ? null : 0),
+        consumers: counted ?? consumers.get(name) ?? 0,
+        oldest: this.#age(stats?.next ?? null),
+        isPaused: null,
+      });
+    }
+    this.#atMs = this.#cluster.world.clock.monoMs();
+    return this.#last = {
+      rows,
+      dead: await countOf(() => connection.deadLetters?.count()),
+      failed: await countOf(() => connection.failedTasks?.count()),
+      why: connection.transport === "amqp"
+        ? "RabbitMQ does not show what its messages are: their age is not known."
+        : null,
+    };
+  }
+
+  /** How long ago the task of an envelope was sent, as far as events told of it. */
+  #age(envelope: string | null): number | null {
+    if (envelope === null) return null;
+    const sent = sentAt(envelope, this.#cluster);
+    return sent === null ? null : Math.max(0, this.#cluster.world.clock.wallMs() / 1000 - sent);
+  }
+
+  /** Workers that are there and consume, by queue. */
+  workerCounts(): Map<string, number> {
+    const found = new Map<string, number>();
+    for (const [worker, info] of this.#inspector.workers) {
+      if (!(this.#cluster.workers.get(worker)?.alive ?? true)) continue;
+      for (const name of consumedQueues(info) ?? []) found.set(name, (found.get(name) ?? 0) + 1);
+    }
+    return found;
+  }
+
+  /** Tasks that workers hold, by queue, as far as they were asked. */
+  #unacked(): Map<string, number> {
+    const found = new Map<string, number>();
+    for (const { active, reserved } of this.#inspector.workers.values()) {
+      for (const request of [active, reserved].flatMap((all) => Array.isArray(all) ? all : [])) {
+        const info = isRecord(request) && isRecord(request["delivery_info"]) ? request["delivery_info"] : {};
+        const key = String(info["routing_key"] ?? "");
+        found.set(key, (found.get(key) ?? 0) + 1);
+      }
+    }
+    return found;
+  }
+}
+
+function unackedOf(queue: ManagedQueue | undefined): number | null {
+  const count = queue?.["messages_unacknowledged"];
+  return typeof count === "number" ? count : null;
+}
+
+function sentAt(envelope: string, { history }: Cluster): number | null {
+  try {
+    const { headers } = decodeEnvelope(envelope).message;
+    const id = headers["id"];
+    if (typeof id !== "string") return null;
+    const known = history.task(id)?.state;
+    return known?.sent ?? known?.received ?? null;
+  } catch (error) {
+    if (error instanceof DecodeError) return null;
+    throw error;
+  }
+}
+
+/** How many of some messages belong to each queue; null: the broker has none of the kind. Adds names it finds. */
+async function countBy(
+  list: () => Promise<readonly { readonly queue: string | null }[]> | undefined,
+  names: Set<string>,
+): Promise<Map<string, number> | null> {
+  const all = await list();
+  if (all === undefined) return null;
+  const counts = new Map<string, number>();
+  for (const { queue } of all) {
+    if (queue === null) continue;
+    names.add(queue);
+    counts.set(queue, (counts.get(queue) ?? 0) + 1);
+  }
+  return counts;
+}
+
+async function countOf(count: () => Promise<number> | undefined): Promise<number | null> {
+  return await count() ?? null;
+}

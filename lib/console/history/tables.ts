@@ -1,0 +1,48 @@
+/**
+ * The tables of the history.
+ *
+ * Tasks are numbered (`seq`) in the order in which they were first heard of, which is the order of pages. Names,
+ * workers, states, queues and exceptions stand in `console_word` once. `console_text` is an index of every three
+ * letters in a row (trigrams) of arguments, results and exceptions, without their positions: it finds the tasks that
+ * may match, and the texts themselves are looked at then. What few tasks have lies in `console_detail`.
+ */
+
+import type { Database } from "../../sqlite/mod.ts";
+
+/** Of these tables; another version is refused. */
+export const TABLES_VERSION = 1;
+
+/** Makes what is missing. */
+export function makeTables(database: Database): void {
+  // The log is copied into the file every 16 MiB, since each time waits for the disk.
+  database.exec("PRAGMA wal_autocheckpoint = 4000");
+  database.exec(`
+    CREATE TABLE IF NOT EXISTS console_meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS console_word (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+    CREATE TABLE IF NOT EXISTS console_task (
+      seq INTEGER PRIMARY KEY, id NOT NULL, name INTEGER, state INTEGER NOT NULL, worker INTEGER, queue INTEGER,
+      class INTEGER, client INTEGER, exchange INTEGER, routing_key INTEGER,
+      sent REAL, received REAL, started REAL, succeeded REAL, failed REAL, retried REAL, revoked REAL, rejected REAL,
+      timestamp REAL, clock INTEGER, runtime REAL, waited REAL, retries INTEGER, eta TEXT, expires TEXT,
+      args TEXT, kwargs TEXT, result TEXT, exception TEXT, root, parent);
+    CREATE UNIQUE INDEX IF NOT EXISTS console_task_id ON console_task (id);
+    CREATE INDEX IF NOT EXISTS console_task_name ON console_task (name);
+    CREATE INDEX IF NOT EXISTS console_task_state ON console_task (state);
+    CREATE INDEX IF NOT EXISTS console_task_worker ON console_task (worker);
+    CREATE INDEX IF NOT EXISTS console_task_root ON console_task (root) WHERE root IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS console_task_parent ON console_task (parent) WHERE parent IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS console_task_runtime ON console_task (runtime) WHERE runtime > 1;
+    CREATE INDEX IF NOT EXISTS console_task_waited ON console_task (waited) WHERE waited > 1;
+    CREATE TABLE IF NOT EXISTS console_detail (
+      seq INTEGER PRIMARY KEY, traceback TEXT, extra TEXT, timeline TEXT);
+    CREATE VIRTUAL TABLE IF NOT EXISTS console_text USING fts5 (
+      text, content = '', contentless_delete = 1, tokenize = 'trigram', detail = none);
+    CREATE TABLE IF NOT EXISTS console_figures (
+      step INTEGER, at INTEGER, name INTEGER, sent INTEGER, received INTEGER, started INTEGER, succeeded INTEGER,
+      failed INTEGER, retried INTEGER, revoked INTEGER, rejected INTEGER, runtime TEXT, waited TEXT,
+      PRIMARY KEY (step, at, name)) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS console_failure (
+      at INTEGER, class INTEGER, name INTEGER, count INTEGER, last_at REAL, last_id, last_text TEXT,
+      PRIMARY KEY (at, class, name)) WITHOUT ROWID;
+  `);
+}

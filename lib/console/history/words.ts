@@ -1,0 +1,72 @@
+/** Texts that many tasks share, each with a number: names, workers, states, queues, exceptions. */
+
+import type { Database } from "../../sqlite/mod.ts";
+import type { WordLookup } from "./search_sql.ts";
+
+/** Characters of a word at most. */
+const WORD_CHARS_MAX = 512;
+/** Words in all; beyond it a new one is kept as this. */
+const WORDS_MAX = 200_000;
+const OTHERS = "(others)";
+
+/** The words of a database, all in memory. */
+export class Words implements WordLookup {
+  readonly #database: Database;
+  readonly #numbers = new Map<string, number>();
+  readonly #texts = new Map<number, string>();
+  #last = 0;
+  /** Made, but not written yet. */
+  #fresh: [number, string][] = [];
+
+  constructor(database: Database) {
+    this.#database = database;
+    for (const { id, text } of database.all("SELECT id, text FROM console_word")) {
+      this.#numbers.set(String(text), Number(id));
+      this.#texts.set(Number(id), String(text));
+      this.#last = Math.max(this.#last, Number(id));
+    }
+  }
+
+  /** The number of a text, which is made if it is missing; null for null. */
+  number(text: string | null): number | null {
+    if (text === null) return null;
+    const known = this.#numbers.get(text);
+    if (known !== undefined) return known;
+    const word = this.#last >= WORDS_MAX ? OTHERS : text.slice(0, WORD_CHARS_MAX);
+    const same = this.#numbers.get(word);
+    if (same !== undefined) return same;
+    const number = ++this.#last;
+    this.#numbers.set(word, number);
+    this.#texts.set(number, word);
+    this.#fresh.push([number, word]);
+    return number;
+  }
+
+  /** The text of a number; null for what has none. */
+  text(number: unknown): string | null {
+    return this.#texts.get(Number(number)) ?? null;
+  }
+
+  containing(text: string): number[] {
+    const wanted = text.toLowerCase();
+    return this.#where((word) => word.includes(wanted));
+  }
+
+  equal(text: string): number[] {
+    const wanted = text.toLowerCase();
+    return this.#where((word) => word === wanted);
+  }
+
+  /** Writes those that are new; part of a transaction. */
+  write(): void {
+    const insert = this.#database.statement("INSERT OR IGNORE INTO console_word (id, text) VALUES (?, ?)");
+    for (const [number, text] of this.#fresh) insert.run(number, text);
+    this.#fresh = [];
+  }
+
+  #where(fits: (word: string) => boolean): number[] {
+    const found: number[] = [];
+    for (const [word, number] of this.#numbers) if (fits(word.toLowerCase())) found.push(number);
+    return found;
+  }
+}

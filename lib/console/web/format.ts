@@ -1,0 +1,88 @@
+/** Numbers, durations, times and sizes as the pages write them. English, with digits that line up. */
+
+/** A number with its thousands parted; "–" if it is not known. */
+export function count(value: number | null | undefined): string {
+  return value === null || value === undefined ? "–" : value.toLocaleString("en");
+}
+
+/** A number in at most four digits and a letter: 1234567 is "1.23 M". */
+export function short(value: number | null | undefined): string {
+  if (value === null || value === undefined) return "–";
+  const [size, letter] = value >= 1e9
+    ? [1e9, " G"]
+    : value >= 1e6
+    ? [1e6, " M"]
+    : value >= 1e5
+    ? [1e3, " k"]
+    : [1, ""];
+  return three(value / size) + letter;
+}
+
+/** Seconds as people say them: 0.0042 is "4.2 ms", 75 is "1 m 15 s". */
+export function span(seconds: number | null | undefined): string {
+  if (seconds === null || seconds === undefined) return "–";
+  if (seconds === 0) return "0 s";
+  if (seconds < 0) return `−${span(-seconds)}`;
+  if (seconds < 0.0009995) return `${three(seconds * 1e6)} µs`;
+  if (seconds < 0.9995) return `${three(seconds * 1000)} ms`;
+  if (seconds < 60) return `${three(seconds)} s`;
+  const whole = Math.round(seconds);
+  const parts: readonly (readonly [number, string])[] = [
+    [Math.floor(whole / 86_400), "d"],
+    [Math.floor(whole / 3600) % 24, "h"],
+    [Math.floor(whole / 60) % 60, "m"],
+    [whole % 60, "s"],
+  ];
+  const first = parts.findIndex(([amount]) => amount > 0);
+  return parts.slice(first, first + 2).filter(([amount], at) => at === 0 || amount > 0)
+    .map(([amount, unit]) => `${amount} ${unit}`).join(" ");
+}
+
+/** A rate by its second or, if it is slow, its minute. */
+export function rate(perSecond: number): [value: string, unit: string] {
+  return perSecond > 0 && perSecond < 1 ? [three(perSecond * 60), "/ min"] : [short(perSecond), "/ s"];
+}
+
+/** A share of a whole in per cent; "" if there is no whole. */
+export function share(part: number, whole: number): string {
+  return whole > 0 ? `${three(100 * part / whole)} %` : "";
+}
+
+/** Bytes: 2048 is "2 KiB". */
+export function bytes(value: number): string {
+  return value < 1024
+    ? `${value} B`
+    : value < 2 ** 20
+    ? `${three(value / 1024)} KiB`
+    : `${three(value / 2 ** 20)} MiB`;
+}
+
+/** A moment in the zone "UTC" or, if `zone` is undefined, the reader's. Today without its date. */
+export function moment(
+  seconds: number,
+  { zone, now, fine }: { zone: string | undefined; now: number; fine?: boolean },
+): string {
+  const date = new Date(seconds * 1000);
+  const options: Intl.DateTimeFormatOptions = { timeZone: zone };
+  const day = (at: Date) =>
+    at.toLocaleDateString("en-GB", { ...options, day: "numeric", month: "short", year: "numeric" });
+  const clock = date.toLocaleTimeString("en-GB", {
+    ...options,
+    hour12: false,
+    ...(fine ? { fractionalSecondDigits: 3, hour: "2-digit", minute: "2-digit", second: "2-digit" } : {}),
+  });
+  const on = day(date);
+  const today = day(new Date(now * 1000));
+  return on === today ? clock : `${on.slice(-4) === today.slice(-4) ? on.slice(0, -5) : on} ${clock}`;
+}
+
+/** ISO 8601 as seconds since 1970; null if there is none. */
+export function secondsOf(iso: string | null): number | null {
+  const at = iso === null ? NaN : Date.parse(iso) / 1000;
+  return Number.isNaN(at) ? null : at;
+}
+
+/** At most three digits that matter. */
+function three(value: number): string {
+  return Math.abs(value) >= 100 ? count(Math.round(value)) : String(Number(value.toPrecision(3)));
+}

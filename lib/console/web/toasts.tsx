@@ -1,0 +1,41 @@
+/** Short reports at the page's edge, read out by screen readers. Those of failures stay until they are closed. */
+
+import { type Signal, signal } from "@preact/signals";
+import type { ComponentChild, JSX } from "preact";
+import { after } from "./clock.ts";
+
+interface Toast {
+  readonly id: number;
+  readonly text: ComponentChild;
+  readonly isFault: boolean;
+}
+
+const toasts: Signal<readonly Toast[]> = signal([]);
+const STAYS_MS = 7000;
+const SHOWN_MAX = 4;
+let ids = 0;
+
+/** Shows a report. */
+export function say(text: ComponentChild, isFault = false): void {
+  const id = ++ids;
+  toasts.value = [...toasts.value, { id, text, isFault }].slice(-SHOWN_MAX);
+  if (!isFault) after(STAYS_MS, () => close(id));
+}
+
+/** Where the reports stand. */
+export function Toasts(): JSX.Element {
+  return (
+    <div class="toasts" role="status" aria-live="polite">
+      {toasts.value.map(({ id, text, isFault }) => (
+        <div class="toast" key={id}>
+          <p>{isFault && <span class="sr">Failed:</span>} {text}</p>
+          <button type="button" onClick={() => close(id)}>Close</button>
+        </div>
+      ))}
+    </div>
+  );
+}
+
+function close(id: number): void {
+  toasts.value = toasts.value.filter((toast) => toast.id !== id);
+}

@@ -1,0 +1,15 @@
+/** The answer to Prometheus: its text format, or OpenMetrics if that is accepted. */
+
+import { OPENMETRICS_TYPE, TEXT_TYPE, wantsOpenMetrics } from "../metrics/mod.ts";
+
+/** Answers with the text that `write` makes. Rejects as `write` does. */
+export async function metricsResponse(
+  request: Request,
+  write: (isOpenMetrics: boolean) => string | Promise<string>,
+): Promise<Response> {
+  const isOpenMetrics = wantsOpenMetrics(request.headers.get("accept") ?? "");
+  const type = isOpenMetrics ? OPENMETRICS_TYPE : TEXT_TYPE;
+  return new Response(await write(isOpenMetrics), {
+    headers: { "content-type": type, "cache-control": "no-store" },
+  });
+}

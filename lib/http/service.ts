@@ -1,0 +1,131 @@
+/** A server of HTTP at one place: TCP, TLS whose files may be renewed while it runs, or a unix socket. */
+
+import {
+  type Disarm,
+  errorText,
+  type HttpAddress,
+  type HttpHandler,
+  type HttpServer,
+  OperatingError,
+  type World,
+} from "../base/mod.ts";
+import { readFile, removeSocket } from "../platform/mod.ts";
+import { type HttpPlace, placeUrl } from "./place.ts";
+
+/** Between two looks at the files of TLS. */
+const TLS_LOOK_MS = 10_000;
+
+interface Pem {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** What serves. */
+export class HttpService implements AsyncDisposable {
+  readonly #world: World;
+  readonly #place: HttpPlace;
+  readonly #handler: HttpHandler;
+  #server: HttpServer | null = null;
+  #pem: Pem | null = null;
+  #disarm: Disarm | null = null;
+
+  private constructor(world: World, place: HttpPlace, handler: HttpHandler) {
+    this.#world = world;
+    this.#place = place;
+    this.#handler = handler;
+  }
+
+  /**
+   * Serves at a place. Rejects with OperatingError that names it: taken, not allowed, certificates that cannot be
+   * read. A socket left by a process that is gone is replaced.
+   */
+  static async open(world: World, place: HttpPlace, handler: HttpHandler): Promise<HttpService> {
+    const service = new HttpService(world, place, handler);
+    if (place.kind === "unix" && !await isAnswered(world, place.path)) removeSocket(place.path);
+    service.#pem = place.kind === "tcp" && place.tls !== null ? readPem(place.tls) : null;
+    try {
+      service.#server = world.listener.serve(service.#address(service.#pem), handler);
+    } catch (error) {
+      const why = errorText(error);
+      throw new OperatingError(`Cannot serve at ${placeUrl(place, portOfPlace(place))}: ${why}`, {
+        cause: error,
+      });
+    }
+    if (service.#pem !== null) service.#watch();
+    return service;
+  }
+
+  /** As a person opens it. */
+  get url(): string {
+    return placeUrl(this.#place, this.port);
+  }
+
+  get port(): number {
+    return this.#server?.port ?? 0;
+  }
+
+  /** Stops; resolves when every request is answered. */
+  async close(): Promise<void> {
+    this.#disarm?.();
+    this.#disarm = null;
+    await this.#server?.close();
+    if (this.#place.kind === "unix") removeSocket(this.#place.path);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #address(pem: Pem | null, port = portOfPlace(this.#place)): HttpAddress {
+    return this.#place.kind === "unix" ? this.#place : { ...this.#place, port, tls: pem };
+  }
+
+  #watch(): void {
+    const { clock } = this.#world;
+    this.#disarm = clock.arm(clock.monoMs() + TLS_LOOK_MS, () => {
+      this.#renew();
+      this.#watch();
+    });
+  }
+
+  /** Serves with new files, if they changed and are good. Connections that are open go on with the old ones. */
+  #renew(): void {
+    const { log, listener } = this.#world;
+    const { tls } = this.#place as Extract<HttpPlace, { kind: "tcp" }>;
+    try {
+      const pem = readPem(tls!);
+      if (pem.cert === this.#pem!.cert && pem.key === this.#pem!.key) return;
+      const old = this.#server!;
+      const address = this.#address(pem, old.port) as Extract<HttpAddress, { kind: "tcp" }>;
+      this.#server = listener.serve({ ...address, isRenewal: true }, this.#handler);
+      void old.close();
+      this.#pem = pem;
+      log.info("New certificate in use.");
+    } catch (error) {
+      log.warning(`Cannot use the changed certificate, the old one stays: ${errorText(error)}`);
+    }
+  }
+}
+
+function portOfPlace(place: HttpPlace): number {
+  return place.kind === "tcp" ? place.port : 0;
+}
+
+function readPem({ cert, key }: { cert: string; key: string }): Pem {
+  const read = (path: string) => {
+    const text = readFile(path);
+    if (text === null) throw new OperatingError(`Cannot read "${path}": there is no such file`);
+    return text;
+  };
+  return { cert: read(cert), key: read(key) };
+}
+
+async function isAnswered(world: World, path: string): Promise<boolean> {
+  try {
+    (await world.dialer.dial({ kind: "unix", path }, { timeoutMs: 1000 })).close();
+    return true;
+  } catch {
+    // Nobody there, which is what is asked.
+    return false;
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * Counts of tasks by name, node and queue: one object for each combination, found once for each message.
+ *
+ * Names come from messages, and so from outside: at most `seriesMax` combinations and `EXCEPTIONS_MAX` exceptions of
+ * each are told apart. What comes later is counted under "other", and `overflowed` says how often that happened.
+ */
+
+import { Histogram, QUEUE_WAIT_BUCKETS, RUNTIME_BUCKETS } from "./histogram.ts";
+
+/** Combinations of task, node and queue that are told apart unless asked otherwise. */
+const SERIES_MAX = 2000;
+/** Exceptions of one series that are told apart. */
+const EXCEPTIONS_MAX = 50;
+/** What everything beyond a limit is called. */
+const OTHER = "other";
+
+/** The counts of one task on one node from one queue. The data lane raises the fields. */
+export class TaskSeries {
+  readonly name: string;
+  /** The part of the node's name behind the "@", as celery-exporter labels it. */
+  readonly hostname: string;
+  readonly queue: string;
+  sent = 0;
+  received = 0;
+  started = 0;
+  succeeded = 0;
+  rejected = 0;
+  revoked = 0;
+  retried = 0;
+  /** A worker has told of this task: the counts above are shown, also while they are 0. */
+  isKnown = false;
+  /** By the exception's class. */
+  readonly failed: Map<string, number> = new Map();
+  readonly runtime: Histogram;
+  readonly queueWait: Histogram;
+
+  constructor(name: string, hostname: string, queue: string, buckets: Buckets) {
+    this.name = name;
+    this.hostname = hostname;
+    this.queue = queue;
+    this.runtime = new Histogram(buckets.runtime);
+    this.queueWait = new Histogram(buckets.queueWait);
+  }
+
+  /** Counts a failure. `exception` is the error as Python prints it: `ValueError('x')`. */
+  fail(exception: string): void {
+    let label = exceptionClass(exception);
+    if (!this.failed.has(label) && this.failed.size >= EXCEPTIONS_MAX) label = OTHER;
+    this.failed.set(label, (this.failed.get(label) ?? 0) + 1);
+  }
+}
+
+/** Upper bounds of the histograms, in seconds. */
+export interface Buckets {
+  readonly runtime: readonly number[];
+  readonly queueWait: readonly number[];
+}
+
+/** How tasks are counted. */
+export interface TaskMetricsOptions {
+  readonly seriesMax?: number;
+  readonly buckets?: Partial<Buckets>;
+}
+
+/** All counts of tasks. */
+export class TaskMetrics {
+  readonly seriesMax: number;
+  /** Lookups that found no room for a series of their own. */
+  overflowed = 0;
+  readonly #buckets: Buckets;
+  readonly #all = new Map<string, TaskSeries>();
+  #last: TaskSeries | null = null;
+
+  constructor({ seriesMax = SERIES_MAX, buckets }: TaskMetricsOptions = {}) {
+    this.seriesMax = seriesMax;
+    this.#buckets = {
+      runtime: buckets?.runtime ?? RUNTIME_BUCKETS,
+      queueWait: buckets?.queueWait ?? QUEUE_WAIT_BUCKETS,
+    };
+  }
+
+  /** The series of a task; made if there is room, else that of "other". Data lane: per message. */
+  of(name: string, hostname: string, queue: string): TaskSeries {
+    const last = this.#last;
+    // Tasks of one kind come in rows.
+    if (last !== null && last.name === name && last.queue === queue && last.hostname === hostname) {
+      return last;
+    }
+    return this.#last = this.#find(name, hostname, queue);
+  }
+
+  /** Forgets the series of a node: it has been gone for long. */
+  forget(hostname: string): void {
+    this.#last = null;
+    for (const [key, series] of this.#all) if (series.hostname === hostname) this.#all.delete(key);
+  }
+
+  /** Every series, oldest first. */
+  all(): Iterable<TaskSeries> {
+    return this.#all.values();
+  }
+
+  #find(name: string, hostname: string, queue: string): TaskSeries {
+    const key = `${name}\0${hostname}\0${queue}`;
+    let series = this.#all.get(key);
+    if (series !== undefined) return series;
+    if (this.#all.size >= this.seriesMax && name !== OTHER) {
+      this.overflowed++;
+      return this.#find(OTHER, OTHER, OTHER);
+    }
+    series = new TaskSeries(name, hostname, queue, this.#buckets);
+    this.#all.set(key, series);
+    return series;
+  }
+}
+
+/** The class in front of `(`; "UnknownException" if there is none. Source: celery-exporter get_exception_class_name. */
+function exceptionClass(text: string): string {
+  return /^(\w{1,200})\(/.exec(text)?.[1] ?? "UnknownException";
+}
+
+/** The part of a node's name behind the first "@"; the whole, if there is none. */
+export function hostLabel(node: string): string {
+  return node.slice(node.indexOf("@") + 1);
+}

@@ -1,0 +1,122 @@
+/**
+ * Prometheus' text format, and OpenMetrics' for those who ask for it.
+ *
+ * Source: prometheus/docs instrumenting/exposition_formats.md (version 0.0.4); OpenMetrics 1.0.0.
+ */
+
+import type { Histogram } from "./histogram.ts";
+
+/** What a family is. */
+export type MetricType = "counter" | "gauge" | "histogram";
+
+/** Labels by name, in the order of the text. */
+export type Labels = Readonly<Record<string, string>>;
+
+/** One family: counters are named with their `_total`. */
+export interface Family {
+  readonly name: string;
+  readonly type: MetricType;
+  readonly help: string;
+}
+
+/** The content types of the two formats. */
+export const TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+/** OpenMetrics. */
+export const OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/** Whether an Accept header prefers OpenMetrics, as Prometheus' own does. */
+export function wantsOpenMetrics(accept: string): boolean {
+  return accept.includes("application/openmetrics-text");
+}
+
+/** How a text is written. */
+export interface MetricsTextOptions {
+  readonly isOpenMetrics?: boolean;
+  /** Stands in front of a name instead of "celery_". */
+  readonly prefix?: string;
+  /** Labels that every sample gets besides its own. */
+  readonly labels?: Labels;
+}
+
+/** A text in the making: families one after the other, each with its samples. */
+export class MetricsText {
+  #text = "";
+  #name = "";
+  readonly #isOpenMetrics: boolean;
+  readonly #prefix: string;
+  readonly #common: string;
+
+  constructor({ isOpenMetrics = false, prefix = "celery_", labels = {} }: MetricsTextOptions = {}) {
+    this.#isOpenMetrics = isOpenMetrics;
+    this.#prefix = prefix;
+    this.#common = labelText(labels);
+  }
+
+  /** Begins a family; its samples follow. */
+  family({ name, type, help }: Family): void {
+    this.#name = name.startsWith("celery_") ? this.#prefix + name.slice("celery_".length) : name;
+    const shown = this.#isOpenMetrics && type === "counter" ? this.#name.replace(/_total$/, "") : this.#name;
+    const text = help.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
+    this.#text += `# HELP ${shown} ${text}\n# TYPE ${shown} ${type}\n`;
+  }
+
+  /** One sample of the family. */
+  sample(labels: Labels, value: number): void {
+    this.#line("", labelText(labels), value);
+  }
+
+  /** The series of a histogram's labels. */
+  histogram(labels: Labels, { bounds, counts, sum, count }: Histogram): void {
+    const own = labelText(labels);
+    let below = 0;
+    for (let n = 0; n < counts.length; n++) {
+      below += counts[n]!;
+      const bound = n < bounds.length ? boundText(bounds[n]!) : "+Inf";
+      this.#line("_bucket", own === "" ? `le="${bound}"` : `${own},le="${bound}"`, below);
+    }
+    this.#line("_sum", own, sum);
+    this.#line("_count", own, count);
+  }
+
+  /** A family with one sample. */
+  single(family: Family, labels: Labels, value: number): void {
+    this.family(family);
+    this.sample(labels, value);
+  }
+
+  /** The whole text. */
+  end(): string {
+    return this.#isOpenMetrics ? `${this.#text}# EOF\n` : this.#text;
+  }
+
+  #line(suffix: string, own: string, value: number): void {
+    const labels = own === "" ? this.#common : this.#common === "" ? own : `${own},${this.#common}`;
+    this.#text += `${this.#name}${suffix}${labels === "" ? "" : `{${labels}}`} ${numberText(value)}\n`;
+  }
+}
+
+function labelText(labels: Labels): string {
+  let text = "";
+  for (const name in labels) {
+    text += `${text === "" ? "" : ","}${name}="${escaped(labels[name]!)}"`;
+  }
+  return text;
+}
+
+/** As in a label: backslash, quote and line end escaped. A lone surrogate has no form in UTF-8. */
+function escaped(text: string): string {
+  const safe = /["\\\n]/.test(text)
+    ? text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n")
+    : text;
+  return safe.toWellFormed();
+}
+
+function numberText(value: number): string {
+  if (Number.isFinite(value)) return String(value);
+  return Number.isNaN(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf";
+}
+
+/** A bound as Python prints a float: 1.0 and not 1, since queries select by the label's text. */
+function boundText(bound: number): string {
+  return Number.isInteger(bound) ? bound.toFixed(1) : String(bound);
+}

@@ -1,0 +1,369 @@
+/**
+ * Credentials that rotate: the options `credentials` and `password_command` of `broker_transport_options` and
+ * `result_backend_transport_options`, read and asked alike for every server.
+ *
+ * They are asked at each connection, when the server refuses what they gave, and before what they gave expires. When
+ * that is, the function says itself (`expires`), else the claim `exp` of a password that is a JSON Web Token, else the
+ * option `credentials_lifetime`.
+ *
+ * Source: kombu main credential providers (#2476, #2563); redis-py 5 CredentialProvider; RFC 7519 4.1.4;
+ * ElastiCache, Entra ID and RabbitMQ OAuth 2 on tokens of limited life.
+ */
+
+import {
+  AccessRefused,
+  type ChildProcess,
+  type Clock,
+  DialError,
+  type Disarm,
+  errorText,
+  OperatingError,
+  UsageError,
+  type World,
+} from "../base/mod.ts";
+import { fromPlainJson } from "../wire/mod.ts";
+
+/** Who we are at a server, as it was given last. */
+export interface Login {
+  /** Null: the user of the URL. */
+  readonly username: string | null;
+  readonly password: string;
+  /** When it is no longer good, wall-clock milliseconds; Infinity: nobody said. */
+  readonly expiresMs: number;
+}
+
+/** Keeps the login of one open connection fresh until it is stopped. */
+export interface Renewal {
+  /** Twice is once. */
+  stop(): void;
+}
+
+/** How long the function or the command may take. */
+const ASK_TIMEOUT_MS = 10_000;
+/** The longest password; tokens of cloud services have some kilobytes. */
+const PASSWORD_BYTES_MAX = 64 * 1024;
+/** A login is renewed so long before it expires, or in the last fifth of its life where that is shorter. */
+const MARGIN_MS = 60_000;
+const MARGIN_SHARE = 0.2;
+/** A renewal that failed, or that gave what is about to expire, is tried again after this; doubled up to the most. */
+const RETRY_MS = 1000;
+const RETRY_MAX_MS = 30_000;
+/** The longest that a timer is armed for. */
+const TIMER_MAX_MS = 86_400_000;
+/** The connections of one process are made together: they share an answer for so long. */
+const RECENT_MS = 1000;
+/** After a refusal, if nothing new is given at once: how long until the credentials are asked once more. */
+const REFUSED_WAITS_MS = [100, 200, 300, 400];
+
+/**
+ * One function or command that gives credentials. All that a process opens with it share it: the connections that are
+ * made together after a change, to broker and results, wait for one answer and not for one after the other.
+ */
+interface Source {
+  ask(signal: AbortSignal): Promise<Login>;
+  /** What was given last, and when on the monotonic clock. */
+  last: { readonly login: Login; readonly atMs: number } | null;
+  /** The answer that is awaited; null: none. */
+  asking: Promise<Login> | null;
+}
+
+/** By function or command, and then by lifetime. A program has few. */
+const sources = new WeakMap<World, Map<unknown, Map<number, Source>>>();
+
+function sourceOf(world: World, from: unknown, lifetimeMs: number, ask: Source["ask"]): Source {
+  const ofWorld = sources.get(world) ?? new Map<unknown, Map<number, Source>>();
+  sources.set(world, ofWorld);
+  const byLifetime = ofWorld.get(from) ?? new Map<number, Source>();
+  ofWorld.set(from, byLifetime);
+  const source = byLifetime.get(lifetimeMs) ?? { ask, last: null, asking: null };
+  byLifetime.set(lifetimeMs, source);
+  return source;
+}
+
+/** Asks for credentials. */
+export class Credentials {
+  #world: World;
+  #setting: string;
+  #source: Source;
+
+  private constructor(world: World, setting: string, source: Source) {
+    this.#world = world;
+    this.#setting = setting;
+    this.#source = source;
+  }
+
+  /**
+   * Reads the options of a setting ("broker_transport_options"); null where they name no credentials: those of the URL
+   * are then used. Throws UsageError that names the option with a wrong value.
+   */
+  static of(
+    world: World,
+    setting: string,
+    options: Readonly<Record<string, unknown>>,
+  ): Credentials | null {
+    const fn = options["credentials"] ?? null;
+    const command = options["password_command"] ?? null;
+    if (fn === null && command === null) return null;
+    const wrong = (name: string, must: string) =>
+      new UsageError(`Cannot use ${setting}["${name}"]: it must be ${must}`);
+    if (fn !== null && command !== null) {
+      throw new UsageError(`Cannot use both "credentials" and "password_command" of ${setting}: remove one`);
+    }
+    const lifetime = options["credentials_lifetime"] ?? null;
+    if (lifetime !== null && !(typeof lifetime === "number" && lifetime > 0)) {
+      throw wrong("credentials_lifetime", "a number of seconds above 0");
+    }
+    const lifetimeMs = lifetime === null ? Infinity : lifetime * 1000;
+    if (fn !== null) {
+      if (typeof fn !== "function") {
+        throw wrong("credentials", "a function that returns { username, password }");
+      }
+      const source = sourceOf(world, fn, lifetimeMs, async (signal) => {
+        const given = await Promise.race([(fn as () => unknown)(), aborted(signal)]);
+        return readLogin(given, world.clock, lifetimeMs);
+      });
+      return new Credentials(world, setting, source);
+    }
+    if (typeof command !== "string" || !/[/\\]/.test(command)) {
+      throw wrong("password_command", 'the path of one executable, such as "/etc/shop/broker-password"');
+    }
+    const source = sourceOf(world, command, lifetimeMs, async (signal) => {
+      const password = await passwordFrom(world, command, signal);
+      return { username: null, password, expiresMs: expiryOf(password, world.clock, lifetimeMs) };
+    });
+    return new Credentials(world, setting, source);
+  }
+
+  /**
+   * Asks once, for 10 s at most. Rejects with DialError (retryable) that says why there are none, without what was
+   * given; and with the signal's reason.
+   */
+  async ask(signal?: AbortSignal): Promise<Login> {
+    const { clock } = this.#world;
+    const over = new AbortController();
+    const onAbort = () => over.abort(signal!.reason);
+    signal?.throwIfAborted();
+    signal?.addEventListener("abort", onAbort, { once: true });
+    const late = new OperatingError(`no answer in ${ASK_TIMEOUT_MS / 1000} s`);
+    const disarm = clock.arm(clock.monoMs() + ASK_TIMEOUT_MS, () => over.abort(late));
+    let asking: Promise<Login> | null = null;
+    try {
+      asking = this.#source.asking = this.#source.ask(over.signal);
+      const login = await asking;
+      this.#source.last = { login, atMs: clock.monoMs() };
+      return login;
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw new DialError(`Cannot get the credentials of ${this.#setting}: ${errorText(error)}`, {
+        cause: error,
+        isRetryable: true,
+      });
+    } finally {
+      if (this.#source.asking === asking) this.#source.asking = null;
+      disarm();
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** As `ask`, or what another connection is about to be given. */
+  async #together(signal: AbortSignal | undefined): Promise<Login> {
+    const { asking } = this.#source;
+    if (asking === null) return await this.ask(signal);
+    const login = await (signal ? Promise.race([asking, aborted(signal)]) : asking).catch(() => null);
+    signal?.throwIfAborted();
+    return login ?? await this.ask(signal);
+  }
+
+  /**
+   * Asks, unless another connection has asked just now, and has `attempt` log in. Where that is refused
+   * (AccessRefused), asks again, at once and then within a second, since a password may have changed between the asking
+   * and the login, or reach the server later than us. Rejects with the last refusal, and as `ask` and `attempt` do.
+   */
+  async logIn<T>(attempt: (login: Login) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    const { last } = this.#source;
+    const isRecent = last !== null && this.#world.clock.monoMs() - last.atMs < RECENT_MS;
+    let login = isRecent ? last.login : await this.#together(signal);
+    for (const waitMs of REFUSED_WAITS_MS) {
+      try {
+        return await attempt(login);
+      } catch (error) {
+        if (!(error instanceof AccessRefused)) throw error;
+        // Another connection may have been given something newer meanwhile.
+        const newest = this.#source.last?.login ?? login;
+        let fresh = newest === login ? await this.#together(signal) : newest;
+        if (fresh.password === login.password && fresh.username === login.username) {
+          await this.#world.clock.sleep(waitMs, signal);
+          fresh = await this.ask(signal);
+        }
+        login = fresh;
+      }
+    }
+    return await attempt(login);
+  }
+
+  /**
+   * From a login on, asks anew before it expires and hands what it got to `apply` (a second login on the open
+   * connection), for as long as the connection lives. What fails is logged once and tried again.
+   */
+  keepFresh(login: Login, apply: (login: Login) => Promise<void>): Renewal {
+    return new Renewing(this.#world, { ask: (signal) => this.ask(signal), apply }, login);
+  }
+}
+
+/** A renewal that is armed. */
+class Renewing implements Renewal {
+  #world: World;
+  #parts: { ask(signal: AbortSignal): Promise<Login>; apply(login: Login): Promise<void> };
+  #disarm: Disarm | null = null;
+  #stopped = new AbortController();
+  #failures = 0;
+
+  constructor(
+    world: World,
+    parts: { ask(signal: AbortSignal): Promise<Login>; apply(login: Login): Promise<void> },
+    login: Login,
+  ) {
+    this.#world = world;
+    this.#parts = parts;
+    this.#plan(login, 0);
+  }
+
+  stop(): void {
+    this.#stopped.abort(new OperatingError("The connection is closed"));
+    this.#disarm?.();
+    this.#disarm = null;
+  }
+
+  #plan(login: Login, leastMs: number): void {
+    const leftMs = login.expiresMs - this.#world.clock.wallMs();
+    if (leftMs === Infinity) return;
+    const waitMs = Math.max(leastMs, leftMs - Math.min(MARGIN_MS, leftMs * MARGIN_SHARE));
+    // The wall clock may be set meanwhile, and timers have a limit: look again at a day's end.
+    if (waitMs > TIMER_MAX_MS) this.#arm(TIMER_MAX_MS, () => this.#plan(login, 0));
+    else this.#arm(waitMs, () => void this.#renew(login));
+  }
+
+  #arm(ms: number, fn: () => void): void {
+    const { clock } = this.#world;
+    this.#disarm = clock.arm(clock.monoMs() + ms, fn);
+  }
+
+  async #renew(old: Login): Promise<void> {
+    const { signal } = this.#stopped;
+    try {
+      const login = await this.#parts.ask(signal);
+      if (signal.aborted) return;
+      if (!isSame(login, old)) await this.#parts.apply(login);
+      if (signal.aborted) return;
+      if (this.#failures > 0) this.#world.log.info("The credentials are renewed");
+      this.#failures = 0;
+      this.#plan(login, RETRY_MS);
+    } catch (error) {
+      if (signal.aborted) return;
+      const delayMs = Math.min(RETRY_MS * 2 ** this.#failures, RETRY_MAX_MS);
+      if (this.#failures++ === 0) {
+        this.#world.log.warning(`Cannot renew the credentials, trying again: ${errorText(error)}`);
+      }
+      this.#arm(delayMs, () => void this.#renew(old));
+    }
+  }
+}
+
+/** Rejects with the signal's reason when it aborts. */
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}
+
+function isSame(a: Login, b: Login): boolean {
+  return a.password === b.password && a.username === b.username && a.expiresMs === b.expiresMs;
+}
+
+/** What a `credentials` function gave. */
+function readLogin(given: unknown, clock: Clock, lifetimeMs: number): Login {
+  const { username = null, password, expires = null } = (given ?? {}) as Record<string, unknown>;
+  if (typeof password !== "string" || (username !== null && typeof username !== "string")) {
+    throw new OperatingError("the function must return { username, password }, both strings");
+  }
+  if (expires === null) return { username, password, expiresMs: expiryOf(password, clock, lifetimeMs) };
+  const expiresMs = expires instanceof Date
+    ? expires.getTime()
+    : typeof expires === "number"
+    ? clock.wallMs() + expires * 1000
+    : NaN;
+  if (Number.isNaN(expiresMs)) {
+    throw new OperatingError('"expires" must be a Date, or the number of seconds from now');
+  }
+  return { username, password, expiresMs };
+}
+
+/** When a password expires: a token says so itself. */
+function expiryOf(password: string, clock: Clock, lifetimeMs: number): number {
+  const claims = /^[\w-]+\.([\w-]+)\.[\w-]*$/.exec(password)?.[1];
+  if (claims !== undefined) {
+    try {
+      const bytes = Uint8Array.fromBase64(claims, { alphabet: "base64url" });
+      const { exp } = fromPlainJson(new TextDecoder().decode(bytes)) as { exp?: unknown };
+      if (typeof exp === "number") return exp * 1000;
+    } catch {
+      // It only looks like a token.
+    }
+  }
+  return clock.wallMs() + lifetimeMs;
+}
+
+/** The first line that a program writes. Rejects with what went wrong, never with what was written. */
+async function passwordFrom(world: World, command: string, signal: AbortSignal): Promise<string> {
+  let child: ChildProcess;
+  try {
+    child = world.spawner.spawn(command, { args: [], stdout: "piped", ownGroup: true, diesWithParent: true });
+  } catch (error) {
+    throw new OperatingError(`cannot start "${command}" (${errorText(error)}); ${ONE_PATH}`);
+  }
+  const output = child.stdout!.getReader();
+  const kill = () => {
+    child.kill("SIGKILL");
+    // What it started may hold the pipe and have left its group.
+    output.cancel().catch(() => {});
+  };
+  signal.addEventListener("abort", kill, { once: true });
+  try {
+    const line = await firstLine(output, kill);
+    const { code, signal: ender } = await child.ended;
+    signal.throwIfAborted();
+    if (line === null) throw new OperatingError(`"${command}" wrote more than ${PASSWORD_BYTES_MAX} bytes`);
+    if (ender !== null) throw new OperatingError(`"${command}" was ended by ${ender}`);
+    // What ties it to this process answers 126 and 127 if it cannot run it.
+    if (code === 126 || code === 127) throw new OperatingError(`cannot run "${command}"; ${ONE_PATH}`);
+    if (code !== 0) {
+      throw new OperatingError(`"${command}" ended with status ${code}; run it by hand to see why`);
+    }
+    if (line === "") throw new OperatingError(`the first line that "${command}" wrote is empty`);
+    return line;
+  } finally {
+    signal.removeEventListener("abort", kill);
+    child.release?.();
+  }
+}
+
+const ONE_PATH = "it must be the path of one executable, without arguments";
+
+/** The first line of what is read to its end; null, and an end to the writer, where that is too much. */
+async function firstLine(
+  output: ReadableStreamDefaultReader<Uint8Array>,
+  kill: () => void,
+): Promise<string | null> {
+  const decoder = new TextDecoder();
+  let text = "";
+  let bytes = 0;
+  for (let chunk; (chunk = (await output.read()).value) !== undefined;) {
+    bytes += chunk.length;
+    if (bytes > PASSWORD_BYTES_MAX) {
+      kill();
+      return null;
+    }
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text.split("\n", 1)[0]!.replace(/\r$/, "");
+}

@@ -1,0 +1,47 @@
+/** The real Listener: HTTP over TCP, TLS and unix sockets. */
+
+import type { HttpAddress, HttpHandler, HttpServer, Listener } from "../base/mod.ts";
+
+/** A Listener on the operating system's sockets. */
+export function realListener(): Listener {
+  return { serve };
+}
+
+function serve(address: HttpAddress, handler: HttpHandler): HttpServer {
+  const answer = async (request: Request, info: Deno.ServeHandlerInfo): Promise<Response> => {
+    const { remoteAddr: peer } = info;
+    return await handler(request, "hostname" in peer ? peer.hostname : null);
+  };
+  // Nothing is printed: who serves says where.
+  const common = { onListen() {} };
+  if (address.kind === "unix") {
+    const server = privately(() => Deno.serve({ ...common, path: address.path }, answer));
+    return running(server, 0);
+  }
+  const { host: hostname, port, tls, isRenewal = false } = address;
+  // With new certificates a second server takes the port before the first gives it up. Others may not.
+  if (tls !== null && !isRenewal) Deno.listen({ hostname, port }).close();
+  const server = tls === null
+    ? Deno.serve({ ...common, hostname, port }, answer)
+    : Deno.serve({ ...common, hostname, port, reusePort: true, ...tls }, answer);
+  return running(server, server.addr.port);
+}
+
+function running(
+  server: { readonly finished: Promise<void>; shutdown(): Promise<void> },
+  port: number,
+): HttpServer {
+  let ending: Promise<void> | null = null;
+  return { port, close: () => ending ??= server.shutdown() };
+}
+
+/** Makes files that only their user may open. */
+function privately<T>(make: () => T): T {
+  if (Deno.build.os === "windows") return make();
+  const before = Deno.umask(0o177);
+  try {
+    return make();
+  } finally {
+    Deno.umask(before);
+  }
+}

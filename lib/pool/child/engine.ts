@@ -1,0 +1,375 @@
+/**
+ * The slot's side, the same in a child process and in an isolate: takes frames of jobs, runs them one after
+ * the other (or all at once, for the async pool), reports outcomes in batches.
+ *
+ * Outcomes leave when a millisecond has passed since the last time, before a task is awaited, at the end of
+ * a frame, and when the program exits. What a task prints goes to the log with the task's id.
+ */
+
+import { assert, type Level, type World } from "../../base/mod.ts";
+import { bareOutcome, type Outcome } from "../../app/mod.ts";
+import type { OutgoingMessage } from "../../transport/mod.ts";
+import { fromTypedJson, toJson } from "../../wire/mod.ts";
+import { FRAME, type Frame, FrameReader, FrameWriter } from "../link/frame.ts";
+import { createFileJournal, type JournalWriter } from "../link/journal.ts";
+import type { RunnerHost, SlotJob, SlotRunner, TaskLabel } from "../runner.ts";
+import { untoldOutcome } from "../link/slot_end.ts";
+import {
+  appendOutcome,
+  appendPublish,
+  decodeJobs,
+  type Interruption,
+  SentQueues,
+} from "../link/slot_message.ts";
+
+const FLUSH_MS = 1;
+const MEMORY_REPORT_MS = 100;
+/** Unsent bytes after which a task that only prints or reports states has its frames sent at once. */
+const UNSENT_MAX_BYTES = 1 << 16;
+
+/** Where an engine's bytes go. */
+export interface SlotPort {
+  /** Takes the bytes for good. */
+  send(bytes: Uint8Array<ArrayBuffer>): void;
+  /** Resolves when all sent bytes have left this slot; null: they have. */
+  drained(): Promise<void> | null;
+  /** The parent asked to stop and everything is sent. */
+  onStopped(): void;
+}
+
+/** How an engine is set up. */
+export interface EngineOptions {
+  readonly isConcurrent: boolean;
+  /**
+   * There from the start, or made when the parent asks for it (journal.ts). Of a concurrent slot, which has no order
+   * of jobs to tell, it keeps the outcomes that are not sent yet.
+   */
+  readonly journal: JournalWriter | null;
+  /** KiB, for `maxMemoryPerChild`; null: not reported. */
+  readonly memoryKib: (() => number) | null;
+  /** Counts the jobs that were begun, for who must end a concurrent slot that says nothing any more. */
+  readonly begun?: Int32Array;
+}
+
+/** A publish that is not answered. */
+interface OpenPublish {
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+  readonly kept: OutgoingMessage | null;
+}
+
+interface WaitingFrame {
+  readonly frameNumber: number;
+  readonly jobs: SlotJob[];
+  /** The parent may take it back until it is begun. */
+  readonly isOpen: boolean;
+  next: number;
+}
+
+/** The engine. Feed it bytes from the parent once `start` was called. */
+export class SlotEngine implements RunnerHost {
+  #world: World;
+  #port: SlotPort;
+  #options: EngineOptions;
+  #journal: JournalWriter | null;
+  /** Made while a frame runs, whose beginning it does not have: used from the next one on. */
+  #nextJournal: JournalWriter | null = null;
+  #runner: SlotRunner | null = null;
+  #reader = new FrameReader();
+  #writer = new FrameWriter();
+  #frames: WaitingFrame[] = [];
+  #framesTaken = 0;
+  #running = new Set<number>();
+  #isPumping = false;
+  #isStopping = false;
+  #isStopped = false;
+  #flushedMs = 0;
+  #isFlushArmed = false;
+  #memoryMs = 0;
+  #publishes = new Map<number, OpenPublish>();
+  #sentQueues = new SentQueues();
+  #publishId = 0;
+  #takeKept = (id: number): OutgoingMessage => {
+    const kept = this.#publishes.get(id)?.kept ?? null;
+    assert(kept !== null, "a slot is told to run a message that it keeps");
+    this.#answer(id, null);
+    return kept;
+  };
+  #onFrame = (frame: Frame): void => this.#take(frame);
+
+  constructor(world: World, port: SlotPort, options: EngineOptions) {
+    this.#world = world;
+    this.#port = port;
+    this.#options = options;
+    this.#journal = options.journal;
+  }
+
+  /** Everything is loaded: takes jobs from now on. */
+  start(runner: SlotRunner): void {
+    this.#runner = runner;
+    this.#flushedMs = this.#world.clock.monoMs();
+    this.#writer.append(FRAME.ready, String(this.#options.memoryKib?.() ?? 0));
+    this.flush();
+    this.#pump();
+  }
+
+  /** Takes bytes from the parent. Throws ProtocolError where they are not frames. */
+  feed(bytes: Uint8Array): void {
+    this.#reader.feed(bytes, this.#onFrame);
+    this.#pump();
+  }
+
+  /** Sends what is unsent. */
+  flush(): void {
+    if (this.#writer.length === 0) return;
+    this.#port.send(this.#writer.take());
+    if (this.#options.isConcurrent) this.#journal?.begin(1);
+  }
+
+  /** Jobs begun and not ended. */
+  get busy(): number {
+    return this.#running.size;
+  }
+
+  /** Frames of jobs that came so far. */
+  get framesTaken(): number {
+    return this.#framesTaken;
+  }
+
+  onState(seq: number, state: string, document: string | Uint8Array): void {
+    if (typeof document === "string") {
+      this.#writer.append(FRAME.state, toJson([seq, state, 1]), document);
+    } else this.#writer.append(FRAME.state, toJson([seq, state, 2]), "", document);
+    this.#flushSoon();
+  }
+
+  onEvent(seq: number, type: string, fields: Record<string, unknown>): void {
+    this.#writer.append(FRAME.event, toJson([seq, type, fields]));
+    this.#flushSoon();
+  }
+
+  log(level: Level, message: string, task: TaskLabel | null): void {
+    this.#writer.append(
+      FRAME.log,
+      toJson([level, task === null ? null : [task.name, task.id, task.traceparent ?? null]]),
+      message,
+    );
+    this.#flushSoon();
+  }
+
+  /** A process group was started in this slot (`isAlive`), or has ended: it is not to outlive the slot. */
+  group(pid: number, isAlive: boolean): void {
+    this.#writer.append(FRAME.group, toJson([pid, isAlive]));
+    this.flush();
+  }
+
+  draining(): void {
+    this.#writer.append(FRAME.draining, "");
+    this.#flushSoon();
+  }
+
+  publish(batch: readonly OutgoingMessage[], handOn: boolean): Promise<void> {
+    const id = ++this.#publishId;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    // The next step of a chain may come back as a job: it is kept until then, or until it is known to be elsewhere.
+    this.#publishes.set(id, { resolve, reject, kept: handOn ? batch[0]! : null });
+    appendPublish(this.#writer, { id, batch, handOn }, this.#sentQueues);
+    this.flush();
+    return promise;
+  }
+
+  /** The program is about to exit with `code`: says so and sends what is unsent. */
+  leave(code: number): void {
+    this.#writer.append(FRAME.leaving, String(code));
+    this.flush();
+  }
+
+  #take(frame: Frame): void {
+    if (frame.type === FRAME.jobs) {
+      const { frameNumber, jobs, isOpen } = decodeJobs(frame, this.#takeKept);
+      this.#framesTaken++;
+      this.#frames.push({ frameNumber, jobs, isOpen, next: 0 });
+    } else if (frame.type === FRAME.interrupt) this.#interrupt(fromTypedJson(frame.head) as Interruption);
+    else if (frame.type === FRAME.recall) this.#recall();
+    else if (frame.type === FRAME.journal) this.#makeJournal(fromTypedJson(frame.head) as string[]);
+    else if (frame.type === FRAME.stop) this.#isStopping = true;
+    else if (frame.type === FRAME.published) {
+      const [id, error] = fromTypedJson(frame.head) as [number, { name: string; message: string } | null];
+      this.#answer(id, error);
+    }
+  }
+
+  #answer(id: number, error: { name: string; message: string } | null): void {
+    const waiting = this.#publishes.get(id);
+    this.#publishes.delete(id);
+    if (error === null) waiting?.resolve();
+    else waiting?.reject(Object.assign(new Error(error.message), { name: error.name }));
+  }
+
+  #makeJournal(paths: readonly string[]): void {
+    const made = createFileJournal(paths);
+    if (made === null) return;
+    this.#nextJournal = made.writer;
+    this.#writer.append(FRAME.journalled, made.path);
+    this.flush();
+  }
+
+  #interrupt({ seq, reason, seconds }: Interruption): void {
+    if (!this.#running.has(seq)) return;
+    if (reason === "hard" || reason === "terminated") {
+      // Among many awaiting tasks one is given up alone: its outcome is said here, what it does afterwards
+      // is dropped.
+      this.#running.delete(seq);
+      const kind = reason === "hard" ? "timeout" : "terminated";
+      appendOutcome(this.#writer, bareOutcome(seq, kind));
+      this.flush();
+    }
+    this.#runner!.interrupt(seq, reason, seconds);
+  }
+
+  /** Gives back every job not begun, the last one first: each goes to the head of the parent's queue. */
+  #recall(): void {
+    for (const frame of this.#frames.toReversed()) this.#giveBack(frame);
+    this.flush();
+  }
+
+  #giveBack(frame: WaitingFrame): void {
+    for (let n = frame.jobs.length - 1; n >= frame.next; n--) {
+      appendOutcome(this.#writer, bareOutcome(frame.jobs[n]!.seq, "returned"));
+    }
+    frame.jobs.length = frame.next;
+  }
+
+  /** Runs what waits, until a task is awaited or nothing is left. */
+  #pump(): void {
+    if (this.#isPumping || this.#runner === null) return;
+    this.#isPumping = true;
+    for (;;) {
+      const frame = this.#frames[0];
+      if (frame === undefined) break;
+      if (frame.next === 0) {
+        // The answers of the frame before must be out: the journal forgets them now.
+        const drained = this.#port.drained();
+        if (drained !== null) {
+          void drained.then(() => {
+            this.#isPumping = false;
+            this.#pump();
+          });
+          return;
+        }
+        if (this.#nextJournal !== null) {
+          this.#journal = this.#nextJournal;
+          this.#nextJournal = null;
+        }
+        if (!this.#options.isConcurrent) {
+          this.#journal?.begin(frame.frameNumber);
+          if (frame.isOpen && this.#journal?.isRecalled?.(frame.frameNumber) !== false) this.#giveBack(frame);
+        }
+      }
+      if (this.#options.isConcurrent) this.#beginAll(frame);
+      else if (!this.#runInOrder(frame)) return;
+      this.#frames.shift();
+      this.#reportMemory();
+      this.flush();
+    }
+    this.#isPumping = false;
+    if (this.#isStopping && this.#running.size === 0) this.#stop();
+  }
+
+  #runInOrder(frame: WaitingFrame): boolean {
+    const clock = this.#world.clock;
+    while (frame.next < frame.jobs.length) {
+      const job = frame.jobs[frame.next++]!;
+      this.#running.add(job.seq);
+      const outcome = this.#run(job);
+      if (outcome instanceof Promise) {
+        // Not at once: an async function that awaits nothing real ends before the turn does.
+        this.#flushSoon();
+        const end = (ended: Outcome) => {
+          this.#ended(ended);
+          this.#isPumping = false;
+          this.#pump();
+        };
+        void outcome.then(end, (error) => end(untoldOutcome(job, error)));
+        return false;
+      }
+      this.#ended(outcome);
+      const now = clock.monoMs();
+      if (now - this.#flushedMs >= FLUSH_MS) {
+        this.#flushedMs = now;
+        this.flush();
+      }
+    }
+    return true;
+  }
+
+  #beginAll(frame: WaitingFrame): void {
+    const { begun } = this.#options;
+    while (frame.next < frame.jobs.length) {
+      const job = frame.jobs[frame.next++]!;
+      this.#running.add(job.seq);
+      if (begun !== undefined) Atomics.add(begun, 0, 1);
+      const outcome = this.#run(job);
+      if (outcome instanceof Promise) {
+        const end = (ended: Outcome) => {
+          this.#ended(ended);
+          this.#flushSoon();
+          if (this.#isStopping) this.#pump();
+        };
+        void outcome.then(end, (error) => end(untoldOutcome(job, error)));
+      } else this.#ended(outcome);
+    }
+  }
+
+  /** A runner should not throw. Where it does, its job is to end nonetheless, and its slot to go on. */
+  #run(job: SlotJob): Outcome | Promise<Outcome> {
+    try {
+      return this.#runner!.run(job);
+    } catch (error) {
+      return untoldOutcome(job, error);
+    }
+  }
+
+  #ended(outcome: Outcome): void {
+    if (!this.#running.delete(outcome.seq)) return; // Given up before; its outcome is said.
+    let bytes: Uint8Array;
+    try {
+      bytes = appendOutcome(this.#writer, outcome);
+    } catch (error) {
+      // More than a frame holds, or than there is memory for.
+      bytes = appendOutcome(this.#writer, untoldOutcome(outcome, error));
+    }
+    const journal = this.#journal;
+    if (journal !== null && !journal.append(bytes)) this.flush();
+  }
+
+  #flushSoon(): void {
+    if (this.#writer.length >= UNSENT_MAX_BYTES) return this.flush();
+    if (this.#isFlushArmed) return;
+    this.#isFlushArmed = true;
+    this.#world.clock.defer(() => {
+      this.#isFlushArmed = false;
+      this.#reportMemory();
+      this.flush();
+    });
+  }
+
+  #reportMemory(): void {
+    if (this.#options.memoryKib === null) return;
+    const now = this.#world.clock.monoMs();
+    if (now - this.#memoryMs < MEMORY_REPORT_MS) return;
+    this.#memoryMs = now;
+    this.#writer.append(FRAME.memory, String(this.#options.memoryKib()));
+  }
+
+  #stop(): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    void this.#runner!.close().then(() => {
+      this.flush();
+      const drained = this.#port.drained();
+      if (drained === null) this.#port.onStopped();
+      else void drained.then(() => this.#port.onStopped());
+    });
+  }
+}

@@ -1,0 +1,243 @@
+/**
+ * Isolates as slots, all of them in one child process, their host (child/thread_host.ts).
+ *
+ * If one of them was ended and goes on nonetheless, the host is draining: the next slots are opened in a new one, the
+ * slots still in it are replaced as soon as their jobs allow, and with the last of them it is killed.
+ */
+
+import { type Disarm, errorText, MAIN_PROCESS, type World } from "../../base/mod.ts";
+import { fromTypedJson, toJson } from "../../wire/mod.ts";
+import { encodeFrame, FRAME, type Frame, FrameReader, FrameWriter } from "./frame.ts";
+import { dropFileJournals, journalPaths, type JournalReader, openFileJournal } from "./journal.ts";
+import type { Link, LinkEvents, LinkFactory, SlotEnd } from "./link.ts";
+import type { SlotInit } from "./slot_message.ts";
+
+/** Milliseconds a host has to say that a slot has ended. */
+const ANSWER_MS = 5000;
+
+/** Makes the factory; no host is started before the first `open`. `processes` starts the hosts. */
+export function hostedLinks(world: World, processes: LinkFactory): LinkFactory {
+  return new HostedLinks(world, processes);
+}
+
+class HostedLinks implements LinkFactory {
+  readonly isProcess = false;
+  #world: World;
+  #processes: LinkFactory;
+  /** The one that new slots are opened in. */
+  #host: Host | null = null;
+  #hosts = new Set<Host>();
+
+  constructor(world: World, processes: LinkFactory) {
+    this.#world = world;
+    this.#processes = processes;
+  }
+
+  open(init: Omit<SlotInit, "watchParent">, events: LinkEvents): Link {
+    return this.#current(init).open(init, events);
+  }
+
+  prepare(init: Omit<SlotInit, "watchParent">): void {
+    if (this.#host !== null && this.#host.size > 0) this.#host = null;
+    this.#current(init);
+  }
+
+  async close(): Promise<void> {
+    const hosts = [...this.#hosts];
+    for (const host of hosts) host.kill();
+    await Promise.all(hosts.map(({ ended }) => ended));
+    await this.#processes.close();
+  }
+
+  #current(init: Omit<SlotInit, "watchParent">): Host {
+    if (this.#host !== null) return this.#host;
+    const host = new Host(this.#world, this.#processes, init, {
+      onDraining: () => {
+        if (this.#host === host) this.#host = null;
+      },
+      onEmpty: () => {
+        if (this.#host !== host) host.kill();
+      },
+      onEnded: () => {
+        this.#hosts.delete(host);
+        if (this.#host === host) this.#host = null;
+      },
+    });
+    this.#hosts.add(host);
+    this.#host = host;
+    return host;
+  }
+}
+
+interface HostOwner {
+  onDraining(): void;
+  onEmpty(): void;
+  onEnded(): void;
+}
+
+interface HostedSlot {
+  readonly link: HostedLink;
+  readonly events: LinkEvents;
+  /** Its end was asked for: gives up waiting for the host to say that it has come. */
+  disarm: Disarm | null;
+}
+
+class Host {
+  readonly world: World;
+  #owner: HostOwner;
+  #link: Link;
+  #slots = new Map<string, HostedSlot>();
+  #ended = Promise.withResolvers<void>();
+  #count = 0;
+  #isDraining = false;
+  #reader = new FrameReader();
+  #writer = new FrameWriter();
+  #onFrame = (frame: Frame): void => this.#take(frame);
+
+  constructor(
+    world: World,
+    processes: LinkFactory,
+    init: Omit<SlotInit, "watchParent">,
+    owner: HostOwner,
+  ) {
+    this.world = world;
+    this.#owner = owner;
+    this.#link = processes.open({ ...init, name: MAIN_PROCESS, isHost: true }, {
+      onBytes: (bytes) => this.#reader.feed(bytes, this.#onFrame),
+      onEnded: (end) => this.#onEnded(end),
+    });
+  }
+
+  get pid(): number {
+    return this.#link.pid;
+  }
+
+  /** Resolves when its process is gone. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  /** Slots in it. */
+  get size(): number {
+    return this.#slots.size;
+  }
+
+  open(init: Omit<SlotInit, "watchParent">, events: LinkEvents): Link {
+    const slot = String(++this.#count);
+    const link = new HostedLink(this, slot);
+    this.#slots.set(slot, { link, events, disarm: null });
+    this.#link.send(encodeFrame(FRAME.hostOpen, slot, toJson(init)));
+    return link;
+  }
+
+  relay(slot: string, bytes: Uint8Array): void {
+    this.#writer.append(FRAME.hostRelay, slot, "", bytes);
+    this.#link.send(this.#writer.take());
+  }
+
+  end(slot: string): void {
+    this.#link.send(encodeFrame(FRAME.hostKill, slot));
+    const hosted = this.#slots.get(slot);
+    if (hosted === undefined || hosted.disarm !== null) return;
+    const { clock } = this.world;
+    hosted.disarm = clock.arm(clock.monoMs() + ANSWER_MS, () => this.kill());
+  }
+
+  drain(): void {
+    if (this.#isDraining) return;
+    this.#isDraining = true;
+    this.#owner.onDraining();
+    for (const { events } of [...this.#slots.values()]) events.onDraining?.();
+    this.#leaveIfEmpty();
+  }
+
+  kill(): void {
+    this.#link.kill("SIGKILL");
+  }
+
+  #take(frame: Frame): void {
+    const slot = this.#slots.get(frame.head);
+    if (slot === undefined) return;
+    if (frame.type === FRAME.hostRelayed) {
+      this.#hear(frame.head, slot.events, frame.tail ?? new Uint8Array(0));
+    } else if (frame.type === FRAME.hostEnded) {
+      const end = fromTypedJson(frame.text) as SlotEnd;
+      this.#slots.delete(frame.head);
+      slot.disarm?.();
+      // First, so that what is opened next is opened elsewhere.
+      if (end.isStuck) this.drain();
+      slot.events.onEnded(end);
+      this.#leaveIfEmpty();
+    }
+  }
+
+  /** What one slot says wrongly is the end of that slot; the others in the host go on. */
+  #hear(slot: string, events: LinkEvents, bytes: Uint8Array): void {
+    try {
+      events.onBytes(bytes);
+    } catch (error) {
+      this.world.log.error(`An isolate sent what cannot be read: ${errorText(error)}`);
+      this.end(slot);
+    }
+  }
+
+  #leaveIfEmpty(): void {
+    if (this.#slots.size === 0) this.#owner.onEmpty();
+  }
+
+  #onEnded(end: SlotEnd): void {
+    this.#link.release();
+    this.#owner.onEnded();
+    const slots = [...this.#slots.values()];
+    this.#slots.clear();
+    for (const { events, disarm } of slots) {
+      disarm?.();
+      events.onEnded(end);
+    }
+    this.#ended.resolve();
+  }
+}
+
+class HostedLink implements Link {
+  journal: JournalReader | null = null;
+  /** Where the slot was asked to make one, until it has. */
+  #unopened: readonly string[] = [];
+  #host: Host;
+  #slot: string;
+
+  constructor(host: Host, slot: string) {
+    this.#host = host;
+    this.#slot = slot;
+  }
+
+  get pid(): number {
+    return this.#host.pid;
+  }
+
+  askJournal(): void {
+    this.#unopened = journalPaths(this.#host.world);
+    this.send(encodeFrame(FRAME.journal, toJson(this.#unopened)));
+  }
+
+  openJournal(path: string): void {
+    this.journal = openFileJournal(path);
+    this.#unopened = [];
+  }
+
+  send(bytes: Uint8Array): void {
+    this.#host.relay(this.#slot, bytes);
+  }
+
+  kill(): void {
+    this.#host.end(this.#slot);
+  }
+
+  drain(): void {
+    this.#host.drain();
+  }
+
+  release(): void {
+    this.journal?.close();
+    dropFileJournals(this.#unopened);
+  }
+}

@@ -1,0 +1,352 @@
+/** What the frames between a worker and its slots say: jobs out, outcomes back, and the rare rest as JSON. */
+
+import { encodeEnvelope, fromPassedOnJson, fromTypedJson, toJson } from "../../wire/mod.ts";
+import type { AlsoFailed, EndedTask, Outcome, OutcomeChord, OutcomeKind } from "../../app/mod.ts";
+import type { OutgoingMessage, Queue } from "../../transport/mod.ts";
+import type { ChildInit, Job } from "../pool.ts";
+import { FRAME, type Frame, type FrameWriter } from "./frame.ts";
+import type { InterruptReason, SlotJob } from "../runner.ts";
+
+/**
+ * The environment's name for what a child shows and is shown. Each is taken once: programs that a task starts can do
+ * nothing with it.
+ */
+export const TOKEN_VARIABLE = "LOVAGE_POOL_TOKEN";
+
+/** The value of that variable: the token that the child shows its worker, and the proof that it is shown first. */
+export function tokenText(token: string, proof: string): string {
+  return `${token} ${proof}`;
+}
+
+/** Reads it. */
+export function readTokenText(text: string): { token: string; proof: string } {
+  const [token = "", proof = ""] = text.split(" ");
+  return { token, proof };
+}
+
+/** What a slot is told first. */
+export interface SlotInit {
+  readonly child: ChildInit;
+  /** Its process name for the log: "ForkPoolWorker-1". */
+  readonly name: string;
+  /** True: report memory with outcomes, at most every 100 ms. */
+  readonly reportMemory: boolean;
+  /** Jobs that run at once; 1 is one after the other. */
+  readonly isConcurrent: boolean;
+  /** True: the slot watches by itself whether its parent lives. */
+  readonly watchParent: boolean;
+  /** It is not a slot but the host of isolates that are (child/thread_host.ts). */
+  readonly isHost?: boolean;
+}
+
+/** The first message to an isolate, with the port that all others come and go by. */
+export interface ThreadInit {
+  readonly init: SlotInit;
+  /** Null: none is kept. */
+  readonly journal: SharedArrayBuffer | null;
+  /** Where the isolate tells its heap (sandbox/heap_watch.ts); null: nobody asks. */
+  readonly heap: { readonly words: SharedArrayBuffer; readonly limitKib: number } | null;
+  /** Of a sandbox: the environment that modules see while they are loaded. */
+  readonly env?: Record<string, string>;
+  /** Where an isolate that runs many jobs at once counts those it has begun: one 32-bit word. Absent: nobody asks. */
+  readonly begun?: SharedArrayBuffer;
+}
+
+/** A start that failed, as the parent throws it again. */
+export interface StartFailure {
+  readonly text: string;
+  /** The exit code of a UsageError, else null. */
+  readonly exitCode: number | null;
+  /** Its class and message, for a sandbox whose task fails with it. */
+  readonly name: string;
+  readonly message: string;
+}
+
+/** An interruption on its way. */
+export interface Interruption {
+  readonly seq: number;
+  readonly reason: InterruptReason;
+  readonly seconds: number;
+}
+
+/** What of a job crosses to a slot. */
+export type JobToSend = Pick<
+  Job,
+  "seq" | "envelope" | "message" | "queue" | "redelivered" | "timeLimit" | "softTimeLimit" | "ended"
+>;
+
+/**
+ * Appends one frame of jobs. Per job: one short array and the envelope's text as it is, or, where the slot itself has
+ * just published the message and keeps it, the number of that publish (`publishOf`). A task that has been ended has -1
+ * there, and how it was. `isOpen`: the parent may take the frame back until it is begun (journal.ts).
+ */
+export function appendJobs(
+  writer: FrameWriter,
+  frameNumber: number,
+  jobs: readonly JobToSend[],
+  publishOf: (job: JobToSend) => number | undefined = nobody,
+  isOpen = false,
+): void {
+  const heads: unknown[] = [];
+  let text = "";
+  for (const job of jobs) {
+    const { seq, queue, redelivered, timeLimit, softTimeLimit } = job;
+    const publish = publishOf(job);
+    if (publish !== undefined) {
+      heads.push([seq, queue, redelivered, timeLimit, softTimeLimit, 0, publish]);
+      continue;
+    }
+    const envelope = job.envelope;
+    const head = [seq, queue, redelivered, timeLimit, softTimeLimit, envelope.length];
+    heads.push(job.ended === undefined ? head : [...head, ENDED, job.ended]);
+    text += envelope;
+  }
+  writer.append(FRAME.jobs, toJson(isOpen ? [frameNumber, heads, 1] : [frameNumber, heads]), text);
+}
+
+function nobody(): undefined {}
+
+/** In the place of a publish's number. */
+const ENDED = -1;
+
+/** The jobs of a frame and its number. `takeKept`: what the slot keeps of a publish, which is answered by that. */
+export function decodeJobs(
+  frame: Frame,
+  takeKept: (publish: number) => OutgoingMessage,
+): { frameNumber: number; jobs: SlotJob[]; isOpen: boolean } {
+  type Head = [number, string, boolean, number | null, number | null, number, number?, EndedTask?];
+  const [frameNumber, heads, open] = fromTypedJson(frame.head) as [number, Head[], number?];
+  const jobs: SlotJob[] = [];
+  let at = 0;
+  for (const [seq, queue, redelivered, timeLimit, softTimeLimit, length, publish, ended] of heads) {
+    const limits = { seq, queue, redelivered, timeLimit, softTimeLimit };
+    if (ended !== undefined) jobs.push({ ...limits, envelope: frame.text.slice(at, at += length), ended });
+    else if (publish === undefined) jobs.push({ ...limits, envelope: frame.text.slice(at, at += length) });
+    else jobs.push(keptJob(limits, takeKept(publish)));
+  }
+  return { frameNumber, jobs, isOpen: open === 1 };
+}
+
+/** A job of a message that never left the slot, as it would have come back: headers are what JSON makes of them. */
+function keptJob(
+  limits: Omit<SlotJob, "envelope">,
+  { exchange, routingKey, message }: OutgoingMessage,
+): SlotJob {
+  const headers = fromTypedJson(toJson(message.headers)) as Record<string, unknown>;
+  return {
+    ...limits,
+    message: { ...message, headers },
+    info: { exchange, routingKey, redelivered: limits.redelivered },
+    get envelope(): string {
+      return encodeEnvelope(message, { exchange, routingKey, deliveryTag: "" });
+    },
+  };
+}
+
+/**
+ * Appends one outcome; its bytes, valid until the writer's next call. A success, which most are, has a head of its own,
+ * a few words before its texts: reading JSON is a good part of what the worker's main isolate would do for a task.
+ *
+ *     P<seq> <runtime> <form> <summary>
+ *     C<seq> <runtime> <form> <index, or nothing> <lengths of group id, summary and body, -1: none> <the three><result>
+ */
+export function appendOutcome(writer: FrameWriter, outcome: Outcome): Uint8Array {
+  const { document } = outcome;
+  const form = document === null ? 0 : typeof document === "string" ? 1 : 2;
+  const head = isPlain(outcome) ? plainHead(outcome, form) : toJson(longHead(outcome, form));
+  return form === 2
+    ? writer.append(FRAME.outcome, head, "", document as Uint8Array)
+    : writer.append(FRAME.outcome, head, form === 1 ? document as string : "");
+}
+
+/** A stored success with nothing beside it. */
+function isPlain({ kind, state, exception, traceback, expected, requeue, also }: Outcome): boolean {
+  return kind === "success" && state === "SUCCESS" && exception === "" && traceback === null && !expected &&
+    !requeue && !also;
+}
+
+function plainHead({ seq, runtime, summary, chord }: Outcome, form: number): string {
+  if (chord === null) return `P${seq} ${runtime} ${form} ${summary}`;
+  const { groupId, groupIndex, body, result } = chord;
+  const lengths = `${groupId.length} ${summary.length} ${body === null ? -1 : body.length}`;
+  return `C${seq} ${runtime} ${form} ${groupIndex ?? ""} ${lengths} ${groupId}${summary}${
+    body ?? ""
+  }${result}`;
+}
+
+type LongHead = [
+  number,
+  OutcomeKind,
+  string | null,
+  number,
+  string,
+  string,
+  string | null,
+  boolean,
+  boolean,
+  OutcomeChord | null,
+  number,
+  AlsoJson[] | 0,
+];
+
+function longHead(outcome: Outcome, form: number): LongHead {
+  return [
+    outcome.seq,
+    outcome.kind,
+    outcome.state,
+    outcome.runtime,
+    outcome.summary,
+    outcome.exception,
+    outcome.traceback,
+    outcome.expected,
+    outcome.requeue,
+    outcome.chord,
+    form,
+    outcome.also ? outcome.also.map(alsoToJson) : 0,
+  ];
+}
+
+/** One outcome. */
+export function decodeOutcome(frame: Frame): Outcome {
+  const { head } = frame;
+  const kind = head.charCodeAt(0);
+  if (kind !== PLAIN && kind !== COUNTED) return longOutcome(fromTypedJson(head) as LongHead, frame);
+  const second = head.indexOf(" ") + 1;
+  const third = head.indexOf(" ", second) + 1;
+  let at = third + 2;
+  let chord: OutcomeChord | null = null;
+  let summary: string;
+  if (kind === PLAIN) summary = head.slice(at);
+  else {
+    const index = head.slice(at, at = head.indexOf(" ", at));
+    const idLength = Number(head.slice(++at, at = head.indexOf(" ", at)));
+    const summaryLength = Number(head.slice(++at, at = head.indexOf(" ", at)));
+    const bodyLength = Number(head.slice(++at, at = head.indexOf(" ", at)));
+    const groupId = head.slice(++at, at += idLength);
+    summary = head.slice(at, at += summaryLength);
+    const body = bodyLength < 0 ? null : head.slice(at, at += bodyLength);
+    chord = { groupId, groupIndex: index === "" ? null : Number(index), body, result: head.slice(at) };
+  }
+  return {
+    seq: Number(head.slice(1, second - 1)),
+    kind: "success",
+    state: "SUCCESS",
+    document: documentOf(frame, head.charCodeAt(third) - ZERO),
+    runtime: Number(head.slice(second, third - 1)),
+    summary,
+    exception: "",
+    traceback: null,
+    expected: false,
+    requeue: false,
+    chord,
+    also: null,
+  };
+}
+
+const [PLAIN, COUNTED, ZERO] = [80, 67, 48];
+
+function longOutcome(head: LongHead, frame: Frame): Outcome {
+  return {
+    seq: head[0],
+    kind: head[1],
+    state: head[2],
+    document: documentOf(frame, head[10]),
+    runtime: head[3],
+    summary: head[4],
+    exception: head[5],
+    traceback: head[6],
+    expected: head[7],
+    requeue: head[8],
+    chord: head[9],
+    also: head[11] === 0 ? null : head[11].map(alsoFromJson),
+  };
+}
+
+function documentOf(frame: Frame, form: number): string | Uint8Array | null {
+  return form === 0 ? null : form === 1 ? frame.text : frame.tail ?? new Uint8Array(0);
+}
+
+/** A step that fails with its chain, as JSON carries it: a document of bytes stands as base64, told by the flag. */
+type AlsoJson = [string, string, string | null, boolean, OutcomeChord | null, string | null];
+
+function alsoToJson({ taskId, state, document, chord, replyTo }: AlsoFailed): AlsoJson {
+  const isBytes = document instanceof Uint8Array;
+  return [taskId, state, isBytes ? document.toBase64() : document, isBytes, chord, replyTo];
+}
+
+function alsoFromJson([taskId, state, text, isBytes, chord, replyTo]: AlsoJson): AlsoFailed {
+  const document = isBytes ? Uint8Array.fromBase64(text ?? "") : text;
+  return { taskId, state, document, chord, replyTo };
+}
+
+/** What a task publishes. `id` comes back in the answer; `handOn` as `RunnerHost.publish`. */
+export interface SlotPublish {
+  readonly id: number;
+  readonly batch: readonly OutgoingMessage[];
+  readonly handOn: boolean;
+}
+
+/** The queues that a slot has sent with its publishes: each once, with the first message that is meant for it. */
+export class SentQueues {
+  readonly #sent = new Map<string, Queue>();
+
+  /** The queue that goes with a message; null: none, or it was sent before. */
+  take({ exchange, routingKey, queue }: OutgoingMessage): Queue | null {
+    if (!queue) return null;
+    const way = `${exchange}\n${routingKey}`;
+    if (this.#sent.get(way) === queue) return null;
+    this.#sent.set(way, queue);
+    return queue;
+  }
+}
+
+/** Appends a batch that a task publishes. */
+export function appendPublish(
+  writer: FrameWriter,
+  { id, batch, handOn }: SlotPublish,
+  queues: SentQueues,
+): void {
+  const heads: unknown[] = [];
+  const parts: Uint8Array[] = [];
+  let text = "", tailBytes = 0;
+  for (const out of batch) {
+    const { body, ...rest } = out.message;
+    const head: unknown[] = [out.exchange, out.routingKey, rest, typeof body === "string", body.length];
+    const queue = queues.take(out);
+    if (queue !== null) head.push(out.isMandatory === true, queue);
+    else if (out.isMandatory) head.push(true);
+    heads.push(head);
+    if (typeof body === "string") text += body;
+    else {
+      parts.push(body);
+      tailBytes += body.length;
+    }
+  }
+  let tail: Uint8Array | null = null;
+  if (parts.length === 1) tail = parts[0]!;
+  else if (tailBytes > 0) {
+    tail = new Uint8Array(tailBytes);
+    let at = 0;
+    for (const part of parts) {
+      tail.set(part, at);
+      at += part.length;
+    }
+  }
+  writer.append(FRAME.publish, toJson([id, heads, handOn]), text, tail);
+}
+
+/** The batch of a publish frame. */
+export function decodePublish(frame: Frame): SlotPublish {
+  type Head = [string, string, Omit<OutgoingMessage["message"], "body">, boolean, number, boolean?, Queue?];
+  const [id, heads, handOn] = fromPassedOnJson(frame.head) as [number, Head[], boolean];
+  const batch: OutgoingMessage[] = [];
+  let textAt = 0, tailAt = 0;
+  for (const [exchange, routingKey, rest, isText, length, isMandatory = false, queue = null] of heads) {
+    let body: string | Uint8Array;
+    if (isText) body = frame.text.slice(textAt, textAt += length);
+    else if (length === frame.tail?.length) body = frame.tail;
+    else body = (frame.tail ?? new Uint8Array(0)).slice(tailAt, tailAt += length);
+    batch.push({ exchange, routingKey, message: { ...rest, body }, queue, isMandatory });
+  }
+  return { id, batch, handOn };
+}

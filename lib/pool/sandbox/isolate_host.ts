@@ -1,0 +1,58 @@
+/** Starts sandboxes in this isolate, which lives as long as its process. */
+
+import { errorText, type World } from "../../base/mod.ts";
+import { errorTypeName } from "../../wire/mod.ts";
+import { type SandboxEntry, sandboxEntry } from "../../platform/mod.ts";
+import type { IsolateLink, IsolateOpener, IsolateSpec } from "../link/isolate.ts";
+import type { LinkEvents, SlotEnd } from "../link/link.ts";
+import { TOKEN_VARIABLE } from "../link/slot_message.ts";
+import { threadEntry, ThreadLink } from "../link/thread.ts";
+
+/** Starts them right here. */
+export class IsolateHost implements IsolateOpener {
+  #world: World;
+  #entry: URL;
+
+  constructor(world: World, entry: URL = threadEntry()) {
+    this.#world = world;
+    this.#entry = entry;
+  }
+
+  open(spec: IsolateSpec, events: LinkEvents): IsolateLink {
+    let entry: SandboxEntry | null = null;
+    const ended = (end: SlotEnd) => {
+      entry?.release();
+      entry = null;
+      events.onEnded(end);
+    };
+    try {
+      const made = entry = sandboxEntry(this.#entry, {
+        modules: spec.modules,
+        hostname: this.#world.host.hostname,
+        mayDial: spec.mayDial,
+        maySignal: spec.maySignal,
+        mayImport: spec.mayImport,
+        mayKeep: spec.mayKeep,
+        hidden: [TOKEN_VARIABLE],
+      });
+      const worker = new Worker(made.url, {
+        type: "module",
+        name: "sandbox",
+        ...(spec.permissions === null ? {} : { deno: { permissions: { ...spec.permissions } } }),
+      });
+      return new ThreadLink(this.#world, worker, { ...spec.first, env: made.env }, {
+        onBytes(bytes) {
+          // It is up: its first module is not asked for again.
+          entry?.release();
+          entry = null;
+          events.onBytes(bytes);
+        },
+        onEnded: ended,
+      });
+    } catch (error) {
+      const lastWords = `${error instanceof Error ? errorTypeName(error) : "Error"}: ${errorText(error)}`;
+      this.#world.clock.defer(() => ended({ code: 1, signal: null, lastWords }));
+      return { send(): void {}, kill(): void {} };
+    }
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * A channel for what is declared, asked and deleted: one thing after the other, since an error of one ends the channel
+ * for all. A channel that was lost is opened again by the next use.
+ */
+
+import type { AmqpChannel, AmqpConnection } from "../../amqp/mod.ts";
+import type { Exchange, Queue } from "../entity.ts";
+import type { AmqpServer } from "./server.ts";
+
+/** The control channel of one connection. */
+export class AmqpControl {
+  #connection: AmqpConnection;
+  #channel: AmqpChannel | null = null;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(connection: AmqpConnection) {
+    this.#connection = connection;
+  }
+
+  /** Runs `fn` when everything before it has ended. Rejects as `fn` does. */
+  run<T>(fn: (channel: AmqpChannel) => Promise<T>): Promise<T> {
+    const result = this.#last.then(async () => {
+      if (this.#channel === null || this.#channel.isLost) {
+        this.#channel = await this.#connection.openChannel();
+      }
+      return await fn(this.#channel);
+    });
+    this.#last = result.catch(() => {
+      // Told to whoever asked.
+    });
+    return result;
+  }
+}
+
+/** Declares an exchange; "" and the server's own `amq.` ones are there already. */
+export async function declareExchange(channel: AmqpChannel, exchange: Exchange): Promise<void> {
+  if (exchange.name === "" || exchange.name.startsWith("amq.") || exchange.noDeclare) return;
+  await channel.call("exchange.declare", {
+    exchange: exchange.name,
+    type: exchange.type,
+    durable: exchange.durable,
+    "auto-delete": exchange.autoDelete,
+    arguments: exchange.arguments,
+  }, `declare exchange "${exchange.name}"`);
+}
+
+/**
+ * How many messages wait in a queue, and how many consumers it has. Rejects with ServerError 404 if there is no such
+ * queue.
+ */
+export async function lookAtQueue(
+  channel: AmqpChannel,
+  name: string,
+): Promise<{ ready: number; consumers: number }> {
+  const args = { queue: name, passive: true };
+  const answer = await channel.call("queue.declare", args, `look at queue "${name}"`);
+  return { ready: answer["message-count"] as number, consumers: answer["consumer-count"] as number };
+}
+
+/**
+ * Declares exchange, queue and binding as `server` has them, sent together; the number of messages that wait. A queue
+ * that is not to be declared is only looked at. Rejects as the server says, with UsageError for what it has withdrawn.
+ */
+export async function declareQueue(channel: AmqpChannel, given: Queue, server: AmqpServer): Promise<number> {
+  if (given.noDeclare) return (await lookAtQueue(channel, given.name)).ready;
+  const queue = server.shaped(given);
+  try {
+    return await declareShaped(channel, queue);
+  } catch (error) {
+    throw server.refused(queue, error);
+  }
+}
+
+async function declareShaped(channel: AmqpChannel, queue: Queue): Promise<number> {
+  const { exchange, name } = queue;
+  const [, declared] = await Promise.all([
+    declareExchange(channel, exchange),
+    channel.call("queue.declare", {
+      queue: name,
+      durable: queue.durable,
+      exclusive: queue.exclusive,
+      "auto-delete": queue.autoDelete,
+      arguments: queue.queueArguments,
+    }, `declare queue "${name}"`),
+    exchange.name === "" ? null : channel.call("queue.bind", {
+      queue: name,
+      exchange: exchange.name,
+      "routing-key": queue.routingKey,
+      arguments: queue.bindingArguments,
+    }, `bind queue "${name}" to exchange "${exchange.name}"`),
+  ]);
+  return declared["message-count"] as number;
+}

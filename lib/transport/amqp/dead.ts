@@ -1,0 +1,156 @@
+/**
+ * Dead letters on AMQP: a durable queue of the messages as they were, with headers that say why they are there.
+ *
+ * A queue has no index: to find one, the messages are taken unacknowledged, looked at and given back in their order.
+ * While one connection looks, another finds none.
+ */
+
+import type { AmqpChannel, AmqpConnection, AmqpMessage } from "../../amqp/mod.ts";
+import type { World } from "../../base/mod.ts";
+import type { EncodedMessage } from "../../wire/mod.ts";
+import { AmqpDelivery } from "./message.ts";
+import { type Queue, queue as makeQueue } from "../entity.ts";
+import { DEAD_LETTERS_MAX, type DeadLetter, type Note, type OutgoingMessage } from "../message.ts";
+import type { DeadLetters } from "../transport.ts";
+
+const REASON = "x-lovage-reason";
+const QUEUE = "x-lovage-queue";
+const AT = "x-lovage-at";
+const ID = "x-lovage-id";
+const OURS: ReadonlySet<string> = new Set([REASON, QUEUE, AT, ID]);
+/** How many characters of a random id name a dead letter. */
+const ID_CHARS = 8;
+
+/** What the dead letters need of their connection. */
+export interface AmqpDeadOptions {
+  /** The queue's name. */
+  readonly name: string;
+  readonly main: AmqpConnection;
+  count(): Promise<number>;
+  /** Makes sure that a queue exists. */
+  ensure(queueName: string): Promise<void>;
+  publish(batch: readonly OutgoingMessage[]): Promise<void>;
+}
+
+/** The queue of dead letters; the oldest go past the most that a broker keeps. */
+export function deadQueue(name: string): Queue {
+  const plain = makeQueue(name);
+  return {
+    ...plain,
+    // The default exchange reaches it by name.
+    exchange: { ...plain.exchange, name: "" },
+    queueArguments: { "x-max-length": DEAD_LETTERS_MAX },
+  };
+}
+
+/** A message as it becomes a dead letter now. */
+export function deadMessage(
+  world: World,
+  message: EncodedMessage,
+  queue: string,
+  reason: string,
+): EncodedMessage {
+  const headers = {
+    ...message.headers,
+    [REASON]: reason,
+    [QUEUE]: queue,
+    [AT]: world.clock.wallMs(),
+    [ID]: world.random.id().slice(0, ID_CHARS),
+  };
+  // Dead letters wait for a person, however long.
+  return { ...message, headers, properties: { ...message.properties, expiration: null } };
+}
+
+/** The dead letters as a connection sees them. */
+export class AmqpDeadLetters implements DeadLetters {
+  #options: AmqpDeadOptions;
+
+  constructor(options: AmqpDeadOptions) {
+    this.#options = options;
+  }
+
+  count(): Promise<number> {
+    return this.#options.count();
+  }
+
+  async list(limit: number): Promise<DeadLetter[]> {
+    const letters: DeadLetter[] = [];
+    await this.#scan((found) => {
+      letters.push(letterOf(found));
+      return false;
+    });
+    return letters.reverse().slice(0, Math.max(0, limit));
+  }
+
+  retry(letter: DeadLetter, queueName: string): Promise<boolean> {
+    return this.take(letter, async ({ message }) => {
+      await this.#options.ensure(queueName);
+      const headers = Object.fromEntries(Object.entries(message.headers).filter(([name]) => !OURS.has(name)));
+      await this.#options.publish([{
+        exchange: "",
+        routingKey: queueName,
+        message: { ...message, headers },
+        isMandatory: true,
+      }]);
+    });
+  }
+
+  drop(letter: DeadLetter): Promise<boolean> {
+    return this.take(letter, () => Promise.resolve());
+  }
+
+  /** Has one used and takes it away; false if it is not there any more. */
+  async take(letter: DeadLetter, use: (note: Note) => Promise<void>): Promise<boolean> {
+    return await this.#scan((found) => letterOf(found).id === letter.id, use);
+  }
+
+  /** Goes through the letters, oldest first, until one is the one; it is used and acknowledged, the rest given back. */
+  async #scan(
+    isWanted: (found: AmqpDelivery) => boolean,
+    use?: (note: Note) => Promise<void>,
+  ): Promise<boolean> {
+    const channel = await this.#options.main.openChannel();
+    try {
+      const count = await this.#options.count();
+      for (let n = 0; n < count; n++) {
+        const received = await channel.get(this.#options.name, false);
+        if (received === null) break;
+        if (received.properties === null) continue;
+        const found = new AmqpDelivery(tagOf(received), this.#options.name, received);
+        if (!isWanted(found)) continue;
+        await use?.(found);
+        channel.ack(found.tag, false);
+        return true;
+      }
+      return false;
+    } finally {
+      await giveBack(channel);
+    }
+  }
+}
+
+async function giveBack(channel: AmqpChannel): Promise<void> {
+  // Tag 0 with `multiple`: everything that is open.
+  channel.send("basic.nack", { "delivery-tag": 0, multiple: true, requeue: true });
+  // Answers come in order: after this one all is back in its place.
+  await channel.call("basic.qos", {}, "give dead letters back").catch(() => {
+    // A lost channel gives them back as well.
+  });
+  await channel.close();
+}
+
+function tagOf(received: AmqpMessage): number {
+  return Number(received.call.args["delivery-tag"]);
+}
+
+function letterOf(found: AmqpDelivery): DeadLetter {
+  const { headers } = found.message;
+  const [id, reason, queue, at] = [headers[ID], headers[REASON], headers[QUEUE], headers[AT]];
+  return {
+    id: typeof id === "string" ? id : `${found.tag}`,
+    queue: typeof queue === "string" ? queue : null,
+    reason: typeof reason === "string" ? reason : "Not dead-lettered by Lovage",
+    atMs: typeof at === "number" ? at : 0,
+    envelope: found.envelope,
+  };
+}

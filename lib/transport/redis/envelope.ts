@@ -1,0 +1,87 @@
+/** Envelopes as they stand in `unacked`, and the marks of a message that is delivered again. */
+
+import { DecodeError, fromPlainJson, markRedelivered, toJson, unmarkTold } from "../../wire/mod.ts";
+
+/** The property that counts how often a process died with the message in hand. Python ignores and keeps it. */
+const ATTEMPTS_PROPERTY = "lovage_attempts";
+
+/** A value of the `unacked` hash, taken apart. */
+export interface UnackedRecord {
+  readonly envelope: string;
+  readonly exchange: string;
+  readonly routingKey: string;
+}
+
+/**
+ * Takes `[envelope, exchange, routing key]` apart, whoever wrote it; null where it is not one. What we wrote ourselves
+ * is cut as text, so that the envelope stays what it was to the byte.
+ */
+export function readUnacked(value: string): UnackedRecord | null {
+  // Inside a JSON text a quote is escaped, so this sequence can only be the border that unackedTail made.
+  const border = value.lastIndexOf(',"","');
+  if (border > 0 && value.startsWith("[") && value.endsWith('"]')) {
+    const routingKey = parsed(value.slice(border + 4, -1));
+    if (typeof routingKey === "string") return { envelope: value.slice(1, border), exchange: "", routingKey };
+  }
+  const whole = parsed(value);
+  if (!Array.isArray(whole) || whole.length !== 3) return null;
+  const [envelope, exchange, routingKey] = whole as unknown[];
+  return {
+    envelope: toJson(envelope),
+    exchange: typeof exchange === "string" ? exchange : "",
+    routingKey: typeof routingKey === "string" ? routingKey : "",
+  };
+}
+
+/** The envelope marked as redelivered; what is not an envelope stays as it is. */
+export function marked(envelope: string): string {
+  try {
+    return markRedelivered(envelope);
+  } catch (error) {
+    if (error instanceof DecodeError) return envelope;
+    throw error;
+  }
+}
+
+/**
+ * The envelope marked as redelivered, with one more death counted: the first one always, a later one where its task
+ * had begun. Null: it is not an envelope.
+ */
+export function markedAfterDeath(envelope: string, hadBegun: boolean): string | null {
+  try {
+    const record = fromPlainJson(markRedelivered(envelope)) as Record<string, Record<string, unknown>>;
+    const properties = record["properties"]!;
+    const attempts = attemptsOf(properties);
+    properties[ATTEMPTS_PROPERTY] = attempts === 0 || hadBegun ? attempts + 1 : attempts;
+    return toJson(record);
+  } catch (error) {
+    if (error instanceof DecodeError) return null;
+    throw error;
+  }
+}
+
+/** The envelope of a message that is sent anew: no deaths counted; what is not an envelope stays as it is. */
+export function withoutAttempts(given: string): string {
+  const envelope = unmarkTold(given);
+  const record = envelope.includes(ATTEMPTS_PROPERTY) ? parsed(envelope) : null;
+  if (typeof record !== "object" || record === null) return envelope;
+  const properties = (record as Record<string, unknown>)["properties"];
+  if (typeof properties !== "object" || properties === null) return envelope;
+  delete (properties as Record<string, unknown>)[ATTEMPTS_PROPERTY];
+  return toJson(record);
+}
+
+/** How often a process died with the message in hand: a whole number from 0. */
+export function attemptsOf(properties: Readonly<Record<string, unknown>> | null): number {
+  const value = properties?.[ATTEMPTS_PROPERTY];
+  return typeof value === "number" && Number.isInteger(value) && value > 0 ? value : 0;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return fromPlainJson(text);
+  } catch (error) {
+    if (error instanceof DecodeError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,425 @@
+/**
+ * The Redis transport: kombu's keys, so that Python workers share queues with ours, with leases beside them.
+ *
+ * Connections: one for commands and publishing; one for the consumer, where fetches and settlements leave together;
+ * one for all fanout subscriptions, opened with the first; one for each other queue that is listened to. If one of them
+ * is lost, all are: the owner connects anew.
+ *
+ * On a cluster all keys have one hash tag, and so one slot: what holds of one server holds of that slot's master, to
+ * which all connections go. If another node becomes it, they are lost, and the next ones go there.
+ */
+
+import { errorText, maskUrl, UsageError, type World } from "../../base/mod.ts";
+import { Credentials } from "../../net/mod.ts";
+import {
+  callScript,
+  openMaster,
+  parseRedisUrl,
+  PubSub,
+  type RedisConnection,
+  type RedisConnectionOptions,
+  type RedisTarget,
+  ReplicaWait,
+} from "../../redis/mod.ts";
+import type { Reply, RespArg } from "../../wire/mod.ts";
+import type { Binding, Exchange, Queue } from "../entity.ts";
+import type { Ledger } from "../ledger.ts";
+import type { RedisConsumer } from "./consumer.ts";
+import { RedisDeadLetters } from "./dead.ts";
+import { RedisFailedTasks } from "./failed.ts";
+import { QueueExpiry } from "./expiry.ts";
+import { listen, QueuePopper, readNote } from "./fanout.ts";
+import type { GroupConnection } from "./groups.ts";
+import { RedisKeys, toBinding } from "./keys.ts";
+import { RedisLedger } from "./ledger.ts";
+import { groupOptions, type RedisOptions, redisOptionsOf } from "./options.ts";
+import { PublishWait } from "./replica_wait.ts";
+import { dropParked, listParked, purgeParked } from "./park.ts";
+import { RedisPublisher } from "./publish.ts";
+import { PURGE } from "./scripts.ts";
+import { mustBeRoutable } from "../routing.ts";
+import type {
+  Connect,
+  Connection,
+  ConnectOptions,
+  ConsumeOptions,
+  Consumer,
+  ConsumerEvents,
+  QueueStats,
+  Subscription,
+} from "../transport.ts";
+import type { Note, OutgoingMessage, ParkedMessage } from "../message.ts";
+
+/**
+ * Opens a connection to `redis://`, `rediss://`, `redis+socket://`, `sentinel://` or `redis-cluster://`. Rejects with
+ * UsageError (URL, options, certificates), DialError, AccessRefused or ServerError.
+ */
+export const connectRedis: Connect = async (
+  world: World,
+  url: string,
+  options: ConnectOptions,
+): Promise<Connection> => {
+  const { useSsl, transportOptions } = options;
+  const server = parseRedisUrl(url, { kind: "broker", useSsl, transportOptions });
+  const redis = redisOptionsOf(options, server);
+  const credentials = Credentials.of(world, "broker_transport_options", transportOptions);
+  const open = async (redis: RedisOptions, signal: AbortSignal | undefined) => {
+    const { target, connection: command } = await openMaster(world, server, {
+      key: redis.keyPrefix,
+      credentials,
+      ...connectionOptions(redis),
+      ...(signal ? { signal } : {}),
+    });
+    return new RedisTransport(world, { url: maskUrl(url), target, redis, command });
+  };
+  const main = await open(redis, options.signal);
+  if (redis.groups === null) return main;
+  const { GroupedConnection } = await import("./groups.ts");
+  return new GroupedConnection(redis.groups, main, (tag) => open(groupOptions(redis, tag), undefined));
+};
+
+/** The wait for replicas of what is published; null: nobody wants it, or there are none. */
+function replicaWait(
+  world: World,
+  connection: RedisConnection,
+  { target, redis }: { target: RedisTarget; redis: RedisOptions },
+): PublishWait | null {
+  const count = target.cluster ? Math.min(redis.waitReplicas, target.cluster.replicas) : redis.waitReplicas;
+  return count > 0 ? new PublishWait(world, connection, new ReplicaWait(world.clock, count)) : null;
+}
+
+/** How long the key lives by which a consumer looks whether the server announces pushes. */
+const ANNOUNCED_MS = 10_000;
+
+/** How each of the transport's connections behaves. */
+function connectionOptions(redis: RedisOptions): RedisConnectionOptions {
+  return {
+    timeoutMs: redis.connectTimeoutMs,
+    clientName: redis.clientName,
+    healthCheckMs: redis.healthCheckMs,
+    replyTimeoutMs: redis.replyTimeoutMs,
+  };
+}
+
+class RedisTransport implements GroupConnection {
+  readonly transport = "redis";
+  readonly url: string;
+  readonly lost: Promise<Error | null>;
+  readonly ledger: Ledger;
+  #world: World;
+  #target: RedisTarget;
+  #redis: RedisOptions;
+  #keys: RedisKeys;
+  #command: RedisConnection;
+  #expiry: QueueExpiry;
+  #publisher: RedisPublisher;
+  #consumer: RedisConsumer | null = null;
+  #dead: RedisDeadLetters | null = null;
+  #failed: RedisFailedTasks | null = null;
+  #pubsub: Promise<PubSub> | null = null;
+  #subscriptions = new Set<Subscription>();
+  #declared = new Set<string>();
+  #resolveLost: (error: Error | null) => void;
+  #isClosing = false;
+  #isLost = false;
+
+  constructor(
+    world: World,
+    parts: { url: string; target: RedisTarget; redis: RedisOptions; command: RedisConnection },
+  ) {
+    this.url = parts.url;
+    this.#world = world;
+    this.#target = parts.target;
+    this.#redis = parts.redis;
+    this.#command = parts.command;
+    this.#keys = new RedisKeys(parts.redis, parts.target.db);
+    this.#expiry = new QueueExpiry(this.#keys);
+    const { groups, tag } = parts.redis;
+    this.#publisher = new RedisPublisher(world, parts.command, {
+      keys: this.#keys,
+      expiry: this.#expiry,
+      deadletterQueue: parts.redis.deadletterQueue,
+      replicas: replicaWait(world, parts.command, parts),
+      isOwn: (queueName) => groups === null || groups.tagOf(queueName) === tag,
+    });
+    this.ledger = new RedisLedger(world, {
+      connection: parts.command,
+      keys: this.#keys,
+      publisher: this.#publisher,
+    });
+    const { promise, resolve } = Promise.withResolvers<Error | null>();
+    this.lost = promise;
+    this.#resolveLost = resolve;
+    this.#watch(parts.command.lost);
+  }
+
+  async declare(queue: Queue): Promise<number> {
+    const { exchange, name } = queue;
+    mustBeRoutable(exchange.name, exchange.type);
+    this.#publisher.setExchange(exchange.name, exchange.type);
+    const lists = this.#keys.lists(name);
+    const commands: RespArg[][] = lists.map((list) => ["LLEN", list]);
+    if (exchange.name !== "") {
+      commands.push(["SADD", this.#keys.bindings(exchange.name), this.#keys.bindingMember(queue)]);
+    }
+    const replies = await this.#command.callAll(commands);
+    this.#declared.add(name);
+    this.#expiry.note(queue);
+    this.#expiry.renew(this.#command, name);
+    return sum(replies.slice(0, lists.length));
+  }
+
+  declareExchange(exchange: Exchange): Promise<void> {
+    mustBeRoutable(exchange.name, exchange.type);
+    this.#publisher.setExchange(exchange.name, exchange.type);
+    return Promise.resolve();
+  }
+
+  publish(batch: readonly OutgoingMessage[]): Promise<void> {
+    return this.#publisher.publish(batch);
+  }
+
+  queuesOf(exchange: string, routingKey: string): Promise<string[]> {
+    return this.#publisher.queuesOf(exchange, routingKey);
+  }
+
+  async consume(options: ConsumeOptions, events: ConsumerEvents): Promise<Consumer> {
+    if (this.#consumer !== null) throw new UsageError("Cannot consume twice on one connection");
+    const { RedisConsumer } = await import("./consumer.ts");
+    const consumer = await RedisConsumer.open(this.#world, {
+      target: this.#target,
+      redis: this.#redis,
+      keys: this.#keys,
+      expiry: this.#expiry,
+      timeoutMs: this.#redis.connectTimeoutMs,
+      consume: options,
+      events,
+      route: (exchange, routingKey) => this.#publisher.route(exchange, routingKey),
+      listen: async (pattern, onPayload) => {
+        const pubsub = await this.#openPubSub();
+        await pubsub.subscribe(pattern, onPayload);
+        return () => pubsub.unsubscribe(pattern, onPayload);
+      },
+      announce: async (key) => void await this.#command.call(["SET", key, "", "PX", ANNOUNCED_MS]),
+      onClosed: () => this.#consumer = null,
+    });
+    this.#consumer = consumer;
+    this.#watch(consumer.lost);
+    return consumer;
+  }
+
+  async subscribe(queue: Queue, onNote: (note: Note) => void): Promise<Subscription> {
+    await this.declare(queue);
+    const stop = queue.exchange.type === "fanout"
+      ? await listen(this.#world, await this.#openPubSub(), this.#keys.channelPattern(queue), onNote)
+      : await this.#openPopper(queue, onNote);
+    let closing: Promise<void> | null = null;
+    const subscription: Subscription = {
+      close: () => closing ??= this.#endSubscription(subscription, queue, stop),
+    };
+    this.#subscriptions.add(subscription);
+    return subscription;
+  }
+
+  async purge(queueName: string): Promise<number> {
+    const waiting = Number(
+      await callScript(this.#command, PURGE, {
+        keys: this.#keys.lists(queueName),
+        args: [],
+        doing: "purge a queue",
+      }),
+    );
+    return waiting + await purgeParked(this.#command, this.#keys, queueName);
+  }
+
+  async queueLength(queueName: string): Promise<number | null> {
+    const lists = this.#keys.lists(queueName);
+    const length = sum(await this.#command.callAll(lists.map((list) => ["LLEN", list])));
+    // An empty list does not exist: only a binding tells that the queue does.
+    if (length > 0 || this.#declared.has(queueName)) return length;
+    const bindings = await this.bindings();
+    return bindings.some(({ queue }) => queue === queueName) ? 0 : null;
+  }
+
+  async queueStats(queueName: string): Promise<QueueStats | null> {
+    const { steps } = this.#redis;
+    const lists = this.#keys.lists(queueName);
+    const replies = await this.#command.callAll(
+      lists.flatMap((list) => [["LLEN", list], ["LINDEX", list, "-1"]]),
+    );
+    const priorities = steps.map((priority, n) => ({ priority, ready: Number(replies[2 * n] ?? 0) }));
+    const ready = priorities.reduce((sum, one) => sum + one.ready, 0);
+    if (ready === 0 && await this.queueLength(queueName) === null) return null;
+    const next = replies.find((reply, n) => n % 2 === 1 && typeof reply === "string");
+    return {
+      ready,
+      priorities,
+      next: next === undefined ? null : String(next),
+      unacked: null,
+      consumers: null,
+    };
+  }
+
+  async take(queueName: string): Promise<Note | null> {
+    for (const list of this.#keys.lists(queueName)) {
+      for (;;) {
+        const envelope = await this.#command.call(["RPOP", list]);
+        if (typeof envelope !== "string") break;
+        const note = readNote(this.#world, envelope, `queue "${queueName}"`);
+        if (note !== null) return note;
+      }
+    }
+    return null;
+  }
+
+  async deleteQueue(queueName: string): Promise<void> {
+    const commands: RespArg[][] = [["DEL", ...this.#keys.lists(queueName)]];
+    for (const { key, member, queue } of await this.#members()) {
+      if (queue === queueName) commands.push(["SREM", key, member]);
+    }
+    await this.#command.callAll(commands);
+    this.#declared.delete(queueName);
+  }
+
+  async bindings(): Promise<Binding[]> {
+    return (await this.#members()).map((found) => toBinding(found.exchange, found));
+  }
+
+  async listeners(exchangeName: string): Promise<number | null> {
+    // Subscribers use patterns, which PUBSUB cannot count by channel. A message without content, which receivers
+    // ignore, reaches and so counts them.
+    const reached = await this.#command.call(["PUBLISH", this.#keys.channel(exchangeName, ""), ""]);
+    return typeof reached === "number" ? reached : null;
+  }
+
+  get deadLetters(): RedisDeadLetters {
+    return this.#dead ??= new RedisDeadLetters(this.#command, this.#keys);
+  }
+
+  get failedTasks(): RedisFailedTasks {
+    return this.#failed ??= new RedisFailedTasks(this.#world, this.#command, this.#keys);
+  }
+
+  parked(limit: number): Promise<ParkedMessage[]> {
+    return listParked(this.#command, this.#keys, limit);
+  }
+
+  dropParked(ids: readonly string[]): Promise<number> {
+    return dropParked(this.#command, this.#keys, ids);
+  }
+
+  fail(error: Error): void {
+    this.#command.fail(error);
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosing) {
+      await this.lost;
+      return;
+    }
+    this.#isClosing = true;
+    await this.#consumer?.close();
+    await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()));
+    await this.#closeAll(null);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** If one connection is lost, the whole is. */
+  #watch(lost: Promise<Error | null>): void {
+    void lost.then((error) => {
+      if (error === null || this.#isClosing || this.#isLost) return;
+      this.#isLost = true;
+      void this.#closeAll(error);
+    });
+  }
+
+  async #closeAll(error: Error | null): Promise<void> {
+    this.#resolveLost(error);
+    if (error !== null) this.#consumer?.fail(error);
+    const pubsub = this.#pubsub;
+    await Promise.all([
+      this.#command.close(),
+      ...(error === null ? [] : [...this.#subscriptions].map((subscription) => subscription.close())),
+      pubsub?.then((opened) => opened.close(), () => {}),
+    ]);
+  }
+
+  #openPubSub(): Promise<PubSub> {
+    if (this.#pubsub === null) {
+      this.#pubsub = PubSub.open(this.#world, this.#target, connectionOptions(this.#redis)).then((pubsub) => {
+        this.#watch(pubsub.lost);
+        return pubsub;
+      });
+      // The next subscriber tries anew; this one hears the error itself.
+      this.#pubsub.catch(() => this.#pubsub = null);
+    }
+    return this.#pubsub;
+  }
+
+  async #openPopper(queue: Queue, onNote: (note: Note) => void): Promise<() => Promise<void>> {
+    const popper = await QueuePopper.open(this.#world, this.#target, {
+      ...connectionOptions(this.#redis),
+      lists: this.#keys.lists(queue.name),
+      onNote,
+    });
+    this.#watch(popper.lost);
+    return () => popper.close();
+  }
+
+  async #endSubscription(subscription: Subscription, queue: Queue, stop: () => Promise<void>): Promise<void> {
+    this.#subscriptions.delete(subscription);
+    try {
+      await stop();
+      if (!queue.autoDelete || this.#command.isLost) return;
+      this.#declared.delete(queue.name);
+      await this.#command.callAll([
+        ["SREM", this.#keys.bindings(queue.exchange.name), this.#keys.bindingMember(queue)],
+        ["DEL", ...this.#keys.lists(queue.name)],
+      ]);
+    } catch (error) {
+      // With the connection gone there is nothing left to end.
+      if (!this.#command.isLost && !this.#isLost) {
+        this.#world.log.warning(errorText(error));
+      }
+    }
+  }
+
+  /** Every member of every binding set. */
+  async #members(): Promise<
+    { key: string; member: string; exchange: string; routingKey: string; queue: string }[]
+  > {
+    const head = this.#keys.bindings("");
+    const pattern = head.replaceAll(/[*?[\]\\]/g, "\\$&") + "*";
+    const names = new Set<string>();
+    let cursor: Reply = "0";
+    do {
+      const reply: Reply = await this.#command.call([
+        "SCAN",
+        String(cursor),
+        "MATCH",
+        pattern,
+        "COUNT",
+        1000,
+      ]);
+      const [next, found] = reply as [Reply, Reply[]];
+      for (const key of found) names.add(String(key));
+      cursor = next;
+    } while (String(cursor) !== "0");
+    const all = [...names].sort();
+    const sets = await this.#command.callAll(all.map((key) => ["SMEMBERS", key]));
+    return all.flatMap((key, i) =>
+      (sets[i] as Reply[]).map(String).sort().flatMap((member) => {
+        const read = this.#keys.readMember(member);
+        const exchange = this.#keys.exchangeOf(key);
+        return read === null || exchange === null ? [] : [{ key, member, exchange, ...read }];
+      })
+    );
+  }
+}
+
+function sum(replies: readonly Reply[]): number {
+  return replies.reduce<number>((total, reply) => total + (typeof reply === "number" ? reply : 0), 0);
+}

@@ -1,0 +1,166 @@
+/**
+ * Remote control's messages (pidbox): a broadcast request, and each node's reply.
+ *
+ * Source: kombu 5.6.2 pidbox.py Mailbox._broadcast, Mailbox._publish_reply, Node.handle_message.
+ */
+
+import { encodeBody } from "./envelope.ts";
+import { DecodeError } from "../errors.ts";
+import { revived } from "../json/carried.ts";
+import type { EncodedMessage } from "./message.ts";
+import { kindOf, recordOrNull } from "../record.ts";
+import { type Accept, serialize } from "../serializer/serializer.ts";
+import { decodePayload } from "./task_decoder.ts";
+
+/** A request to one, some or all nodes. */
+export interface MailboxRequest {
+  method: string;
+  arguments: Record<string, unknown>;
+  /** Node names, or null: whoever `pattern` selects, else all. */
+  destination: string[] | null;
+  pattern: string | null;
+  matcher: "glob" | "pcre" | null;
+  /** Set together with `replyTo` where a reply is wanted. */
+  ticket: string | null;
+  replyTo: { exchange: string; routingKey: string } | null;
+  /** The sender's logical clock; null where it sent none. */
+  clock: number | null;
+  /** Epoch seconds after which nobody waits for the answer; 0: no end. */
+  expires: number;
+}
+
+/** One node's reply. */
+export interface MailboxReply {
+  ticket: string | null;
+  clock: number | null;
+  /** Node name to what its handler returned. One entry, but read as many as there are. */
+  replies: Record<string, unknown>;
+}
+
+/** How to encode mailbox messages. */
+export interface MailboxEncoding {
+  /** A serializer's name, loaded. Default "json". */
+  serializer?: string;
+  bodyEncoding: "base64" | "none";
+}
+
+/**
+ * Bytes of the body of a control message or of events at most, as they come (in base64: characters) and unpacked. The
+ * longest honest one is `hello` with 50,000 revoked ids: about 6 MiB as base64.
+ */
+export const CONTROL_BYTES_MAX: number = 16 * 1024 * 1024;
+
+/** The value of a body of a control message or of events. Throws DecodeError, also where it is too long. */
+export function decodeControlPayload(message: EncodedMessage, accept: Accept): unknown {
+  const { length } = message.body;
+  if (length > CONTROL_BYTES_MAX) throw new DecodeError(`Cannot decode body: ${length} bytes are too many`);
+  return decodePayload(message, accept, CONTROL_BYTES_MAX);
+}
+
+/**
+ * The message of a request: persistent, as kombu has it, although the exchange is transient. Throws
+ * EncodeError.
+ */
+export function encodeMailboxRequest(request: MailboxRequest, options: MailboxEncoding): EncodedMessage {
+  const body: Record<string, unknown> = {
+    method: request.method,
+    arguments: request.arguments,
+    destination: request.destination,
+    pattern: request.pattern,
+    matcher: request.matcher,
+  };
+  if (request.ticket !== null) body["ticket"] = request.ticket;
+  if (request.replyTo !== null) {
+    body["reply_to"] = { exchange: request.replyTo.exchange, routing_key: request.replyTo.routingKey };
+  }
+  return mailboxMessage(body, { clock: request.clock ?? 0, expires: request.expires }, 2, options);
+}
+
+/**
+ * Reads a request. Throws DecodeError where it is not an object with a method, ContentDisallowed for refused
+ * content.
+ */
+export function decodeMailboxRequest(message: EncodedMessage, accept: Accept): MailboxRequest {
+  const value = decodeControlPayload(message, accept);
+  const record = recordOrNull(value);
+  if (record === null || typeof record["method"] !== "string") {
+    throw new DecodeError(`Cannot decode control message: ${kindOf(value)} without a method`);
+  }
+  const matcher = record["matcher"];
+  const replyTo = recordOrNull(record["reply_to"]);
+  return {
+    method: record["method"],
+    arguments: recordOrNull(record["arguments"]) ?? {},
+    destination: names(record["destination"]),
+    pattern: text(record["pattern"]),
+    matcher: matcher === "glob" || matcher === "pcre" ? matcher : null,
+    ticket: text(record["ticket"]),
+    replyTo: replyTo === null
+      ? null
+      : { exchange: text(replyTo["exchange"]) ?? "", routingKey: text(replyTo["routing_key"]) ?? "" },
+    clock: number(revived(message.headers["clock"])),
+    expires: number(revived(message.headers["expires"])) ?? 0,
+  };
+}
+
+/** The message of one node's reply. Throws EncodeError. */
+export function encodeMailboxReply(
+  reply: { hostname: string; reply: unknown; ticket: string | null; clock: number },
+  options: MailboxEncoding,
+): EncodedMessage {
+  const headers = { ticket: reply.ticket, clock: reply.clock };
+  return mailboxMessage({ [reply.hostname]: reply.reply ?? null }, headers, 1, options);
+}
+
+/** Reads a reply. Throws DecodeError where it is not an object, ContentDisallowed for refused content. */
+export function decodeMailboxReply(message: EncodedMessage, accept: Accept): MailboxReply {
+  const value = decodeControlPayload(message, accept);
+  const replies = recordOrNull(value);
+  if (replies === null) {
+    throw new DecodeError(`Cannot decode control reply: ${kindOf(value)} instead of an object`);
+  }
+  return {
+    ticket: text(message.headers["ticket"]),
+    clock: number(revived(message.headers["clock"])),
+    replies,
+  };
+}
+
+function mailboxMessage(
+  body: Record<string, unknown>,
+  headers: Record<string, unknown>,
+  deliveryMode: 1 | 2,
+  options: MailboxEncoding,
+): EncodedMessage {
+  const serialized = serialize(body, options.serializer ?? "json");
+  return {
+    body: encodeBody(serialized.body, options.bodyEncoding),
+    bodyEncoding: options.bodyEncoding,
+    contentType: serialized.contentType,
+    contentEncoding: serialized.contentEncoding,
+    headers,
+    properties: {
+      correlationId: null,
+      replyTo: null,
+      deliveryMode,
+      priority: 0,
+      expiration: null,
+      rest: null,
+    },
+  };
+}
+
+function names(value: unknown): string[] | null {
+  if (value === null || value === undefined) return null;
+  if (typeof value === "string") return [value];
+  if (!Array.isArray(value)) return null;
+  return value.filter((name): name is string => typeof name === "string");
+}
+
+function text(value: unknown): string | null {
+  return typeof value === "string" ? value : null;
+}
+
+function number(value: unknown): number | null {
+  return typeof value === "number" ? value : null;
+}

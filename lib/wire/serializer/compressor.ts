@@ -1,0 +1,74 @@
+/**
+ * The compressors by name and by the content type that travels in the header `compression`.
+ *
+ * "gzip" is a zlib stream, as Celery has it. Bzip2 and lzma are read (decompressor.ts), not written.
+ *
+ * Source: kombu 5.6.2 compression.py.
+ */
+
+import { nodeZlib as zlib } from "../../base/mod.ts";
+import { EncodeError } from "../errors.ts";
+
+/** The content types of the names that are known. */
+export const COMPRESSION_TYPES: ReadonlyMap<string, string> = new Map([
+  ["gzip", "application/x-gzip"],
+  ["zlib", "application/x-gzip"],
+  ["brotli", "application/x-brotli"],
+  ["zstd", "application/zstd"],
+  ["zstandard", "application/zstd"],
+  ["bzip2", "application/x-bz2"],
+  ["bzip", "application/x-bz2"],
+  ["lzma", "application/x-lzma"],
+  ["xz", "application/x-lzma"],
+]);
+
+/** The types that we write. */
+const WRITTEN: ReadonlySet<string> = new Set([
+  "application/x-gzip",
+  "application/x-brotli",
+  "application/zstd",
+]);
+
+/**
+ * Compresses; `type` is what the header `compression` says. Throws EncodeError for an unknown or absent
+ * compressor.
+ */
+export function compress(bytes: Uint8Array, name: string): { body: Uint8Array; type: string } {
+  const type = compressionType(name);
+  return { body: plainBytes(pack(bytes, type, name)), type };
+}
+
+/** False for names that are unknown, and for what is only read here. */
+export function canCompress(name: string): boolean {
+  const type = name.includes("/") ? name : COMPRESSION_TYPES.get(name);
+  return type !== undefined && WRITTEN.has(type);
+}
+
+/** The content type of a compressor's name (or the type itself). Throws EncodeError where unknown. */
+export function compressionType(name: string): string {
+  const type = name.includes("/") ? name : COMPRESSION_TYPES.get(name);
+  if (type === undefined) throw new EncodeError(`Cannot compress: unknown compression "${name}"`);
+  return type;
+}
+
+function pack(bytes: Uint8Array, type: string, name: string): Uint8Array {
+  switch (type) {
+    case "application/x-gzip":
+      return zlib().deflateSync(bytes);
+    case "application/x-brotli":
+      return zlib().brotliCompressSync(bytes);
+    case "application/zstd":
+      return zlib().zstdCompressSync(bytes);
+    case "application/x-bz2":
+    case "application/x-lzma":
+      throw new EncodeError(
+        `Cannot compress: "${name}" is read here, but not written; use gzip, brotli or zstd`,
+      );
+  }
+  throw new EncodeError(`Cannot compress: unknown compression "${name}"`);
+}
+
+/** Node's Buffer as what the rest of the house passes around. */
+export function plainBytes(buffer: Uint8Array): Uint8Array {
+  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+}

@@ -1,0 +1,19 @@
+/** The header `traceparent`, which names a trace and a place in it. Source: W3C Trace Context. */
+
+const FORM = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})/;
+
+/** What the header says; ids are in hexadecimal. */
+export interface TraceIds {
+  readonly traceId: string;
+  readonly spanId: string;
+  /** Its spans are recorded. */
+  readonly isSampled: boolean;
+}
+
+/** Reads the header; null for none, and for what is not one. */
+export function traceIds(traceparent: string | null | undefined): TraceIds | null {
+  const found = traceparent ? FORM.exec(traceparent) : null;
+  if (found === null) return null;
+  const [, traceId, spanId, flags] = found as unknown as [string, string, string, string];
+  return { traceId, spanId, isSampled: (parseInt(flags, 16) & 1) === 1 };
+}

@@ -1,0 +1,53 @@
+/**
+ * What the transport's task consumer reports, on its way to the lane. One per connection: what an older one still
+ * reports is dropped, since the broker has given its messages back.
+ */
+
+import type { ConsumerEvents, Delivery, Undecodable } from "../../transport/mod.ts";
+import type { WorkerCore } from "../core.ts";
+
+/** The events of one connection. */
+export class Intake implements ConsumerEvents {
+  #worker: WorkerCore;
+  #epoch: number;
+  #onLost: (error: Error) => void;
+
+  /** Begins an epoch of the lane. `onLost` takes the end of the connection. */
+  constructor(worker: WorkerCore, onLost: (error: Error) => void) {
+    this.#worker = worker;
+    this.#epoch = ++worker.state.epoch;
+    this.#onLost = onLost;
+  }
+
+  /** How many more messages may be taken now. The lane knows the consumer only when `consume` has resolved. */
+  window(): number {
+    const { lane, state } = this.#worker;
+    return this.#isCurrent && state.consumer !== null ? lane.window() : 0;
+  }
+
+  onDeliveries(batch: Delivery[]): void {
+    if (this.#isCurrent) this.#worker.lane.onDeliveries(batch);
+  }
+
+  onUndecodable(message: Undecodable): void {
+    if (this.#isCurrent) this.#worker.lane.onUndecodable(message);
+  }
+
+  onStranded(delivery: Delivery): void {
+    this.#worker.parts.finalizer.republish(delivery);
+  }
+
+  onLost(error: Error): void {
+    if (this.#isCurrent) this.#onLost(error);
+  }
+
+  onRestored(count: number): void {
+    this.#worker.world.log.info(
+      `Restored ${count} message${count === 1 ? "" : "s"} of workers that are gone`,
+    );
+  }
+
+  get #isCurrent(): boolean {
+    return this.#worker.state.epoch === this.#epoch;
+  }
+}

@@ -1,0 +1,36 @@
+/** What is notified of a task's path through the worker: the sender of events, and the user's signal handlers. */
+
+import type { Request } from "./request.ts";
+
+/** Where task events go; the Events step provides it. */
+export interface TaskEventSink {
+  /** False: nobody listens, and no event is to be made. */
+  readonly isEnabled: boolean;
+  /** Whether events of this request are to be made: somebody listens, and its task does not forbid them. */
+  wants(request: Request): boolean;
+  /** Appends an event of a task; `fields` without uuid, timestamp and the common ones. */
+  task(type: string, request: Request, fields: Record<string, unknown>): void;
+  /** Appends an event that a task's own code asked for (`self.sendEvent`), also while task events are off. */
+  custom(type: string, request: Request, fields: Record<string, unknown>): void;
+  /** Appends an event about a message that never became a request. */
+  message(type: string, fields: Record<string, unknown>): void;
+}
+
+/** The sink of a worker that sends no events. */
+export const NO_EVENTS: TaskEventSink = {
+  isEnabled: false,
+  wants: () => false,
+  task() {},
+  custom() {},
+  message() {},
+};
+
+/** Signals to user code; each is called only if somebody listens. */
+export interface WorkerSignals {
+  taskReceived: ((request: Request) => void) | null;
+  taskRevoked:
+    | ((request: Request, fields: { terminated: boolean; signum: number | null; expired: boolean }) => void)
+    | null;
+  taskRejected: ((message: unknown, reason: string) => void) | null;
+  taskUnknown: ((name: string, id: string) => void) | null;
+}

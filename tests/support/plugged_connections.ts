@@ -1,0 +1,47 @@
+/** Connections to a broker that can be cut for good, as those of a process that dies are. */
+
+import { type ByteStream, type Dialer, DialError } from "../../lib/base/mod.ts";
+import { connect, type Connection, type ConnectOptions } from "../../lib/transport/mod.ts";
+import { realTestWorld } from "./real_test_world.ts";
+
+/** Opens connections to one broker, and cuts them. */
+export interface PluggedConnections {
+  connect(): Promise<Connection>;
+  /** Cuts all streams of a connection that `connect` opened, for good. */
+  abandon(connection: Connection): void;
+}
+
+/** Connections to the broker of `url`, each with a dialer of its own. */
+export function pluggedConnections(url: string, options: ConnectOptions): PluggedConnections {
+  const plugs = new Map<Connection, () => void>();
+  return {
+    async connect() {
+      const world = realTestWorld();
+      const { dialer, unplug } = pluggable(world.dialer);
+      const connection = await connect({ ...world, dialer }, url, options);
+      plugs.set(connection, unplug);
+      return connection;
+    },
+    abandon: (connection) => plugs.get(connection)!(),
+  };
+}
+
+/** A dialer whose streams can all be cut at once, for good: what a dead process's connections are to the server. */
+function pluggable(real: Dialer): { dialer: Dialer; unplug: () => void } {
+  const streams: ByteStream[] = [];
+  let isCut = false;
+  return {
+    dialer: {
+      async dial(address, options) {
+        if (isCut) throw new DialError("Cannot connect: unplugged");
+        const stream = await real.dial(address, options);
+        streams.push(stream);
+        return stream;
+      },
+    },
+    unplug() {
+      isCut = true;
+      for (const stream of streams) stream.close();
+    },
+  };
+}

@@ -1,0 +1,70 @@
+/** What the console tells of queues, from the broker, RabbitMQ's management API and the workers. */
+
+import assert from "node:assert/strict";
+import type { Cluster } from "../../../lib/console/cluster/cluster.ts";
+import type { Inspector } from "../../../lib/console/cluster/inspector.ts";
+import { Management } from "../../../lib/console/cluster/management.ts";
+import { QueueWatch } from "../../../lib/console/cluster/queues.ts";
+import { fakeWorld } from "../../support/fake_world.ts";
+
+/** A management API that has one queue, and what it was asked with. */
+function api(status = 200) {
+  const asked: string[] = [];
+  const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, (request) => {
+    const authorization = request.headers.get("authorization")!;
+    asked.push(`${request.url.split("/queues/")[1]} ${atob(authorization.split(" ")[1]!)}`);
+    const queue = { name: "mail", messages: 7, messages_unacknowledged: 5, consumers: 2 };
+    return Response.json([queue, { name: "other" }], { status });
+  });
+  return { asked, port: server.addr.port, [Symbol.asyncDispose]: () => server.shutdown() };
+}
+
+/** A watch over one queue "mail", of which the broker tells some numbers and a worker that it holds a task. */
+function watch(stats: Record<string, unknown>, management: Management | null) {
+  const cluster = {
+    world: fakeWorld(),
+    management,
+    workers: new Map(),
+    app: { amqp: { queues: { names: () => ["mail"] } } },
+    connection: () =>
+      Promise.resolve({
+        transport: "amqp",
+        queueStats: () => Promise.resolve({ priorities: [], next: null, ...stats }),
+      }),
+  } as unknown as Cluster;
+  const held = { delivery_info: { routing_key: "mail" } };
+  const info = { active_queues: [{ name: "mail" }], active: [held], reserved: [] };
+  const inspector = { workers: new Map([["w@h", info]]), hasAsked: true, refreshSome() {} };
+  return new QueueWatch(cluster, inspector as unknown as Inspector);
+}
+
+Deno.test("queues: what the broker counts stands before what workers tell, and the API's before both", async () => {
+  await using place = await api();
+  const broker = "amqp://kim:p%40ss@h/shop";
+  const url = `http://127.0.0.1:${place.port}/api/`;
+  const row = async (stats: Record<string, unknown>, management: Management | null) => {
+    const [{ ready, unacked, consumers } = assert.fail("no row")] =
+      (await watch(stats, management).list()).rows;
+    return [ready, unacked, consumers];
+  };
+  const silent = { ready: 2, unacked: null, consumers: null };
+  assert.deepEqual(await row(silent, null), [2, 1, 1]);
+  assert.deepEqual(await row({ ready: 2, unacked: 3, consumers: 4 }, null), [2, 3, 4]);
+  const management = new Management(fakeWorld(), { api: url, broker });
+  assert.deepEqual(await row({ ready: 2, unacked: null, consumers: 2 }, management), [2, 5, 2]);
+  const own = new Management(fakeWorld(), { api: url.replace("//", "//me:mine@"), broker: "amqp://h" });
+  await own.queues();
+  assert.deepEqual(place.asked, ["shop kim:p@ss", "%2F me:mine"]);
+});
+
+Deno.test("management API: what does not answer is told in the log, and is not known", async () => {
+  await using place = await api(401);
+  const world = fakeWorld();
+  const management = new Management(world, {
+    api: `http://127.0.0.1:${place.port}/api/`,
+    broker: "amqp://h",
+  });
+  assert.equal(await management.queues(), null);
+  assert.match(world.log.messages().join(), /management API: it answered 401/);
+  assert.throws(() => new Management(world, { api: "host:15672", broker: "amqp://h" }), /such as http:/);
+});

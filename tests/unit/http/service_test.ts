@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { UsageError } from "../../../lib/base/mod.ts";
+import { HttpService, isLoopback, portOf } from "../../../lib/http/mod.ts";
+import { makeSigner } from "../../support/certificates.ts";
+import { FakeClock } from "../../support/fake_world.ts";
+import { freePort } from "../../support/ports.ts";
+import { realTestWorld } from "../../support/real_test_world.ts";
+import { disposableFolder } from "../../support/temporary.ts";
+
+const hello = () => new Response("hello");
+
+async function askUnix(path: string): Promise<string> {
+  using connection = await Deno.connect({ transport: "unix", path });
+  await connection.write(new TextEncoder().encode("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"));
+  return await new Response(connection.readable).text();
+}
+
+Deno.test("http: a unix socket is its user's alone, and one that was left behind is replaced", async () => {
+  await using folder = await disposableFolder();
+  const path = `${folder.path}/s.sock`;
+  // What a process that was killed leaves.
+  Deno.listen({ transport: "unix", path }).close();
+  await Deno.writeTextFile(`${folder.path}/other`, "");
+  const world = realTestWorld();
+  {
+    await using service = await HttpService.open(world, { kind: "unix", path }, hello);
+    assert.equal(service.url, `unix:${path}`);
+    assert.equal((await Deno.stat(path)).mode! & 0o777, 0o600);
+    assert.match(await askUnix(path), /^HTTP\/1.1 200[\s\S]*hello$/);
+    await assert.rejects(
+      HttpService.open(world, { kind: "unix", path }, hello),
+      /^OperatingError: Cannot serve at unix:/,
+    );
+    assert.match(await askUnix(path), /hello$/, "the other one did not take it away");
+  }
+  await assert.rejects(Deno.stat(path), Deno.errors.NotFound);
+});
+
+Deno.test("http: a port that is taken is told in one line with its address", async () => {
+  const world = realTestWorld();
+  const place = { kind: "tcp" as const, host: "127.0.0.1", port: freePort(), tls: null };
+  await using service = await HttpService.open(world, place, hello);
+  assert.equal(service.url, `http://127.0.0.1:${place.port}`);
+  assert.equal(await (await fetch(service.url)).text(), "hello");
+  await assert.rejects(
+    HttpService.open(world, place, hello),
+    /Cannot serve at http:\/\/127.0.0.1:\d+: .*in use/i,
+  );
+  const files = { cert: "/none/c.pem", key: "/none/k.pem" };
+  await assert.rejects(HttpService.open(world, { ...place, port: 0, tls: files }, hello), /"\/none\/c.pem"/);
+});
+
+Deno.test("http: which places only this machine reaches, and what a port may be", () => {
+  const at = (host: string) => isLoopback({ kind: "tcp", host, port: 1, tls: null });
+  assert.deepEqual(["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost"].map(at), [
+    true,
+    true,
+    true,
+    true,
+    true,
+  ]);
+  assert.deepEqual(["0.0.0.0", "::", "", "10.0.0.1", "localhost.evil", "127.0.0.1.evil"].map(at), [
+    false,
+    false,
+    false,
+    false,
+    false,
+    false,
+  ]);
+  assert.equal(isLoopback({ kind: "unix", path: "/x" }), true);
+  assert.equal(portOf("0", "port"), 0);
+  for (const text of ["", "-1", "65536", "80a"]) assert.throws(() => portOf(text, "port"), UsageError);
+});
+
+Deno.test("http: certificates are read again when they change, and a wrong one changes nothing", async () => {
+  await using folder = await disposableFolder();
+  const [first, second] = [await makeSigner(folder.path, "first"), await makeSigner(folder.path, "second")];
+  const tls = { cert: `${folder.path}/cert.pem`, key: `${folder.path}/key.pem` };
+  const put = async ({ certificate, key }: { certificate: string; key: string }) => {
+    await Deno.copyFile(certificate, tls.cert);
+    await Deno.copyFile(key, tls.key);
+  };
+  await put(first);
+  const clock = new FakeClock();
+  const world = { ...realTestWorld(), clock };
+  await using service = await HttpService.open(
+    world,
+    { kind: "tcp", host: "127.0.0.1", port: 0, tls },
+    hello,
+  );
+  const { port } = service;
+  assert.equal(await subjectAt(port), "CN = first");
+  await put({ certificate: second.certificate, key: first.key });
+  await clock.advance(10_000);
+  assert.equal(await subjectAt(port), "CN = first");
+  await put(second);
+  await clock.advance(10_000);
+  assert.equal(await subjectAt(port), "CN = second");
+  assert.equal(service.port, port);
+});
+
+/** The name in the certificate that a server shows. */
+async function subjectAt(port: number): Promise<string> {
+  const { stdout } = await new Deno.Command("sh", {
+    args: [
+      "-c",
+      `openssl s_client -connect 127.0.0.1:${port} </dev/null 2>/dev/null | openssl x509 -noout -subject`,
+    ],
+    stderr: "null",
+  }).output();
+  return new TextDecoder().decode(stdout).trim().replace("subject=", "");
+}
