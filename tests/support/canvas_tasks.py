@@ -12,6 +12,10 @@ app = Celery("canvas", broker=os.environ["TEST_BROKER"], backend=os.environ.get(
 app.conf.update(json.loads(os.environ.get("TEST_CONF") or "{}"))
 app.set_default()
 
+# Seconds until the next attempt. Celery sends it, then reads what is stored, then writes RETRY: an attempt that ends
+# between the two would be overwritten.
+AFTER_ITS_STATE = 0.5
+
 
 def log(*line):
     file = os.open(os.environ["TEST_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -49,14 +53,14 @@ def odd(*args):
 def flaky(self, *args):
     log("flaky", args[-1])
     if self.request.retries < 2:
-        raise self.retry(countdown=0, max_retries=2)
+        raise self.retry(countdown=AFTER_ITS_STATE, max_retries=2)
     return text(args)
 
 
 @app.task(name="c.giveup", bind=True)
 def giveup(self, *args):
     log("giveup", args[-1])
-    raise self.retry(exc=KeyError("gave up"), countdown=0, max_retries=1)
+    raise self.retry(exc=KeyError("gave up"), countdown=AFTER_ITS_STATE, max_retries=1)
 
 
 @app.task(name="c.quiet", ignore_result=True)
