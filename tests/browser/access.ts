@@ -43,7 +43,7 @@ export const access: Readonly<Record<string, Step>> = {
     await page.getByRole("heading", { level: 1, name: "Workers" }).waitFor();
     await page.locator("summary", { hasText: "Settings" }).click();
     await page.getByText("kim@example.org").waitFor();
-    await console.program.says(/audit user=kim@example\.org .* action=login .* outcome=ok/, 30_000);
+    await console.program.says(/audit user=kim@example\.org .* action=login .* outcome=ok/);
     issuer.claims = { sub: "2", email: "kim@example.com", email_verified: true };
     const other = await browser.page();
     await other.goto(`${console.url}/login`);

@@ -100,7 +100,7 @@ Deno.test("examples beside Python, on Redis", async (t) => {
 
 Deno.test("examples/progress: the page, a task that says how far it is, its end, and Ctrl-C", async () => {
   await using web = new Program(["sh", `${root}examples/progress/run.sh`], { ...ENV, PORT: "0" }, folder);
-  await web.says(/^http:\/\/\S+$/m, 60_000);
+  await web.says(/^http:\/\/\S+$/m);
   const url = /^http:\/\/\S+$/m.exec(web.text)![0];
   assert.match(await (await fetch(url)).text(), /<progress/);
   const { id } = await (await fetch(`${url}bake?what=cake`, { method: "POST" })).json();

@@ -60,10 +60,10 @@ Deno.test("npm: npx lovage runs the program: a worker, a call, signals and exit 
   const launcher = `${folder}/node_modules/.bin/lovage`;
   const tasks = `${folder}/project/tasks.ts`;
   await using worker = new Program([launcher, "-A", tasks, "worker", "-c", "1", "-l", "INFO"], env, folder);
-  await worker.says(/ ready\./, 60_000);
+  await worker.says(/ ready\./);
   const sum = await run(launcher, ["-A", tasks, "call", "--wait", "tasks.add", "-a", "[2, 3]"]);
   assert.equal(sum.out, "5\n", sum.err + worker.text);
-  assert.equal(await worker.stop("SIGTERM", 60_000), 0, worker.text);
+  assert.equal(await worker.stop(), 0, worker.text);
   assert.match(worker.text, /Warm shutdown/);
   const upgrade = await run(launcher, ["upgrade"]);
   assert.equal(upgrade.code, 64);

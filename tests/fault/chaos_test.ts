@@ -9,7 +9,7 @@
 import assert from "node:assert/strict";
 import { App } from "../../lib/app/mod.ts";
 import { SeededRandom } from "../support/fake_world.ts";
-import { eventually } from "../support/ports.ts";
+import { eventually, PATIENCE_MS } from "../support/ports.ts";
 import { type Place, type Program, startWorker } from "../support/programs.ts";
 import { startProxy } from "../support/proxy.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
@@ -78,7 +78,7 @@ Deno.test("workers killed, Redis restarted, connections cut: no task lost, none 
       }
     }
     const lost = () => [...counts(record)].length < chaos.tasks;
-    const all = { withinMs: 40_000 + chaos.tasks * TASK_SECONDS * 1000, everyMs: 100 };
+    const all = { withinMs: PATIENCE_MS + chaos.tasks * TASK_SECONDS * 1000, everyMs: 100 };
     await eventually(() => !lost(), "every task has run", all).catch(async (error) => {
       const held = await redis.cli("hkeys", "unacked");
       const owners = await redis.cli("keys", "lovage:owner*");

@@ -54,7 +54,6 @@ Deno.test("tasks due in an hour cost no memory; tasks due soon survive kill -9 a
     const before = rssBytes(one.pid);
     await send(parked, new Date(Date.now() + 3_600_000));
     await eventually(async () => await count() === 500 + parked, "all are parked", {
-      withinMs: 60_000,
       everyMs: 50,
     });
     const growth = rssBytes(one.pid) - before;
@@ -75,7 +74,6 @@ Deno.test("tasks due in an hour cost no memory; tasks due soon survive kill -9 a
       }
     };
     await eventually(() => new Set(ids()).size === soon, () => `${ids().length} of ${soon} have run`, {
-      withinMs: 40_000 + soon,
       everyMs: 50,
     });
     assert.ok(Date.now() >= dueMs);

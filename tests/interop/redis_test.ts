@@ -278,7 +278,6 @@ Deno.test("10,000 tasks from Python: none lost, none twice, nothing left behind"
   await using worker = await startWorker(place, ["-P", "processes", "-c", "2"]);
   const results = () => redis.cli("-n", "1", "dbsize");
   await eventually(async () => Number(await results()) >= 10_000, "10,000 results", {
-    withinMs: 60_000,
     everyMs: 50,
   });
   const ran = (await Deno.readTextFile(path)).trim().split("\n");
