@@ -54,14 +54,51 @@ export async function lookAtBeat(app: App, ledger: Ledger): Promise<BeatOnBroker
   };
 }
 
-/** The next `count` runs, soonest first; missed ones count as one run now. `beat`: what the broker knows. */
-export async function nextRuns(
+/** What `previewBeat` looks for. */
+export interface PreviewOptions {
+  /** Runs to come, of all entries together; 0: none are looked for. */
+  readonly count?: number;
+  /** What the broker knows; absent: the schedule file alone is believed. */
+  readonly beat?: BeatOnBroker;
+}
+
+/** A schedule, as it was when it was read. */
+export interface BeatPreview {
+  /** All entries, by name. */
+  readonly entries: readonly ListedEntry[];
+  /** The next `count` runs, soonest first; missed ones count as one run now. */
+  readonly runs: readonly UpcomingRun[];
+}
+
+/** Reads the App's entries and the schedule file at `path`, once each. Rejects as `readEntries` does. */
+export async function previewBeat(
   app: App,
   path: string,
-  { count, beat }: { count: number; beat?: BeatOnBroker },
-): Promise<UpcomingRun[]> {
-  const scheduler = await read(app, path, beat);
+  { count = 0, beat }: PreviewOptions = {},
+): Promise<BeatPreview> {
   const now = app.world.clock.wallMs();
+  const scheduler = await read(app, path, { beat, now });
+  // Entries first: looking for runs moves them on.
+  return { entries: listed(scheduler, now), runs: upcoming(scheduler, { count, now }) };
+}
+
+function listed({ entries }: Scheduler, now: number): ListedEntry[] {
+  return [...entries.values()].map((entry) => ({
+    name: entry.name,
+    task: entry.task,
+    schedule: entry.timing.repr,
+    timezone: entry.zone.name,
+    args: entry.args,
+    kwargs: entry.kwargs,
+    options: entry.options as Record<string, unknown>,
+    next: entry.dueMs === Infinity ? null : entry.zone.format(Math.max(entry.dueMs, Math.floor(now))),
+    last: entry.state.count === 0 ? null : entry.zone.format(entry.state.lastMs),
+    lastId: entry.state.taskId,
+    count: entry.state.count,
+  })).sort((a, b) => a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+}
+
+function upcoming(scheduler: Scheduler, { count, now }: { count: number; now: number }): UpcomingRun[] {
   const runs: UpcomingRun[] = [];
   while (runs.length < count && scheduler.nextMs < Infinity) {
     const [slot] = scheduler.take(Math.max(now, scheduler.nextMs), 1);
@@ -76,31 +113,14 @@ export async function nextRuns(
   return runs;
 }
 
-/** All entries, by name. `beat`: what the broker knows. */
-export async function listEntries(app: App, path: string, beat?: BeatOnBroker): Promise<ListedEntry[]> {
-  const { entries } = await read(app, path, beat);
-  return [...entries.values()].map((entry) => ({
-    name: entry.name,
-    task: entry.task,
-    schedule: entry.timing.repr,
-    timezone: entry.zone.name,
-    args: entry.args,
-    kwargs: entry.kwargs,
-    options: entry.options as Record<string, unknown>,
-    next: entry.dueMs === Infinity
-      ? null
-      : entry.zone.format(Math.max(entry.dueMs, Math.floor(app.world.clock.wallMs()))),
-    last: entry.state.count === 0 ? null : entry.zone.format(entry.state.lastMs),
-    lastId: entry.state.taskId,
-    count: entry.state.count,
-  })).sort((a, b) => a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
-}
-
-async function read(app: App, path: string, beat?: BeatOnBroker): Promise<Scheduler> {
+async function read(
+  app: App,
+  path: string,
+  { beat, now }: { beat: BeatOnBroker | undefined; now: number },
+): Promise<Scheduler> {
   const scheduler = new Scheduler({ deadlineSeconds: app.conf.beat_cron_starting_deadline });
   const entries = await readEntries(app);
   const kept = await KvStore.peek(path);
-  const now = app.world.clock.wallMs();
   scheduler.replace(entries, (entry) => {
     const own = kept.get(entry.name) ?? null;
     const recorded = decodeState(beat?.records.get(entry.key));

@@ -188,8 +188,8 @@ async function next(context: CommandContext, words: readonly string[], options: 
     );
   }
   await using app = await context.loadApp({ settings: settingsOf(isCount ? rest : words) });
-  const { nextRuns } = await import("../beat/mod.ts");
-  const runs = await nextRuns(app, options.schedule ?? app.conf.beat_schedule_filename, { count });
+  const { previewBeat } = await import("../beat/mod.ts");
+  const { runs } = await previewBeat(app, options.schedule ?? app.conf.beat_schedule_filename, { count });
   const { out } = context.world.terminal;
   if (options.json) out(jsonLine(runs));
   else out(columns(runs.map(({ time, name, task }) => [time.padEnd(25), name, task])));
@@ -199,8 +199,8 @@ async function next(context: CommandContext, words: readonly string[], options: 
 /** `beat list`. */
 async function list(context: CommandContext, words: readonly string[], options: BeatValues) {
   await using app = await context.loadApp({ settings: settingsOf(words) });
-  const { listEntries } = await import("../beat/mod.ts");
-  const entries = await listEntries(app, options.schedule ?? app.conf.beat_schedule_filename);
+  const { previewBeat } = await import("../beat/mod.ts");
+  const { entries } = await previewBeat(app, options.schedule ?? app.conf.beat_schedule_filename);
   const { out } = context.world.terminal;
   if (options.json) out(jsonLine(entries));
   else {

@@ -18,10 +18,12 @@ export async function listPeriodic(cluster: Cluster, hasModule: boolean): Promis
   if (!hasModule) return { leader: null, rows: [], why: NO_MODULE };
   const path = app.conf.beat_schedule_filename;
   // Loaded here: a console that nobody asks for it starts without it.
-  const { listEntries, nextRuns } = await import("../../beat/mod.ts");
+  const { previewBeat } = await import("../../beat/mod.ts");
   const beat = await onBroker(cluster);
-  const entries = await listEntries(app, path, beat);
-  const runs = await nextRuns(app, path, { count: RUNS_MAX, ...(beat === undefined ? {} : { beat }) });
+  const { entries, runs } = await previewBeat(app, path, {
+    count: RUNS_MAX,
+    ...(beat === undefined ? {} : { beat }),
+  });
   const rows = entries.map((entry): Shape<"PeriodicRow"> => {
     const { name, task, options } = entry;
     const known = entry.lastId === null ? null : history.task(entry.lastId);

@@ -5,7 +5,7 @@ import { App, type BeatEntry, crontab, type Settings } from "../../../lib/app/mo
 import { ConnectionLost, OperatingError } from "../../../lib/base/mod.ts";
 import { Beat, type BeatOptions } from "../../../lib/beat/beat.ts";
 import { BeatLeadership, beatNames } from "../../../lib/beat/leadership.ts";
-import { listEntries, lookAtBeat, nextRuns } from "../../../lib/beat/preview.ts";
+import { lookAtBeat, previewBeat } from "../../../lib/beat/preview.ts";
 import type { RunState } from "../../../lib/beat/store.ts";
 import { MemoryStore } from "../../../lib/beat/store_memory.ts";
 import { connect, type Connection } from "../../../lib/transport/mod.ts";
@@ -287,10 +287,9 @@ Deno.test("lookAtBeat: who leads, and what was sent, by the broker alone", async
   const beat = await lookAtBeat(app, connection.ledger!);
   assert.equal(beat.leader, lab.world.host.hostname);
   const path = `/nowhere/${crypto.randomUUID()}`;
-  const [entry] = await listEntries(app, path, beat);
+  const { entries: [entry], runs: [next] } = await previewBeat(app, path, { count: 1, beat });
   assert.deepEqual([entry!.count, entry!.last?.slice(11, 19), entry!.lastId?.length], [2, "00:00:20", 36]);
-  const [next] = await nextRuns(app, path, { count: 1, beat });
-  assert.equal(next!.time.slice(11, 19), "00:00:30");
+  assert.deepEqual([entry!.next, next!.time].map((time) => time?.slice(11, 19)), ["00:00:30", "00:00:30"]);
   await lab.end();
   assert.equal((await lookAtBeat(app, connection.ledger!)).leader, null);
 });
