@@ -20,6 +20,7 @@ const ENTRIES = [
   "lib/mod.ts",
   "lib/pool/child/child_main.ts",
   "lib/pool/child/child_thread.ts",
+  "lib/http/isolate_main.ts",
 ];
 
 /** Where the compiler finds the types of what users import. */
@@ -60,13 +61,14 @@ async function buildOf(): Promise<BuildFacts> {
 
 /**
  * Brings every module of the bundle into one folder under the name that platform/spawn.ts looks for (main.js,
- * lovage.js, child_main.js, child_thread.js).
+ * lovage.js, child_main.js, child_thread.js, http_isolate.js).
  */
 async function flatten(folder: string): Promise<void> {
   const moves = [
     ["lib/mod.js", "lovage.js"],
     ["lib/pool/child/child_main.js", "child_main.js"],
     ["lib/pool/child/child_thread.js", "child_thread.js"],
+    ["lib/http/isolate_main.js", "http_isolate.js"],
   ] as const;
   for (const [from, to] of moves) {
     const code = await Deno.readTextFile(`${folder}/${from}`);

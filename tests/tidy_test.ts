@@ -358,6 +358,7 @@ Deno.test("tidy: no dead file", () => {
       ...PUBLIC_DOORS,
       "lib/pool/child/child_main.ts",
       "lib/pool/child/child_thread.ts",
+      "lib/http/isolate_main.ts",
       `${BROWSER}main.tsx`,
       `${BROWSER}shell.ts`,
     ]

@@ -5,7 +5,7 @@
 
 import type { App } from "../app/mod.ts";
 import type { Beat } from "../beat/mod.ts";
-import type { HealthCheck, HttpService } from "../http/mod.ts";
+import type { HealthCheck, Serving } from "../http/mod.ts";
 import { maskUrl, nearest, shownLine, UsageError, VERSION } from "../base/mod.ts";
 import { EXIT, listenSignals, WORKER_SIGNALS } from "../platform/mod.ts";
 import { interval } from "./arguments.ts";
@@ -110,7 +110,7 @@ async function serve(context: CommandContext, options: BeatValues): Promise<numb
     stopping.abort();
   });
   const { signals } = await import("../app/mod.ts");
-  let http: HttpService | null = null;
+  let http: Serving | null = null;
   try {
     const store = await openStore(app, options);
     const service = new Beat(app, { store, maxInterval: options.maxInterval ?? null });
@@ -151,7 +151,7 @@ async function showLife(
     readonly daemon: Daemon;
     readonly stopping: AbortSignal;
   },
-): Promise<HttpService | null> {
+): Promise<Serving | null> {
   const node = `beat@${world.host.hostname}`;
   daemon.beats(() => {
     const state = stopping.aborted ? "stopping" : service.figures.isRunning ? "running" : "starting";
@@ -164,6 +164,7 @@ async function showLife(
   return await openProbes(world, options.http, {
     readiness: () => beatReadiness(service, stopping.aborted),
     metrics: (given) => beatMetrics(service, startedMs, given),
+    runsUserCode: false,
   });
 }
 

@@ -76,6 +76,7 @@ async function serve(
         return [{ name: "events", isOk, text: isOk ? "they are read" : "the broker is away" }];
       },
       metrics: ({ isOpenMetrics = false }) => exporter.text(isOpenMetrics),
+      runsUserCode: false,
     });
     if (!isQuiet) world.terminal.out(`Metrics: ${service.url}/metrics\n`);
     await stop.promise;

@@ -11,7 +11,9 @@ import {
   healthResponse,
   type HttpPlace,
   HttpService,
+  IsolatedService,
   metricsResponse,
+  type Serving,
 } from "../http/mod.ts";
 import type { MetricsTextOptions } from "../metrics/mod.ts";
 import type { RealWorld } from "../platform/mod.ts";
@@ -22,11 +24,14 @@ export interface Probed {
   readiness(): readonly HealthCheck[];
   /** Its metrics as text. */
   metrics(options: MetricsTextOptions): string | Promise<string>;
+  /** True if users' code runs in this isolate, which may then not answer for long. */
+  readonly runsUserCode: boolean;
 }
 
 /** Serves a program's probes at `place`. Rejects with UsageError for a place that is not one, else as HttpService. */
-export async function openProbes(world: RealWorld, place: string, probed: Probed): Promise<HttpService> {
-  const service = await HttpService.open(world, placeOf(place), (request) => answer(request, probed));
+export async function openProbes(world: RealWorld, place: string, probed: Probed): Promise<Serving> {
+  const kind = probed.runsUserCode ? IsolatedService : HttpService;
+  const service = await kind.open(world, placeOf(place), (request) => answer(request, probed));
   world.log.info(`Serving metrics and health at ${service.url}`);
   return service;
 }

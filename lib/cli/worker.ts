@@ -2,7 +2,7 @@
 
 import { UsageError } from "../base/mod.ts";
 import type { Beat } from "../beat/mod.ts";
-import type { HealthCheck, HttpService } from "../http/mod.ts";
+import type { HealthCheck, Serving } from "../http/mod.ts";
 import { isRoot, listenSignals, type RealWorld, WORKER_SIGNALS } from "../platform/mod.ts";
 import type { WorkController } from "../worker/mod.ts";
 import { commaList, duration, interval, InvalidValue, oneOf, someOf, whole } from "./arguments.ts";
@@ -166,7 +166,7 @@ async function serveProbes(
     readonly embedded: EmbeddedBeat | null;
     readonly place: string;
   },
-): Promise<HttpService> {
+): Promise<Serving> {
   const { readinessOf, workerMetrics } = await import("../worker/mod.ts");
   const writeBeat = embedded === null ? null : (await import("../beat/mod.ts")).writeBeat;
   const { openProbes } = await import("./probes.ts");
@@ -179,6 +179,7 @@ async function serveProbes(
       workerMetrics(controller, options, (text) => {
         if (embedded?.beat) writeBeat!(text, embedded.beat);
       }),
+    runsUserCode: controller.options.pool === "solo",
   });
 }
 

@@ -1,12 +1,14 @@
 /**
  * http: what processes of ours serve by HTTP: a place to listen at, and answers to probes.
  *
- * Reading order: place.ts (where, from options), service.ts (the server, its TLS files renewed), health.ts, metrics.ts.
+ * Reading order: place.ts (where, from options), service.ts (the server, its TLS files renewed), health.ts, metrics.ts;
+ * isolated_service.ts with isolate_main.ts (the same from an isolate of its own, for probes of a busy process).
  *
  * May import base, metrics, wire (JSON) and platform.
  */
 
 export { type HealthCheck, healthResponse } from "./health.ts";
+export { IsolatedService } from "./isolated_service.ts";
 export { metricsResponse } from "./metrics.ts";
 export { type HttpPlace, isLoopback, isLoopbackHost, portOf } from "./place.ts";
-export { HttpService } from "./service.ts";
+export { HttpService, type Serving } from "./service.ts";

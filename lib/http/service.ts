@@ -20,8 +20,18 @@ interface Pem {
   readonly key: string;
 }
 
+/** A place that is served. */
+export interface Serving extends AsyncDisposable {
+  /** As a person opens it. */
+  readonly url: string;
+  /** The port that it got; 0 for a unix socket. */
+  readonly port: number;
+  /** Stops; resolves when every request is answered. */
+  close(): Promise<void>;
+}
+
 /** What serves. */
-export class HttpService implements AsyncDisposable {
+export class HttpService implements Serving {
   readonly #world: World;
   readonly #place: HttpPlace;
   readonly #handler: HttpHandler;
@@ -55,7 +65,6 @@ export class HttpService implements AsyncDisposable {
     return service;
   }
 
-  /** As a person opens it. */
   get url(): string {
     return placeUrl(this.#place, this.port);
   }
@@ -64,7 +73,6 @@ export class HttpService implements AsyncDisposable {
     return this.#server?.port ?? 0;
   }
 
-  /** Stops; resolves when every request is answered. */
   async close(): Promise<void> {
     this.#disarm?.();
     this.#disarm = null;

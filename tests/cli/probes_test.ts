@@ -143,6 +143,45 @@ Deno.test("worker --http: a task that loops without an await leaves liveness and
   }
 });
 
+Deno.test("worker -P solo --http: liveness while a task loops in the worker itself, and the rest once it has ended", async () => {
+  await using folder = await disposableFolder();
+  const place: Place = { broker: `sqlite://${folder.path}/broker.db` };
+  const port = freePort();
+  const [begun, end] = [`${folder.path}/begun`, `${folder.path}/end`];
+  await using worker = await startWorker(place, ["-P", "solo", "--http", `127.0.0.1:${port}`]);
+  await worker.says(new RegExp(`Serving metrics and health at http://127\\.0\\.0\\.1:${port}`));
+  assert.deepEqual(await get(port, "/readyz"), { status: 200, body: "ok\n" });
+  assert.match((await get(port, "/metrics", "application/openmetrics-text")).body, /# EOF\n$/);
+  await called(place, "t.loop", [begun, end]);
+  try {
+    await eventually(() => exists(begun), "the loop begins");
+    assert.deepEqual(await get(port, "/livez"), { status: 200, body: "ok\n" });
+    const loops = "it runs a task that has not given way for 5 s";
+    const [ready, metrics] = await Promise.all([
+      get(port, "/readyz", "application/json"),
+      get(port, "/metrics"),
+    ]);
+    assert.equal(ready.status, 503);
+    assert.deepEqual(JSON.parse(ready.body), {
+      status: "not ready",
+      checks: [{ name: "loop", ok: false, text: loops }],
+    });
+    assert.deepEqual(metrics, { status: 503, body: `[-]loop: ${loops}\nnot ready\n` });
+    assert.equal((await get(port, "/livez")).status, 200);
+    assert.ok(!exists(end), "it still loops");
+  } finally {
+    Deno.writeTextFileSync(end, "");
+  }
+  await eventually(async () => (await get(port, "/readyz")).status === 200, () => worker.text);
+  const succeeded = `celery_task_succeeded_total{name="t.loop",hostname="${Deno.hostname().split(".")[0]}"`;
+  await eventually(
+    async () => (await get(port, "/metrics")).body.includes(succeeded),
+    () => worker.text,
+  );
+  assert.equal(await worker.stop(), 0);
+  await assert.rejects(get(port, "/livez"), "nobody answers for a worker that is gone");
+});
+
 Deno.test("beat --http: who leads, and how late the last task was", async () => {
   const port = freePort();
   const folder = await Deno.makeTempDir();
