@@ -4,7 +4,7 @@
  * Source: celery 5.2.6 celery/utils/graph.py DependencyGraph, GraphFormatter; celery/bootsteps.py StepFormatter.
  */
 
-import { OperatingError } from "../base/mod.ts";
+import { OperatingError, shownLine } from "../base/mod.ts";
 
 /** What the graph needs to know of a step. */
 export interface GraphNode {
@@ -61,11 +61,11 @@ const LAST_EDGE = `${SHAPE}, color="darkseagreen3", arrowcolor="black", arrowsiz
 export function graphToDot(blueprints: readonly (readonly GraphNode[])[]): string {
   const lines: string[] = [];
   const root = blueprints[0]?.find((node) => node.last);
-  const shown = new Set<GraphNode>();
+  const drawn = new Set<GraphNode>();
   const draw = (node: GraphNode, style: string): void => {
-    if (shown.has(node)) return;
-    shown.add(node);
-    lines.push(`    "${caption(node)}" [${style}]`);
+    if (drawn.has(node)) return;
+    drawn.add(node);
+    lines.push(`    ${caption(node)} [${style}]`);
   };
   let before: GraphNode | null = null;
   for (const nodes of blueprints) {
@@ -77,15 +77,20 @@ export function graphToDot(blueprints: readonly (readonly GraphNode[])[]): strin
       if (index === 0 && before) required.push(before);
       draw(node, node.last ? LAST : required.length === 0 ? TERMINAL : NODE);
       for (const other of required) {
-        lines.push(`    "${caption(node)}" -> "${caption(other)}" [${node.last ? LAST_EDGE : EDGE}]`);
+        lines.push(`    ${caption(node)} -> ${caption(other)} [${node.last ? LAST_EDGE : EDGE}]`);
       }
     });
     before = nodes.find((node) => node.last) ?? before;
   }
-  const head = `digraph dependencies {\n    graph [${GRAPH}${root ? `, root="${caption(root)}"` : ""}]`;
+  const head = `digraph dependencies {\n    graph [${GRAPH}${root ? `, root=${caption(root)}` : ""}]`;
   return `${head}\n${lines.join("\n")}\n}\n`;
 }
 
 function caption(node: GraphNode): string {
-  return `${node.last ? "⧉" : node.conditional ? "∘" : ""}${node.label}`;
+  return dotQuoted(`${node.last ? "⧉" : node.conditional ? "∘" : ""}${node.label}`);
+}
+
+/** A text as an identifier or a value of DOT, whatever is in it. */
+export function dotQuoted(text: string): string {
+  return `"${shownLine(text).replace(/["\\]/g, "\\$&")}"`;
 }

@@ -6,6 +6,7 @@
 
 import { maskUrl, nearest, UsageError, type World } from "../base/mod.ts";
 import { type App, appBrokerUrls } from "../app/mod.ts";
+import { dotQuoted, graphToDot } from "../blueprint/mod.ts";
 import { EXIT } from "../platform/mod.ts";
 import { ControlClient } from "../mailbox/mod.ts";
 import { command, JSON_OPTION } from "./command.ts";
@@ -14,6 +15,8 @@ import { jsonLine } from "./output.ts";
 /** Nodes and threads shown at most unless `wmax` and `tmax` say otherwise. */
 const NODES_MAX = 4;
 const THREADS_MAX = 3;
+/** More threads than this are a mistake, of a worker's answer too. */
+const COUNT_MAX = 10_000;
 /** How long workers are waited for. */
 const REPLY_MS = 1000;
 
@@ -54,7 +57,6 @@ async function bootsteps(world: World, app: App, args: readonly string[], json: 
   }
   const isWanted = (name: string): boolean => wanted.size === 0 || wanted.has(name);
   const { WorkController } = await import("../worker/mod.ts");
-  const { graphToDot } = await import("../blueprint/mod.ts");
   const worker = WorkController.create(world, app, { quiet: true });
   const blueprints = [
     ...(isWanted("worker") ? [worker.blueprint] : []),
@@ -76,13 +78,15 @@ async function workers(world: World, app: App, args: readonly string[], json: bo
     const at = word.indexOf(":");
     return at < 0 ? [word, ""] : [word.slice(0, at), word.slice(at + 1)];
   }));
-  const max = (name: string, fallback: number): number => Number(given.get(name) || fallback) || Infinity;
+  // 0 is "all of them", as in Celery.
+  const max = (name: string, fallback: number): number =>
+    countIn(name, given.get(name) || String(fallback)) || Infinity;
   const named = given.get("nodes");
   const list = named === undefined
     ? await inspected(app)
     : named.split(",").filter(Boolean).map((name, index) => ({
       name,
-      threads: Number(given.get("threads")?.split(",")[index] ?? 0),
+      threads: countIn("threads", given.get("threads")?.split(",")[index] ?? "0"),
     }));
   if (json) {
     world.terminal.out(jsonLine(list));
@@ -114,8 +118,16 @@ async function inspected(app: App): Promise<GraphWorker[]> {
   const { replies } = await cluster.ask({ command: "stats", timeoutMs: REPLY_MS });
   return replies.map(([name, reply]) => {
     const { ok } = (reply ?? {}) as { ok?: { pool?: { "max-concurrency"?: unknown } } };
-    return { name, threads: Number(ok?.pool?.["max-concurrency"] ?? 0) || 0 };
+    const threads = Math.trunc(Number(ok?.pool?.["max-concurrency"]));
+    return { name, threads: Math.min(Math.max(threads || 0, 0), COUNT_MAX) };
   });
+}
+
+/** The number of `threads:2,3`, `wmax:4` or `tmax:3`. */
+function countIn(name: string, text: string): number {
+  const count = Number(text);
+  if (text.trim() !== "" && Number.isInteger(count) && count >= 0 && count <= COUNT_MAX) return count;
+  throw new UsageError(`Cannot read "${name}:${text}": give whole numbers from 0 to ${COUNT_MAX}`);
 }
 
 const BASE = { shape: "box", arrowhead: "vee", style: "filled", fontname: "HelveticaNeue" };
@@ -144,9 +156,9 @@ function workersDot(picture: {
   const { broker, backend, enumerates } = picture;
   const lines = [`    graph [${attributes({ bgcolor: "mintcream", root: "None" })}]`];
   const node = (name: string, style: Record<string, string>): void =>
-    void lines.push(`    ${quoted(name)} [${attributes(style)}]`);
+    void lines.push(`    ${dotQuoted(name)} [${attributes(style)}]`);
   const edge = (from: string, to: string, style: Record<string, string> = {}): void =>
-    void lines.push(`    ${quoted(from)} -> ${quoted(to)} [${attributes({ ...EDGE, ...style })}]`);
+    void lines.push(`    ${dotQuoted(from)} -> ${dotQuoted(to)} [${attributes({ ...EDGE, ...style })}]`);
   node(broker, BROKER);
   if (backend !== null) node(backend, BACKEND);
   const names = abbreviated(picture.workers.map(({ name }) => name), "Worker", picture.nodesMax, enumerates);
@@ -182,9 +194,7 @@ function subscript(value: number): string {
 }
 
 function attributes(style: Readonly<Record<string, string>>): string {
-  return Object.entries({ ...BASE, ...style }).map(([name, value]) => `${name}=${quoted(value)}`).join(", ");
-}
-
-function quoted(text: string): string {
-  return `"${text.replace(/["\\]/g, "\\$&").replace(/[\r\n]/g, " ")}"`;
+  return Object.entries({ ...BASE, ...style }).map(([name, value]) => `${name}=${dotQuoted(value)}`).join(
+    ", ",
+  );
 }

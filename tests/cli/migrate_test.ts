@@ -98,4 +98,15 @@ Deno.test("graph: workers as Celery draws them; the boot steps", async () => {
     "Tasks",
   ]);
   assert.equal((await lovage(["graph", "bootstep"])).code, 64);
+
+  const odd = ['nodes:a\\,b"];c\n\x1b[2J', "threads:1", "broker:x"];
+  assert.match(
+    (await lovage(["-A", TASKS, "graph", "workers", ...odd], place)).out,
+    /^ {4}"a\\\\" \[.*\n(.*\n)*? {4}"b\\"\];c\\\\n\\\\x1b\[2J" \[/m,
+  );
+  for (const words of [["nodes:a", "threads:1e12"], ["wmax:two"], ["tmax:-1"]]) {
+    const refused = await lovage(["-A", TASKS, "graph", "workers", "nodes:a", ...words], place);
+    assert.deepEqual([refused.code, refused.out], [64, ""], words.join());
+    assert.match(refused.err, /^Error: Cannot read "\w+:\S+": give whole numbers from 0 to 10000\n/);
+  }
 });
