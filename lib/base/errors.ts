@@ -64,6 +64,10 @@ export function isUnreachable(error: unknown): boolean {
 
 /** The text of anything thrown, in one line. */
 export function errorText(error: unknown): string {
+  // Node's error of a name with several addresses, none of which answers, has no text of its own.
+  if (error instanceof AggregateError && error.message === "" && error.errors.length > 0) {
+    return errorText(error.errors[0]);
+  }
   if (error instanceof Error) return withOurAdvice(withoutStyles(error.message || error.name));
   return String(error);
 }

@@ -99,11 +99,11 @@ function raw(connection: Deno.Conn): RawConnection {
 /** The cause in the words of the field, without the runtime's own prefix. */
 function dialCause(error: unknown): string {
   const text = errorText(error);
-  if (/connection refused/i.test(text)) return "connection refused";
-  if (/connection reset/i.test(text)) return "connection reset";
-  if (/(failed to lookup|no such host|ENOTFOUND|name or service not known)/i.test(text)) {
+  if (/connection refused|ECONNREFUSED/i.test(text)) return "connection refused";
+  if (/connection reset|ECONNRESET/i.test(text)) return "connection reset";
+  if (/(failed to lookup|no such host|ENOTFOUND|EAI_AGAIN|name or service not known)/i.test(text)) {
     return "no such host";
   }
-  if (/no such file/i.test(text)) return "no such socket";
+  if (/no such file|connect ENOENT/i.test(text)) return "no such socket";
   return text.replaceAll(/\s*\n\s*/g, " ");
 }

@@ -123,7 +123,7 @@ await other.close();
     `UsageError: Cannot use broker "sqlite://": ${broker}`,
     `UsageError: Cannot use result backend "sqlite:///tmp/no.db": it is not part of the npm package's library; ` +
     `set result_backend to a Redis, or to rpc:// with RabbitMQ`,
-    `DialError: Cannot connect to redis://127.0.0.1:1: connect ECONNREFUSED 127.0.0.1:1`,
+    `DialError: Cannot connect to redis://127.0.0.1:1: connection refused`,
   ]);
 });
 

@@ -1,6 +1,6 @@
 /**
  * The npm package on Node, Bun and Deno: one program that calls workers of both languages over Redis and RabbitMQ, waits
- * for results, asks the workers, hears their events, and ends by itself; and clusters and sentinels on Node.
+ * for results, asks the workers, hears their events, and ends by itself. Clusters and TLS are in npm_servers_test.ts.
  */
 
 import assert from "node:assert/strict";

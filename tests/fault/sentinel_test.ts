@@ -2,9 +2,10 @@
 
 import assert from "node:assert/strict";
 import { App } from "../../lib/app/mod.ts";
-import { eventually, freePort } from "../support/ports.ts";
+import { eventually } from "../support/ports.ts";
 import { type Place, startWorker } from "../support/programs.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
+import { startSentinel } from "../support/sentinel.ts";
 import { startRedis } from "../support/servers.ts";
 
 Deno.test("Sentinel fails over: the worker goes on with the new master, and what it held is not lost", async () => {
@@ -15,18 +16,11 @@ Deno.test("Sentinel fails over: the worker goes on with the new master, and what
     async () => /master_link_status:up/.test(await replica.cli("info", "replication")),
     "replicates",
   );
-  const folder = await Deno.makeTempDir({ prefix: "lovage-sentinel-" });
-  const port = freePort();
-  await Deno.writeTextFile(
-    `${folder}/sentinel.conf`,
-    `port ${port}\nbind 127.0.0.1\ndir ${folder}\nsentinel monitor mine 127.0.0.1 ${master.port} 1\n` +
-      "sentinel down-after-milliseconds mine 500\nsentinel failover-timeout mine 3000\n",
-  );
-  const sentinel = new Deno.Command("redis-server", {
-    args: [`${folder}/sentinel.conf`, "--sentinel"],
-    stdout: "null",
-    stderr: "null",
-  }).spawn();
+  await using sentinel = await startSentinel({ name: "mine", port: master.port }, [
+    "sentinel down-after-milliseconds mine 500",
+    "sentinel failover-timeout mine 3000",
+  ]);
+  const { port } = sentinel;
   const place: Place = {
     broker: `sentinel://127.0.0.1:${port}/0`,
     backend: `sentinel://127.0.0.1:${port}/1`,
@@ -36,46 +30,30 @@ Deno.test("Sentinel fails over: the worker goes on with the new master, and what
       task_acks_late: true,
     },
   };
-  try {
-    const knows = async () => /slaves=1/.test(await info(port));
-    await eventually(knows, "the sentinel knows both", { everyMs: 100 });
-    await using worker = await startWorker(place, ["-P", "solo"]);
-    const before = new App("before", { broker_url: master.url(0), result_backend: master.url(1) }, {
-      world: realTestWorld(),
-    });
-    assert.equal(await (await before.sendTask("t.add", { args: [1, 1] })).get({ timeout: 120 }), 2);
-    const long = await before.sendTask("t.sleep", { args: [3] });
-    await worker.says(new RegExp(`${long.id}\\] received`));
-    // The replica has what the master told it; that takes a moment.
-    await eventually(async () => await replica.cli("hlen", "unacked") === "1", "replicated");
-    await master.kill();
-    await before.close();
-    await eventually(
-      async () => /role:master/.test(await replica.cli("info", "replication")),
-      "it fails over",
-      {
-        everyMs: 50,
-      },
-    );
-    const after = new App("after", { broker_url: replica.url(0), result_backend: replica.url(1) }, {
-      world: realTestWorld(),
-    });
-    assert.equal(await (await after.sendTask("t.add", { args: [2, 2] })).get({ timeout: 120 }), 4);
-    assert.equal(await after.AsyncResult(long.id).get({ timeout: 120 }), 3);
-    await eventually(async () => await replica.cli("hlen", "unacked") === "0", "settled at the new master");
-    assert.equal(worker.text.split(`[${long.id}] succeeded`).length - 1, 1, "it ran once");
-    await after.close();
-  } finally {
-    sentinel.kill("SIGTERM");
-    await sentinel.status;
-    await Deno.remove(folder, { recursive: true });
-  }
+  const knows = async () => /slaves=1/.test(await sentinel.info());
+  await eventually(knows, "the sentinel knows both", { everyMs: 100 });
+  await using worker = await startWorker(place, ["-P", "solo"]);
+  const before = new App("before", { broker_url: master.url(0), result_backend: master.url(1) }, {
+    world: realTestWorld(),
+  });
+  assert.equal(await (await before.sendTask("t.add", { args: [1, 1] })).get({ timeout: 120 }), 2);
+  const long = await before.sendTask("t.sleep", { args: [3] });
+  await worker.says(new RegExp(`${long.id}\\] received`));
+  // The replica has what the master told it; that takes a moment.
+  await eventually(async () => await replica.cli("hlen", "unacked") === "1", "replicated");
+  await master.kill();
+  await before.close();
+  await eventually(
+    async () => /role:master/.test(await replica.cli("info", "replication")),
+    "it fails over",
+    { everyMs: 50 },
+  );
+  const after = new App("after", { broker_url: replica.url(0), result_backend: replica.url(1) }, {
+    world: realTestWorld(),
+  });
+  assert.equal(await (await after.sendTask("t.add", { args: [2, 2] })).get({ timeout: 120 }), 4);
+  assert.equal(await after.AsyncResult(long.id).get({ timeout: 120 }), 3);
+  await eventually(async () => await replica.cli("hlen", "unacked") === "0", "settled at the new master");
+  assert.equal(worker.text.split(`[${long.id}] succeeded`).length - 1, 1, "it ran once");
+  await after.close();
 });
-
-async function info(port: number): Promise<string> {
-  const { stdout } = await new Deno.Command("redis-cli", {
-    args: ["-p", String(port), "info", "sentinel"],
-    stderr: "null",
-  }).output();
-  return new TextDecoder().decode(stdout);
-}

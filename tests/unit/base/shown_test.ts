@@ -31,6 +31,12 @@ Deno.test("shown: JSON stays the same JSON, whatever is in it", () => {
   }));
 });
 
+Deno.test("errorText: an error of several addresses has the text of the first", () => {
+  const refused = [new Error("connect ECONNREFUSED ::1:1"), new Error("connect ECONNREFUSED 127.0.0.1:1")];
+  assert.equal(errorText(new AggregateError(refused)), "connect ECONNREFUSED ::1:1");
+  assert.equal(errorText(new AggregateError(refused, "two failed")), "two failed");
+});
+
 Deno.test("errorText: the runtime's colours are taken out", () => {
   const error = new TypeError('Import "\x1b[36mnope\x1b[39m" not a dependency');
   assert.equal(errorText(error), 'Import "nope" not a dependency');

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { DialError, UsageError } from "../../../lib/base/mod.ts";
-import { addressText, readTlsOptions, realDialer, tlsFilesOf } from "../../../lib/net/mod.ts";
+import { addressText, nodeDialer, readTlsOptions, realDialer, tlsFilesOf } from "../../../lib/net/mod.ts";
 import { freePort } from "../../support/ports.ts";
 
 const dialer = realDialer();
@@ -95,6 +95,17 @@ Deno.test("realDialer: what refuses, does not exist, stays silent or is given up
     dialer.dial({ kind: "tcp", host: "no-such-host.invalid", port, tls: null }, { timeoutMs: 5000 }),
     /Cannot connect to tcp:\/\/no-such-host.invalid:\d+: (no such host|no answer)/,
   );
+  await assert.rejects(
+    nodeDialer().dial({ kind: "tcp", host: "127.0.0.1", port, tls: null }, { timeoutMs: 2000 }),
+    {
+      name: "DialError",
+      message: `Cannot connect to tcp://127.0.0.1:${port}: connection refused`,
+    },
+  );
+  await assert.rejects(nodeDialer().dial({ kind: "unix", path: "/nowhere/none" }, { timeoutMs: 2000 }), {
+    name: "DialError",
+    message: "Cannot connect to unix:/nowhere/none: no such socket",
+  });
   // A server that accepts and never shakes hands.
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const accepted = listener.accept();

@@ -1,0 +1,54 @@
+/** A sentinel of a test's own: on a free port of 127.0.0.1, ended with the test. */
+
+import { eventually, freePort } from "./ports.ts";
+
+/** A redis-server that watches a master. */
+export interface Sentinel extends AsyncDisposable {
+  readonly port: number;
+  /** `INFO sentinel`. */
+  info(): Promise<string>;
+}
+
+/** Starts a sentinel for the master of this name and port; resolves when it answers. `conf`: further lines of its file. */
+export async function startSentinel(
+  master: { readonly name: string; readonly port: number },
+  conf: readonly string[] = [],
+): Promise<Sentinel> {
+  const folder = await Deno.makeTempDir({ prefix: "lovage-sentinel-" });
+  const port = freePort();
+  const lines = [
+    `port ${port}`,
+    "bind 127.0.0.1",
+    `dir ${folder}`,
+    `sentinel monitor ${master.name} 127.0.0.1 ${master.port} 1`,
+    ...conf,
+  ];
+  await Deno.writeTextFile(`${folder}/sentinel.conf`, lines.join("\n") + "\n");
+  const child = new Deno.Command("redis-server", {
+    args: [`${folder}/sentinel.conf`, "--sentinel"],
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  const sentinel: Sentinel = {
+    port,
+    async info() {
+      const args = ["-p", String(port), "info", "sentinel"];
+      const { stdout } = await new Deno.Command("redis-cli", { args, stdin: "null", stderr: "null" })
+        .output();
+      return new TextDecoder().decode(stdout);
+    },
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGTERM");
+      await child.status;
+      await Deno.remove(folder, { recursive: true });
+    },
+  };
+  try {
+    await eventually(async () => /status=ok|NOAUTH/.test(await sentinel.info()), "the sentinel answers");
+  } catch (error) {
+    await sentinel[Symbol.asyncDispose]();
+    throw error;
+  }
+  return sentinel;
+}
