@@ -19,6 +19,7 @@ import {
 } from "../../lib/transport/mod.ts";
 import { bodyBytes, type EncodedMessage, encodeEnvelope } from "../../lib/wire/mod.ts";
 import { eventually } from "../support/ports.ts";
+import { PROPERTIES } from "../support/messages.ts";
 
 /** One broker for one test, empty at the start. */
 export interface TransportLab extends AsyncDisposable {
@@ -66,15 +67,8 @@ export function textMessage(text: string, priority = 0): EncodedMessage {
     contentEncoding: "utf-8",
     // AMQP's headers lie in one frame.
     headers: { task: "t", id: text.slice(0, 1000) },
-    properties: {
-      // AMQP's are short strings.
-      correlationId: text.slice(0, 40),
-      replyTo: "",
-      deliveryMode: 2,
-      priority,
-      expiration: null,
-      rest: null,
-    },
+    // AMQP's correlation ids are short strings.
+    properties: { ...PROPERTIES, correlationId: text.slice(0, 40), replyTo: "", priority },
   };
 }
 

@@ -10,6 +10,7 @@ import { appendPublish, decodePublish, SentQueues } from "../../../lib/pool/link
 import { AmqpReader, writeTable } from "../../../lib/wire/amqp/table.ts";
 import { AmqpDecimal, decodeEnvelope, encodeEnvelope, fromTypedJson, toJson } from "../../../lib/wire/mod.ts";
 import { MiniWorker, type Sent } from "./mini_worker.ts";
+import { encodedMessage, PROPERTIES } from "../../support/messages.ts";
 
 /** Values of Python's that JavaScript would write in another way. */
 const VALUES = '[2.0,-0.0,1e+16,12345678901234567890,{"__type__":"decimal","__value__":"2.50"},' +
@@ -24,21 +25,11 @@ const call = (id: string) =>
 function fromPython(task: string, args: string, embed: Record<string, string> = {}): EncodedMessage {
   const parts = { callbacks: "null", errbacks: "null", chain: "null", chord: "null", ...embed };
   const fields = Object.entries(parts).map(([name, text]) => `"${name}":${text}`);
-  return {
+  return encodedMessage({
     body: new TextEncoder().encode(`[${args},{},{${fields}}]`),
-    bodyEncoding: "none",
-    contentType: "application/json",
-    contentEncoding: "utf-8",
     headers: { task, id: "first", root_id: "first", group: embed["chord"] ? "g" : null, group_index: 0 },
-    properties: {
-      correlationId: "first",
-      replyTo: "",
-      deliveryMode: 2,
-      priority: 0,
-      expiration: null,
-      rest: null,
-    },
-  };
+    properties: { ...PROPERTIES, correlationId: "first", replyTo: "" },
+  });
 }
 
 function define(app: App): void {

@@ -14,6 +14,7 @@ import {
 } from "../../../lib/pool/link/slot_message.ts";
 import type { Job } from "../../../lib/pool/mod.ts";
 import { type OutgoingMessage, queue } from "../../../lib/transport/mod.ts";
+import { encodedMessage, PROPERTIES } from "../../support/messages.ts";
 
 function readAll(pieces: Iterable<Uint8Array>): Frame[] {
   const reader = new FrameReader();
@@ -100,21 +101,12 @@ Deno.test("jobs: envelopes pass unchanged, whatever they hold", () => {
 });
 
 Deno.test("jobs: a message that the slot keeps does not cross to it, those beside it do", () => {
-  const message: OutgoingMessage["message"] = {
+  const message = encodedMessage({
     body: new Uint8Array(100_000),
     bodyEncoding: "base64",
-    contentType: "application/json",
-    contentEncoding: "utf-8",
     headers: { task: "t", id: "kept", stamps: { at: new Date(0) } },
-    properties: {
-      correlationId: "c",
-      replyTo: "",
-      deliveryMode: 2,
-      priority: 0,
-      expiration: null,
-      rest: null,
-    },
-  };
+    properties: { ...PROPERTIES, correlationId: "c", replyTo: "" },
+  });
   const out: OutgoingMessage = { exchange: "", routingKey: "q", message };
   const writer = new FrameWriter();
   const jobs = [job(1, "before"), { ...job(2, "unread"), message }, job(3, "behind")];
@@ -170,21 +162,12 @@ Deno.test("publish: bodies of text and bytes keep their order", () => {
   const message = (body: string | Uint8Array): OutgoingMessage => ({
     exchange: "e",
     routingKey: "k",
-    message: {
+    message: encodedMessage({
       body,
       bodyEncoding: typeof body === "string" ? "base64" : "none",
-      contentType: "application/json",
-      contentEncoding: "utf-8",
       headers: { task: "t" },
-      properties: {
-        correlationId: "c",
-        replyTo: "",
-        deliveryMode: 2,
-        priority: 3,
-        expiration: null,
-        rest: { a: 1 },
-      },
-    },
+      properties: { ...PROPERTIES, correlationId: "c", replyTo: "", priority: 3, rest: { a: 1 } },
+    }),
   });
   const plain = { queue: null, isMandatory: false };
   const batch = [message("aä"), message(new Uint8Array([1, 2])), message(""), message(new Uint8Array([3]))]

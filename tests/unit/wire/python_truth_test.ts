@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { decodeTaskHeaders, isTruthy } from "../../../lib/wire/mod.ts";
+import { encodedMessage } from "../../support/messages.ts";
 
 Deno.test("isTruthy is Python's truth", () => {
   for (const yes of [true, 1, -1, NaN, 2n, "yes", "0", [0], { a: 0 }, new Date(0), new Uint8Array(1)]) {
@@ -11,20 +12,6 @@ Deno.test("isTruthy is Python's truth", () => {
 });
 
 Deno.test("a header that is 1 is true", () => {
-  const message = {
-    body: "",
-    bodyEncoding: "none",
-    contentType: "application/json",
-    contentEncoding: "utf-8",
-    headers: { task: "t", id: "i", ignore_result: 1 },
-    properties: {
-      correlationId: null,
-      replyTo: "",
-      deliveryMode: 2,
-      priority: 0,
-      expiration: null,
-      rest: null,
-    },
-  } as const;
+  const message = encodedMessage({ headers: { task: "t", id: "i", ignore_result: 1 } });
   assert.equal(decodeTaskHeaders(message)?.ignoreResult, true);
 });

@@ -13,26 +13,18 @@ import {
   markRedelivered,
 } from "../../../../lib/wire/mod.ts";
 import { golden, VERSIONS } from "../golden.ts";
+import { encodedMessage, PROPERTIES } from "../../../support/messages.ts";
 
 type Wire = { properties: Record<string, unknown>; headers: Record<string, unknown>; [key: string]: unknown };
 
 function message(change: Partial<EncodedMessage> = {}): EncodedMessage {
-  return {
+  return encodedMessage({
     body: "W10=",
     bodyEncoding: "base64",
-    contentType: "application/json",
-    contentEncoding: "utf-8",
     headers: { task: "t.add" },
-    properties: {
-      correlationId: "c",
-      replyTo: "r",
-      deliveryMode: 2,
-      priority: 0,
-      expiration: null,
-      rest: null,
-    },
+    properties: { ...PROPERTIES, correlationId: "c", replyTo: "r" },
     ...change,
-  };
+  });
 }
 
 const route = { exchange: "", routingKey: "celery", deliveryTag: "tag" };
@@ -103,14 +95,7 @@ Deno.test("what is missing gets kombu's defaults", () => {
     contentType: "application/data",
     contentEncoding: "utf-8",
     headers: {},
-    properties: {
-      correlationId: null,
-      replyTo: null,
-      deliveryMode: 2,
-      priority: 0,
-      expiration: null,
-      rest: null,
-    },
+    properties: PROPERTIES,
   });
   assert.deepEqual(info, { exchange: "", routingKey: "", redelivered: false });
   assert.equal(deliveryTag, null);

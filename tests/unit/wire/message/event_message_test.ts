@@ -4,7 +4,6 @@ import {
   decodeEnvelope,
   DecodeError,
   decodeEvents,
-  type EncodedMessage,
   encodeEnvelope,
   encodeEvent,
   encodeEvents,
@@ -12,6 +11,7 @@ import {
   TASK_MULTI,
 } from "../../../../lib/wire/mod.ts";
 import { golden, VERSIONS } from "../golden.ts";
+import { encodedMessage } from "../../../support/messages.ts";
 
 const ACCEPT = acceptedTypes(["json"]);
 
@@ -65,20 +65,4 @@ Deno.test("an array keeps its good events; a message without any is refused", ()
   }
 });
 
-function message(body: string): EncodedMessage {
-  return {
-    body,
-    bodyEncoding: "none",
-    contentType: "application/json",
-    contentEncoding: "utf-8",
-    headers: {},
-    properties: {
-      correlationId: null,
-      replyTo: null,
-      deliveryMode: 1,
-      priority: 0,
-      expiration: null,
-      rest: null,
-    },
-  };
-}
+const message = (body: string) => encodedMessage({ body, headers: {} });

@@ -11,6 +11,7 @@ import {
   encodeMailboxRequest,
 } from "../../../../lib/wire/mod.ts";
 import { golden, VERSIONS } from "../golden.ts";
+import { encodedMessage } from "../../../support/messages.ts";
 
 const ACCEPT = acceptedTypes(["json"]);
 
@@ -68,20 +69,4 @@ Deno.test("a handler without an answer replies null", () => {
   assert.deepEqual(made.headers, { ticket: "t", clock: 3 });
 });
 
-function message(body: string): EncodedMessage {
-  return {
-    body,
-    bodyEncoding: "none",
-    contentType: "application/json",
-    contentEncoding: "utf-8",
-    headers: {},
-    properties: {
-      correlationId: null,
-      replyTo: null,
-      deliveryMode: 2,
-      priority: 0,
-      expiration: null,
-      rest: null,
-    },
-  };
-}
+const message = (body: string) => encodedMessage({ body, headers: {} });

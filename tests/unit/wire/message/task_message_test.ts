@@ -8,7 +8,6 @@ import {
   decodeProtocol1,
   decodeTaskBody,
   decodeTaskHeaders,
-  type EncodedMessage,
   encodeEnvelope,
   EncodeError,
   encodeTaskMessage,
@@ -18,6 +17,7 @@ import {
   type TaskToSend,
 } from "../../../../lib/wire/mod.ts";
 import { golden, VERSIONS } from "../golden.ts";
+import { encodedMessage } from "../../../support/messages.ts";
 
 await loadSerializer("yaml");
 await loadSerializer("msgpack");
@@ -151,7 +151,7 @@ Deno.test("custom headers win over the standard ones, and come back as custom", 
 
 Deno.test("a message without the later headers gets their defaults", () => {
   const headers = decodeTaskHeaders(
-    message({ headers: { task: "t", id: "i", redelivered: true, meth: "x" } }),
+    encodedMessage({ headers: { task: "t", id: "i", redelivered: true, meth: "x" } }),
   )!;
   assert.deepEqual(headers, {
     lang: null,
@@ -177,13 +177,16 @@ Deno.test("a message without the later headers gets their defaults", () => {
     compression: null,
     custom: null,
   });
-  assert.deepEqual(decodeTaskBody(message({ body: "[[1],{},null]" }), ACCEPT).embed.chord, null);
-  assert.deepEqual(decodeTaskBody(message({ body: '[[1],{},{"chord":{"task":"x"}}]' }), ACCEPT).embed, {
-    callbacks: null,
-    errbacks: null,
-    chain: null,
-    chord: { task: "x" },
-  });
+  assert.deepEqual(decodeTaskBody(encodedMessage({ body: "[[1],{},null]" }), ACCEPT).embed.chord, null);
+  assert.deepEqual(
+    decodeTaskBody(encodedMessage({ body: '[[1],{},{"chord":{"task":"x"}}]' }), ACCEPT).embed,
+    {
+      callbacks: null,
+      errbacks: null,
+      chain: null,
+      chord: { task: "x" },
+    },
+  );
 });
 
 Deno.test("any arguments come back, through every serializer, compressor and encoding", () => {
@@ -247,10 +250,13 @@ Deno.test("ill-typed headers are an InvalidTaskError in one line", () => {
   ];
   for (const [change, text] of bad) {
     const headers = { task: "t.add", id: "i", ...change };
-    assert.throws(() => decodeTaskHeaders(message({ headers })), { name: "InvalidTaskError", message: text });
+    assert.throws(() => decodeTaskHeaders(encodedMessage({ headers })), {
+      name: "InvalidTaskError",
+      message: text,
+    });
   }
-  assert.equal(decodeTaskHeaders(message({ headers: { task: null } })), null);
-  assert.equal(decodeTaskHeaders(message({ headers: {} })), null);
+  assert.equal(decodeTaskHeaders(encodedMessage({ headers: { task: null } })), null);
+  assert.equal(decodeTaskHeaders(encodedMessage({ headers: {} })), null);
 });
 
 Deno.test("times that typed JSON made of headers are read as times", () => {
@@ -260,7 +266,7 @@ Deno.test("times that typed JSON made of headers are read as times", () => {
     eta: new Date("2037-03-04T05:06:07.890Z"),
     expires: "2037-03-04 05:06Z",
   };
-  const decoded = decodeTaskHeaders(message({ headers }))!;
+  const decoded = decodeTaskHeaders(encodedMessage({ headers }))!;
   assert.deepEqual([decoded.eta, decoded.expires], ["2037-03-04T05:06:07.890000+00:00", "2037-03-04 05:06Z"]);
 });
 
@@ -279,7 +285,7 @@ Deno.test("bodies that are no [args, kwargs, embed] are an InvalidTaskError in o
     ['[[], {}, {"chord": {"task": 1}}]', 'Task embed "chord" holds an object instead of a signature'],
   ];
   for (const [body, text] of bad) {
-    assert.throws(() => decodeTaskBody(message({ body }), ACCEPT), {
+    assert.throws(() => decodeTaskBody(encodedMessage({ body }), ACCEPT), {
       name: "InvalidTaskError",
       message: text,
     });
@@ -287,24 +293,24 @@ Deno.test("bodies that are no [args, kwargs, embed] are an InvalidTaskError in o
 });
 
 Deno.test("undecodable bodies say why in one line", () => {
-  const wrong = message({ body: "%%%not base64%%%", bodyEncoding: "base64" });
+  const wrong = encodedMessage({ body: "%%%not base64%%%", bodyEncoding: "base64" });
   assert.throws(() => decodeTaskBody(wrong, ACCEPT), {
     name: "DecodeError",
     message: "Cannot decode body: wrong base64",
   });
-  const unheard = message({ contentType: "application/x-unheard-of" });
+  const unheard = encodedMessage({ contentType: "application/x-unheard-of" });
   assert.throws(() => decodeTaskBody(unheard, ACCEPT), ContentDisallowed);
   const pickled = golden("redis-publish-5.6.3").find((one) => one.scenario.includes("pickle"))!;
   assert.throws(() => decodeTaskBody(decodeEnvelope(pickled.raw).message, ACCEPT), {
     message: "Refusing to deserialize untrusted content of type pickle (application/x-python-serialize)",
   });
   const headers = { task: "t", id: "i", compression: "application/x-gzip" };
-  assert.throws(() => decodeTaskBody(message({ headers }), ACCEPT), DecodeError);
+  assert.throws(() => decodeTaskBody(encodedMessage({ headers }), ACCEPT), DecodeError);
   const bzip = { ...headers, compression: "application/x-bz2" };
-  assert.throws(() => decodeTaskBody(message({ headers: bzip }), ACCEPT), {
+  assert.throws(() => decodeTaskBody(encodedMessage({ headers: bzip }), ACCEPT), {
     message: /broken application\/x-bz2 data/,
   });
-  const deep = message({ body: "[".repeat(100_000) });
+  const deep = encodedMessage({ body: "[".repeat(100_000) });
   assert.throws(() => decodeTaskBody(deep, ACCEPT), { name: "DecodeError", message: /nested deeper/ });
 });
 
@@ -318,7 +324,7 @@ Deno.test("hybrids take values from the body, and headers win", () => {
     errbacks: { task: "e" },
     utc: false,
   });
-  const hybrid = message({ headers: { task: "h", id: "h", lang: "py" }, body });
+  const hybrid = encodedMessage({ headers: { task: "h", id: "h", lang: "py" }, body });
   const decoded = decodeProtocol1(hybrid, ACCEPT)!;
   assert.deepEqual([decoded.headers.task, decoded.headers.id, decoded.headers.retries], ["h", "h", 3]);
   assert.deepEqual(decoded.body.embed.errbacks, [{ task: "e" }]);
@@ -327,17 +333,17 @@ Deno.test("hybrids take values from the body, and headers win", () => {
 });
 
 Deno.test("a message of neither protocol is null, an ill one of protocol 1 an InvalidTaskError", () => {
-  assert.equal(decodeProtocol1(message({ headers: {}, body: "[[],{},{}]" }), ACCEPT), null);
-  assert.equal(decodeProtocol1(message({ headers: {}, body: '{"a":1}' }), ACCEPT), null);
+  assert.equal(decodeProtocol1(encodedMessage({ headers: {}, body: "[[],{},{}]" }), ACCEPT), null);
+  assert.equal(decodeProtocol1(encodedMessage({ headers: {}, body: '{"a":1}' }), ACCEPT), null);
   assert.equal(
-    decodeProtocol1(message({ headers: { task: "t", id: "i" }, body: "[[],{},{}]" }), ACCEPT),
+    decodeProtocol1(encodedMessage({ headers: { task: "t", id: "i" }, body: "[[],{},{}]" }), ACCEPT),
     null,
   );
   for (const body of ['{"task":"t"}', '{"task":1,"id":"i"}', '{"task":"t","id":"i","kwargs":[]}']) {
-    assert.throws(() => decodeProtocol1(message({ headers: {}, body }), ACCEPT), InvalidTaskError);
+    assert.throws(() => decodeProtocol1(encodedMessage({ headers: {}, body }), ACCEPT), InvalidTaskError);
   }
   const taskset = '{"task":"t","id":"i","group":"g","taskset":"s","timelimit":[1,2]}';
-  const { headers } = decodeProtocol1(message({ headers: { own: 1 }, body: taskset }), ACCEPT)!;
+  const { headers } = decodeProtocol1(encodedMessage({ headers: { own: 1 }, body: taskset }), ACCEPT)!;
   assert.deepEqual([headers.group, headers.timeLimit, headers.custom], ["s", 1, { own: 1 }]);
 });
 
@@ -375,25 +381,6 @@ Deno.test("whatever a message holds, it is decoded or refused in one line", () =
     { numRuns: 2000 },
   );
 });
-
-function message(change: Partial<EncodedMessage> = {}): EncodedMessage {
-  return {
-    body: "[[],{},{}]",
-    bodyEncoding: "none",
-    contentType: "application/json",
-    contentEncoding: "utf-8",
-    headers: { task: "t", id: "i" },
-    properties: {
-      correlationId: null,
-      replyTo: null,
-      deliveryMode: 2,
-      priority: 0,
-      expiration: null,
-      rest: null,
-    },
-    ...change,
-  };
-}
 
 function route(): { exchange: string; routingKey: string; deliveryTag: string } {
   return { exchange: "", routingKey: "celery", deliveryTag: "tag" };

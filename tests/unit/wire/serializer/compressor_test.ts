@@ -15,6 +15,7 @@ import {
   EncodeError,
 } from "../../../../lib/wire/mod.ts";
 import { golden } from "../golden.ts";
+import { encodedMessage } from "../../../support/messages.ts";
 
 const text = new TextEncoder().encode("hello hello hello hello");
 
@@ -135,22 +136,7 @@ Deno.test("broken data and unknown names give one line", () => {
 });
 
 function packed(body: Uint8Array, given: Partial<EncodedMessage> = {}): EncodedMessage {
-  return {
-    body,
-    bodyEncoding: "none",
-    contentType: "application/json",
-    contentEncoding: "utf-8",
-    headers: { compression: "application/x-gzip" },
-    properties: {
-      correlationId: null,
-      replyTo: null,
-      deliveryMode: 2,
-      priority: 0,
-      expiration: null,
-      rest: null,
-    },
-    ...given,
-  };
+  return encodedMessage({ body, headers: { compression: "application/x-gzip" }, ...given });
 }
 
 Deno.test("what is refused by its type, encoding or size is not unpacked", () => {

@@ -1,24 +1,9 @@
 import assert from "node:assert/strict";
-import type { EncodedMessage } from "../../../../lib/wire/mod.ts";
 import { mayBeTaskBody } from "../../../../lib/worker/lane/body_shape.ts";
+import { encodedMessage } from "../../../support/messages.ts";
 
-function message(body: string | Uint8Array, bodyEncoding: "base64" | "none"): EncodedMessage {
-  return {
-    body,
-    bodyEncoding,
-    contentType: "application/json",
-    contentEncoding: "utf-8",
-    headers: {},
-    properties: {
-      correlationId: null,
-      replyTo: null,
-      deliveryMode: 2,
-      priority: 0,
-      expiration: null,
-      rest: null,
-    },
-  };
-}
+const message = (body: string | Uint8Array, bodyEncoding: "base64" | "none") =>
+  encodedMessage({ body, bodyEncoding });
 
 const BODIES = [
   `[[], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]`,

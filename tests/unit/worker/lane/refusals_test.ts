@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { compress, type EncodedMessage } from "../../../../lib/wire/mod.ts";
 import { Rig } from "../rig.ts";
+import { encodedMessage, PROPERTIES } from "../../../support/messages.ts";
 
 const HEADERS = {
   lang: "py",
@@ -17,22 +18,13 @@ const HEADERS = {
 function message(given: Partial<EncodedMessage> & { text?: string } = {}): EncodedMessage {
   const { text, ...rest } = given;
   const body = text ?? `[[1, 1], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]`;
-  return {
+  return encodedMessage({
     body: new TextEncoder().encode(body).toBase64(),
     bodyEncoding: "base64",
-    contentType: "application/json",
-    contentEncoding: "utf-8",
     headers: HEADERS,
-    properties: {
-      correlationId: "an-id",
-      replyTo: "",
-      deliveryMode: 2,
-      priority: 0,
-      expiration: null,
-      rest: null,
-    },
+    properties: { ...PROPERTIES, correlationId: "an-id", replyTo: "" },
     ...rest,
-  };
+  });
 }
 
 async function publish(rig: Rig, ...batch: EncodedMessage[]): Promise<void> {

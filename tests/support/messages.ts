@@ -1,0 +1,26 @@
+/** A message in the form that transports carry, for tests that look at one part of it. */
+
+import type { EncodedMessage } from "../../lib/wire/mod.ts";
+
+/** Properties of a message that says nothing in them. */
+export const PROPERTIES: EncodedMessage["properties"] = {
+  correlationId: null,
+  replyTo: null,
+  deliveryMode: 2,
+  priority: 0,
+  expiration: null,
+  rest: null,
+};
+
+/** A task's message with an empty body in JSON, apart from what is given. */
+export function encodedMessage(given: Partial<EncodedMessage> = {}): EncodedMessage {
+  return {
+    body: "[[],{},{}]",
+    bodyEncoding: "none",
+    contentType: "application/json",
+    contentEncoding: "utf-8",
+    headers: { task: "t", id: "i" },
+    properties: PROPERTIES,
+    ...given,
+  };
+}
