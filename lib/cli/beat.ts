@@ -84,12 +84,12 @@ async function serve(context: CommandContext, options: BeatValues): Promise<numb
   const daemon = await enterDaemon(world, options);
   if (typeof daemon === "number") return daemon;
   const { terminal, log } = world;
-  const isQuiet = options.quiet || daemon.isDetached;
+  const isQuiet = (): boolean => options.quiet || daemon.isDetached || log.isJson;
   const { Beat, beatBanner, openStore, startingLine } = await import("../beat/mod.ts");
   const version = `${VERSION} (lovage)`;
   const loglevel = options.loglevel ?? "WARNING";
   log.configure({ level: loglevel, logger: "celery.beat" });
-  if (!isQuiet) terminal.out(startingLine(version));
+  if (!isQuiet()) terminal.out(startingLine(version));
   const app = await loadApp({ settings: settingsOf(args) });
   log.configure({
     format: app.conf.worker_log_format,
@@ -115,7 +115,7 @@ async function serve(context: CommandContext, options: BeatValues): Promise<numb
     const store = await openStore(app, options);
     const service = new Beat(app, { store, maxInterval: options.maxInterval ?? null });
     http = await showLife(context, service, { options, daemon, stopping: stopping.signal });
-    if (!isQuiet) {
+    if (!isQuiet()) {
       terminal.out(beatBanner({
         version,
         timestamp: localTime(world.clock.wallMs()),

@@ -245,6 +245,7 @@ async function detach(world: RealWorld, flags: DaemonValues): Promise<number> {
   const seconds = flags.readyTimeout ?? READY_SECONDS;
   const stopping = new AbortController();
   let signalled: SignalName | null = null;
+  let unfinished = "";
   // What is interrupted while it waits leaves nothing half started behind.
   const unlisten = listenSignals(["SIGINT", "SIGTERM"], (name) => {
     signalled = name;
@@ -256,8 +257,14 @@ async function detach(world: RealWorld, flags: DaemonValues): Promise<number> {
       readyMs: seconds > 0 ? seconds * 1000 : Infinity,
       signal: stopping.signal,
       // As it comes: a broker that is away is waited for, and whoever waits here may know why it is.
-      onText: (text) => world.terminal.err(text),
+      onText: (text) => {
+        const lines = unfinished + text;
+        const end = lines.lastIndexOf("\n") + 1;
+        unfinished = lines.slice(end);
+        world.terminal.err(lines.slice(0, end));
+      },
     });
+    world.terminal.err(unfinished);
     if (signalled !== null && start.kind === "late") return exitOfSignal(signalled as "SIGINT" | "SIGTERM");
     if (start.kind === "late") {
       world.terminal.err(

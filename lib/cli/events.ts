@@ -136,7 +136,10 @@ async function follow(
   const opening = EventReceiver.open(app, {
     handlers: { "*": handle },
     onLost: () => isJson ? world.log.warning(SAY.lost.slice(3)) : say(SAY.lost),
-    onAttempt: (error, seconds, url) => world.terminal.err(SAY.attempt(url, errorText(error), seconds)),
+    onAttempt: (error, seconds, url) => {
+      const text = SAY.attempt(url, errorText(error), seconds);
+      world.terminal.err(world.log.isJson ? text.slice(3).replace("\n", " ") : text);
+    },
   });
   const first = await Promise.race([opening, stopped]);
   if (typeof first === "string") return first;

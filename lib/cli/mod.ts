@@ -8,7 +8,7 @@
  * called), root.ts (finding the command, errors and exit statuses), reader.ts (words and variables to values, by the
  * tables), help.ts (the help, from the same tables), facts.ts with completion_words.ts, completions_bash.ts,
  * completions_fish.ts, completions_zsh.ts and man_page.ts (completions and manual pages, from the same tables),
- * arguments.ts (readers of values), output.ts (printing values).
+ * arguments.ts (readers of values), output.ts (printing values), logged_terminal.ts (what is printed, as records).
  * Then the commands: daemon.ts and probes.ts (what worker.ts and beat.ts share); call.ts, result.ts, purge.ts,
  * list.ts, report.ts, graph.ts, migrate.ts, logtool.ts, upgrade.ts (upgrade_program.ts with releases.ts,
  * upgrade_settings.ts), version.ts, completions.ts, man.ts, run.ts; init.ts (project_files.ts), types.ts

@@ -103,12 +103,13 @@ export const multi = command({
 
 /** Global options before `multi` are the nodes'. Source: celery 5.2.6 bin/multi.py multi. */
 function globalWords(globals: CommandContext["globals"]): string[] {
-  const { app, broker, resultBackend, config } = globals;
+  const { app, broker, resultBackend, config, logFormat } = globals;
   return [
     ...app === undefined ? [] : [`--app=${app}`],
     ...broker === undefined ? [] : [`--broker=${broker}`],
     ...resultBackend === undefined ? [] : [`--result-backend=${resultBackend}`],
     ...config === undefined ? [] : [`--config=${config}`],
+    ...logFormat === undefined ? [] : [`--log-format=${logFormat}`],
   ];
 }
 

@@ -27,6 +27,7 @@ import {
   type Option,
 } from "./command.ts";
 import { type Env, MisreadWords, readWords, variableOf } from "./reader.ts";
+import { withLoggedErrors } from "./logged_terminal.ts";
 import { COMMANDS, PROGRAM } from "./table.ts";
 
 const FOOT = "lovage COMMAND --help shows the options of a command.";
@@ -47,7 +48,8 @@ const HAS_NO_EFFECT = {
 const WITHOUT_EFFECT = Object.keys(HAS_NO_EFFECT) as (keyof typeof HAS_NO_EFFECT)[];
 
 /** Runs one command line (without the program's name); resolves with the exit status. Never rejects. */
-export async function runCli(world: RealWorld, argv: readonly string[]): Promise<number> {
+export async function runCli(outside: RealWorld, argv: readonly string[]): Promise<number> {
+  const world = withLoggedErrors(outside);
   setCurrentWorld(world);
   try {
     return await dispatch(world, argv);
@@ -58,13 +60,17 @@ export async function runCli(world: RealWorld, argv: readonly string[]): Promise
 
 async function dispatch(world: RealWorld, argv: readonly string[]): Promise<number> {
   const at = commandIndex(argv);
-  if (at === null) return await runProgram(world, argv);
+  if (at === null) {
+    obeyLogFormat(world, argv);
+    return await runProgram(world, argv);
+  }
   const name = argv[at]!;
   const [before, rest] = [argv.slice(0, at), argv.slice(at + 1)];
   if (name === "help") return await help(world, rest);
   const entry = COMMANDS.find((one) => one.name === name);
-  if (!entry) throw unknownCommand(name);
-  const command = await entry.load();
+  const command = await entry?.load();
+  obeyLogFormat(world, command?.isRaw ? before : argv, name);
+  if (!entry || !command) throw unknownCommand(name);
   if (upToDashes(command.isRaw ? before : argv).includes("--version")) return version(world);
   if (command.isRaw) {
     const { options, isHelpAsked } = readWords("", { command: PROGRAM, words: before });
@@ -128,6 +134,19 @@ function commandIndex(argv: readonly string[]): number | null {
   return null;
 }
 
+/** The log's format, before the words are read: what is wrong with them is told in it. */
+function obeyLogFormat({ host, log }: RealWorld, argv: readonly string[], command = ""): void {
+  const { logFormat } = GLOBAL_OPTIONS;
+  const option = longName("logFormat");
+  const words = upToDashes(argv);
+  const given = words.flatMap((word, n) =>
+    word === option ? words[n + 1] ?? [] : word.startsWith(`${option}=`) ? word.slice(option.length + 1) : []
+  );
+  const format = given.at(-1) ??
+    variableOf(logFormat, { key: "logFormat", command, env: (name) => host.env(name) })?.text;
+  if (format === "json") log.configure({ isJson: true });
+}
+
 function context(
   world: RealWorld,
   options: GlobalValues,
@@ -141,7 +160,6 @@ function context(
     Deno.env.set("NO_COLOR", "1");
     world.log.configure({ color: false });
   }
-  if (options.logFormat === "json") world.log.configure({ isJson: true });
   for (const key of WITHOUT_EFFECT) {
     if (options[key] !== undefined && !options.quiet) {
       world.log.warning(`${longName(key)} ${HAS_NO_EFFECT[key]}`);
@@ -219,18 +237,15 @@ function unknownCommand(name: string): UsageError {
 /** Tells an error in one line and gives its exit status. A fault of our own is told with its stack. */
 function report(world: RealWorld, error: unknown): number {
   world.log.flushSync();
-  const { terminal, log } = world;
-  const line = (text: string): void => {
+  const line = (text: string, advice = ""): void => {
     const masked = maskUrls(text.replace(/^(ERROR|Error): /, ""));
-    if (!log.isJson) return terminal.err(`Error: ${masked}\n`);
-    log.critical(masked);
-    log.flushSync();
+    world.terminal.err(`Error: ${masked}\n${advice}`);
   };
   if (error instanceof UsageError) {
-    line(errorText(error));
-    if (error instanceof MisreadWords) {
-      terminal.err(`Try ${["lovage", error.command, "--help"].filter(Boolean).join(" ")}.\n`);
-    }
+    const advice = error instanceof MisreadWords
+      ? `Try ${["lovage", error.command, "--help"].filter(Boolean).join(" ")}.\n`
+      : "";
+    line(errorText(error), advice);
     return error.exitCode;
   }
   if (isUnreachable(error) || error instanceof OperatingError && error.isRetryable) {

@@ -7,6 +7,7 @@ import { isRoot, listenSignals, type RealWorld, WORKER_SIGNALS } from "../platfo
 import type { WorkController } from "../worker/mod.ts";
 import { commaList, duration, interval, InvalidValue, oneOf, someOf, whole } from "./arguments.ts";
 import { command, type Options } from "./command.ts";
+import { withLogForTerminal } from "./logged_terminal.ts";
 import {
   type Daemon,
   DAEMON_OPTIONS,
@@ -118,9 +119,16 @@ export const worker = command({
       : [(await import("../beat/mod.ts")).embeddedBeat(app, { schedule, scheduler, shown: embedded })];
     const place = options.http ?? app.conf.worker_http;
     const controller = WorkController.create(
-      daemon.isDetached ? mute(world) : world,
+      daemon.isDetached || world.log.isJson
+        ? withLogForTerminal(world, { isMute: daemon.isDetached })
+        : world,
       app,
-      { ...options, isCounted: Boolean(place), ...(poolHead === null ? {} : { poolHead }) },
+      {
+        ...options,
+        quiet: Boolean(options.quiet) || world.log.isJson,
+        isCounted: Boolean(place),
+        ...(poolHead === null ? {} : { poolHead }),
+      },
       steps,
     );
     world.log.configure({ node: controller.hostname });
@@ -223,20 +231,6 @@ function statusOf({ hostname, state, consumer, stopRequest }: WorkController): s
 function isWorking({ blueprint, consumer, stopRequest }: WorkController): boolean {
   if (stopRequest.mode !== null) return true;
   return blueprint.state === "running" && (consumer.tasks !== null || consumer.isAway);
-}
-
-/** The World of a daemon that has no terminal: what is said on standard error goes to the log. */
-function mute(world: RealWorld): RealWorld {
-  return {
-    ...world,
-    terminal: {
-      ...world.terminal,
-      columns: 80,
-      out: () => {},
-      styled: () => {},
-      err: (text) => world.log.warning(text.trim()),
-    },
-  };
 }
 
 /** `name=value` words; `worker.name=value` is Celery's way to say the same. */

@@ -61,9 +61,11 @@ export interface LogSinkOptions {
 
 /** A Log that can be configured again, once the settings are known. */
 export interface LogSink extends Log {
-  /** Every line is JSON, as `--log-format json` asks. */
+  /** Every line of this process is JSON, as `--log-format json` or the format asks. */
   readonly isJson: boolean;
   configure(options: LogSinkOptions): void;
+  /** Writes a record to standard error, and to the log's file if it has one, at once and whatever its level is. */
+  notice(level: Level, message: string): void;
   /** Writes what is buffered before it returns; for the way out. */
   flushSync(): void;
 }
@@ -136,7 +138,7 @@ class FileLogSink implements LogSink {
   }
 
   get isJson(): boolean {
-    return this.#isJson;
+    return this.#isJson || this.#format === "json";
   }
 
   isOn(level: Level): boolean {
@@ -145,11 +147,21 @@ class FileLogSink implements LogSink {
 
   emit(level: Level, message: string, context?: LogContext) {
     if (!this.isOn(level)) return;
-    this.#buffer += this.#line(level, message, context);
-    if (this.#mirrorsErrors && this.#file !== null && LEVELS[level] >= LEVELS.ERROR) mirror(message);
+    const line = this.#line(level, message, context);
+    this.#buffer += line;
+    if (this.#mirrorsErrors && this.#file !== null && LEVELS[level] >= LEVELS.ERROR) {
+      mirror(this.isJson ? line : `${shown(message.trimEnd())}\n`);
+    }
     if (this.#isDeferred) return;
     this.#isDeferred = true;
     this.#clock.defer(() => this.flushSync());
+  }
+
+  notice(level: Level, message: string): void {
+    const line = this.#line(level, message, undefined);
+    this.#buffer += line;
+    this.flushSync();
+    if (this.#file !== null) mirror(line);
   }
 
   debug(message: string): void {
@@ -244,7 +256,7 @@ class FileLogSink implements LogSink {
     const logger = context?.logger ?? (context?.task ? "celery.task" : this.#logger);
     const task = context?.task ?? null;
     const format = task ? this.#taskFormat : this.#format;
-    if (this.#isJson || this.#format === "json" || format === "json") {
+    if (this.isJson || format === "json") {
       return jsonLine({ atMs, logger, process, pid: Deno.pid, node: this.#node }, level, message, context);
     }
     const traceback = context?.error?.traceback;
@@ -352,10 +364,10 @@ function identityOf({ isFile, dev, ino }: Deno.FileInfo): string | null {
   return isFile ? `${dev}:${ino}` : null;
 }
 
-/** Says an error on standard error as well; whoever listened may be gone. */
-function mirror(message: string): void {
+/** Writes a line on standard error as well; whoever listened may be gone. */
+function mirror(line: string): void {
   try {
-    Deno.stderr.writeSync(new TextEncoder().encode(`${shown(message.trimEnd())}\n`));
+    Deno.stderr.writeSync(new TextEncoder().encode(line));
   } catch {
     // The file has it.
   }
