@@ -1,6 +1,6 @@
 /** Which store a result backend URL means. Each is loaded when it is first opened. */
 
-import { maskUrl, nearest, trimmedUrl, UsageError, type World } from "../base/mod.ts";
+import { hasSqlite, maskUrl, nearest, NO_SQLITE, trimmedUrl, UsageError, type World } from "../base/mod.ts";
 import type { Backend, BackendOptions } from "./backend.ts";
 import { DisabledBackend } from "./disabled.ts";
 
@@ -22,9 +22,6 @@ const SCHEMES = [
   "cache+memory",
 ];
 
-/** Kinds that need no server. */
-const EMBEDDED = ["memory", "cache+memory", "sqlite"];
-
 /**
  * Opens a result store. `url` null, "" or `disabled` stores nothing; `redis` alone means the host, port, database and
  * password of the `redis_*` settings.
@@ -42,12 +39,7 @@ export async function openBackend(
   // A bare "redis" takes its database from the settings; in a URL the path says it.
   const bare = given === "redis" ? `redis:///${String(options.redis["redis_db"] ?? 0)}` : `${given}://`;
   const full = given.includes(":") ? given : bare;
-  if (world.isServersOnly && EMBEDDED.includes(scheme)) {
-    throw new UsageError(
-      `Cannot use result backend "${maskUrl(given)}": it is not part of the npm package's library; ` +
-        "set result_backend to a Redis, or to rpc:// with RabbitMQ",
-    );
-  }
+  if (world.isClientOnly) mustReachWorkers(given, scheme);
   switch (scheme) {
     case "disabled":
       return new DisabledBackend();
@@ -76,6 +68,21 @@ export async function openBackend(
       scheme === "" ? "it is not a URL" : `unknown kind "${scheme}"`
     }` +
       (near === null ? `; known are ${SCHEMES.slice(0, -1).join(", ")}` : `; did you mean "${near}"?`),
+  );
+}
+
+/** Throws UsageError for a store that a client alone cannot use: one in its own memory, or that its runtime lacks. */
+function mustReachWorkers(given: string, scheme: string): void {
+  const why = scheme === "memory" || scheme === "cache+memory"
+    ? "no worker shares this process's memory"
+    : scheme === "sqlite" && !hasSqlite()
+    ? NO_SQLITE
+    : null;
+  if (why === null) return;
+  throw new UsageError(
+    `Cannot use result backend "${
+      maskUrl(given)
+    }": ${why}; set result_backend to a Redis, or to rpc:// with RabbitMQ`,
   );
 }
 

@@ -27,3 +27,11 @@ export function nodeUtil(): typeof import("node:util") {
 export function nodeZlib(): typeof import("node:zlib") {
   return process.getBuiltinModule("node:zlib");
 }
+
+/** Whether the runtime has node:sqlite: Node from 22.16 on as we need it. Loads it. */
+export function hasSqlite(): boolean {
+  return process.getBuiltinModule("node:sqlite") !== undefined;
+}
+
+/** What is said of `sqlite://` in a runtime without it. */
+export const NO_SQLITE = "it needs node:sqlite, which Node has from 22.16 on";

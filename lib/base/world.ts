@@ -234,6 +234,6 @@ export interface World {
   readonly terminal: Terminal;
   readonly host: Host;
   readonly log: Log;
-  /** True in the npm package's library: the embedded broker and its result stores are not part of it. */
-  readonly isServersOnly?: boolean;
+  /** True in the npm package's library: it runs no tasks, so a broker in its own memory reaches no worker. */
+  readonly isClientOnly?: boolean;
 }

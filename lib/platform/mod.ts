@@ -6,7 +6,8 @@
  * source), build.ts (what a built one knows of its build), page_files.ts (what the console's pages load, in each form),
  * declarations.ts (the library's types), configuration.ts and project.ts (what a project says of its dependencies) with
  * specifiers.ts, spawn.ts (children, and this program started again), signals.ts,
- * pidfile.ts, exit_codes.ts, regular_file.ts and private_file.ts (what may be a file of ours, and who may read it),
+ * pidfile.ts, exit_codes.ts, system_files.ts (the calls under databases, of Deno or node:fs), regular_file.ts and
+ * private_file.ts (what may be a file of ours, and who may read it),
  * files.ts (small files, whole or not at all), kv_file.ts (one file of keys and values, and who has it), watch.ts
  * (wake-up files of the embedded broker), sandbox.ts with sandbox_prelude.ts (how an isolate with few permissions comes
  * up); for daemons: detach.ts, notify.ts (systemd), heartbeat.ts (signs of life in files), users.ts, and libc.ts under

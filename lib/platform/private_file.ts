@@ -3,6 +3,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { errorText, OperatingError } from "../base/mod.ts";
 import { specialFile } from "./regular_file.ts";
+import { systemFiles } from "./system_files.ts";
 
 /** What SQLite keeps beside a database; made with the database's mode. */
 const BESIDE_DATABASE = ["", "-wal", "-shm", "-journal"];
@@ -10,7 +11,7 @@ const BESIDE_DATABASE = ["", "-wal", "-shm", "-journal"];
 /** Makes a folder and its missing parents for this user alone (0700); one that exists is left as it is. */
 export function makePrivateFolder(path: string): void {
   try {
-    Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
+    systemFiles().makeFolder(path, 0o700);
   } catch (error) {
     throw new OperatingError(`Cannot create folder "${path}": ${errorText(error)}`, { cause: error });
   }
@@ -19,10 +20,9 @@ export function makePrivateFolder(path: string): void {
 /** Makes an empty file that only this user may read (0600), whatever the umask, where nothing is at the path. */
 export function makePrivateFile(path: string): void {
   try {
-    Deno.openSync(path, { write: true, createNew: true, mode: 0o600 }).close();
-    Deno.chmodSync(path, 0o600);
+    const files = systemFiles();
+    if (files.makeNewFile(path, 0o600)) files.chmod(path, 0o600);
   } catch (error) {
-    if (error instanceof Deno.errors.AlreadyExists) return;
     throw new OperatingError(`Cannot create "${path}": ${errorText(error)}`, { cause: error });
   }
 }
@@ -30,8 +30,9 @@ export function makePrivateFile(path: string): void {
 /** Takes a file of ours from everybody else (0600). One that is missing, special or another user's is left as it is. */
 export function keepPrivate(path: string): void {
   try {
-    const { isFile, mode, uid } = Deno.statSync(path);
-    if (isFile && uid === Deno.uid() && ((mode ?? 0) & 0o077) !== 0) Deno.chmodSync(path, 0o600);
+    const files = systemFiles();
+    const { kind, mode, uid } = files.facts(path);
+    if (kind === "file" && uid === files.uid() && ((mode ?? 0) & 0o077) !== 0) files.chmod(path, 0o600);
   } catch {
     // Nothing there, or a file system without modes.
   }
@@ -59,7 +60,7 @@ export function protectFiles(path: string): void {
   let real = path;
   try {
     // SQLite follows links before it names the files beside.
-    real = Deno.realPathSync(path);
+    real = systemFiles().realPath(path);
   } catch {
     // Not there: then neither are the others.
   }

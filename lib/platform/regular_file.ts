@@ -5,19 +5,16 @@
 
 import { nodeFs, UsageError } from "../base/mod.ts";
 import { EXIT } from "./exit_codes.ts";
+import { systemFiles } from "./system_files.ts";
 
 /** What a path names that is not a regular file, such as "a folder"; null for a file and for nothing. Follows links. */
 export function specialFile(path: string): string | null {
-  let info: Deno.FileInfo;
   try {
-    info = Deno.statSync(path);
+    const { kind } = systemFiles().facts(path);
+    return kind === "file" ? null : `a ${kind}`;
   } catch {
     return null; // Nothing there, or not for us to look at: whoever opens it hears why.
   }
-  if (info.isFile) return null;
-  if (info.isDirectory) return "a folder";
-  if (info.isFifo) return "a named pipe";
-  return info.isSocket ? "a socket" : "a device";
 }
 
 /** True for a named pipe that nobody reads: whoever opens it for writing waits for a reader. */

@@ -7,6 +7,7 @@
  */
 
 import { errorText, OperatingError } from "../base/mod.ts";
+import { systemFiles } from "./system_files.ts";
 
 /** A running watch. `close` ends it; twice is once. */
 export interface TouchWatch {
@@ -19,39 +20,17 @@ export interface TouchWatch {
  */
 export function watchTouches(paths: readonly string[], onTouch: (path: string) => void): TouchWatch {
   for (const path of paths) makeFile(path);
-  let watcher: Deno.FsWatcher;
   try {
-    watcher = Deno.watchFs([...paths], { recursive: false });
+    return { close: systemFiles().watch(paths, onTouch) };
   } catch (error) {
     throw new OperatingError(`Cannot watch "${paths[0]}": ${errorText(error)}`, { cause: error });
-  }
-  let isClosed = false;
-  listen();
-  return {
-    close() {
-      if (isClosed) return;
-      isClosed = true;
-      watcher.close();
-    },
-  };
-
-  async function listen(): Promise<void> {
-    try {
-      for await (const event of watcher) {
-        if (isClosed) return;
-        if (event.kind === "access") continue;
-        for (const path of event.paths) onTouch(path);
-      }
-    } catch {
-      // Without events the regular look remains.
-    }
   }
 }
 
 /** Sets a file's times to `atMs`, which wakes its watchers; makes it where there is none. Never throws. */
 export function touchFile(path: string, atMs: number): void {
   try {
-    Deno.utimeSync(path, atMs / 1000, atMs / 1000);
+    systemFiles().touch(path, atMs);
   } catch {
     try {
       makeFile(path);
@@ -71,8 +50,8 @@ export interface ProcessSpace {
 export function processSpace(): ProcessSpace | null {
   try {
     return {
-      boot: Deno.readTextFileSync("/proc/sys/kernel/random/boot_id").trim(),
-      namespace: Deno.readLinkSync("/proc/self/ns/pid"),
+      boot: systemFiles().readText("/proc/sys/kernel/random/boot_id").trim(),
+      namespace: systemFiles().readLink("/proc/self/ns/pid"),
     };
   } catch {
     return null;
@@ -85,7 +64,7 @@ export function processSpace(): ProcessSpace | null {
  */
 export function processMark(pid: number): string | null {
   try {
-    const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
+    const stat = systemFiles().readText(`/proc/${pid}/stat`);
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     return fields[0] === "Z" || fields[0] === "X" ? null : fields[19] ?? null;
   } catch {
@@ -94,5 +73,5 @@ export function processMark(pid: number): string | null {
 }
 
 function makeFile(path: string): void {
-  Deno.openSync(path, { write: true, create: true, mode: 0o600 }).close();
+  systemFiles().makeFile(path, 0o600);
 }

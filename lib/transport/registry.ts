@@ -2,7 +2,9 @@
 
 import {
   DialError,
+  hasSqlite,
   maskUrl,
+  NO_SQLITE,
   type OperatingError,
   ProtocolError,
   ServerError,
@@ -26,12 +28,7 @@ export const connect: Connect = async (
   const url = trimmedUrl(given);
   options.signal?.throwIfAborted();
   const kind = transportOf(url);
-  if (world.isServersOnly && (kind === "memory" || kind === "sqlite")) {
-    throw new UsageError(
-      `Cannot use broker "${maskUrl(url)}": the embedded broker is not part of the npm package's library; ` +
-        "set broker_url to a Redis or RabbitMQ",
-    );
-  }
+  if (world.isClientOnly) mustReachWorkers(url, kind);
   const open = await load(kind);
   try {
     return await open(world, url, options);
@@ -48,6 +45,19 @@ export const connect: Connect = async (
     throw error;
   }
 };
+
+/** Throws UsageError for a broker that a client alone cannot use: one in its own memory, or that its runtime lacks. */
+function mustReachWorkers(url: string, kind: TransportKind): void {
+  const why = kind === "memory"
+    ? "no worker shares this process's memory"
+    : kind === "sqlite" && !hasSqlite()
+    ? NO_SQLITE
+    : null;
+  if (why === null) return;
+  throw new UsageError(
+    `Cannot use broker "${maskUrl(url)}": ${why}; set broker_url to a Redis or RabbitMQ`,
+  );
+}
 
 /** A failed dial under the scheme that the person wrote, not that of the socket. */
 function inWordsOf(url: string, error: DialError): DialError {

@@ -97,7 +97,7 @@ Deno.test("npm: the web server of docs/node.md answers with a task's result, and
   assert.equal(server.text, "");
 });
 
-Deno.test("npm: what is not part of the library says so in a line", async () => {
+Deno.test("npm: what is not part of the library, or which Node 20 lacks, says so in a line", async () => {
   const said = await node(`${APP}
 for (const make of [() => new TestWorker(app), () => TestWorker.start(app), () => new Cluster("fleet")]) {
   try { make(); } catch (error) { console.log(String(error)); }
@@ -112,16 +112,17 @@ await other.AsyncResult("1").get().catch((error) => console.log(String(error)));
 await other.sendTask("t.add").catch((error) => console.log(String(error)));
 await other.close();
 `);
-  const broker =
-    "the embedded broker is not part of the npm package's library; set broker_url to a Redis or RabbitMQ";
+  const elsewhere = "set broker_url to a Redis or RabbitMQ";
+  const sqlite = "it needs node:sqlite, which Node has from 22.16 on";
+  const memory = "no worker shares this process's memory";
   assert.deepEqual(said, [
     `UsageError: TestWorker is not part of the npm package's library, which sends tasks; "lovage test" runs tests with it`,
     `UsageError: TestWorker is not part of the npm package's library, which sends tasks; "lovage test" runs tests with it`,
     `UsageError: Cluster is not part of the npm package's library, which sends tasks; "lovage run" runs programs with it`,
-    `UsageError: Cannot use broker "sqlite:///tmp/no.db": ${broker}`,
-    `UsageError: Cannot use broker "memory://": ${broker}`,
-    `UsageError: Cannot use broker "sqlite://": ${broker}`,
-    `UsageError: Cannot use result backend "sqlite:///tmp/no.db": it is not part of the npm package's library; ` +
+    `UsageError: Cannot use broker "sqlite:///tmp/no.db": ${sqlite}; ${elsewhere}`,
+    `UsageError: Cannot use broker "memory://": ${memory}; ${elsewhere}`,
+    `UsageError: Cannot use broker "sqlite://": ${sqlite}; ${elsewhere}`,
+    `UsageError: Cannot use result backend "sqlite:///tmp/no.db": ${sqlite}; ` +
     `set result_backend to a Redis, or to rpc:// with RabbitMQ`,
     `DialError: Cannot connect to redis://127.0.0.1:1: connection refused`,
   ]);

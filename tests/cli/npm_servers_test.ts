@@ -1,6 +1,6 @@
 /**
  * The npm package on Node and Bun, with servers that ask for more than one plain connection: a Redis Cluster, sentinels,
- * Redis and RabbitMQ over TLS. One program calls a worker, waits for results, runs a chord, and ends by itself.
+ * Redis and RabbitMQ over TLS; and the embedded broker, on the runtimes that have SQLite. One program calls a worker, waits for results, runs a chord, and ends by itself.
  */
 
 import assert from "node:assert/strict";
@@ -14,7 +14,8 @@ import { startRabbit, startRedis } from "../support/servers.ts";
 import { temporaryFolder } from "../support/temporary.ts";
 
 const client = await installedPackage();
-const RUNTIMES: Readonly<Record<string, string>> = { Node: "node", Bun: await bun() };
+const RUNTIMES = { Node: ["node"], Bun: [await bun()] };
+const DENO = [Deno.execPath(), "run", "-A", "--quiet", "--node-modules-dir=manual"];
 
 /** Two Apps: what the first has sent, the second waits for. */
 const PROGRAM = `import { App, chord } from "lovage";
@@ -43,13 +44,18 @@ const STORE_GIVES = [`[[${Array.from({ length: 20 }, (_, i) => i + 1).join(",")}
 const PONG = `[[{"ok":"pong"}]]`;
 
 /** Runs the program on each runtime, with one worker at the same servers. */
-async function show(t: Deno.TestContext, settings: Record<string, unknown>, place: Place): Promise<void> {
+async function show(
+  t: Deno.TestContext,
+  settings: Record<string, unknown>,
+  place: Place,
+  runtimes: Readonly<Record<string, readonly string[]>> = RUNTIMES,
+): Promise<void> {
   await using worker = await startWorker(place);
   await Deno.writeTextFile(`${client.folder}/main.mjs`, PROGRAM);
-  for (const [name, runtime] of Object.entries(RUNTIMES)) {
+  for (const [name, runtime] of Object.entries(runtimes)) {
     await t.step(name, async () => {
       const env = { SETTINGS: JSON.stringify(settings) };
-      const { code, out, err } = await client.run([runtime, "main.mjs"], env);
+      const { code, out, err } = await client.run([...runtime, "main.mjs"], env);
       assert.equal(err, "", out + worker.text);
       const isRpc = settings["result_backend"] === "rpc://";
       assert.deepEqual(out.trimEnd().split("\n"), [...GIVES, ...(isRpc ? [] : STORE_GIVES), PONG]);
@@ -104,4 +110,10 @@ Deno.test("npm: tasks and results over TLS, with Redis and with RabbitMQ", async
     const settings = { broker_url: secured.rabbit, result_backend: "rpc://" };
     await show(t, settings, { broker: rabbit.url(), backend: "rpc://" });
   });
+});
+
+Deno.test("npm: tasks, results and chords over the embedded broker, if the runtime has SQLite", async (t) => {
+  const url = `sqlite://${temporaryFolder()}/lovage.db`;
+  const settings = { broker_url: url, result_backend: url };
+  await show(t, settings, { broker: url, backend: url }, { Bun: RUNTIMES.Bun, Deno: DENO });
 });

@@ -28,7 +28,7 @@ export function nodeWorld(): World {
     terminal: nodeTerminal(),
     host: nodeHost(),
     log: nodeLog((text) => void process.stderr.write(text)),
-    isServersOnly: true,
+    isClientOnly: true,
   };
 }
 
