@@ -31,13 +31,15 @@ export interface LogError {
 export interface LogContext {
   /** The process that it comes from; the worker's own, "MainProcess", by default. */
   readonly process?: string;
+  /** The id of that process; the worker's own by default, and where it is 0. */
+  readonly pid?: number;
   /** The task whose own line it is: it gets the format of tasks. */
   readonly task?: LogTask | null;
   /** The task that a line of ours is about. */
   readonly about?: LogTask | null;
   /** The logger's name in Celery, such as "celery.app.trace". */
   readonly logger?: string;
-  /** Text formats write its traceback below the message. */
+  /** Text formats write its traceback below the line. */
   readonly error?: LogError | null;
 }
 

@@ -6,6 +6,7 @@
  */
 
 import { nearest, UsageError } from "../base/mod.ts";
+import { pythonFloat, strictRepr } from "../wire/mod.ts";
 
 /** What a record has: texts and numbers by their names in Python. */
 export type LogField = (name: FieldName) => string | number;
@@ -13,35 +14,38 @@ export type LogField = (name: FieldName) => string | number;
 /** A format that was read: the line of a record, without its end. */
 export type LogFormat = (field: LogField) => string;
 
-/** The fields, and whether they are numbers. */
+/** The fields, and what they are in Python. */
 const FIELDS = {
-  asctime: false,
-  created: true,
-  filename: false,
-  funcName: false,
-  levelname: false,
-  levelno: true,
-  lineno: true,
-  message: false,
-  module: false,
-  msecs: true,
-  name: false,
-  pathname: false,
-  process: true,
-  processName: false,
-  relativeCreated: true,
-  taskName: false,
-  task_id: false,
-  task_name: false,
-  thread: true,
-  threadName: false,
+  asctime: "text",
+  created: "float",
+  filename: "text",
+  funcName: "text",
+  levelname: "text",
+  levelno: "int",
+  lineno: "int",
+  message: "text",
+  module: "text",
+  msecs: "float",
+  name: "text",
+  pathname: "text",
+  process: "int",
+  processName: "text",
+  relativeCreated: "float",
+  taskName: "text",
+  task_id: "text",
+  task_name: "text",
+  thread: "int",
+  threadName: "text",
 } as const;
 
 /** A field's name. */
 export type FieldName = keyof typeof FIELDS;
 
 const DIRECTIVE = /%(?:\((\w*)\))?([-+ #0]*)(\d*)(?:\.(\d*))?[hlL]?(.?)/gs;
-const NUMBERS = "diuoxXeEfFgG";
+/** The conversions that write any value, and those of numbers. */
+const ANY = "sra";
+const NUMBERS = "diueEfFgG";
+const TYPES = { text: ANY, float: ANY + NUMBERS, int: `${ANY}${NUMBERS}oxX` } as const;
 
 /** One `%(name)…` with how it is written. */
 interface Directive {
@@ -82,8 +86,8 @@ function directive(format: string, match: RegExpExecArray): Directive {
     throw unreadable(format, `unknown field "${name}"${near ? `: did you mean "${near}"?` : ""}`);
   }
   const field = name as FieldName;
-  if (!`sra${FIELDS[field] ? NUMBERS : ""}`.includes(type) || type === "") {
-    throw unreadable(format, `"${whole}" cannot write ${FIELDS[field] ? "a number" : "a string"}`);
+  if (!TYPES[FIELDS[field]].includes(type) || type === "") {
+    throw unreadable(format, `"${whole}" cannot write ${FIELDS[field] === "text" ? "a string" : "a number"}`);
   }
   return {
     name: field,
@@ -98,42 +102,86 @@ function unreadable(format: string, reason: string): UsageError {
   return new UsageError(`Cannot read log format "${format}": ${reason}`);
 }
 
-function written({ flags, width, precision, type }: Directive, value: string | number): string {
-  if (!NUMBERS.includes(type)) {
-    const text = type === "s" || typeof value === "number" ? String(value) : `'${value}'`;
+function written({ name, flags, width, precision, type }: Directive, value: string | number): string {
+  if (ANY.includes(type)) {
+    const text = inWords(value, { isFloat: FIELDS[name] === "float", type });
     return padded(precision === null ? text : text.slice(0, precision), flags, width);
   }
   const number = Number(value);
-  const digits = unsigned(Math.abs(number), type, precision);
+  const digits = unsigned(Math.abs(number), { flags, precision, type });
   const sign = number < 0 ? "-" : flags.includes("+") ? "+" : flags.includes(" ") ? " " : "";
-  if (flags.includes("0") && !flags.includes("-")) return sign + digits.padStart(width - sign.length, "0");
+  if (flags.includes("0") && !flags.includes("-")) {
+    const prefix = /^0[xXo]/.exec(digits)?.[0] ?? "";
+    const rest = digits.slice(prefix.length);
+    return sign + prefix + rest.padStart(width - sign.length - prefix.length, "0");
+  }
   return padded(sign + digits, flags, width);
+}
+
+/** Python's `str`, `repr` and `ascii`. */
+function inWords(value: string | number, { isFloat, type }: { isFloat: boolean; type: string }): string {
+  if (typeof value === "number") return isFloat ? pythonFloat(value) : String(value);
+  if (type === "s") return value;
+  const text = strictRepr(value);
+  if (type === "r") return text;
+  return text.replace(/[^\0-\x7f]/gu, (letter) => {
+    const code = letter.codePointAt(0)!;
+    const hex = code.toString(16);
+    return code < 0x100
+      ? `\\x${hex}`
+      : code < 0x10000
+      ? `\\u${hex.padStart(4, "0")}`
+      : `\\U${hex.padStart(8, "0")}`;
+  });
 }
 
 function padded(text: string, flags: string, width: number): string {
   return flags.includes("-") ? text.padEnd(width) : text.padStart(width);
 }
 
-function unsigned(number: number, type: string, precision: number | null): string {
+function unsigned(
+  number: number,
+  { flags, precision, type }: Pick<Directive, "flags" | "precision" | "type">,
+): string {
+  const whole = (base: number): string => Math.trunc(number).toString(base).padStart(precision ?? 0, "0");
+  const prefix = flags.includes("#") ? `0${type}` : "";
   switch (type) {
     case "d":
     case "i":
     case "u":
-      return String(Math.trunc(number)).padStart(precision ?? 0, "0");
+      return whole(10);
     case "o":
-      return Math.trunc(number).toString(8).padStart(precision ?? 0, "0");
+      return prefix + whole(8);
     case "x":
-      return Math.trunc(number).toString(16).padStart(precision ?? 0, "0");
+      return prefix + whole(16);
     case "X":
-      return Math.trunc(number).toString(16).toUpperCase().padStart(precision ?? 0, "0");
+      return prefix + whole(16).toUpperCase();
     case "f":
     case "F":
       return number.toFixed(precision ?? 6);
-    default: {
-      const text = type === "g" || type === "G"
-        ? String(Number(number.toPrecision(precision || 6)))
-        : number.toExponential(precision ?? 6).replace(/e([+-])(\d)$/, "e$10$2");
-      return type === "E" || type === "G" ? text.toUpperCase() : text;
-    }
+    case "e":
+    case "E":
+      return exponential(number, precision ?? 6, type);
+    default:
+      return general(number, precision ?? 6, { isLong: flags.includes("#"), type });
   }
+}
+
+/** At least two digits of the exponent. */
+function exponential(number: number, precision: number, type: string): string {
+  const text = number.toExponential(precision).replace(/e([+-])(\d)$/, "e$10$2");
+  return type === "E" || type === "G" ? text.toUpperCase() : text;
+}
+
+/** `%g`: so many significant digits, without zeros at the end unless it `isLong`. */
+function general(
+  number: number,
+  precision: number,
+  { isLong, type }: { readonly isLong: boolean; readonly type: string },
+): string {
+  const digits = precision || 1;
+  const exponent = Number(number.toExponential(digits - 1).split("e")[1]);
+  const isFixed = exponent >= -4 && exponent < digits;
+  const text = isFixed ? number.toFixed(digits - 1 - exponent) : exponential(number, digits - 1, type);
+  return isLong ? text : text.replace(/(\.\d*?)0*(?=e|E|$)/, "$1").replace(/\.(?=e|E|$)/, "");
 }

@@ -31,10 +31,10 @@ const LOOK_EVERY_MS = 10;
 const UNKNOWN_FILE = "(unknown file)";
 
 const COLOURS: Partial<Record<Level, string>> = {
-  DEBUG: "\x1b[34m",
-  WARNING: "\x1b[33m",
-  ERROR: "\x1b[31m",
-  CRITICAL: "\x1b[35m",
+  DEBUG: "\x1b[1;34m",
+  WARNING: "\x1b[1;33m",
+  ERROR: "\x1b[1;31m",
+  CRITICAL: "\x1b[1;35m",
 };
 
 /** How a sink writes. */
@@ -255,20 +255,23 @@ class FileLogSink implements LogSink {
     const process = context?.process ?? this.#processName;
     const logger = context?.logger ?? (context?.task ? "celery.task" : this.#logger);
     const task = context?.task ?? null;
+    const pid = context?.pid || Deno.pid;
     const format = task ? this.#taskFormat : this.#format;
     if (this.isJson || format === "json") {
-      return jsonLine({ atMs, logger, process, pid: Deno.pid, node: this.#node }, level, message, context);
+      return jsonLine({ atMs, logger, process, pid, node: this.#node }, level, message, context);
     }
-    const traceback = context?.error?.traceback;
-    const colour = this.#hasColor ? COLOURS[level] : undefined;
-    const safe = this.#safe(traceback ? `${message}\n${traceback.trimEnd()}` : message);
-    const text = colour ? `${colour}${safe}\x1b[0m` : safe;
-    if (format === PROCESS_FORMAT) return `${this.#head(atMs, level, process)}${text}\n`;
+    const text = this.#safe(message);
     const write = task ? this.#writeTask : this.#writeProcess;
-    return `${write((name) => this.#field(name, { atMs, level, process, logger, task, text }))}\n`;
+    const line = format === PROCESS_FORMAT
+      ? `${this.#head(atMs, level, process)}${text}`
+      : write((name) => this.#field(name, { atMs, level, process, pid, logger, task, text }));
+    const traceback = context?.error?.traceback;
+    const whole = traceback ? `${line}${this.#safe(`\n${traceback.trimEnd()}`)}` : line;
+    const colour = this.#hasColor ? COLOURS[level] : undefined;
+    return colour ? `${colour}${whole}\x1b[0m\n` : `${whole}\n`;
   }
 
-  #field(name: FieldName, { atMs, level, process, logger, task, text }: LineParts): string | number {
+  #field(name: FieldName, { atMs, level, process, pid, logger, task, text }: LineParts): string | number {
     switch (name) {
       case "asctime":
         return this.#asctime(atMs);
@@ -285,7 +288,7 @@ class FileLogSink implements LogSink {
       case "name":
         return logger;
       case "process":
-        return Deno.pid;
+        return pid;
       case "levelno":
         return LEVELS[level];
       case "created":
@@ -354,6 +357,7 @@ interface LineParts {
   readonly atMs: number;
   readonly level: Level;
   readonly process: string;
+  readonly pid: number;
   readonly logger: string;
   readonly task: LogTask | null;
   readonly text: string;

@@ -257,7 +257,8 @@ export class SlotPool implements Pool, SlotOwner {
   }
 
   onLog(slot: Slot, level: Level, message: string, task: TaskLabel | null): void {
-    this.#world.log.emit(level, message, { process: this.#processName(slot), task });
+    const pid = this.#kind.processPrefix === null ? 0 : slot.pid;
+    this.#world.log.emit(level, message, { process: this.#processName(slot), pid, task });
   }
 
   onPublish(slot: Slot, publish: SlotPublish): void {

@@ -363,6 +363,8 @@ class ProcessLink implements Link {
   #onLine(line: string): void {
     // What it says before it is connected belongs to the error of its start.
     if (!this.#isReady) this.#lastWords = (this.#lastWords + line + "\n").slice(-LAST_WORDS_MAX);
-    else if (line.trim() !== "") this.#world.log.emit("WARNING", line, { process: this.#init.name });
+    else if (line.trim() !== "") {
+      this.#world.log.emit("WARNING", line, { process: this.#init.name, pid: this.pid });
+    }
   }
 }

@@ -27,6 +27,8 @@ export class Settler implements PoolEvents {
   /** The slot whose outcomes are being settled, and the task that a line is about. */
   #slot = {
     process: MAIN_PROCESS as string,
+    /** 0: the worker's own. */
+    pid: 0,
     logger: LOGGER,
     about: null as Request | null,
     error: null as LogError | null,
@@ -145,6 +147,7 @@ export class Settler implements PoolEvents {
     advance(request, RequestState.done);
     if (request.isLeftover) this.#leftoverEnded(request);
     this.#slot.about = request;
+    this.#slot.pid = this.#slot.process === MAIN_PROCESS ? 0 : request.pid;
     if (isCancelled) {
       // A copy that comes is to run.
       this.#parts.state.orphans.forget(request);
