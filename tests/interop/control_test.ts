@@ -94,7 +94,9 @@ Deno.test("one cluster of Python and Lovage workers on Redis", async (t) => {
     for (const node of ["l1@test", "l2@test"]) {
       const [ours, theirs] = [stats[node]!, stats["p1@test"]!];
       assert.deepEqual(keys(ours), keys(theirs));
-      assert.deepEqual(keys(ours["broker"]!), keys(theirs["broker"]!));
+      // kombu tells it since 5.6.
+      const broker = new Set([...keys(theirs["broker"]!), "credential_provider"]);
+      assert.deepEqual(keys(ours["broker"]!), [...broker].sort());
       assert.deepEqual(keys(ours["rusage"]!), keys(theirs["rusage"]!));
       const own = keys(ours["pool"]!).filter((key) => key !== "implementation");
       assert.deepEqual(own, keys(theirs["pool"]!));

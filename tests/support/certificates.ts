@@ -10,12 +10,12 @@ export interface Signer {
 
 /**
  * Makes an RSA key and a self-signed certificate in `folder`, valid for `days` (2); with a passphrase the key is
- * encrypted.
+ * encrypted. `names`: whom the certificate stands for, as openssl writes it ("IP:127.0.0.1").
  */
 export async function makeSigner(
   folder: string,
   name: string,
-  options: { bits?: number; passphrase?: string; subject?: string; days?: number } = {},
+  options: { bits?: number; passphrase?: string; subject?: string; days?: number; names?: string } = {},
 ): Promise<Signer> {
   const signer = { key: `${folder}/${name}.key`, certificate: `${folder}/${name}.crt` };
   const { success, stderr } = await new Deno.Command("openssl", {
@@ -29,6 +29,11 @@ export async function makeSigner(
         "-newkey",
         `rsa:${options.bits ?? 2048}`,
       ],
+      // A server's own certificate is no authority to rustls.
+      ...(options.names === undefined ? [] : [
+        ...["-addext", `subjectAltName=${options.names}`],
+        ...["-addext", "basicConstraints=critical,CA:FALSE"],
+      ]),
       ...["-subj", options.subject ?? `/CN=${name}`, "-keyout", signer.key, "-out", signer.certificate],
       ...(options.passphrase === undefined ? ["-nodes"] : ["-passout", `pass:${options.passphrase}`]),
     ],

@@ -2,6 +2,7 @@
  * A Redis Cluster of a test's own: three masters and three replicas on free ports of 127.0.0.1, ended with the test.
  */
 
+import type { Signer } from "./certificates.ts";
 import { eventually, freePort } from "./ports.ts";
 import { type RedisServer, startRedis } from "./servers.ts";
 
@@ -11,6 +12,8 @@ export interface RedisCluster extends AsyncDisposable {
   readonly nodes: readonly RedisServer[];
   /** `redis-cluster://` with every node, and the query where one is given. */
   url(query?: string): string;
+  /** `rediss-cluster://` with every node, whose certificates are looked at; only with `tls`. */
+  secureUrl(): string;
   /** The node that is the master of a key's slot now. */
   masterOf(key: string): Promise<RedisServer>;
   /** A replica of a node that follows it now. */
@@ -34,6 +37,8 @@ export interface RedisCluster extends AsyncDisposable {
 /** How to start it. */
 export interface RedisClusterOptions {
   readonly password?: string;
+  /** Every node listens for TLS as well, by this certificate of 127.0.0.1; they speak so among themselves. */
+  readonly tls?: Signer;
   /** Added to each node's command line. */
   readonly args?: readonly string[];
 }
@@ -44,10 +49,11 @@ const SLOTS = 16_384;
 /** Starts the cluster; bounded by a minute. */
 export async function startRedisCluster(options: RedisClusterOptions = {}): Promise<RedisCluster> {
   const busPorts: number[] = [];
-  const nodes = await startNodes(options, busPorts);
-  const cluster = new Cluster(nodes, options.password ?? null);
+  const tlsPorts: number[] = [];
+  const nodes = await startNodes(options, busPorts, tlsPorts);
+  const cluster = new Cluster(nodes, options, tlsPorts);
   try {
-    await join(cluster, busPorts);
+    await join(cluster, options.tls ? tlsPorts : nodes.map(({ port }) => port), busPorts);
   } catch (error) {
     await cluster[Symbol.asyncDispose]();
     throw error;
@@ -55,10 +61,15 @@ export async function startRedisCluster(options: RedisClusterOptions = {}): Prom
   return cluster;
 }
 
-async function startNodes(options: RedisClusterOptions, busPorts: number[]): Promise<RedisServer[]> {
+async function startNodes(
+  options: RedisClusterOptions,
+  busPorts: number[],
+  tlsPorts: number[],
+): Promise<RedisServer[]> {
   const starting = Array.from({ length: MASTERS * 2 }, () => {
-    const busPort = freePort();
+    const [busPort, tlsPort] = [freePort(), freePort()];
     busPorts.push(busPort);
+    tlsPorts.push(tlsPort);
     return startRedis({
       ...(options.password === undefined ? {} : { password: options.password }),
       args: [
@@ -66,6 +77,7 @@ async function startNodes(options: RedisClusterOptions, busPorts: number[]): Pro
         ...["--cluster-node-timeout", "5000", "--cluster-replica-validity-factor", "0"],
         ...["--repl-diskless-sync-delay", "0", "--enable-debug-command", "local"],
         ...(options.password === undefined ? [] : ["--masterauth", options.password]),
+        ...(options.tls === undefined ? [] : tlsArgs(options.tls, tlsPort)),
         ...options.args ?? [],
       ],
     });
@@ -78,7 +90,20 @@ async function startNodes(options: RedisClusterOptions, busPorts: number[]): Pro
   throw failed.reason;
 }
 
-async function join(cluster: Cluster, busPorts: readonly number[]): Promise<void> {
+function tlsArgs({ key, certificate }: Signer, port: number): string[] {
+  return [
+    ...["--tls-port", String(port), "--tls-cluster", "yes", "--tls-replication", "yes"],
+    ...["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate],
+    ...["--tls-auth-clients", "no"],
+  ];
+}
+
+/** `ports`: what nodes know each other by. */
+async function join(
+  cluster: Cluster,
+  ports: readonly number[],
+  busPorts: readonly number[],
+): Promise<void> {
   const { nodes } = cluster;
   await Promise.all(nodes.map((node, n) => ok(node, "cluster", "set-config-epoch", String(n + 1))));
   for (let n = 0; n < MASTERS; n++) {
@@ -86,7 +111,7 @@ async function join(cluster: Cluster, busPorts: readonly number[]): Promise<void
     await ok(nodes[n]!, "cluster", "addslotsrange", String(from), String(to));
   }
   for (let n = 1; n < nodes.length; n++) {
-    await ok(nodes[0]!, "cluster", "meet", "127.0.0.1", String(nodes[n]!.port), String(busPorts[n]));
+    await ok(nodes[0]!, "cluster", "meet", "127.0.0.1", String(ports[n]), String(busPorts[n]));
   }
   for (let n = 0; n < MASTERS; n++) {
     const master = await nodes[n]!.cli("cluster", "myid");
@@ -108,11 +133,15 @@ async function ok(node: RedisServer, ...args: string[]): Promise<void> {
 class Cluster implements RedisCluster {
   readonly nodes: readonly RedisServer[];
   #password: string | null;
+  #tls: Signer | null;
+  #tlsPorts: readonly number[];
   #dead = new Set<RedisServer>();
 
-  constructor(nodes: readonly RedisServer[], password: string | null) {
+  constructor(nodes: readonly RedisServer[], options: RedisClusterOptions, tlsPorts: readonly number[]) {
     this.nodes = nodes;
-    this.#password = password;
+    this.#password = options.password ?? null;
+    this.#tls = options.tls ?? null;
+    this.#tlsPorts = tlsPorts;
   }
 
   get #living(): RedisServer[] {
@@ -120,9 +149,18 @@ class Cluster implements RedisCluster {
   }
 
   url(query = ""): string {
+    return this.#url("redis-cluster", this.nodes.map(({ port }) => port), query);
+  }
+
+  secureUrl(): string {
+    if (this.#tls === null) throw new Error("the cluster was started without tls");
+    const ca = encodeURIComponent(this.#tls.certificate);
+    return this.#url("rediss-cluster", this.#tlsPorts, `?ssl_cert_reqs=required&ssl_ca_certs=${ca}`);
+  }
+
+  #url(scheme: string, ports: readonly number[], query: string): string {
     const login = this.#password === null ? "" : `:${encodeURIComponent(this.#password)}@`;
-    const hosts = this.nodes.map(({ port }) => `127.0.0.1:${port}`).join(",");
-    return `redis-cluster://${login}${hosts}/0${query}`;
+    return `${scheme}://${login}${ports.map((port) => `127.0.0.1:${port}`).join(",")}/0${query}`;
   }
 
   async masterOf(key: string): Promise<RedisServer> {

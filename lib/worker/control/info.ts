@@ -129,6 +129,8 @@ export function brokerInfo(worker: WorkerCore): Record<string, unknown> {
       ? conf.broker_failover_strategy
       : "round-robin",
     alternates: alternates.map((one) => maskedSetting("", one)),
+    // kombu 5.6's; ours stand in transport_options.
+    credential_provider: null,
   };
 }
 
