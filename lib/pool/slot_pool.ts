@@ -5,7 +5,7 @@
  */
 
 import { assert, errorText, type Level, MAIN_PROCESS, TimerHeap, type World } from "../base/mod.ts";
-import type { Outcome } from "../app/mod.ts";
+import { type Outcome, signals } from "../app/mod.ts";
 import type { Job, Pool, PoolEvents, PoolInfo, PoolOptions } from "./pool.ts";
 import { Feeder } from "./feeder.ts";
 import type { TaskLabel } from "./runner.ts";
@@ -324,6 +324,7 @@ export class SlotPool implements Pool, SlotOwner {
   #openSlot(): Slot {
     const number = ++this.#slotNumber;
     const { processPrefix } = this.#kind;
+    if (processPrefix !== null) signals.workerBeforeCreateProcess.send(this, {}, this.#world.log);
     const slot = new Slot(this.#links, this.#slotInit(`${processPrefix ?? this.#kind.name}-${number}`), this);
     this.#slots.push(slot);
     this.#timers.armIn(this.#starts.patience * this.#options.procAliveTimeout * 1000, () => {

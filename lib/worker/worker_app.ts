@@ -61,6 +61,7 @@ export type WorkerConf = Readonly<
   Pick<
     Settings,
     | "accept_content"
+    | "broker_channel_error_retry"
     | "broker_connection_retry"
     | "broker_connection_retry_on_startup"
     | "broker_connection_max_retries"

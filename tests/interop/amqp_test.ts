@@ -402,6 +402,22 @@ Deno.test("delays in classic queues, for a direct exchange, beside a queue that 
   assert.match(text, /^here\t.*quorum/m);
 });
 
+Deno.test("broker_channel_error_retry: a worker waits for a queue that it cannot declare; else it ends", async () => {
+  const place = newPlace("redis", { broker_channel_error_retry: true });
+  const vhost = new URL(place.broker!).pathname.slice(1);
+  await using connection = await connect(realTestWorld(), place.broker!, CONNECT_OPTIONS);
+  await connection.declare(queue("clash", { queueArguments: { "x-max-priority": 3 } }));
+  const refusal = /Cannot declare queue "clash": PRECONDITION_FAILED .*x-max-priority/;
+  const words = ["-P", "solo", "-Q", "clash"];
+  const ended = await lovage(["-A", TASKS, "worker", "-l", "INFO", ...words], { ...place, conf: {} });
+  assert.match(ended.out + ended.err, refusal);
+  assert.equal(ended.code, 1);
+  await using worker = await startWorker(place, words, { isReady: false });
+  await worker.says(refusal);
+  await rabbit.ctl("delete_queue", "-p", vhost, "clash");
+  await worker.says(/ ready\./);
+});
+
 Deno.test("the commands work on RabbitMQ", async (t) => {
   const place = newPlace("redis");
   const run = async (...args: string[]) => {

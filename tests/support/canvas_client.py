@@ -130,7 +130,8 @@ def keep_messages():
     def come():
         try:
             while True:
-                consumer.drain_events(timeout=1)
+                # Of the connection: since 5.6 the consumer takes its own timeout for a lost connection.
+                consumer._connection.drain_events(timeout=1)
         except socket.timeout:
             pass
 

@@ -168,7 +168,7 @@ export const signals = {
   taskFailure: new Signal<
     TaskSignalFields & { exception: unknown; traceback: string | null; einfo: string | null }
   >("taskFailure"),
-  /** The worker itself failed while it ran a task; sender: the task. */
+  /** What follows a task's end failed, as a hook that throws; sender: the task. */
   taskInternalError: new Signal<
     TaskSignalFields & {
       request: unknown;
@@ -197,16 +197,21 @@ export const signals = {
   workerReady: new Signal<Record<string, unknown>>("workerReady"),
   workerShuttingDown: new Signal<{ sig: string; how: string; exitcode: number }>("workerShuttingDown"),
   workerShutdown: new Signal<Record<string, unknown>>("workerShutdown"),
+  /** The worker is about to start a process of its pool; sender: the pool. In the worker, with `-P processes`. */
   workerBeforeCreateProcess: new Signal<Record<string, unknown>>("workerBeforeCreateProcess"),
-  /** In a pool's child, before its first task. */
+  /** In each slot of a pool (process or isolate; solo: in the worker) before its first task, which waits for it. */
   workerProcessInit: new Signal<Record<string, unknown>>("workerProcessInit"),
-  /** In a pool's child, before it ends. */
+  /** In each slot before it ends in order; what receivers begin is waited for. Not where it is killed. */
   workerProcessShutdown: new Signal<{ pid: number; exitcode: number }>("workerProcessShutdown"),
   heartbeatSent: new Signal<Record<string, unknown>>("heartbeatSent"),
+  /** Never sent: the log is the program's own. */
   setupLogging: new Signal<Record<string, unknown>>("setupLogging"),
+  /** Never sent. */
   afterSetupLogger: new Signal<Record<string, unknown>>("afterSetupLogger"),
+  /** Never sent. */
   afterSetupTaskLogger: new Signal<Record<string, unknown>>("afterSetupTaskLogger"),
   beatInit: new Signal<Record<string, unknown>>("beatInit"),
   beatEmbeddedInit: new Signal<Record<string, unknown>>("beatEmbeddedInit"),
+  /** Never sent: the command line has no options of a user's own. */
   userPreloadOptions: new Signal<{ app: unknown; options: Record<string, unknown> }>("userPreloadOptions"),
 } as const;

@@ -51,7 +51,10 @@ export async function hooksAfter(run: Run, self: Context, outcome: Outcome, log:
     }
   } catch (error) {
     // The task itself has ended: what its hook throws is told and changes nothing.
-    run.log("ERROR", `A hook of task ${run.name}[${id}] raised: ${errorFacts(error, run.name).repr}`);
+    const { repr, traceback } = errorFacts(error, run.name);
+    run.log("ERROR", `A hook of task ${run.name}[${id}] raised: ${repr}`);
+    const failed = { taskId: id, task, args, kwargs, request: run.request, exception: error };
+    signals.taskInternalError.send(task, { ...failed, traceback, einfo: traceback }, log);
   }
 }
 

@@ -14,6 +14,7 @@ import {
   loadApp,
   loadSandboxedApp,
   type Publisher,
+  signals,
   taskOfStray,
   Tracer,
 } from "../../app/mod.ts";
@@ -68,19 +69,30 @@ export function sandboxedRunnerOpener(handover: SandboxHandover): OpenRunner {
   };
 }
 
-/** The runner on an app that is loaded already: solo runs tasks on the worker's own, and closes nothing. */
-export function taskRunner(
+/**
+ * The runner on an app that is loaded already: solo runs tasks on the worker's own, and closes nothing. Receivers of
+ * `workerProcessInit` are waited for before, those of `workerProcessShutdown` when it is closed.
+ *
+ * Source: celery 5.6.3 concurrency/prefork.py process_initializer, process_destructor; solo.py TaskPool.
+ */
+export async function taskRunner(
   app: App,
   init: ChildInit,
   host: RunnerHost,
   options: { isShared: boolean; isolates?: IsolateOpener; close?: () => Promise<void> },
 ): Promise<SlotRunner> {
+  const { host: { pid }, log } = app.world;
   const sandboxes = new Sandboxes(app.world, init, host, {
     app,
     isShared: options.isShared,
     isolates: options.isolates ?? new IsolateHost(app.world),
   });
-  return openRunner(app, init.hostname, host, sandboxes, options.close ?? (() => Promise.resolve()));
+  const runner = await openRunner(app, init.hostname, host, sandboxes, async () => {
+    await signals.workerProcessShutdown.sendAndWait(null, { pid, exitcode: 0 }, log);
+    await options.close?.();
+  });
+  await signals.workerProcessInit.sendAndWait(null, {}, log);
+  return runner;
 }
 
 async function openRunner(

@@ -279,7 +279,11 @@ export class Consumer implements ConsumerCore {
   }
 
   #isWorthRestarting(error: unknown): boolean {
-    if (!this.worker.app.conf.broker_connection_retry || error instanceof BrokerGivenUp) return false;
+    const { broker_channel_error_retry, broker_connection_retry } = this.worker.app.conf;
+    if (!broker_connection_retry || error instanceof BrokerGivenUp) return false;
+    // What Celery calls the errors of a channel: the server is there, and refuses.
+    const isOfChannel = error instanceof ServerError || error instanceof AccessRefused;
+    if (broker_channel_error_retry && isOfChannel) return true;
     if (this.wasReady || this.#isLost) return mayPass(error);
     return isWorthRetrying(error);
   }

@@ -18,6 +18,7 @@ import {
 } from "../../support/programs.ts";
 import { realTestWorld } from "../../support/real_test_world.ts";
 import { type RedisCluster, startRedisCluster } from "../../support/redis_cluster.ts";
+import { pythonPath } from "../../support/servers.ts";
 import { disposableFolder } from "../../support/temporary.ts";
 
 let cluster: RedisCluster;
@@ -40,8 +41,10 @@ Deno.test("a cluster's broker is shared with Python over one node, and commands 
   const node = await cluster.masterOf("{celery}");
   {
     await using worker = await startWorker({ broker: cluster.url() }, ["-P", "solo"]);
-    const { stdout } = await new Deno.Command("/usr/bin/python3", { args: ["-c", PYTHON, node.url()] })
-      .output();
+    const { stdout } = await new Deno.Command("/usr/bin/python3", {
+      args: ["-c", PYTHON, node.url()],
+      env: { PYTHONPATH: pythonPath() },
+    }).output();
     assert.match(new TextDecoder().decode(stdout), /'ok': 'pong'/);
     await worker.says(/t\.add\[.*succeeded.*42/);
     for (
