@@ -61,3 +61,33 @@ export interface Log {
   /** Opens the log file again (after rotation). */
   reopen(): void;
 }
+
+/** A log's methods by level, over the one that takes them all. Nothing is buffered, and no file is open. */
+export abstract class LevelLog implements Log {
+  constructor(public level: Level) {}
+
+  abstract emit(level: Level, message: string, context?: LogContext): void;
+
+  isOn(level: Level): boolean {
+    return LEVELS[level] >= LEVELS[this.level];
+  }
+  debug(message: string): void {
+    this.emit("DEBUG", message);
+  }
+  info(message: string): void {
+    this.emit("INFO", message);
+  }
+  warning(message: string): void {
+    this.emit("WARNING", message);
+  }
+  error(message: string): void {
+    this.emit("ERROR", message);
+  }
+  critical(message: string): void {
+    this.emit("CRITICAL", message);
+  }
+  flush(): Promise<void> {
+    return Promise.resolve();
+  }
+  reopen(): void {}
+}

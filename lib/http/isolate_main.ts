@@ -1,6 +1,6 @@
 /** Where the isolate of an IsolatedService begins. In the bundle this is a file beside main.js. */
 
-import { errorText, type Level, LEVELS, type Log, type LogContext } from "../base/mod.ts";
+import { errorText, type Level, LevelLog, type LogContext } from "../base/mod.ts";
 import { realWorld } from "../platform/mod.ts";
 import { healthResponse } from "./health.ts";
 import type { Answer, FromIsolate, ToIsolate } from "./isolated_service.ts";
@@ -21,37 +21,13 @@ const scope = globalThis as unknown as IsolateScope;
 const say = (message: FromIsolate): void => scope.postMessage(message);
 
 /** The log of the main isolate. */
-class RelayedLog implements Log {
-  level: Level = "DEBUG";
-
-  isOn(level: Level): boolean {
-    return LEVELS[level] >= LEVELS[this.level];
-  }
+class RelayedLog extends LevelLog {
   emit(level: Level, message: string, context?: LogContext): void {
     say({ level, message, context });
   }
-  debug(message: string): void {
-    this.emit("DEBUG", message);
-  }
-  info(message: string): void {
-    this.emit("INFO", message);
-  }
-  warning(message: string): void {
-    this.emit("WARNING", message);
-  }
-  error(message: string): void {
-    this.emit("ERROR", message);
-  }
-  critical(message: string): void {
-    this.emit("CRITICAL", message);
-  }
-  flush(): Promise<void> {
-    return Promise.resolve();
-  }
-  reopen(): void {}
 }
 
-const world = { ...realWorld(), log: new RelayedLog() };
+const world = { ...realWorld(), log: new RelayedLog("DEBUG") };
 
 /** Who waits for answers of the main isolate; null once it has waited for too long, and the answer is still to come. */
 const asked = new Map<number, ((answer: Answer) => void) | null>();

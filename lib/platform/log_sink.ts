@@ -7,6 +7,7 @@
 import {
   type Clock,
   type Level,
+  LevelLog,
   LEVELS,
   type Log,
   type LogContext,
@@ -75,8 +76,7 @@ export function openLogSink(clock: Clock, options: LogSinkOptions = {}): LogSink
   return new FileLogSink(clock, options);
 }
 
-class FileLogSink implements LogSink {
-  level: Level = "WARNING";
+class FileLogSink extends LevelLog implements LogSink {
   #clock: Clock;
   #path: string | null = null;
   #file: Deno.FsFile | null = null;
@@ -105,6 +105,7 @@ class FileLogSink implements LogSink {
   #heads = new Map<string, string>();
 
   constructor(clock: Clock, options: LogSinkOptions) {
+    super("WARNING");
     this.#clock = clock;
     this.#startedMs = clock.wallMs();
     this.configure({ color: null, ...options });
@@ -141,10 +142,6 @@ class FileLogSink implements LogSink {
     return this.#isJson || this.#format === "json";
   }
 
-  isOn(level: Level): boolean {
-    return LEVELS[level] >= LEVELS[this.level];
-  }
-
   emit(level: Level, message: string, context?: LogContext) {
     if (!this.isOn(level)) return;
     const line = this.#line(level, message, context);
@@ -164,23 +161,7 @@ class FileLogSink implements LogSink {
     if (this.#file !== null) mirror(line);
   }
 
-  debug(message: string): void {
-    this.emit("DEBUG", message);
-  }
-  info(message: string): void {
-    this.emit("INFO", message);
-  }
-  warning(message: string): void {
-    this.emit("WARNING", message);
-  }
-  error(message: string): void {
-    this.emit("ERROR", message);
-  }
-  critical(message: string): void {
-    this.emit("CRITICAL", message);
-  }
-
-  flush(): Promise<void> {
+  override flush(): Promise<void> {
     this.flushSync();
     return Promise.resolve();
   }
@@ -199,7 +180,7 @@ class FileLogSink implements LogSink {
     }
   }
 
-  reopen(): void {
+  override reopen(): void {
     if (this.#path === null) return;
     try {
       this.#open(this.#path);

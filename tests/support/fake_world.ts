@@ -10,8 +10,7 @@ import {
   type Disarm,
   type Host,
   type Level,
-  LEVELS,
-  type Log,
+  LevelLog,
   type LogContext,
   OperatingError,
   type Random,
@@ -202,17 +201,13 @@ export class TextTerminal implements Terminal {
 }
 
 /** A log that keeps its records. */
-export class RecordingLog implements Log {
-  level: Level = "DEBUG";
+export class RecordingLog extends LevelLog {
   readonly records: LogRecord[] = [];
   #clock: Clock;
 
   constructor(clock: Clock) {
+    super("DEBUG");
     this.#clock = clock;
-  }
-
-  isOn(level: Level): boolean {
-    return LEVELS[level] >= LEVELS[this.level];
   }
 
   emit(level: Level, message: string, options: LogContext = {}): void {
@@ -226,32 +221,6 @@ export class RecordingLog implements Log {
       task: options.task ?? null,
     });
   }
-
-  debug(message: string): void {
-    this.emit("DEBUG", message);
-  }
-
-  info(message: string): void {
-    this.emit("INFO", message);
-  }
-
-  warning(message: string): void {
-    this.emit("WARNING", message);
-  }
-
-  error(message: string): void {
-    this.emit("ERROR", message);
-  }
-
-  critical(message: string): void {
-    this.emit("CRITICAL", message);
-  }
-
-  flush(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  reopen(): void {}
 
   /** The messages, of one level where given. */
   messages(level?: Level): string[] {
