@@ -36,7 +36,9 @@ export async function installPeers(modules: string): Promise<void> {
     console.log("Fetching BullMQ and celery.node ...");
     await Deno.mkdir(modules, { recursive: true });
     const quiet = ["--no-save", "--no-audit", "--no-fund"];
-    await output(["npm", "install", "--prefix", modules, ...quiet, "bullmq@6", "celery-node"], {});
+    // BullMQ takes its client from whoever uses it.
+    const peers = ["bullmq@6", "ioredis@5", "celery-node"];
+    await output(["npm", "install", "--prefix", modules, ...quiet, ...peers], {});
   }
 }
 

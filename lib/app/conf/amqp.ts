@@ -47,17 +47,18 @@ const NO_OPTIONS: SendOptions = {};
 /** Ways kept at most: one for each name of a task that was sent. */
 const KEPT_MAX = 10_000;
 /** The options that say where and how. */
-const WAY_OPTIONS = [
-  "queue",
-  "exchange",
-  "routingKey",
-  "exchangeType",
-  "priority",
-  "deliveryMode",
-  "serializer",
-  "compression",
-] as const;
-const WAY: ReadonlySet<string> = new Set(WAY_OPTIONS);
+const WAY: ReadonlySet<string> = new Set(
+  [
+    "queue",
+    "exchange",
+    "routingKey",
+    "exchangeType",
+    "priority",
+    "deliveryMode",
+    "serializer",
+    "compression",
+  ] as const,
+);
 
 /** Routing of one App. What it holds is made again when a setting changes. */
 export class Amqp {
@@ -226,8 +227,8 @@ function isTarget(queue: Queue | null, exchange: string, routingKey: string | nu
 
 /** True if the options themselves say where or how the message goes. */
 function namesWay(options: SendOptions): boolean {
-  for (const option of WAY_OPTIONS) {
-    if (options[option] !== undefined && options[option] !== null) return true;
+  for (const option in options) {
+    if (WAY.has(option) && (options[option as keyof SendOptions] ?? null) !== null) return true;
   }
   return false;
 }

@@ -31,6 +31,70 @@ export function toJson(value: unknown): string {
   return isPlain(value, 0) ? JSON.stringify(value) : new JsonWriter().write(value);
 }
 
+/**
+ * The same text, for a record of names and short values, such as a message's headers: written in one walk, without the
+ * runtime's JSON. Cost: per message; of a task's headers two thirds of `toJson` on Node 20, and no more in Deno.
+ */
+export function headersToJson(headers: Readonly<Record<string, unknown>>): string {
+  return shortJson(headers, 0) ?? toJson(headers);
+}
+
+/** How deep a short value is looked into, and how many names are kept. */
+const SHORT_DEPTH_MAX = 3;
+const NAMES_MAX = 256;
+/** Names as they stand in JSON, with their colon: the same few come again in every message. */
+const names = new Map<string, string>();
+
+/** Null: the value holds something that is left to the others. */
+function shortJson(value: unknown, depth: number): string | null {
+  switch (typeof value) {
+    case "string":
+      return quoted(value);
+    case "boolean":
+      return value ? "true" : "false";
+    case "number":
+      // NaN and the infinities have no JSON; -0 is 0 in it.
+      return value - value === 0 ? String(value) : null;
+    case "object":
+      break;
+    default:
+      return null;
+  }
+  if (value === null) return "null";
+  if (depth > SHORT_DEPTH_MAX) return null;
+  let text = "";
+  if (Array.isArray(value)) {
+    for (let n = 0; n < value.length; n++) {
+      const item = shortJson(value[n], depth + 1);
+      if (item === null) return null;
+      text += n === 0 ? item : "," + item;
+    }
+    return `[${text}]`;
+  }
+  // Without a prototype it may be a number's own text (raw_json.ts).
+  if (Object.getPrototypeOf(value) !== Object.prototype) return null;
+  const record = value as Readonly<Record<string, unknown>>;
+  for (const key in record) {
+    const item = shortJson(record[key], depth + 1);
+    if (item === null) return null;
+    text += text === "" ? nameText(key) + item : "," + nameText(key) + item;
+  }
+  // Math and its like: the long way tells what it is.
+  if (text === "" && (record as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] !== undefined) {
+    return null;
+  }
+  return `{${text}}`;
+}
+
+function nameText(name: string): string {
+  let text = names.get(name);
+  if (text === undefined) {
+    text = quoted(name) + ":";
+    if (names.size < NAMES_MAX) names.set(name, text);
+  }
+  return text;
+}
+
 /** True where `JSON.stringify` writes the value as we would. */
 function isPlain(value: unknown, depth: number): boolean {
   switch (typeof value) {

@@ -11,7 +11,7 @@ import { base64ToAscii, base64ToBytes, textToBase64 } from "../base64.ts";
 import { DecodeError } from "../errors.ts";
 import { fromCarriedJson } from "../json/carried.ts";
 import { fromExactJson, fromJson, fromPlainJson } from "../json/reader.ts";
-import { toJson } from "../json/json.ts";
+import { headersToJson, toJson } from "../json/json.ts";
 import type { DeliveryInfo, EncodedMessage, MessageProperties } from "./message.ts";
 import { isTruthy } from "../python_truth.ts";
 import { kindOf, recordOrNull, setOwn } from "../record.ts";
@@ -76,7 +76,7 @@ export function envelopeParts(message: EncodedMessage, route: EnvelopeRoute): [s
     ',"delivery_tag":' + quoted(route.deliveryTag);
   if (properties.rest !== null) props += restJson(properties.rest);
   const after = quote + ',"content-encoding":' + quoted(message.contentEncoding) +
-    ',"content-type":' + quoted(message.contentType) + ',"headers":' + toJson(message.headers) +
+    ',"content-type":' + quoted(message.contentType) + ',"headers":' + headersToJson(message.headers) +
     ',"properties":{' + props + "}}";
   return ['{"body":' + quote, bodyText, after];
 }

@@ -8,9 +8,11 @@ import {
   fromExactJson,
   fromJson,
   fromPlainJson,
+  headersToJson,
   JSON_DEPTH_MAX,
   loadSerializer,
   pythonRepr,
+  rawJson,
   serialize,
   strictRepr,
   toJson,
@@ -50,6 +52,40 @@ Deno.test("typed values are written as kombu 5.3 writes them", () => {
   assert.deepEqual(write(new Uint8Array([0xff, 0])), kombu("bytes binary"));
   assert.equal(toJson(1180591620717411303424n), captured("big int"));
   assert.equal(toJson([NaN, Infinity, -Infinity]), "[NaN,Infinity,-Infinity]");
+});
+
+Deno.test("headersToJson: writes what toJson writes, whatever the headers hold", () => {
+  const odd: unknown[] = [
+    ...[
+      "",
+      'a "quote"',
+      "back\\slash",
+      "line\n",
+      "\u007f\u2028",
+      "h\u00e1\u010dek",
+      "\ud800",
+      "long ".repeat(50),
+    ],
+    ...[-0, 1e21, 1e-7, NaN, -Infinity, 2n ** 70n, undefined, null, true, rawJson("2.0")],
+    ...[
+      new Date(0),
+      new Uint8Array([1]),
+      {},
+      [],
+      Object.create(null),
+      { toJSON: () => "own" },
+      new Number(3),
+    ],
+    ...[[null, [1, [2, [3, [4, [5]]]]]], { a: { b: { c: { d: { e: 1 } } } } }, { "a key": { "": "x" } }],
+  ];
+  for (const value of odd) {
+    assert.equal(headersToJson({ before: 1, value, after: "x" }), toJson({ before: 1, value, after: "x" }));
+  }
+  fc.assert(fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (headers) => {
+    assert.equal(headersToJson(headers as Record<string, unknown>), toJson(headers));
+  }));
+  assert.throws(() => headersToJson({ value: () => 1 }), { message: 'Cannot encode "value": a function' });
+  assert.throws(() => headersToJson({ value: Math }), { name: "EncodeError" });
 });
 
 Deno.test("only objects with exactly the two keys are typed values; an unknown type is refused", () => {
