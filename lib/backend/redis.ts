@@ -369,15 +369,20 @@ export class RedisBackend implements Backend {
     isRead = false,
   ): Promise<T> {
     for (let retry = 0;; retry++) {
+      let isDialing = false;
       try {
         // The server cuts a subscriber off for an answer above its limit (32 MB): the second try is on a connection
         // that subscribes to nothing.
         if (isRead && retry > 0 && this.#watch.watchers.size > 0) return await this.#links.apart(run);
+        isDialing = this.#links.live === null;
         const link = this.#links.live ?? await this.#links.open();
+        isDialing = false;
         return await run(link.client);
       } catch (thrown) {
         const error = this.#links.explain(thrown);
-        if (retry >= maxRetries || !(error instanceof OperatingError) || !error.isRetryable) throw error;
+        // A store that cannot be had is told of after one timeout: nothing broke that was there.
+        const limit = isRead && isDialing && !this.#options.alwaysRetry ? 0 : maxRetries;
+        if (retry >= limit || !(error instanceof OperatingError) || !error.isRetryable) throw error;
         const delayMs = this.#policy.delayMs(retry);
         if (retry > 0) this.#sayLost(retry, delayMs);
         await this.#world.clock.sleep(delayMs, this.#closing.signal);

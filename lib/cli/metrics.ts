@@ -58,6 +58,7 @@ export const metrics = command({
       world.terminal.out(await exporter.textNow());
       return EXIT.OK;
     }
+    exporter.listen();
     return await serve(context, exporter, { place: options.http ?? PLACE, isQuiet: globals.quiet ?? false });
   },
 });

@@ -26,7 +26,7 @@ export class ClusterExporter implements AsyncDisposable {
     this.#parts = { cluster, inspector, queues: new QueueWatch(cluster, inspector) };
   }
 
-  /** Begins to listen; the broker may come later. `enablesEvents`: workers are asked for task events. */
+  /** Neither listens nor connects yet. `enablesEvents`: workers are asked for task events. */
   static async open(
     app: App,
     options: ClusterMetricsOptions & { readonly enablesEvents: boolean },
@@ -47,8 +47,12 @@ export class ClusterExporter implements AsyncDisposable {
     );
     const metrics = new ClusterMetrics(options, world.clock.wallMs());
     cluster.metrics = metrics;
-    cluster.start();
     return new ClusterExporter(open.move(), cluster, metrics);
+  }
+
+  /** Begins to listen; the broker may come later. */
+  listen(): void {
+    this.#parts.cluster.start();
   }
 
   /** Whether it listens to events. */
@@ -65,6 +69,7 @@ export class ClusterExporter implements AsyncDisposable {
   async textNow(): Promise<string> {
     const { cluster, inspector } = this.#parts;
     await cluster.connection();
+    this.listen();
     await inspector.refreshLight();
     return await this.text(false);
   }

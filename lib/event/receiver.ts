@@ -33,6 +33,8 @@ export interface ReceiverOptions {
   onAttempt?: (error: Error, seconds: number, url: string) => void;
   /** It listens, at first and after each loss. */
   onReady?: (url: string) => void;
+  /** Ends it as `close` does; while it still connects `open` rejects. */
+  signal?: AbortSignal;
 }
 
 const RECEIVER_NAMES = namesOf<ReceiverOptions>({
@@ -45,6 +47,7 @@ const RECEIVER_NAMES = namesOf<ReceiverOptions>({
   onLost: true,
   onAttempt: true,
   onReady: true,
+  signal: true,
 });
 
 /** What a loop may be told. */
@@ -79,7 +82,12 @@ export class EventReceiver implements AsyncDisposable {
   /** Connects and listens. Rejects where the broker cannot be had after the retries of the settings. */
   static async open(app: App, options: ReceiverOptions = {}): Promise<EventReceiver> {
     refuseUnknown(options, RECEIVER_NAMES, "an event receiver");
+    const { signal } = options;
+    signal?.throwIfAborted();
     const receiver = new EventReceiver(app, options);
+    const stop = () => void receiver.close();
+    signal?.addEventListener("abort", stop, { once: true });
+    receiver.#ending.signal.addEventListener("abort", () => signal?.removeEventListener("abort", stop));
     const connection = await receiver.#listen();
     receiver.#running = receiver.#run(connection);
     return receiver;

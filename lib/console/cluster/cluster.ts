@@ -146,9 +146,14 @@ export class Cluster implements AsyncDisposable {
     const { signal } = this.#ending;
     const { log, clock } = this.world;
     let isTold = false;
+    const report = (error: unknown): void => {
+      if (!isTold) log.error(`Cannot listen to events: ${errorText(error)}. Trying again.`);
+      isTold = true;
+    };
     while (!signal.aborted) {
       try {
         await using receiver = await EventReceiver.open(this.app, {
+          signal,
           handlers: { "*": (event) => this.#take(event) },
           onReady: () => {
             this.isConnected = true;
@@ -158,17 +163,13 @@ export class Cluster implements AsyncDisposable {
             this.isConnected = false;
             log.warning(`Lost the broker: ${errorText(error)}. Events are missed until it is back.`);
           },
+          onAttempt: report,
         });
-        const stop = () => void receiver.close();
-        signal.addEventListener("abort", stop, { once: true });
-        if (signal.aborted) return;
         await receiver.ended();
-        signal.removeEventListener("abort", stop);
       } catch (error) {
         this.isConnected = false;
         if (signal.aborted) return;
-        if (!isTold) log.error(`Cannot listen to events: ${errorText(error)}. Trying again.`);
-        isTold = true;
+        report(error);
       }
       await clock.sleep(LISTEN_AGAIN_MS, signal).catch(() => {});
     }
