@@ -77,7 +77,10 @@ export class Console implements AsyncDisposable {
     };
     const answer = consoleServer({ parts, options, facts, streams, oidc, metrics });
     const service = open.use(await HttpService.open(world, options.place, answer));
-    open.defer(() => streams.close());
+    open.defer(() => {
+      streams.close();
+      cluster.endWaits();
+    });
     cluster.start();
     return new Console(open.move(), `${service.url}${options.prefix}/`);
   }

@@ -88,8 +88,12 @@ export class EventReceiver implements AsyncDisposable {
     const stop = () => void receiver.close();
     signal?.addEventListener("abort", stop, { once: true });
     receiver.#ending.signal.addEventListener("abort", () => signal?.removeEventListener("abort", stop));
-    const connection = await receiver.#listen();
-    receiver.#running = receiver.#run(connection);
+    try {
+      receiver.#running = receiver.#run(await receiver.#listen());
+    } catch (error) {
+      receiver.#ending.abort();
+      throw error;
+    }
     return receiver;
   }
 
@@ -202,6 +206,7 @@ export class EventReceiver implements AsyncDisposable {
         ...(options.queueTtl === undefined ? {} : { ttlSeconds: options.queueTtl }),
       });
       await connection.subscribe(queue, (note) => this.#onNote(note));
+      this.#ending.signal.throwIfAborted();
       this.#connection = connection;
       if (options.wakeup ?? true) await this.wakeupWorkers();
     } catch (error) {

@@ -8,6 +8,7 @@ import { namesOf, refuseUnknown } from "../base/mod.ts";
 import type {
   App,
   CommandOptions,
+  ConnectBrokerOptions,
   Control,
   Inspect,
   RemoteAnswer,
@@ -53,14 +54,19 @@ const OPTION_NAMES = namesOf<
   reload: true,
 });
 
+type Connecting = Pick<ConnectBrokerOptions, "retry" | "signal" | "clientName">;
+
 /** Remote control of one App's workers. */
 export class AppControl implements Control {
   #app: App;
+  #connecting: Connecting;
   #opening: Promise<Mailbox> | null = null;
   #connection: Connection | null = null;
 
-  constructor(app: App) {
+  /** `connecting`: how the broker is sought; by the settings, as for every other connection, if nothing is said. */
+  constructor(app: App, connecting: Connecting = {}) {
     this.#app = app;
+    this.#connecting = connecting;
   }
 
   inspect(options: RemoteOptions = {}): Inspect {
@@ -225,7 +231,7 @@ export class AppControl implements Control {
     const app = this.#app;
     try {
       await loadMailboxSerializers(app.conf);
-      const connection = await app.connectBroker({ forWriting: true });
+      const connection = await app.connectBroker({ ...this.#connecting, forWriting: true });
       this.#connection = connection;
       void connection.lost.then(() => {
         if (this.#connection !== connection) return;

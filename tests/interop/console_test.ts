@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { decodeEnvelope } from "../../lib/wire/mod.ts";
-import { eventually } from "../support/ports.ts";
+import { eventually, PATIENCE_MS } from "../support/ports.ts";
 import {
   environment,
   LOVAGE,
@@ -32,6 +32,7 @@ interface Reply {
 class ConsoleProgram implements AsyncDisposable {
   readonly #program: Program;
   readonly url: string;
+  #isKilled = false;
 
   private constructor(program: Program, url: string) {
     this.#program = program;
@@ -51,6 +52,7 @@ class ConsoleProgram implements AsyncDisposable {
   }
 
   kill(): void {
+    this.#isKilled = true;
     this.#program.signal("SIGKILL");
   }
 
@@ -64,12 +66,17 @@ class ConsoleProgram implements AsyncDisposable {
         method: "POST",
         headers: { "content-type": "application/json", ...headers },
         body: JSON.stringify(body),
+        signal: AbortSignal.timeout(PATIENCE_MS),
       }),
     );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    assert.equal(await this.#program.stop("SIGTERM", 20_000), this.#program.status?.signal ? 137 : 0);
+    assert.equal(
+      await this.#program.stop("SIGTERM", 20_000),
+      this.#isKilled ? 137 : 0,
+      "ends when it is told to",
+    );
   }
 }
 
@@ -207,6 +214,13 @@ Deno.test("console: Flower's API answers as Flower does", async () => {
   assert.deepEqual((await ui.ask("/api/tasks?taskname=t.ad")).json, {});
   const wrong = await ui.ask("/api/tasks?search=(");
   assert.deepEqual([wrong.status, wrong.json], [400, { error: "Expected a search term at position 1." }]);
+  const short = await ui.ask("/api/tasks?search=ab");
+  assert.deepEqual([short.status, short.json.error], [
+    400,
+    "Substring search terms must contain at least 3 characters at position 0.",
+  ]);
+  assert.deepEqual(Object.keys((await ui.ask("/api/tasks?limit=4&offset=-1&sort_by=name")).json), [id]);
+  assert.deepEqual((await ui.ask("/api/tasks?limit=4&offset=1&sort_by=name")).json, {});
   assert.deepEqual((await ui.ask("/api/task/types")).json, { "task-types": ["t.add"] });
   assert.deepEqual((await ui.ask("/api/queues/length")).json, {
     active_queues: [{ name: "celery", messages: 0 }],
@@ -222,6 +236,11 @@ Deno.test("console: Flower's API answers as Flower does", async () => {
   assert.deepEqual((await ui.post("/api/task/send-task/t.add", { args: 1 })).status, 400);
   const sent = (await ui.post("/api/task/async-apply/t.add", { args: [1, 1], countdown: 600 })).json;
   assert.deepEqual(Object.keys(sent), ["task-id", "state"]);
+  const tomorrow = new Date(Date.now() + 86_400_000).toISOString().replace("T", " ").replace("Z", "456");
+  for (const option of [{ countdown: "600" }, { eta: tomorrow }, { expires: "60" }, { expires: tomorrow }]) {
+    const given = { args: [1, 1], ...option };
+    assert.equal((await ui.post("/api/task/async-apply/t.add", given)).status, 200, JSON.stringify(option));
+  }
   const revoked = await ui.post(`/api/task/revoke/${sent["task-id"]}?terminate=true&signal=SIGKILL`);
   assert.deepEqual(revoked.json, { message: `Revoked '${sent["task-id"]}'` });
   assert.deepEqual((await ui.ask(`/api/task/result/${id}`)).json, {
@@ -236,6 +255,10 @@ Deno.test("console: Flower's API answers as Flower does", async () => {
   });
   const cancelled = await worker("queue/cancel-consumer/py@here?queue=more");
   assert.deepEqual(cancelled.json, { message: "no longer consuming from more" });
+  // Flower's own would ask the worker for a queue "a&amp;b".
+  assert.deepEqual((await worker("queue/add-consumer/py@here?queue=a%26b")).json, {
+    message: "add consumer a&b",
+  });
   assert.deepEqual((await worker("pool/grow/py@here?n=1")).json, {
     message: "Growing 'py@here' worker's pool by 1",
   });
@@ -245,6 +268,9 @@ Deno.test("console: Flower's API answers as Flower does", async () => {
   assert.deepEqual((await worker("pool/grow/none@x")).status, 404);
   const limited = await ui.post("/api/task/rate-limit/t.add?workername=py@here&ratelimit=10/m");
   assert.deepEqual(limited.json, { message: "new rate limit set successfully" });
+  const garbage = await ui.post("/api/task/rate-limit/t.add?workername=py@here&ratelimit=garbage");
+  assert.equal(garbage.status, 403);
+  assert.match(garbage.text, /^Failed to set rate limit: 'Invalid rate limit string: /);
   assert.equal((await ui.ask("/healthcheck")).text, "OK");
   const table = (await ui.ask("/workers?json=1")).json;
   assert.deepEqual([table.data[0].hostname, table.data[0].status], ["py@here", true]);
@@ -264,6 +290,34 @@ Deno.test("console: Flower's API answers as Flower does", async () => {
   ]);
   assert.equal((await ui.ask("/tasks/datatable?draw=1")).status, 400);
   assert.deepEqual((await worker("shutdown/py@here")).json, { message: "Shutting down!" });
+});
+
+Deno.test("console: who waits is answered when the console ends, and when the broker is away", async () => {
+  await using redis = await startRedis();
+  await using folder = await disposableFolder();
+  const place = { broker: redis.url(), backend: redis.url() };
+  {
+    await using worker = await startWorker(place, ["-P", "async", "-n", "ours@here"]);
+    const never = `${folder.path}/never`;
+    let waiting: Promise<Reply>;
+    {
+      await using ui = await ConsoleProgram.start(place, ["--no-history"]);
+      waiting = ui.post("/api/task/apply/t.hold", { args: [never] });
+      await worker.says(/Task t\.hold\[.*received/);
+    }
+    const { status, text } = await waiting;
+    assert.deepEqual([status, text], [503, ""]);
+    await Deno.writeTextFile(never, "");
+  }
+  await using ui = await ConsoleProgram.start(place, ["--no-history"]);
+  await redis.stop();
+  const shutdown = await ui.post("/api/worker/shutdown/ours@here");
+  assert.deepEqual([shutdown.status, shutdown.text], [503, "Broker or result backend unavailable"]);
+  for (const path of ["async-apply", "send-task"]) {
+    assert.equal((await ui.post(`/api/task/${path}/t.add`, { args: [1, 2] })).status, 503, path);
+  }
+  const limited = await ui.post("/api/v1/task-names/t.add/rate-limit", { rate: "1/s" });
+  assert.deepEqual([limited.status, limited.json.error.includes("onnect")], [503, true]);
 });
 
 Deno.test("console: who may come, and from where", async () => {

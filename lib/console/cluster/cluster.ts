@@ -3,7 +3,7 @@
  * for looking into queues, and remote control. All of it is found again when the broker was away.
  */
 
-import { errorText, maskUrl, type World } from "../../base/mod.ts";
+import { errorText, maskUrl, OperatingError, type World } from "../../base/mod.ts";
 import { type App, appBrokerUrls, type Replies } from "../../app/mod.ts";
 import { ClusterState, EventReceiver, type ReceivedEvent, type WorkerState } from "../../event/mod.ts";
 import { AppControl } from "../../mailbox/mod.ts";
@@ -55,6 +55,8 @@ export class Cluster implements AsyncDisposable {
   /** Hears of each event that was taken in. */
   onEvent: ((event: ReceivedEvent) => void) | null = null;
   readonly #ending = new AbortController();
+  /** A request is told at once that the broker is away: its sender decides whether to try again. */
+  readonly #connecting = { retry: false, signal: this.#ending.signal, clientName: "lovage-ui" };
   #connection: Promise<Connection> | null = null;
   #listening: Promise<void> | null = null;
   #enabling: (() => void) | null = null;
@@ -65,7 +67,7 @@ export class Cluster implements AsyncDisposable {
     this.history = history;
     this.options = options;
     this.state = new ClusterState({ world: app.world, maxWorkersInMemory: options.maxWorkers });
-    this.control = new AppControl(app);
+    this.control = new AppControl(app, this.#connecting);
     const broker = appBrokerUrls(app, true)[0]!;
     const isAmqp = /^(py)?amqps?:/.test(broker);
     this.management = options.brokerApi !== null && isAmqp
@@ -100,12 +102,7 @@ export class Cluster implements AsyncDisposable {
 
   /** A connection for looking and acting; the same for all until it is lost. */
   async connection(): Promise<Connection> {
-    const opening = this.#connection ??= this.app.connectBroker({
-      forWriting: true,
-      retry: false,
-      signal: this.#ending.signal,
-      clientName: "lovage-ui",
-    });
+    const opening = this.#connection ??= this.app.connectBroker({ ...this.#connecting, forWriting: true });
     try {
       const connection = await opening;
       void connection.lost.then(() => {
@@ -128,9 +125,19 @@ export class Cluster implements AsyncDisposable {
     });
   }
 
+  /** Aborted when the console ends: whoever waits for a worker or a result waits no longer. */
+  get ending(): AbortSignal {
+    return this.#ending.signal;
+  }
+
+  /** Ends the waits of requests, so that they are answered before the server stops. */
+  endWaits(): void {
+    this.#ending.abort(new OperatingError("The console ends"));
+  }
+
   /** Ends. The history stays open. */
   async close(): Promise<void> {
-    this.#ending.abort(new Error("the console ends"));
+    this.endWaits();
     this.#enabling?.();
     await this.control.close();
     const connection = await this.#connection?.catch(() => null);

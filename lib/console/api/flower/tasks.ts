@@ -48,7 +48,7 @@ export const TASK_LOOKS: Readonly<Record<string, FlowerRoute>> = {
       const timeout = call.number("timeout", "float");
       await mustHaveStore(call.parts);
       const result = call.parts.cluster.app.AsyncResult(id);
-      if (timeout) await ended(result, timeout);
+      if (timeout) await ended(call.parts, result, timeout);
       const meta = await storedResult(call.parts.cluster, id);
       const state = meta?.state ?? "PENDING";
       return { "task-id": id, state, ...(timeout || READY_STATES.has(state) ? resultOf(meta) : {}) };
@@ -65,7 +65,7 @@ export const TASK_ACTIONS: Readonly<Record<string, FlowerRoute>> = {
     async run(call, name) {
       const result = await send(call, name, true);
       await mustHaveStore(call.parts);
-      await ended(result, null);
+      await ended(call.parts, result, null);
       const meta = await storedResult(call.parts.cluster, result.id);
       return { "task-id": result.id, ...resultOf(meta), state: meta?.state ?? "PENDING" };
     },
@@ -271,8 +271,8 @@ async function mustHaveStore({ cluster }: Parts): Promise<void> {
 }
 
 /** Waits for a result, whatever it is; a wait that takes too long is not an error here. */
-async function ended(result: AsyncResult, timeout: number | null): Promise<void> {
-  await result.get({ propagate: false, ...(timeout === null ? {} : { timeout }) });
+async function ended({ cluster }: Parts, result: AsyncResult, timeout: number | null): Promise<void> {
+  await result.get({ propagate: false, timeout, signal: cluster.ending });
 }
 
 function resultOf(meta: ResultMeta | null): Record<string, unknown> {
