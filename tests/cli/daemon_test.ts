@@ -152,6 +152,13 @@ Deno.test({
     } else assert.match(started.err, /^Error: Cannot start ".*" again as user \d+: .*\n$/);
     const wrong = await start("--uid", "no-such-user");
     assert.deepEqual([wrong.code, wrong.err], [64, 'Error: Cannot find user "no-such-user"\n']);
+    // The system would take 2^32 for 0, and an empty key for the whole list: root, both.
+    for (const uid of ["4294967296", "4294967295", "", "--help"]) {
+      const { code, err } = await start("--uid", uid);
+      assert.deepEqual([code, err], [64, `Error: Cannot find user "${uid}"\n`]);
+    }
+    const none = await start("--gid", "4294967296");
+    assert.deepEqual([none.code, none.err], [64, 'Error: Cannot find group "4294967296"\n']);
     assert.equal((await start("--umask", "9")).code, 64);
   },
 });
