@@ -11,7 +11,7 @@ import type { Exchange, OutgoingMessage, Queue } from "../../transport/mod.ts";
 import { ChainSteps, shownJson, type WireSignature } from "../../wire/mod.ts";
 
 /** AMQP's priorities are bytes. */
-const PRIORITY_MAX = 255;
+export const PRIORITY_MAX = 255;
 
 /** How often, and after how long, a publish that failed is tried again. Seconds. */
 export interface PublishRetryPolicy {

@@ -93,12 +93,14 @@ export function compressor(): Setting<string> {
   );
 }
 
-/** A whole number, at least `least`. */
-export function count(defaultValue: number, least: number = 0): Setting<number> {
+/** A whole number, at least `least` and, if `most` is given, at most that. */
+export function count(defaultValue: number, least: number = 0, most: number = Infinity): Setting<number> {
+  const isOne = (value: unknown) =>
+    Number.isInteger(value) && (value as number) >= least && (value as number) <= most;
   return setting(
-    `a whole number, at least ${least}`,
+    most === Infinity ? `a whole number, at least ${least}` : `a whole number from ${least} to ${most}`,
     defaultValue,
-    (value) => Number.isInteger(value) && (value as number) >= least ? value as number : REFUSED,
+    (value) => isOne(value) ? value as number : REFUSED,
     numeric,
   );
 }

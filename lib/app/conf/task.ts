@@ -17,7 +17,7 @@ import {
   shaped,
   text,
 } from "./kinds.ts";
-import { type PublishRetryPolicy, RETRY_POLICY_NAMES } from "../call/send_options.ts";
+import { PRIORITY_MAX, type PublishRetryPolicy, RETRY_POLICY_NAMES } from "../call/send_options.ts";
 import type { TaskQueues } from "./queues.ts";
 import type { TaskRoutes } from "./routing.ts";
 
@@ -170,7 +170,7 @@ export const TASK_SETTINGS: SettingTable<TaskSettings> = {
   task_default_delivery_mode: deliveryMode,
   task_default_exchange: orNull(text("")),
   task_default_exchange_type: text("direct"),
-  task_default_priority: orNull(count(0)),
+  task_default_priority: orNull(count(0, 0, PRIORITY_MAX)),
   task_default_queue: text("celery"),
   task_default_queue_type: choice("classic", ["classic", "quorum"]),
   task_default_rate_limit: orNull(rate),
@@ -185,7 +185,7 @@ export const TASK_SETTINGS: SettingTable<TaskSettings> = {
     { max_retries: 3, interval_start: 0, interval_max: 1, interval_step: 0.2 },
     (value) => isRecord(value) && Object.keys(value).every((name) => RETRY_POLICY_NAMES.has(name)),
   ),
-  task_queue_max_priority: orNull(count(0)),
+  task_queue_max_priority: orNull(count(0, 0, PRIORITY_MAX)),
   task_queues: orNull(taskQueues),
   task_reject_on_worker_lost: orNull(flag(false)),
   task_routes: orNull(taskRoutes),

@@ -255,3 +255,17 @@ Deno.test("settings: no secret is shown", () => {
   assert.ok(c.table({ withDefaults: false })["task_serializer"] === undefined);
   assert.equal(c.table({ masked: false })["redis_password"], "sesame");
 });
+
+Deno.test("settings: a priority is a byte, as AMQP has it", () => {
+  for (const name of ["task_default_priority", "task_queue_max_priority"]) {
+    for (const value of [0, 255, null]) {
+      assert.equal(conf({ [name]: value })[name as "task_default_priority"], value);
+    }
+    for (const value of [256, 300, -1, 1.5]) {
+      assert.throws(
+        () => conf({ [name]: value }),
+        usage(`${name} must be a whole number from 0 to 255 or null, not ${value}`),
+      );
+    }
+  }
+});
