@@ -12,6 +12,12 @@ export class InvalidValue extends Error {
   override readonly name = "InvalidValue";
 }
 
+/** A text that says something: one that is empty is a shell variable that is not set. */
+export function filled(text: string): string {
+  if (text.trim() === "") throw new InvalidValue("it is empty");
+  return text;
+}
+
 /** "a,b" to ["a", "b"]; may be given several times. */
 export function commaList(text: string, before: string[] | undefined): string[] {
   return [...(before ?? []), ...text.split(",").map((word) => word.trim()).filter((word) => word !== "")];
@@ -81,6 +87,15 @@ export const level: OneOf<Level> = Object.assign(
   (text: string) => levelName(text.toUpperCase() === "FATAL" ? "CRITICAL" : text.toUpperCase()),
   { words: levelName.words },
 );
+
+/** Upper bounds in ascending order; "+Inf" at the end is understood anyway. */
+export function bounds(text: string): number[] {
+  const found = commaList(text, undefined).filter((one) => !/^\+?inf$/i.test(one)).map(Number);
+  if (found.length === 0 || found.some((one, n) => !(one > (found[n - 1] ?? 0)))) {
+    throw new InvalidValue("they are not seconds in ascending order, such as 0.1,1,10");
+  }
+  return found;
+}
 
 /** A moment in ISO 8601. */
 export function moment(text: string): string {

@@ -156,7 +156,7 @@ async function showLife(
   daemon.beats(() => {
     const state = stopping.aborted ? "stopping" : service.figures.isRunning ? "running" : "starting";
     return { kind: "beat", node, state };
-  }, options.heartbeatFile);
+  }, options.heartbeatFile || undefined);
   if (options.http === undefined) return null;
   const { beatMetrics } = await import("../beat/mod.ts");
   const { openProbes } = await import("./probes.ts");

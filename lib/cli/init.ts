@@ -2,7 +2,7 @@
  * `lovage init [FOLDER]`: a task module, and what editors and compilers need to know "lovage". Nothing is overwritten.
  */
 
-import { absolutePath } from "../base/mod.ts";
+import { absolutePath, UsageError } from "../base/mod.ts";
 import { EXIT, makeFolder, projectTypes, readFile, replaceFile, TYPES_FILE } from "../platform/mod.ts";
 import { command, type CommandContext } from "./command.ts";
 import { NO_REMOTE, PROJECT_FILES, REMOTE_FILE, WANTED_LINES } from "./project_files.ts";
@@ -18,6 +18,12 @@ export const init = command({
     const given = context.args[0] ?? ".";
     const folder = absolutePath(given, host.cwd);
     const say = (text: string): void => quiet ? undefined : terminal.out(`${text}\n`);
+    if (given.trim() === "") throw new UsageError('Cannot use folder "": it is empty');
+    if (host.fileKind(folder) === "file") {
+      throw new UsageError(`Cannot make the folder "${folder}": something else is there`, {
+        exitCode: EXIT.CANNOT_CREATE,
+      });
+    }
     makeFolder(folder);
     for (const [path, text] of Object.entries(PROJECT_FILES)) {
       if (host.fileKind(`${folder}/${path}`) !== null) {

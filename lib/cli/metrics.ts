@@ -8,7 +8,7 @@ import { UsageError } from "../base/mod.ts";
 import type { App } from "../app/mod.ts";
 import type { ClusterMetricsOptions } from "../console/mod.ts";
 import { EXIT, listenSignals } from "../platform/mod.ts";
-import { commaList, InvalidValue, oneOf, someOf, whole } from "./arguments.ts";
+import { bounds, InvalidValue, oneOf, someOf, whole } from "./arguments.ts";
 import { command, type CommandContext, type Options, type ValuesOf } from "./command.ts";
 import { LOGLEVEL_OPTION } from "./daemon.ts";
 import { openProbes } from "./probes.ts";
@@ -104,15 +104,6 @@ function measured(app: App, options: Values): ClusterMetricsOptions {
   };
 }
 
-/** Upper bounds in ascending order; "+Inf" at the end is understood anyway. */
-function bounds(text: string): number[] {
-  const found = commaList(text, undefined).filter((one) => !/^\+?inf$/i.test(one)).map(Number);
-  if (found.length === 0 || found.some((one, n) => !(one > (found[n - 1] ?? 0)))) {
-    throw new InvalidValue("they are not seconds in ascending order, such as 0.1,1,10");
-  }
-  return found;
-}
-
 function prefix(text: string): string {
   if (!/^[a-z_:][\w:]*$/i.test(text)) {
     throw new InvalidValue("a name begins with a letter, and has no blanks");
@@ -123,7 +114,7 @@ function prefix(text: string): string {
 function label(text: string, before: unknown): Record<string, string> {
   const at = text.indexOf("=");
   const name = text.slice(0, at);
-  if (at < 0 || !/^[a-z_]\w*$/i.test(name)) throw new InvalidValue("it is not name=value");
+  if (at < 0 || !/^(?!__)[a-z_]\w*$/i.test(name)) throw new InvalidValue("it is not name=value");
   if (/^(name|hostname|queue_name|exception|le|state|for)$/.test(name)) {
     throw new UsageError(`Cannot use label "${name}": metrics have it already`);
   }

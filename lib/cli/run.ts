@@ -70,7 +70,10 @@ function help({ world }: CommandContext, text: string): number {
   return EXIT.OK;
 }
 
-function become({ world, args: words }: CommandContext, kind: "run" | "test" | "check"): Promise<never> {
+function become(
+  { world, globals, args: words }: CommandContext,
+  kind: "run" | "test" | "check",
+): Promise<never> {
   const { cwd } = world.host;
   const file = words.find((word) => !word.startsWith("-")) ?? ".";
   if (world.host.fileKind(file) === null) {
@@ -78,5 +81,5 @@ function become({ world, args: words }: CommandContext, kind: "run" | "test" | "
   }
   enterProject(file, { cwd, restart: restartUnder });
   world.log.flushSync();
-  return becomeUserProgram(kind, words);
+  return becomeUserProgram(kind, words, { hasColor: !globals.noColor });
 }

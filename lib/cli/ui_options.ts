@@ -8,7 +8,7 @@ import { absolutePath, booleanOf, embeddedHome, UsageError, VERSION, type World 
 import type { App } from "../app/mod.ts";
 import type { ConsoleOptions } from "../console/mod.ts";
 import { type HttpPlace, portOf } from "../http/mod.ts";
-import { commaList, duration, InvalidValue, oneOf, whole } from "./arguments.ts";
+import { bounds, commaList, duration, filled, InvalidValue, oneOf, someOf, whole } from "./arguments.ts";
 import { LOGLEVEL_OPTION } from "./daemon.ts";
 import { type Option, type Options, type ValuesOf } from "./command.ts";
 
@@ -35,44 +35,73 @@ const VALUES = {
     help: "5555 by default; 0: any that is free",
     read: (text: string) => portOf(text, "port"),
   },
-  unixSocket: { value: "path", help: "listen at a unix socket instead, for this user alone" },
-  urlPrefix: { value: "path", help: "the path that all addresses begin with" },
+  unixSocket: { value: "path", help: "listen at a unix socket instead, for this user alone", read: filled },
+  urlPrefix: { value: "path", help: "the path that all addresses begin with", read: path },
   allowedHosts: {
     value: "names",
     help: "names that the console answers to, comma separated",
     read: commaList,
   },
-  cert: { value: "file", help: "serve TLS with this certificate (PEM)", aliases: ["--certfile"] },
-  key: { value: "file", help: "and its key; both are read again when they change", aliases: ["--keyfile"] },
+  cert: {
+    value: "file",
+    help: "serve TLS with this certificate (PEM)",
+    aliases: ["--certfile"],
+    read: filled,
+  },
+  key: {
+    value: "file",
+    help: "and its key; both are read again when they change",
+    aliases: ["--keyfile"],
+    read: filled,
+  },
   caCerts: { value: "file", help: "accepted for Flower's sake; has no effect" },
   basicAuth: {
     value: "user:password",
     help: "a login; may be repeated; --hash-password hides it",
-    read: commaList,
+    read: someOf("login"),
   },
   token: {
     value: "[scope:]token",
     help: "a token; scope read, operate or admin; may be repeated",
-    read: commaList,
+    read: someOf("token"),
   },
-  oidcIssuer: { value: "url", help: "log in at this OpenID Connect issuer" },
-  oidcClientId: { value: "id", help: "the console's id there", aliases: ["--oauth2-key"] },
-  oidcClientSecret: { value: "secret", help: "and its secret, if it has one", aliases: ["--oauth2-secret"] },
+  oidcIssuer: { value: "url", help: "log in at this OpenID Connect issuer", read: filled },
+  oidcClientId: { value: "id", help: "the console's id there", aliases: ["--oauth2-key"], read: filled },
+  oidcClientSecret: {
+    value: "secret",
+    help: "and its secret, if it has one",
+    aliases: ["--oauth2-secret"],
+    read: filled,
+  },
   oidcRedirectUri: {
     value: "url",
     help: "where the issuer sends browsers back to",
     aliases: ["--oauth2-redirect-uri"],
+    read: filled,
   },
-  oidcAllow: { value: "pattern", help: 'who may: "kim@example.org|.*@example.com"', aliases: ["--auth"] },
+  oidcAllow: {
+    value: "pattern",
+    help: 'who may: "kim@example.org|.*@example.com"',
+    aliases: ["--auth"],
+    read: addresses,
+  },
   authProvider: { value: "class", help: "Flower's name of an issuer: Google, GitLab or Okta" },
-  proxyAuthHeader: { value: "header", help: "the header of a trusted proxy that names the user" },
+  proxyAuthHeader: {
+    value: "header",
+    help: "the header of a trusted proxy that names the user",
+    read: header,
+  },
   trustedProxies: {
     value: "networks",
     help: "proxies that are believed; loopback by default",
     read: commaList,
   },
-  cookieSecret: { value: "secret", help: "signs sessions; without it they end with the console" },
-  db: { value: "file", help: "the history; one for each broker in $LOVAGE_HOME by default" },
+  cookieSecret: {
+    value: "secret",
+    help: "signs sessions; without it they end with the console",
+    read: filled,
+  },
+  db: { value: "file", help: "the history; one for each broker in $LOVAGE_HOME by default", read: filled },
   historyMax: { value: "size", help: "what the history may take; 512M by default", read: bytes },
   historyDays: {
     value: "days",
@@ -87,7 +116,7 @@ const VALUES = {
     read: duration(1),
   },
   purgeOfflineWorkers: { value: "seconds", help: "forget workers that are gone so long", read: duration(0) },
-  brokerApi: { value: "url", help: "RabbitMQ's management API" },
+  brokerApi: { value: "url", help: "RabbitMQ's management API", read: filled },
   tasksColumns: {
     value: "names",
     help: `columns of the list of tasks; ${COLUMNS} by default`,
@@ -96,7 +125,7 @@ const VALUES = {
   taskRuntimeMetricBuckets: {
     value: "seconds",
     help: "buckets of Flower's metric of runtimes",
-    read: commaList,
+    read: bounds,
   },
   stateSaveInterval: { value: "ms", help: "accepted for Flower's sake; has no effect" },
   metrics: {
@@ -114,9 +143,8 @@ export const UI_OPTIONS = { ...asFlower(VALUES), ...asFlower(FLAGS), ...LOGLEVEL
 export type UiValues = ValuesOf<typeof UI_OPTIONS>;
 
 /** Flower's buckets are those of its one histogram, and so of ours. */
-function runtimeBuckets(words: readonly string[] | undefined): { runtime?: readonly number[] } {
-  const bounds = (words ?? []).map(Number).filter(Number.isFinite);
-  return bounds.length === 0 ? {} : { runtime: bounds.sort((a, b) => a - b) };
+function runtimeBuckets(runtime: readonly number[] | undefined): { runtime?: readonly number[] } {
+  return runtime === undefined ? {} : { runtime };
 }
 
 /** What a console is made of. Throws UsageError for options that do not go together. */
@@ -222,6 +250,30 @@ function issuerOf(world: World, provider: string | undefined): string | null {
   throw new UsageError(
     `Cannot use --auth-provider "${provider}": name an OpenID Connect issuer with --oidc-issuer (GitHub is not one)`,
   );
+}
+
+/** A path as it stands in a URL. */
+function path(text: string): string {
+  if (/[^\w.~!$&'()*+,;=:@%/-]|%(?![\da-f]{2})/i.test(text)) {
+    throw new InvalidValue("it is not the path of a URL, such as /lovage");
+  }
+  return text;
+}
+
+/** The name of a header of HTTP. */
+function header(text: string): string {
+  if (!/^[\w!#$%&'*+.^`|~-]+$/.test(text)) {
+    throw new InvalidValue("it is not the name of a header, such as X-Remote-User");
+  }
+  return text;
+}
+
+/** Addresses as `Oidc` compares them: Flower's patterns, of which it has `|`, `.*` and `\.` alone. */
+function addresses(text: string): string {
+  if (text.trim() === "" || /[\[\](){}?^$]|\\[^.]|\\$|\.\+/.test(text)) {
+    throw new InvalidValue('it is not addresses such as "kim@example.org|.*@example.com"');
+  }
+  return text;
 }
 
 /** Sizes such as 512M, 2G or a number of bytes. */

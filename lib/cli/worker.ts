@@ -140,7 +140,7 @@ export const worker = command({
     const { heartbeatFile } = options;
     daemon.beats(
       () => ({ kind: "worker", node: controller.hostname, state: stateOf(controller) }),
-      heartbeatFile === undefined ? undefined : controller.expand(heartbeatFile),
+      heartbeatFile ? controller.expand(heartbeatFile) : undefined,
     );
     if (isRoot() && !world.host.env("C_FORCE_ROOT")) world.log.warning(AS_ROOT);
     daemon.starting(() => `${controller.hostname}: connecting to ${controller.consumer.shownUrl()}`);

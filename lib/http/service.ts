@@ -7,9 +7,10 @@ import {
   type HttpHandler,
   type HttpServer,
   OperatingError,
+  UsageError,
   type World,
 } from "../base/mod.ts";
-import { readFile, removeSocket } from "../platform/mod.ts";
+import { EXIT, readFile, removeSocket } from "../platform/mod.ts";
 import { type HttpPlace, placeUrl } from "./place.ts";
 
 /** Between two looks at the files of TLS. */
@@ -57,9 +58,9 @@ export class HttpService implements Serving {
       service.#server = world.listener.serve(service.#address(service.#pem), handler);
     } catch (error) {
       const why = errorText(error);
-      throw new OperatingError(`Cannot serve at ${placeUrl(place, portOfPlace(place))}: ${why}`, {
-        cause: error,
-      });
+      const text = `Cannot serve at ${placeUrl(place, portOfPlace(place))}: ${why}`;
+      if (place.kind === "unix") throw new UsageError(text, { cause: error, exitCode: EXIT.CANNOT_CREATE });
+      throw new OperatingError(text, { cause: error });
     }
     if (service.#pem !== null) service.#watch();
     return service;
@@ -122,7 +123,7 @@ function portOfPlace(place: HttpPlace): number {
 function readPem({ cert, key }: { cert: string; key: string }): Pem {
   const read = (path: string) => {
     const text = readFile(path);
-    if (text === null) throw new OperatingError(`Cannot read "${path}": there is no such file`);
+    if (text === null) throw new UsageError(`Cannot read "${path}": there is no such file`);
     return text;
   };
   return { cert: read(cert), key: read(key) };

@@ -34,7 +34,7 @@ export interface MetricsTextOptions {
   readonly isOpenMetrics?: boolean;
   /** Stands in front of a name instead of "celery_". */
   readonly prefix?: string;
-  /** Labels that every sample gets besides its own. */
+  /** Labels that every sample gets besides its own; where a sample has one of that name itself, its own stands. */
   readonly labels?: Labels;
 }
 
@@ -44,12 +44,14 @@ export class MetricsText {
   #name = "";
   readonly #isOpenMetrics: boolean;
   readonly #prefix: string;
-  readonly #common: string;
+  readonly #common: Labels;
+  readonly #commonText: string;
 
   constructor({ isOpenMetrics = false, prefix = "celery_", labels = {} }: MetricsTextOptions = {}) {
     this.#isOpenMetrics = isOpenMetrics;
     this.#prefix = prefix;
-    this.#common = labelText(labels);
+    this.#common = labels;
+    this.#commonText = labelText(labels);
   }
 
   /** Begins a family; its samples follow. */
@@ -62,17 +64,17 @@ export class MetricsText {
 
   /** One sample of the family. */
   sample(labels: Labels, value: number): void {
-    this.#line("", labelText(labels), value);
+    this.#line("", this.#labelsOf(labels), value);
   }
 
   /** The series of a histogram's labels. */
   histogram(labels: Labels, { bounds, counts, sum, count }: Histogram): void {
-    const own = labelText(labels);
+    const own = this.#labelsOf(labels);
     let below = 0;
     for (let n = 0; n < counts.length; n++) {
       below += counts[n]!;
       const bound = n < bounds.length ? boundText(bounds[n]!) : "+Inf";
-      this.#line("_bucket", own === "" ? `le="${bound}"` : `${own},le="${bound}"`, below);
+      this.#line("_bucket", joined(own, `le="${bound}"`), below);
     }
     this.#line("_sum", own, sum);
     this.#line("_count", own, count);
@@ -89,10 +91,23 @@ export class MetricsText {
     return this.#isOpenMetrics ? `${this.#text}# EOF\n` : this.#text;
   }
 
-  #line(suffix: string, own: string, value: number): void {
-    const labels = own === "" ? this.#common : this.#common === "" ? own : `${own},${this.#common}`;
+  /** A sample's labels and the common ones, each name once: a scrape with two of a name is refused as a whole. */
+  #labelsOf(own: Labels): string {
+    let common = this.#commonText;
+    if (common !== "" && Object.keys(own).some((name) => Object.hasOwn(this.#common, name))) {
+      const others = Object.entries(this.#common).filter(([name]) => !Object.hasOwn(own, name));
+      common = labelText(Object.fromEntries(others));
+    }
+    return joined(labelText(own), common);
+  }
+
+  #line(suffix: string, labels: string, value: number): void {
     this.#text += `${this.#name}${suffix}${labels === "" ? "" : `{${labels}}`} ${numberText(value)}\n`;
   }
+}
+
+function joined(a: string, b: string): string {
+  return a === "" || b === "" ? a + b : `${a},${b}`;
 }
 
 function labelText(labels: Labels): string {

@@ -165,7 +165,11 @@ export function restartUnder(config: string | null): never {
  * configuration or the project's. Returns only by throwing: UsageError in a compiled program, which has no runtime to
  * hand over to.
  */
-export function becomeUserProgram(kind: "run" | "test" | "check", words: readonly string[]): never {
+export function becomeUserProgram(
+  kind: "run" | "test" | "check",
+  words: readonly string[],
+  { hasColor = true }: { readonly hasColor?: boolean } = {},
+): never {
   if (Deno.build.standalone) {
     throw new UsageError(
       `Cannot ${kind} programs: this build can only run tasks${
@@ -173,6 +177,8 @@ export function becomeUserProgram(kind: "run" | "test" | "check", words: readonl
       }`,
     );
   }
+  // The runtime colours its errors whatever standard error is.
+  if (!hasColor || !Deno.stderr.isTerminal()) Deno.env.set("NO_COLOR", "1");
   const packed = packedFolder();
   const flags = [
     ...(kind === "check" ? [] : ["-A"]),

@@ -6,7 +6,7 @@
  * trusted proxy sets. `--read-only` takes everything but reading from everybody.
  */
 
-import { isRecord, UsageError, type World } from "../../base/mod.ts";
+import { isRecord, nearest, UsageError, type World } from "../../base/mod.ts";
 import { fromJson, toJson } from "../../wire/mod.ts";
 import type { Shape } from "../shapes.ts";
 import { Networks } from "./networks.ts";
@@ -43,6 +43,10 @@ export interface AccessOptions {
 
 /** The cookie of a session. */
 export const SESSION_COOKIE = "lovage_session";
+/** Said of a token whose scope is not one. */
+const SCOPE_ADVICE = `There are ${
+  SCOPES.join(", ")
+}; admin: stands before a token that begins with a word like that`;
 const SESSION_SECONDS = 12 * 3600;
 /** Passwords that were right, remembered so that each request does not take 100 ms. */
 const REMEMBERED_MAX = 100;
@@ -77,6 +81,10 @@ export class Access {
     for (const one of options.tokens) {
       const [, scope, token] = /^(?:(read|operate|admin):)?(.+)$/.exec(one) ?? [];
       if (token === undefined) throw new UsageError("Cannot use --token: it is empty");
+      const word = /^(\w+):/.exec(token)?.[1] ?? "";
+      const near = scope === undefined ? nearest(word, SCOPES) : null;
+      // Not shown: the word may be a part of the token.
+      if (near !== null) throw new UsageError(`Cannot use --token: did you mean "${near}:"? ${SCOPE_ADVICE}`);
       this.#tokens.set(sha256(token), (scope ?? "admin") as Scope);
     }
   }

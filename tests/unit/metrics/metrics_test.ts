@@ -94,3 +94,14 @@ Deno.test("metrics: OpenMetrics by Accept, a prefix and labels of one's own", ()
 Deno.test("metrics: a node's host is what follows the @", () => {
   assert.deepEqual(["celery@web1", "w@a@b", "web1"].map(hostLabel), ["web1", "a@b", "web1"]);
 });
+
+Deno.test("metrics: a label of one's own that a sample has itself gives way to it", () => {
+  const text = new MetricsText({ labels: { task: "mine", env: "prod" } });
+  text.family({ name: "celery_x", type: "gauge", help: "X" });
+  text.sample({ worker: "w", task: "shop.add" }, 1);
+  text.sample({}, 2);
+  assert.deepEqual(text.end().trim().split("\n").slice(2), [
+    'celery_x{worker="w",task="shop.add",env="prod"} 1',
+    'celery_x{task="mine",env="prod"} 2',
+  ]);
+});
