@@ -19,7 +19,13 @@ import {
   TASKS,
 } from "../support/programs.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
-import { type RabbitServer, type RedisServer, startRabbit, startRedis } from "../support/servers.ts";
+import {
+  type RabbitServer,
+  type RedisServer,
+  requirePython,
+  startRabbit,
+  startRedis,
+} from "../support/servers.ts";
 
 let rabbit: RabbitServer;
 let redis: RedisServer;
@@ -313,11 +319,7 @@ Deno.test("quorum queues: native delayed delivery holds what is not due, in the 
         await eventually(isParked, "it is parked");
         await runs(id, began);
         // Since 5.5 it leaves a delay to the broker, too.
-        const { value: isNewer } = await python.ask({
-          do: "eval",
-          code: "tuple(celery.VERSION[:2]) >= (5, 5)",
-        });
-        if (!isNewer) return;
+        if ((await requirePython()).version < 5.05) return;
         await declare("queue_arguments={'x-queue-type': 'quorum'}");
         const again = Date.now() / 1000;
         const parked = await send();

@@ -316,6 +316,8 @@ export interface Python {
   readonly path: string;
   /** `python -m celery` as one command line. */
   readonly celery: readonly string[];
+  /** Major and minor version of its Celery as one number to compare: 5.02, 5.06. */
+  readonly version: number;
 }
 
 let python: Python | null = null;
@@ -327,18 +329,18 @@ export async function requirePython(): Promise<Python> {
   const help =
     "Python with Celery is not installed: apt-get install -y --no-install-recommends python3-celery python3-redis";
   if (!isFile(path)) throw new Error(help);
-  const { success } = await new Deno.Command(path, {
-    args: ["-c", "import celery, kombu, redis"],
+  const { success, stdout } = await new Deno.Command(path, {
+    args: ["-c", "import celery, kombu, redis; print(celery.VERSION[0] + celery.VERSION[1] / 100)"],
     env: { PYTHONPATH: pythonPath() },
     stdin: "null",
-    stdout: "null",
     stderr: "null",
   }).output();
   if (!success) {
     const source = Deno.env.get("CELERY_SRC");
     throw new Error(source ? `Celery cannot be imported with CELERY_SRC=${source}` : help);
   }
-  return python = { path, celery: [path, "-m", "celery"] };
+  const version = Number(new TextDecoder().decode(stdout));
+  return python = { path, celery: [path, "-m", "celery"], version };
 }
 
 /** A server that writes into a file. Ended with its descendants. */
