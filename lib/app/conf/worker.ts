@@ -15,7 +15,7 @@ export interface WorkerSettings {
   worker_concurrency: number | null;
   /** A redelivered task that has stored SUCCESS is not run again. Default false. */
   worker_deduplicate_successful_tasks: boolean;
-  /** Prefetch per consumer where a queue is a quorum queue (RabbitMQ). Default true. */
+  /** Leave delays of quorum queues to the broker (RabbitMQ). Default true. */
   worker_detect_quorum_queues: boolean;
   /** A queue of each worker's own: `<node>.dq2` on exchange `C.dq2`. Default false. */
   worker_direct: boolean;

@@ -184,7 +184,9 @@ class AmqpTransport implements Connection {
       consume: options,
       events,
       server: this.#server,
-      isPerConsumer: this.#server.countsPerConsumer || this.#hasQuorum(options.queues),
+      // A quorum queue refuses another way, whether it was looked for or not.
+      isPerConsumer: this.#server.countsPerConsumer ||
+        options.queues.some((queue) => this.#server.mayBeQuorum(queue)),
       publish: (batch) => this.#publisher.publish(batch),
       delayed: (queue, dueMs) => delays?.way(queue, dueMs) ?? null,
       deadLetters: () => this.#openDeadLetters(),

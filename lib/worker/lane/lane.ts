@@ -105,7 +105,11 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
   prefetch(): number {
     const { state, options, window } = this.#parts;
     const limit = options.reducesWindow ? window.reduced(state.leftovers) : window.limit;
-    return Math.min(WINDOW_MAX, limit + Math.min(state.etaHeld, options.etaMax));
+    const held = state.etaHeld;
+    if (held === 0) return Math.min(WINDOW_MAX, limit);
+    // Whatever comes next may be another one that is not due: none comes until one has left.
+    if (held >= options.etaMax) return options.etaMax;
+    return Math.min(WINDOW_MAX, limit + held, Math.max(limit, options.etaMax));
   }
 
   /** Sends the prefetch count to the broker if it has changed. Data lane: per batch. */
