@@ -16,7 +16,7 @@ let used = 0;
 
 Deno.test.beforeAll(async () => {
   rabbit = await startRabbit();
-  await rabbit.addVhosts(Array.from({ length: 6 }, (_, n) => `n${n}`));
+  await rabbit.addVhosts(Array.from({ length: 8 }, (_, n) => `n${n}`));
 });
 Deno.test.afterAll(() => rabbit.stop());
 
@@ -214,18 +214,26 @@ Deno.test("5.6: worker_eta_task_limit: a worker holds no more that is not due", 
   assert.equal((JSON.parse(out)["w@h"] as unknown[]).length, 3);
 });
 
-Deno.test("5.6: task_create_missing_queue_type and _exchange_type; control_queue_durable", async () => {
+Deno.test("5.6: task_create_missing_queue_type and _exchange_type; durable control and events", async () => {
   const { place, list } = newVhost({
     task_create_missing_queue_type: "quorum",
     task_create_missing_queue_exchange_type: "topic",
     control_queue_durable: true,
+    event_queue_durable: true,
     worker_detect_quorum_queues: false,
   });
   await using worker = await startWorker(place, ["-P", "solo", "-n", "w@h", "-Q", "missing"]);
   await using app = openApp(place);
   const sent = await app.sendTask("t.add", { args: [20, 22], queue: "missing" });
   assert.equal(await sent.get({ timeout: 120 }), 42);
-  const text = await list("queues", "name", "durable", "type");
+  await using _events = new Program([...LOVAGE, "-A", TASKS, "events", "--json"], environment(place));
+  let text = "";
+  await eventually(
+    async () => /^celeryev\./m.test(text = await list("queues", "name", "durable", "type")),
+    () => text,
+    { everyMs: 200 },
+  );
+  assert.match(text, /^celeryev\.\S+\ttrue\t/m);
   assert.match(text, /^missing\ttrue\t.*quorum/m);
   assert.match(text, /^w@h\.celery\.pidbox\ttrue\t/m);
   // And quorum queues are not looked for: a delay is the worker's.
@@ -235,4 +243,26 @@ Deno.test("5.6: task_create_missing_queue_type and _exchange_type; control_queue
   await worker.says(/received/);
   const { out: scheduled } = await lovage(["-A", TASKS, "inspect", "scheduled", "--json"], place);
   assert.equal((JSON.parse(scheduled)["w@h"] as unknown[]).length, 1);
+});
+
+Deno.test("5.6: --disable-prefetch: on RabbitMQ one message waits in the worker, and the rest in the queue", async () => {
+  await using folder = await disposableFolder();
+  const { place, list } = newVhost({});
+  await using worker = await startWorker(place, ["-P", "processes", "-c", "1", "--disable-prefetch"]);
+  await using app = openApp(place);
+  const end = `${folder.path}/end`;
+  const sent = await app.sendMany(Array.from({ length: 4 }, () => ({ task: "t.hold", args: [end] })));
+  await worker.says(/received/);
+  let text = "";
+  await eventually(
+    async () =>
+      /^celery\t2\t1$/m.test(
+        text = await list("queues", "name", "messages_ready", "messages_unacknowledged"),
+      ),
+    () => text,
+    { everyMs: 200 },
+  );
+  assert.equal(worker.text.match(/ received/g)?.length, 1);
+  await Deno.writeTextFile(end, "");
+  for (const one of sent) assert.equal(await one.get({ timeout: 120 }), "held");
 });
