@@ -40,6 +40,8 @@ export interface ChordPart {
   readonly state: TaskState;
   /** JSON of the value, or of the exception object. */
   readonly result: string;
+  /** Its span as a W3C header, if one is recorded. */
+  readonly traceparent?: string | undefined;
 }
 
 /** A chord's header that is complete. */
@@ -61,6 +63,8 @@ export interface ChordMember {
   readonly result: unknown;
   /** Errbacks that were called when it failed, if it is the body of a chord. */
   readonly sentErrbacks: readonly unknown[];
+  /** W3C headers of its span, and of those of a group's tasks, as far as they were recorded here. */
+  readonly traceparents: readonly string[];
 }
 
 /** A wait for results. */

@@ -49,12 +49,21 @@ export function isTextSerializer(serializer: string): boolean {
 /** A header that is counted to its end has a member whose result does not come to the store. */
 export class HeaderJoinTimeout extends OperatingError {}
 
-/** A finished member as Celery keeps it: `[1, "<task id>", "<state>", <value or exception>]`. */
+/**
+ * A finished member as Celery keeps it: `[1, "<task id>", "<state>", <value or exception>]`. Celery never looks at the
+ * first element: in JSON a member that is traced has its span there.
+ */
 export function encodeChordMember(part: ChordPart, serializer: string): string | Uint8Array {
   if (isJson(serializer)) {
-    return `[1,${quoted(part.taskId)},${quoted(part.state)},${part.result}]`;
+    const first = part.traceparent === undefined ? "1" : quoted(part.traceparent);
+    return `[${first},${quoted(part.taskId)},${quoted(part.state)},${part.result}]`;
   }
   return serialize([1, part.taskId, part.state, fromJson(part.result)], serializer).body;
+}
+
+/** The same without its span: two runs of a task differ in it. */
+export function untraced(member: string): string {
+  return member.replace(/^\["[^"]*",/, "[1,");
 }
 
 /** Reads what `encodeChordMember`, or Python, wrote. */
@@ -70,22 +79,29 @@ function memberOf(tuple: unknown): ChordMember {
   if (!Array.isArray(tuple) || tuple.length < 4 || typeof tuple[1] !== "string") {
     throw new OperatingError("A chord's member in the result store is not a list of four values");
   }
-  return chordMember(tuple[1], String(tuple[2]), tuple[3]);
+  const traceparents = typeof tuple[0] === "string" ? [tuple[0]] : NO_TEXTS;
+  return chordMember(tuple[1], String(tuple[2]), { value: tuple[3], traceparents });
 }
 
 /** A member from its value as it stands in a document. */
-function chordMember(taskId: string, state: string, value: unknown): ChordMember {
-  if (!EXCEPTION_STATES.has(state)) return { taskId, state, result: value, sentErrbacks: NONE };
+function chordMember(
+  taskId: string,
+  state: string,
+  { value, traceparents }: { readonly value: unknown; readonly traceparents: readonly string[] },
+): ChordMember {
+  if (!EXCEPTION_STATES.has(state)) return { taskId, state, result: value, sentErrbacks: NONE, traceparents };
   const sent = (value as Record<string, unknown> | null)?.[SENT_ERRBACKS];
   return {
     taskId,
     state,
     result: decodeException(revived(value)),
     sentErrbacks: Array.isArray(sent) ? sent : NONE,
+    traceparents,
   };
 }
 
 const NONE: readonly unknown[] = [];
+const NO_TEXTS: readonly string[] = [];
 /** The field of a member's exception that says which errbacks were called. Celery looks at no field but its own. */
 const SENT_ERRBACKS = "told_errbacks";
 
@@ -119,8 +135,8 @@ export function decodeGroup(document: string | Uint8Array, codec: Codec): string
  */
 async function joinHeader(
   tuple: string,
-  fetchMany: Backend["fetchMany"],
-  clock: Clock,
+  spans: ReadonlyMap<string, string>,
+  { fetchMany, clock }: { readonly fetchMany: Backend["fetchMany"]; readonly clock: Clock },
 ): Promise<ChordMember[]> {
   const [, children] = fromJson(tuple) as ResultTuple;
   const ids: string[] = [];
@@ -140,7 +156,7 @@ async function joinHeader(
     await clock.sleep(pauseMs);
     pauseMs = Math.min(JOIN_POLL_MAX_MS, pauseMs * 2);
   }
-  return (children ?? []).map((child) => joined(child, metas));
+  return (children ?? []).map((child) => joined(child, metas, spans));
 }
 
 function leaves(tuple: ResultTuple, into: string[]): void {
@@ -149,16 +165,38 @@ function leaves(tuple: ResultTuple, into: string[]): void {
   else for (const child of children) leaves(child, into);
 }
 
-function joined(tuple: ResultTuple, metas: ReadonlyMap<string, ResultMeta>): ChordMember {
+function joined(
+  tuple: ResultTuple,
+  metas: ReadonlyMap<string, ResultMeta>,
+  spans: ReadonlyMap<string, string>,
+): ChordMember {
   const [[id], children] = tuple;
   if (children === null) {
-    const meta = metas.get(id)!;
-    return { taskId: id, state: meta.state, result: meta.result, sentErrbacks: NONE };
+    const { state, result } = metas.get(id)!;
+    const span = spans.get(id);
+    const traceparents = span === undefined ? NO_TEXTS : [span];
+    return { taskId: id, state, result, sentErrbacks: NONE, traceparents };
   }
-  const members = children.map((child) => joined(child, metas));
+  const members = children.map((child) => joined(child, metas, spans));
   const failed = members.find((member) => PROPAGATE_STATES.has(member.state));
-  return failed ??
-    { taskId: id, state: "SUCCESS", result: members.map((member) => member.result), sentErrbacks: NONE };
+  return failed ?? {
+    taskId: id,
+    state: "SUCCESS",
+    result: members.map((member) => member.result),
+    sentErrbacks: NONE,
+    traceparents: members.flatMap((member) => member.traceparents),
+  };
+}
+
+/** The spans of traced members by task id; nothing is decoded where none is. */
+function spansOf(documents: readonly (string | Uint8Array)[]): ReadonlyMap<string, string> {
+  const traced = documents.filter((document) => typeof document === "string" && document.startsWith('["'));
+  return new Map(
+    fromCarriedJsonList(traced as readonly string[]).map((tuple) => {
+      const { taskId, traceparents } = memberOf(tuple);
+      return [taskId, traceparents[0]!];
+    }),
+  );
 }
 
 function isJson(serializer: string): boolean {
@@ -183,6 +221,9 @@ export async function headerMembers(
   clock: Clock,
 ): Promise<ChordMember[]> {
   const tuple = await store.fetchGroup(groupId);
-  if (tuple !== null) return await joinHeader(tuple, (ids) => store.fetchMany(ids, true), clock);
+  if (tuple !== null) {
+    const fetchMany = (ids: readonly string[]) => store.fetchMany(ids, true);
+    return await joinHeader(tuple, spansOf(documents), { fetchMany, clock });
+  }
   return decodeChordMembers(documents, codec);
 }

@@ -4,7 +4,7 @@
  * Source: celery 5.2.6 backends/redis.py RedisBackend.on_chord_part_return.
  */
 
-import { ENDED } from "./chord.ts";
+import { ENDED, untraced } from "./chord.ts";
 import type { Argument, RedisClient, ReplyOptions } from "./node_redis.ts";
 import { COUNT_SCRIPT } from "./redis_scripts.ts";
 
@@ -60,7 +60,7 @@ async function countTogether(client: RedisClient, counts: readonly ChordCount[])
       keys.push(`${key}.j`, `${key}.t`, `${key}.s`, `${key}.o`);
     }
     args.push(place, scoreOf(counts[from]!), counts[to - 1]!.taskId, String(to - from));
-    for (let n = from; n < to; n++) args.push(counts[n]!.member);
+    for (let n = from; n < to; n++) args.push(memberOf(counts[n]!));
   }
   return await client.sendCommand(
     ["EVAL", COUNT_SCRIPT, String(keys.length), ...keys, ...args],
@@ -80,6 +80,11 @@ function runEnd(counts: readonly ChordCount[], from: number): number {
   return to;
 }
 
+/** A list knows a member again by its whole text, in which spans would differ. */
+function memberOf({ member, isOrdered }: ChordCount): Argument {
+  return isOrdered || typeof member !== "string" ? member : untraced(member);
+}
+
 function isRunnable({ member, taskId }: ChordCount): boolean {
   return typeof member === "string" && PLAIN_ID.test(taskId);
 }
@@ -90,7 +95,8 @@ function scoreOf({ index }: ChordCount): string {
 
 /** The same with Celery's own commands, which cannot tell a member that is counted again with another result. */
 export async function countPlainly(client: RedisClient, count: ChordCount): Promise<Counted> {
-  const { key, member, isOrdered, ttl } = count;
+  const { key, isOrdered, ttl } = count;
+  const member = typeof count.member === "string" ? untraced(count.member) : count.member;
   const list = `${key}.j`;
   const commands: Argument[][] = isOrdered
     ? [["ZADD", list, scoreOf(count), member], ["ZCOUNT", list, "-inf", "+inf"]]

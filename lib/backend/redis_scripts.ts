@@ -29,7 +29,8 @@ export function storeOneScript(publish: "PUBLISH" | "SPUBLISH", isExpiring: bool
  * KEYS: members, growth, size, owner ("": it has ended) of each group. ARGV: "1" ordered, seconds to keep ("0": for
  * ever), then runs: the number of the group's first key, the first score, the last task's id, how many, and the
  * members. In a run of several the scores follow each other, and the members are JSON. An earlier member of the same
- * task is replaced: its text begins with `[1, "<task id>"` as Python writes it, or without the blank. The size is
+ * task is replaced: its text begins with `[1, "<task id>"` as Python writes it, or without the blank, or with a span in
+ * the place of the 1 (chord.ts). The size is
  * asked for by equality, as Celery does; it and the number of members are read once per group, since nobody else
  * writes meanwhile.
  *
@@ -46,6 +47,10 @@ local function complete(first, seen, id)
   if ttl == '0' then call('SET', KEYS[first + 3], id) else call('SETEX', KEYS[first + 3], ttl, id) end
   return numbers[first]
 end
+local function untraced(text)
+  local bare = text:gsub('^%["[^"]*",', '[1,')
+  return bare
+end
 local function count(first, score, member, id)
   local members, number, seen = KEYS[first], numbers[first], false
   if not ordered then
@@ -57,7 +62,8 @@ local function count(first, score, member, id)
     if score ~= '+inf' then
       local spaced, tight = '[1, "' .. id .. '"', '[1,"' .. id .. '"'
       for _, text in ipairs(call('ZRANGEBYSCORE', members, score, score)) do
-        if text ~= member and (text:sub(1, #spaced) == spaced or text:sub(1, #tight) == tight) then
+        local bare = untraced(text)
+        if text ~= member and (bare:sub(1, #spaced) == spaced or bare:sub(1, #tight) == tight) then
           number = number - call('ZREM', members, text)
           seen = true
         end
@@ -84,7 +90,7 @@ local function countRun(first, score, id, from, to)
     return
   end
   for n = from, to do
-    replies[#replies + 1] = count(first, score + n - from, ARGV[n], ARGV[n]:match('^%[1,"([^"]*)"'))
+    replies[#replies + 1] = count(first, score + n - from, ARGV[n], untraced(ARGV[n]):match('^%[1,"([^"]*)"'))
   end
 end
 local at = 3

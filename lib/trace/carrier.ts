@@ -47,6 +47,24 @@ export function isUnsampled(traceparent: string): boolean {
   return EVEN_DIGITS.includes(traceparent[TRACEPARENT_LENGTH - 1]!);
 }
 
+/** The header of ours that names spans which a task's span has links to: `traceparent`s with commas between them. */
+const LINKS = "lovage_links";
+/** A span has no more links. Source: OpenTelemetry's specification, OTEL_SPAN_LINK_COUNT_LIMIT. */
+const LINKS_MAX = 128;
+
+/** A header with links to spans, or nothing if there are none. */
+export function linksTo(traceparents: readonly string[]): Carrier {
+  return traceparents.length === 0 ? {} : { [LINKS]: traceparents.slice(0, LINKS_MAX).join(",") };
+}
+
+/** The `traceparent`s that a message's headers name as links. */
+export function linksOf(headers: Readonly<Record<string, unknown>>): readonly string[] {
+  const text = headers[LINKS];
+  return typeof text === "string" && text !== "" ? text.split(",", LINKS_MAX) : NO_LINKS;
+}
+
+const NO_LINKS: readonly string[] = [];
+
 /** A trace of which nothing is recorded, so that what it causes elsewhere is not recorded either. */
 export function unsampledCarrier(random: Random): Carrier {
   // A UUID's version is among its first digits: neither id is all zeros, which would mean none.

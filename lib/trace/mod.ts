@@ -11,6 +11,6 @@
  * Reading order: carrier.ts, span.ts, tracing.ts; otel.ts, sampling.ts, export.ts. May import base.
  */
 
-export { type Carrier, carrierOf, traceparentOf, unsampledCarrier } from "./carrier.ts";
+export { type Carrier, carrierOf, linksTo, traceparentOf, unsampledCarrier } from "./carrier.ts";
 export type { TaskSpan, Tracing } from "./span.ts";
 export { activeTracing, isTracingDue, startTracing } from "./tracing.ts";

@@ -8,6 +8,7 @@
 import {
   type Context,
   context,
+  type Link,
   propagation,
   ROOT_CONTEXT,
   type Span,
@@ -17,7 +18,7 @@ import {
   type Tracer,
 } from "@opentelemetry/api";
 import { type Random, VERSION } from "../base/mod.ts";
-import { carrierOf, isUnsampled, traceparentOf, unsampledCarrier } from "./carrier.ts";
+import { carrierOf, isUnsampled, linksOf, traceparentOf, unsampledCarrier } from "./carrier.ts";
 import { DRAWN } from "./sampling.ts";
 import type { RunFacts, SentFacts, TaskSpan, Tracing } from "./span.ts";
 
@@ -65,7 +66,8 @@ export class OtelTracing implements Tracing {
       const from = carrierOf(headers);
       parent = from === null ? this.#newRoot(parent) : propagation.extract(parent, from);
     }
-    const span = this.#tracer.startSpan(`apply_async/${name}`, { kind: SpanKind.PRODUCER }, parent);
+    const kind = SpanKind.PRODUCER;
+    const span = this.#tracer.startSpan(`apply_async/${name}`, { kind, links: linked(headers) }, parent);
     if (span.isRecording()) {
       span.setAttributes({
         "celery.action": "apply_async",
@@ -84,7 +86,8 @@ export class OtelTracing implements Tracing {
     const parent = carrier === null
       ? this.#newRoot(ROOT_CONTEXT)
       : propagation.extract(ROOT_CONTEXT, carrier);
-    const span = this.#tracer.startSpan(`run/${facts.name}`, { kind: SpanKind.CONSUMER }, parent);
+    const kind = SpanKind.CONSUMER;
+    const span = this.#tracer.startSpan(`run/${facts.name}`, { kind, links: linked(facts.headers) }, parent);
     if (span.isRecording()) describe(span, facts);
     return context.with(trace.setSpan(parent, span), fn, undefined, new RunningSpan(span));
   }
@@ -99,6 +102,17 @@ export class OtelTracing implements Tracing {
     const ratio = this.#options.rootRatio!;
     return ratio < 1 && this.#options.random.fraction() >= ratio;
   }
+}
+
+const TRACEPARENT = /^00-([\da-f]{32})-([\da-f]{16})-([\da-f]{2})$/;
+
+/** Links to the spans that a message's headers name: a chord's body has them to the tasks of its header. */
+function linked(headers: Readonly<Record<string, unknown>>): Link[] {
+  return linksOf(headers).flatMap((traceparent) => {
+    const [, traceId, spanId, flags] = TRACEPARENT.exec(traceparent) ?? [];
+    if (traceId === undefined || spanId === undefined) return [];
+    return [{ context: { traceId, spanId, traceFlags: parseInt(flags!, 16), isRemote: true } }];
+  });
 }
 
 function describe(span: Span, { name, id, hostname, routingKey, correlationId, retries }: RunFacts): void {

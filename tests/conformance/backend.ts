@@ -214,7 +214,9 @@ async function storing(t: Deno.TestContext, { world, place, ours, theirs, id, id
     assert.deepEqual((await other.fetch(task))?.result, told!.result);
     await one.startChord("g" + task, 1);
     const members = await countChordPart(other, part("g" + task, 0, "m", "SUCCESS", { x: 1 }));
-    assert.deepEqual(members, [{ taskId: "m", state: "SUCCESS", result: { x: 1 }, sentErrbacks: [] }]);
+    assert.deepEqual(members, [
+      { taskId: "m", state: "SUCCESS", result: { x: 1 }, sentErrbacks: [], traceparents: [] },
+    ]);
   });
   await t.step("forget: gone for both", async () => {
     const task = id();
@@ -322,9 +324,9 @@ async function chords(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pro
     assert.equal(await countChordPart(ours, part(group, 0, "a", "SUCCESS", null)), null);
     const members = await countChordPart(theirs, part(group, 1, "b", "FAILURE", FAILURE));
     assert.deepEqual(members, [
-      { taskId: "a", state: "SUCCESS", result: null, sentErrbacks: [] },
-      { taskId: "b", state: "FAILURE", result: FAILURE, sentErrbacks: [] },
-      { taskId: "c", state: "SUCCESS", result: { v: "ä" }, sentErrbacks: [] },
+      { taskId: "a", state: "SUCCESS", result: null, sentErrbacks: [], traceparents: [] },
+      { taskId: "b", state: "FAILURE", result: FAILURE, sentErrbacks: [], traceparents: [] },
+      { taskId: "c", state: "SUCCESS", result: { v: "ä" }, sentErrbacks: [], traceparents: [] },
     ]);
     await ours.endChord(group);
     assert.equal(
@@ -432,6 +434,21 @@ async function chords(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pro
       assert.deepEqual(members?.slice(0, 2).map((member) => member.result), [1, 2]);
     },
   );
+  await t.step("countChordParts: members have their spans; another run of one takes its place", async () => {
+    const group = id();
+    await ours.startChord(group, 4);
+    const traced = (n: number, span: string, result: number) => ({
+      ...part(group, n, `t${n}`, "SUCCESS", result),
+      traceparent: `00-0af7651916cd43dd8448eb211c80319c-${span.repeat(16)}-01`,
+    });
+    await ours.countChordParts([traced(0, "a", 0), traced(1, "b", 1), traced(2, "c", 2)]);
+    assert.equal(await countChordPart(theirs, traced(1, "d", 1)), null);
+    assert.deepEqual(await ours.countChordParts([traced(0, "e", 0), traced(1, "f", 7)]), []);
+    const members = await countChordPart(theirs, part(group, 3, "t3", "SUCCESS", 3));
+    assert.deepEqual(members!.map(({ result }) => result), [0, 7, 2, 3]);
+    const spans = members!.map(({ traceparents }) => traceparents.map((one) => one[36]));
+    assert.deepEqual(spans, [["e"], ["f"], ["c"], []]);
+  });
   await t.step("countChordParts: none is none", async () => {
     assert.deepEqual(await ours.countChordParts([]), []);
   });
@@ -469,8 +486,10 @@ async function chords(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pro
     for (const [n, task] of [a, b, c].entries()) await stored(theirs, resultRecord(task, "SUCCESS", n));
     await countChordPart(theirs, part(group, 0, a, "SUCCESS", 0));
     await countChordPart(theirs, part(group, 1, b, "SUCCESS", 1));
-    const members = await countChordPart(theirs, part(group, 1, c, "SUCCESS", 2));
+    const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const members = await countChordPart(theirs, { ...part(group, 1, c, "SUCCESS", 2), traceparent });
     assert.deepEqual(members?.map((member) => member.result), [0, [1, 2]]);
+    assert.deepEqual(members?.map((member) => member.traceparents), [[], [traceparent]]);
   });
 }
 

@@ -151,3 +151,50 @@ Deno.test("traces: with nobody who traces, a trace goes through; a collector tha
   await worker.says(/Cannot export spans: /);
   assert.equal(worker.text.match(/Cannot export spans/g)!.length, 1);
 });
+
+/** Spans of a name, as links name them. */
+function linkable(spans: readonly CollectedSpan[], name: string): string[] {
+  return spans.filter((span) => span.name === name).map(({ traceId, spanId }) => `${traceId}-${spanId}`)
+    .sort();
+}
+
+Deno.test("traces: a chord's body goes on from the last member, and has links to all of its header", async () => {
+  await using redis = await startRedis();
+  await using collector = startCollector();
+  const place: Place = { broker: redis.url(), backend: redis.url(1) };
+  const env = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_BSP_SCHEDULE_DELAY: "100" };
+  const { spans } = collector;
+  await using _worker = await startWorker({ ...place, env }, ["-c", "2", "-Q", "ours"]);
+  await using client = await PythonClient.start(place);
+  const at = (queue: string, task: string, ...args: number[]) =>
+    `s(${[`"${task}"`, ...args].join(", ")}).set(queue="${queue}")`;
+  const [one, two, three] = [at("ours", "t.add", 1, 1), at("ours", "t.add", 2, 2), at("ours", "t.add", 3, 3)];
+  const body = at("ours", "t.echo");
+  const run = async (header: string, traced: number): Promise<unknown> => {
+    const { value: id } = await client.ask({ do: "eval", code: `chord(${header})(${body}).id` });
+    const { value } = await client.ask({ do: "get", id: id as string });
+    await eventually(
+      () => linkable(spans, "run/t.add").length === traced && spans.some(({ name }) => name === "run/t.echo"),
+      "the spans of the members and of the body",
+    );
+    return value;
+  };
+
+  // Each member begins a trace, since nobody traces where they were sent.
+  assert.deepEqual(await run(`[${one}, ${two}, ${three}]`, 3), [2, 4, 6]);
+  const members = linkable(spans, "run/t.add");
+  assert.equal(new Set(members.map((member) => member.split("-")[0])).size, 3);
+  await eventually(() => spans.some(({ name }) => name === "apply_async/t.echo"), "the span of the sending");
+  const [sent, ran] = [spanOf(spans, "apply_async/t.echo"), spanOf(spans, "run/t.echo")];
+  assert.ok(members.includes(`${sent.traceId}-${sent.parentSpanId}`), "a child of one member");
+  assert.equal(ran.parentSpanId, sent.spanId);
+  assert.deepEqual([[...sent.links].sort(), [...ran.links].sort()], [members, members]);
+
+  // Python ends a header of which a part was traced here.
+  spans.length = 0;
+  const mixed = run(`[${one}, ${at("theirs", "t.add", 5, 5)}]`, 1);
+  await eventually(() => spans.some(({ name }) => name === "run/t.add"), "the span of our member");
+  await using _python = await startPythonWorker(place, ["-Q", "theirs"]);
+  assert.deepEqual(await mixed, [2, 10]);
+  assert.deepEqual(spanOf(spans, "run/t.echo").links, []);
+});

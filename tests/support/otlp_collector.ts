@@ -11,6 +11,8 @@ export interface CollectedSpan {
   readonly status: number;
   readonly attributes: Readonly<Record<string, unknown>>;
   readonly service: string;
+  /** `traceId-spanId` of each span that it has a link to. */
+  readonly links: readonly string[];
 }
 
 /** A collector that runs. Disposing of it ends it. */
@@ -31,7 +33,9 @@ export function startCollector(): Collector {
     for (const { resource, scopeSpans } of body.resourceSpans) {
       const service = String(valuesOf(resource.attributes)["service.name"]);
       for (const { spans: some } of scopeSpans) {
-        for (const { name, traceId, spanId, parentSpanId = "", kind, status, attributes } of some) {
+        for (
+          const { name, traceId, spanId, parentSpanId = "", kind, status, attributes, links = [] } of some
+        ) {
           spans.push({
             name,
             traceId,
@@ -41,6 +45,7 @@ export function startCollector(): Collector {
             status: status?.code ?? 0,
             attributes: valuesOf(attributes),
             service,
+            links: links.map((link: Record<string, string>) => `${link["traceId"]}-${link["spanId"]}`),
           });
         }
       }

@@ -41,6 +41,8 @@ export interface OutcomeChord {
   body: string | null;
   /** JSON of the value or of the exception object. */
   result: string;
+  /** Its span as a W3C header, where one is recorded: the body's span has links to those of the header. */
+  traceparent?: string | undefined;
 }
 
 /** One outcome. */

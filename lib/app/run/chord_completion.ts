@@ -41,7 +41,7 @@ import {
   type WireException,
   type WireSignature,
 } from "../../wire/mod.ts";
-import { type Carrier, carrierOf } from "../../trace/mod.ts";
+import { type Carrier, carrierOf, linksTo } from "../../trace/mod.ts";
 import type { AppCore } from "../core.ts";
 import { applySignature, canvasSender } from "../send/canvas_send.ts";
 import { runOutsideTasks } from "../call/current_task.ts";
@@ -79,8 +79,8 @@ export async function completeChords(
   if (parts.length === 0) return;
   const finished = new Map<ChordPart, FinishedPart>();
   for (const part of parts) {
-    const { groupId, groupIndex, result } = part.chord;
-    finished.set({ groupId, groupIndex, taskId: part.taskId, state: part.state, result }, part);
+    const { groupId, groupIndex, result, traceparent } = part.chord;
+    finished.set({ groupId, groupIndex, taskId: part.taskId, state: part.state, result, traceparent }, part);
   }
   const headers = await backend.countChordParts([...finished.keys()]);
   const last = new Set(headers.map((header) => finished.get(header.part)!));
@@ -138,7 +138,8 @@ async function finishChord(
   }
   try {
     const results = chord.members.map((member) => member.result);
-    const carrier = part.message === null ? null : carrierOf(part.message.headers);
+    const traceparents = chord.members.flatMap((member) => member.traceparents);
+    const carrier = carrierOfBody(part, traceparents);
     await sendChordBody(app, chord.wire, results, { parentId: part.taskId, rootId: part.rootId, carrier });
   } catch (error) {
     const repr = exceptionRepr(toWireException(error, ""));
@@ -146,6 +147,14 @@ async function finishChord(
   } finally {
     await backend.endChord(groupId);
   }
+}
+
+/** The body's trace: it goes on from the last member, and has links to every one that is traced. */
+function carrierOfBody({ message, chord }: FinishedPart, traceparents: readonly string[]): Carrier | null {
+  const came = message === null ? null : carrierOf(message.headers);
+  const { traceparent } = chord;
+  if (traceparent === undefined) return came;
+  return { ...came, traceparent, ...linksTo(traceparents) };
 }
 
 /** Why a chord failed. */

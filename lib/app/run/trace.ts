@@ -425,6 +425,7 @@ function endSpan(run: Run, outcome: Outcome): Outcome {
   const hasFailed = kind !== "success" && kind !== "retry" && kind !== "ignore" && !expected;
   const error = hasFailed ? run.error ?? new Error(exception ?? summary) : null;
   run.span?.end(state ?? STATES[kind] ?? kind.toUpperCase(), error, kind === "retry" ? summary : null);
+  if (outcome.chord !== null && run.span?.isSampled) outcome.chord.traceparent = run.span.traceparent;
   return outcome;
 }
 

@@ -160,9 +160,9 @@ export function appendOutcome(writer: FrameWriter, outcome: Outcome): Uint8Array
 }
 
 /** A stored success with nothing beside it. */
-function isPlain({ kind, state, exception, traceback, expected, requeue, also }: Outcome): boolean {
+function isPlain({ kind, state, exception, traceback, expected, requeue, chord, also }: Outcome): boolean {
   return kind === "success" && state === "SUCCESS" && exception === "" && traceback === null && !expected &&
-    !requeue && !also;
+    !requeue && !also && chord?.traceparent === undefined;
 }
 
 function plainHead({ seq, runtime, summary, chord }: Outcome, form: number): string {

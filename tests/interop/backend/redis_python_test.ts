@@ -83,9 +83,9 @@ part("g1", 0, "t0", states.FAILURE, KeyError("k"))
   );
   assert.equal(await ours("g1", 0, "0"), null, "it takes the place of Python's own t0");
   assert.deepEqual(await ours("g1", 2, '"last"'), [
-    { taskId: "t0", state: "SUCCESS", result: 0, sentErrbacks: [] },
-    { taskId: "t1", state: "SUCCESS", result: { from: "python" }, sentErrbacks: [] },
-    { taskId: "t2", state: "SUCCESS", result: "last", sentErrbacks: [] },
+    { taskId: "t0", state: "SUCCESS", result: 0, sentErrbacks: [], traceparents: [] },
+    { taskId: "t1", state: "SUCCESS", result: { from: "python" }, sentErrbacks: [], traceparents: [] },
+    { taskId: "t2", state: "SUCCESS", result: "last", sentErrbacks: [], traceparents: [] },
   ]);
   await backend.startChord("g2", 2);
   assert.equal(await ours("g2", 1, '{"from": "ours"}'), null);

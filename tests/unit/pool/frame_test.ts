@@ -137,6 +137,10 @@ Deno.test("outcomes: text, bytes and no document, of a plain success and of othe
     { ...success, summary: "", runtime: 12 },
     { ...success, chord },
     { ...success, chord: { ...chord, groupIndex: null, body: null } },
+    {
+      ...success,
+      chord: { ...chord, traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" },
+    },
     { ...success, state: null },
     { ...success, chord, requeue: true },
     {
