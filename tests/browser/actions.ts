@@ -86,6 +86,31 @@ export const actions: Readonly<Record<string, Step>> = {
     await page.context().close();
   },
 
+  async "Abort asks a task to end by itself"({ browser, console, send, reaches }) {
+    const id = await send("t.abortable", [], { queue: "python" });
+    await reaches(id, "STARTED");
+    const page = await browser.page();
+    await page.goto(`${console.url}/task/${id}`);
+    await page.getByRole("button", { name: "Abort" }).click();
+    await page.getByRole("dialog").getByText("AbortableTask").waitFor();
+    await page.getByRole("dialog").getByRole("button", { name: "Abort" }).click();
+    await page.getByRole("status").getByText(`Task ${id} was told to abort`).waitFor();
+    await reaches(id, "SUCCESS");
+    await page.getByRole("group", { name: "Result" }).getByText("aborted").waitFor();
+    await page.getByRole("button", { name: "Abort" }).waitFor({ state: "detached" });
+    // Whoever comes too late takes no result away.
+    const late = await fetch(`${console.url}/api/v1/tasks/${id}/abort`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: "{}",
+    });
+    assert.deepEqual([late.status, (await late.json()).error], [
+      400,
+      `Cannot abort task ${id}: it has ended as SUCCESS`,
+    ]);
+    await page.context().close();
+  },
+
   async "many tasks are retried at once, their count shown first"({ browser, console, send, reaches }) {
     const ids = await Promise.all([1, 2, 3].map((at) => send("shop.broken", [`in bulk ${at}`])));
     await Promise.all(ids.map((id) => reaches(id, "FAILURE")));

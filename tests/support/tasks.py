@@ -4,6 +4,7 @@ import os
 import time
 
 from celery import Celery
+from celery.contrib.abortable import AbortableTask
 from celery.exceptions import Ignore, Reject
 
 app = Celery("interop", broker=os.environ["TEST_BROKER"], backend=os.environ.get("TEST_BACKEND") or None)
@@ -82,6 +83,13 @@ def progress(self, seconds):
     self.update_state(state="PROGRESS", meta={"done": 50, "note": "půlka"})
     time.sleep(seconds)
     return "done"
+
+
+@app.task(name="t.abortable", base=AbortableTask, bind=True)
+def abortable(self):
+    while not self.is_aborted():
+        time.sleep(0.05)
+    return "aborted"
 
 
 @app.task(name="t.ignored")

@@ -1,7 +1,7 @@
 /** What the console has workers and the broker do, in the words of remote control. */
 
 import { errorText, isRecord, OperatingError, UsageError } from "../../base/mod.ts";
-import { shownJson } from "../../wire/mod.ts";
+import { READY_STATES, shownJson } from "../../wire/mod.ts";
 import type { Shape } from "../shapes.ts";
 import type { Cluster } from "./cluster.ts";
 import { KeptLetters, retryTask } from "./letters.ts";
@@ -43,6 +43,21 @@ export async function revoke(
   { terminate, signal }: { terminate: boolean; signal: string },
 ): Promise<void> {
   await cluster.control.revoke(ids, { terminate, signal: signalName(signal) });
+}
+
+/**
+ * Stores ABORTED as the state of a task that has not ended: one that looks for it (`is_aborted` of Celery's
+ * AbortableTask) ends by itself. Source: celery 5.2.6 contrib/abortable.py AbortableAsyncResult.abort.
+ */
+export async function abort(cluster: Cluster, id: string): Promise<Done> {
+  const { kind } = await cluster.app.openBackend();
+  if (kind === "disabled" || kind === "rpc") {
+    throw new OperatingError(`Cannot abort task ${id}: no result store keeps its state`);
+  }
+  const state = (await storedResult(cluster, id))?.state ?? "PENDING";
+  if (READY_STATES.has(state)) throw new UsageError(`Cannot abort task ${id}: it has ended as ${state}`);
+  await cluster.app.backend.storeResult(id, null, "ABORTED");
+  return { message: `Task ${id} was told to abort`, replies: [] };
 }
 
 /** Ends a worker in good order; it does not answer. */

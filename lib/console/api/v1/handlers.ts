@@ -2,7 +2,7 @@
 
 import { isRecord, UsageError } from "../../../base/mod.ts";
 import { fromExactJson } from "../../../wire/mod.ts";
-import { BULK_MAX, command, forTasks, revoke, shutdown } from "../../cluster/actions.ts";
+import { abort, BULK_MAX, command, forTasks, revoke, shutdown } from "../../cluster/actions.ts";
 import {
   findOriginal,
   forLetters,
@@ -113,6 +113,7 @@ const ON_TASKS = {
     await revoke(cluster, [id], { terminate, signal });
     return { message: `Task ${id} was ${terminate ? "terminated" : "revoked"}`, replies: [] };
   },
+  abortTask: ({ cluster }, { params }) => abort(cluster, params["id"]!),
   bulk: async (
     { cluster },
     { body: { action, search, ids, signal = "SIGTERM", isDryRun = false, count } },
@@ -211,6 +212,7 @@ export const AUDITED: Readonly<Partial<Record<HandledRoute, string>>> = {
   resendTask: "resend",
   runTask: "run",
   revokeTask: "revoke",
+  abortTask: "abort",
   bulk: "bulk",
   letterRetry: "letter_retry",
   letterDrop: "letter_drop",

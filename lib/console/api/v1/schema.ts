@@ -150,6 +150,14 @@ export const ROUTES = {
       signal: text("default SIGTERM"),
     }),
   }),
+  abortTask: route(
+    "POST",
+    "/tasks/:id/abort",
+    "operate",
+    "Done",
+    "Ask a task to end by itself: its stored state becomes ABORTED, which an AbortableTask looks for",
+    { body: EMPTY },
+  ),
   bulk: route("POST", "/bulk", "operate", "BulkDone", "Do something to every task that a search finds", {
     body: Type.Object({
       action: Type.Union([Type.Literal("revoke"), Type.Literal("terminate"), Type.Literal("retry")]),

@@ -20,7 +20,7 @@ import {
   WorkerLink,
 } from "../parts.tsx";
 import { to } from "../place.ts";
-import { may } from "../store.ts";
+import { may, session } from "../store.ts";
 import { Table } from "../table.tsx";
 
 type Data = Reply<"task">;
@@ -106,6 +106,20 @@ function Buttons({ data: { row, canRetry, exact } }: { data: Data }): JSX.Elemen
         ask={{ title: `Edit and resend ${name}`, button: "Send", fields: sendingFields(exact, row) }}
         body={sendingBody}
       />
+      {!isEnded && session.value.hasResults && (
+        <Act
+          label="Abort"
+          may="abort"
+          path={`${path}/abort`}
+          isDanger
+          ask={{
+            title: `Abort ${name}?`,
+            text:
+              "Its stored state becomes ABORTED. A task that looks for that (Celery's AbortableTask) ends by " +
+              "itself; any other goes on.",
+          }}
+        />
+      )}
       {!isEnded && <Revoke path={`${path}/revoke`} name={name} />}
     </>
   );
