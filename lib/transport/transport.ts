@@ -176,6 +176,11 @@ export interface Connection extends AsyncDisposable {
   queueLength(queueName: string): Promise<number | null>;
   /** What waits in a queue, for people; null if there is no queue of that name. */
   queueStats(queueName: string): Promise<QueueStats | null>;
+  /**
+   * Names of the queues on the broker, whoever made them, those of remote control and events among them. May look
+   * through all that the broker keeps: for people, now and then. Absent if the broker does not tell.
+   */
+  queueNames?(): Promise<string[]>;
   /** Takes one message off a queue for good; null if it is empty. For `migrate` and tests. */
   take(queueName: string): Promise<Note | null>;
   deleteQueue(queueName: string): Promise<void>;

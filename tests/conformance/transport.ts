@@ -658,6 +658,10 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
         `${one.name} is among ${JSON.stringify(bindings)}`,
       );
     }
+    const names = await connection.queueNames?.();
+    // The protocol of RabbitMQ has no question for it.
+    assert.equal(names === undefined, connection.transport === "amqp");
+    for (const one of [video, image, sport, europe]) assert.equal(names?.includes(one.name), names && true);
   });
 
   test("a fanout reaches every subscriber, once, and nobody afterwards", async (lab) => {

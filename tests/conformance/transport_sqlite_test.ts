@@ -1,6 +1,6 @@
 import { DatabaseSync } from "node:sqlite";
 import { connect } from "../../lib/transport/mod.ts";
-import { VirtualConnection } from "../../lib/transport/embedded/virtual.ts";
+import { ConnectionLost } from "../../lib/base/mod.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
 import { CONNECT_OPTIONS, transportConformance } from "./transport.ts";
 
@@ -10,7 +10,7 @@ transportConformance("sqlite", async () => {
   const world = realTestWorld();
   return {
     connect: () => connect(world, `sqlite://${path}`, CONNECT_OPTIONS),
-    abandon: (connection) => (connection as VirtualConnection).abandon(),
+    abandon: (connection) => connection.fail!(new ConnectionLost("abandoned")),
     putRaw(queueName, text) {
       using db = new DatabaseSync(path);
       db.exec("BEGIN IMMEDIATE");

@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { connect, type Connection, type Delivery, exchange, queue } from "../../lib/transport/mod.ts";
-import type { VirtualConnection } from "../../lib/transport/embedded/virtual.ts";
 import { CONNECT_OPTIONS, textMessage, textOf } from "../conformance/transport.ts";
 import { eventually } from "../support/ports.ts";
 import { type RealTestWorld, realTestWorld } from "../support/real_test_world.ts";
-import { filePath } from "../../lib/base/mod.ts";
+import { ConnectionLost, filePath } from "../../lib/base/mod.ts";
 
 const PROGRAM = filePath(new URL("../support/embedded_worker.ts", import.meta.url));
 
@@ -294,7 +293,7 @@ Deno.test("sqlite: a connection lost inside a living process gives its messages 
   const first = await collect(one, "celery");
   await send(one, "celery", "a");
   await eventually(() => first.deliveries.length === 1, "a");
-  (one as VirtualConnection).abandon();
+  one.fail!(new ConnectionLost("abandoned"));
   assert.equal(first.lost.length, 1);
   assert.match((await one.lost)!.message, /abandoned/);
   await using two = await lab.connect();
@@ -307,7 +306,7 @@ Deno.test("sqlite: a queue that deletes itself goes with its process", async () 
   const one = await lab.connect();
   const replies = queue("r", { exchange: exchange("replies"), routingKey: "r", autoDelete: true });
   await one.subscribe(replies, () => {});
-  (one as VirtualConnection).abandon();
+  one.fail!(new ConnectionLost("abandoned"));
   await using two = await lab.connect();
   assert.equal((await two.bindings()).length, 1);
   await collect(two, "celery");

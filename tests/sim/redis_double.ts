@@ -283,8 +283,13 @@ export class RedisDouble {
           if (got !== null) return [list, got];
         }
         return null;
-      case "SCAN":
-        return ["0", [...this.#entries.keys()].filter((one) => matches(a[2]!, one))];
+      case "SCAN": {
+        const kind = a[5] === "TYPE" ? a[6] : null;
+        const found = [...this.#entries].filter(([one, entry]) =>
+          matches(a[2]!, one) && (kind === null || entry.kind === kind)
+        );
+        return ["0", found.map(([one]) => one)];
+      }
     }
     throw new Error(`The Redis double does not know ${name} ${a.join(" ").slice(0, 80)}`);
   }

@@ -1,7 +1,7 @@
 /** Queues as the API shows them: what waits, from the broker; who consumes, from the workers' answers. */
 
-import { atMost, isRecord } from "../../base/mod.ts";
-import { DEAD_LETTERS_MAX } from "../../transport/mod.ts";
+import { atMost, isRecord, ServerError } from "../../base/mod.ts";
+import { type Connection, DEAD_LETTERS_MAX } from "../../transport/mod.ts";
 import { decodeEnvelope, DecodeError } from "../../wire/mod.ts";
 import type { Shape } from "../shapes.ts";
 import type { Cluster } from "./cluster.ts";
@@ -14,6 +14,8 @@ type List = Shape<"QueueList">;
 const PARKED_MAX = 10_000;
 /** How long an answer is good for the next who asks. */
 const KEPT_MS = 1000;
+/** Between two looks for queues that nobody named: on Redis the whole keyspace is gone through. */
+const NAMES_EVERY_MS = 15_000;
 /** How long a page waits for what it has an older answer to. */
 const PATIENCE_MS = 80;
 
@@ -24,6 +26,8 @@ export class QueueWatch {
   #last: List = { rows: [], dead: null, failed: null, why: null };
   #atMs = -Infinity;
   #looking: Promise<List> | null = null;
+  #found: readonly string[] = [];
+  #foundAtMs = -Infinity;
 
   constructor(cluster: Cluster, inspector: Inspector) {
     this.#cluster = cluster;
@@ -67,7 +71,12 @@ export class QueueWatch {
   async #look(): Promise<List> {
     this.#inspector.refreshSome();
     const connection = await this.#cluster.connection();
-    const names = new Set([...this.activeNames(), ...this.#cluster.app.amqp.queues.names()]);
+    const managed = await this.#cluster.management?.queues() ?? null;
+    const names = new Set([
+      ...this.activeNames(),
+      ...this.#cluster.app.amqp.queues.names(),
+      ...(managed === null ? await this.#namesOf(connection) : managedNames(managed)).filter(isForTasks),
+    ]);
     const [parked, dead, failed] = await Promise.all([
       countBy(() => connection.parked?.(PARKED_MAX), names),
       countBy(() => connection.deadLetters?.list(DEAD_LETTERS_MAX), names),
@@ -75,7 +84,6 @@ export class QueueWatch {
     ]);
     const consumers = this.workerCounts();
     const unacked = this.#unacked();
-    const managed = await this.#cluster.management?.queues() ?? null;
     const rows: List["rows"] = [];
     this.brokerConsumers.clear();
     for (const name of [...names].sort()) {
@@ -108,6 +116,20 @@ export class QueueWatch {
     };
   }
 
+  /** The queues that the broker has, as it told lately. */
+  async #namesOf(connection: Connection): Promise<readonly string[]> {
+    const nowMs = this.#cluster.world.clock.monoMs();
+    if (nowMs - this.#foundAtMs < NAMES_EVERY_MS) return this.#found;
+    try {
+      this.#found = await connection.queueNames?.() ?? [];
+    } catch (error) {
+      // A Redis that is too old to be asked for lists alone: what workers consume is known without.
+      if (!(error instanceof ServerError)) throw error;
+    }
+    this.#foundAtMs = nowMs;
+    return this.#found;
+  }
+
   /** How long ago the task of an envelope was sent, as far as events told of it. */
   #age(envelope: string | null): number | null {
     if (envelope === null) return null;
@@ -137,6 +159,24 @@ export class QueueWatch {
     }
     return found;
   }
+}
+
+/** Queues of tasks, of all that the management API names. */
+function managedNames(managed: ReadonlyMap<string, ManagedQueue>): string[] {
+  return [...managed].filter(([, one]) => one["exclusive"] !== true && one["auto_delete"] !== true)
+    .map(([name]) => name);
+}
+
+/** Queues of one process and of our own: replies, remote control, events, delays, leases, dead letters. */
+const OF_PROCESS: readonly RegExp[] = [
+  /\.pidbox$/,
+  /^(celeryev|lovage|amq)\./,
+  /celery_delayed_\d+$/,
+  /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/,
+];
+
+function isForTasks(name: string): boolean {
+  return !OF_PROCESS.some((pattern) => pattern.test(name));
 }
 
 function unackedOf(queue: ManagedQueue | undefined): number | null {

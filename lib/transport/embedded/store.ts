@@ -65,6 +65,8 @@ export interface ReturnedMessage {
 
 /** Messages that wait in queues, and those that a session holds. */
 export interface MessageStore {
+  /** The queues that there are, by name. */
+  names(): string[];
   /** How many messages wait, or null if there is no such queue. */
   length(queue: string): number | null;
   /** How many messages of a queue sessions hold. */

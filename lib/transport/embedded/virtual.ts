@@ -181,16 +181,16 @@ export class VirtualConnection implements Connection {
     );
   }
 
-  // deno-lint-ignore require-await -- a read of the store, behind the interface's promise
-  async queueLength(queueName: string): Promise<number | null> {
-    this.#mustBeOpen();
-    return this.#store.messages.length(queueName);
+  queueLength(queueName: string): Promise<number | null> {
+    return this.#read(() => this.#store.messages.length(queueName));
   }
 
-  // deno-lint-ignore require-await -- a read of the store, behind the interface's promise
-  async queueStats(queueName: string): Promise<QueueStats | null> {
-    this.#mustBeOpen();
-    return statsOf(this.#store, queueName);
+  queueStats(queueName: string): Promise<QueueStats | null> {
+    return this.#read(() => statsOf(this.#store, queueName));
+  }
+
+  queueNames(): Promise<string[]> {
+    return this.#read(() => this.#store.messages.names());
   }
 
   async take(queueName: string): Promise<Note | null> {
@@ -201,10 +201,8 @@ export class VirtualConnection implements Connection {
     await this.#write(() => this.#store.topology.deleteQueue(queueName));
   }
 
-  // deno-lint-ignore require-await -- a read of the store, behind the interface's promise
-  async bindings(): Promise<Binding[]> {
-    this.#mustBeOpen();
-    return this.#store.topology.bindings();
+  bindings(): Promise<Binding[]> {
+    return this.#read(() => this.#store.topology.bindings());
   }
 
   async listeners(exchangeName: string): Promise<number | null> {
@@ -240,10 +238,8 @@ export class VirtualConnection implements Connection {
     });
   }
 
-  // deno-lint-ignore require-await -- a read of the store, behind the interface's promise
-  async parked(limit: number): Promise<ParkedMessage[]> {
-    this.#mustBeOpen();
-    return this.#store.parked.list(limit);
+  parked(limit: number): Promise<ParkedMessage[]> {
+    return this.#read(() => this.#store.parked.list(limit));
   }
 
   async dropParked(ids: readonly string[]): Promise<number> {
@@ -278,9 +274,10 @@ export class VirtualConnection implements Connection {
     this.#end(error);
   }
 
-  /** Drops everything as a dying process would: for tests of leases. */
-  abandon(): void {
-    this.#end(new ConnectionLost("abandoned"));
+  // deno-lint-ignore require-await -- a read of the store, behind the interface's promise
+  async #read<T>(look: () => T): Promise<T> {
+    this.#mustBeOpen();
+    return look();
   }
 
   #mustBeOpen(): void {

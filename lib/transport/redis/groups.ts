@@ -118,6 +118,11 @@ export class GroupedConnection implements Connection {
     return await (await this.#of(queueName)).queueStats(queueName);
   }
 
+  async queueNames(): Promise<string[]> {
+    const lists = await Promise.all((await this.#all()).map((group) => group.queueNames?.() ?? []));
+    return [...new Set(lists.flat())].sort();
+  }
+
   async take(queueName: string): Promise<Note | null> {
     return await (await this.#of(queueName)).take(queueName);
   }

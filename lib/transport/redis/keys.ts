@@ -86,6 +86,13 @@ export class RedisKeys {
     return this.list(queueName, priorityStep(clamped, this.#options.steps));
   }
 
+  /** The queue that a list would be of. */
+  queueOf(list: string): string {
+    const name = list.slice(this.#options.keyPrefix.length);
+    const at = name.lastIndexOf(this.#options.sep);
+    return at > 0 && /^\d$/.test(name.slice(at + this.#options.sep.length)) ? name.slice(0, at) : name;
+  }
+
   /** Every list of a queue, the one read first in front. */
   lists(queueName: string): string[] {
     return this.#options.steps.map((step) => this.list(queueName, step));

@@ -21,7 +21,7 @@ import {
   type RedisTarget,
   ReplicaWait,
 } from "../../redis/mod.ts";
-import type { Reply, RespArg } from "../../wire/mod.ts";
+import { decodeEnvelope, DecodeError, type Reply, type RespArg } from "../../wire/mod.ts";
 import type { Binding, Exchange, Queue } from "../entity.ts";
 import type { Ledger } from "../ledger.ts";
 import type { RedisConsumer } from "./consumer.ts";
@@ -49,6 +49,9 @@ import type {
   Subscription,
 } from "../transport.ts";
 import type { Note, OutgoingMessage, ParkedMessage } from "../message.ts";
+
+/** Lists without a binding that are looked into. */
+const UNBOUND_MAX = 500;
 
 /**
  * Opens a connection to `redis://`, `rediss://`, `redis+socket://`, `sentinel://` or `redis-cluster://`. Rejects with
@@ -260,6 +263,19 @@ class RedisTransport implements GroupConnection {
     };
   }
 
+  /** Those that are bound, and of the other lists those that hold an envelope: an application has lists of its own. */
+  async queueNames(): Promise<string[]> {
+    const names = new Set((await this.#members()).map(({ queue }) => queue));
+    const unbound: [key: string, queue: string][] = [];
+    for (const key of await this.#scan(this.#keys.list("", 0), ["TYPE", "list"])) {
+      const queue = this.#keys.queueOf(key);
+      if (!names.has(queue) && unbound.length < UNBOUND_MAX) unbound.push([key, queue]);
+    }
+    const heads = await this.#command.callAll(unbound.map(([key]) => ["LINDEX", key, "-1"]));
+    unbound.forEach(([, queue], at) => isEnvelope(heads[at]) && names.add(queue));
+    return [...names].sort();
+  }
+
   async take(queueName: string): Promise<Note | null> {
     for (const list of this.#keys.lists(queueName)) {
       for (;;) {
@@ -387,28 +403,26 @@ class RedisTransport implements GroupConnection {
     }
   }
 
-  /** Every member of every binding set. */
-  async #members(): Promise<
-    { key: string; member: string; exchange: string; routingKey: string; queue: string }[]
-  > {
-    const head = this.#keys.bindings("");
+  /** Keys that begin with a text. `filter`: more arguments of SCAN. */
+  async #scan(head: string, filter: readonly string[] = []): Promise<Set<string>> {
     const pattern = head.replaceAll(/[*?[\]\\]/g, "\\$&") + "*";
     const names = new Set<string>();
     let cursor: Reply = "0";
     do {
-      const reply: Reply = await this.#command.call([
-        "SCAN",
-        String(cursor),
-        "MATCH",
-        pattern,
-        "COUNT",
-        1000,
-      ]);
+      const asked = ["SCAN", String(cursor), "MATCH", pattern, "COUNT", 1000, ...filter];
+      const reply: Reply = await this.#command.call(asked);
       const [next, found] = reply as [Reply, Reply[]];
       for (const key of found) names.add(String(key));
       cursor = next;
     } while (String(cursor) !== "0");
-    const all = [...names].sort();
+    return names;
+  }
+
+  /** Every member of every binding set. */
+  async #members(): Promise<
+    { key: string; member: string; exchange: string; routingKey: string; queue: string }[]
+  > {
+    const all = [...await this.#scan(this.#keys.bindings(""))].sort();
     const sets = await this.#command.callAll(all.map((key) => ["SMEMBERS", key]));
     return all.flatMap((key, i) =>
       (sets[i] as Reply[]).map(String).sort().flatMap((member) => {
@@ -417,6 +431,17 @@ class RedisTransport implements GroupConnection {
         return read === null || exchange === null ? [] : [{ key, member, exchange, ...read }];
       })
     );
+  }
+}
+
+function isEnvelope(head: Reply | undefined): boolean {
+  if (typeof head !== "string") return false;
+  try {
+    decodeEnvelope(head);
+    return true;
+  } catch (error) {
+    if (error instanceof DecodeError) return false;
+    throw error;
   }
 }
 

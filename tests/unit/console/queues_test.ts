@@ -14,13 +14,14 @@ function api(status = 200) {
     const authorization = request.headers.get("authorization")!;
     asked.push(`${request.url.split("/queues/")[1]} ${atob(authorization.split(" ")[1]!)}`);
     const queue = { name: "mail", messages: 7, messages_unacknowledged: 5, consumers: 2 };
-    return Response.json([queue, { name: "other" }], { status });
+    const passing = { name: "for.a.while", auto_delete: true };
+    return Response.json([queue, { name: "other" }, passing, { name: "lovage.dead" }], { status });
   });
   return { asked, port: server.addr.port, [Symbol.asyncDispose]: () => server.shutdown() };
 }
 
-/** A watch over one queue "mail", of which the broker tells some numbers and a worker that it holds a task. */
-function watch(stats: Record<string, unknown>, management: Management | null) {
+/** A watch over a queue "mail", and what else the broker names, of which the broker tells some numbers and a worker that it holds a task. */
+function watch(stats: Record<string, unknown>, management: Management | null, names?: readonly string[]) {
   const cluster = {
     world: fakeWorld(),
     management,
@@ -30,6 +31,7 @@ function watch(stats: Record<string, unknown>, management: Management | null) {
       Promise.resolve({
         transport: "amqp",
         queueStats: () => Promise.resolve({ priorities: [], next: null, ...stats }),
+        ...(names === undefined ? {} : { queueNames: () => Promise.resolve(names) }),
       }),
   } as unknown as Cluster;
   const held = { delivery_info: { routing_key: "mail" } };
@@ -55,6 +57,24 @@ Deno.test("queues: what the broker counts stands before what workers tell, and t
   const own = new Management(fakeWorld(), { api: url.replace("//", "//me:mine@"), broker: "amqp://h" });
   await own.queues();
   assert.deepEqual(place.asked, ["shop kim:p@ss", "%2F me:mine"]);
+});
+
+Deno.test("queues: those of the broker that nobody consumes stand there, without those of one process", async () => {
+  const id = crypto.randomUUID();
+  const others = ["w@h.celery.pidbox", `${id}.reply.celery.pidbox`, `celeryev.${id}`, "lovage.failed", id];
+  const { rows } = await watch({ ready: 4, unacked: null, consumers: null }, null, ["left", ...others])
+    .list();
+  assert.deepEqual(rows.map(({ name, ready, consumers }) => [name, ready, consumers]), [
+    ["left", 4, 0],
+    ["mail", 4, 1],
+  ]);
+  await using place = await api();
+  const management = new Management(fakeWorld(), {
+    api: `http://127.0.0.1:${place.port}/api/`,
+    broker: "amqp://h",
+  });
+  const managed = await watch({ ready: 1, unacked: null, consumers: 0 }, management).list();
+  assert.deepEqual(managed.rows.map(({ name }) => name), ["mail", "other"]);
 });
 
 Deno.test("management API: what does not answer is told in the log, and is not known", async () => {

@@ -55,12 +55,15 @@ export function QueueTable(
   );
 }
 
-function Name({ name, isPaused, priorities, isShort }: Row & { isShort: boolean }): JSX.Element {
+function Name(
+  { name, ready, consumers, isPaused, priorities, isShort }: Row & { isShort: boolean },
+): JSX.Element {
   const used = priorities.filter(({ ready }) => ready > 0);
   return (
     <>
       <TasksLink by="queue" is={name} />
       {isPaused && <span class="tag warn">paused</span>}
+      {ready !== null && ready > 0 && consumers === 0 && <span class="tag warn">nobody consumes</span>}
       {!isShort && used.length > 1 && (
         <span class="hint">
           {used.map(({ priority, ready }) => ` priority ${priority}: ${count(ready)}`).join(",")}

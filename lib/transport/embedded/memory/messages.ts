@@ -24,6 +24,10 @@ export class MemoryMessages implements MessageStore {
     return queue;
   }
 
+  names(): string[] {
+    return [...this.#queues.keys()].sort();
+  }
+
   /** Deletes a queue and what waits in it. */
   deleteQueue(name: string): void {
     this.#queues.delete(name);

@@ -40,6 +40,12 @@ export class SqliteMessages implements MessageStore {
     this.#made.clear();
   }
 
+  names(): string[] {
+    return this.#database.all("SELECT name FROM broker_queue ORDER BY name").map((row) =>
+      row["name"] as string
+    );
+  }
+
   length(queue: string): number | null {
     const row = this.#database.get(
       `SELECT (SELECT count(*) FROM broker_ready WHERE queue = ?1) AS waiting,

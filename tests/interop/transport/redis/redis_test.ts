@@ -375,3 +375,28 @@ Deno.test("redis: a server was started in one second, at whatever moment it is a
     "an older server tells no time of its own",
   );
 });
+
+Deno.test("queueNames: queues without a binding or consumer too, by their envelopes; lists of others are none", async () => {
+  await using lab = await bench();
+  const prefixed = { global_keyprefix: "shop:" };
+  for (const options of [{}, prefixed]) {
+    const connection = await lab.connect(options);
+    const head = "global_keyprefix" in options ? options.global_keyprefix : "";
+    await connection.declare(queue("bound"));
+    const message = JSON.stringify({
+      body: "e30=",
+      headers: {},
+      "content-type": "application/json",
+      "content-encoding": "utf-8",
+      properties: { delivery_info: {}, delivery_tag: "t", body_encoding: "base64" },
+    });
+    await lab.server.cli("rpush", `${head}left`, message);
+    await lab.server.cli("rpush", `${head}urgent${SEP}3`, message);
+    await lab.server.cli("rpush", `${head}basket`, "boots", "laces");
+    const names = await connection.queueNames!();
+    assert.deepEqual(
+      names.filter((name) => !name.startsWith("shop:")),
+      ["bound", "left", "urgent"],
+    );
+  }
+});
