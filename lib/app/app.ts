@@ -204,11 +204,14 @@ export class App implements AppCore, AsyncDisposable {
    * A signature of a task by name; the task need not be registered here. Options of the call stand beside
    * `args` and `kwargs`, or in `options`. Of a signature's data, which came as an argument: the signature.
    */
-  signature<R = unknown>(name: string | SignatureLike, given: SignatureGiven = {}): Signature<R> {
+  signature<R = unknown>(
+    name: string | SignatureLike,
+    given: SignatureGiven = {},
+  ): Signature<R, AsyncResult<R>> {
     if (typeof name !== "string") return signature<R>(name, { app: canvasSender(this) });
     const { args, kwargs, immutable, options, ...rest } = given;
     for (const one of [rest, options ?? {}]) refuseUnknownInSignature(one as Record<string, unknown>, name);
-    return new Signature<R>(name, {
+    return new Signature<R, AsyncResult<R>>(name, {
       args: args ?? null,
       kwargs: kwargs ?? null,
       options: { ...rest, ...options } as Record<string, unknown>,

@@ -86,18 +86,18 @@ export interface Task<Args extends unknown[] = unknown[], R = unknown, Out = R |
     options?: (SendOptions & { throw?: boolean }) | null,
   ): Promise<EagerResult<R>>;
   /** A signature with these last arguments; results come before them. */
-  s(...args: PartialArgs<Args>): Signature<R>;
+  s(...args: PartialArgs<Args>): Signature<R, AsyncResult<R>>;
   /** A signature that takes no result. */
-  si(...args: Args): Signature<R>;
+  si(...args: Args): Signature<R, AsyncResult<R>>;
   signature(
     args?: readonly unknown[] | null,
     kwargs?: Readonly<Record<string, unknown>> | null,
     options?: SendOptions & { immutable?: boolean },
-  ): Signature<R>;
+  ): Signature<R, AsyncResult<R>>;
   /** `[task(item) for item in it]` in one message. */
-  map(it: Iterable<Args[0]>): Signature<R[]>;
+  map(it: Iterable<Args[0]>): Signature<R[], AsyncResult<R[]>>;
   /** `[task(*item) for item in it]` in one message. */
-  starmap(it: Iterable<Args>): Signature<R[]>;
+  starmap(it: Iterable<Args>): Signature<R[], AsyncResult<R[]>>;
   /** Messages of `n` calls each. */
   chunks(it: Iterable<Args>, n: number): Chunks<R>;
   /** The result of a call of it, by id. */

@@ -10,12 +10,11 @@ import { Chord } from "./chord.ts";
 import { firstFrozen, type Frozen } from "./frozen.ts";
 import { Group, unrollSingle, withoutEmptyGroups } from "./group.ts";
 import { Members } from "./members.ts";
-import { optionList, type SignatureLike, type SignatureOptions } from "./options.ts";
-import type { CanvasSender } from "./sender.ts";
+import { optionList, optionsFromWire, type SignatureLike, type SignatureOptions } from "./options.ts";
+import type { CanvasSender, SentResult } from "./sender.ts";
 import {
   type FreezeOptions,
   joinStamps,
-  optionsFromWire,
   registerKind,
   Signature,
   type StampingVisitor,
@@ -38,7 +37,7 @@ export interface PrepareOptions extends FreezeOptions {
 }
 
 /** Calls one after the other; its result is the last one's. */
-export class Chain<R = unknown> extends Members<R> {
+export class Chain<R = unknown> extends Members<R, SentResult<R>> {
   /** As `tasks`. */
   get steps(): Signature[] {
     return this.tasks;

@@ -9,12 +9,11 @@ import type { WireSignature } from "../wire/mod.ts";
 import { firstFrozen, type Frozen } from "./frozen.ts";
 import { Group, listOf } from "./group.ts";
 import { appOf } from "./members.ts";
-import type { SignatureLike, SignatureOptions } from "./options.ts";
-import type { CanvasResult, CanvasSender } from "./sender.ts";
+import { optionsFromWire, type SignatureLike, type SignatureOptions } from "./options.ts";
+import type { CanvasResult, CanvasSender, SentResult } from "./sender.ts";
 import {
   type FreezeOptions,
   joinStamps,
-  optionsFromWire,
   registerKind,
   Signature,
   type StampingVisitor,
@@ -22,7 +21,7 @@ import {
 } from "./signature.ts";
 
 /** A header of calls and the body that gets the list of their results. */
-export class Chord<R = unknown> extends Signature<R> {
+export class Chord<R = unknown, Sent extends CanvasResult = SentResult<R>> extends Signature<R, Sent> {
   /** The header: a list of calls, or a group once frozen. */
   get header(): Signature[] | Group {
     return this.kwargs["header"] as Signature[] | Group;
@@ -65,7 +64,7 @@ export class Chord<R = unknown> extends Signature<R> {
   }
 
   /** Sends it with this body. */
-  call(body: Signature<R>): Promise<CanvasResult<R>> {
+  call(body: Signature<R>): Promise<Sent> {
     const copy = this.clone();
     copy.body = body;
     return copy.applyAsync();
@@ -157,7 +156,7 @@ export class Chord<R = unknown> extends Signature<R> {
   }
 }
 
-function needBody(chord: Chord): Signature {
+function needBody(chord: Pick<Chord, "body">): Signature {
   if (chord.body === null) throw new UsageError("Cannot link to a chord without a body");
   return chord.body;
 }
@@ -181,9 +180,9 @@ registerKind("chord", (wire, app) => {
 });
 
 /** A chord; without a body it is sent by `call(body)`. */
-export function chord<R = unknown>(
+export function chord<R = unknown, Sent extends CanvasResult = SentResult<R>>(
   header: Iterable<Signature> | Group,
-  body: Signature<R> | null = null,
-): Chord<R> {
-  return new Chord<R>(header instanceof Group ? header : listOf([header]), body);
+  body: Signature<R, Sent> | null = null,
+): Chord<R, Sent> {
+  return new Chord<R, Sent>(header instanceof Group ? header : listOf([header]), body);
 }

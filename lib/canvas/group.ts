@@ -8,12 +8,11 @@ import { UsageError } from "../base/mod.ts";
 import type { WireSignature } from "../wire/mod.ts";
 import type { Frozen } from "./frozen.ts";
 import { Members } from "./members.ts";
-import type { SignatureLike, SignatureOptions } from "./options.ts";
-import type { CanvasSender } from "./sender.ts";
+import { optionsFromWire, type SignatureLike, type SignatureOptions } from "./options.ts";
+import type { CanvasSender, SentGroup } from "./sender.ts";
 import {
   type FreezeOptions,
   joinStamps,
-  optionsFromWire,
   registerKind,
   Signature,
   type StampingVisitor,
@@ -21,7 +20,7 @@ import {
 } from "./signature.ts";
 
 /** Calls that run side by side; its result is the list of theirs. */
-export class Group<R = unknown> extends Members<R[]> {
+export class Group<R = unknown> extends Members<R[], SentGroup<R>> {
   constructor(
     tasks: readonly SignatureLike[],
     options: SignatureOptions | null = null,
@@ -102,9 +101,13 @@ registerKind("group", (wire, app) => {
   return new Group(tasks, optionsFromWire(wire.options), app);
 });
 
+/** What any of these comes to. */
+type ResultIn<T extends readonly unknown[]> = T[number] extends Signature<infer R> ? R : unknown;
+
 /** A group of calls; one list, or the calls one by one. */
 export function group<R = unknown>(tasks: Iterable<Signature<R>>): Group<R>;
-export function group<R = unknown>(...tasks: Signature<R>[]): Group<R>;
+export function group<T extends readonly Signature[]>(...tasks: T): Group<ResultIn<T>>;
+export function group<R>(...tasks: Signature<R>[]): Group<R>;
 export function group(...given: unknown[]): Group {
   const first = given[0];
   if (given.length === 1 && first instanceof Group) return new Group(first.tasks, null, first.app);

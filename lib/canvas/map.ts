@@ -8,15 +8,18 @@
 import { UsageError } from "../base/mod.ts";
 import { Group } from "./group.ts";
 import type { SignatureOptions } from "./options.ts";
-import type { CanvasResult } from "./sender.ts";
+import type { SentGroup, SentResult } from "./sender.ts";
 import { Signature, toSignature } from "./signature.ts";
 
-function loop<R>(name: string, task: Signature, more: Record<string, unknown>): Signature<R> {
-  return new Signature<R>(name, { kwargs: { task, ...more }, immutable: true, app: task.app });
+function loop<R>(name: string, task: Signature, more: Record<string, unknown>): Signature<R, SentResult<R>> {
+  return new Signature<R, SentResult<R>>(name, { kwargs: { task, ...more }, immutable: true, app: task.app });
 }
 
 /** `[task(item) for item in it]` in one message; the result is the list. */
-export function xmap<R = unknown>(task: Signature<R>, it: Iterable<unknown>): Signature<R[]> {
+export function xmap<R = unknown>(
+  task: Signature<R>,
+  it: Iterable<unknown>,
+): Signature<R[], SentResult<R[]>> {
   return loop("celery.map", task, { it: [...it] });
 }
 
@@ -24,12 +27,12 @@ export function xmap<R = unknown>(task: Signature<R>, it: Iterable<unknown>): Si
 export function xstarmap<R = unknown>(
   task: Signature<R>,
   it: Iterable<readonly unknown[]>,
-): Signature<R[]> {
+): Signature<R[], SentResult<R[]>> {
   return loop("celery.starmap", task, { it: [...it] });
 }
 
 /** A partition of arguments into `xstarmap`s of at most `n`. Sending it sends the group of them. */
-export class Chunks<R = unknown> extends Signature<R[][]> {
+export class Chunks<R = unknown> extends Signature<R[][], SentGroup<R[]>> {
   constructor(task: Signature<R>, it: Iterable<readonly unknown[]>, n: number) {
     if (!Number.isInteger(n) || n < 1) {
       throw new UsageError(`Cannot make chunks of ${n}: n must be at least 1`);
@@ -51,7 +54,7 @@ export class Chunks<R = unknown> extends Signature<R[][]> {
     args: readonly unknown[] | null = null,
     kwargs: Readonly<Record<string, unknown>> | null = null,
     options: SignatureOptions | null = null,
-  ): Promise<CanvasResult<R[][]>> {
+  ): Promise<SentGroup<R[]>> {
     return this.group().applyAsync(args, kwargs, { routeName: routeName(this), ...options });
   }
 }

@@ -1,11 +1,11 @@
 /** What a chain and a group have in common: a list of calls. Source: celery 5.2.6 canvas.py _chain, group. */
 
 import type { SignatureLike, SignatureOptions } from "./options.ts";
-import type { CanvasSender } from "./sender.ts";
+import type { CanvasResult, CanvasSender } from "./sender.ts";
 import { Signature, toSignature } from "./signature.ts";
 
 /** A call of Celery's builtin task that stands for a list of calls. */
-export abstract class Members<R> extends Signature<R> {
+export abstract class Members<R, Sent extends CanvasResult> extends Signature<R, Sent> {
   /** `kind` is its `subtask_type`; the builtin task is named by it. */
   constructor(
     kind: "chain" | "group",

@@ -149,7 +149,7 @@ export function optionToWire(name: string): string {
 }
 
 /** Our name of an option of the wire. */
-export function optionFromWire(name: string): string {
+function optionFromWire(name: string): string {
   return FROM_WIRE.get(name) ?? name;
 }
 
@@ -162,4 +162,25 @@ export function chainList(chain: SignatureOptions["chain"]): readonly SignatureL
 export function optionList<T>(value: T | readonly T[] | null | undefined): T[] {
   if (value === null || value === undefined) return [];
   return Array.isArray(value) ? [...value as readonly T[]] : [value as T];
+}
+
+/** Options in camelCase, of options of the wire. */
+export function optionsFromWire(wire: Record<string, unknown> | null | undefined): SignatureOptions {
+  const options: SignatureOptions = {};
+  if (!wire) return options;
+  for (const name of Object.keys(wire)) options[optionFromWire(name)] = wire[name];
+  return options;
+}
+
+/** Options over options; the group id and stamps that are set are kept. */
+export function mergeOptions(own: SignatureOptions, over: SignatureOptions): SignatureOptions {
+  const merged: SignatureOptions = { ...own };
+  const stamped = own.stampedHeaders ?? [];
+  for (const name of Object.keys(over)) {
+    const value = over[name];
+    if (value === undefined || value === null) continue;
+    const isKept = name in own && (name === "groupId" || name === "stampedHeaders" || stamped.includes(name));
+    if (!isKept) merged[name] = value;
+  }
+  return merged;
 }

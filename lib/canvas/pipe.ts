@@ -10,7 +10,8 @@
 import { Chain } from "./chain.ts";
 import { Chord } from "./chord.ts";
 import { Group, isEmptyGroup, listOf, unrollSingle } from "./group.ts";
-import { installPipe, Signature, toSignature } from "./signature.ts";
+import type { SentResult } from "./sender.ts";
+import { installPipe, type Piped, Signature, toSignature } from "./signature.ts";
 
 /** Joins two signatures; neither is changed. */
 function pipe(left: Signature, right: Signature): Signature {
@@ -69,17 +70,13 @@ function keepOptions(from: Chain, to: Chain): Chain {
 
 installPipe(pipe);
 
-/** What the last of a list of signatures returns. */
-type LastResult<T extends readonly unknown[]> = T extends readonly [...unknown[], Signature<infer R>] ? R
-  : unknown;
-
 /**
  * A chain of signatures: one list, or the steps one by one. As in Celery it is `a | b | c`, so that it may become a
  * chord or, of one group alone, that group; with one step given alone it is a chain of that step.
  */
-export function chain<T extends readonly Signature[]>(...tasks: T): Signature<LastResult<T>>;
-export function chain(tasks: Iterable<Signature>): Signature;
-export function chain(...given: unknown[]): Signature {
+export function chain<T extends readonly Signature[]>(...tasks: T): Piped<Signature, T>;
+export function chain(tasks: Iterable<Signature>): Signature<unknown, SentResult>;
+export function chain(...given: unknown[]): unknown {
   if (given.length === 1 && given[0] instanceof Signature) return new Chain([given[0]]);
   let made: Signature = new Chain([]);
   for (const task of listOf(given)) made = pipe(made, toSignature(task));

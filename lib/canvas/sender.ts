@@ -26,6 +26,14 @@ export interface CanvasResult<R = unknown> {
   leafIds(): readonly string[];
 }
 
+/** What sending one call, a chain of calls or a chord resolves to: an `AsyncResult`, as the app says. */
+// deno-lint-ignore no-empty-interface -- app/result/results.ts fills it in
+export interface SentResult<R = unknown> {}
+
+/** What sending a group resolves to: a `GroupResult`, as the app says. `R` is what each of its calls comes to. */
+// deno-lint-ignore no-empty-interface -- app/result/group_result.ts fills it in
+export interface SentGroup<R = unknown> {}
+
 /** What a sender is given: in truth a `Signature`. */
 export interface Sendable {
   readonly task: string;

@@ -8,14 +8,21 @@ import { namesOf, refuseUnknown, UsageError } from "../base/mod.ts";
 import { ChainSteps, EncodeError, toJson, type WireSignature } from "../wire/mod.ts";
 import { type Frozen, frozenTask } from "./frozen.ts";
 import {
-  optionFromWire,
+  mergeOptions,
   optionList,
+  optionsFromWire,
   optionToWire,
   refuseUnknownInSignature,
   type SignatureLike,
   type SignatureOptions,
 } from "./options.ts";
-import { type CanvasResult, type CanvasSender, currentSender, currentSenderOrNull } from "./sender.ts";
+import {
+  type CanvasResult,
+  type CanvasSender,
+  currentSender,
+  currentSenderOrNull,
+  type SentResult,
+} from "./sender.ts";
 
 /** How to freeze: ids that are given from outside; each may be absent. */
 export interface FreezeOptions {
@@ -71,6 +78,15 @@ export interface StampingVisitor {
 /** Stamps of a visitor; `stampedHeaders` inside narrows which of the names are stamps. */
 export type Stamps = Record<string, unknown> | null | undefined | void;
 
+/** A chain of signatures, as sending it resolves: to the result of the last, or of the first if none follows. */
+export type Piped<First, Next extends readonly unknown[]> = Next extends readonly [...unknown[], infer Last]
+  ? SentBy<Last>
+  : Next extends readonly [] ? First
+  : Signature;
+
+/** A signature of any kind that is sent as this one is. */
+type SentBy<S> = S extends Signature<infer R, infer Sent> ? Signature<R, Sent> : Signature;
+
 /** Makes a composite of its wire form. */
 type FromWire = (wire: WireSignature, app: CanvasSender | null) => Signature;
 /** The pipe rules; they know all kinds, so they install themselves (pipe.ts). */
@@ -90,11 +106,11 @@ export function installPipe(rule: PipeRule): void {
 }
 
 /**
- * A call: the task's name, arguments, options. `R` is what the task returns.
+ * A call: the task's name, arguments, options. `R` is what the task returns, `Sent` what sending it resolves to.
  *
  * Partial arguments of `delay`, `applyAsync` and `clone` are put before its own, unless it is immutable.
  */
-export class Signature<R = unknown> {
+export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>> {
   readonly task: string;
   args: unknown[];
   kwargs: Record<string, unknown>;
@@ -125,7 +141,7 @@ export class Signature<R = unknown> {
   }
 
   /** Sends it. Resolves when the broker has it. */
-  delay(...args: unknown[]): Promise<CanvasResult<R>> {
+  delay(...args: unknown[]): Promise<Sent> {
     return this.applyAsync(args);
   }
 
@@ -134,13 +150,15 @@ export class Signature<R = unknown> {
     args: readonly unknown[] | null = null,
     kwargs: Readonly<Record<string, unknown>> | null = null,
     options: SignatureOptions | null = null,
-  ): Promise<CanvasResult<R>> {
+  ): Promise<Sent> {
     try {
       if (options !== null) refuseUnknownInSignature(options, this.task, this.options);
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.sender.applyAsync(this, args ?? [], kwargs ?? {}, options ?? {}) as Promise<CanvasResult<R>>;
+    return this.sender.applyAsync(this, args ?? [], kwargs ?? {}, options ?? {}) as Promise<
+      CanvasResult
+    > as Promise<Sent>;
   }
 
   /** Runs it here and now, without a broker. */
@@ -148,13 +166,15 @@ export class Signature<R = unknown> {
     args: readonly unknown[] | null = null,
     kwargs: Readonly<Record<string, unknown>> | null = null,
     options: SignatureOptions | null = null,
-  ): Promise<CanvasResult<R>> {
+  ): Promise<Sent> {
     try {
       if (options !== null) refuseUnknownInSignature(options, this.task, this.options);
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.sender.apply(this, args ?? [], kwargs ?? {}, options ?? {}) as Promise<CanvasResult<R>>;
+    return this.sender.apply(this, args ?? [], kwargs ?? {}, options ?? {}) as Promise<
+      CanvasResult
+    > as Promise<Sent>;
   }
 
   /** Who sends it. */
@@ -259,6 +279,7 @@ export class Signature<R = unknown> {
   }
 
   /** Celery's `|`, from left to right, with its upgrades (group | task is a chord, …). */
+  pipe<T extends readonly Signature[]>(...next: T): Piped<this, T>;
   pipe(...next: Signature[]): Signature {
     if (pipeRule === null) throw new UsageError("Cannot pipe: import canvas through its mod.ts");
     const rule = pipeRule;
@@ -371,13 +392,18 @@ export class Signature<R = unknown> {
  *
  * Source: celery 5.2.6 canvas.py signature.
  */
-export function signature<R = unknown>(task: string | SignatureLike, init: SignatureInit = {}): Signature<R> {
+export function signature<S extends Signature>(task: S, init?: SignatureInit): S;
+export function signature<R = unknown>(
+  task: string | SignatureLike,
+  init?: SignatureInit,
+): Signature<R, SentResult<R>>;
+export function signature(task: string | SignatureLike, init: SignatureInit = {}): Signature {
   if (typeof task === "string") {
     refuseUnknown(init, INIT_NAMES, `signature "${task}"`);
     if (init.options) refuseUnknownInSignature(init.options, task);
-    return new Signature<R>(task, init);
+    return new Signature(task, init);
   }
-  return toSignature(task instanceof Signature ? task.clone() : task, init.app ?? null) as Signature<R>;
+  return toSignature(task instanceof Signature ? task.clone() : task, init.app ?? null);
 }
 
 /** The signature itself, or one read from its wire form. */
@@ -404,14 +430,6 @@ export function valueToWire(value: unknown): unknown {
   return value instanceof Signature ? value.toJSON() : value;
 }
 
-/** Options in camelCase, of options of the wire. */
-export function optionsFromWire(wire: Record<string, unknown> | null | undefined): SignatureOptions {
-  const options: SignatureOptions = {};
-  if (!wire) return options;
-  for (const name of Object.keys(wire)) options[optionFromWire(name)] = wire[name];
-  return options;
-}
-
 /** Options under the wire's names, signatures inside in wire form. */
 function optionsToWire(options: SignatureOptions): Record<string, unknown> {
   const wire: Record<string, unknown> = {};
@@ -426,19 +444,6 @@ function optionsToWire(options: SignatureOptions): Record<string, unknown> {
       : value;
   }
   return wire;
-}
-
-/** Options over options; the group id and stamps that are set are kept. */
-export function mergeOptions(own: SignatureOptions, over: SignatureOptions): SignatureOptions {
-  const merged: SignatureOptions = { ...own };
-  const stamped = own.stampedHeaders ?? [];
-  for (const name of Object.keys(over)) {
-    const value = over[name];
-    if (value === undefined || value === null) continue;
-    const isKept = name in own && (name === "groupId" || name === "stampedHeaders" || stamped.includes(name));
-    if (!isKept) merged[name] = value;
-  }
-  return merged;
 }
 
 /** A copy whose links can be changed; the chord's body stays the same object, as all its header shares it. */

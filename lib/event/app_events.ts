@@ -29,6 +29,11 @@ export class AppEvents {
     };
   }
 
+  /** As `new app.events.State()`. */
+  state(options: StateOptions = {}): ClusterState {
+    return new this.State(options);
+  }
+
   /** Listens to the cluster; resolves when it does. Close the receiver when done (`await using`). */
   receiver(options: ReceiverOptions = {}): Promise<EventReceiver> {
     return EventReceiver.open(this.#app, options);

@@ -199,6 +199,11 @@ export class ResultSet<R = unknown> implements AsyncIterable<R> {
   }
 }
 
+/** The canvas says what is sent, and this what that resolves to. */
+declare module "../../canvas/sender.ts" {
+  interface SentGroup<R> extends GroupResult<R> {}
+}
+
 /** The results of a group, which has an id of its own and may be saved under it. */
 export class GroupResult<R = unknown> extends ResultSet<R> implements CanvasResult {
   readonly id: string;

@@ -7,7 +7,7 @@
  */
 
 import { namesOf, refuseUnknown, UsageError } from "../../base/mod.ts";
-import type { CanvasResult } from "../../canvas/mod.ts";
+import type { CanvasResult, SentGroup, SentResult } from "../../canvas/mod.ts";
 import {
   EXCEPTION_STATES,
   fromWireException,
@@ -69,6 +69,11 @@ export function refuseToBlock(options: GetOptions): void {
 /** The error of a stored state that carries one. */
 export function errorOf(meta: ResultMeta): Error {
   return fromWireException(meta.result as WireException, meta.traceback);
+}
+
+/** The canvas says what is sent, and this what that resolves to. */
+declare module "../../canvas/sender.ts" {
+  interface SentResult<R> extends AsyncResult<R> {}
 }
 
 /** The result of a task. `R` is its value. Making one costs nothing and asks nobody. */
@@ -182,7 +187,7 @@ export class AsyncResult<R = unknown> implements CanvasResult {
   }
 
   /** What the task sent: results of tasks and groups; null if nothing is known. */
-  async children(): Promise<CanvasResult[] | null> {
+  async children(): Promise<(SentResult | SentGroup)[] | null> {
     const children = (await this.#meta())?.children ?? null;
     return children === null ? null : children.map((tuple) => this.app.resultFromTuple(tuple));
   }

@@ -1,7 +1,20 @@
 /** What users rely on the compiler for: arguments and results are inferred. Checked when this file is. */
 
 import assert from "node:assert/strict";
-import { App, type AsyncResult, type Context, type Task, type TaskOptions } from "../../../lib/mod.ts";
+import {
+  App,
+  type AsyncResult,
+  chain,
+  chord,
+  chunks,
+  type Context,
+  group,
+  type GroupResult,
+  type Signature,
+  type Task,
+  type TaskOptions,
+  xmap,
+} from "../../../lib/mod.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false;
@@ -41,4 +54,34 @@ Deno.test("types: tasks, their arguments and results", () => {
     app.conf.task_time_limit = "x";
   };
   assert.equal(typeof bad, "function");
+});
+
+Deno.test("types: what sending a canvas resolves to is a result with all that results have", async () => {
+  await using app = new App("types", { broker_url: "memory://" }, { world: fakeWorld() });
+  const add = app.task("t.add", (x: number, y: number) => x + y);
+  const text = app.task("t.text", (it: unknown) => String(it));
+  // Each is assigned, and not the same: the canvas knows the results by names of its own.
+  const checked = async () => {
+    const one: AsyncResult<number> = await add.s(1, 2).set({ queue: "q" }).clone().applyAsync();
+    const named: AsyncResult<unknown> = await app.signature("t.add", { args: [1, 2] }).delay();
+    const many: GroupResult<number> = await group(add.s(1, 2), add.s(3, 4)).applyAsync();
+    const mixed: GroupResult<number | string> = await group(add.s(1, 2), text.s("x")).delay();
+    const listed: GroupResult<number> = await group([add.s(1, 2)]).apply();
+    const last: AsyncResult<string> = await chain(add.s(1, 2), text.s()).delay();
+    const piped: AsyncResult<string> = await add.s(1, 2).pipe(add.s(3), text.s()).delay();
+    const grown: AsyncResult<string> = await group([add.s(1, 2)]).pipe(text.s()).delay();
+    const split: GroupResult<number> = await add.s(1, 2).pipe(group([add.s(3)])).delay();
+    const body: AsyncResult<string> = await chord([add.s(1, 2)], text.s()).delay();
+    const loop: AsyncResult<string[]> = await xmap(text.s(), [1, 2]).delay();
+    const parts: GroupResult<number[]> = await chunks(add.s(), [[1, 2]], 1).delay();
+    const counts: number = await many.completedCount() + (await many.join({ timeout: 1 }))[0]!;
+    for await (const value of mixed) same<typeof value, number | string>(true);
+    await many.revoke({ terminate: true });
+    for (const child of await one.children() ?? []) await child.get();
+    return [one.state(), named.info(), listed, last, piped, grown, split, body, loop, parts, counts];
+  };
+  assert.equal(typeof checked, "function");
+  // A function that takes any signature takes each kind.
+  const taken: Signature[] = [add.s(1, 2), group([add.s(1, 2)]), chain(add.s(1, 2)), chord([], text.s())];
+  assert.deepEqual(taken.map((it) => it.task), ["t.add", "celery.group", "celery.chain", "celery.chord"]);
 });

@@ -28,7 +28,8 @@ const sender: CanvasSender = {
   applyAsync: () => Promise.reject<CanvasResult>(new Error("not sent here")),
   apply: () => Promise.reject<CanvasResult>(new Error("not run here")),
 };
-const sig = (name: string, ...args: unknown[]) => signature(`tasks.${name}`, { args, app: sender });
+const sig = (name: string, ...args: unknown[]): Signature =>
+  signature(`tasks.${name}`, { args, app: sender });
 
 Deno.test("every golden signature is read and written again unchanged", () => {
   for (const one of golden.messages) {
