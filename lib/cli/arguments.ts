@@ -60,12 +60,16 @@ export function whole(min: number, max: number = Number.MAX_SAFE_INTEGER): (text
   };
 }
 
-/** Seconds from `min` to `max` (some 31 years unless said otherwise), fractions allowed. */
-export function duration(min: number, max: number = SECONDS_MAX): (text: string) => number {
+/** Seconds (or another `unit`) from `min` to `max` (some 31 years unless said otherwise), fractions allowed. */
+export function duration(
+  min: number,
+  max: number = SECONDS_MAX,
+  unit = "seconds",
+): (text: string) => number {
   return (text) => {
     const value = text.trim() === "" ? NaN : Number(text);
     if (!(value >= min && value <= max)) {
-      throw new InvalidValue(`it is not a number of seconds from ${min} to ${max}`);
+      throw new InvalidValue(`it is not a number of ${unit} from ${min} to ${max}`);
     }
     return value;
   };

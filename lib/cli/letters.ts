@@ -3,7 +3,7 @@
  * shown, sent again and dropped. They are named by their own id or by the id of their task.
  */
 
-import { nearest, shownLine, type Terminal, textOrNull, UsageError } from "../base/mod.ts";
+import { nearest, OperatingError, shownLine, type Terminal, textOrNull, UsageError } from "../base/mod.ts";
 import { EXIT } from "../platform/mod.ts";
 import { type Connection, DEAD_LETTERS_MAX, type DeadLetter } from "../transport/mod.ts";
 import { bodyBytes, decodeEnvelope, DecodeError, type EncodedMessage, shownJson } from "../wire/mod.ts";
@@ -238,7 +238,7 @@ async function allOf(letters: Letters): Promise<Found[]> {
   return (await letters.list(DEAD_LETTERS_MAX)).map((letter) => ({ letter, among: letters }));
 }
 
-/** The letters that ids name, newest first. Throws UsageError for an id that names none. */
+/** The letters that ids name, newest first. Throws OperatingError for an id that names none: nothing is done then. */
 async function named(places: readonly Letters[], ids: readonly string[], kind: LetterKind): Promise<Found[]> {
   const found: Found[] = [];
   let wanted = [...new Set(ids)];
@@ -254,7 +254,9 @@ async function named(places: readonly Letters[], ids: readonly string[], kind: L
     });
     found.push(...all.filter((one) => chosen.has(one)));
   }
-  if (wanted.length > 0) throw new UsageError(`No ${kind.noun} "${wanted[0]}": ${kind.name} list shows them`);
+  if (wanted.length > 0) {
+    throw new OperatingError(`No ${kind.noun} "${wanted[0]}": ${kind.name} list shows them`);
+  }
   return found;
 }
 

@@ -33,7 +33,7 @@ const OPTIONS = {
   quiet: { short: "-q", help: "Don't show as much output." },
   verbose: { help: "Show more output." },
   noColor: { help: "Don't display colors." },
-  json: { short: "-j", help: "Print JSON (show, names, start, stop, stopwait, restart, kill)." },
+  json: { short: "-j", help: "Print JSON (all but systemd and help)." },
 } as const satisfies Options;
 
 /** How it speaks. */
@@ -156,13 +156,19 @@ class MultiTool {
 
   get([wanted, ...words]: readonly string[]): number {
     const node = Cluster.parse(words, { world: this.world }).find(wanted ?? "");
-    return node ? this.say(`${shellLine(node.argv())}\n`) : EXIT.FAILURE;
+    if (node === null) {
+      // As Celery, no line on standard output: scripts read that.
+      this.world.terminal.err(`Error: No node "${wanted ?? ""}": multi names lists them\n`);
+      return EXIT.FAILURE;
+    }
+    return this.say(this.#manner.json ? jsonLine(node.argv()) : `${shellLine(node.argv())}\n`);
   }
 
   expand([template, ...words]: readonly string[]): number {
     if (template === undefined) throw new UsageError("Cannot expand: give a template such as %n.pid");
     const { nodes } = Cluster.parse(words, { world: this.world });
-    return this.say(nodes.map((node) => `${node.expand(template)}\n`).join(""));
+    const expanded = nodes.map((node) => node.expand(template));
+    return this.say(this.#manner.json ? jsonLine(expanded) : expanded.map((text) => `${text}\n`).join(""));
   }
 
   /** Does something to a fleet and tells it as Celery does, or as JSON at the end. */

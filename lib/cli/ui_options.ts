@@ -106,14 +106,14 @@ const VALUES = {
   historyDays: {
     value: "days",
     help: "how long tasks are kept, 7 by default; failed ones four times",
-    read: duration(0.01),
+    read: duration(0.01, 36_500, "days"),
   },
   maxTasks: { value: "n", help: "tasks kept with --no-history, at most 50000", read: whole(1) },
   maxWorkers: { value: "n", help: "workers kept; 5000 by default", read: whole(1) },
   inspectTimeout: {
     value: "ms",
     help: "how long answers of workers are waited for; 1000 by default",
-    read: duration(1),
+    read: duration(1, 3_600_000, "milliseconds"),
   },
   purgeOfflineWorkers: { value: "seconds", help: "forget workers that are gone so long", read: duration(0) },
   brokerApi: { value: "url", help: "RabbitMQ's management API", read: filled },

@@ -34,7 +34,7 @@ async function scenario(place: Place): Promise<void> {
   assert.match(shown.out, /Queue: {3}celery\n/);
   assert.match(shown.out, /Body: {4}\[\[2\]/);
   const missing = await on("dead", "show", "lost-9");
-  assert.deepEqual([missing.code, missing.out], [64, ""]);
+  assert.deepEqual([missing.code, missing.out], [1, ""]);
   assert.match(missing.err, /^Error: No dead letter "lost-9": dead list shows them\n$/);
 
   assert.deepEqual((await asJson("retry", "lost-1", listed[0].id)).count, 2);
@@ -60,6 +60,12 @@ async function scenario(place: Place): Promise<void> {
     assert.equal(code, 64);
     assert.match(err, text);
   }
+  // An id that names none is no wrong command line: what was asked for failed, for the ids that there are too.
+  for (const action of ["show", "retry", "drop"]) {
+    const { code, err } = await on("dead", action, "lost-1", "nope");
+    assert.deepEqual([code, err], [1, 'Error: No dead letter "nope": dead list shows them\n']);
+  }
+  assert.equal((await asJson("list")).length, 2);
 }
 
 async function failedScenario(place: Place): Promise<void> {

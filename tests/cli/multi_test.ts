@@ -155,6 +155,27 @@ Deno.test("multi: names, show, get and expand as Celery has them, documented and
   assert.ok(refused < lines.length / 4, `${refused} of ${lines.length} refused`);
 });
 
+Deno.test("multi: names, get and expand print JSON as well", async () => {
+  const env = { LOVAGE_HOME: await Deno.makeTempDir() };
+  const json = async (...words: string[]) =>
+    JSON.parse((await lovage(["multi", ...words, "--json"], { env })).out);
+  assert.deepEqual(await json("names", "2", "--hostname=h"), ["celery1@h", "celery2@h"]);
+  assert.deepEqual(await json("expand", "%n.pid", "2", "--hostname=h"), ["celery1.pid", "celery2.pid"]);
+  const files = ["--pidfile=/tmp/%n.pid", "--logfile=/tmp/%n.log"];
+  const argv = await json("get", "celery1@h", "2", "--hostname=h", "-A", "a b", ...files);
+  assert.deepEqual(argv, [
+    "-A",
+    "a b",
+    "worker",
+    "--detach",
+    "--pidfile=/tmp/celery1.pid",
+    "--logfile=/tmp/celery1.log",
+    "-n",
+    "celery1@h",
+  ]);
+  await Deno.remove(env.LOVAGE_HOME, { recursive: true });
+});
+
 Deno.test("multi: mistakes are told, with a status", async () => {
   const folder = await Deno.makeTempDir();
   const env = { LOVAGE_HOME: folder };
@@ -165,7 +186,11 @@ Deno.test("multi: mistakes are told, with a status", async () => {
   const help = await lovage(["multi", "help"], { env });
   assert.deepEqual([help.code, /-c:1-3 10/.test(help.out)], [0, true]);
   assert.equal((await lovage(["multi", "--help"], { env })).code, 0);
-  assert.equal((await lovage(["multi", "get", "nope", "2"], { env })).code, 1);
+  const nobody = await lovage(["multi", "get", "nope", "2"], { env });
+  assert.deepEqual(
+    [nobody.code, nobody.out, nobody.err],
+    [1, "", 'Error: No node "nope": multi names lists them\n'],
+  );
   const hostile = [
     "../x",
     "a\nb",
