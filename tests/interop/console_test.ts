@@ -80,6 +80,18 @@ class ConsoleProgram implements AsyncDisposable {
   }
 }
 
+/** Reads a stream until a frame of each kind came. */
+async function framesCome(url: string, headers: Record<string, string>, kinds: string[]): Promise<void> {
+  const ending = new AbortController();
+  const { body } = await fetch(url, { headers, signal: ending.signal });
+  let text = "";
+  for await (const part of body!.pipeThrough(new TextDecoderStream())) {
+    text += part;
+    if (kinds.every((kind) => text.includes(`event: ${kind}\n`))) break;
+  }
+  ending.abort();
+}
+
 async function read(response: Response): Promise<Reply> {
   const text = await response.text();
   const isJson = response.headers.get("content-type")?.startsWith("application/json");
@@ -355,6 +367,7 @@ Deno.test("console: who may come, and from where", async () => {
   assert.deepEqual([session.isLoggedIn, session.broker, session.logins], [false, "", ["basic", "token"]]);
   assert.equal((await ui.ask("/api/v1/overview", basic)).status, 200);
   assert.equal((await ui.ask("/api/v1/overview", looker)).status, 200);
+  await framesCome(`${ui.url}/api/v1/stream`, looker, ["overview", "workers", "queues"]);
   assert.equal((await ui.post("/api/v1/run", run, looker)).status, 403);
   assert.equal((await ui.post("/api/v1/run", run, basic)).status, 200);
 

@@ -1,6 +1,6 @@
 /** The OpenAPI document of /api/v1, made from the table that the server checks by. */
 
-import { type RouteFacts, ROUTES } from "./schema.ts";
+import { type RouteFacts, ROUTES, STREAM_TOPICS } from "./schema.ts";
 import { SHAPES } from "../../shapes.ts";
 
 type Json = Record<string, unknown>;
@@ -73,8 +73,8 @@ const STREAM: Json = {
     {
       name: "topics",
       in: "query",
-      required: true,
-      schema: { type: "string" },
+      required: false,
+      schema: { type: "string", default: STREAM_TOPICS },
       description:
         "overview, workers, queues, tasks?search=…, task:ID, worker:NAME; comma between them, each encoded",
     },

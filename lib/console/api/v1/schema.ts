@@ -288,6 +288,9 @@ export type Body<Name extends RouteName> = (typeof ROUTES)[Name] extends { body:
   ? Static<S>
   : Record<string, never>;
 
+/** What the stream tells of if no topics are asked for. */
+export const STREAM_TOPICS = "overview,workers,queues";
+
 /**
  * The frames of GET /api/v1/stream?topics=a,b: server-sent events whose `event` is `kind`, whose `id` counts up, and
  * whose `data` is this as JSON. At most 4 a second of each topic. Topics:

@@ -13,7 +13,7 @@ import { workerRows, workerView } from "../../cluster/workers.ts";
 import type { CompiledSearch } from "../../history/history.ts";
 import { SearchError } from "../../history/search.ts";
 import type { TaskRecord } from "../../history/record.ts";
-import type { Frame } from "./schema.ts";
+import { type Frame, STREAM_TOPICS } from "./schema.ts";
 import { webJson } from "../json.ts";
 import { type Ctx, mustBeAllowed, type Parts, Refused } from "../request.ts";
 
@@ -87,7 +87,7 @@ export class Streams {
   open(c: Ctx): Response {
     mustBeAllowed(c, this.#parts.access, "read");
     if (this.#clients.size >= CLIENTS_MAX) throw new Refused(503, "Too many pages follow this console");
-    const names = (c.req.query("topics") ?? "").split(",").filter(Boolean).map(decoded);
+    const names = (c.req.query("topics") ?? STREAM_TOPICS).split(",").filter(Boolean).map(decoded);
     if (names.length === 0 || names.length > TOPICS_MAX) {
       throw new Refused(400, `Cannot follow ${names.length} topics: from 1 to ${TOPICS_MAX} are possible`);
     }
