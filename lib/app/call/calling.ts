@@ -16,6 +16,8 @@ export interface Parameters {
   readonly hasRest: boolean;
   /** True if the last one is a destructured object, which takes the kwargs that are left. */
   readonly takesObject: boolean;
+  /** What that object cannot do without, if it is given nothing at all; null: it may be left out, or there is none. */
+  readonly objectNeeds: readonly string[] | null;
   /**
    * True if kwargs without a parameter are left in the request: a bound task with a rest parameter reads them from
    * `self.request.kwargs`.
@@ -40,16 +42,25 @@ export function parametersOf(
   const isBound = skip > 0;
   if (options.params) return namedParameters(options.params, parts, isBound);
   if (parts === null) {
-    return { names: [], required: 0, hasRest: true, takesObject: false, leavesKwargs: isBound };
+    return {
+      names: [],
+      required: 0,
+      hasRest: true,
+      takesObject: false,
+      objectNeeds: null,
+      leavesKwargs: isBound,
+    };
   }
   const rest = parts.at(-1)?.startsWith("...") ?? false;
   const plain = rest ? parts.slice(0, -1) : parts;
   const last = plain.at(-1);
+  const takesObject = !rest && last !== undefined && last.startsWith("{");
   return {
     names: plain.map(nameOf),
     required: requiredOf(plain),
     hasRest: rest,
-    takesObject: !rest && last !== undefined && last.startsWith("{"),
+    takesObject,
+    objectNeeds: takesObject && !hasDefault(last) ? neededIn(last) : null,
     leavesKwargs: rest && isBound,
   };
 }
@@ -66,6 +77,7 @@ function namedParameters(
     required: Math.min(requiredOf(plain), params.length),
     hasRest,
     takesObject: false,
+    objectNeeds: null,
     leavesKwargs: hasRest && isBound,
   };
 }
@@ -90,6 +102,16 @@ function hasDefault(part: string): boolean {
   return part.slice(nameOf(part).length).trimStart().startsWith("=");
 }
 
+/** Names in a destructured object that have no default there. */
+function neededIn(pattern: string): string[] {
+  return partsIn(pattern, 0).filter((part) => {
+    const name = nameOf(part);
+    const after = part.slice(name.length).trimStart();
+    return name !== "" &&
+      !(after.startsWith(":") ? hasDefault(after.slice(1).trimStart()) : after.startsWith("="));
+  }).map(nameOf);
+}
+
 /**
  * The arguments in the order of the parameters. `label` names the task in errors. Without kwargs, and where the count
  * fits, it is `args` itself. Throws TypeError. Data lane: per message.
@@ -106,9 +128,10 @@ export function bindArguments(
     hasKwargs = true;
     break;
   }
-  if (!hasKwargs && args.length >= parameters.required && (args.length <= count || parameters.hasRest)) {
-    return args;
-  }
+  if (
+    !hasKwargs && args.length >= parameters.required && (args.length <= count || parameters.hasRest) &&
+    (parameters.objectNeeds === null || args.length === count)
+  ) return args;
   return bindSlowly(parameters, args, kwargs, label);
 }
 
@@ -118,7 +141,7 @@ function bindSlowly(
   kwargs: Readonly<Record<string, unknown>>,
   label: string,
 ): unknown[] {
-  const { names, required, hasRest, takesObject, leavesKwargs } = parameters;
+  const { names, required, hasRest, takesObject, objectNeeds, leavesKwargs } = parameters;
   if (args.length > names.length && !hasRest) throw tooMany(parameters, args.length, label);
   const bound = [...args];
   const given = new Set<number>();
@@ -142,11 +165,13 @@ function bindSlowly(
   }
   const missing: string[] = [];
   for (let at = args.length; at < required; at++) if (!given.has(at)) missing.push(names[at] || `#${at + 1}`);
-  if (missing.length > 0) throw tooFew(missing, label);
+  if (missing.length > 0) throw tooFew(missing, "positional", label);
   if (takesObject && args.length < names.length && left !== null) {
     while (bound.length < names.length - 1) bound.push(undefined);
     bound[names.length - 1] = left;
-  } else if (takesObject && bound.length < names.length) {
+  } else if (objectNeeds !== null && bound.length < names.length) {
+    // Python's keyword-only arguments. An object that is there says for itself what it may lack.
+    if (objectNeeds.length > 0) throw tooFew(objectNeeds, "keyword-only", label);
     while (bound.length < names.length - 1) bound.push(undefined);
     bound.push({});
   }
@@ -163,13 +188,13 @@ function tooMany(parameters: Parameters, given: number, label: string): TypeErro
   );
 }
 
-function tooFew(missing: readonly string[], label: string): TypeError {
+function tooFew(missing: readonly string[], kind: string, label: string): TypeError {
   const quoted = missing.map((name) => `'${name}'`);
   const list = quoted.length < 3
     ? quoted.join(" and ")
     : `${quoted.slice(0, -1).join(", ")}, and ${quoted.at(-1)}`;
   const noun = missing.length === 1 ? "argument" : "arguments";
-  return new TypeError(`${label}() missing ${missing.length} required positional ${noun}: ${list}`);
+  return new TypeError(`${label}() missing ${missing.length} required ${kind} ${noun}: ${list}`);
 }
 
 /** The texts of the parameters in a function's source, comments removed; null if the text shows none. */
@@ -180,6 +205,11 @@ export function parseParameters(source: string): string[] | null {
   if (single) return [single[1]!];
   const open = text.indexOf("(");
   if (open < 0) return null;
+  return partsIn(text, open);
+}
+
+/** What stands between the commas of a bracket. */
+function partsIn(text: string, open: number): string[] {
   const close = endOfBracket(text, open);
   const parts: string[] = [];
   let from = open + 1;

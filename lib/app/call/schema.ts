@@ -89,9 +89,9 @@ export function validated(schema: TaskSchema, args: readonly unknown[]): unknown
 
 /** What a function with a schema takes: what is missing is the schema's to say. One takes an object, or kwargs. */
 export function schemaParameters(parameters: Parameters, schema: TaskSchema): Parameters {
-  if (isSchemas(schema)) return { ...parameters, required: 0 };
+  if (isSchemas(schema)) return { ...parameters, required: 0, objectNeeds: null };
   const names = [parameters.names[0] ?? ""];
-  return { names, required: 0, hasRest: false, takesObject: true, leavesKwargs: false };
+  return { names, required: 0, hasRest: false, takesObject: true, objectNeeds: null, leavesKwargs: false };
 }
 
 function isSchemas(schema: TaskSchema): schema is readonly StandardSchema[] {

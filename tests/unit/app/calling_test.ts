@@ -67,7 +67,11 @@ Deno.test("bindArguments matches kwargs to names; defaults and rest work", () =>
   assert.deepEqual(bound((a: Any, ...rest: Any[]) => [a, rest], [], { a: 1 }), [1]);
   assert.deepEqual(bound((a: Any, { b, c }: Any) => [a, b, c], [1], { b: 2, c: 3 }), [1, { b: 2, c: 3 }]);
   assert.deepEqual(bound((a: Any, { b } = { b: 1 }) => [a, b], [1]), [1]);
-  assert.deepEqual(bound(({ b }: Any) => b, []), []);
+  assert.deepEqual(bound((a: Any, { b } = { b: 1 }) => [a, b], [], { a: 1 }), [1]);
+  assert.deepEqual(bound(({ b = 1, ...rest }: Any) => [b, rest], []), [{}]);
+  assert.deepEqual(bound((a: Any, { b: { c } = { c: 2 } }: Any) => [a, c], [1]), [1, {}]);
+  // An object that is there says for itself what it may lack.
+  assert.deepEqual(bound(({ b, c }: Any) => [b, c], [], { b: 1 }), [{ b: 1 }]);
   assert.deepEqual(bound((...args: Any[]) => args, [1], { second: 2 }, ["first", "second"]), [1, 2]);
   assert.deepEqual(bound(Math.max, [1, 2, 3]), [1, 2, 3]);
 });
@@ -79,6 +83,12 @@ Deno.test("bindArguments words its errors as Python does", () => {
     fails((a: Any, b: Any, c: Any) => [a, b, c], []),
     "add() missing 3 required positional arguments: 'a', 'b', and 'c'",
   );
+  const options = (a: Any, { b, c = 1, d: e, "f-g": h, ...rest }: Any) => [a, b, c, e, h, rest];
+  const needs = "add() missing 2 required keyword-only arguments: 'b' and 'd'";
+  assert.equal(fails(options, [1]), needs);
+  assert.equal(fails(options, [], { a: 1 }), needs);
+  assert.equal(fails(options, []), "add() missing 1 required positional argument: 'a'");
+  assert.equal(fails(({ b }: Any) => b, []), "add() missing 1 required keyword-only argument: 'b'");
   assert.equal(fails(add, [1, 2], { z: 3 }), "add() got an unexpected keyword argument 'z'");
   assert.equal(fails(add, [1, 2, 3]), "add() takes 2 positional arguments but 3 were given");
   assert.equal(fails(() => 0, [1]), "add() takes 0 positional arguments but 1 was given");
@@ -111,6 +121,7 @@ Deno.test("a bound context is no parameter", () => {
     required: 1,
     hasRest: false,
     takesObject: false,
+    objectNeeds: null,
     leavesKwargs: false,
   });
 });
