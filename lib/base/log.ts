@@ -91,3 +91,38 @@ export abstract class LevelLog implements Log {
   }
   reopen(): void {}
 }
+
+/**
+ * A log whose lines come from `from`, a logger of Celery's and its process, unless they say so themselves. In all else
+ * it is the log given.
+ */
+export function logFrom(log: Log, from: Pick<LogContext, "logger" | "process">): Log {
+  return new LogFrom(log, from);
+}
+
+class LogFrom extends LevelLog {
+  readonly #log: Log;
+  readonly #from: LogContext;
+
+  constructor(log: Log, from: LogContext) {
+    super(log.level);
+    this.#log = log;
+    this.#from = from;
+  }
+
+  override isOn(level: Level): boolean {
+    return this.#log.isOn(level);
+  }
+
+  emit(level: Level, message: string, context?: LogContext): void {
+    this.#log.emit(level, message, context === undefined ? this.#from : { ...this.#from, ...context });
+  }
+
+  override flush(): Promise<void> {
+    return this.#log.flush();
+  }
+
+  override reopen(): void {
+    this.#log.reopen();
+  }
+}

@@ -10,7 +10,7 @@
  */
 
 import { type App, isWorthRetrying, mayPass, signals } from "../app/mod.ts";
-import { assert, errorText, humanizeSeconds, OperatingError } from "../base/mod.ts";
+import { assert, errorText, humanizeSeconds, logFrom, OperatingError, type World } from "../base/mod.ts";
 import type { Connection } from "../transport/mod.ts";
 import { BeatPublisher } from "./publisher.ts";
 import { BeatLeadership } from "./leadership.ts";
@@ -69,6 +69,7 @@ export class Beat {
   readonly scheduler: Scheduler;
   readonly #store: ScheduleStore;
   readonly #isEmbedded: boolean;
+  readonly #world: World;
   readonly #publisher: BeatPublisher;
   #leadership: BeatLeadership | null = null;
   #connection: Connection | null = null;
@@ -96,7 +97,10 @@ export class Beat {
     this.scheduler = new Scheduler({ deadlineSeconds: conf.beat_cron_starting_deadline });
     this.#store = options.store;
     this.#isEmbedded = options.isEmbedded ?? false;
-    this.#publisher = new BeatPublisher(app, this.scheduler);
+    // In Celery it is a process of its own.
+    const process = this.#isEmbedded ? { process: "Beat" } : {};
+    this.#world = { ...app.world, log: logFrom(app.world.log, { logger: "celery.beat", ...process }) };
+    this.#publisher = new BeatPublisher(app, this.scheduler, this.#world.log);
   }
 
   /** True while another beat sends for this schedule. */
@@ -124,7 +128,7 @@ export class Beat {
   async run(signal: AbortSignal): Promise<void> {
     assert(!this.#hasRun, "a beat runs once");
     this.#hasRun = true;
-    const { world } = this.app;
+    const world = this.#world;
     world.log.info("beat: Starting...");
     const ended = new AbortController();
     // A broker that takes nothing for now must not keep beat: the next one takes up what was being sent.
@@ -151,7 +155,7 @@ export class Beat {
   }
 
   async #loop(signal: AbortSignal): Promise<void> {
-    const { clock, log } = this.app.world;
+    const { clock, log } = this.#world;
     while (!signal.aborted) {
       const sleepMs = Math.min(await this.#turn(signal), this.maxIntervalMs);
       if (signal.aborted) return;
@@ -165,7 +169,7 @@ export class Beat {
 
   /** One turn: sends all that is due. Milliseconds until the next. */
   async #turn(signal: AbortSignal): Promise<number> {
-    const { clock, log } = this.app.world;
+    const { clock, log } = this.#world;
     try {
       await this.#reload();
       const { beat_lock } = this.app.conf;
@@ -209,7 +213,7 @@ export class Beat {
 
   /** Leads, and null; or milliseconds until the next look, where another beat does. */
   async #lead(signal: AbortSignal): Promise<number | null> {
-    const { log } = this.app.world;
+    const { log } = this.#world;
     const connection = await this.#connected(signal);
     const { ledger } = connection;
     if (!ledger) {
@@ -242,7 +246,7 @@ export class Beat {
     const ledger = connection.ledger!;
     const leadership = this.#leadership!;
     const records = await ledger.records(leadership.namespace);
-    const now = this.app.world.clock.wallMs();
+    const now = this.#world.clock.wallMs();
     const entries = [...this.scheduler.entries.values()];
     const adopted = new Map<string, RunState>();
     const adopt = (entry: Entry, text: string) => {
@@ -295,7 +299,7 @@ export class Beat {
    * setup_schedule.
    */
   async #load(): Promise<void> {
-    const { clock, log } = this.app.world;
+    const { clock, log } = this.#world;
     const entries = await readEntries(this.app);
     const kept = await this.#store.load();
     this.#hasPast = kept.size > 0;
@@ -335,7 +339,7 @@ export class Beat {
     const schedule = conf.beat_schedule;
     if (schedule === this.#seen.conf) {
       // Counting ten thousand names costs more than a turn: entries put into the object are seen later.
-      const now = this.app.world.clock.monoMs();
+      const now = this.#world.clock.monoMs();
       if (now - this.#seen.countedMs < COUNT_MS) return;
       this.#seen.countedMs = now;
       if (Object.keys(schedule).length === this.#seen.names) return;
@@ -346,7 +350,7 @@ export class Beat {
     this.scheduler.replace(
       entries,
       (entry) => before.get(entry.name)?.state ?? null,
-      this.app.world.clock.wallMs(),
+      this.#world.clock.wallMs(),
     );
     const changes = new Map<string, RunState | null>();
     for (const name of before.keys()) if (!entries.has(name)) changes.set(name, null);
@@ -363,19 +367,19 @@ export class Beat {
 
   #leadershipOf(entries: ReadonlyMap<string, Entry>): BeatLeadership {
     const { owner } = this.#store;
-    const { hostname: host } = this.app.world.host;
+    const { hostname: host } = this.#world.host;
     return new BeatLeadership(this.app.name, { schedule: fingerprint(entries.values()), owner, host });
   }
 
   #remember(): void {
     const schedule = this.app.conf.beat_schedule;
-    const countedMs = this.app.world.clock.monoMs();
+    const countedMs = this.#world.clock.monoMs();
     this.#seen = { conf: schedule, names: Object.keys(schedule).length, countedMs };
   }
 
   /** Saves states. A disk that refuses is told once; what it did not take is saved with the next. */
   async #save(states: ReadonlyMap<string, RunState | null>, areSent: boolean): Promise<void> {
-    const { clock, log } = this.app.world;
+    const { clock, log } = this.#world;
     for (const [name, state] of states) this.#unsaved.set(name, state);
     if (areSent) {
       this.#sentSinceSync += states.size;
@@ -405,7 +409,7 @@ export class Beat {
   }
 
   #lookAtClocks(before: { monoMs: number; wallMs: number }, sleepMs: number): void {
-    const { clock, log } = this.app.world;
+    const { clock, log } = this.#world;
     const passedMs = clock.monoMs() - before.monoMs;
     const jumpMs = clock.wallMs() - before.wallMs - passedMs;
     const told = humanizeSeconds(Math.abs(jumpMs) / 1000);
@@ -432,13 +436,13 @@ export class Beat {
 
   /** Milliseconds until the next run, at most the longest sleep. */
   #idleMs(): number {
-    const { clock } = this.app.world;
+    const { clock } = this.#world;
     return Math.min(Math.max(0, this.scheduler.nextMs - clock.wallMs()), this.maxIntervalMs);
   }
 
   async #connected(signal: AbortSignal): Promise<Connection> {
     if (this.#connection) return this.#connection;
-    const { log } = this.app.world;
+    const { log } = this.#world;
     const connection = await this.app.connectBroker({
       forWriting: true,
       heartbeat: true,
@@ -472,7 +476,7 @@ export class Beat {
   }
 
   async #end(): Promise<void> {
-    const { log } = this.app.world;
+    const { log } = this.#world;
     await this.#save(new Map(), false);
     const ledger = this.#connection?.ledger;
     try {

@@ -6,7 +6,7 @@
  */
 
 import { type App, areTuple, declareWays, type PreparedSend, type SendOptions } from "../app/mod.ts";
-import { errorText } from "../base/mod.ts";
+import { errorText, type Log } from "../base/mod.ts";
 import { type Connection, type LedgerEntry, PublishError } from "../transport/mod.ts";
 import { pythonRepr, READY_STATES } from "../wire/mod.ts";
 import type { BeatLeadership } from "./leadership.ts";
@@ -34,6 +34,7 @@ interface Call {
 export class BeatPublisher {
   readonly #app: App;
   readonly #scheduler: Scheduler;
+  readonly #log: Log;
   #connection: Connection | null = null;
   #declared = new Set<string>();
   #isStoreMissingTold = false;
@@ -42,7 +43,8 @@ export class BeatPublisher {
   /** How long after the moment of its schedule the last of them was published, milliseconds. */
   lagMs = 0;
 
-  constructor(app: App, scheduler: Scheduler) {
+  constructor(app: App, scheduler: Scheduler, log: Log) {
+    this.#log = log;
     this.#app = app;
     this.#scheduler = scheduler;
   }
@@ -64,7 +66,7 @@ export class BeatPublisher {
       beforeSend(states: ReadonlyMap<string, RunState>): Promise<void>;
     },
   ): Promise<Sent> {
-    const { log } = this.#app.world;
+    const log = this.#log;
     const inHand = new Set(slots.map(({ entry }) => entry));
     try {
       const calls: Call[] = [];
@@ -151,7 +153,7 @@ export class BeatPublisher {
       const prepared = this.#app.prepareSend({ name: entry.task, args, kwargs, options });
       return { slot, prepared, state: { ...after, taskId: prepared.taskId } };
     } catch (error) {
-      this.#app.world.log.error(couldNotApply(entry, error));
+      this.#log.error(couldNotApply(entry, error));
       return { slot, prepared: null, state: after };
     }
   }
@@ -183,7 +185,7 @@ export class BeatPublisher {
     if (backend.kind === "disabled") {
       if (!this.#isStoreMissingTold) {
         this.#isStoreMissingTold = true;
-        world.log.warning(
+        this.#log.warning(
           `beat: overlap "skip" of ${entry.name} has no effect: it needs a result store (result_backend)`,
         );
       }
@@ -216,7 +218,8 @@ export class BeatPublisher {
   }
 
   async #deliver(calls: readonly Call[]): Promise<void> {
-    const { clock, log } = this.#app.world;
+    const { clock } = this.#app.world;
+    const log = this.#log;
     for (const { slot, prepared } of calls) {
       if (prepared === null) continue;
       this.sent++;

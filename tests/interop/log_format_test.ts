@@ -131,12 +131,13 @@ Deno.test("log formats: every field, width and precision as Python writes it, tr
 
 Deno.test("log formats: a worker's lines say which process they come from, and a task's the task", async () => {
   await using folder = await disposableFolder();
-  const place = { broker: `sqlite://${folder.path}/broker.db` };
+  const broker = ["-b", `sqlite://${folder.path}/broker.db`];
   const settings = [
-    "worker_log_format=P|%(process)d|%(processName)-16s|%(levelname).4s|%(message)s|%(levelno)04d",
+    "worker_log_format=P|%(process)d|%(processName)-16s|%(name)s|%(levelname).4s|%(message)s|%(levelno)04d",
     "worker_task_log_format=T|%(process)d|%(processName)s|%(task_name)8s|%(message)s|%(levelno)04d",
   ];
   const app = `${folder.path}/tasks.ts`;
+  const beat = ["-B", "-s", `${folder.path}/schedule`];
   await Deno.writeTextFile(
     app,
     `import { App } from "lovage";
@@ -146,17 +147,27 @@ Deno.test("log formats: a worker's lines say which process they come from, and a
       throw new Error("no");
     });`,
   );
-  await using worker = await startWorker(place, ["-P", "processes", "-c", "1", ...settings], { app });
-  const [, main] = /^P\|(\d+)\|MainProcess {5}\|INFO\|\S+ ready\.\|0020$/m.exec(worker.text)!;
+  await using worker = await startWorker(
+    {},
+    [...broker, "-P", "processes", "-c", "1", ...beat, ...settings],
+    { app },
+  );
+  const [, main] = /^P\|(\d+)\|MainProcess {5}\|celery\.apps\.worker\|INFO\|\S+ ready\.\|0020$/m.exec(
+    worker.text,
+  )!;
   assert.equal(Number(main), worker.pid);
-  const { code, err } = await lovage(["call", "t.fail"], place);
+  const from = (line: string) => new RegExp(`^P\\|${main}\\|${line}\\|0020$`, "m");
+  await worker.says(from("MainProcess     \\|celery.worker.consumer.connection\\|INFO\\|Connected to .*"));
+  await worker.says(from("MainProcess     \\|celery.worker.consumer.mingle\\|INFO\\|mingle: all alone"));
+  await worker.says(from("Beat            \\|celery.beat\\|INFO\\|beat: Starting\\.\\.\\."));
+  const { code, err } = await lovage(["call", "t.fail", ...broker]);
   assert.equal(code, 0, err);
   const raised =
-    /^P\|(\d+)\|ForkPoolWorker-1\|ERRO\|Task t.fail\[.*\] raised unexpected: Error\('no'\)\|0040\nTraceback /m;
+    /^P\|(\d+)\|ForkPoolWorker-1\|celery\.app\.trace\|ERRO\|Task t.fail\[.*\] raised unexpected: Error\('no'\)\|0040\nTraceback /m;
   await worker.says(raised);
   const [, slot] = raised.exec(worker.text)!;
   assert.notEqual(slot, main);
-  assert.equal((await lovage(["call", "t.say"], place)).code, 0);
+  assert.equal((await lovage(["call", "t.say", ...broker])).code, 0);
   await worker.says(new RegExp(`^T\\|${slot}\\|ForkPoolWorker-1\\|   t\\.say\\|said\\|0020$`, "m"));
 });
 

@@ -1,9 +1,12 @@
 /** The connection that tasks come over. Source: celery 5.2.6 worker/consumer/connection.py. */
 
-import { ConnectionLost } from "../../base/mod.ts";
+import { ConnectionLost, logFrom } from "../../base/mod.ts";
 import { StartStopStep } from "../../blueprint/mod.ts";
 import type { Connection } from "../../transport/mod.ts";
 import type { Consumer } from "./consumer.ts";
+
+/** The logger of these lines in Celery. */
+const FROM = { logger: "celery.worker.consumer.connection" };
 
 /** Connects, with the retries of the settings. */
 export class ConnectionStep extends StartStopStep<Consumer> {
@@ -13,7 +16,7 @@ export class ConnectionStep extends StartStopStep<Consumer> {
     const connection = await consumer.takeConnection();
     consumer.connection = connection;
     consumer.connections++;
-    consumer.worker.world.log.info(`Connected to ${connection.url}`);
+    logFrom(consumer.worker.world.log, FROM).info(`Connected to ${connection.url}`);
     void connection.lost.then((error) => {
       // The end of an older connection changes nothing.
       if (consumer.connection !== connection || error === null) return;

@@ -10,6 +10,7 @@ import {
   assert,
   ConnectionLost,
   errorText,
+  logFrom,
   maskUrl,
   OperatingError,
   ProtocolError,
@@ -24,6 +25,9 @@ import { BrokerGivenUp } from "../errors.ts";
 import { aborted, WorkerStopping } from "../stop.ts";
 import { CONNECTION_RETRY, connectionError, NEXT_FAILOVER, retryStep } from "../texts.ts";
 import { Intake } from "./intake.ts";
+
+/** The logger of these lines in Celery. */
+const FROM = { logger: "celery.worker.consumer.consumer" };
 
 /** More restarts than this within a second, and the next one waits a second. */
 const RESTARTS_PER_SECOND_MAX = 5;
@@ -178,7 +182,7 @@ export class Consumer implements ConsumerCore {
         heartbeat: true,
         onAttempt: (error, delaySeconds, attempt, max, url) => {
           const step = delaySeconds === 0 ? NEXT_FAILOVER : retryStep(delaySeconds, attempt, max ?? Infinity);
-          world.log.error(connectionError(maskUrl(url), reasonOf(error), step));
+          logFrom(world.log, FROM).error(connectionError(maskUrl(url), reasonOf(error), step));
         },
       });
     } catch (error) {
@@ -216,7 +220,7 @@ export class Consumer implements ConsumerCore {
       this.tasks!.wake();
       await this.tasks!.flush();
     } catch (error) {
-      world.log.warning(
+      logFrom(world.log, FROM).warning(
         `Cannot settle messages of the lost connection, they come back when its lease ends: ${
           errorText(error)
         }`,
@@ -250,7 +254,7 @@ export class Consumer implements ConsumerCore {
   async pauseTasks(): Promise<void> {
     if (this.tasks !== null && !this.#isLost) {
       await this.tasks.pause().catch((error: unknown) => {
-        this.worker.world.log.warning(`Cannot pause the task consumer: ${errorText(error)}`);
+        logFrom(this.worker.world.log, FROM).warning(`Cannot pause the task consumer: ${errorText(error)}`);
       });
     }
     if (this.worker.hasLane) this.worker.lane.giveBackWaiting();
@@ -268,12 +272,12 @@ export class Consumer implements ConsumerCore {
       if (error instanceof UsageError) this.worker.app.amqp.queues.deselect([known.name]);
       throw error;
     }
-    this.worker.world.log.info(`Started consuming from ${known.name}`);
+    logFrom(this.worker.world.log, FROM).info(`Started consuming from ${known.name}`);
   }
 
   /** Stops consuming from a queue. Source: Consumer.cancel_task_queue. */
   async cancelTaskQueue(name: string): Promise<void> {
-    this.worker.world.log.info(`Canceling queue ${name}`);
+    logFrom(this.worker.world.log, FROM).info(`Canceling queue ${name}`);
     this.worker.app.amqp.queues.deselect([name]);
     await this.tasks?.cancelQueue(name);
   }
@@ -291,13 +295,13 @@ export class Consumer implements ConsumerCore {
   async #afterLoss(error: unknown): Promise<void> {
     const { world, lane, state, app } = this.worker;
     this.#isLost = true;
-    world.log.warning(CONNECTION_RETRY);
+    logFrom(world.log, FROM).warning(CONNECTION_RETRY);
     this.#note(error);
     lane.detach();
     if (app.conf.worker_cancel_long_running_tasks_on_connection_loss) {
       for (const request of state.inPool.values()) {
         if (request.isSettled || request.pid === 0) continue;
-        world.log.warning(
+        logFrom(world.log, FROM).warning(
           `Task ${request.human} cannot be acknowledged after a connection loss since late acknowledgement is ` +
             `enabled for it.\nTerminating it instead.\n`,
         );
@@ -309,7 +313,8 @@ export class Consumer implements ConsumerCore {
 
   /** Logs why the connection was lost, once for equal reasons in a row; counts refusals in a row. */
   #note(error: unknown): void {
-    const { clock, log } = this.worker.world;
+    const { clock, log: all } = this.worker.world;
+    const log = logFrom(all, FROM);
     const hasSettled = clock.monoMs() - (this.#startedMs.at(-1) ?? 0) >= SETTLED_MS;
     if (hasSettled) this.#refusals = 0;
     if (isRefusal(error)) this.#refusals++;
@@ -321,7 +326,8 @@ export class Consumer implements ConsumerCore {
 
   // A broker that accepts and drops connections at once must not turn into a busy loop.
   async #slowDown(): Promise<void> {
-    const { clock, log } = this.worker.world;
+    const { clock, log: all } = this.worker.world;
+    const log = logFrom(all, FROM);
     const waitMs = Math.min((this.#refusals - 1) * REFUSAL_STEP_MS, REFUSAL_MAX_MS);
     if (waitMs > 0) {
       log.warning(`consumer: Trying again in ${waitMs / 1000} seconds`);

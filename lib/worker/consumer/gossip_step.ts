@@ -4,12 +4,15 @@
  * Source: celery 5.2.6 worker/consumer/gossip.py; protocol.md 7.2, 7.3.
  */
 
-import { type Deadline, errorText, shownLine } from "../../base/mod.ts";
+import { type Deadline, errorText, logFrom, shownLine } from "../../base/mod.ts";
 import { StartStopStep } from "../../blueprint/mod.ts";
 import { ClusterState, type Decision, type EventReader, GossipElections } from "../../event/mod.ts";
 import type { Note, Subscription } from "../../transport/mod.ts";
 import { type EventMessage, strictRepr, type WireSignature } from "../../wire/mod.ts";
 import type { Consumer } from "./consumer.ts";
+
+/** The logger of these lines in Celery. */
+const FROM = { logger: "celery.worker.consumer.gossip" };
 
 /** How often workers that are late are looked for. */
 const LOOK_MS = 5000;
@@ -33,7 +36,7 @@ export class GossipStep extends StartStopStep<Consumer> {
 
   override create(consumer: Consumer): void {
     const { worker } = consumer;
-    const { log } = worker.world;
+    const log = logFrom(worker.world.log, FROM);
     this.#reader = worker.support.eventReader();
     const state = this.#state = new ClusterState({
       world: worker.world,
@@ -69,7 +72,9 @@ export class GossipStep extends StartStopStep<Consumer> {
     this.#subscribing = connection.subscribe(queue, (note) => this.#onNote(consumer, note))
       .catch((error: unknown) => {
         // A lost connection is the consumer's matter: it starts again, and gossip with it.
-        if (!consumer.isLost) worker.world.log.error(`Cannot hear other workers: ${errorText(error)}`);
+        if (!consumer.isLost) {
+          logFrom(worker.world.log, FROM).error(`Cannot hear other workers: ${errorText(error)}`);
+        }
         return null;
       });
     this.#armLook(consumer);
@@ -108,7 +113,7 @@ export class GossipStep extends StartStopStep<Consumer> {
   #onElect(consumer: Consumer, event: EventMessage): void {
     const { id, topic, action } = event.fields;
     if (typeof id !== "string" || id.length > ID_MAX || typeof topic !== "string") {
-      consumer.worker.world.log.error(
+      logFrom(consumer.worker.world.log, FROM).error(
         `Election request of ${shownLine(event.hostname, 200)} without id or topic`,
       );
       return;
@@ -131,15 +136,16 @@ export class GossipStep extends StartStopStep<Consumer> {
     const { hostname, support, world } = consumer.worker;
     const id = shownLine(strictRepr(election), 200);
     if (winner.id !== `${hostname}.${world.host.pid}`) {
-      world.log.info(`node ${shownLine(winner.id, 200)} elected for ${id}`);
+      logFrom(world.log, FROM).info(`node ${shownLine(winner.id, 200)} elected for ${id}`);
       return;
     }
-    world.log.info(`I won the election ${id}`);
+    logFrom(world.log, FROM).info(`I won the election ${id}`);
     if (winner.topic !== "task") {
-      world.log.error(`Unknown election topic ${shownLine(strictRepr(winner.topic), 200)}`);
+      logFrom(world.log, FROM).error(`Unknown election topic ${shownLine(strictRepr(winner.topic), 200)}`);
       return;
     }
-    const failed = (error: unknown): void => world.log.error(`Could not call task: ${errorText(error)}`);
+    const failed = (error: unknown): void =>
+      logFrom(world.log, FROM).error(`Could not call task: ${errorText(error)}`);
     try {
       support.sendSignature(winner.action as WireSignature).catch(failed);
     } catch (error) {
@@ -163,7 +169,7 @@ export class GossipStep extends StartStopStep<Consumer> {
     for (const [name, one] of workers) {
       if (one.alive) continue;
       workers.delete(name);
-      consumer.worker.world.log.info(`missed heartbeat from ${shownLine(name, 200)}`);
+      logFrom(consumer.worker.world.log, FROM).info(`missed heartbeat from ${shownLine(name, 200)}`);
     }
     consumer.neighbours = workers.size;
   }

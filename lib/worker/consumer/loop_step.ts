@@ -8,7 +8,7 @@
  */
 
 import { signals } from "../../app/mod.ts";
-import { ConnectionLost, type Deadline, errorText } from "../../base/mod.ts";
+import { ConnectionLost, type Deadline, errorText, logFrom } from "../../base/mod.ts";
 import { StartStopStep } from "../../blueprint/mod.ts";
 import type { Consumer } from "./consumer.ts";
 
@@ -30,7 +30,7 @@ export class LoopStep extends StartStopStep<Consumer> {
     await worker.blueprint.sendAll(worker, "register", { description: "Hub.register", forward: true });
     if (!consumer.wasReady) {
       consumer.wasReady = true;
-      worker.world.log.info(`${worker.hostname} ready.`);
+      logFrom(worker.world.log, { logger: "celery.apps.worker" }).info(`${worker.hostname} ready.`);
       signals.workerReady.send(consumer, {}, worker.world.log);
     }
     logReduction(consumer);

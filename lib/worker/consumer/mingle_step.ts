@@ -6,12 +6,15 @@
  * Source: celery 5.2.6 worker/consumer/mingle.py; protocol.md 7.1.
  */
 
-import { errorText, shownLine } from "../../base/mod.ts";
+import { errorText, logFrom, shownLine } from "../../base/mod.ts";
 import { StartStopStep } from "../../blueprint/mod.ts";
 import { Mailbox } from "../../mailbox/mod.ts";
 import type { Connection } from "../../transport/mod.ts";
 import { mergeRevoked, revokedToWire } from "../control/revoked_wire.ts";
 import type { Consumer } from "./consumer.ts";
+
+/** The logger of these lines in Celery. */
+const FROM = { logger: "celery.worker.consumer.mingle" };
 
 /** How long answers are waited for, after the last one. */
 const TIMEOUT_MS = 1000;
@@ -31,7 +34,7 @@ export class MingleStep extends StartStopStep<Consumer> {
 
   override start(consumer: Consumer): void {
     const { connection, worker } = consumer;
-    worker.world.log.info("mingle: searching for neighbors");
+    logFrom(worker.world.log, FROM).info("mingle: searching for neighbors");
     if (connection === null) return;
     this.#asking = new AbortController();
     this.done = this.#sync(consumer, connection, this.#asking.signal);
@@ -45,7 +48,7 @@ export class MingleStep extends StartStopStep<Consumer> {
 
   async #sync(consumer: Consumer, connection: Connection, abort: AbortSignal): Promise<void> {
     const { app, hostname, revoked, support, world } = consumer.worker;
-    const { log } = world;
+    const log = logFrom(world.log, FROM);
     const mailbox = new Mailbox(world, connection, { settings: support.mailbox, clock: app.clock });
     let count = 0;
     try {

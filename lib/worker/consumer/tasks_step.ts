@@ -1,8 +1,11 @@
 /** The consumer of task messages. Source: celery 5.2.6 worker/consumer/tasks.py. */
 
-import { assert } from "../../base/mod.ts";
+import { assert, logFrom } from "../../base/mod.ts";
 import { StartStopStep } from "../../blueprint/mod.ts";
 import type { Consumer } from "./consumer.ts";
+
+/** The logger of these lines in Celery. */
+const FROM = { logger: "celery.worker.consumer.tasks" };
 
 /** Declares the queues and starts the data lane. */
 export class TasksStep extends StartStopStep<Consumer> {
@@ -21,7 +24,7 @@ export class TasksStep extends StartStopStep<Consumer> {
 
   override async stop(consumer: Consumer): Promise<void> {
     if (consumer.tasks === null) return;
-    consumer.worker.world.log.debug("Canceling task consumer...");
+    logFrom(consumer.worker.world.log, FROM).debug("Canceling task consumer...");
     if (consumer.isLost) {
       consumer.lostTasks = consumer.tasks;
       consumer.tasks = null;
@@ -36,12 +39,12 @@ export class TasksStep extends StartStopStep<Consumer> {
     const { state } = worker;
     let count = state.restored;
     if (tasks !== null) {
-      worker.world.log.debug("Closing consumer channel...");
+      logFrom(worker.world.log, FROM).debug("Closing consumer channel...");
       consumer.tasks = null;
       state.consumer = null;
       count += await tasks.close();
     }
-    if (count > 0) worker.world.log.warning(`Restoring ${count} unacknowledged message(s)`);
+    if (count > 0) logFrom(worker.world.log, FROM).warning(`Restoring ${count} unacknowledged message(s)`);
   }
 
   override info(consumer: Consumer): Record<string, unknown> {

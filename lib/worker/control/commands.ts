@@ -1,7 +1,7 @@
 /** Control commands: they change something. Source: celery 5.2.6 and 5.6.3 worker/control.py. */
 
 import { loadMore } from "../../app/mod.ts";
-import { errorText, shownLine, UsageError } from "../../base/mod.ts";
+import { errorText, logFrom, shownLine, UsageError } from "../../base/mod.ts";
 import { stored } from "../../backend/mod.ts";
 import { exchange, type ExchangeType, type Queue, queue } from "../../transport/mod.ts";
 import {
@@ -20,6 +20,9 @@ import { SIGNUMS } from "../signums.ts";
 import type { Strategy } from "../lane/strategy.ts";
 import type { WorkerCore } from "../core.ts";
 import type { WorkerTaskOptions } from "../worker_app.ts";
+
+/** The logger of these lines in Celery. */
+const FROM = { logger: "celery.worker.control" };
 
 /** Returned by a command that is not answered. */
 export const NO_REPLY: unique symbol = Symbol("no reply");
@@ -42,16 +45,16 @@ export const CONTROL_HANDLERS: Readonly<Record<string, PanelHandler>> = {
   time_limit: timeLimit,
   enable_events: ({ remote, world }) => {
     if (!remote.events?.enableTasks()) return ok("task events already enabled");
-    world.log.info("Events of group {task} enabled by remote.");
+    logFrom(world.log, FROM).info("Events of group {task} enabled by remote.");
     return ok("task events enabled");
   },
   disable_events: ({ remote, world }) => {
     if (!remote.events?.disableTasks()) return ok("task events already disabled");
-    world.log.info("Events of group {task} disabled by remote.");
+    logFrom(world.log, FROM).info("Events of group {task} disabled by remote.");
     return ok("task events disabled");
   },
   heartbeat: ({ remote, world }) => {
-    world.log.debug("Heartbeat requested by remote.");
+    logFrom(world.log, FROM).debug("Heartbeat requested by remote.");
     remote.events?.heartbeat();
     return null;
   },
@@ -85,7 +88,7 @@ export const CONTROL_HANDLERS: Readonly<Record<string, PanelHandler>> = {
 };
 
 function revoke(worker: WorkerCore, args: Args, terminate: boolean): Answer {
-  const { log } = worker.world;
+  const log = logFrom(worker.world.log, FROM);
   demand(args, "revoke", ["task_id"]);
   const given = args["task_id"];
   const list = given === null ? [] : Array.isArray(given) ? given : [given];
@@ -128,7 +131,7 @@ function storeRevoked(worker: WorkerCore, ids: readonly string[]): void {
       dateDone: new Date(worker.world.clock.wallMs()).toISOString().replace("Z", "000+00:00"),
     }, options.resultSerializer);
     stored(backend, { taskId, state: "REVOKED", document, guard: true, replyTo: null }).catch((error) =>
-      worker.world.log.error(`Cannot store a result: ${errorText(error)}`)
+      logFrom(worker.world.log, FROM).error(`Cannot store a result: ${errorText(error)}`)
     );
   }
 }
@@ -207,7 +210,7 @@ function rateLimit(worker: WorkerCore, args: Args): Answer {
     if (key) throw new PythonError("KeyError", key[1]);
     return nok(error.message);
   }
-  const { log } = worker.world;
+  const log = logFrom(worker.world.log, FROM);
   const strategy = worker.strategies.get(name);
   if (strategy === undefined) {
     log.error(`Rate limit attempt for unknown task ${shownLine(name, 200)}`);
@@ -227,7 +230,7 @@ function timeLimit(worker: WorkerCore, args: Args): Answer {
   const name = String(args["task_name"] ?? "");
   const soft = secondsOrNull(args["soft"]);
   const hard = secondsOrNull(args["hard"]);
-  const { log } = worker.world;
+  const log = logFrom(worker.world.log, FROM);
   const strategy = worker.strategies.get(name);
   if (strategy === undefined) {
     log.error(`Change time limit attempt for unknown task ${shownLine(name, 200)}`);
@@ -336,7 +339,7 @@ function queueOf(worker: WorkerCore, name: string, args: Args): Queue {
 /** Does it after the reply; an error is one line in the log. */
 function later(worker: WorkerCore, what: string, work: () => Promise<void>): void {
   work().catch((error: unknown) =>
-    worker.world.log.error(`Cannot ${shownLine(what, 200)}: ${errorText(error)}`)
+    logFrom(worker.world.log, FROM).error(`Cannot ${shownLine(what, 200)}: ${errorText(error)}`)
   );
 }
 

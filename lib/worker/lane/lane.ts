@@ -30,6 +30,7 @@ const CONGESTED_MS = 50;
 
 /** The logger of received tasks. Source: celery 5.2.6 worker/strategy.py. */
 const LOGGER = "celery.worker.strategy";
+const OF_REQUEST = { logger: "celery.worker.request" };
 
 /** Intake and dispatch. */
 export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodable"> {
@@ -306,12 +307,9 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
   discard(request: Request): void {
     const expired = request.expiresWallMs < this.#parts.world.clock.wallMs();
     const stamp = this.#parts.revokedStamps.find(request.headers.stamps);
-    const why = stamp === null ? "" : ` (revoked by header: ${
-      strictRepr({
-        [stamp]: request.headers.stamps[stamp],
-      })
-    })`;
-    this.#parts.world.log.info(`Discarding revoked task: ${request.human}${why}`);
+    const by = stamp === null ? null : strictRepr({ [stamp]: request.headers.stamps[stamp] });
+    const why = by === null ? "" : ` (revoked by header: ${by})`;
+    this.#parts.world.log.emit("INFO", `Discarding revoked task: ${request.human}${why}`, OF_REQUEST);
     advance(request, RequestState.done);
     this.#parts.finalizer.revoke(request, { reason: expired ? "expired" : "revoked", signum: null });
   }
