@@ -40,12 +40,20 @@ export interface BeatOnBroker {
   readonly records: ReadonlyMap<string, string>;
 }
 
-/** Looks who sends for this App's schedule, and what was sent. Rejects as the broker's calls do. */
-export async function lookAtBeat(app: App, ledger: Ledger): Promise<BeatOnBroker> {
+/**
+ * Looks who sends for this App's schedule, and what was sent. `holderOf` asks RabbitMQ's management API who holds an
+ * exclusive queue. Rejects as the broker's calls do.
+ */
+export async function lookAtBeat(
+  app: App,
+  ledger: Ledger,
+  holderOf?: (queue: string) => Promise<string | null>,
+): Promise<BeatOnBroker> {
   const names = beatNames(app.name);
   const entries = await readEntries(app);
   const lease = names.lease(fingerprint(entries.values()));
-  const owner = await ledger.holder?.(lease) ?? null;
+  const queue = ledger.queueOf?.(lease);
+  const owner = queue !== undefined ? await holderOf?.(queue) ?? null : await ledger.holder?.(lease) ?? null;
   // "OWNER HOST" of the one who took it last; who holds it may not have written yet.
   const written = owner === null ? "" : (await ledger.records(names.hosts)).get(lease) ?? "";
   return {

@@ -434,6 +434,7 @@ export const SHAPES = {
     leader: maybe(text("the beat that leads")),
     rows: list(PeriodicRow),
     why: maybe(text("why entries are not known, and what to do")),
+    whyNoLeader: maybe(text("why no leader is named, in a sentence or two")),
   }),
   Letter,
   LetterList: Type.Object({ rows: list(Letter), total: integer(), why: maybe(text()) }),

@@ -48,6 +48,8 @@ export interface Ledger {
   lease(name: string, owner: string, ms: number, token: number): Promise<LeaseState>;
   /** Who holds a lease, by the name it was asked for with; null: nobody. Absent if the broker does not tell. */
   holder?(name: string): Promise<string | null>;
+  /** The queue that a lease is, if the broker's management API tells who holds it and the broker does not. */
+  queueOf?(name: string): string;
   /** Gives a lease up; no effect if it has another token by now. */
   release(name: string, token: number): Promise<void>;
   /** All records of a namespace. */

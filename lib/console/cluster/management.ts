@@ -10,6 +10,7 @@ import {
   LogThrottle,
   maskUrl,
   OperatingError,
+  textOrNull,
   UsageError,
   type World,
 } from "../../base/mod.ts";
@@ -24,6 +25,8 @@ export type ManagedQueue = Readonly<Record<string, unknown>>;
 /** The management API of one virtual host. */
 export class Management {
   readonly #url: URL;
+  /** The path of the virtual host's queues. */
+  readonly #queues: string;
   readonly #authorization: string;
   readonly #throttle: LogThrottle;
 
@@ -40,21 +43,45 @@ export class Management {
     this.#authorization = `Basic ${new TextEncoder().encode(`${user}:${secret}`).toBase64()}`;
     given.username = given.password = "";
     const host = decodeURIComponent(pathname.slice(1)) || "/";
-    this.#url = new URL(`queues/${encodeURIComponent(host)}`, given);
+    this.#url = given;
+    this.#queues = `queues/${encodeURIComponent(host)}`;
+  }
+
+  /**
+   * The host of the connection that holds an exclusive queue; null: none does, or the API does not answer. Our own
+   * connections have the host in their names.
+   */
+  async holderOf(queue: string): Promise<string | null> {
+    const found = await this.#ask(`${this.#queues}/${encodeURIComponent(queue)}`, isRecord);
+    const details = found?.["owner_pid_details"];
+    if (!isRecord(details)) return null;
+    const connection = await this.#ask(
+      `connections/${encodeURIComponent(String(details["name"]))}`,
+      isRecord,
+    );
+    const name = textOrNull(connection?.["user_provided_name"]);
+    return /@(.+)$/.exec(name ?? "")?.[1] ?? textOrNull(details["peer_host"]);
   }
 
   /** The queues by name; null if the API does not answer, which is logged. */
   async queues(): Promise<ReadonlyMap<string, ManagedQueue> | null> {
+    const all = await this.#ask(this.#queues, Array.isArray);
+    return all === null ? null : new Map(all.filter(isRecord).map((queue) => [String(queue["name"]), queue]));
+  }
+
+  /** What the API has at a path; null if there is nothing, and if it does not answer, which is logged. */
+  async #ask<T>(path: string, isExpected: (value: unknown) => value is T): Promise<T | null> {
     try {
-      const response = await fetch(this.#url, {
+      const response = await fetch(new URL(path, this.#url), {
         headers: { authorization: this.#authorization },
         signal: AbortSignal.timeout(ANSWER_MS),
       });
       const text = await response.text();
+      if (response.status === 404 && path !== this.#queues) return null;
       if (!response.ok) throw new OperatingError(`it answered ${response.status}`);
-      const all = fromJson(text);
-      if (!Array.isArray(all)) throw new DecodeError("it answered no list");
-      return new Map(all.filter(isRecord).map((queue) => [String(queue["name"]), queue]));
+      const found = fromJson(text);
+      if (!isExpected(found)) throw new DecodeError("it answered something else than was asked");
+      return found;
     } catch (error) {
       this.#throttle.log("WARNING", `Cannot ask RabbitMQ's management API: ${errorText(error)}`);
       return null;

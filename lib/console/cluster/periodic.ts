@@ -12,10 +12,14 @@ const RUNS_MAX = 400;
 const NO_MODULE = "Entries are known to beat alone: start the console with -A and the module that has them.";
 const NO_ENTRIES = "The module has no periodic tasks: beat_schedule and addPeriodicTask make them.";
 
+const NOT_TOLD =
+  "RabbitMQ does not tell which beat leads. Its management API does: start the console with --broker-api.";
+const NOBODY = "No beat leads at the moment. Celery's own beat would not say that it runs.";
+
 /** The entries. */
 export async function listPeriodic(cluster: Cluster, hasModule: boolean): Promise<Shape<"Periodic">> {
   const { app, history } = cluster;
-  if (!hasModule) return { leader: null, rows: [], why: NO_MODULE };
+  if (!hasModule) return { leader: null, rows: [], why: NO_MODULE, whyNoLeader: null };
   const path = app.conf.beat_schedule_filename;
   // Loaded here: a console that nobody asks for it starts without it.
   const { previewBeat } = await import("../../beat/mod.ts");
@@ -52,7 +56,13 @@ export async function listPeriodic(cluster: Cluster, hasModule: boolean): Promis
       next: soon.length > 0 || next === null ? soon : [next],
     };
   });
-  return { leader: beat?.leader ?? null, rows, why: rows.length === 0 ? NO_ENTRIES : null };
+  const leader = beat?.leader ?? null;
+  return {
+    leader,
+    rows,
+    why: rows.length === 0 ? NO_ENTRIES : null,
+    whyNoLeader: leader !== null || beat === undefined ? null : beat.isTold ? NOBODY : NOT_TOLD,
+  };
 }
 
 /** Seconds of a moment in ISO 8601, with or without the name of its zone. */
@@ -63,12 +73,18 @@ function secondsOf(time: string | null): number | null {
 }
 
 /** What beats keep in the broker; undefined: it is away, or keeps nothing of theirs. */
-async function onBroker(cluster: Cluster): Promise<BeatOnBroker | undefined> {
+async function onBroker(cluster: Cluster): Promise<(BeatOnBroker & { isTold: boolean }) | undefined> {
   try {
     const { ledger } = await cluster.connection();
     if (ledger === undefined) return undefined;
     const { lookAtBeat } = await import("../../beat/mod.ts");
-    return await lookAtBeat(cluster.app, ledger);
+    const { management } = cluster;
+    const beat = await lookAtBeat(
+      cluster.app,
+      ledger,
+      async (queue) => await management?.holderOf(queue) ?? null,
+    );
+    return { ...beat, isTold: ledger.queueOf === undefined || management !== null };
   } catch (error) {
     // The page shows what the module alone tells.
     if (error instanceof OperatingError) return undefined;

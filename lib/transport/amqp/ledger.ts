@@ -85,6 +85,10 @@ export class AmqpLedger implements Ledger {
     return { token: this.#held!.token, leftMs: ms };
   }
 
+  queueOf(name: string): string {
+    return leaseQueue(name);
+  }
+
   async release(name: string, token: number): Promise<void> {
     if (this.#held?.name !== name || this.#held.token !== token) return;
     this.#held = null;

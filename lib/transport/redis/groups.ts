@@ -241,7 +241,7 @@ export class GroupedConnection implements Connection {
   }
 
   /** Leases and records are the broker's own. */
-  #ledger(): Required<Ledger> {
+  #ledger(): Required<Omit<Ledger, "queueOf">> {
     const { ledger } = this.#main;
     return {
       lease: (name, owner, ms, token) => ledger.lease(name, owner, ms, token),

@@ -77,6 +77,34 @@ Deno.test("queues: those of the broker that nobody consumes stand there, without
   assert.deepEqual(managed.rows.map(({ name }) => name), ["mail", "other"]);
 });
 
+Deno.test("management API: who holds an exclusive queue, by the name of its connection", async () => {
+  const has: Record<string, unknown> = {
+    "/api/queues/%2F/lovage.lease.beat%3Ashop": {
+      name: "lovage.lease.beat:shop",
+      exclusive: true,
+      owner_pid_details: { name: "10.0.0.7:5000 -> 10.0.0.1:5672", peer_host: "10.0.0.7", peer_port: 5000 },
+    },
+    "/api/queues/%2F/other": { owner_pid_details: { name: "gone", peer_host: "10.0.0.8", peer_port: 1 } },
+    "/api/queues/%2F/free": { name: "free", owner_pid_details: "none" },
+    "/api/connections/10.0.0.7%3A5000%20-%3E%2010.0.0.1%3A5672": { user_provided_name: "lovage-77@north" },
+  };
+  await using server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, (request) => {
+    const found = has[request.url.slice(request.url.indexOf("/api/"))];
+    return found === undefined ? new Response("", { status: 404 }) : Response.json(found);
+  });
+  const world = fakeWorld();
+  const api = `http://127.0.0.1:${server.addr.port}/api/`;
+  const management = new Management(world, { api, broker: "amqp://h" });
+  const asked = ["lovage.lease.beat:shop", "other", "free", "nothing"];
+  assert.deepEqual(await Promise.all(asked.map((one) => management.holderOf(one))), [
+    "north",
+    "10.0.0.8",
+    null,
+    null,
+  ]);
+  assert.deepEqual(world.log.messages(), []);
+});
+
 Deno.test("management API: what does not answer is told in the log, and is not known", async () => {
   await using place = await api(401);
   const world = fakeWorld();

@@ -11,11 +11,13 @@ import { Table } from "../table.tsx";
 type Row = Shape<"PeriodicRow">;
 
 /** The page. */
-export function Periodic({ data: { rows, leader, why } }: { data: Reply<"periodic"> }): JSX.Element {
+export function Periodic(
+  { data: { rows, leader, why, whyNoLeader } }: { data: Reply<"periodic"> },
+): JSX.Element {
   return (
     <>
       <Head title="Periodic" aside={leader && <span class="soft">led by {leader}</span>} />
-      {why && rows.length > 0 && <Note>{why}</Note>}
+      {whyNoLeader && rows.length > 0 && <Note>{whyNoLeader}</Note>}
       <Panel title="Entries of beat" flush>
         <Table
           label="Periodic tasks"
