@@ -22,6 +22,8 @@ export interface TaskRequest {
   expires: string | null;
   timeLimit: number | null;
   softTimeLimit: number | null;
+  /** Both, the hard limit first, as in the message. */
+  timelimit: [hard: number | null, soft: number | null];
   deliveryInfo: DeliveryInfo & { priority: number };
   replyTo: string | null;
   correlationId: string | null;

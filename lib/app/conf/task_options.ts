@@ -436,6 +436,7 @@ export function directRequest(
     expires: null,
     timeLimit: null,
     softTimeLimit: null,
+    timelimit: [null, null],
     deliveryInfo: { exchange: "", routingKey: "", redelivered: false, priority: 0 },
     replyTo: null,
     correlationId: null,

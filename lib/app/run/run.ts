@@ -276,6 +276,7 @@ export class Run implements Execution, ResultOwner {
       expires: headers.expires,
       timeLimit: headers.timeLimit,
       softTimeLimit: headers.softTimeLimit,
+      timelimit: [headers.timeLimit, headers.softTimeLimit],
       deliveryInfo: {
         exchange: init.info.exchange,
         routingKey: init.info.routingKey,

@@ -342,11 +342,16 @@ Deno.test("a bound task sees its whole request, stores states and sends events",
       await self.updateState("PROGRESS", { done: x });
       self.sendEvent("task-custom", { x });
       self.log.info("hello");
-      const { id, retries, hostname, deliveryInfo, headers, group } = self.request;
-      return { id, retries, hostname, key: deliveryInfo.routingKey, own: headers["own"], group };
+      const { id, retries, hostname, deliveryInfo, headers, group, timelimit } = self.request;
+      return { id, retries, hostname, key: deliveryInfo.routingKey, own: headers["own"], group, timelimit };
     });
   });
-  const outcome = await worker.call("unit.bound", [5], {}, { taskId: "t", headers: { own: 1 } });
+  const outcome = await worker.call("unit.bound", [5], {}, {
+    taskId: "t",
+    headers: { own: 1 },
+    timeLimit: 9,
+    softTimeLimit: 8,
+  });
   assert.deepEqual(documentOf(outcome)["result"], {
     id: "t",
     retries: 0,
@@ -354,6 +359,7 @@ Deno.test("a bound task sees its whole request, stores states and sends events",
     key: "celery",
     own: 1,
     group: null,
+    timelimit: [9, 8],
   });
   assert.equal(worker.states[0]![0], "PROGRESS");
   assert.deepEqual(JSON.parse(worker.states[0]![1]).result, { done: 5 });
