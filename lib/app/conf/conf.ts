@@ -206,11 +206,15 @@ class ConfStore implements ConfMethods {
   /**
    * The result store where none is named: the embedded broker keeps results too, and so does a plain Redis that the
    * command line names as the broker (`-b`), since a command line alone has to be enough to try a task. Any other
-   * broker keeps none, as in Celery.
+   * broker keeps none, as in Celery; nor do several (`a;b`), since a worker that went on to the second one would wait
+   * for a store at the first.
    */
   #storeOfBroker(): string | null {
     const url = this.#effective("broker_url");
-    const first = (Array.isArray(url) ? String(url[0]) : String(url)).split(";")[0]!;
+    const [first = "", ...others] = (Array.isArray(url) ? url : [url]).flatMap((one) =>
+      String(one).split(";").filter(Boolean)
+    );
+    if (others.length > 0) return null;
     const isTyped = this.#layers[SETTING_SOURCES.indexOf("command line")]!.has("broker_url");
     return /^sqlite:/.test(first) || isTyped && /^(?:redis(?:\+socket)?|valkey):/.test(first) ? first : null;
   }

@@ -218,7 +218,8 @@ Deno.test("settings: a plain Redis named on the command line keeps results, unle
   assert.equal(typed("redis://localhost/3"), "redis://localhost/3");
   assert.equal(typed("redis+socket:///run/redis.sock"), "redis+socket:///run/redis.sock");
   assert.equal(typed("valkey://localhost"), "valkey://localhost");
-  assert.equal(typed("redis://a;redis://b"), "redis://a");
+  // A store does not follow its broker to the next one.
+  assert.equal(typed("redis://a;redis://b"), null);
   assert.equal(typed("redis://localhost", { result_backend: "rpc://" }), "rpc://");
   assert.equal(typed("redis://localhost", { result_backend: "disabled" }), "disabled");
   assert.equal(typed("redis://localhost", { result_backend: null }), null);
