@@ -5,7 +5,7 @@
 import { absolutePath, UsageError } from "../base/mod.ts";
 import { EXIT, makeFolder, projectTypes, readFile, replaceFile, TYPES_FILE } from "../platform/mod.ts";
 import { command, type CommandContext } from "./command.ts";
-import { NO_REMOTE, PROJECT_FILES, REMOTE_FILE, WANTED_LINES } from "./project_files.ts";
+import { NO_REMOTE, PACKAGED_LINES, PROJECT_FILES, REMOTE_FILE, WANTED_LINES } from "./project_files.ts";
 
 /** The command. */
 export const init = command({
@@ -55,11 +55,16 @@ export async function writeTypes(folder: string): Promise<void> {
   replaceFile(`${folder}/${TYPES_FILE}`, text);
 }
 
-/** Says what configurations that were there before have to say, for "lovage" to be known. */
+/**
+ * Says what configurations that were there before have to say, for "lovage" to be known: nothing if the npm package has
+ * its types, and then for the stubs alone.
+ */
 export function adviseOnConfigurations({ world }: CommandContext, folder: string): void {
-  for (const [path, line] of Object.entries(WANTED_LINES)) {
+  const isPackaged = world.host.fileKind(`${folder}/node_modules/lovage`) === "folder";
+  for (const [path, line] of Object.entries(isPackaged ? PACKAGED_LINES : WANTED_LINES)) {
     const text = readFile(`${folder}/${path}`);
-    if (text === null || text.includes(`"lovage"`)) continue;
-    world.terminal.err(`Warning: ${path} does not say what "lovage" is: add ${line}\n`);
+    if (text === null || text.includes(isPackaged ? REMOTE_FILE : `"lovage"`)) continue;
+    const what = isPackaged ? "does not include the tasks of other workers" : `does not say what "lovage" is`;
+    world.terminal.err(`Warning: ${path} ${what}: add ${line}\n`);
   }
 }

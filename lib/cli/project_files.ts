@@ -61,3 +61,8 @@ export const WANTED_LINES: Readonly<Record<string, string>> = {
   "deno.json": `"imports": { "lovage": "./.lovage/types/lovage.d.ts" }`,
   "tsconfig.json": `"paths": { "lovage": ["./.lovage/types/lovage.d.ts"] } in its compilerOptions`,
 };
+
+/** The same if the npm package, which has the library's types, is installed: what is missing are the stubs. */
+export const PACKAGED_LINES: Readonly<Record<string, string>> = {
+  "tsconfig.json": `"${REMOTE_FILE}" to its "include"`,
+};

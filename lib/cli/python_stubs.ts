@@ -13,6 +13,9 @@ const KEYWORDS = new Set(
     "if import in is lambda nonlocal not or pass raise return try while with yield self").split(" "),
 );
 
+/** What the module and its stub call by name themselves. */
+const OWN_NAMES = ["_signature", "_Task", "Any", "AsyncResult", "Signature"];
+
 /** The module's text. */
 export function pythonModule(app: App): string {
   const lines = named(app).map(([variable, { name }]) => `${variable} = _Task(${toJson(name)})\n`);
@@ -44,14 +47,14 @@ ${lines.join("")}`;
 export function pythonStub(app: App): string {
   const classes = named(app).map(([variable, task]) => {
     const parameters = ["self", ...parametersOf(task)].join(", ");
-    return `class _${variable}:
+    return `class _Task_${variable}:
     name: str
     def s(self, *args: Any, **kwargs: Any) -> Signature: ...
     def si(${parameters}) -> Signature: ...
     def delay(${parameters}) -> AsyncResult: ...
     def apply_async(self, args: Any = ..., kwargs: Any = ..., **options: Any) -> AsyncResult: ...
 
-${variable}: _${variable}
+${variable}: _Task_${variable}
 `;
   });
   return `# Tasks of the app ${toJson(app.name)}. Written by "lovage types --python"; do not edit.
@@ -66,7 +69,7 @@ ${classes.join("\n")}`;
 function named(app: App): [variable: string, task: AnyTask][] {
   const tasks = app.tasks.names().map((name) => app.tasks.need(name));
   const lasts = tasks.map(({ name }) => identifier(name.slice(name.lastIndexOf(".") + 1)));
-  const used = new Set<string>();
+  const used = new Set<string>(OWN_NAMES);
   return tasks.map((task, at) => {
     const isShared = lasts.filter((last) => last === lasts[at]).length > 1;
     let variable = isShared ? identifier(task.name) : lasts[at]!;

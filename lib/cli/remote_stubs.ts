@@ -3,8 +3,9 @@
  * annotations of the function and its doc string.
  *
  * Nothing but names, annotations and doc strings is known of a Python function, so keyword arguments are typed by name.
- * Positional ones are, too, if the return value is annotated: such a function is taken as annotated throughout. None is
- * required, since defaults are not known.
+ * Positional ones are, too, if the return value and a parameter are annotated: such a function is taken as annotated
+ * throughout. None is required, since defaults are not known. Parameters named `args` and `kwargs` are those that take
+ * the rest: nothing else tells them apart.
  *
  * Source: celery 5.2.6 worker/control.py registered (`_extract_info`), app/base.py `_task_from_fun`.
  */
@@ -16,7 +17,7 @@ export const REMOTE_ATTRIBUTES = ["__annotations__", "__doc__"];
 
 /** Names of a task's function that Python has for what it is itself. */
 const NOT_A_PARAMETER = new Set(["return", "self", "cls"]);
-const LINE = /^(\S+)(?: \[(?:__annotations__=(\{[\s\S]*?\}))?(?: ?__doc__=([\s\S]*))?\])?$/;
+const LINE = /^(\S.*?)(?: \[(?:__annotations__=(\{[\s\S]*?\}))?(?: ?__doc__=([\s\S]*))?\])?$/;
 const ENTRY = /^'([^'\\]+)': ([\s\S]+)$/;
 const IDENTIFIER = /^[\p{ID_Start}_][\p{ID_Continue}]*$/u;
 
@@ -35,6 +36,8 @@ const PLAIN: Readonly<Record<string, string>> = {
   set: "unknown[]",
   dict: "Record<string, unknown>",
   "datetime.datetime": "Date",
+  "uuid.UUID": "string",
+  "decimal.Decimal": "string | number",
 };
 /** Python's generic types that are arrays here. */
 const ARRAYS = /^(list|set|frozenset|List|Set|Sequence|Iterable|Collection)$/;
@@ -55,11 +58,11 @@ export function remoteStubs(
   const names = [...entries.keys()].sort();
   const body = names.map((name) => entries.get(name)!).join("");
   const text = `// Tasks that other workers register. Written by "lovage types"; do not edit.
-declare module "./lovage.d.ts" {
+import "lovage";
+declare module "lovage" {
   interface RemoteTasks {
 ${body}  }
 }
-export {};
 `;
   return { text, count: names.length };
 }
@@ -76,12 +79,18 @@ function entryOf(name: string, annotations: string | undefined, doc: string | un
       types.set(parameter!, typeOf(type!));
     }
   }
+  const isWhole = result !== null && types.size > 0;
+  const rest = types.get("args");
+  const isOpen = !isWhole || types.has("kwargs");
+  for (const name of ["args", "kwargs"]) types.delete(name);
   const named = [...types].map(([parameter, type]) => `${parameter}?: ${type}`);
   // A label of a tuple's element must not be a reserved word.
-  const args = result === null ? "unknown[]" : `[${named.map((one) => `_${one}`).join(", ")}]`;
+  const positional = named.map((one) => `_${one}`);
+  if (rest !== undefined) positional.push(`..._args: (${rest})[]`);
+  const args = isWhole ? `[${positional.join(", ")}]` : "unknown[]";
   const kwargs = named.length === 0
     ? "Record<string, unknown>"
-    : `{ ${named.join("; ")}${result === null ? "; [name: string]: unknown" : ""} }`;
+    : `{ ${named.join("; ")}${isOpen ? "; [name: string]: unknown" : ""} }`;
   const comment = doc === undefined ? "" : `    /** ${commentOf(doc)} */\n`;
   return `${comment}    ${toJson(name)}: { args: ${args}; kwargs: ${kwargs}; result: ${
     result ?? "unknown"
@@ -108,12 +117,22 @@ function typeOf(annotation: string): string {
   const parts = topLevel(inner!, ",");
   if (name === "Optional") return unionOf([...parts, "None"]);
   if (name === "Union") return unionOf(parts);
+  if (name === "Annotated" || name === "Final") return typeOf(parts[0] ?? "");
+  if (name === "Literal") return parts.map(literalOf).join(" | ");
   if (ARRAYS.test(name!)) return `(${typeOf(parts[0] ?? "")})[]`;
   if (/^(tuple|Tuple)$/.test(name!)) {
     return parts[1]?.trim() === "..." ? `(${typeOf(parts[0]!)})[]` : `[${parts.map(typeOf).join(", ")}]`;
   }
   if (/^(dict|Dict|Mapping)$/.test(name!)) return `Record<string, ${typeOf(parts[1] ?? "")}>`;
   return "unknown";
+}
+
+/** The type of one value of a Literal; `unknown` if its form is not the same in TypeScript. */
+function literalOf(value: string): string {
+  const text = /^'([^'"\\]*)'$/.exec(value)?.[1];
+  if (text !== undefined) return toJson(text);
+  if (/^-?\d{1,15}$/.test(value)) return value;
+  return { True: "true", False: "false", None: "null" }[value] ?? "unknown";
 }
 
 function unionOf(parts: readonly string[]): string {

@@ -10,6 +10,7 @@
 import { UsageError } from "../base/mod.ts";
 import { becomeUserProgram, enterProject, EXIT, restartUnder } from "../platform/mod.ts";
 import { command, type CommandContext } from "./command.ts";
+import { REMOTE_FILE } from "./project_files.ts";
 
 const RUN_HELP = `Usage: lovage run FILE [ARGUMENT...]
 
@@ -81,5 +82,9 @@ function become(
   }
   enterProject(file, { cwd, restart: restartUnder });
   world.log.flushSync();
-  return becomeUserProgram(kind, words, { hasColor: !globals.noColor });
+  const hasFile = words.some((word) => !word.startsWith("-"));
+  const isTyped = kind === "check" && world.host.fileKind(`${cwd}/${REMOTE_FILE}`) === "file";
+  // The stubs are part of no program: they are named, or the tasks of other workers would not be known.
+  const named = isTyped ? [...words, ...hasFile ? [] : ["."], REMOTE_FILE] : words;
+  return becomeUserProgram(kind, named, { hasColor: !globals.noColor });
 }

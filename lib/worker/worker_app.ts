@@ -22,6 +22,8 @@ import type { EncodedMessage, ResultMeta, WireSignature } from "../wire/mod.ts";
 
 /** A registered task, as the worker sees it: its name and its resolved rules, never its function. */
 export interface WorkerTask {
+  /** Its parameters by name; with `takesObject` the last one is an object that takes what is left of the kwargs. */
+  readonly parameters: { readonly names: readonly string[]; readonly takesObject: boolean };
   readonly name: string;
   readonly options: WorkerTaskOptions;
 }

@@ -1,6 +1,7 @@
 /** A project's own dependencies: what its `deno.json`, `package.json` and `node_modules` say holds in the packed program. */
 
 import assert from "node:assert/strict";
+import { remoteStubs } from "../../lib/cli/remote_stubs.ts";
 import { fileUrl } from "../../lib/base/mod.ts";
 import { packedProgram } from "../support/packed.ts";
 
@@ -358,6 +359,10 @@ Deno.test("lovage check knows the library's types and the project's imports", as
 const add = new App("x").task("x.add", (x: number) => x + two);
 export const sum: number = await (await add.delay(1)).get();`,
     "wrong.ts": `import { add } from "./use.ts"; await add.delay("1");`,
+    "remote.ts": `import { App } from "lovage";
+export const count: number = await (await new App("x").sendTask("py.count", { args: ["a"] })).get();`,
+    ".lovage/types/remote.d.ts":
+      remoteStubs(["py.count [__annotations__={'x': str, 'return': int}]"], new Set()).text,
   }, `const got: unknown[] = [];`);
   const use = `${folder}/use.ts`;
   const right = await lovage(folder, "check", "use.ts");
@@ -366,4 +371,12 @@ export const sum: number = await (await add.delay(1)).get();`,
   const wrong = await lovage(folder, "check", "wrong.ts");
   assert.equal(wrong.code, 1);
   assert.match(wrong.err, /TS2345.*'string' is not assignable to parameter of type 'number'/);
+  const remote = `${folder}/remote.ts`;
+  const known = await lovage(folder, "check", "remote.ts");
+  assert.equal(known.code, 0, known.err);
+  await Deno.writeTextFile(remote, (await Deno.readTextFile(remote)).replace(`["a"]`, "[1]"));
+  assert.match(
+    (await lovage(folder, "check", "remote.ts")).err,
+    /TS2322.*'number' is not assignable to type 'string'/,
+  );
 });

@@ -70,6 +70,21 @@ Deno.test("init: a configuration that was there is told what it lacks", async ()
   assert.match(text, /^Warning: deno\.json does not say what "lovage" is: add "imports"/m);
 });
 
+Deno.test("types: beside the npm package, which has the library's types, a configuration lacks the stubs alone", async () => {
+  const packaged = `${base}/packaged`;
+  await Deno.mkdir(`${packaged}/node_modules/lovage`, { recursive: true });
+  const config = `${packaged}/tsconfig.json`;
+  await Deno.writeTextFile(config, `{ "include": ["src"] }`);
+  const lacks = await run([...LOVAGE, "types"], packaged);
+  assert.equal(lacks.code, 0, lacks.text);
+  assert.match(
+    lacks.text,
+    /^Warning: tsconfig\.json does not include .*: add "\.lovage\/types\/remote\.d\.ts" to its/m,
+  );
+  await Deno.writeTextFile(config, `{ "include": ["src", ".lovage/types/remote.d.ts"] }`);
+  assert.doesNotMatch((await run([...LOVAGE, "types"], packaged)).text, /Warning/);
+});
+
 Deno.test("types: another version's types are a warning, and are renewed", async () => {
   const path = `${folder}/.lovage/types/lovage.d.ts`;
   const text = await Deno.readTextFile(path);
@@ -88,7 +103,7 @@ Deno.test("types: tasks of Python workers are known by name, with their annotati
     const url = redis.url(0);
     await Deno.writeTextFile(
       `${folder}/ptasks.py`,
-      `from typing import List, Optional
+      `from typing import Annotated, List, Literal, Optional
 from celery import Celery
 app = Celery("p", broker=${JSON.stringify(url)}, backend=${JSON.stringify(url)})
 @app.task(name="py.add")
@@ -97,6 +112,10 @@ def add(x: int, y: int = 2) -> int:
     return x + y
 @app.task(name="py.part", bind=True)
 def part(self, a, names: Optional[List[str]] = None): return a
+@app.task(name="py/spaced name")
+def bare(a) -> int: return a
+@app.task(name="py.rest")
+def rest(mode: Literal["fast", "slow"], size: Annotated[int, "px, at most"], *args: int, **kwargs) -> bool: return True
 `,
     );
     const python = ["/usr/bin/python3", "-m", "celery", "-A", "ptasks", "worker", "-P", "solo", "-l", "INFO"];
@@ -104,14 +123,16 @@ def part(self, a, names: Optional[List[str]] = None): return a
     await worker.says(/ ready\./);
     const { code, text } = await lovage("types", "-b", url, "--timeout", "10");
     assert.equal(code, 0, text);
-    assert.match(text, /remote\.d\.ts \(2 tasks of other workers\)/);
+    assert.match(text, /remote\.d\.ts \(4 tasks of other workers\)/);
     const call = `import { App } from "lovage";
 const app = new App("r", { broker_url: "${url}", result_backend: "${url}" });
 const r = await app.sendTask("py.add", { args: [1, 2] });
 const n: number = await r.get();
 await app.sendTask("py.part", { args: [1], kwargs: { names: ["a"], a: 2 } });
+const m: number = await (await app.sendTask("py/spaced name", { args: ["not annotated"] })).get();
+await app.sendTask("py.rest", { args: ["fast", 1, 2, 3] });
 const s: string = await (await app.sendTask<string>("unknown.task", { args: [{}] })).get();
-console.log(n + 1);
+console.log(n + m);
 export { s };
 `;
     await Deno.writeTextFile(`${folder}/remote.ts`, call);
@@ -123,6 +144,8 @@ export { s };
       call.replace("[1, 2]", `["1", 2]`),
       call.replace(`["a"]`, "3"),
       call.replace("n: number", "n: string"),
+      call.replace(`"fast", 1`, `"quick", 1`),
+      call.replace("2, 3]", `2, "3"]`),
     ];
     for (const wrong of wrongs) {
       await Deno.writeTextFile(`${folder}/remote.ts`, wrong);

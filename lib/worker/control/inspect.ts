@@ -9,12 +9,14 @@ import type { Request } from "../lane/request.ts";
 import { RequestState } from "../lane/request_states.ts";
 import { mergeRevoked, revokedToWire } from "./revoked_wire.ts";
 import type { WorkerCore } from "../core.ts";
+import type { WorkerTask } from "../worker_app.ts";
 
 /** Does one command for one worker. What it returns, or resolves with, is the reply. */
 export type PanelHandler = (worker: WorkerCore, args: Record<string, unknown>) => unknown;
 
 /** Attributes of a task that `registered` shows unless others are asked for. */
 const TASK_ATTRIBUTES = ["exchange", "routing_key", "rate_limit"];
+const IDENTIFIER = /^[\p{ID_Start}_][\p{ID_Continue}]*$/u;
 /** The priority of Celery's timers, which `scheduled` shows. */
 const TIMER_PRIORITY = 6;
 /** Memory samples kept at most. */
@@ -85,6 +87,10 @@ function registered(worker: WorkerCore, args: Record<string, unknown>): string[]
     if (name.startsWith("celery.") && !isTruthy(args["builtins"])) continue;
     const fields: string[] = [];
     for (const attribute of names) {
+      if (attribute === "__annotations__") {
+        fields.push(`${attribute}=${annotationsText(task.parameters)}`);
+        continue;
+      }
       const value = attributeOf(name, task.options as unknown as Record<string, unknown>, attribute) ??
         settingOf(worker, attribute);
       if (value !== null && value !== undefined) fields.push(`${attribute}=${pythonText(value)}`);
@@ -92,6 +98,12 @@ function registered(worker: WorkerCore, args: Record<string, unknown>): string[]
     lines.push([name, fields.length > 0 ? `${name} [${fields.join(" ")}]` : name]);
   }
   return lines.sort(([a], [b]) => a < b ? -1 : a > b ? 1 : 0).map(([, line]) => line);
+}
+
+/** A task's parameters as Python shows annotations: of their types nothing is left when a module runs. */
+function annotationsText({ names, takesObject }: WorkerTask["parameters"]): string {
+  const plain = (takesObject ? names.slice(0, -1) : names).filter((name) => IDENTIFIER.test(name));
+  return `{${plain.map((name) => `'${name}': typing.Any`).join(", ")}}`;
 }
 
 /** A task's attribute by Python's name: `rate_limit` is `rateLimit` here. */

@@ -150,6 +150,10 @@ Deno.test("inspect: stats, queues, registered, conf, report, clock, memory", asy
     "bars.add [acks_late=False]",
     "bars.late [acks_late=True]",
   ]);
+  assert.deepEqual(await site.ask("registered", { taskinfoitems: ["__annotations__"] }), [
+    "bars.add [__annotations__={'x': typing.Any, 'y': typing.Any}]",
+    "bars.late [__annotations__={}]",
+  ]);
   const builtins = await site.ask("dump_tasks", { builtins: true }) as string[];
   assert.ok(builtins.includes("celery.chord_unlock"));
   const conf = await site.ask("conf", { with_defaults: true }) as Record<string, unknown>;
