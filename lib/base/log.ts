@@ -18,6 +18,16 @@ export interface LogTask {
   readonly name: string;
   readonly id: string;
   readonly traceparent?: string | null;
+  /** Where the line was written; absent or null: nobody asked, or it is not known. */
+  readonly caller?: LogCaller | null;
+}
+
+/** A place in the user's code. */
+export interface LogCaller {
+  readonly path: string;
+  readonly line: number;
+  /** The function's name, or "<module>". */
+  readonly name: string;
 }
 
 /** An error as logged: its type, its text as Python would print it, and its traceback. */

@@ -281,16 +281,18 @@ class FileLogSink extends LevelLog implements LogSink {
       case "threadName":
         return "MainThread";
       case "thread":
-      case "lineno":
         return 0;
       case "taskName":
         return "None";
+      case "lineno":
+        return task?.caller?.line ?? 0;
       case "funcName":
-        return "(unknown function)";
+        return task?.caller ? shownLine(task.caller.name) : "(unknown function)";
+      case "pathname":
+        return task?.caller ? shownLine(task.caller.path) : UNKNOWN_FILE;
       case "filename":
       case "module":
-      case "pathname":
-        return UNKNOWN_FILE;
+        return task?.caller ? fileNameOf(task.caller.path, name === "module") : UNKNOWN_FILE;
     }
   }
 
@@ -331,6 +333,12 @@ class FileLogSink extends LevelLog implements LogSink {
     }
     return `${this.#secondText},${String(Math.floor(atMs - second * 1000)).padStart(3, "0")}`;
   }
+}
+
+/** The last part of a path; of a module without what stands behind its last dot. */
+function fileNameOf(path: string, isModule: boolean): string {
+  const name = shownLine(path.slice(path.lastIndexOf("/") + 1));
+  return isModule ? name.replace(/(?<=.)\.[^.]*$/, "") : name;
 }
 
 /** What a line is made of. */

@@ -22,6 +22,8 @@ import {
   decodeOutcome,
   decodePublish,
   type JobToSend,
+  labelFromJson,
+  type LabelJson,
   type SlotInit,
   type SlotPublish,
   type StartFailure,
@@ -340,8 +342,8 @@ export class Slot {
         return held && this.#owner.onEvent(held.job, type, fields);
       }
       case FRAME.log: {
-        const [level, task] = fromTypedJson(frame.head) as [Level, [string, string, string | null] | null];
-        const label = task && { name: task[0], id: task[1], traceparent: task[2] };
+        const [level, task] = fromTypedJson(frame.head) as [Level, LabelJson | null];
+        const label = task && labelFromJson(task);
         return this.#owner.onLog(this, level, frame.text, label);
       }
       case FRAME.publish: {

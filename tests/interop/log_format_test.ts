@@ -134,7 +134,8 @@ Deno.test("log formats: a worker's lines say which process they come from, and a
   const broker = ["-b", `sqlite://${folder.path}/broker.db`];
   const settings = [
     "worker_log_format=P|%(process)d|%(processName)-16s|%(name)s|%(levelname).4s|%(message)s|%(levelno)04d",
-    "worker_task_log_format=T|%(process)d|%(processName)s|%(task_name)8s|%(message)s|%(levelno)04d",
+    "worker_task_log_format=T|%(process)d|%(processName)s|%(task_name)8s|%(message)s|%(levelno)04d|" +
+    "%(filename)s:%(lineno)d|%(module)s|%(funcName)s|%(pathname)s",
   ];
   const app = `${folder.path}/tasks.ts`;
   const beat = ["-B", "-s", `${folder.path}/schedule`];
@@ -142,7 +143,9 @@ Deno.test("log formats: a worker's lines say which process they come from, and a
     app,
     `import { App } from "lovage";
     export const app = new App("x");
-    app.task("t.say", { bind: true }, (self) => self.log.info("said"));
+    app.task("t.say", { bind: true }, function say(self) {
+      self.log.info("said");
+    });
     app.task("t.fail", () => {
       throw new Error("no");
     });`,
@@ -168,7 +171,12 @@ Deno.test("log formats: a worker's lines say which process they come from, and a
   const [, slot] = raised.exec(worker.text)!;
   assert.notEqual(slot, main);
   assert.equal((await lovage(["call", "t.say", ...broker])).code, 0);
-  await worker.says(new RegExp(`^T\\|${slot}\\|ForkPoolWorker-1\\|   t\\.say\\|said\\|0020$`, "m"));
+  await worker.says(
+    new RegExp(
+      `^T\\|${slot}\\|ForkPoolWorker-1\\|   t\\.say\\|said\\|0020\\|tasks\\.ts:4\\|tasks\\|say\\|${app}$`,
+      "m",
+    ),
+  );
 });
 
 Deno.test("log colours: the whole line, as Celery's, if it goes to a terminal", async () => {

@@ -41,7 +41,14 @@ import { Endings } from "./endings.ts";
 import { hasHooks, hasListeners, hooksAfter, hooksOf } from "./hooks.ts";
 import { isSandboxed, LOOPS } from "./loops.ts";
 import { Run, type RunHost } from "./run.ts";
-import { errorDocument, errorFacts, type ResultStyle, storable, valueDocument } from "./trace_outcome.ts";
+import {
+  callerHere,
+  errorDocument,
+  errorFacts,
+  type ResultStyle,
+  storable,
+  valueDocument,
+} from "./trace_outcome.ts";
 
 /** A task to run. */
 export interface TraceJob {
@@ -91,6 +98,9 @@ interface Plan {
  */
 const SYNC_AFTER_RUNS = 16;
 
+/** What of a log format takes a look at the stack for each line. */
+const CALLER_FIELD = /%\((filename|funcName|lineno|module|pathname)\)/;
+
 const CARRIES_ALL = { carriesAll: true };
 
 const NO_PROPERTIES = {
@@ -114,6 +124,8 @@ export class Tracer implements RunHost {
   readonly #style: ResultStyle;
   readonly #isExtended: boolean;
   readonly #endings: Endings;
+  /** The format of tasks' lines has a field of where they were written. */
+  readonly #showsCaller: boolean;
 
   constructor(app: AppCore, host: TracerHost) {
     const { conf, world } = app;
@@ -122,6 +134,7 @@ export class Tracer implements RunHost {
     this.#accept = acceptedTypes(conf.accept_content);
     this.#style = { serializer: conf.result_serializer, now: () => world.clock.wallMs() };
     this.#isExtended = conf.result_extended;
+    this.#showsCaller = CALLER_FIELD.test(conf.worker_task_log_format);
     this.#endings = new Endings(
       app,
       this.#style,
@@ -413,7 +426,8 @@ export class Tracer implements RunHost {
   }
 
   log(run: Run, level: Level, message: string): void {
-    this.#host.log(level, message, { name: run.name, id: run.id, traceparent: run.traceparent });
+    const caller = this.#showsCaller ? callerHere() : null;
+    this.#host.log(level, message, { name: run.name, id: run.id, traceparent: run.traceparent, caller });
   }
 }
 

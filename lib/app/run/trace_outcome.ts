@@ -4,7 +4,7 @@
  * Source: celery 5.2.6 backends/base.py _get_result_meta, mark_as_failure, app/trace.py; protocol.md 4.2, 4.3, 8.2.
  */
 
-import { errorText, framePath, isOurModule, textOrNull } from "../../base/mod.ts";
+import { errorText, framePath, isOurModule, type LogCaller, textOrNull } from "../../base/mod.ts";
 import {
   encodeException,
   encodeResultMeta,
@@ -261,15 +261,30 @@ const FRAME_CHARS_MAX = 2000;
 
 function framesOf(stack: string): string[] {
   const frames: string[] = [];
-  for (const line of stack.split("\n")) {
-    // The text of an error stands in its stack too, and may be anything.
-    if (line.length > FRAME_CHARS_MAX) continue;
-    const match = /^\s+at (?:(.*?) \()?((?:file|https?|data|blob):.*?):(\d+):\d+\)?$/.exec(line);
-    if (!match) continue;
-    const [, fn, url, row] = match;
-    if (isOurModule(url!)) continue;
-    const path = url!.startsWith("file:") ? framePath(url!) : url!;
-    frames.push(`  File "${path}", line ${row}, in ${fn?.replace(/^async /, "") || "<module>"}\n`);
+  for (const text of stack.split("\n")) {
+    const frame = frameOf(text);
+    if (frame !== null) frames.push(`  File "${frame.path}", line ${frame.line}, in ${frame.name}\n`);
   }
   return frames.reverse();
+}
+
+/** The user's frame in a line of a stack; null if it is not one. */
+function frameOf(text: string): LogCaller | null {
+  // The text of an error stands in its stack too, and may be anything.
+  if (text.length > FRAME_CHARS_MAX) return null;
+  const match = /^\s+at (?:(.*?) \()?((?:file|https?|data|blob):.*?):(\d+):\d+\)?$/.exec(text);
+  if (!match) return null;
+  const [, fn, url, row] = match;
+  if (isOurModule(url!)) return null;
+  const path = url!.startsWith("file:") ? framePath(url!) : url!;
+  return { path, line: Number(row), name: fn?.replace(/^async /, "") || "<module>" };
+}
+
+/** Where the user's code called us; null if that is not known. */
+export function callerHere(): LogCaller | null {
+  for (const text of (new Error().stack ?? "").split("\n")) {
+    const frame = frameOf(text);
+    if (frame !== null) return frame;
+  }
+  return null;
 }

@@ -19,6 +19,7 @@ import {
   appendPublish,
   decodeJobs,
   type Interruption,
+  labelToJson,
   SentQueues,
 } from "../link/slot_message.ts";
 
@@ -151,7 +152,7 @@ export class SlotEngine implements RunnerHost {
   log(level: Level, message: string, task: TaskLabel | null): void {
     this.#writer.append(
       FRAME.log,
-      toJson([level, task === null ? null : [task.name, task.id, task.traceparent ?? null]]),
+      toJson([level, task === null ? null : labelToJson(task)]),
       message,
     );
     this.#flushSoon();

@@ -1,5 +1,6 @@
 /** What the frames between a worker and its slots say: jobs out, outcomes back, and the rare rest as JSON. */
 
+import type { LogTask } from "../../base/mod.ts";
 import { encodeEnvelope, fromPassedOnJson, fromTypedJson, toJson } from "../../wire/mod.ts";
 import type { AlsoFailed, EndedTask, Outcome, OutcomeChord, OutcomeKind } from "../../app/mod.ts";
 import type { OutgoingMessage, Queue } from "../../transport/mod.ts";
@@ -277,6 +278,24 @@ function alsoToJson({ taskId, state, document, chord, replyTo }: AlsoFailed): Al
 function alsoFromJson([taskId, state, text, isBytes, chord, replyTo]: AlsoJson): AlsoFailed {
   const document = isBytes ? Uint8Array.fromBase64(text ?? "") : text;
   return { taskId, state, document, chord, replyTo };
+}
+
+/** The task of a log line, as JSON carries it. */
+export type LabelJson = readonly [
+  name: string,
+  id: string,
+  traceparent: string | null,
+  caller?: LogTask["caller"],
+];
+
+/** For JSON. */
+export function labelToJson({ name, id, traceparent = null, caller }: LogTask): LabelJson {
+  return caller ? [name, id, traceparent, caller] : [name, id, traceparent];
+}
+
+/** From JSON. */
+export function labelFromJson([name, id, traceparent, caller = null]: LabelJson): LogTask {
+  return { name, id, traceparent, caller };
 }
 
 /** What a task publishes. `id` comes back in the answer; `handOn` as `RunnerHost.publish`. */
