@@ -1,6 +1,7 @@
 /** Small files that must never be seen half written, and folders that may not be ours. */
 
-import { embeddedHome, errorText, type Host, nodeFs, OperatingError } from "../base/mod.ts";
+import { embeddedHome, errorText, type Host, nodeFs, OperatingError, UsageError } from "../base/mod.ts";
+import { EXIT } from "./exit_codes.ts";
 import { readRegular, specialFile } from "./regular_file.ts";
 
 /** Whether files can be made in a folder, or the folder itself where it is missing. Nothing is made. */
@@ -21,12 +22,15 @@ export function isWritableFolder(path: string): boolean {
   return false;
 }
 
-/** Makes a folder with its parents; `mode` holds for those that are made. Throws OperatingError. */
+/** Makes a folder with its parents; `mode` holds for those that are made. Throws UsageError with exit status 73. */
 export function makeFolder(path: string, mode = 0o755): void {
   try {
     Deno.mkdirSync(path, { recursive: true, mode });
   } catch (error) {
-    throw new OperatingError(`Cannot create folder "${path}": ${errorText(error)}`, { cause: error });
+    throw new UsageError(`Cannot create folder "${path}": ${errorText(error)}`, {
+      cause: error,
+      exitCode: EXIT.CANNOT_CREATE,
+    });
   }
 }
 

@@ -9,8 +9,10 @@
 import { type Clock, type Disarm, embeddedHome, errorText, type Host, UsageError } from "../base/mod.ts";
 import { fromPlainJson, toJson } from "../wire/mod.ts";
 import { isWritableFolder, listFolder, removeFile, replaceFile } from "./files.ts";
+import { EXIT } from "./exit_codes.ts";
 import { isOwnerAlive } from "./pidfile.ts";
 import { makePrivateFolder } from "./private_file.ts";
+import { readRegular } from "./regular_file.ts";
 
 /** Between two touches, milliseconds. */
 const TOUCH_MS = 2000;
@@ -19,6 +21,8 @@ const STALE_MS = 15_000;
 /** What is left of a node that ended without saying so is removed after so long. */
 const FORGET_MS = 86_400_000;
 const SUFFIX = ".json";
+/** The most that a heartbeat file holds, bytes. */
+const BYTES_MAX = 16_384;
 
 /** What a node says of itself. */
 export interface NodeFacts {
@@ -34,6 +38,8 @@ export class Heartbeat {
   readonly #clock: Clock;
   readonly #pid: number;
   readonly #paths: string[] = [];
+  /** The first of them, if it was given: it lies where others write, too. */
+  #given: string | null = null;
   #facts: (() => NodeFacts) | null = null;
   #written = "";
   #disarm: Disarm | null = null;
@@ -50,11 +56,16 @@ export class Heartbeat {
   start(host: Host, facts: () => NodeFacts, path: string | null): void {
     this.#facts = facts;
     if (path !== null) {
-      this.#paths.push(path);
       try {
+        if (isForeign(path)) throw new Error("the file there is not a heartbeat file");
+        this.#paths.push(path);
         this.#write();
+        this.#given = path;
       } catch (error) {
-        throw new UsageError(`Cannot write heartbeat file "${path}": ${errorText(error)}`, { exitCode: 73 });
+        this.#paths.length = 0;
+        throw new UsageError(`Cannot write heartbeat file "${path}": ${errorText(error)}`, {
+          exitCode: EXIT.CANNOT_CREATE,
+        });
       }
     }
     const folder = ownFolder(host);
@@ -73,6 +84,9 @@ export class Heartbeat {
     this.#disarm?.();
     this.#disarm = null;
     this.#facts = null;
+    // What somebody has put there meanwhile stays.
+    if (this.#given !== null && isForeign(this.#given)) this.#paths.shift();
+    this.#given = null;
     for (const path of this.#paths.splice(0)) removeFile(path);
   }
 
@@ -161,6 +175,21 @@ function read(path: string, nowMs: number): LocalNode | null {
     };
   } catch {
     return null; // gone meanwhile, or not written by us
+  }
+}
+
+/** Whether something else than a heartbeat file is at a path; an empty file is one that was made ahead. */
+function isForeign(path: string): boolean {
+  const bytes = readRegular(path, BYTES_MAX);
+  if (bytes === null) return false; // Nothing, or no file, which `replaceFile` refuses.
+  const text = new TextDecoder().decode(bytes);
+  if (text.trim() === "") return bytes.length === BYTES_MAX;
+  try {
+    const { kind, node, state, pid } = fromPlainJson(text) as Record<string, unknown>;
+    const isNode = (kind === "worker" || kind === "beat") && typeof node === "string";
+    return !isNode || typeof state !== "string" || typeof pid !== "number";
+  } catch {
+    return true;
   }
 }
 

@@ -51,11 +51,31 @@ export function acquirePidfile(path: string, onStale: (message: string) => void 
   });
 }
 
+/** True for a link to a file that is not there. */
+function isDanglingLink(path: string): boolean {
+  try {
+    Deno.readLinkSync(path);
+  } catch {
+    return false; // no link
+  }
+  try {
+    Deno.statSync(path);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
 /** Throws where something else than a pid file is at the path. */
 function refuseForeign(path: string): void {
   const special = specialFile(path);
-  if (special === null && pidText(path) !== null) return;
-  const what = special === null ? "the file there is not a pid file" : `it is ${special}`;
+  const isNothing = special === null && isDanglingLink(path);
+  if (!isNothing && special === null && pidText(path) !== null) return;
+  const what = isNothing
+    ? "it is a link to a file that is not there"
+    : special === null
+    ? "the file there is not a pid file"
+    : `it is ${special}`;
   throw cannotCreate(path, new Error(what));
 }
 

@@ -87,3 +87,36 @@ Deno.test("Heartbeat: a file that cannot be written is told at the start", () =>
     );
     heartbeat.close();
   }));
+
+Deno.test("Heartbeat: what is not a heartbeat file is neither replaced nor removed", () =>
+  inFolder((folder) => {
+    const host = hostIn(folder);
+    const facts = () => ({ kind: "worker" as const, node: "w@h", state: "running" });
+    const path = `${folder}/tasks.ts`;
+    const texts = ["export const app = 1;\n", "{}", "null", '{"kind": "worker"}', "5", "\n".repeat(20_000)];
+    for (const text of texts) {
+      Deno.writeTextFileSync(path, text);
+      const heartbeat = new Heartbeat(new FakeClock(), host);
+      assert.throws(() => heartbeat.start(host, facts, path), {
+        name: "UsageError",
+        exitCode: 73,
+        message: `Cannot write heartbeat file "${path}": the file there is not a heartbeat file`,
+      });
+      heartbeat.close();
+      assert.equal(Deno.readTextFileSync(path), text);
+    }
+    // One that was made ahead, and one that a worker that was killed has left.
+    for (const text of ["", "\n", '{"kind":"beat","node":"b","state":"running","pid":7}\n']) {
+      Deno.writeTextFileSync(path, text);
+      const heartbeat = new Heartbeat(new FakeClock(), host);
+      heartbeat.start(host, facts, path);
+      assert.match(Deno.readTextFileSync(path), /"w@h"/);
+      heartbeat.close();
+      assert.throws(() => Deno.statSync(path), Deno.errors.NotFound);
+    }
+    const heartbeat = new Heartbeat(new FakeClock(), host);
+    heartbeat.start(host, facts, path);
+    Deno.writeTextFileSync(path, "somebody's");
+    heartbeat.close();
+    assert.equal(Deno.readTextFileSync(path), "somebody's");
+  }));

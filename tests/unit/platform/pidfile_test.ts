@@ -105,6 +105,7 @@ for (
     ["a folder", (path: string) => Deno.mkdirSync(path)],
     ["a named pipe", (path: string) => void new Deno.Command("mkfifo", { args: [path] }).outputSync()],
     ["a device", (path: string) => Deno.symlinkSync("/dev/zero", path)],
+    ["a link to nothing", (path: string) => Deno.symlinkSync("/no/such/file", path)],
   ] as const
 ) {
   Deno.test(`acquirePidfile: ${what} is refused with 73, says no pid, and stays as it is`, () =>
