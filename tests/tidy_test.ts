@@ -620,6 +620,35 @@ Deno.test("tidy: options that users give are refused where they are not known", 
   assert.deepEqual(wrong, [], "interfaces of options without namesOf and refuseUnknown");
 });
 
+Deno.test("tidy: every setting is read, and every signal sent, or its line says that it is not", () => {
+  const tables = ["broker", "general", "result", "task", "worker"].map((name) => `lib/app/conf/${name}.ts`);
+  const names = [...tables, "lib/app/conf/table.ts"];
+  // With its texts, by which some are read, and without its comments.
+  const code = sources.filter(({ path }) => !names.includes(path))
+    .map(({ text }) => text.replace(/\/\*[^]*?\*\/|\/\/ .*/g, "")).join("\n");
+  const explained = /\/\*\*((?:[^*]|\*(?!\/))*)\*\/\s*/.source;
+  const wrong: string[] = [];
+  for (const path of tables) {
+    const [declared] = /export interface \w+Settings \{[^]*?\n\}/.exec(byPath.get(path)!.text)!;
+    for (const [, doc, name] of declared.matchAll(new RegExp(`${explained}(\\w+): `, "g"))) {
+      // daemon.ts reads those of worker, beat and events by the command's name.
+      const inTemplate = name!.replace(/^(?:worker|beat|events)_(?=(?:uid|gid|umask)$)/, "${command}_");
+      const isRead = new RegExp(`\\b${name}\\b`).test(code) ||
+        inTemplate !== name && code.includes(inTemplate);
+      if (isRead === doc!.includes("Kept for shared configuration")) wrong.push(`${path} ${name}`);
+    }
+  }
+  const signals = byPath.get("lib/app/call/signals.ts")!.text;
+  const all = [...signals.matchAll(/(\/\*\* Never sent[^\n]*\n)?\s+(\w+): new Signal</g)];
+  assert.ok(all.length > 20);
+  for (const [, never, name] of all) {
+    if (new RegExp(`\\bsignals\\.${name}\\b`).test(code) === (never !== undefined)) {
+      wrong.push(`signal ${name}`);
+    }
+  }
+  assert.deepEqual(wrong, []);
+});
+
 Deno.test("tidy: every export is explained", () => {
   const wrong: string[] = [];
   const declared =

@@ -5,7 +5,7 @@
  * side owns a job at any time: the worker until `submit`, then the pool (queued or in one slot) until its outcome.
  */
 
-import type { World } from "../base/mod.ts";
+import type { Level, World } from "../base/mod.ts";
 import type { EndedTask, Outcome } from "../app/mod.ts";
 import type { OutgoingMessage } from "../transport/mod.ts";
 import type { DeliveryInfo, EncodedMessage, TaskHeaders } from "../wire/mod.ts";
@@ -83,6 +83,8 @@ export interface ChildInit {
   /** Node name. */
   readonly hostname: string;
   readonly logLevel: string;
+  /** The level at which the log has what tasks print; null: it goes where the worker prints. */
+  readonly printLevel: Level | null;
   readonly logFile: string | null;
   readonly isTaskEvents: boolean;
   /** True if no task of the app declares a sandbox: children then load less at their start. Default false. */

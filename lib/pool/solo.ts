@@ -68,9 +68,10 @@ export class SoloPool implements Pool {
       publish: (batch, handOn) => this.#options.publish(batch, handOn),
     });
     const label = () => this.#runner?.current() ?? null;
-    const restoreConsole = captureConsole(
+    const { printLevel } = this.#options.child;
+    const restoreConsole = printLevel === null ? null : captureConsole(
       label,
-      (text, task) => log.emit("WARNING", text, task === null ? {} : { task }),
+      (text, task) => log.emit(printLevel, text, task === null ? {} : { task }),
       false,
     );
     const onStray = (event: Event) => {
@@ -81,7 +82,7 @@ export class SoloPool implements Pool {
     globalThis.addEventListener("error", onStray);
     globalThis.addEventListener("unhandledrejection", onStray);
     this.#restoreConsole = () => {
-      restoreConsole();
+      restoreConsole?.();
       globalThis.removeEventListener("error", onStray);
       globalThis.removeEventListener("unhandledrejection", onStray);
     };

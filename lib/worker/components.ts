@@ -4,6 +4,7 @@
  * Source: celery 5.2.6 worker/components.py.
  */
 
+import type { Level } from "../base/mod.ts";
 import type { Backend } from "../backend/mod.ts";
 import { StartStopStep, Step } from "../blueprint/mod.ts";
 import { poolFactory, type PoolOptions } from "../pool/mod.ts";
@@ -125,6 +126,9 @@ function poolOptions(worker: WorkerCore): PoolOptions {
       overrides: conf.given(["config", "command line"]),
       hostname: worker.hostname,
       logLevel: world.log.level,
+      printLevel: conf.worker_redirect_stdouts
+        ? conf.worker_redirect_stdouts_level.toUpperCase() as Level
+        : null,
       logFile: options.given.logfile ?? null,
       isTaskEvents: options.taskEvents,
       hasNoSandbox: [...app.tasks].every(([, { options }]) => !options.permissions && !options.memoryLimit),

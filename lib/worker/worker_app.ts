@@ -93,6 +93,8 @@ export type WorkerConf = Readonly<
     | "worker_max_tasks_per_child"
     | "worker_pool"
     | "worker_prefetch_multiplier"
+    | "worker_redirect_stdouts"
+    | "worker_redirect_stdouts_level"
     | "worker_proc_alive_timeout"
     | "worker_send_task_events"
     | "worker_soft_shutdown_timeout"

@@ -74,6 +74,7 @@ export function childOptions(app: string | null): PoolOptions["child"] {
     overrides: {},
     hostname: "w1@test",
     logLevel: "INFO",
+    printLevel: "WARNING",
     logFile: null,
     isTaskEvents: false,
   };

@@ -289,6 +289,7 @@ Deno.test("sandbox: the environment that its modules saw, and passwords of URLs,
         overrides: { broker_url: "redis://:hidden-in-the-url@h:1/0" },
         hostname: "w1@h",
         logLevel: "INFO",
+        printLevel: "WARNING" as const,
         logFile: null,
         isTaskEvents: false,
       };

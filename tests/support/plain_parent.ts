@@ -27,6 +27,7 @@ const child = {
   overrides: {},
   hostname: "w1@h",
   logLevel: "INFO",
+  printLevel: "WARNING" as const,
   logFile: null,
   isTaskEvents: false,
 };

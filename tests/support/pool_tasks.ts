@@ -55,6 +55,7 @@ export async function runTasks(
       overrides: {},
       hostname: "w1@h",
       logLevel: "INFO",
+      printLevel: "WARNING",
       logFile: null,
       isTaskEvents: false,
     },

@@ -65,7 +65,7 @@ export interface BrokerSettings {
   broker_failover_strategy: FailoverStrategy | null;
   /** Seconds between heartbeats to agree on (RabbitMQ). 0 or null: none. Default 120. */
   broker_heartbeat: number | null;
-  /** Checks of the connection per `broker_heartbeat`. Default 3. */
+  /** Kept for shared configuration: timers look when something is due. Default 3. */
   broker_heartbeat_checkrate: number;
   /** SASL mechanism: PLAIN, AMQPLAIN, EXTERNAL. Null: PLAIN. Default null. */
   broker_login_method: string | null;

@@ -25,17 +25,17 @@ export interface ResultSettings {
    * Default {}.
    */
   result_backend_transport_options: Record<string, unknown>;
-  /** Results kept by a client at most. -1: none, 0: no limit. Default -1. */
+  /** Kept for shared configuration: each result object keeps its own end, and nothing else is kept. Default -1. */
   result_cache_max: number;
-  /** Seconds to join the results of a chord's header. Default 3. */
+  /** Kept for shared configuration: a header's results are there when a chord's body is sent. Default 3. */
   result_chord_join_timeout: number;
   /** Seconds between two looks of `celery.chord_unlock`. Default 1. */
   result_chord_retry_interval: number;
-  /** Compressor of results. Null: none. Default null. */
+  /** Kept for shared configuration: results are stored as they are, by Celery too. Default null. */
   result_compression: string | null;
-  /** Exchange of results sent as messages. Default "celeryresults". */
+  /** Kept for shared configuration: messages with results go straight to their queue. Default "celeryresults". */
   result_exchange: string;
-  /** Type of `result_exchange`. Default "direct". */
+  /** Kept for shared configuration, as `result_exchange`. Default "direct". */
   result_exchange_type: string;
   /** Seconds that results are kept. Null or 0: for ever. Default 86400. */
   result_expires: number | null;
@@ -61,9 +61,9 @@ export interface ResultSettings {
   redis_username: string | null;
   /** Password of the Redis store. Default null. */
   redis_password: string | null;
-  /** Connections to the Redis store at most. Null: no limit. Default null. */
+  /** Kept for shared configuration: one connection serves all calls, one more those who wait. Default null. */
   redis_max_connections: number | null;
-  /** Try a command once more after a timeout. Default false. */
+  /** Kept for shared configuration: what timed out is tried again, within the store's own limits. Default false. */
   redis_retry_on_timeout: boolean;
   /** Seconds to connect to the Redis store. Null: the system's. Default null. */
   redis_socket_connect_timeout: number | null;

@@ -3,11 +3,12 @@
  *
  * Source: celery 5.2.6 and 5.6.3 app/defaults.py.
  */
-import { count, flag, idOrName, orNull, seconds, type SettingTable, text } from "./kinds.ts";
+import { LEVELS } from "../../base/mod.ts";
+import { count, flag, idOrName, orNull, seconds, type SettingTable, shaped, text } from "./kinds.ts";
 
 /** Settings of workers. */
 export interface WorkerSettings {
-  /** Which autoscaler; there is one. Default "celery.worker.autoscale:Autoscaler". */
+  /** Kept for shared configuration: there is one autoscaler. Default "celery.worker.autoscale:Autoscaler". */
   worker_autoscaler: string;
   /** Late-acked tasks are cancelled when the broker is lost. Default false. */
   worker_cancel_long_running_tasks_on_connection_loss: boolean;
@@ -39,7 +40,7 @@ export interface WorkerSettings {
   worker_log_format: string;
   /** Log file. Null: standard error. Default null. */
   worker_logfile: string | null;
-  /** Seconds to wait for the result of a process that died. Default 10. */
+  /** Kept for shared configuration: what a process that died had finished is known at once. Default 10. */
   worker_lost_wait: number;
   /** KiB of resident memory after which a pool process is replaced. Null or 0: no limit. Default null. */
   worker_max_memory_per_child: number | null;
@@ -57,7 +58,7 @@ export interface WorkerSettings {
   worker_prefetch_multiplier: number;
   /** Seconds in which a new pool process must report. Default 4. */
   worker_proc_alive_timeout: number;
-  /** What tasks print goes to the log. Default true. */
+  /** What tasks print goes to the log; false: to where the worker prints. Default true. */
   worker_redirect_stdouts: boolean;
   /** Level at which the log has what tasks print. Default "WARNING". */
   worker_redirect_stdouts_level: string;
@@ -113,7 +114,11 @@ export const WORKER_SETTINGS: SettingTable<WorkerSettings> = {
   worker_prefetch_multiplier: count(4),
   worker_proc_alive_timeout: seconds(4),
   worker_redirect_stdouts: flag(true),
-  worker_redirect_stdouts_level: text("WARNING"),
+  worker_redirect_stdouts_level: shaped<string>(
+    "DEBUG, INFO, WARNING, ERROR or CRITICAL",
+    "WARNING",
+    (value) => typeof value === "string" && value.toUpperCase() in LEVELS,
+  ),
   worker_send_task_events: flag(false),
   worker_soft_shutdown_timeout: seconds(0),
   worker_state_db: orNull(text("")),

@@ -2,7 +2,7 @@
  * What user code says outside the log, brought into the log with its task: console output, errors thrown by
  * stray timers, promises rejected with nobody to catch them.
  *
- * Source: celery 5.2.6 app/log.py redirect_stdouts_to_logger: everything at WARNING.
+ * Source: celery 5.2.6 app/log.py redirect_stdouts_to_logger: everything at one level, WARNING unless set otherwise.
  */
 
 import { errorText, nodeUtil, userStack } from "../../base/mod.ts";

@@ -3,8 +3,10 @@
 import {
   errorText,
   type Level,
+  LevelLog,
   LEVELS,
   type Log,
+  type LogContext,
   UsageError,
   userStack,
   type World,
@@ -44,8 +46,9 @@ export async function startSlot(
   });
   let runner: SlotRunner | null = null;
   const label: Label = () => runner?.current() ?? null;
-  const slotWorld = slotWorldOf(world, hostLog(engine, label, init.child.logLevel), engine);
-  captureConsole(label, (text, task) => engine.log("WARNING", text, task), true);
+  const slotWorld = slotWorldOf(world, new SlotLog(engine, label, init.child.logLevel), engine);
+  const { printLevel } = init.child;
+  if (printLevel !== null) captureConsole(label, (text, task) => engine.log(printLevel, text, task), true);
   const onStray = (event: Event) => {
     event.preventDefault();
     const { text, task } = describeStray(event, label, (thrown) => runner?.ofError?.(thrown) ?? null);
@@ -110,22 +113,20 @@ function slotWorldOf(world: World, log: Log, engine: SlotEngine): World {
 }
 
 /** The worker's log, from within a slot. */
-function hostLog(host: RunnerHost, label: Label, levelName: string): Log {
-  const level = levelName.toUpperCase();
-  const emit = (at: Level, message: string) => host.log(at, message, label());
-  const log: Log = {
-    level: level in LEVELS ? level as Level : "WARNING",
-    isOn: (at) => LEVELS[at] >= LEVELS[log.level],
-    emit(at, message, options) {
-      if (log.isOn(at)) host.log(at, message, options?.task ?? null);
-    },
-    debug: (message) => log.isOn("DEBUG") && emit("DEBUG", message),
-    info: (message) => log.isOn("INFO") && emit("INFO", message),
-    warning: (message) => log.isOn("WARNING") && emit("WARNING", message),
-    error: (message) => log.isOn("ERROR") && emit("ERROR", message),
-    critical: (message) => log.isOn("CRITICAL") && emit("CRITICAL", message),
-    flush: () => Promise.resolve(),
-    reopen(): void {},
-  };
-  return log;
+class SlotLog extends LevelLog {
+  readonly #host: RunnerHost;
+  readonly #label: Label;
+
+  constructor(host: RunnerHost, label: Label, level: string) {
+    const name = level.toUpperCase();
+    super(name in LEVELS ? name as Level : "WARNING");
+    this.#host = host;
+    this.#label = label;
+  }
+
+  emit(level: Level, message: string, context?: LogContext): void {
+    if (this.isOn(level)) {
+      this.#host.log(level, message, context === undefined ? this.#label() : context.task ?? null);
+    }
+  }
 }

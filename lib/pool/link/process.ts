@@ -4,8 +4,8 @@
  * The worker listens on an abstract socket (Linux: no file is ever made) or in a private folder. Any local user can
  * reach an abstract one, or take its name once the worker is gone: so both ends prove themselves by what stands in
  * the child's environment, which only its user can read, and of who has not only the bytes of a proof are read. What
- * a child prints is captured: it goes to the log at WARNING under the child's name, as Celery's redirected output
- * does, and never into the frames.
+ * a child prints is captured: it goes to the log under the child's name, as Celery's redirected output does, or where
+ * the worker prints, and never into the frames.
  */
 
 import {
@@ -266,9 +266,9 @@ class ProcessLink implements Link {
       watchParent: child.diesWithParent !== true,
     };
     this.#unsent.unshift(encodeFrame(FRAME.init, toJson(init), proof));
-    for (const stream of [child.stdout, child.stderr]) {
-      if (stream !== null) void this.#capture(stream);
-    }
+    const { terminal } = this.#world;
+    if (child.stdout !== null) void this.#capture(child.stdout, (text) => terminal.out(text));
+    if (child.stderr !== null) void this.#capture(child.stderr, (text) => terminal.err(text));
     void child.ended.then((end) => {
       this.#end = end;
       this.#report();
@@ -295,7 +295,8 @@ class ProcessLink implements Link {
   onBytes(bytes: Uint8Array): void {
     if (!this.#isReady) {
       this.#isReady = true;
-      for (const line of this.#lastWords.split("\n")) this.#onLine(line);
+      const { terminal } = this.#world;
+      for (const line of this.#lastWords.split("\n")) this.#onLine(line, (text) => terminal.err(text));
       this.#lastWords = "";
     }
     try {
@@ -337,7 +338,7 @@ class ProcessLink implements Link {
     this.#events.onEnded(end);
   }
 
-  async #capture(stream: ReadableStream<Uint8Array>): Promise<void> {
+  async #capture(stream: ReadableStream<Uint8Array>, print: (text: string) => void): Promise<void> {
     const decoder = new TextDecoder();
     let rest = "";
     this.#openStreams++;
@@ -350,21 +351,23 @@ class ProcessLink implements Link {
           lines.push(rest);
           rest = "";
         }
-        for (const line of lines) this.#onLine(line);
+        for (const line of lines) this.#onLine(line, print);
       }
     } catch {
       // The pipe broke with its process, whose end is reported by itself.
     }
-    if (rest !== "") this.#onLine(rest);
+    if (rest !== "") this.#onLine(rest, print);
     this.#openStreams--;
     this.#report();
   }
 
-  #onLine(line: string): void {
+  #onLine(line: string, print: (text: string) => void): void {
+    const { printLevel } = this.#init.child;
     // What it says before it is connected belongs to the error of its start.
     if (!this.#isReady) this.#lastWords = (this.#lastWords + line + "\n").slice(-LAST_WORDS_MAX);
+    else if (printLevel === null) print(`${line}\n`);
     else if (line.trim() !== "") {
-      this.#world.log.emit("WARNING", line, { process: this.#init.name, pid: this.pid });
+      this.#world.log.emit(printLevel, line, { process: this.#init.name, pid: this.pid });
     }
   }
 }

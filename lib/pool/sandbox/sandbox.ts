@@ -257,8 +257,10 @@ class Isolate {
     const { init, permissions, limitKib } = options;
     const heap = limitKib === null ? null : { words: createHeapWords(), limitKib };
     const mayDial = permissions === null || Boolean(permissions.net);
+    // What strangers print stays in the log, whatever the setting says: it is escaped there.
+    const child = { ...init, printLevel: init.printLevel ?? "WARNING" } as const;
     const slot = {
-      child: mayDial ? init : withoutPasswords(init),
+      child: mayDial ? child : withoutPasswords(child),
       name: "sandbox",
       reportMemory: false,
       isConcurrent: true,

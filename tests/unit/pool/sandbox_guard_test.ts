@@ -42,6 +42,7 @@ class Played implements AsyncDisposable {
       overrides: {},
       hostname: "w@h",
       logLevel: "INFO",
+      printLevel: "WARNING" as const,
       logFile: null,
       isTaskEvents: false,
     };

@@ -113,6 +113,7 @@ function rig(concurrency: number, options: { isConcurrent?: boolean; maxTasksPer
         overrides: {},
         hostname: "w1@h",
         logLevel: "INFO",
+        printLevel: "WARNING",
         logFile: null,
         isTaskEvents: false,
       },
