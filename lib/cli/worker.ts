@@ -137,22 +137,26 @@ export const worker = command({
     if (logfile) daemon.openLog(controller.expand(logfile));
     const path = options.pidfile ?? app.conf.worker_pidfile;
     if (path) daemon.holdPidfile(controller.expand(path));
-    const { heartbeatFile } = options;
-    daemon.beats(
-      () => ({ kind: "worker", node: controller.hostname, state: stateOf(controller) }),
-      heartbeatFile ? controller.expand(heartbeatFile) : undefined,
-    );
-    if (isRoot() && !world.host.env("C_FORCE_ROOT")) world.log.warning(AS_ROOT);
-    daemon.starting(() => `${controller.hostname}: connecting to ${controller.consumer.shownUrl()}`);
-    const http = place ? await serveProbes(world, { controller, embedded, place }) : null;
-    const { signals } = await import("../app/mod.ts");
-    signals.workerReady.connect(() => daemon.ready(() => statusOf(controller), () => isWorking(controller)));
-    const unlisten = listenSignals(WORKER_SIGNALS, (name) => onSignal(name, controller, daemon));
     let exit: number;
+    let http: Serving | null = null;
+    let unlisten: (() => void) | null = null;
     try {
+      const { heartbeatFile } = options;
+      daemon.beats(
+        () => ({ kind: "worker", node: controller.hostname, state: stateOf(controller) }),
+        heartbeatFile ? controller.expand(heartbeatFile) : undefined,
+      );
+      if (isRoot() && !world.host.env("C_FORCE_ROOT")) world.log.warning(AS_ROOT);
+      daemon.starting(() => `${controller.hostname}: connecting to ${controller.consumer.shownUrl()}`);
+      if (place) http = await serveProbes(world, { controller, embedded, place });
+      const { signals } = await import("../app/mod.ts");
+      signals.workerReady.connect(() =>
+        daemon.ready(() => statusOf(controller), () => isWorking(controller))
+      );
+      unlisten = listenSignals(WORKER_SIGNALS, (name) => onSignal(name, controller, daemon));
       exit = await controller.run();
     } finally {
-      unlisten();
+      unlisten?.();
       await http?.close();
       await app.close();
       if (!controller.isRestartWanted) daemon.close();

@@ -206,19 +206,26 @@ Deno.test("beat --http: who leads, and how late the last task was", async () => 
   }
 });
 
-Deno.test("--http: a place that is none, and one that is taken, are one line", async () => {
+Deno.test("--http: a place that is none, and one that is taken, are one line, and leave nothing behind", async () => {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr as Deno.NetAddr;
-  const place: Place = { broker: "memory://" };
+  await using folder = await disposableFolder();
+  const place: Place = { broker: "memory://", env: { LOVAGE_HOME: folder.path } };
+  const pidfile = `${folder.path}/worker.pid`;
   try {
     const wrong = await lovage(["worker", "-P", "solo", "--http", "nowhere"], place);
     assert.deepEqual([wrong.code, wrong.err.trimEnd().split("\n").at(-1)], [
       64,
       'Error: Cannot serve HTTP at "nowhere": give ADDRESS:PORT, such as 127.0.0.1:9808, or unix:PATH',
     ]);
-    const taken = await lovage(["worker", "-P", "solo", "--http", `127.0.0.1:${port}`], place);
+    const files = ["--pidfile", pidfile, "--heartbeat-file", `${folder.path}/heartbeat`];
+    const taken = await lovage(["worker", "-P", "solo", "--http", `127.0.0.1:${port}`, ...files], place);
     assert.equal(taken.code, 1);
     assert.match(taken.err, new RegExp(`Error: Cannot serve at http://127.0.0.1:${port}: .*in use`));
+    assert.deepEqual([exists(pidfile), exists(`${folder.path}/heartbeat`)], [false, false]);
+    // It never ran: whoever asks for this machine's health is not told of a node that is gone.
+    const { code, err } = await lovage(["status", "--local"], place);
+    assert.deepEqual([code, /^Error: No node has run on this machine/.test(err)], [1, true], err);
   } finally {
     listener.close();
   }
