@@ -58,6 +58,10 @@ async function busy(): Promise<void> {
   const lines = [{ sku: "BOOT-42", price: 129.5, count: 1 }, { sku: "LACE-90", price: 4.2, count: 2 }];
   await echo.delay({ order: 12345678901234567890n, lines, note: null, paid: false });
   await app.sendTask("shop.returns.accept", { args: [42] });
+  // A queue that nobody consumes.
+  for (const invoice of [1, 2, 3]) {
+    await app.sendTask("shop.invoices.print", { args: [invoice], queue: "invoices" });
+  }
   for (let order = 1; isOpen;) {
     const customers = 1 + Math.round(2 + 2 * Math.sin(order / 40));
     for (let each = 0; each < customers; each++) await place.delay(order++);

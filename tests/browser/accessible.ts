@@ -49,6 +49,19 @@ export const accessible: Readonly<Record<string, Step>> = {
     }
   },
 
+  async "every page's link is in sight at 320 pixels"({ browser, console }) {
+    const page = await browser.page({ viewport: { width: 320, height: 640 } });
+    await page.goto(`${console.url}/dead`);
+    const links = page.getByRole("navigation", { name: "Pages" }).getByRole("link");
+    assert.equal(await links.count(), 7);
+    for (const link of await links.all()) {
+      const { x, y, width, height } = (await link.boundingBox())!;
+      const isInSight = x >= 0 && y >= 0 && x + width <= 320 && y + height <= 640;
+      assert.ok(isInSight, `${await link.textContent()} is at ${x}, ${y}`);
+    }
+    await page.context().close();
+  },
+
   async "no cell of a table is cut off at 320 pixels"({ browser, console }) {
     const page = await browser.page({ viewport: { width: 320, height: 640 } });
     for (

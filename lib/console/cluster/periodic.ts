@@ -95,7 +95,7 @@ async function onBroker(cluster: Cluster): Promise<(BeatOnBroker & { isTold: boo
 /** "every day at 04:00" of `<crontab: 0 4 * * * (m/h/dM/MY/d)>`; what has no short words stays as it is. */
 function inWords(schedule: string): string {
   const every = /^<freq: (.+)>$/.exec(schedule);
-  if (every !== null) return `every ${every[1]}`;
+  if (every !== null) return `every ${every[1]!.replace(/\.00 /, " ")}`;
   const cron = /^<crontab: (\S+) (\S+) (\S+) (\S+) (\S+)/.exec(schedule);
   if (cron === null) return schedule;
   const [, minute, hour, day, month, weekday] = cron;

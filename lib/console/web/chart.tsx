@@ -126,7 +126,7 @@ function lineOf(values: readonly (number | null)[], y: (value: number) => string
   let d = "";
   values.forEach((value, step) => {
     if (value === null) return;
-    const isLonely = values[step - 1] === null && values[step + 1] === null;
+    const isLonely = (values[step - 1] ?? null) === null && (values[step + 1] ?? null) === null;
     d += isLonely
       ? `M${step + 0.2} ${y(value)}h.6`
       : `${step > 0 && values[step - 1] !== null ? "L" : "M"}${step + 0.5} ${y(value)}`;

@@ -63,7 +63,9 @@ function Name(
     <>
       <TasksLink by="queue" is={name} />
       {isPaused && <span class="tag warn">paused</span>}
-      {ready !== null && ready > 0 && consumers === 0 && <span class="tag warn">nobody consumes</span>}
+      {!isShort && ready !== null && ready > 0 && consumers === 0 && (
+        <span class="tag warn">nobody consumes</span>
+      )}
       {!isShort && used.length > 1 && (
         <span class="hint">
           {used.map(({ priority, ready }) => ` priority ${priority}: ${count(ready)}`).join(",")}
