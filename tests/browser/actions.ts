@@ -152,6 +152,10 @@ export const actions: Readonly<Record<string, Step>> = {
     await send("shop.echo", [1], { queue: "left" });
     const page = await browser.page();
     await page.goto(`${console.url}/queues`);
+    const left = page.locator('tr[data-row="left"]');
+    await left.getByText("nobody consumes").waitFor();
+    assert.equal(await left.locator('[data-label="Consumers"]').textContent(), "0");
+    assert.equal(await left.locator('[data-label="Ready"]').textContent(), "3");
     const purge = page.getByRole("button", { name: "Purge mail" });
     await purge.click();
     const dialog = page.getByRole("dialog");

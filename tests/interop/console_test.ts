@@ -261,6 +261,13 @@ Deno.test("console: Flower's API answers as Flower does", async () => {
     result: 3,
   });
 
+  const waited = await ui.ask("/api/task/result/none?timeout=0.1");
+  assert.deepEqual([waited.status, waited.json], [200, {
+    "task-id": "none",
+    state: "PENDING",
+    result: null,
+  }]);
+
   const worker = async (path: string) => await ui.post(`/api/worker/${path}`);
   assert.deepEqual((await worker("queue/add-consumer/py@here?queue=more")).json, {
     message: "add consumer more",

@@ -2,7 +2,7 @@
 
 import { errorText, isRecord, UsageError } from "../../../base/mod.ts";
 import type { AsyncResult } from "../../../app/mod.ts";
-import { EXCEPTION_STATES, READY_STATES, type ResultMeta } from "../../../wire/mod.ts";
+import { EXCEPTION_STATES, READY_STATES, type ResultMeta, TimeoutError } from "../../../wire/mod.ts";
 import type { TaskRecord } from "../../history/record.ts";
 import { SearchError } from "../../history/search.ts";
 import { exceptionText, storedResult } from "../../cluster/tasks.ts";
@@ -272,7 +272,11 @@ async function mustHaveStore({ cluster }: Parts): Promise<void> {
 
 /** Waits for a result, whatever it is; a wait that takes too long is not an error here. */
 async function ended({ cluster }: Parts, result: AsyncResult, timeout: number | null): Promise<void> {
-  await result.get({ propagate: false, timeout, signal: cluster.ending });
+  try {
+    await result.get({ propagate: false, timeout, signal: cluster.ending });
+  } catch (error) {
+    if (!(error instanceof TimeoutError)) throw error;
+  }
 }
 
 function resultOf(meta: ResultMeta | null): Record<string, unknown> {
