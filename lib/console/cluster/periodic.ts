@@ -9,6 +9,8 @@ import type { Cluster } from "./cluster.ts";
 const RUNS = 5;
 /** Runs looked for, so that each entry finds its own among them. */
 const RUNS_MAX = 400;
+/** Tasks looked at for the last run of an entry. */
+const LOOKED_AT = 50;
 const NO_MODULE = "Entries are known to beat alone: start the console with -A and the module that has them.";
 const NO_ENTRIES = "The module has no periodic tasks: beat_schedule and addPeriodicTask make them.";
 
@@ -30,11 +32,13 @@ export async function listPeriodic(cluster: Cluster, hasModule: boolean): Promis
   });
   const rows = entries.map((entry): Shape<"PeriodicRow"> => {
     const { name, task, options } = entry;
+    const [args, kwargs] = [argsRepr(entry.args), kwargsRepr(entry.kwargs)];
     const known = entry.lastId === null ? null : history.task(entry.lastId);
-    const [newest] = known !== null
-      ? [known]
-      : history.tasks.rows(history.newest(history.compile(`name:"${task}"`), 1));
-    const isIt = newest?.state.name === task;
+    // What Celery's beat sent is known from events alone: the newest task of that name and those arguments.
+    const newest = known ??
+      history.tasks.rows(
+        history.newest(history.compile(`name:"=${task.replace(/["\\]/g, "\\$&")}"`), LOOKED_AT),
+      ).find(({ state }) => state.args === args && state.kwargs === kwargs);
     const last = secondsOf(entry.last);
     const soon = runs.filter((run) => run.name === name).slice(0, RUNS).map(({ time }) => secondsOf(time));
     const next = secondsOf(entry.next);
@@ -43,14 +47,14 @@ export async function listPeriodic(cluster: Cluster, hasModule: boolean): Promis
       task,
       schedule: entry.schedule,
       inWords: inWords(entry.schedule),
-      args: argsRepr(entry.args),
-      kwargs: kwargsRepr(entry.kwargs),
+      args,
+      kwargs,
       queue: textOrNull(options["queue"]),
       timezone: entry.timezone,
       isEnabled: entry.next !== null,
-      lastRun: isIt ? newest.state.sent ?? newest.state.received ?? last : last,
-      lastId: isIt ? newest.id : null,
-      lastState: isIt ? newest.state.state : null,
+      lastRun: newest?.state.sent ?? newest?.state.received ?? last,
+      lastId: newest?.id ?? null,
+      lastState: newest?.state.state ?? null,
       totalRuns: entry.count === 0 ? null : entry.count,
       // One that is rare beside others is not among the runs looked at.
       next: soon.length > 0 || next === null ? soon : [next],
