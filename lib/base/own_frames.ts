@@ -4,13 +4,19 @@ import { errorText } from "./errors.ts";
 import { filePath } from "./file_url.ts";
 import { withOurAdvice } from "./runtime_text.ts";
 
-const HERE = import.meta.url;
+/** Not there in a bundle of a user's own that is CommonJS. */
+const HERE: string | undefined = import.meta.url;
 const FROM_LIB = "base/own_frames.ts";
 
-/** The path of this program's own code. The folder of a bundle has nothing else in it. */
-const OUR_FOLDER = filePath(
-  HERE.endsWith(`/lib/${FROM_LIB}`) ? HERE.slice(0, -FROM_LIB.length) : new URL("./", HERE),
-);
+/** The path of this program's own code; null: not known. The folder of a bundle has nothing else in it. */
+const OUR_FOLDER = ourFolder();
+
+/** A bundler takes `new URL` of a name and this module's URL for a file that it has to carry. */
+function ourFolder(): string | null {
+  if (!HERE?.startsWith("file:")) return null;
+  const below = HERE.endsWith(`/lib/${FROM_LIB}`) ? FROM_LIB.length : HERE.length - HERE.lastIndexOf("/") - 1;
+  return filePath(HERE.slice(0, HERE.length - below));
+}
 
 /** The folder this process was started in; null: not known. */
 let startFolder: string | null = null;
@@ -39,7 +45,7 @@ export function framePath(url: string): string {
 
 /** True where the module of a stack's frame is ours. */
 export function isOurModule(url: string): boolean {
-  return url.startsWith("file:") && framePath(url).startsWith(OUR_FOLDER);
+  return OUR_FOLDER !== null && url.startsWith("file:") && framePath(url).startsWith(OUR_FOLDER);
 }
 
 /**

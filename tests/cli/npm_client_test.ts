@@ -4,6 +4,7 @@
  */
 
 import assert from "node:assert/strict";
+import { build, stop } from "esbuild";
 import { filePath } from "../../lib/base/mod.ts";
 import { LOADED_BYTES_MAX } from "../../.ci/npm_client.ts";
 import { makeSigner } from "../support/certificates.ts";
@@ -11,6 +12,7 @@ import { installedPackage } from "../support/npm_package.ts";
 import { answers, eventually, freePort } from "../support/ports.ts";
 import { type Finished, Program, startWorker } from "../support/programs.ts";
 import { startRedis } from "../support/servers.ts";
+import { disposableFolder } from "../support/temporary.ts";
 
 const root = filePath(new URL("../../deno.json", import.meta.url));
 const { folder, made } = await installedPackage();
@@ -95,6 +97,39 @@ Deno.test("npm: the web server of docs/node.md answers with a task's result, and
   assert.deepEqual([response.status, await response.text()], [200, "5\n"], worker.text + server.text);
   assert.equal(await server.stop(), 0, server.text);
   assert.equal(server.text, "");
+});
+
+Deno.test("npm: a program bundled with the library runs from anywhere, as an ES module and as CommonJS", async () => {
+  await using redis = await startRedis();
+  await using worker = await startWorker({ broker: redis.url(0), backend: redis.url(0) });
+  await Deno.writeTextFile(
+    `${folder}/whole.mjs`,
+    `${APP}add.delay(1, 2).then((sent) => sent.get()).then(show).finally(() => app.close());\n`,
+  );
+  await using elsewhere = await disposableFolder();
+  try {
+    for (const [format, name] of [["esm", "whole.mjs"], ["cjs", "whole.cjs"]] as const) {
+      await build({
+        entryPoints: [`${folder}/whole.mjs`],
+        outfile: `${elsewhere.path}/${name}`,
+        bundle: true,
+        platform: "node",
+        format,
+        // CommonJS has no import.meta, which esbuild warns of.
+        logLevel: "error",
+      });
+      const place = { BROKER: redis.url(0), BACKEND: redis.url(0) };
+      const { code, out, err } = await run("node", [`${elsewhere.path}/${name}`], place);
+      assert.deepEqual([code, out, err], [0, "3\n", ""], `${format}: ${worker.text}`);
+    }
+  } finally {
+    await stop();
+  }
+  // What Next's bundler takes for a file that it has to carry.
+  for await (const { name } of Deno.readDir(`${folder}/node_modules/lovage/lib`)) {
+    const text = await Deno.readTextFile(`${folder}/node_modules/lovage/lib/${name}`);
+    if (name.endsWith(".js")) assert.doesNotMatch(text, /new URL\((?:"\.|`\.|[^()]*import\.meta)/, name);
+  }
 });
 
 Deno.test("npm: what is not part of the library, or which Node 20 lacks, says so in a line", async () => {
