@@ -21,6 +21,9 @@ const DURATION = new RegExp(
   "i",
 );
 
+/** The longest interval; dates of the runtime end some hundred times later. */
+const SECONDS_MAX = 1e10;
+
 /** An interval. */
 export class Interval implements Timing {
   readonly kind = "interval";
@@ -28,10 +31,15 @@ export class Interval implements Timing {
   readonly #unit: number | null;
   readonly #zone: Zone;
 
-  /** `seconds` from 0.001 on. Throws UsageError for less. */
+  /** `seconds` from 0.001 to 10 billion (317 years). Throws UsageError for others. */
   constructor(seconds: number, relative: boolean, zone: Zone) {
     if (!Number.isFinite(seconds) || seconds < 0.001) {
       throw new UsageError(`Cannot schedule every ${seconds} seconds: the shortest interval is 0.001`);
+    }
+    if (seconds > SECONDS_MAX) {
+      throw new UsageError(
+        `Cannot schedule every ${seconds} seconds: the longest interval is ${SECONDS_MAX}`,
+      );
     }
     this.everyMs = seconds * 1000;
     this.#unit = relative ? UNITS.find((unit) => this.everyMs >= unit) ?? 1000 : null;

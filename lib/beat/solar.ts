@@ -12,6 +12,7 @@
 
 import type { SolarSchedule } from "../app/mod.ts";
 import { UsageError } from "../base/mod.ts";
+import { shownJson } from "../wire/mod.ts";
 import { latestByNext, type Timing } from "./timing.ts";
 
 type Astronomy = typeof import("astronomy-engine");
@@ -56,12 +57,8 @@ export class Solar implements Timing {
         `Unknown solar event "${event}": use one of ${Object.keys(EVENTS).sort().join(", ")}`,
       );
     }
-    if (!(latitude >= -90 && latitude <= 90)) {
-      throw new UsageError(`Cannot use latitude ${latitude}: it must be between -90 and 90`);
-    }
-    if (!(longitude >= -180 && longitude <= 180)) {
-      throw new UsageError(`Cannot use longitude ${longitude}: it must be between -180 and 180`);
-    }
+    mustBeWithin("latitude", latitude, 90);
+    mustBeWithin("longitude", longitude, 180);
     this.#event = known;
     this.#latitude = latitude;
     this.#longitude = longitude;
@@ -91,4 +88,11 @@ export class Solar implements Timing {
   resume(slotMs: number, _nowMs: number): number {
     return slotMs;
   }
+}
+
+function mustBeWithin(what: string, degrees: unknown, most: number): void {
+  if (typeof degrees === "number" && degrees >= -most && degrees <= most) return;
+  throw new UsageError(
+    `Cannot use ${what} ${shownJson(degrees)}: it must be a number from ${-most} to ${most}`,
+  );
 }

@@ -158,12 +158,18 @@ function crontabOfFields(fields: CrontabFields): CrontabSchedule {
   refuseUnknown(fields, CRONTAB_NAMES, "a crontab");
   return {
     kind: "crontab",
-    minute: fields.minute ?? "*",
-    hour: fields.hour ?? "*",
-    dayOfWeek: fields.dayOfWeek ?? fields.day_of_week ?? "*",
-    dayOfMonth: fields.dayOfMonth ?? fields.day_of_month ?? "*",
-    monthOfYear: fields.monthOfYear ?? fields.month_of_year ?? "*",
+    minute: fieldOf(fields.minute),
+    hour: fieldOf(fields.hour),
+    dayOfWeek: fieldOf(fields.dayOfWeek, fields.day_of_week),
+    dayOfMonth: fieldOf(fields.dayOfMonth, fields.day_of_month),
+    monthOfYear: fieldOf(fields.monthOfYear, fields.month_of_year),
   };
+}
+
+/** The first that is given, else every value. Null stays what it is: beat refuses it, as Celery does. */
+function fieldOf(...given: (CrontabField | undefined)[]): CrontabField {
+  const field = given.find((one) => one !== undefined);
+  return field === undefined ? "*" : field;
 }
 
 /** A sunrise, a dusk: Celery's names of events. */

@@ -258,6 +258,16 @@ Deno.test("entry: what cannot be read is told", () => {
     [{ schedule: 1 }, /names no task/],
     [{ task: "t" }, /it has no schedule$/],
     [{ task: "t", schedule: -1 }, /shortest interval is 0.001/],
+    [{ task: "t", schedule: 1e300 }, /longest interval is 10000000000$/],
+    [{ task: "t", schedule: { minute: null } }, /Cannot read minute null of a crontab: it must be a number,/],
+    [
+      { task: "t", schedule: { kind: "solar", event: "sunset", latitude: "50", longitude: 14 } },
+      /latitude "50": it must be a number from -90 to 90$/,
+    ],
+    [
+      { task: "t", schedule: { kind: "solar", event: "sunset", latitude: 50, longitude: null } },
+      /longitude null: it must be a number from -180 to 180$/,
+    ],
     [{ task: "t", schedule: "often" }, /five fields are expected/],
     [{ task: "t", schedule: { hours: 1 } }, /Unknown option "hours" of a crontab: did you mean "hour"\?/],
     [{ task: "t", schedule: { kind: "crontb", hour: 1 } }, /unknown kind "crontb": use crontab, interval/],
