@@ -339,6 +339,17 @@ Deno.test("console: who waits is answered when the console ends, and when the br
   assert.deepEqual([limited.status, limited.json.error.includes("onnect")], [503, true]);
 });
 
+Deno.test("console: a history belongs to one console, and the second one is told what to do", async () => {
+  await using redis = await startRedis();
+  await using folder = await disposableFolder();
+  const place = { broker: redis.url(), backend: redis.url() };
+  const db = ["--db", `${folder.path}/c.db`];
+  await using _ui = await ConsoleProgram.start(place, db);
+  const { code, err } = await lovage(["-b", redis.url(), "ui", "--port", "0", ...db], place);
+  assert.equal(code, 1, err);
+  assert.match(err, /another console keeps it; --db names another file, --no-history keeps none\n$/);
+});
+
 Deno.test("console: who may come, and from where", async () => {
   await using redis = await startRedis();
   const place = { broker: redis.url(), backend: redis.url() };

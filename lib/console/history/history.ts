@@ -7,7 +7,7 @@
  * written only the newest stay in it; an event for another one reads it back.
  */
 
-import type { Clock, World } from "../../base/mod.ts";
+import { type Clock, DialError, OperatingError, type World } from "../../base/mod.ts";
 import type { ReceivedEvent } from "../../event/mod.ts";
 import { Database } from "../../sqlite/mod.ts";
 import { FigureTable } from "./figure_table.ts";
@@ -114,7 +114,10 @@ export class History {
     };
     const database = path === null
       ? await Database.openInMemory({ noun, makeTables: making })
-      : await Database.open({ path, clock: world.clock, noun, isExclusive: true, makeTables: making });
+      : await Database.open({ path, clock: world.clock, noun, isExclusive: true, makeTables: making })
+        .catch((error) => {
+          throw error instanceof DialError ? takenError(path, error) : error;
+        });
     return new History(world, database, limits);
   }
 
@@ -374,4 +377,12 @@ function compared(a: unknown, b: unknown, way: number): number {
   return typeof a === "string" || typeof b === "string"
     ? String(a) < String(b) ? -1 : String(a) > String(b) ? 1 : 0
     : Number(a) - Number(b);
+}
+
+/** A file belongs to one console at a time. */
+function takenError(path: string, cause: DialError): OperatingError {
+  return new OperatingError(
+    `Cannot open history "${path}": another console keeps it; --db names another file, --no-history keeps none`,
+    { cause },
+  );
 }
