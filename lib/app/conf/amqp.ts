@@ -146,8 +146,8 @@ export class Amqp {
       options,
       isKept,
       extras: isKept ? extrasOf(options) : null,
-      serializer: options.serializer ?? conf.task_serializer,
-      compression: options.compression ?? conf.task_compression,
+      serializer: options.serializer || conf.task_serializer,
+      compression: options.compression || conf.task_compression || null,
       deliveryMode: options.deliveryMode ?? conf.task_default_delivery_mode,
       priority: options.priority ?? conf.task_default_priority,
     };

@@ -144,7 +144,7 @@ export class MessageMaker {
       version,
       encoding: {
         serializer: conf.task_serializer,
-        compression: conf.task_compression,
+        compression: conf.task_compression || null,
         protocol: conf.task_protocol,
         bodyEncoding: isVirtual ? "base64" : "none",
       },

@@ -296,6 +296,27 @@ Deno.test("sendTask: an option that is an empty text is not given, wherever it c
   assert.equal(sent.length, 3);
 });
 
+Deno.test("sendTask: an empty compression or serializer is none of its own, in settings, tasks and calls", async () => {
+  for (const settings of [{ task_compression: "" }, {}]) {
+    const { app, sent } = recorded(settings);
+    const task = app.task("t.add", { compression: "", serializer: "" }, (x: number) => x);
+    await task.delay(1);
+    await task.applyAsync([1], {}, { compression: "", serializer: "" });
+    await app.sendTask("t.other", { args: [1], compression: "", serializer: "" });
+    await task.s(1).set({ compression: "", serializer: "" }).delay();
+    for (const { message } of sent) {
+      assert.deepEqual([message.contentType, message.headers["compression"]], [
+        "application/json",
+        undefined,
+      ]);
+    }
+    assert.equal(sent.length, 4);
+  }
+  const { app, sent } = recorded({ task_compression: "gzip" });
+  await app.sendTask("t.other", { args: [1], compression: "" });
+  assert.equal(sent[0]!.message.headers["compression"], "application/x-gzip", "as in Celery");
+});
+
 Deno.test("sendTask: other serializers and compression are loaded when named", async () => {
   const { app, sent } = recorded();
   await app.sendTask("t", { args: [1], serializer: "yaml" });
