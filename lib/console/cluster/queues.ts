@@ -1,6 +1,6 @@
 /** Queues as the API shows them: what waits, from the broker; who consumes, from the workers' answers. */
 
-import { atMost, isRecord, ServerError } from "../../base/mod.ts";
+import { atMost, isRecord, OperatingError } from "../../base/mod.ts";
 import { type Connection, DEAD_LETTERS_MAX } from "../../transport/mod.ts";
 import { decodeEnvelope, DecodeError } from "../../wire/mod.ts";
 import type { Shape } from "../shapes.ts";
@@ -14,8 +14,14 @@ type List = Shape<"QueueList">;
 const PARKED_MAX = 10_000;
 /** How long an answer is good for the next who asks. */
 const KEPT_MS = 1000;
-/** Between two looks for queues that nobody named: on Redis the whole keyspace is gone through. */
+/**
+ * Between two looks for queues that nobody named, and at least so many times as long as the last one took: on Redis the
+ * whole keyspace is gone through, which is to be 2 % of a server's time at most.
+ */
 const NAMES_EVERY_MS = 15_000;
+const NAMES_REST = 50;
+/** How long a look at the queues waits for those that nobody named. */
+const NAMES_PATIENCE_MS = 200;
 /** How long a page waits for what it has an older answer to. */
 const PATIENCE_MS = 80;
 
@@ -27,7 +33,8 @@ export class QueueWatch {
   #atMs = -Infinity;
   #looking: Promise<List> | null = null;
   #found: readonly string[] = [];
-  #foundAtMs = -Infinity;
+  #finding: Promise<void> | null = null;
+  #findAgainMs = -Infinity;
 
   constructor(cluster: Cluster, inspector: Inspector) {
     this.#cluster = cluster;
@@ -118,16 +125,25 @@ export class QueueWatch {
 
   /** The queues that the broker has, as it told lately. */
   async #namesOf(connection: Connection): Promise<readonly string[]> {
-    const nowMs = this.#cluster.world.clock.monoMs();
-    if (nowMs - this.#foundAtMs < NAMES_EVERY_MS) return this.#found;
+    const { clock } = this.#cluster.world;
+    if (clock.monoMs() >= this.#findAgainMs) {
+      this.#finding ??= this.#find(connection).finally(() => this.#finding = null);
+    }
+    if (this.#finding !== null) await atMost(clock, NAMES_PATIENCE_MS, this.#finding);
+    return this.#found;
+  }
+
+  async #find(connection: Connection): Promise<void> {
+    const { clock } = this.#cluster.world;
+    const beganMs = clock.monoMs();
     try {
       this.#found = await connection.queueNames?.() ?? [];
     } catch (error) {
-      // A Redis that is too old to be asked for lists alone: what workers consume is known without.
-      if (!(error instanceof ServerError)) throw error;
+      // Too old to be asked for lists alone, or gone: what workers consume is known without.
+      if (!(error instanceof OperatingError)) throw error;
     }
-    this.#foundAtMs = nowMs;
-    return this.#found;
+    const endedMs = clock.monoMs();
+    this.#findAgainMs = endedMs + Math.max(NAMES_EVERY_MS, NAMES_REST * (endedMs - beganMs));
   }
 
   /** How long ago the task of an envelope was sent, as far as events told of it. */

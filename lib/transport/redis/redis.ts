@@ -240,8 +240,7 @@ class RedisTransport implements GroupConnection {
     const length = sum(await this.#command.callAll(lists.map((list) => ["LLEN", list])));
     // An empty list does not exist: only a binding tells that the queue does.
     if (length > 0 || this.#declared.has(queueName)) return length;
-    const bindings = await this.bindings();
-    return bindings.some(({ queue }) => queue === queueName) ? 0 : null;
+    return await this.#isBound(queueName) ? 0 : null;
   }
 
   async queueStats(queueName: string): Promise<QueueStats | null> {
@@ -416,6 +415,13 @@ class RedisTransport implements GroupConnection {
       cursor = next;
     } while (String(cursor) !== "0");
     return names;
+  }
+
+  /** A queue has an exchange of its own name as a rule: the whole keyspace is gone through for the others alone. */
+  async #isBound(queueName: string): Promise<boolean> {
+    const own = await this.#command.call(["SMEMBERS", this.#keys.bindings(queueName)]) as Reply[];
+    if (own.some((member) => this.#keys.readMember(String(member))?.queue === queueName)) return true;
+    return (await this.bindings()).some(({ queue }) => queue === queueName);
   }
 
   /** Every member of every binding set. */

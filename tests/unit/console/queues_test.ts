@@ -20,10 +20,15 @@ function api(status = 200) {
   return { asked, port: server.addr.port, [Symbol.asyncDispose]: () => server.shutdown() };
 }
 
-/** A watch over a queue "mail", and what else the broker names, of which the broker tells some numbers and a worker that it holds a task. */
-function watch(stats: Record<string, unknown>, management: Management | null, names?: readonly string[]) {
+/** A watch over "mail", and over what else the broker names. The broker has numbers; a worker holds a task of "mail". */
+function watch(
+  stats: Record<string, unknown>,
+  management: Management | null,
+  queueNames?: () => Promise<readonly string[]>,
+  world = fakeWorld(),
+) {
   const cluster = {
-    world: fakeWorld(),
+    world,
     management,
     workers: new Map(),
     app: { amqp: { queues: { names: () => ["mail"] } } },
@@ -31,7 +36,7 @@ function watch(stats: Record<string, unknown>, management: Management | null, na
       Promise.resolve({
         transport: "amqp",
         queueStats: () => Promise.resolve({ priorities: [], next: null, ...stats }),
-        ...(names === undefined ? {} : { queueNames: () => Promise.resolve(names) }),
+        ...(queueNames === undefined ? {} : { queueNames }),
       }),
   } as unknown as Cluster;
   const held = { delivery_info: { routing_key: "mail" } };
@@ -62,8 +67,8 @@ Deno.test("queues: what the broker counts stands before what workers tell, and t
 Deno.test("queues: those of the broker that nobody consumes stand there, without those of one process", async () => {
   const id = crypto.randomUUID();
   const others = ["w@h.celery.pidbox", `${id}.reply.celery.pidbox`, `celeryev.${id}`, "lovage.failed", id];
-  const { rows } = await watch({ ready: 4, unacked: null, consumers: null }, null, ["left", ...others])
-    .list();
+  const names = () => Promise.resolve(["left", ...others]);
+  const { rows } = await watch({ ready: 4, unacked: null, consumers: null }, null, names).list();
   assert.deepEqual(rows.map(({ name, ready, consumers }) => [name, ready, consumers]), [
     ["left", 4, 0],
     ["mail", 4, 1],
@@ -75,6 +80,29 @@ Deno.test("queues: those of the broker that nobody consumes stand there, without
   });
   const managed = await watch({ ready: 1, unacked: null, consumers: 0 }, management).list();
   assert.deepEqual(managed.rows.map(({ name }) => name), ["mail", "other"]);
+});
+
+Deno.test("queues: a broker that takes long to name its queues is asked seldom, and nobody waits for it", async () => {
+  const world = fakeWorld();
+  let asked = 0;
+  const answers: ((names: string[]) => void)[] = [];
+  const names = () => new Promise<string[]>((answer) => answers.push(answer) && asked++);
+  const queues = watch({ ready: 1, unacked: null, consumers: 0 }, null, names, world);
+  const shown = async () => (await queues.list()).rows.map(({ name }) => name);
+  /** What is shown after so many seconds, and how often the broker was asked by then. */
+  const after = async (seconds: number) => {
+    await world.clock.advance(seconds * 1000);
+    const list = shown();
+    await world.clock.advance(200);
+    return [await list, asked];
+  };
+  assert.deepEqual(await after(0), [["mail"], 1]);
+  assert.deepEqual(await after(9.6), [["mail"], 1]);
+  answers.shift()!(["left"]);
+  // It took ten seconds.
+  assert.deepEqual(await after(2), [["left", "mail"], 1]);
+  assert.deepEqual(await after(490), [["left", "mail"], 1]);
+  assert.deepEqual(await after(10), [["left", "mail"], 2]);
 });
 
 Deno.test("management API: who holds an exclusive queue, by the name of its connection", async () => {
