@@ -9,6 +9,9 @@ import { assert } from "./assert.ts";
 import { Heap } from "./heap.ts";
 import type { Clock, Disarm } from "./world.ts";
 
+/** Later than any clock goes, milliseconds, and still exact. */
+const FAR_MS = 2 ** 52;
+
 /** One armed deadline. */
 export interface Deadline {
   readonly atMs: number;
@@ -46,9 +49,9 @@ export class TimerHeap {
     return deadline;
   }
 
-  /** Calls `fn` in `ms` milliseconds. */
+  /** Calls `fn` in `ms` milliseconds. A time that no clock reaches (a message's limit of 1e308 seconds) is one too. */
   armIn(ms: number, fn: () => void): Deadline {
-    return this.arm(this.#clock.monoMs() + ms, fn);
+    return this.arm(this.#clock.monoMs() + Math.min(ms, FAR_MS), fn);
   }
 
   /** Takes a deadline back; one that fired or was taken back already is left alone. */

@@ -67,3 +67,43 @@ Deno.test("solo: the first slice ends in the turn that brought its jobs; what it
   assert.deepEqual(ran, [1, 2, 3]);
   await pool.close();
 });
+
+Deno.test("solo: a limit that no clock reaches is none, and does not take the slot", async () => {
+  const world = fakeWorld();
+  const ran: number[] = [];
+  const { promise: running, resolve: finish } = Promise.withResolvers<void>();
+  const pool = new SoloPool(
+    world,
+    {
+      concurrency: 1,
+      maxTasksPerChild: null,
+      maxMemoryPerChild: null,
+      procAliveTimeout: 20,
+      child: childOptions(null),
+      publish: () => Promise.resolve(),
+    },
+    {
+      onAccepted: () => {},
+      onOutcomes: (batch) => void ran.push(...batch.map(({ seq }) => seq)),
+      onState: () => {},
+      onEvent: () => {},
+      onFree: () => {},
+      onSlot: () => {},
+    },
+    () =>
+      Promise.resolve({
+        run: ({ seq }) => running.then(() => success(seq, null)),
+        interrupt: () => assert.fail("no limit is reached"),
+        current: () => null,
+        close: () => Promise.resolve(),
+      }),
+  );
+  await pool.start();
+  pool.submit([{ ...job(1), timeLimit: 1e308, softTimeLimit: Number.MAX_VALUE }]);
+  await world.clock.advance(86_400_000);
+  assert.deepEqual(ran, []);
+  finish();
+  await world.clock.settle();
+  assert.deepEqual(ran, [1]);
+  await pool.close();
+});
