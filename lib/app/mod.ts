@@ -49,6 +49,7 @@ export * from "./conf/routing.ts";
 export type { Run } from "./run/run.ts";
 export * from "./conf/schedules.ts";
 export * from "./call/send_options.ts";
+export { checkSendOptions } from "./call/send_times.ts";
 export type { SecurityOptions } from "./security.ts";
 export type { SendManyItem } from "./send/producer.ts";
 export * from "./conf/conf.ts";

@@ -10,6 +10,7 @@ import {
   BEAT_ENTRY_NAMES,
   type BeatEntry,
   camelOptions,
+  checkSendOptions,
   crontab,
   type CrontabFields,
   crontabOfText,
@@ -82,6 +83,7 @@ export class Entry {
     this.args = args;
     this.kwargs = kwargs;
     this.options = options === undefined ? NO_OPTIONS : camelOptions(options, "its calls");
+    checkSendOptions(this.task, this.options);
     this.zone = typeof given.timezone === "string" ? Zone.of(given.timezone) : zone;
     this.timing = timingOf(given, this.zone);
     this.catchUp = catchUpOf(given.catchUp);

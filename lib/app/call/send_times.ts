@@ -7,7 +7,7 @@
 
 import { quoted, UsageError } from "../../base/mod.ts";
 import { parseIso, toPythonIso } from "../../wire/mod.ts";
-import type { SendOptions } from "./send_options.ts";
+import { checkPriority, type SendOptions } from "./send_options.ts";
 
 /** An expiry as its message carries it. */
 export interface Expiry {
@@ -47,6 +47,14 @@ export function expiryOf(expires: SendOptions["expires"], name: string, nowMs: n
     expiration: String(Math.trunc(Math.max(0, atMs - nowMs))),
     pastSeconds: (nowMs - atMs) / 1000,
   };
+}
+
+/** Throws UsageError for options that no call of a task could be sent with: its times, limits and priority. */
+export function checkSendOptions(name: string, options: SendOptions): void {
+  etaText(options, name, 0);
+  expiryOf(options.expires, name, 0);
+  checkLimits(name, options.timeLimit ?? null, options.softTimeLimit ?? null);
+  checkPriority(name, options.priority);
 }
 
 /** Throws UsageError for time limits that a worker would refuse. */

@@ -284,6 +284,16 @@ Deno.test("entry: what cannot be read is told", () => {
     ],
     [{ task: "t", schedule: 900, routing_key: "x" }, /"routing_key" is an option of its calls/],
     [{ task: "t", schedule: 900, options: { expire: 1 } }, /"expire" of its calls: did you mean "expires"\?/],
+    [{ task: "t", schedule: 1, options: { expires: "soon" } }, /"t": expires "soon" must be ISO 8601 text/],
+    [{ task: "t", schedule: 1, options: { countdown: "5" } }, /countdown "5" must be a number of seconds/],
+    [
+      { task: "t", schedule: 1, options: { priority: 300 } },
+      /priority 300 must be a whole number from 0 to 255/,
+    ],
+    [
+      { task: "t", schedule: 1, options: { time_limit: -1 } },
+      /timeLimit -1 must be a number of seconds, 0 or more/,
+    ],
     [{ task: "t", schedule: {} }, /names no field of a crontab: every minute is crontab\(\)/],
     [{ task: "t", schedule: new Date(0) }, /names no field of a crontab/],
     [{ task: "t", schedule: 1, args: "x" }, /args must be a list: "x"/],
