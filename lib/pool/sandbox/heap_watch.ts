@@ -4,7 +4,8 @@
  * V8 knows a limit for a heap, and reaching it ends the whole process; Deno hands none to a Worker. So the isolate
  * tells its heap whenever its loop turns, and while it does not turn (a busy loop) the growth of the process stands
  * for it. That is exact where the isolate is the only one of its process that works, as in a pool process; where
- * others work beside it, twice the limit and some is let pass before the blame is laid.
+ * others work beside it, or one that was ended went on for a while, twice the limit and some is let pass before the
+ * blame is laid.
  *
  * V8 does not count everything: a database in memory, Blobs, what a module of C holds. Where the isolate works alone,
  * what the process has grown by beyond the heaps of the two is its own as well.
@@ -93,7 +94,10 @@ export class HeapWatch {
   #onExceeded: () => void;
   #beat = 0;
   #beatMs = 0;
+  /** Of the process when it was heard last, or the least since, while what was ended went on. */
   #rssAtBeat = 0;
+  /** The line above is a guess: what was ended before may have been a part of it. */
+  #isRough = false;
   /** What V8 did not count when the task began, and what earlier ones have left of it, KiB; null: nothing is known. */
   #uncountedBase: number | null = null;
   #uncountedLeft = 0;
@@ -161,6 +165,7 @@ export class HeapWatch {
     this.#beat = Atomics.load(this.#words, BEAT);
     this.#beatMs = this.#world.clock.monoMs();
     this.#rssAtBeat = this.#world.host.rssBytes();
+    this.#isRough = this.#isBlurred();
   }
 
   /** Its tasks have ended: what they have left stays theirs. */
@@ -172,15 +177,16 @@ export class HeapWatch {
 
   /** KiB that its process has grown by since its tasks began, beyond what V8 counts here and there, and some. */
   #uncountedKib(): number {
-    // Where others work beside it, or go on after their end, nobody knows whose it is.
-    const hasTold = Atomics.load(this.#words, BEAT) > 0;
-    if (this.#isShared || this.#isBlurred() || !hasTold) {
-      this.#uncountedBase = null;
-      return 0;
-    }
+    // Where others work beside it nobody knows whose it is.
+    if (this.#isShared || Atomics.load(this.#words, BEAT) === 0) return 0;
     const counted = Atomics.load(this.#words, COUNTED) + countedBytes() / 1024;
     const uncounted = this.#world.host.rssBytes() / 1024 - counted;
     this.#uncountedBase ??= uncounted;
+    if (this.#isBlurred()) {
+      // What was ended gives back what it has; what it takes until then is not this one's.
+      this.#uncountedBase = Math.min(this.#uncountedBase, uncounted);
+      return 0;
+    }
     return Math.max(0, Math.floor(uncounted - this.#uncountedBase - SLACK_KIB));
   }
 
@@ -199,13 +205,21 @@ export class HeapWatch {
   #isExceeded(): boolean {
     const grown = this.#reportedKib;
     if (grown > this.#limitKib) return true;
-    if (Atomics.load(this.#words, BEAT) !== this.#beat || this.#isBlurred()) {
+    if (Atomics.load(this.#words, BEAT) !== this.#beat) {
       this.#heard();
       return this.#isUncountedExceeded();
     }
+    const rss = this.#world.host.rssBytes();
+    if (this.#isBlurred()) {
+      // Nobody is blamed yet, and nothing forgotten: what was ended is gone soon, and its memory with it.
+      this.#rssAtBeat = Math.min(this.#rssAtBeat, rss);
+      this.#isRough = true;
+      return false;
+    }
     // Nothing was told at all: it is loading still.
     if (this.#beat === 0 || this.#world.clock.monoMs() - this.#beatMs < SILENT_MS) return false;
-    const guess = grown + (this.#world.host.rssBytes() - this.#rssAtBeat) / 1024;
-    return guess > (this.#isShared ? this.#limitKib * 2 + SLACK_SHARED_KIB : this.#limitKib + SLACK_KIB);
+    const guess = grown + (rss - this.#rssAtBeat) / 1024;
+    const isSure = !this.#isShared && !this.#isRough;
+    return guess > (isSure ? this.#limitKib + SLACK_KIB : this.#limitKib * 2 + SLACK_SHARED_KIB);
   }
 }
