@@ -231,7 +231,8 @@ type AnyResult = AsyncResult | GroupResult;
 export async function observe(app: App, result: AnyResult): Promise<Observation> {
   const seen: Observation = {};
   try {
-    seen["value"] = await result.get({ timeout: 1.5 });
+    // All have ended, but hundreds are asked at once.
+    seen["value"] = await result.get({ timeout: 10 });
   } catch (error) {
     if (error instanceof TimeoutError) seen["pending"] = true;
     else seen["error"] = errorShown(error as Error);
