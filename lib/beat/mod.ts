@@ -16,6 +16,7 @@
 export * from "./banner.ts";
 export * from "./beat.ts";
 export * from "./embedded.ts";
+export { type Entry, readEntries } from "./entry.ts";
 export { beatMetrics, writeBeat } from "./metrics.ts";
 export * from "./open_store.ts";
 export * from "./preview.ts";

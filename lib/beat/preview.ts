@@ -2,7 +2,7 @@
 
 import type { App } from "../app/mod.ts";
 import type { Ledger } from "../transport/mod.ts";
-import { fingerprint, readEntries } from "./entry.ts";
+import { type Entry, fingerprint } from "./entry.ts";
 import { beatNames } from "./leadership.ts";
 import { Scheduler, usableState } from "./scheduler.ts";
 import { decodeState } from "./store.ts";
@@ -46,11 +46,11 @@ export interface BeatOnBroker {
  */
 export async function lookAtBeat(
   app: App,
+  entries: ReadonlyMap<string, Entry>,
   ledger: Ledger,
   holderOf?: (queue: string) => Promise<string | null>,
 ): Promise<BeatOnBroker> {
   const names = beatNames(app.name);
-  const entries = await readEntries(app);
   const lease = names.lease(fingerprint(entries.values()));
   const queue = ledger.queueOf?.(lease);
   const owner = queue !== undefined ? await holderOf?.(queue) ?? null : await ledger.holder?.(lease) ?? null;
@@ -78,14 +78,15 @@ export interface BeatPreview {
   readonly runs: readonly UpcomingRun[];
 }
 
-/** Reads the App's entries and the schedule file at `path`, once each. Rejects as `readEntries` does. */
+/** What the App's entries (`readEntries`) and the schedule file at `path` say. The entries are used up by it. */
 export async function previewBeat(
   app: App,
+  entries: Map<string, Entry>,
   path: string,
   { count = 0, beat }: PreviewOptions = {},
 ): Promise<BeatPreview> {
   const now = app.world.clock.wallMs();
-  const scheduler = await read(app, path, { beat, now });
+  const scheduler = await read(app, entries, { path, beat, now });
   // Entries first: looking for runs moves them on.
   return { entries: listed(scheduler, now), runs: upcoming(scheduler, { count, now }) };
 }
@@ -123,11 +124,10 @@ function upcoming(scheduler: Scheduler, { count, now }: { count: number; now: nu
 
 async function read(
   app: App,
-  path: string,
-  { beat, now }: { beat: BeatOnBroker | undefined; now: number },
+  entries: Map<string, Entry>,
+  { path, beat, now }: { path: string; beat: BeatOnBroker | undefined; now: number },
 ): Promise<Scheduler> {
   const scheduler = new Scheduler({ deadlineSeconds: app.conf.beat_cron_starting_deadline });
-  const entries = await readEntries(app);
   const kept = await KvStore.peek(path);
   scheduler.replace(entries, (entry) => {
     const own = kept.get(entry.name) ?? null;

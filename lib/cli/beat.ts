@@ -189,8 +189,9 @@ async function next(context: CommandContext, words: readonly string[], options: 
     );
   }
   await using app = await context.loadApp({ settings: settingsOf(isCount ? rest : words) });
-  const { previewBeat } = await import("../beat/mod.ts");
-  const { runs } = await previewBeat(app, options.schedule ?? app.conf.beat_schedule_filename, { count });
+  const { previewBeat, readEntries } = await import("../beat/mod.ts");
+  const path = options.schedule ?? app.conf.beat_schedule_filename;
+  const { runs } = await previewBeat(app, await readEntries(app), path, { count });
   const { out } = context.world.terminal;
   if (options.json) out(jsonLine(runs));
   else out(columns(runs.map(({ time, name, task }) => [time.padEnd(25), name, task])));
@@ -200,8 +201,9 @@ async function next(context: CommandContext, words: readonly string[], options: 
 /** `beat list`. */
 async function list(context: CommandContext, words: readonly string[], options: BeatValues) {
   await using app = await context.loadApp({ settings: settingsOf(words) });
-  const { previewBeat } = await import("../beat/mod.ts");
-  const { entries } = await previewBeat(app, options.schedule ?? app.conf.beat_schedule_filename);
+  const { previewBeat, readEntries } = await import("../beat/mod.ts");
+  const path = options.schedule ?? app.conf.beat_schedule_filename;
+  const { entries } = await previewBeat(app, await readEntries(app), path);
   const { out } = context.world.terminal;
   if (options.json) out(jsonLine(entries));
   else {

@@ -1,7 +1,7 @@
 /** Beat's entries, from the module that the console was given, with the runs that events told of. */
 
 import { OperatingError, textOrNull } from "../../base/mod.ts";
-import type { BeatOnBroker } from "../../beat/mod.ts";
+import type { BeatOnBroker, Entry } from "../../beat/mod.ts";
 import { argsRepr, kwargsRepr } from "../../wire/mod.ts";
 import type { Shape } from "../shapes.ts";
 import type { Cluster } from "./cluster.ts";
@@ -24,9 +24,10 @@ export async function listPeriodic(cluster: Cluster, hasModule: boolean): Promis
   if (!hasModule) return { leader: null, rows: [], why: NO_MODULE, whyNoLeader: null };
   const path = app.conf.beat_schedule_filename;
   // Loaded here: a console that nobody asks for it starts without it.
-  const { previewBeat } = await import("../../beat/mod.ts");
-  const beat = await onBroker(cluster);
-  const { entries, runs } = await previewBeat(app, path, {
+  const { previewBeat, readEntries } = await import("../../beat/mod.ts");
+  const read = await readEntries(app);
+  const beat = await onBroker(cluster, read);
+  const { entries, runs } = await previewBeat(app, read, path, {
     count: RUNS_MAX,
     ...(beat === undefined ? {} : { beat }),
   });
@@ -77,7 +78,10 @@ function secondsOf(time: string | null): number | null {
 }
 
 /** What beats keep in the broker; undefined: it is away, or keeps nothing of theirs. */
-async function onBroker(cluster: Cluster): Promise<(BeatOnBroker & { isTold: boolean }) | undefined> {
+async function onBroker(
+  cluster: Cluster,
+  entries: ReadonlyMap<string, Entry>,
+): Promise<(BeatOnBroker & { isTold: boolean }) | undefined> {
   try {
     const { ledger } = await cluster.connection();
     if (ledger === undefined) return undefined;
@@ -85,6 +89,7 @@ async function onBroker(cluster: Cluster): Promise<(BeatOnBroker & { isTold: boo
     const { management } = cluster;
     const beat = await lookAtBeat(
       cluster.app,
+      entries,
       ledger,
       async (queue) => await management?.holderOf(queue) ?? null,
     );

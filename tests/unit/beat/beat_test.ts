@@ -5,6 +5,7 @@ import { App, type BeatEntry, crontab, type Settings } from "../../../lib/app/mo
 import { ConnectionLost, OperatingError } from "../../../lib/base/mod.ts";
 import { Beat, type BeatOptions } from "../../../lib/beat/beat.ts";
 import { BeatLeadership, beatNames } from "../../../lib/beat/leadership.ts";
+import { readEntries } from "../../../lib/beat/entry.ts";
 import { lookAtBeat, previewBeat } from "../../../lib/beat/preview.ts";
 import type { RunState } from "../../../lib/beat/store.ts";
 import { MemoryStore } from "../../../lib/beat/store_memory.ts";
@@ -284,14 +285,17 @@ Deno.test("lookAtBeat: who leads, and what was sent, by the broker alone", async
   await using app = new App("lab", { broker_url: broker, beat_schedule: schedule }, { world: lab.world });
   await using connection = await connect(lab.world, broker, CONNECT_OPTIONS);
   await lab.world.clock.advance(25_000);
-  const beat = await lookAtBeat(app, connection.ledger!);
+  const beat = await lookAtBeat(app, await readEntries(app), connection.ledger!);
   assert.equal(beat.leader, lab.world.host.hostname);
   const path = `/nowhere/${crypto.randomUUID()}`;
-  const { entries: [entry], runs: [next] } = await previewBeat(app, path, { count: 1, beat });
+  const { entries: [entry], runs: [next] } = await previewBeat(app, await readEntries(app), path, {
+    count: 1,
+    beat,
+  });
   assert.deepEqual([entry!.count, entry!.last?.slice(11, 19), entry!.lastId?.length], [2, "00:00:20", 36]);
   assert.deepEqual([entry!.next, next!.time].map((time) => time?.slice(11, 19)), ["00:00:30", "00:00:30"]);
   await lab.end();
-  assert.equal((await lookAtBeat(app, connection.ledger!)).leader, null);
+  assert.equal((await lookAtBeat(app, await readEntries(app), connection.ledger!)).leader, null);
 });
 
 Deno.test("BeatLeadership: who leads next takes the place of the last one's host", async () => {
@@ -520,6 +524,8 @@ Deno.test("beat: overlap skip waits for the last run's end", async () => {
   await using lab = await new Lab({ a: { task: "t", schedule: 10, overlap: "skip" } }, {
     settings: { result_backend: `memory://${crypto.randomUUID()}` },
   }).start();
+  // Its module comes from the disk, in time that the fake clock does not know.
+  await lab.app.openBackend();
   await lab.world.clock.advance(30_000);
   const [first, ...more] = await lab.sent();
   assert.equal(more.length, 0);
