@@ -1,6 +1,6 @@
 /** Which store a result backend URL means. Each is loaded when it is first opened. */
 
-import { hasSqlite, maskUrl, nearest, NO_SQLITE, trimmedUrl, UsageError, type World } from "../base/mod.ts";
+import { maskUrl, nearest, trimmedUrl, unusableByClient, UsageError, type World } from "../base/mod.ts";
 import type { Backend, BackendOptions } from "./backend.ts";
 import { DisabledBackend } from "./disabled.ts";
 
@@ -73,11 +73,7 @@ export async function openBackend(
 
 /** Throws UsageError for a store that a client alone cannot use: one in its own memory, or that its runtime lacks. */
 function mustReachWorkers(given: string, scheme: string): void {
-  const why = scheme === "memory" || scheme === "cache+memory"
-    ? "no worker shares this process's memory"
-    : scheme === "sqlite" && !hasSqlite()
-    ? NO_SQLITE
-    : null;
+  const why = unusableByClient(scheme === "cache+memory" ? "memory" : scheme);
   if (why === null) return;
   throw new UsageError(
     `Cannot use result backend "${

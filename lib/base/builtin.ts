@@ -29,9 +29,15 @@ export function nodeZlib(): typeof import("node:zlib") {
 }
 
 /** Whether the runtime has node:sqlite: Node from 22.16 on as we need it. Loads it. */
-export function hasSqlite(): boolean {
+function hasSqlite(): boolean {
   return process.getBuiltinModule("node:sqlite") !== undefined;
 }
 
+/** Why a client that runs no tasks cannot use a broker or result store of this kind; null: it can. */
+export function unusableByClient(kind: string): string | null {
+  if (kind === "memory") return "no worker shares this process's memory";
+  return kind === "sqlite" && !hasSqlite() ? NO_SQLITE : null;
+}
+
 /** What is said of `sqlite://` in a runtime without it. */
-export const NO_SQLITE = "it needs node:sqlite, which Node has from 22.16 on";
+const NO_SQLITE = "it needs node:sqlite, which Node has from 22.16 on";

@@ -2,13 +2,12 @@
 
 import {
   DialError,
-  hasSqlite,
   maskUrl,
-  NO_SQLITE,
   type OperatingError,
   ProtocolError,
   ServerError,
   trimmedUrl,
+  unusableByClient,
   UsageError,
   type World,
 } from "../base/mod.ts";
@@ -48,11 +47,7 @@ export const connect: Connect = async (
 
 /** Throws UsageError for a broker that a client alone cannot use: one in its own memory, or that its runtime lacks. */
 function mustReachWorkers(url: string, kind: TransportKind): void {
-  const why = kind === "memory"
-    ? "no worker shares this process's memory"
-    : kind === "sqlite" && !hasSqlite()
-    ? NO_SQLITE
-    : null;
+  const why = unusableByClient(kind);
   if (why === null) return;
   throw new UsageError(
     `Cannot use broker "${maskUrl(url)}": ${why}; set broker_url to a Redis or RabbitMQ`,

@@ -10,6 +10,7 @@ import {
   assert,
   ConnectionLost,
   errorText,
+  type Log,
   logFrom,
   maskUrl,
   OperatingError,
@@ -25,9 +26,6 @@ import { BrokerGivenUp } from "../errors.ts";
 import { aborted, WorkerStopping } from "../stop.ts";
 import { CONNECTION_RETRY, connectionError, NEXT_FAILOVER, retryStep } from "../texts.ts";
 import { Intake } from "./intake.ts";
-
-/** The logger of these lines in Celery. */
-const FROM = { logger: "celery.worker.consumer.consumer" };
 
 /** More restarts than this within a second, and the next one waits a second. */
 const RESTARTS_PER_SECOND_MAX = 5;
@@ -68,12 +66,15 @@ export class Consumer implements ConsumerCore {
   /** Connections in a row that a broker ended in words soon after they were made; and its last words. */
   #refusals = 0;
   #words = "";
+  readonly #log: Log;
 
   /** `steps` in the order of their places. */
   constructor(worker: WorkerCore, steps: readonly StepClass<Consumer>[]) {
     this.worker = worker;
     this.#steps = steps;
     this.blueprint = new Blueprint("Consumer", worker.world.log);
+    // The logger of its lines in Celery.
+    this.#log = logFrom(worker.world.log, { logger: "celery.worker.consumer.consumer" });
   }
 
   /** Builds its steps; once. */
@@ -172,7 +173,7 @@ export class Consumer implements ConsumerCore {
 
   /** Connects, and logs every failed attempt as Celery does. Rejects with BrokerGivenUp or WorkerStopping. */
   async connect(): Promise<Connection> {
-    const { app, stopRequest, world } = this.worker;
+    const { app, stopRequest } = this.worker;
     try {
       return await app.connectBroker({
         forWriting: false,
@@ -182,7 +183,7 @@ export class Consumer implements ConsumerCore {
         heartbeat: true,
         onAttempt: (error, delaySeconds, attempt, max, url) => {
           const step = delaySeconds === 0 ? NEXT_FAILOVER : retryStep(delaySeconds, attempt, max ?? Infinity);
-          logFrom(world.log, FROM).error(connectionError(maskUrl(url), reasonOf(error), step));
+          this.#log.error(connectionError(maskUrl(url), reasonOf(error), step));
         },
       });
     } catch (error) {
@@ -198,7 +199,7 @@ export class Consumer implements ConsumerCore {
    * brings everything back.
    */
   async settleLost(signal: AbortSignal): Promise<void> {
-    const { app, lane, state, timers, world } = this.worker;
+    const { app, lane, state, timers } = this.worker;
     if (this.#isLost) this.lostTasks ??= this.tasks;
     if (!this.lostTasks?.hasHandover) return;
     this.tasks = null;
@@ -220,7 +221,7 @@ export class Consumer implements ConsumerCore {
       this.tasks!.wake();
       await this.tasks!.flush();
     } catch (error) {
-      logFrom(world.log, FROM).warning(
+      this.#log.warning(
         `Cannot settle messages of the lost connection, they come back when its lease ends: ${
           errorText(error)
         }`,
@@ -254,7 +255,7 @@ export class Consumer implements ConsumerCore {
   async pauseTasks(): Promise<void> {
     if (this.tasks !== null && !this.#isLost) {
       await this.tasks.pause().catch((error: unknown) => {
-        logFrom(this.worker.world.log, FROM).warning(`Cannot pause the task consumer: ${errorText(error)}`);
+        this.#log.warning(`Cannot pause the task consumer: ${errorText(error)}`);
       });
     }
     if (this.worker.hasLane) this.worker.lane.giveBackWaiting();
@@ -272,12 +273,12 @@ export class Consumer implements ConsumerCore {
       if (error instanceof UsageError) this.worker.app.amqp.queues.deselect([known.name]);
       throw error;
     }
-    logFrom(this.worker.world.log, FROM).info(`Started consuming from ${known.name}`);
+    this.#log.info(`Started consuming from ${known.name}`);
   }
 
   /** Stops consuming from a queue. Source: Consumer.cancel_task_queue. */
   async cancelTaskQueue(name: string): Promise<void> {
-    logFrom(this.worker.world.log, FROM).info(`Canceling queue ${name}`);
+    this.#log.info(`Canceling queue ${name}`);
     this.worker.app.amqp.queues.deselect([name]);
     await this.tasks?.cancelQueue(name);
   }
@@ -293,15 +294,15 @@ export class Consumer implements ConsumerCore {
   }
 
   async #afterLoss(error: unknown): Promise<void> {
-    const { world, lane, state, app } = this.worker;
+    const { lane, state, app } = this.worker;
     this.#isLost = true;
-    logFrom(world.log, FROM).warning(CONNECTION_RETRY);
+    this.#log.warning(CONNECTION_RETRY);
     this.#note(error);
     lane.detach();
     if (app.conf.worker_cancel_long_running_tasks_on_connection_loss) {
       for (const request of state.inPool.values()) {
         if (request.isSettled || request.pid === 0) continue;
-        logFrom(world.log, FROM).warning(
+        this.#log.warning(
           `Task ${request.human} cannot be acknowledged after a connection loss since late acknowledgement is ` +
             `enabled for it.\nTerminating it instead.\n`,
         );
@@ -313,8 +314,8 @@ export class Consumer implements ConsumerCore {
 
   /** Logs why the connection was lost, once for equal reasons in a row; counts refusals in a row. */
   #note(error: unknown): void {
-    const { clock, log: all } = this.worker.world;
-    const log = logFrom(all, FROM);
+    const { clock } = this.worker.world;
+    const log = this.#log;
     const hasSettled = clock.monoMs() - (this.#startedMs.at(-1) ?? 0) >= SETTLED_MS;
     if (hasSettled) this.#refusals = 0;
     if (isRefusal(error)) this.#refusals++;
@@ -326,8 +327,8 @@ export class Consumer implements ConsumerCore {
 
   // A broker that accepts and drops connections at once must not turn into a busy loop.
   async #slowDown(): Promise<void> {
-    const { clock, log: all } = this.worker.world;
-    const log = logFrom(all, FROM);
+    const { clock } = this.worker.world;
+    const log = this.#log;
     const waitMs = Math.min((this.#refusals - 1) * REFUSAL_STEP_MS, REFUSAL_MAX_MS);
     if (waitMs > 0) {
       log.warning(`consumer: Trying again in ${waitMs / 1000} seconds`);

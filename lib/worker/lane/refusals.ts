@@ -9,7 +9,7 @@
  * on_decode_error; protocol.md 8.1, 8.9.
  */
 
-import { errorText, logFrom } from "../../base/mod.ts";
+import { errorText, type Log, logFrom } from "../../base/mod.ts";
 import type { Delivery, Undecodable } from "../../transport/mod.ts";
 import {
   ContentDisallowed,
@@ -27,9 +27,6 @@ import {
 import type { LaneParts } from "./parts.ts";
 import { decodeError, invalidTask, truncate, unknownMessage, unknownTask } from "../texts.ts";
 
-/** The logger of these lines in Celery. */
-const FROM = { logger: "celery.worker.consumer.consumer" };
-
 const BODY_CHARS_MAX = 1024;
 const HEADERS_CHARS_MAX = 16 * 1024;
 
@@ -39,14 +36,17 @@ type Fallback = "ack" | "drop";
 /** Logs messages that are not tasks, and settles them. A method that refuses one returns null instead of a request. */
 export class Refusals {
   #parts: LaneParts;
+  #log: Log;
 
   constructor(parts: LaneParts) {
     this.#parts = parts;
+    // The logger of these lines in Celery.
+    this.#log = logFrom(parts.world.log, { logger: "celery.worker.consumer.consumer" });
   }
 
   /** What arrived is not a message: a broken envelope, wrong base64. */
   broken(message: Undecodable): void {
-    logFrom(this.#parts.world.log, FROM).critical(decodeError(message.reason, {
+    this.#log.critical(decodeError(message.reason, {
       type: "None",
       encoding: "None",
       headers: "None",
@@ -67,7 +67,7 @@ export class Refusals {
    */
   unknownTask(delivery: Delivery, name: string, decodedId: string | null): null {
     const { message, info } = delivery;
-    logFrom(this.#parts.world.log, FROM).error(
+    this.#log.error(
       unknownTask(name, bodyText(message), shownHeaders(message), shownJson(info)),
     );
     this.#settle(delivery.tag, `Unregistered task of type '${name}'`, "drop");
@@ -91,7 +91,7 @@ export class Refusals {
     if (error instanceof DecodeError) return this.#undecodable(delivery, errorText(error));
     const { message } = delivery;
     const reason = typeof error === "string" ? error : errorText(error);
-    logFrom(this.#parts.world.log, FROM).error(invalidTask(reason, bodyText(message)));
+    this.#log.error(invalidTask(reason, bodyText(message)));
     this.#settle(delivery.tag, `Invalid task message: ${reason}`, "drop");
     const id = message.headers["id"];
     if (typeof id === "string" && id !== "") {
@@ -107,7 +107,7 @@ export class Refusals {
    */
   unreadable(delivery: Delivery, error: unknown, isSettled: boolean): void {
     const reason = `Cannot read message: ${errorText(error)}`;
-    if (isSettled) logFrom(this.#parts.world.log, FROM).error(reason);
+    if (isSettled) this.#log.error(reason);
     else this.#undecodable(delivery, reason);
   }
 
@@ -154,7 +154,7 @@ export class Refusals {
     const { message, attempts } = delivery;
     const { task, id, shadow } = message.headers;
     const reason = `Worker exited prematurely ${attempts} times with ${shadow || task}[${id}]`;
-    logFrom(this.#parts.world.log, FROM).error(`${reason}: it is kept in the dead letters`);
+    this.#log.error(`${reason}: it is kept in the dead letters`);
     this.#settle(delivery.tag, reason, "drop");
     if (typeof id === "string" && id !== "") {
       this.#parts.finalizer.failDeadLetter(message, id, new WorkerLostError(reason));
@@ -167,14 +167,14 @@ export class Refusals {
     const report = `body: ${bodyText(message)}\n{content_type:'${message.contentType}' ` +
       `content_encoding:'${message.contentEncoding}'\n  delivery_info:${shownJson(info)} ` +
       `headers=${shownHeaders(message)}}`;
-    logFrom(this.#parts.world.log, FROM).warning(unknownMessage(report));
+    this.#log.warning(unknownMessage(report));
     this.#settle(delivery.tag, "Unknown message: neither a task header nor a task in its body", "drop");
     this.#parts.signals.taskRejected?.(message, "unknown message");
   }
 
   #undecodable(delivery: Delivery, reason: string): null {
     const { message } = delivery;
-    logFrom(this.#parts.world.log, FROM).critical(decodeError(reason, {
+    this.#log.critical(decodeError(reason, {
       type: `'${message.contentType}'`,
       encoding: `'${message.contentEncoding}'`,
       headers: truncate(shownHeaders(message), BODY_CHARS_MAX),
