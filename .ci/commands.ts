@@ -24,6 +24,15 @@ export async function run(
   return said;
 }
 
+/** True if a folder is at a path. */
+export function isFolder(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
 /** What git says of the project; null without a repository. */
 export async function gitText(...args: string[]): Promise<string | null> {
   try {

@@ -1,6 +1,6 @@
 /** The npm packages that a module of ours needs, where the runtime keeps them. */
 
-import { run } from "./commands.ts";
+import { isFolder, run } from "./commands.ts";
 
 /** A package as `deno info` tells of it. */
 export interface Package {
@@ -40,13 +40,5 @@ async function find(entry: string): Promise<readonly Package[]> {
     for (const dependency of npmPackages[id]!.dependencies) add(dependency);
   };
   for (const { npmPackage } of modules) if (npmPackage !== undefined) add(npmPackage);
-  return [...ids].sort().map((id) => npmPackages[id]!).filter(({ localPath }) => isThere(localPath));
-}
-
-function isThere(path: string): boolean {
-  try {
-    return Deno.statSync(path).isDirectory;
-  } catch {
-    return false;
-  }
+  return [...ids].sort().map((id) => npmPackages[id]!).filter(({ localPath }) => isFolder(localPath));
 }

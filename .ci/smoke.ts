@@ -8,6 +8,7 @@
 
 import { startRedis } from "../tests/support/servers.ts";
 import { eventually } from "../tests/support/ports.ts";
+import { isFolder } from "./commands.ts";
 
 const program = await Deno.realPath(Deno.args[0]!);
 const folder = await Deno.makeTempDir({ prefix: "lovage smoke é%41 " });
@@ -66,7 +67,7 @@ try {
       const pid = await run("-A", "tasks.ts", ...at, "call", "--wait", "smoke.pid");
       expect(Number(pid) !== worker.pid, "the task runs in a child process");
       let last = Number(pid);
-      if (broker === null && exists(env.LOVAGE_CACHE)) {
+      if (broker === null && isFolder(env.LOVAGE_CACHE)) {
         await Deno.remove(env.LOVAGE_CACHE, { recursive: true });
         for (const one of await slotsOf(worker.pid)) Deno.kill(one, "SIGKILL");
         last = Number(await run("-A", "tasks.ts", "call", "--wait", "smoke.pid"));
@@ -94,7 +95,7 @@ try {
   await redis.stop();
   // A process that was only just killed may still write a last file.
   await eventually(
-    () => Deno.remove(folder, { recursive: true }).then(() => true, () => !exists(folder)),
+    () => Deno.remove(folder, { recursive: true }).then(() => true, () => !isFolder(folder)),
     "cleared",
   );
 }
@@ -121,14 +122,6 @@ async function slotsOf(pid: number): Promise<number[]> {
   return (await Deno.readTextFile(`/proc/${pid}/task/${pid}/children`)).trim().split(" ").filter(Boolean).map(
     Number,
   );
-}
-
-function exists(path: string): boolean {
-  try {
-    return Deno.statSync(path).isDirectory;
-  } catch {
-    return false;
-  }
 }
 
 function isAlive(pid: number): boolean {

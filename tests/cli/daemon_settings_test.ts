@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { environment, LOVAGE, lovage, type Place, Program, startWorker } from "../support/programs.ts";
 import { eventually } from "../support/ports.ts";
-import { disposableFolder } from "../support/temporary.ts";
+import { disposableFolder, exists } from "../support/temporary.ts";
 
 const modeOf = (path: string) => Deno.statSync(path).mode! & 0o777;
 
@@ -122,13 +122,4 @@ Deno.test({
 function nobody(): number {
   const line = Deno.readTextFileSync("/etc/passwd").split("\n").find((one) => one.startsWith("nobody:"))!;
   return Number(line.split(":")[2]);
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

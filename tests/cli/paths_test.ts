@@ -5,6 +5,7 @@ import { tracebackText } from "../../lib/app/run/trace_outcome.ts";
 import { filePath, fileUrl } from "../../lib/base/mod.ts";
 import { Program } from "../support/programs.ts";
 import { eventually } from "../support/ports.ts";
+import { exists } from "../support/temporary.ts";
 
 const ROOT = filePath(new URL("../..", import.meta.url)).replace(/\/$/, "");
 /** Below it lie the checkout (a link), the project and the state. */
@@ -123,12 +124,3 @@ Deno.test("odd folders: the census of make run", async () => {
   assert.ok(success, new TextDecoder().decode(stderr));
   assert.match(new TextDecoder().decode(stdout), /tasks in /);
 });
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { eventually, freePort } from "../support/ports.ts";
 import { environment, LOVAGE, lovage, type Place, Program, startWorker, TASKS } from "../support/programs.ts";
 import { startRedis } from "../support/servers.ts";
-import { disposableFolder } from "../support/temporary.ts";
+import { disposableFolder, exists } from "../support/temporary.ts";
 
 interface Got {
   readonly status: number;
@@ -20,15 +20,6 @@ async function get(port: number, path: string, accept = "*/*"): Promise<Got> {
 function sample(text: string, name: string): number | null {
   const line = text.split("\n").find((one) => one.startsWith(`${name} `));
   return line === undefined ? null : Number(line.slice(name.length + 1));
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 async function called(place: Place, task: string, args: unknown[]): Promise<void> {

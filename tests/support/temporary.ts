@@ -18,6 +18,16 @@ export function temporaryFile(): string {
   return kept(Deno.makeTempFileSync({ prefix: "lovage-test-" }));
 }
 
+/** True if anything is at a path. */
+export function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function kept(path: string): string {
   if (made.length === 0) globalThis.addEventListener("unload", removeAll);
   made.push(path);
