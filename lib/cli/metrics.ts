@@ -7,10 +7,12 @@
 import { UsageError } from "../base/mod.ts";
 import type { App } from "../app/mod.ts";
 import type { ClusterMetricsOptions } from "../console/mod.ts";
+import { sampledFamilies } from "../metrics/mod.ts";
 import { EXIT, listenSignals } from "../platform/mod.ts";
 import { bounds, InvalidValue, oneOf, someOf, whole } from "./arguments.ts";
-import { command, type CommandContext, type Options, type ValuesOf } from "./command.ts";
+import { command, type CommandContext, JSON_OPTION, type Options, type ValuesOf } from "./command.ts";
 import { LOGLEVEL_OPTION } from "./daemon.ts";
+import { jsonLine } from "./output.ts";
 import { openProbes } from "./probes.ts";
 
 /** Where it serves unless said otherwise: celery-exporter's port, for this machine alone. */
@@ -18,6 +20,7 @@ const PLACE = "127.0.0.1:9808";
 
 const OPTIONS = {
   once: { help: "ask broker and workers now, print the metrics, and exit" },
+  json: { ...JSON_OPTION.json, help: "once: print JSON, an array of families with their samples" },
   http: { value: "address", help: `where to serve: ADDRESS:PORT or unix:PATH; ${PLACE} by default` },
   metrics: {
     value: "names",
@@ -46,6 +49,10 @@ type Values = ValuesOf<typeof OPTIONS>;
 export const metrics = command({
   options: OPTIONS,
 
+  validate(_args, { once, json }): void {
+    if (json && !once) throw new UsageError("Option --json is for --once: what is served is text");
+  },
+
   async run(context, options): Promise<number> {
     const { world, globals } = context;
     world.log.configure({ level: options.loglevel ?? "INFO", logger: "lovage.metrics" });
@@ -55,7 +62,8 @@ export const metrics = command({
     const enablesEvents = options.enableEvents ?? false;
     await using exporter = await ClusterExporter.open(app, { ...measured(app, options), enablesEvents });
     if (options.once) {
-      world.terminal.out(await exporter.textNow());
+      const text = await exporter.textNow();
+      world.terminal.out(options.json ? jsonLine(sampledFamilies(text)) : text);
       return EXIT.OK;
     }
     exporter.listen();

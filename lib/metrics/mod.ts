@@ -7,13 +7,14 @@
  *
  * Reading order: histogram.ts, task_metrics.ts (counts by task, node and queue, bounded in number), text.ts
  * (Prometheus' text format), families.ts (the families that workers, beat and the view of the cluster share),
- * process.ts.
+ * process.ts, samples.ts (a text read again, for JSON).
  *
  * May import base. Knows no clock, no broker and no socket.
  */
 
 export * from "./families.ts";
 export { writeProcess } from "./process.ts";
+export { sampledFamilies } from "./samples.ts";
 export { Histogram, RUNTIME_BUCKETS } from "./histogram.ts";
 export { type Buckets, hostLabel, TaskMetrics, type TaskSeries } from "./task_metrics.ts";
 export * from "./text.ts";

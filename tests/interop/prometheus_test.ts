@@ -13,6 +13,7 @@ import { eventually, freePort } from "../support/ports.ts";
 import {
   environment,
   LOVAGE,
+  lovage,
   type Place,
   Program,
   startPythonWorker,
@@ -170,6 +171,14 @@ Deno.test("every query of dashboards and alerts has data, and promtool nothing t
   for (const port of [ofWorker, ofBeat, ofCluster]) {
     await checkMetrics(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text());
   }
+  const once = await lovage(["-A", TASKS, "metrics", "--once", "-j", "-Q", "left"], place);
+  const families: { name: string; samples: { labels: unknown; value: unknown }[] }[] = JSON.parse(once.out);
+  const lengths = families.find(({ name }) => name === "celery_queue_length")!.samples;
+  assert.deepEqual(
+    lengths.find(({ labels }) => JSON.stringify(labels) === '{"queue_name":"left"}')?.value,
+    1,
+    once.out,
+  );
   for (const path of folders.flatMap((folder) => filesIn(folder, "alerts.yaml"))) {
     const { code, stderr } = await new Deno.Command("promtool", { args: ["check", "rules", path] }).output();
     assert.equal(code, 0, new TextDecoder().decode(stderr));

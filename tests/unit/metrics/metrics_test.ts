@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import {
   hostLabel,
   MetricsText,
+  sampledFamilies,
   TaskMetrics,
   wantsOpenMetrics,
   writeTasks,
@@ -104,4 +105,32 @@ Deno.test("metrics: a label of one's own that a sample has itself gives way to i
     'celery_x{worker="w",task="shop.add",env="prod"} 1',
     'celery_x{task="mine",env="prod"} 2',
   ]);
+});
+
+Deno.test("metrics: a text read again has every family, label and value", () => {
+  const tasks = counted();
+  const name = 'a"b\\ }\r\u2028\n, c="d" 1';
+  const odd = tasks.of(name, "h", "q");
+  odd.isKnown = true;
+  odd.received = 7;
+  const text = new MetricsText();
+  writeTasks(text, tasks);
+  text.single({ name: "celery_odd", type: "gauge", help: "One\\two\nthree." }, {}, NaN);
+  const families = sampledFamilies(text.end());
+
+  const received = families.find((family) => family.name === "celery_task_received_total")!;
+  assert.deepEqual(received.samples.at(-1), {
+    name: "celery_task_received_total",
+    labels: { name, hostname: "h", queue_name: "q" },
+    value: 7,
+  });
+  const runtime = families.find((family) => family.name === "celery_task_runtime")!;
+  assert.equal(runtime.type, "histogram");
+  assert.deepEqual(runtime.samples.at(-1)!.name, "celery_task_runtime_count");
+  assert.deepEqual(families.at(-1), {
+    name: "celery_odd",
+    type: "gauge",
+    help: "One\\two\nthree.",
+    samples: [{ name: "celery_odd", labels: {}, value: "NaN" }],
+  });
 });
