@@ -167,6 +167,7 @@ export async function startRabbit(
     RABBITMQ_LOG_BASE: `${folder}/log`,
     RABBITMQ_PID_FILE: `${folder}/pid`,
     RABBITMQ_CONFIG_FILE: `${folder}/rabbitmq`,
+    ERL_CRASH_DUMP: `${folder}/erl_crash.dump`,
     RABBITMQ_CONF_ENV_FILE: `${folder}/none`,
     RABBITMQ_ENABLED_PLUGINS_FILE: `${folder}/plugins`,
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none",
