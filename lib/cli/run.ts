@@ -84,7 +84,12 @@ function become(
   world.log.flushSync();
   const hasFile = words.some((word) => !word.startsWith("-"));
   const isTyped = kind === "check" && world.host.fileKind(`${cwd}/${REMOTE_FILE}`) === "file";
-  // The stubs are part of no program: they are named, or the tasks of other workers would not be known.
-  const named = isTyped ? [...words, ...hasFile ? [] : ["."], REMOTE_FILE] : words;
+  const named = [
+    ...words,
+    // Without a folder the runtime tests that of its configuration, which may be ours.
+    ...kind === "run" || hasFile ? [] : ["."],
+    // The stubs are part of no program: they are named, or the tasks of other workers would not be known.
+    ...isTyped ? [REMOTE_FILE] : [],
+  ];
   return becomeUserProgram(kind, named, { hasColor: !globals.noColor });
 }

@@ -269,6 +269,8 @@ Deno.test("own", async () => {
   const tests = await lovage(folder, "test", "own_test.ts");
   assert.equal(tests.code, 0, tests.out + tests.err);
   assert.equal((await lovage(folder, "test", "bad_test.ts")).code, 1);
+  const all = await lovage(folder, "test");
+  assert.match(all.out, / 1 passed \| 1 failed /);
   assert.match(
     (await lovage(folder, "run", "none.ts")).err,
     /^Error: Cannot run "none.ts": there is no such file$/,
