@@ -126,17 +126,15 @@ export class AppBackend implements ResultStore {
     signal?.throwIfAborted();
     const until = timeoutSeconds === null ? null : clock.monoMs() + timeoutSeconds * 1000;
     const backend = await this.open();
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const { promise, resolve, reject } = Promise.withResolvers<"done" | "late">();
     const onAbort = () => reject(signal!.reason);
     signal?.addEventListener("abort", onAbort, { once: true });
-    const disarm = until === null
-      ? null
-      : clock.arm(until, () => reject(new TimeoutError("The operation timed out.")));
+    const disarm = until === null ? null : clock.arm(until, () => resolve("late"));
     const watch = backend.watch(
       ids,
       (meta) => {
         try {
-          if (onMeta(meta)) resolve();
+          if (onMeta(meta)) resolve("done");
         } catch (error) {
           reject(error);
         }
@@ -146,7 +144,8 @@ export class AppBackend implements ResultStore {
     this.ahead.asked(ids);
     const stopLooking = look && this.#startLooking(look, reject);
     try {
-      await promise;
+      // Made here and not by the timer: so its stack has the line that waits.
+      if (await promise === "late") throw new TimeoutError("The operation timed out.");
     } finally {
       stopLooking?.();
       watch.close();

@@ -134,6 +134,17 @@ Deno.test("AsyncResult: timeout and abort leave no timer behind", async () => {
   await stopped;
 });
 
+Deno.test("AsyncResult: the stack of a timeout has the line that waits", async () => {
+  const { app, world } = withStore();
+  await using _ = app;
+  async function waiter(): Promise<unknown> {
+    return await app.AsyncResult("never").get({ timeout: 1.5 });
+  }
+  const late = assert.rejects(waiter(), ({ stack }: Error) => /at async waiter /.test(stack ?? ""));
+  await world.clock.advance(1600);
+  await late;
+});
+
 Deno.test("AsyncResult: a parent that fails ends the wait soon; only the result is subscribed to", async () => {
   const { app, world } = withStore();
   await using _ = app;
