@@ -38,11 +38,6 @@ export class Confirms {
     return this.#sent + 1;
   }
 
-  /** The oldest batch that is not settled. */
-  get oldest(): ConfirmBatch | undefined {
-    return this.#batches.peek();
-  }
-
   /** Counts publishes just sent: their batch begins at `next` and is the newest. */
   expect(batch: ConfirmBatch): void {
     this.#sent = batch.last;

@@ -179,12 +179,6 @@ export class AmqpConnection implements AsyncDisposable {
     return this.#blockedReason;
   }
 
-  /** Whether the server has a capability. */
-  has(capability: string): boolean {
-    const all = this.#serverProperties["capabilities"];
-    return typeof all === "object" && all !== null && (all as AmqpTable)[capability] === true;
-  }
-
   /** Resolves when the server takes publishes; rejects where the connection goes. */
   async unblocked(): Promise<void> {
     while (this.#blockedReason !== null && this.#stream.failure === null) {
@@ -269,12 +263,12 @@ export class AmqpConnection implements AsyncDisposable {
     this.#stream.fail(error);
   }
 
-  /** Writes what was appended, says goodbye, waits `graceMs` at most for the answer, and closes. Twice is once. */
-  close(graceMs: number = CLOSE_GRACE_MS): Promise<void> {
+  /** Writes what was appended, says goodbye, waits for the answer a while, and closes. Twice is once. */
+  close(): Promise<void> {
     const stream = this.#stream;
     // What was collected and not appended yet goes first.
     if (stream.failure === null && !stream.isClosing) this.beforeWrite?.();
-    return stream.close(graceMs, () => {
+    return stream.close(CLOSE_GRACE_MS, () => {
       const answer = new Promise<void>((resolve) => this.#handshake = () => resolve());
       this.#send("connection.close", { "reply-code": 200, "reply-text": "Goodbye" });
       return answer;

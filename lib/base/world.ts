@@ -183,7 +183,6 @@ export interface Terminal {
   /** Width in columns; 80 where unknown. */
   readonly columns: number;
   readonly outIsTty: boolean;
-  readonly errIsTty: boolean;
   readonly inIsTty: boolean;
   /** Asks on the terminal; null at the end of input. */
   prompt(question: string): string | null;

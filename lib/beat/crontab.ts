@@ -71,14 +71,6 @@ export class Crontab implements Timing {
     } (m/h/dM/MY/d)>`;
   }
 
-  /** Celery 5.2's spelling of it. */
-  get reprBefore53(): string {
-    const { minute, hour, dayOfMonth, monthOfYear, dayOfWeek } = this.#fields;
-    return `<crontab: ${
-      [minute, hour, dayOfWeek, dayOfMonth, monthOfYear].map(text).join(" ")
-    } (m/h/d/dM/MY)>`;
-  }
-
   next(lastMs: number): number | null {
     return this.#isEveryHour ? this.#nextInRealTime(lastMs) : this.#nextOnTheClock(lastMs);
   }

@@ -50,11 +50,6 @@ export class Blueprint<P> {
     return this.#order;
   }
 
-  /** The included steps that start and stop, in boot order. */
-  get services(): readonly StartStopStep<P>[] {
-    return this.#services;
-  }
-
   /** Orders `steps` and lets each included one build its part of `parent`. Throws CycleError. */
   apply(parent: P, steps: readonly Step<P>[]): void {
     assert(this.#order.length === 0, "a blueprint is applied once");

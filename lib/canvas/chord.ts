@@ -133,13 +133,6 @@ export class Chord<R = unknown, Sent extends CanvasResult = SentResult<R>> exten
     return this.body === null ? 0 : this.body.chordSize();
   }
 
-  /** How many completions its header brings. */
-  headerSize(): number {
-    let size = 0;
-    for (const task of this.tasks) size += task.chordSize();
-    return size;
-  }
-
   override stampWith(
     visitor: StampingVisitor | null,
     append: boolean,

@@ -22,8 +22,6 @@ export interface MultiWords {
   readonly perNode: Map<string, NodeOptions>;
   /** From "--" on, "--" included; empty where there is none. */
   readonly passThrough: readonly string[];
-  /** The words behind the last name, for signals (`-9`, `-QUIT`). */
-  readonly behindNames: readonly string[];
 }
 
 /** True for a word that names a signal: `-9`, `-KILL`, `-SIGQUIT`. */
@@ -62,7 +60,7 @@ export function readWords(argv: readonly string[]): MultiWords {
       add("-", word.slice(1), value);
     } else names.push(word);
   }
-  return { names, options, perNode, passThrough, behindNames: words.slice(names.length) };
+  return { names, options, perNode, passThrough };
 }
 
 /** The last signal among the words (`-9`, `-KILL`, `-SIGQUIT`), as a name such as "SIGTERM". */

@@ -141,12 +141,12 @@ export function reportReady(): void {
  * Starts this program again under the same pid with the same arguments, folder and environment: the newest build of
  * it, where it is one file. Returns only by throwing OperatingError.
  */
-export function restartInPlace(args: readonly string[] = Deno.args): never {
+export function restartInPlace(): never {
   if (stage !== "none") Deno.env.set(VARIABLE, stage);
   const path = selfPath();
-  if (path !== null && isFile(path)) return execProgram(path, args, START_FOLDER);
+  if (path !== null && isFile(path)) return execProgram(path, Deno.args, START_FOLDER);
   const self = selfCommand();
-  return execProgram(self.program, [...self.args, ...args], START_FOLDER);
+  return execProgram(self.program, [...self.args, ...Deno.args], START_FOLDER);
 }
 
 /**

@@ -52,7 +52,6 @@ export function realTerminal(): Terminal {
       }
     },
     outIsTty: Deno.stdout.isTerminal(),
-    errIsTty: Deno.stderr.isTerminal(),
     inIsTty: Deno.stdin.isTerminal(),
     prompt: (question) => {
       writeAll(Deno.stdout, shown(question));

@@ -85,8 +85,6 @@ export interface ChildInit {
   readonly logLevel: string;
   /** The level at which the log has what tasks print; null: it goes where the worker prints. */
   readonly printLevel: Level | null;
-  readonly logFile: string | null;
-  readonly isTaskEvents: boolean;
   /** True if no task of the app declares a sandbox: children then load less at their start. Default false. */
   readonly hasNoSandbox?: boolean;
 }

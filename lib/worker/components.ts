@@ -129,8 +129,6 @@ function poolOptions(worker: WorkerCore): PoolOptions {
       printLevel: conf.worker_redirect_stdouts
         ? conf.worker_redirect_stdouts_level.toUpperCase() as Level
         : null,
-      logFile: options.given.logfile ?? null,
-      isTaskEvents: options.taskEvents,
       hasNoSandbox: [...app.tasks].every(([, { options }]) => !options.permissions && !options.memoryLimit),
     },
     publish: (batch, handOn) => app.publisher.publish(batch, { handOn }),

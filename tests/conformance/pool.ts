@@ -75,8 +75,6 @@ export function childOptions(app: string | null): PoolOptions["child"] {
     hostname: "w1@test",
     logLevel: "INFO",
     printLevel: "WARNING",
-    logFile: null,
-    isTaskEvents: false,
   };
 }
 

@@ -290,8 +290,6 @@ Deno.test("sandbox: the environment that its modules saw, and passwords of URLs,
         hostname: "w1@h",
         logLevel: "INFO",
         printLevel: "WARNING" as const,
-        logFile: null,
-        isTaskEvents: false,
       };
       const call = { task: "box.heap", args: ["box.heap"] };
       const { ended } = await runTasks("processes", folder, [call], { child });

@@ -176,7 +176,6 @@ export class TextTerminal implements Terminal {
   errText = "";
   columns = 80;
   outIsTty = false;
-  errIsTty = false;
   inIsTty = false;
   answers: string[] = [];
   /** Every question asked. */

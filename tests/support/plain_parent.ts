@@ -28,8 +28,6 @@ const child = {
   hostname: "w1@h",
   logLevel: "INFO",
   printLevel: "WARNING" as const,
-  logFile: null,
-  isTaskEvents: false,
 };
 const pool = new SlotPool(
   world,

@@ -56,8 +56,6 @@ export async function runTasks(
       hostname: "w1@h",
       logLevel: "INFO",
       printLevel: "WARNING",
-      logFile: null,
-      isTaskEvents: false,
     },
     publish(batch) {
       heard.published.push(...batch.map(({ message }) => String(message.headers.task)));

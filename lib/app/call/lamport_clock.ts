@@ -3,12 +3,7 @@
  * protocol.md 7.5.
  */
 export class LamportClock {
-  #value: number;
-
-  /** `value` is what was saved, or 0. */
-  constructor(value = 0) {
-    this.#value = value;
-  }
+  #value = 0;
 
   /** The time now. */
   get value(): number {

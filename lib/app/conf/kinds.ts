@@ -155,12 +155,10 @@ export function names(defaultValue: readonly string[]): Setting<readonly string[
 }
 
 /** An object of options. On a command line: JSON. */
-export function options(
-  defaultValue: Readonly<Record<string, unknown>> = {},
-): Setting<Record<string, unknown>> {
+export function options(): Setting<Record<string, unknown>> {
   return setting<Record<string, unknown>>(
     "an object",
-    { ...defaultValue },
+    {},
     (value) => isRecord(value) ? value : REFUSED,
     parsedJson,
   );

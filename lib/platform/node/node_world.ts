@@ -43,9 +43,6 @@ function nodeTerminal(): Terminal {
     get outIsTty() {
       return process.stdout.isTTY ?? false;
     },
-    get errIsTty() {
-      return process.stderr.isTTY ?? false;
-    },
     get inIsTty() {
       return process.stdin.isTTY ?? false;
     },

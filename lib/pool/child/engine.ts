@@ -179,12 +179,6 @@ export class SlotEngine implements RunnerHost {
     return promise;
   }
 
-  /** The program is about to exit with `code`: says so and sends what is unsent. */
-  leave(code: number): void {
-    this.#writer.append(FRAME.leaving, String(code));
-    this.flush();
-  }
-
   #take(frame: Frame): void {
     if (frame.type === FRAME.jobs) {
       const { frameNumber, jobs, isOpen } = decodeJobs(frame, this.#takeKept);

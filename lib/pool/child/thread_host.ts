@@ -25,7 +25,7 @@ export class ThreadHost {
 
   constructor(world: World, send: (bytes: Uint8Array<ArrayBuffer>) => void, entry?: URL) {
     this.#send = send;
-    this.#links = threadLinks(world, entry, new IsolateHost(world), true);
+    this.#links = threadLinks(world, new IsolateHost(world), entry);
     this.#send(encodeFrame(FRAME.ready, "0"));
   }
 

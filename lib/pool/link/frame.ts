@@ -30,7 +30,6 @@ export const FRAME = {
   log: 22,
   publish: 23,
   memory: 24,
-  leaving: 25,
   journalled: 26,
   draining: 27,
   hostRelayed: 28,

@@ -21,7 +21,6 @@ export function hostedLinks(world: World, processes: LinkFactory): LinkFactory {
 }
 
 class HostedLinks implements LinkFactory {
-  readonly isProcess = false;
   #world: World;
   #processes: LinkFactory;
   /** The one that new slots are opened in. */

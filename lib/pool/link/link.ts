@@ -50,8 +50,6 @@ export interface Link {
 
 /** Starts slots of one kind. */
 export interface LinkFactory {
-  /** Whether each slot is a process of its own, with a process id, that can receive signals. */
-  readonly isProcess: boolean;
   /** Starts one; failures are reported by `onEnded`. */
   open(init: Omit<SlotInit, "watchParent">, events: LinkEvents): Link;
   /** Prepares for a slot that may be opened soon, if that takes long. */

@@ -47,7 +47,6 @@ interface Started {
 
 /** Starts processes that talk to this one. */
 export class ProcessLinks implements LinkFactory {
-  readonly isProcess = true;
   #world: World;
   #server: Listener | null = null;
   #path: string | null = null;

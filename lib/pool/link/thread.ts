@@ -23,19 +23,17 @@ export function threadEntry(): URL {
 
 /**
  * Makes the factory. `entry` is the module an isolate begins with; `isolates` starts the sandboxes they ask for.
- * `hasFileJournals`: they make journals as processes do, since who reads them is in another process.
+ * Slots make journals as processes do, since who reads them is in another process.
  */
 export function threadLinks(
   world: World,
+  isolates: IsolateOpener,
   entry: URL = threadEntry(),
-  isolates: IsolateOpener | null = null,
-  hasFileJournals = false,
 ): LinkFactory {
   return {
-    isProcess: false,
     open(init, events) {
       const worker = new Worker(entry, { type: "module", name: init.name });
-      const journal = hasFileJournals && !init.isConcurrent ? null : createSharedJournal();
+      const journal = init.isConcurrent ? createSharedJournal() : null;
       const begun = init.isConcurrent ? { begun: new SharedArrayBuffer(4) } : {};
       const first = { init: { ...init, watchParent: false }, journal, heap: null, ...begun };
       return new ThreadLink(world, worker, first, events, isolates);

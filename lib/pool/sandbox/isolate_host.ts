@@ -11,11 +11,9 @@ import { threadEntry, ThreadLink } from "../link/thread.ts";
 /** Starts them right here. */
 export class IsolateHost implements IsolateOpener {
   #world: World;
-  #entry: URL;
 
-  constructor(world: World, entry: URL = threadEntry()) {
+  constructor(world: World) {
     this.#world = world;
-    this.#entry = entry;
   }
 
   open(spec: IsolateSpec, events: LinkEvents): IsolateLink {
@@ -26,7 +24,7 @@ export class IsolateHost implements IsolateOpener {
       events.onEnded(end);
     };
     try {
-      const made = entry = sandboxEntry(this.#entry, {
+      const made = entry = sandboxEntry(threadEntry(), {
         modules: spec.modules,
         hostname: this.#world.host.hostname,
         mayDial: spec.mayDial,

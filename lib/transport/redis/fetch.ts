@@ -178,10 +178,6 @@ export class Fetcher {
     return Array.from({ length: this.#count }, (_, n) => this.#next + n);
   }
 
-  get queues(): readonly string[] {
-    return this.#queues;
-  }
-
   addQueue(name: string): void {
     if (!this.#queues.includes(name)) this.#queues.push(name);
     this.stir();

@@ -77,11 +77,6 @@ export class AmqpReader {
     this.#carriesFloats = carriesFloats;
   }
 
-  /** Bytes not yet read. */
-  get left(): number {
-    return this.#end - this.#at;
-  }
-
   /** Throws where anything is left. */
   mustBeAtEnd(what: string): void {
     if (this.#at !== this.#end) {

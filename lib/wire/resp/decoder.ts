@@ -91,11 +91,6 @@ export class RespDecoder {
     this.#bulkBytesMax = options.bulkBytesMax ?? BULK_BYTES_MAX;
   }
 
-  /** True between values: nothing of a further one has arrived. */
-  get isIdle(): boolean {
-    return this.#stack.length === 0 && this.#pendingLength === 0 && this.#bulkBytes < 0;
-  }
-
   /**
    * Decodes what `chunk` completes and keeps the rest. The chunk may be reused by its owner on return.
    * Throws ProtocolError on bytes that are not RESP or exceed a limit.

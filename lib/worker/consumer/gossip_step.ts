@@ -94,11 +94,6 @@ export class GossipStep extends StartStopStep<Consumer> {
     return this.stop(consumer);
   }
 
-  /** The workers it knows; the others, never this one. */
-  get workers(): ClusterState["workers"] {
-    return this.#state?.workers ?? new Map();
-  }
-
   #onNote(consumer: Consumer, note: Note): void {
     for (const event of this.#reader!.decode(note)) {
       if (!event.type.startsWith("worker-")) continue;

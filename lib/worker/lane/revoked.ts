@@ -77,17 +77,11 @@ export class LimitedSet {
   }
 
   /** Adds an id; one that is there already becomes the newest. */
-  add(id: string, atSeconds: number = this.#nowSeconds()): void {
+  add(id: string): void {
     this.#entries.delete(id);
-    this.#entries.set(id, atSeconds);
+    this.#entries.set(id, this.#nowSeconds());
     this.changes++;
     if (this.#entries.size > this.limits.max) this.purge();
-  }
-
-  /** Removes an id; whether it was there. */
-  discard(id: string): boolean {
-    this.changes++;
-    return this.#entries.delete(id);
   }
 
   /**
@@ -126,12 +120,5 @@ export class LimitedSet {
   /** Ids and times, oldest first. */
   entries(): IterableIterator<[string, number]> {
     return this.#entries.entries();
-  }
-
-  /** Forgets all. */
-  clear(): void {
-    this.changes++;
-    this.#entries.clear();
-    this.#oldest = this.#entries.keys();
   }
 }

@@ -64,7 +64,7 @@ Deno.test("expand: a path with percent signs reaches the worker as it must be gi
 });
 
 Deno.test("signals: the last one wins, by name or number", () => {
-  assert.equal(signalOf(readWords(["2", "-QUIT", "-A", "tasks"]).behindNames, "SIGTERM"), "SIGQUIT");
+  assert.equal(signalOf(["-QUIT", "-A", "tasks"], "SIGTERM"), "SIGQUIT");
   assert.equal(signalOf(["-9"], "SIGTERM"), "SIGKILL");
   assert.equal(signalOf(["-SIGHUP", "-INT"], "SIGTERM"), "SIGINT");
   assert.equal(signalOf(["-c", "3"], "SIGTERM"), "SIGTERM");

@@ -43,8 +43,6 @@ class Played implements AsyncDisposable {
       hostname: "w@h",
       logLevel: "INFO",
       printLevel: "WARNING" as const,
-      logFile: null,
-      isTaskEvents: false,
     };
     const reader = new FrameReader();
     this.worker.tracer.sandbox = new Sandboxes(app.world, init, host, {

@@ -88,7 +88,6 @@ function rig(concurrency: number, options: { isConcurrent?: boolean; maxTasksPer
   const world = fakeWorld();
   const links: HandLink[] = [];
   const factory: LinkFactory = {
-    isProcess: true,
     open(_init, events) {
       const link = new HandLink(100 + links.length, events);
       links.push(link);
@@ -114,8 +113,6 @@ function rig(concurrency: number, options: { isConcurrent?: boolean; maxTasksPer
         hostname: "w1@h",
         logLevel: "INFO",
         printLevel: "WARNING",
-        logFile: null,
-        isTaskEvents: false,
       },
       publish: () => Promise.resolve(),
     },

@@ -8,7 +8,10 @@ function setAt(start: number, max = 3): { set: LimitedSet; clock: { now: number 
 
 Deno.test("LimitedSet: past its bound the oldest go", () => {
   const { set, clock } = setAt(0);
-  for (const id of ["a", "b", "c"]) set.add(id, clock.now++);
+  for (const id of ["a", "b", "c"]) {
+    set.add(id);
+    clock.now++;
+  }
   set.add("a");
   set.add("d");
   assert.deepEqual([...set.entries()].map(([id]) => id), ["c", "a", "d"]);
