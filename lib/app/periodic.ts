@@ -3,7 +3,7 @@
 import { namesOf, refuseUnknown, UsageError } from "../base/mod.ts";
 import { pythonRepr } from "../wire/mod.ts";
 import type { AppCore } from "./core.ts";
-import type { BeatEntry, Schedule } from "./conf/schedules.ts";
+import { type BeatEntry, ENTRY_OPTIONS, type Schedule } from "./conf/schedules.ts";
 import { SIGNATURE_OPTIONS, type SignatureLike } from "../canvas/mod.ts";
 import { SEND_OPTION_NAMES, type SendOptions, wireSignature } from "./call/send_options.ts";
 
@@ -15,14 +15,8 @@ export interface PeriodicOptions extends Omit<Partial<BeatEntry>, "task" | "sche
 
 const PERIODIC_NAMES = namesOf<PeriodicOptions>({
   ...SIGNATURE_OPTIONS,
+  ...ENTRY_OPTIONS,
   name: true,
-  args: true,
-  kwargs: true,
-  options: true,
-  relative: true,
-  timezone: true,
-  catchUp: true,
-  overlap: true,
 });
 
 /** Arguments that came with a signature, which Python has as a tuple. */

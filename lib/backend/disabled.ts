@@ -22,22 +22,18 @@ export class DisabledBackend implements Backend {
     done?.(null);
   }
 
-  /** Nothing ever waits. */
   flush(): Promise<void> {
     return Promise.resolve();
   }
 
-  /** Rejects with OperatingError: no result backend is configured. */
   fetch(_taskId: string): Promise<ResultMeta | null> {
     return refused(NO_BACKEND);
   }
 
-  /** As `fetch`. */
   fetchMany(_ids: readonly string[]): Promise<(ResultMeta | null)[]> {
     return refused(NO_BACKEND);
   }
 
-  /** Tells `onError` that there is no result backend. */
   watch(
     _ids: readonly string[],
     _onMeta: (meta: ResultMeta) => void,
@@ -49,22 +45,18 @@ export class DisabledBackend implements Backend {
     return { add: () => {}, drop: () => {}, close };
   }
 
-  /** There is nothing to forget. */
   forget(_taskId: string): Promise<void> {
     return Promise.resolve();
   }
 
-  /** Rejects: groups cannot be saved. */
   saveGroup(_groupId: string, _tuple: string): Promise<void> {
     return refused(NO_BACKEND);
   }
 
-  /** Rejects: groups cannot be saved. */
   fetchGroup(_groupId: string): Promise<string | null> {
     return refused(NO_BACKEND);
   }
 
-  /** Rejects: groups cannot be saved. */
   deleteGroup(_groupId: string): Promise<void> {
     return refused(NO_BACKEND);
   }
@@ -74,7 +66,6 @@ export class DisabledBackend implements Backend {
     return refused(NO_CHORDS);
   }
 
-  /** Rejects as `startChord`. */
   growChord(_groupId: string, _by: number): Promise<void> {
     return refused(NO_CHORDS);
   }
@@ -84,22 +75,18 @@ export class DisabledBackend implements Backend {
     return Promise.resolve([]);
   }
 
-  /** Nothing was counted. */
   endChord(_groupId: string): Promise<void> {
     return Promise.resolve();
   }
 
-  /** Nothing to clean. */
   cleanup(): Promise<void> {
     return Promise.resolve();
   }
 
-  /** Nothing to close. */
   close(): Promise<void> {
     return Promise.resolve();
   }
 
-  /** As `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve();
   }

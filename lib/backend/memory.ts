@@ -102,7 +102,7 @@ export class MemoryBackend implements Backend {
       onFirst: (ids) => queueMicrotask(() => this.#notifyStored(ids)),
       onMore: (ids) => queueMicrotask(() => this.#notifyStored(ids)),
       onLast: () => {},
-      decode: (document) => this.#decode(document),
+      decode: (document) => decodeResultMeta(document, this.#options),
     });
     shared.watchers.add(this.#watchers);
   }
@@ -113,73 +113,60 @@ export class MemoryBackend implements Backend {
     return new MemoryBackend(world, url, options);
   }
 
-  /** Appends a result. Data lane. */
   store(record: ResultRecord, done: StoreDone | null): void {
     this.#queue.append(record, done);
   }
 
-  /** True when a quarter of what may wait does. */
   get isCongested(): boolean {
     return this.#queue.isCongested;
   }
 
-  /** Resolves when everything appended so far is stored. */
   flush(): Promise<void> {
     return this.#queue.flush();
   }
 
-  /** The stored document, decoded. */
   fetch(taskId: string): Promise<ResultMeta | null> {
     return Promise.resolve().then(() => this.#meta(taskId));
   }
 
-  /** As `fetch`. */
   fetchMany(ids: readonly string[], isCarried = false): Promise<(ResultMeta | null)[]> {
     return Promise.resolve().then(() => ids.map((id) => this.#meta(id, isCarried)));
   }
 
-  /** Waits. */
   watch(ids: readonly string[], onMeta: (meta: ResultMeta) => void, onError: (error: Error) => void): Watch {
     return this.#watchers.open(ids, onMeta, onError);
   }
 
-  /** Deletes a result. */
   forget(taskId: string): Promise<void> {
     this.#shared.results.delete(taskId);
     return Promise.resolve();
   }
 
-  /** Saves a group. */
   saveGroup(groupId: string, tuple: string): Promise<void> {
     this.#shared.groups.set(groupId, { tuple, expiresAt: this.#expiry() });
     return Promise.resolve();
   }
 
-  /** A saved group's tuple. */
   fetchGroup(groupId: string): Promise<string | null> {
     const group = this.#shared.groups.get(groupId);
     return Promise.resolve(group && group.expiresAt > this.#now() ? group.tuple : null);
   }
 
-  /** Deletes a saved group. */
   deleteGroup(groupId: string): Promise<void> {
     this.#shared.groups.delete(groupId);
     return Promise.resolve();
   }
 
-  /** Sets a chord's size. */
   startChord(groupId: string, size: number): Promise<void> {
     this.#chord(groupId).size = size;
     return Promise.resolve();
   }
 
-  /** One more is expected. */
   growChord(groupId: string, by: number): Promise<void> {
     this.#chord(groupId).grown += by;
     return Promise.resolve();
   }
 
-  /** Counts members. */
   countChordParts(parts: readonly ChordPart[]): Promise<readonly CompleteHeader[]> {
     return Promise.resolve(parts.map((part) => this.#count(part)).filter((header) => header !== null));
   }
@@ -208,7 +195,6 @@ export class MemoryBackend implements Backend {
     };
   }
 
-  /** Forgets a chord's counters, and remembers for a while that it has ended. */
   endChord(groupId: string): Promise<void> {
     const { chords, ended } = this.#shared;
     chords.delete(groupId);
@@ -221,7 +207,6 @@ export class MemoryBackend implements Backend {
     return Promise.resolve();
   }
 
-  /** Deletes everything that has expired. */
   cleanup(): Promise<void> {
     const now = this.#now();
     const { results, groups, chords } = this.#shared;
@@ -231,7 +216,6 @@ export class MemoryBackend implements Backend {
     return Promise.resolve();
   }
 
-  /** Stores what was appended and leaves. Twice is once. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -241,7 +225,6 @@ export class MemoryBackend implements Backend {
     if (--this.#shared.users === 0) sharedByUrl.delete(this.url);
   }
 
-  /** As `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -254,14 +237,11 @@ export class MemoryBackend implements Backend {
     return this.#now() + this.#lifeMs;
   }
 
-  #decode(document: string | Uint8Array, isCarried = false): ResultMeta {
-    const { serializer, accept } = this.#options;
-    return decodeResultMeta(document, serializer, accept, isCarried);
-  }
-
   #meta(id: string, isCarried = false): ResultMeta | null {
     const stored = this.#shared.results.get(id);
-    return stored && stored.expiresAt > this.#now() ? this.#decode(stored.document, isCarried) : null;
+    return stored && stored.expiresAt > this.#now()
+      ? decodeResultMeta(stored.document, this.#options, isCarried)
+      : null;
   }
 
   #put(record: ResultRecord): void {

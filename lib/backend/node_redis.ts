@@ -173,12 +173,10 @@ export class NodeRedis implements RedisClient {
     });
   }
 
-  /** Whether commands can be sent. */
   get isReady(): boolean {
     return this.#socket.isReady;
   }
 
-  /** 3 if the server speaks RESP3; known once connected. */
   get protocol(): 2 | 3 {
     return this.#facts?.protocol ?? 2;
   }
@@ -196,13 +194,11 @@ export class NodeRedis implements RedisClient {
     this.#armWatch();
   }
 
-  /** Ends the connection; what waits for a reply is rejected. Twice is once. */
   destroy(): void {
     this.#socket.destroy();
     this.#end(new ConnectionLost("The connection was closed", { isRetryable: true }));
   }
 
-  /** Sends one command in words, those of a turn in one write; rejects with `ErrorReply`, or as the connection ends. */
   sendCommand(args: readonly Argument[], options?: ReplyOptions): Promise<unknown> {
     if (!this.isReady) return Promise.reject(new ConnectionLost("Not connected", { isRetryable: true }));
     let bytes = 0;
@@ -230,14 +226,12 @@ export class NodeRedis implements RedisClient {
     return this.sendCommand(args, options);
   }
 
-  /** Subscribes; resolves when the server has said so. */
   async subscribe(channels: readonly string[], listener: Listener, asBytes: boolean): Promise<void> {
     const done = this.#queue.subscribe("CHANNELS", [...channels], listener, asBytes);
     this.#scheduleWrite();
     await done;
   }
 
-  /** Takes a listener from its channels; the server is told where it was the last one. */
   async unsubscribe(channels: readonly string[], listener: Listener, asBytes: boolean): Promise<void> {
     const done = this.#queue.unsubscribe("CHANNELS", [...channels], listener, asBytes);
     this.#scheduleWrite();

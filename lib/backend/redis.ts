@@ -119,7 +119,7 @@ export class RedisBackend implements Backend {
       isCluster: this.#isCluster,
       isBinary: this.#isBinary,
       socketTimeoutMs: place.socketTimeoutMs,
-      decode: (document) => this.#decode(document),
+      decode: (document) => decodeResultMeta(document, this.#options),
     });
     this.#queue = new StoreQueue({
       clock: world.clock,
@@ -134,7 +134,7 @@ export class RedisBackend implements Backend {
       world,
       isBinary: this.#isBinary,
       taskPrefix: this.#taskPrefix,
-      decode: (document) => this.#decode(document),
+      decode: (document) => decodeResultMeta(document, this.#options),
       live: () => this.#links.live,
       reconnect: () => this.#reconnect(),
     });
@@ -152,7 +152,6 @@ export class RedisBackend implements Backend {
     return backend;
   }
 
-  /** Appends a result. Data lane, per message; leaves with the next batch. */
   store(record: ResultRecord, done: StoreDone | null): void {
     if (record.document.length > DOCUMENT_BYTES_MAX) {
       const error = new OperatingError(`Cannot store the result of task ${record.taskId}: ${TOO_LARGE}`);
@@ -163,43 +162,37 @@ export class RedisBackend implements Backend {
     this.#queue.append(record, done);
   }
 
-  /** True once the queue is a quarter full. */
   get isCongested(): boolean {
     return this.#queue.isCongested;
   }
 
-  /** Resolves when everything appended so far is stored or given up. */
   flush(): Promise<void> {
     return this.#queue.flush();
   }
 
-  /** GET and decode. */
   async fetch(taskId: string): Promise<ResultMeta | null> {
     const reply = await this.#read((client) =>
       client.sendCommand(["GET", this.#taskPrefix + taskId], this.#as)
     );
-    return reply === null ? null : this.#decode(reply as string | Uint8Array);
+    return reply === null ? null : decodeResultMeta(reply as string | Uint8Array, this.#options);
   }
 
-  /** MGET, in parts. */
   async fetchMany(ids: readonly string[], isCarried = false): Promise<(ResultMeta | null)[]> {
     const metas: (ResultMeta | null)[] = [];
     for (let at = 0; at < ids.length; at += MGET_MAX) {
       const keys = ids.slice(at, at + MGET_MAX).map((id) => this.#taskPrefix + id);
       const reply = await this.#read((client) => client.sendCommand(["MGET", ...keys], this.#as));
       for (const document of reply as (string | Uint8Array | null)[]) {
-        metas.push(document === null ? null : this.#decode(document, isCarried));
+        metas.push(document === null ? null : decodeResultMeta(document, this.#options, isCarried));
       }
     }
     return metas;
   }
 
-  /** Waits on the one subscription of this store. */
   watch(ids: readonly string[], onMeta: (meta: ResultMeta) => void, onError: (error: Error) => void): Watch {
     return this.#watch.watchers.open(ids, onMeta, onError);
   }
 
-  /** DEL. */
   async forget(taskId: string): Promise<void> {
     await this.#do((client) => client.sendCommand(["DEL", this.#taskPrefix + taskId]));
   }
@@ -210,7 +203,6 @@ export class RedisBackend implements Backend {
     await this.#save(this.#groupKey(groupId), document);
   }
 
-  /** GET; the tuple as JSON text. */
   async fetchGroup(groupId: string): Promise<string | null> {
     const reply = await this.#read((client) =>
       client.sendCommand(["GET", this.#groupKey(groupId)], this.#as)
@@ -218,12 +210,10 @@ export class RedisBackend implements Backend {
     return reply === null ? null : decodeGroup(reply as string | Uint8Array, this.#options);
   }
 
-  /** DEL. */
   async deleteGroup(groupId: string): Promise<void> {
     await this.#do((client) => client.sendCommand(["DEL", this.#groupKey(groupId)]));
   }
 
-  /** Sets `.s`. */
   async startChord(groupId: string, size: number): Promise<void> {
     await this.#save(`${this.#groupKey(groupId)}.s`, String(size));
   }
@@ -299,13 +289,11 @@ export class RedisBackend implements Backend {
     return Promise.resolve();
   }
 
-  /** Stores what waits, for at most 5 s, and closes. Twice is once. */
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
   }
 
-  /** As `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -330,11 +318,6 @@ export class RedisBackend implements Backend {
 
   get #as(): typeof AS_TEXT {
     return this.#isBinary ? AS_BYTES : AS_TEXT;
-  }
-
-  #decode(document: string | Uint8Array, isCarried = false): ResultMeta {
-    const { serializer, accept } = this.#options;
-    return decodeResultMeta(document, serializer, accept, isCarried);
   }
 
   /** Counts by script, or with Celery's own commands where scripts are refused. */

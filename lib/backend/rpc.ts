@@ -92,7 +92,6 @@ export class RpcBackend implements Backend {
     return new RpcBackend(world, options, options.rpc);
   }
 
-  /** True while results that are sent to us are heard. */
   get isListening(): boolean {
     return this.#isListening;
   }
@@ -116,33 +115,27 @@ export class RpcBackend implements Backend {
     this.#queue.append(record, done);
   }
 
-  /** True when a quarter of what may wait does. */
   get isCongested(): boolean {
     return this.#queue.isCongested;
   }
 
-  /** Resolves when everything appended so far is with the broker. */
   flush(): Promise<void> {
     return this.#queue.flush();
   }
 
-  /** What was received of a task of this process. */
   fetch(taskId: string): Promise<ResultMeta | null> {
     return this.#heard().then(() => this.#received.get(taskId)?.meta ?? null);
   }
 
-  /** As `fetch`. */
   fetchMany(ids: readonly string[]): Promise<(ResultMeta | null)[]> {
     return this.#heard().then(() => ids.map((id) => this.#received.get(id)?.meta ?? null));
   }
 
-  /** Waits. */
   watch(ids: readonly string[], onMeta: (meta: ResultMeta) => void, onError: (error: Error) => void): Watch {
     this.listen().catch((error) => this.#watchers.fail(error));
     return this.#watchers.open(ids, onMeta, onError);
   }
 
-  /** Forgets what was received. */
   forget(taskId: string): Promise<void> {
     this.#drop(taskId);
     return Promise.resolve();
@@ -158,7 +151,6 @@ export class RpcBackend implements Backend {
     return Promise.resolve(null);
   }
 
-  /** Nothing to delete. */
   deleteGroup(_groupId: string): Promise<void> {
     return Promise.resolve();
   }
@@ -168,7 +160,6 @@ export class RpcBackend implements Backend {
     return Promise.reject(new OperatingError(NO_CHORDS));
   }
 
-  /** Rejects as `startChord`. */
   growChord(_groupId: string, _by: number): Promise<void> {
     return Promise.reject(new OperatingError(NO_CHORDS));
   }
@@ -178,7 +169,6 @@ export class RpcBackend implements Backend {
     return Promise.resolve([]);
   }
 
-  /** Nothing was counted. */
   endChord(_groupId: string): Promise<void> {
     return Promise.resolve();
   }
@@ -188,7 +178,6 @@ export class RpcBackend implements Backend {
     return Promise.resolve();
   }
 
-  /** Sends what waits, for at most 5 s, and ends the connection with its queue. Twice is once. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     // A broker that takes nothing for now would be waited for without an end.
@@ -205,7 +194,6 @@ export class RpcBackend implements Backend {
     await connection?.close();
   }
 
-  /** As `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -84,7 +84,7 @@ export class SqliteBackend implements Backend {
     this.url = url;
     this.#database = database;
     this.#chords = new SqliteChords(database, { nowMs: () => this.#nowMs(), expiry: () => this.#expiry() });
-    this.#news = new SqliteNews(clock, database, (document) => this.#decode(document));
+    this.#news = new SqliteNews(clock, database, (document) => decodeResultMeta(document, this.#options));
     const policy = retryPolicy(options, world.random);
     this.#queue = new StoreQueue({
       clock,
@@ -126,42 +126,34 @@ export class SqliteBackend implements Backend {
     return new SqliteBackend(world, url, database, options);
   }
 
-  /** Appends a result. Data lane; leaves in this turn's transaction. */
   store(record: ResultRecord, done: StoreDone | null): void {
     this.#queue.append(record, done);
   }
 
-  /** True once the queue is a quarter full. */
   get isCongested(): boolean {
     return this.#queue.isCongested;
   }
 
-  /** Resolves when everything appended so far is stored or given up. */
   flush(): Promise<void> {
     return this.#queue.flush();
   }
 
-  /** The stored document, decoded. */
   fetch(taskId: string): Promise<ResultMeta | null> {
     return this.#whenFree(() => this.#meta(taskId));
   }
 
-  /** As `fetch`. */
   fetchMany(ids: readonly string[], isCarried = false): Promise<(ResultMeta | null)[]> {
     return this.#whenFree(() => ids.map((id) => this.#meta(id, isCarried)));
   }
 
-  /** Waits. */
   watch(ids: readonly string[], onMeta: (meta: ResultMeta) => void, onError: (error: Error) => void): Watch {
     return this.#news.watch(ids, onMeta, onError);
   }
 
-  /** Deletes a result. */
   async forget(taskId: string): Promise<void> {
     await this.#run("DELETE FROM result WHERE task_id = ?", taskId);
   }
 
-  /** Saves a group. */
   async saveGroup(groupId: string, tuple: string): Promise<void> {
     await this.#run(
       "REPLACE INTO result_group (group_id, tuple, expires_at) VALUES (?, ?, ?)",
@@ -171,7 +163,6 @@ export class SqliteBackend implements Backend {
     );
   }
 
-  /** A saved group's tuple. */
   fetchGroup(groupId: string): Promise<string | null> {
     return this.#whenFree(() => {
       const row = this.#database.get(
@@ -183,22 +174,18 @@ export class SqliteBackend implements Backend {
     });
   }
 
-  /** Deletes a saved group. */
   async deleteGroup(groupId: string): Promise<void> {
     await this.#run("DELETE FROM result_group WHERE group_id = ?", groupId);
   }
 
-  /** Sets a chord's size. */
   startChord(groupId: string, size: number): Promise<void> {
     return this.#whenFree(() => this.#chords.start(groupId, size));
   }
 
-  /** One more is expected. */
   growChord(groupId: string, by: number): Promise<void> {
     return this.#whenFree(() => this.#chords.grow(groupId, by));
   }
 
-  /** Counts members, all in one transaction. */
   async countChordParts(parts: readonly ChordPart[]): Promise<readonly CompleteHeader[]> {
     const documents = parts.map((part) => encodeChordMember(part, this.#options.serializer));
     const counted = await this.#transact(() =>
@@ -216,23 +203,19 @@ export class SqliteBackend implements Backend {
     return complete;
   }
 
-  /** Deletes a chord's counters, and keeps for a while that it has ended. */
   endChord(groupId: string): Promise<void> {
     return this.#transact(() => this.#chords.end(groupId));
   }
 
-  /** Deletes everything that has expired. */
   cleanup(): Promise<void> {
     return this.#transact(() => this.#expireUpTo(-1));
   }
 
-  /** Stores what waits, for at most 5 s, and closes the database. Twice is once. */
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
   }
 
-  /** As `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -254,14 +237,9 @@ export class SqliteBackend implements Backend {
     return expiresSeconds ? Math.trunc(this.#nowMs() + expiresSeconds * 1000) : null;
   }
 
-  #decode(document: string | Uint8Array, isCarried = false): ResultMeta {
-    const { serializer, accept } = this.#options;
-    return decodeResultMeta(document, serializer, accept, isCarried);
-  }
-
   #meta(id: string, isCarried = false): ResultMeta | null {
     const document = this.#news.document(id);
-    return document === null ? null : this.#decode(document, isCarried);
+    return document === null ? null : decodeResultMeta(document, this.#options, isCarried);
   }
 
   #put(record: ResultRecord): void {

@@ -137,17 +137,14 @@ class OpenWatch implements Watch {
     this.onError = onError;
   }
 
-  /** Waits for more ids. */
   add(ids: readonly string[]): void {
     this.#table.add(this, ids);
   }
 
-  /** No longer waits for one. */
   drop(id: string): void {
     this.#table.drop(this, id);
   }
 
-  /** No longer waits for any. Twice is once. */
   close(): void {
     for (const id of [...this.ids]) this.#table.drop(this, id);
   }

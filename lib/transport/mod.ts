@@ -6,8 +6,8 @@
  *
  * Reading order: entity.ts (exchanges, queues, bindings), message.ts (messages out, in hand and kept), transport.ts
  * (the interface: Connection, Consumer), failed.ts (tasks that failed for good), ledger.ts (leases and records),
- * url.ts, registry.ts (which kind), routing.ts (exchanges where the broker does not route); then the kinds, of which
- * none imports another.
+ * url.ts, registry.ts (which kind), routing.ts (exchanges where the broker does not route); joint.ts (several
+ * sockets as one connection); then the kinds, of which none imports another.
  *
  * Memory and sqlite: embedded/store.ts (what a store does), embedded/virtual.ts (the connection over either),
  * embedded/consumer.ts (the data lane), embedded/subscriptions.ts, embedded/failed.ts, embedded/ledger.ts. Memory:

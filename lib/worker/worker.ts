@@ -63,7 +63,6 @@ export class WorkController implements WorkerCore {
   readonly world: World;
   readonly app: WorkerApp;
   readonly support: WorkerSupport;
-  /** Node name. */
   readonly hostname: string;
   readonly options: ResolvedOptions;
   readonly blueprint: Blueprint<WorkerCore>;
@@ -77,12 +76,10 @@ export class WorkController implements WorkerCore {
   readonly window: PrefetchWindow;
   readonly revoked: LimitedSet;
   readonly revokedStamps: RevokedStamps = new RevokedStamps();
-  /** Counts of tasks; null: nobody can ask for them. */
   readonly metrics: TaskMetrics | null;
   readonly #successful: LimitedSet;
   readonly #nowSeconds = (): number => this.world.clock.monoMs() / 1000;
   events: TaskEventSink = NO_EVENTS;
-  /** Wall clock, milliseconds, of its creation. */
   readonly startedWallMs: number;
   /** HUP asked for a fresh start: the command line starts the program again after `run`. */
   isRestartWanted = false;
@@ -145,12 +142,10 @@ export class WorkController implements WorkerCore {
     this.blueprint.apply(this, workerSteps(steps));
   }
 
-  /** Whether the data lane is built: from the Pool step's start on. */
   get hasLane(): boolean {
     return this.#parts !== null;
   }
 
-  /** The data lane with all its parts. */
   get parts(): DataLane {
     assert(this.#parts, "the Pool step has started");
     return this.#parts;
@@ -172,7 +167,6 @@ export class WorkController implements WorkerCore {
     return this.parts.backend;
   }
 
-  /** Builds the data lane, once. */
   buildLane(backend: Backend, makePool: (events: PoolEvents) => Pool): void {
     assert(this.#parts === null, "the lane is built once");
     const { app, revoked, revokedStamps, state, stopRequest, strategies, support, timers, window, world } =
@@ -198,12 +192,10 @@ export class WorkController implements WorkerCore {
     );
   }
 
-  /** Node-formats a file name: `%n`, `%h`, `%d`, `%p`, `%i`, `%I`. */
   expand(text: string): string {
     return nodeFormat(text, this.hostname);
   }
 
-  /** Reads the registry again; after modules were loaded or reloaded. */
   updateStrategies(): void {
     const { conf } = this.app;
     const defaults = {
@@ -261,18 +253,15 @@ export class WorkController implements WorkerCore {
     }
   }
 
-  /** Remote control's `shutdown`. */
   onRemoteShutdown(): void {
     this.world.log.warning("Got shutdown from remote");
     this.#warm("remote");
   }
 
-  /** The requests in the pool that were begun. */
   active(): Request[] {
     return [...this.state.inPool.values()].filter((request) => request.pid !== 0);
   }
 
-  /** What `inspect stats` shows, except for what the panel adds. */
   stats(): Record<string, unknown> {
     return statsOf(this);
   }
@@ -371,7 +360,6 @@ export class WorkController implements WorkerCore {
     this.stopRequest.ask("cold");
   }
 
-  /** Lets running tasks finish, unless a cold shutdown is asked for meanwhile; then ends the pool. */
   async endPool(): Promise<void> {
     const { pool } = this.parts;
     const { cold } = this.stopRequest;

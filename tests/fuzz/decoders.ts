@@ -146,7 +146,7 @@ export const TARGETS: readonly Target[] = [
     run(chance) {
       const { document } = chance.of(documents) as unknown as { document: string };
       reads(oddJson(chance, JSON.parse(document)), (raw) => {
-        const { state, result, traceback } = decodeResultMeta(raw, "json", ACCEPT);
+        const { state, result, traceback } = decodeResultMeta(raw, { serializer: "json", accept: ACCEPT });
         if (EXCEPTION_STATES.has(state)) String(fromWireException(result as WireException, traceback).stack);
       });
     },

@@ -87,10 +87,8 @@ const CRONTAB_NAMES: ReadonlySet<string> = namesOf<CrontabFields>({
   day_of_month: true,
   month_of_year: true,
 });
-/** The names of `BeatEntry`. */
-export const BEAT_ENTRY_NAMES: ReadonlySet<string> = namesOf<BeatEntry>({
-  task: true,
-  schedule: true,
+/** What an entry may have besides its task and schedule. */
+export const ENTRY_OPTIONS = {
   args: true,
   kwargs: true,
   options: true,
@@ -98,6 +96,12 @@ export const BEAT_ENTRY_NAMES: ReadonlySet<string> = namesOf<BeatEntry>({
   timezone: true,
   catchUp: true,
   overlap: true,
+} as const;
+/** The names of `BeatEntry`. */
+export const BEAT_ENTRY_NAMES: ReadonlySet<string> = namesOf<BeatEntry>({
+  task: true,
+  schedule: true,
+  ...ENTRY_OPTIONS,
 });
 const INTERVAL_NAMES = namesOf<{ relative?: boolean }>({ relative: true });
 const FIELDS_MAX = 5;

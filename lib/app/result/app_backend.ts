@@ -33,7 +33,6 @@ export const LOOK_MAX_MS = 1000;
 
 /** The result store of an App. */
 export class AppBackend implements ResultStore {
-  /** The wait for the result of the call sent last. */
   readonly ahead: ResultAhead = new ResultAhead();
   readonly #app: AppCore;
   #opening: Promise<Backend> | null = null;
@@ -43,7 +42,6 @@ export class AppBackend implements ResultStore {
     this.#app = app;
   }
 
-  /** The store, where it is open already. */
   get opened(): Backend | null {
     return this.#opened;
   }
@@ -53,7 +51,6 @@ export class AppBackend implements ResultStore {
     return this.#opening ??= this.#open();
   }
 
-  /** Opens the store of a sender: with rpc, the queue that its results come to is there when this resolves. */
   async openToSend(): Promise<void> {
     const backend = await this.open();
     await backend.listen?.();
@@ -97,25 +94,18 @@ export class AppBackend implements ResultStore {
     await stored(backend, { taskId, state, document, guard: true, replyTo: request?.replyTo ?? null });
   }
 
-  /** What is stored of a task; null: nothing (PENDING). */
   async getTaskMeta(taskId: string): Promise<ResultMeta | null> {
     return await (await this.open()).fetch(taskId);
   }
 
-  /** Forgets a result. */
   async forget(taskId: string): Promise<void> {
     await (await this.open()).forget(taskId);
   }
 
-  /** Deletes what has expired. */
   async cleanup(): Promise<void> {
     await (await this.open()).cleanup();
   }
 
-  /**
-   * Hears of every stored change of these ids until `onMeta` returns true. Rejects with `TimeoutError` after
-   * `timeoutSeconds` (null: never), with the store's error, with the signal's reason, with the error of a `look`.
-   */
   async watchUntil(
     ids: readonly string[],
     options: WatchOptions,

@@ -135,7 +135,6 @@ export class Run implements Execution, ResultOwner {
     return this.#newTrace ??= unsampledCarrier(this.app.world.random);
   }
 
-  /** Where it stands in its trace, as a W3C header; null: in none. */
   get traceparent(): string | null {
     return this.span?.traceparent ?? this.carrier?.["traceparent"] ?? null;
   }

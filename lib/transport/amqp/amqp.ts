@@ -9,10 +9,9 @@
  */
 
 import { AmqpConnection, type AmqpTarget } from "../../amqp/mod.ts";
-import { AccessRefused, errorText, maskUrl, ServerError, UsageError, type World } from "../../base/mod.ts";
+import { AccessRefused, errorText, maskUrl, ServerError, type World } from "../../base/mod.ts";
 import { Credentials } from "../../net/mod.ts";
 import { parseIso } from "../../wire/mod.ts";
-import type { AmqpConsumer } from "./consumer.ts";
 import { AmqpControl, declareExchange, declareQueue, lookAtQueue } from "./control.ts";
 import { AmqpDeadLetters, type AmqpDeadOptions, deadQueue } from "./dead.ts";
 import { AmqpFailedTasks, FAILED_QUEUE } from "./failed.ts";
@@ -26,6 +25,7 @@ import { AmqpServer } from "./server.ts";
 import { AmqpSubscription } from "./subscription.ts";
 import { amqpTarget } from "./url.ts";
 import { type Binding, type Exchange, type Queue, queue as makeQueue } from "../entity.ts";
+import { JointConnection } from "../joint.ts";
 import type { Ledger } from "../ledger.ts";
 import type {
   Connect,
@@ -91,10 +91,9 @@ function openAs(world: World, target: AmqpTarget, options: ConnectOptions): Prom
   });
 }
 
-class AmqpTransport implements Connection {
+class AmqpTransport extends JointConnection implements Connection {
   readonly transport = "amqp";
   readonly url: string;
-  readonly lost: Promise<Error | null>;
   readonly ledger: Ledger;
   #world: World;
   #target: AmqpTarget;
@@ -106,20 +105,16 @@ class AmqpTransport implements Connection {
   #receivingControl: AmqpControl | null = null;
   #publisher: AmqpPublisher;
   #receiving: Promise<AmqpConnection> | null = null;
-  #consumer: AmqpConsumer | null = null;
-  #subscriptions = new Set<Subscription>();
   #declared = new Map<string, Queue>();
   #deadLetters: Promise<string> | null = null;
   #failed: AmqpFailedTasks | null = null;
   #openingDelays: Promise<AmqpDelays | null> | null = null;
-  #resolveLost: (error: Error | null) => void;
-  #isClosing = false;
-  #isLost = false;
 
   constructor(
     world: World,
     parts: { url: string; target: AmqpTarget; options: ConnectOptions; main: AmqpConnection },
   ) {
+    super();
     this.url = parts.url;
     this.#world = world;
     this.#target = parts.target;
@@ -138,10 +133,7 @@ class AmqpTransport implements Connection {
       way: async (out) => await this.#delayedWay(out) ?? out,
       publish: (batch) => this.#publisher.publish(batch),
     });
-    const { promise, resolve } = Promise.withResolvers<Error | null>();
-    this.lost = promise;
-    this.#resolveLost = resolve;
-    this.#watch(parts.main);
+    this.watch(parts.main);
   }
 
   async declare(given: Queue): Promise<number> {
@@ -175,12 +167,12 @@ class AmqpTransport implements Connection {
   }
 
   async consume(options: ConsumeOptions, events: ConsumerEvents): Promise<Consumer> {
-    if (this.#consumer !== null) throw new UsageError("Cannot consume twice on one connection");
+    this.mustHaveNoConsumer();
     const delays = this.#delays(options.queues) ? await this.#openDelays() : null;
     for (const queue of options.queues) await delays?.bind(queue, await this.#controlOf(queue));
     const channel = await (await this.#openReceiving()).openChannel();
     const { AmqpConsumer } = await import("./consumer.ts");
-    this.#consumer = await AmqpConsumer.open(this.#world, channel, {
+    return this.consumer = await AmqpConsumer.open(this.#world, channel, {
       consume: options,
       events,
       server: this.#server,
@@ -191,9 +183,8 @@ class AmqpTransport implements Connection {
       delayed: (queue, dueMs) => delays?.way(queue, dueMs) ?? null,
       deadLetters: () => this.#openDeadLetters(),
       onQueue: async (queue) => await delays?.bind(queue, await this.#controlOf(queue)),
-      onClosed: () => this.#consumer = null,
+      onClosed: () => this.consumer = null,
     });
-    return this.#consumer;
   }
 
   async subscribe(given: Queue, onNote: (note: Note) => void): Promise<Subscription> {
@@ -228,12 +219,12 @@ class AmqpTransport implements Connection {
       log: this.#world.log,
       onNote,
       onClosed: () => {
-        this.#subscriptions.delete(subscription);
+        this.subscriptions.delete(subscription);
         if (queue.autoDelete) this.#declared.delete(queue.name);
       },
     });
     this.#declared.set(queue.name, queue);
-    this.#subscriptions.add(subscription);
+    this.subscriptions.add(subscription);
     return subscription;
   }
 
@@ -318,25 +309,10 @@ class AmqpTransport implements Connection {
     };
   }
 
-  async close(): Promise<void> {
-    if (this.#isClosing) {
-      await this.lost;
-      return;
-    }
-    this.#isClosing = true;
-    await this.#consumer?.close();
-    await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()));
-    await this.#closeAll(null);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
-  }
-
   #openReceiving(): Promise<AmqpConnection> {
     if (this.#receiving === null) {
       this.#receiving = open(this.#world, this.#target, this.#options).then((connection) => {
-        this.#watch(connection);
+        this.watch(connection);
         return connection;
       });
       // The next one tries anew; this one hears the error itself.
@@ -345,23 +321,8 @@ class AmqpTransport implements Connection {
     return this.#receiving;
   }
 
-  /** If one connection is lost, the whole is. */
-  #watch(connection: AmqpConnection): void {
-    void connection.lost.then((error) => {
-      if (error === null || this.#isClosing || this.#isLost) return;
-      this.#isLost = true;
-      void this.#closeAll(error);
-    });
-  }
-
-  async #closeAll(error: Error | null): Promise<void> {
-    this.#resolveLost(error);
-    if (error !== null) this.#consumer?.fail(error);
-    const receiving = this.#receiving;
-    await Promise.all([
-      this.#main.close(),
-      receiving?.then((opened) => opened.close(), () => {}),
-    ]);
+  protected override closeSockets(): Promise<unknown> {
+    return Promise.all([this.#main.close(), this.#receiving?.then((opened) => opened.close(), () => {})]);
   }
 
   /** Where a queue is declared and asked: an exclusive one is of the connection that receives from it. */

@@ -9,7 +9,7 @@
  * which all connections go. If another node becomes it, they are lost, and the next ones go there.
  */
 
-import { errorText, maskUrl, UsageError, type World } from "../../base/mod.ts";
+import { errorText, maskUrl, type World } from "../../base/mod.ts";
 import { Credentials } from "../../net/mod.ts";
 import {
   callScript,
@@ -23,8 +23,8 @@ import {
 } from "../../redis/mod.ts";
 import { decodeEnvelope, DecodeError, type Reply, type RespArg } from "../../wire/mod.ts";
 import type { Binding, Exchange, Queue } from "../entity.ts";
+import { JointConnection } from "../joint.ts";
 import type { Ledger } from "../ledger.ts";
-import type { RedisConsumer } from "./consumer.ts";
 import { RedisDeadLetters } from "./dead.ts";
 import { RedisFailedTasks } from "./failed.ts";
 import { QueueExpiry } from "./expiry.ts";
@@ -104,10 +104,9 @@ function connectionOptions(redis: RedisOptions): RedisConnectionOptions {
   };
 }
 
-class RedisTransport implements GroupConnection {
+class RedisTransport extends JointConnection implements GroupConnection {
   readonly transport = "redis";
   readonly url: string;
-  readonly lost: Promise<Error | null>;
   readonly ledger: Ledger;
   #world: World;
   #target: RedisTarget;
@@ -116,20 +115,16 @@ class RedisTransport implements GroupConnection {
   #command: RedisConnection;
   #expiry: QueueExpiry;
   #publisher: RedisPublisher;
-  #consumer: RedisConsumer | null = null;
   #dead: RedisDeadLetters | null = null;
   #failed: RedisFailedTasks | null = null;
   #pubsub: Promise<PubSub> | null = null;
-  #subscriptions = new Set<Subscription>();
   #declared = new Set<string>();
-  #resolveLost: (error: Error | null) => void;
-  #isClosing = false;
-  #isLost = false;
 
   constructor(
     world: World,
     parts: { url: string; target: RedisTarget; redis: RedisOptions; command: RedisConnection },
   ) {
+    super();
     this.url = parts.url;
     this.#world = world;
     this.#target = parts.target;
@@ -150,10 +145,7 @@ class RedisTransport implements GroupConnection {
       keys: this.#keys,
       publisher: this.#publisher,
     });
-    const { promise, resolve } = Promise.withResolvers<Error | null>();
-    this.lost = promise;
-    this.#resolveLost = resolve;
-    this.#watch(parts.command.lost);
+    this.watch(parts.command);
   }
 
   async declare(queue: Queue): Promise<number> {
@@ -187,7 +179,7 @@ class RedisTransport implements GroupConnection {
   }
 
   async consume(options: ConsumeOptions, events: ConsumerEvents): Promise<Consumer> {
-    if (this.#consumer !== null) throw new UsageError("Cannot consume twice on one connection");
+    this.mustHaveNoConsumer();
     const { RedisConsumer } = await import("./consumer.ts");
     const consumer = await RedisConsumer.open(this.#world, {
       target: this.#target,
@@ -204,10 +196,10 @@ class RedisTransport implements GroupConnection {
         return () => pubsub.unsubscribe(pattern, onPayload);
       },
       announce: async (key) => void await this.#command.call(["SET", key, "", "PX", ANNOUNCED_MS]),
-      onClosed: () => this.#consumer = null,
+      onClosed: () => this.consumer = null,
     });
-    this.#consumer = consumer;
-    this.#watch(consumer.lost);
+    this.consumer = consumer;
+    this.watch(consumer);
     return consumer;
   }
 
@@ -220,7 +212,7 @@ class RedisTransport implements GroupConnection {
     const subscription: Subscription = {
       close: () => closing ??= this.#endSubscription(subscription, queue, stop),
     };
-    this.#subscriptions.add(subscription);
+    this.subscriptions.add(subscription);
     return subscription;
   }
 
@@ -327,45 +319,18 @@ class RedisTransport implements GroupConnection {
     this.#command.fail(error);
   }
 
-  async close(): Promise<void> {
-    if (this.#isClosing) {
-      await this.lost;
-      return;
-    }
-    this.#isClosing = true;
-    await this.#consumer?.close();
-    await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()));
-    await this.#closeAll(null);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
-  }
-
-  /** If one connection is lost, the whole is. */
-  #watch(lost: Promise<Error | null>): void {
-    void lost.then((error) => {
-      if (error === null || this.#isClosing || this.#isLost) return;
-      this.#isLost = true;
-      void this.#closeAll(error);
-    });
-  }
-
-  async #closeAll(error: Error | null): Promise<void> {
-    this.#resolveLost(error);
-    if (error !== null) this.#consumer?.fail(error);
-    const pubsub = this.#pubsub;
-    await Promise.all([
+  protected override closeSockets(error: Error | null): Promise<unknown> {
+    return Promise.all([
       this.#command.close(),
-      ...(error === null ? [] : [...this.#subscriptions].map((subscription) => subscription.close())),
-      pubsub?.then((opened) => opened.close(), () => {}),
+      ...(error === null ? [] : [...this.subscriptions].map((subscription) => subscription.close())),
+      this.#pubsub?.then((opened) => opened.close(), () => {}),
     ]);
   }
 
   #openPubSub(): Promise<PubSub> {
     if (this.#pubsub === null) {
       this.#pubsub = PubSub.open(this.#world, this.#target, connectionOptions(this.#redis)).then((pubsub) => {
-        this.#watch(pubsub.lost);
+        this.watch(pubsub);
         return pubsub;
       });
       // The next subscriber tries anew; this one hears the error itself.
@@ -380,12 +345,12 @@ class RedisTransport implements GroupConnection {
       lists: this.#keys.lists(queue.name),
       onNote,
     });
-    this.#watch(popper.lost);
+    this.watch(popper);
     return () => popper.close();
   }
 
   async #endSubscription(subscription: Subscription, queue: Queue, stop: () => Promise<void>): Promise<void> {
-    this.#subscriptions.delete(subscription);
+    this.subscriptions.delete(subscription);
     try {
       await stop();
       if (!queue.autoDelete || this.#command.isLost) return;
@@ -396,7 +361,7 @@ class RedisTransport implements GroupConnection {
       ]);
     } catch (error) {
       // With the connection gone there is nothing left to end.
-      if (!this.#command.isLost && !this.#isLost) {
+      if (!this.#command.isLost && !this.isLost) {
         this.#world.log.warning(errorText(error));
       }
     }

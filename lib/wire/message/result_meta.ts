@@ -8,7 +8,7 @@ import { quoted } from "../../base/mod.ts";
 import { fromCarriedJson, revived } from "../json/carried.ts";
 import { DecodeError, type WireException } from "../errors.ts";
 import { toJson } from "../json/json.ts";
-import { EXCEPTION_STATES, type ResultMeta, type ResultTuple, type TaskState } from "./message.ts";
+import { EXCEPTION_STATES, type ResultMeta, type ResultTuple } from "./message.ts";
 import { strictRepr } from "../python_repr.ts";
 import { kindOf, recordOrNull } from "../record.ts";
 import {
@@ -22,27 +22,15 @@ import {
 } from "../serializer/serializer.ts";
 import { isoMs, toPythonIso } from "../times.ts";
 
-/** What `result_extended` adds. */
-export interface ExtendedMeta {
-  name: string | null;
-  args: unknown[] | null;
-  kwargs: Record<string, unknown> | null;
-  worker: string | null;
-  retries: number | null;
-  /** The routing key the message came with. */
-  queue: string | null;
+/** What `result_extended` adds; `queue` is the routing key that the message came with. */
+export interface ExtendedMeta
+  extends Pick<ResultMeta, "name" | "args" | "kwargs" | "worker" | "retries" | "queue"> {
   stamps?: Record<string, unknown> | null;
 }
 
-/** A result to be stored. For exception states `result` is a WireException (or null). */
-export interface MetaToStore {
-  taskId: string;
-  state: TaskState;
-  result: unknown;
-  traceback: string | null;
-  children: ResultTuple[] | null;
-  /** ISO 8601 text; null unless the state is final. */
-  dateDone: string | null;
+/** A result to be stored: of exception states a WireException (or null), with a date only if the state is final. */
+export interface MetaToStore
+  extends Pick<ResultMeta, "taskId" | "state" | "result" | "traceback" | "children" | "dateDone"> {
   groupId?: string | null;
   parentId?: string | null;
   extended?: ExtendedMeta | null;
@@ -69,8 +57,7 @@ export function encodeResultMeta(meta: MetaToStore, serializer: string): string 
  */
 export function decodeResultMeta(
   document: string | Uint8Array,
-  serializer: string,
-  accept: Accept,
+  { serializer, accept }: { readonly serializer: string; readonly accept: Accept },
   isCarried = false,
 ): ResultMeta {
   const [type, encoding] = contentOf(serializer);

@@ -43,7 +43,6 @@ const SETTLE_LOST_MS = 30_000;
 export class Consumer implements ConsumerCore {
   readonly worker: WorkerCore;
   readonly blueprint: Blueprint<Consumer>;
-  /** Null while there is none. */
   connection: Connection | null = null;
   tasks: TaskConsumer | null = null;
   /** The task consumer of the connection that was lost, until the next one has taken over from it. */
@@ -52,7 +51,6 @@ export class Consumer implements ConsumerCore {
   events: EventDispatcher | null = null;
   /** Other workers that gossip knows to be there. */
   neighbours = 0;
-  /** Connections that were made since the start. */
   connections = 0;
   /** How often the blueprint was started. */
   starts = 0;
@@ -77,27 +75,22 @@ export class Consumer implements ConsumerCore {
     this.#log = logFrom(worker.world.log, { logger: "celery.worker.consumer.consumer" });
   }
 
-  /** Builds its steps; once. */
   build(): void {
     this.blueprint.apply(this, this.#steps.map((step) => new step()));
   }
 
-  /** Where its blueprint is in its life. */
   get state(): BlueprintState {
     return this.blueprint.state;
   }
 
-  /** What its steps show in `inspect stats`. */
   info(): Record<string, unknown> {
     return this.blueprint.info(this);
   }
 
-  /** True from the moment the connection was lost until the blueprint starts again. */
   get isLost(): boolean {
     return this.#isLost;
   }
 
-  /** True while there is no broker: nothing is connected, or the connection was lost. */
   get isAway(): boolean {
     return this.connection === null || this.#isLost;
   }
@@ -143,7 +136,6 @@ export class Consumer implements ConsumerCore {
     await this.blueprint.shutdown(this);
   }
 
-  /** Begins to connect while the pool starts: the two wait for different things. */
   connectAhead(): void {
     this.#ahead = this.connect();
     // Its failure is reported to whoever takes it.

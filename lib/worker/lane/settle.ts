@@ -67,14 +67,12 @@ export class Settler implements PoolEvents {
     state.consumer?.wake();
   }
 
-  /** A running task stored a state of its own. */
   onState(job: Job, name: string, document: string | Uint8Array): void {
     const request = this.#parts.state.inPool.get(job.seq);
     if (request === undefined) return;
     this.#store(request, name, document, null);
   }
 
-  /** A running task sent an event. */
   onEvent(job: Job, type: string, fields: Record<string, unknown>): void {
     const { events, state } = this.#parts;
     const request = state.inPool.get(job.seq);
@@ -118,12 +116,10 @@ export class Settler implements PoolEvents {
     state.consumer?.wake();
   }
 
-  /** The pool takes more jobs. */
   onFree(): void {
     this.#lane.dispatch();
   }
 
-  /** A slot has begun or ended. */
   onSlot(change: "started" | "ended", slot: { name: string; pid: number; reason: string | null }): void {
     if (change !== "ended" || slot.reason === null || this.#parts.stopRequest.mode !== null) return;
     this.#parts.state.slotsLost++;

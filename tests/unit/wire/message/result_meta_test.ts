@@ -19,6 +19,7 @@ import { golden, VERSIONS } from "../golden.ts";
 await loadSerializer("yaml");
 await loadSerializer("msgpack");
 const ACCEPT = acceptedTypes(["json", "yaml", "msgpack"]);
+const AS_JSON = { serializer: "json", accept: ACCEPT };
 
 function toStore(meta: ResultMeta): MetaToStore {
   const extended: ExtendedMeta | null = meta.name === null ? null : {
@@ -37,7 +38,7 @@ for (const version of VERSIONS) {
   Deno.test(`a document that Celery ${version} stored is what we would store, key by key`, () => {
     for (const one of golden(`results-${version}`)) {
       const document = one["document"] as string;
-      const meta = decodeResultMeta(document, "json", ACCEPT);
+      const meta = decodeResultMeta(document, AS_JSON);
       const again = encodeResultMeta(toStore(meta), "json") as string;
       assert.deepEqual(JSON.parse(again), JSON.parse(document), one.scenario);
       assert.deepEqual(Object.keys(JSON.parse(again)), Object.keys(JSON.parse(document)), one.scenario);
@@ -48,7 +49,7 @@ for (const version of VERSIONS) {
 Deno.test("exception states hold exceptions, all others values", () => {
   const states = new Set<string>();
   for (const one of golden("results-5.6.3")) {
-    const meta = decodeResultMeta(one["document"] as string, "json", ACCEPT);
+    const meta = decodeResultMeta(one["document"] as string, AS_JSON);
     states.add(meta.state);
     const hasType = typeof (meta.result as { excType?: unknown } | null)?.excType === "string";
     assert.equal(hasType, EXCEPTION_STATES.has(meta.state), one.scenario);
@@ -69,7 +70,7 @@ Deno.test("any result comes back, through every serializer", () => {
   });
   fc.assert(
     fc.property(meta, fc.constantFrom("json", "yaml", "msgpack"), (given, serializer) => {
-      const back = decodeResultMeta(encodeResultMeta(given, serializer), serializer, ACCEPT);
+      const back = decodeResultMeta(encodeResultMeta(given, serializer), { serializer, accept: ACCEPT });
       const { result, ...rest } = back;
       const { result: sent, ...others } = given;
       const number = (_: string, value: unknown): unknown =>
@@ -135,22 +136,24 @@ Deno.test("stamps travel by name and do not hide the document's own keys", () =>
   };
   const record = JSON.parse(encodeResultMeta(given, "json") as string);
   assert.deepEqual([record.status, record.own, record.stamped_headers], ["SUCCESS", 1, ["own", "status"]]);
-  assert.equal(decodeResultMeta(JSON.stringify(record), "json", ACCEPT).stamps!["own"], 1);
+  assert.equal(decodeResultMeta(JSON.stringify(record), AS_JSON).stamps!["own"], 1);
 });
 
 Deno.test("what is no result gives one line", () => {
   for (const document of ["", "[]", "42", "{}", '{"status":1}', "{", '"x"', '{"result":1}']) {
-    assert.throws(() => decodeResultMeta(document, "json", ACCEPT), (error: Error) => {
+    assert.throws(() => decodeResultMeta(document, AS_JSON), (error: Error) => {
       assert.ok(error instanceof DecodeError);
       assert.match(error.message, /^Cannot decode [^\n]+$/);
       return true;
     });
   }
-  assert.throws(() => decodeResultMeta("{}", "yaml", acceptedTypes(["json"])), ContentDisallowed);
+  assert.throws(
+    () => decodeResultMeta("{}", { serializer: "yaml", accept: acceptedTypes(["json"]) }),
+    ContentDisallowed,
+  );
   const odd = decodeResultMeta(
     '{"status":"SUCCESS","children":"x","date_done":"soon","task_id":1}',
-    "json",
-    ACCEPT,
+    AS_JSON,
   );
   assert.deepEqual([odd.children, odd.dateDone, odd.taskId, odd.result], [null, null, "", null]);
 });
