@@ -13,6 +13,10 @@ import { type Accept, acceptedTypes, decodeEvents, type EventMessage, eventRecor
 export const EVENT_BODY_MAX = 4 << 20;
 /** Events of one message at most; one that holds more is dropped. */
 const EVENTS_PER_MESSAGE_MAX = 10_000;
+/** Characters of a node's name: RabbitMQ takes no longer one, and it stands wherever the node is shown. */
+const SENDER_CHARS_MAX = 255;
+/** No event is later than the year 9999, the end of Python's dates, or as far before 1970. */
+const TIME_MAX = 253_402_300_799;
 /** Between two lines about messages that are not events. */
 const LINE_EVERY_MS = 1000;
 
@@ -105,7 +109,8 @@ export class EventReader {
       const named = events.filter((event) => {
         // Workers of the first protocol named themselves in the header alone.
         if (event.hostname === "" && typeof sender === "string") event.hostname = sender;
-        return event.hostname !== "" && Number.isFinite(event.timestamp);
+        return event.hostname !== "" && event.hostname.length <= SENDER_CHARS_MAX &&
+          Math.abs(event.timestamp) <= TIME_MAX;
       });
       if (named.length < events.length) this.#dropped(info.routingKey, "it names no sender or no time");
       return named;

@@ -40,7 +40,7 @@ async function answer(request: Request): Promise<Response> {
   const told = await askMain(request, `${path}${query}`);
   if (told !== null) {
     const { status, headers, body } = told;
-    return new Response(request.method === "HEAD" ? null : body, { status, headers: [...headers] });
+    return new Response(body, { status, headers: [...headers] });
   }
   const text = `it runs a task that has not given way for ${ANSWER_MS / 1000} s`;
   return healthResponse(request, [{ name: "loop", isOk: false, text }]);

@@ -11,6 +11,7 @@ import {
   type World,
 } from "../base/mod.ts";
 import { EXIT, readFile, removeSocket } from "../platform/mod.ts";
+import { compressed } from "./compression.ts";
 import { type HttpPlace, placeUrl } from "./place.ts";
 
 /** Between two looks at the files of TLS. */
@@ -43,7 +44,8 @@ export class HttpService implements Serving {
   private constructor(world: World, place: HttpPlace, handler: HttpHandler) {
     this.#world = world;
     this.#place = place;
-    this.#handler = handler;
+    this.#handler = async (request, peer) =>
+      refused(request) ?? await compressed(request, await handler(request, peer));
   }
 
   /**
@@ -55,7 +57,7 @@ export class HttpService implements Serving {
     if (place.kind === "unix" && !await isAnswered(world, place.path)) removeSocket(place.path);
     service.#pem = place.kind === "tcp" && place.tls !== null ? readPem(place.tls) : null;
     try {
-      service.#server = world.listener.serve(service.#address(service.#pem), handler);
+      service.#server = world.listener.serve(service.#address(service.#pem), service.#handler);
     } catch (error) {
       const why = errorText(error);
       const text = `Cannot serve at ${placeUrl(place, portOfPlace(place))}: ${why}`;
@@ -114,6 +116,12 @@ export class HttpService implements Serving {
       log.warning(`Cannot use the changed certificate, the old one stays: ${errorText(error)}`);
     }
   }
+}
+
+/** Answers what no handler could look at: what is not a URL, a method that the runtime makes no request of. */
+function refused({ method, url }: Request): Response | null {
+  if (/^(?:TRACE|TRACK|CONNECT)$/i.test(method)) return new Response("Method Not Allowed\n", { status: 405 });
+  return URL.canParse(url) ? null : new Response("Bad Request\n", { status: 400 });
 }
 
 function portOfPlace(place: HttpPlace): number {

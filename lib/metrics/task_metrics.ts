@@ -11,6 +11,8 @@ import { Histogram, QUEUE_WAIT_BUCKETS, RUNTIME_BUCKETS } from "./histogram.ts";
 const SERIES_MAX = 2000;
 /** Exceptions of one series that are told apart. */
 const EXCEPTIONS_MAX = 50;
+/** Characters of a name that are told apart and shown: names come from messages, and each stands in each line. */
+const LABEL_MAX = 255;
 /** What everything beyond a limit is called. */
 const OTHER = "other";
 
@@ -29,6 +31,8 @@ export class TaskSeries {
   retried = 0;
   /** A worker has told of this task: the counts above are shown, also while they are 0. */
   isKnown = false;
+  /** When it was last counted, seconds, for who forgets what was silent for long. */
+  heard = 0;
   /** By the exception's class. */
   readonly failed: Map<string, number> = new Map();
   readonly runtime: Histogram;
@@ -86,13 +90,18 @@ export class TaskMetrics {
     if (last !== null && last.name === name && last.queue === queue && last.hostname === hostname) {
       return last;
     }
-    return this.#last = this.#find(name, hostname, queue);
+    return this.#last = this.#find(shortened(name), shortened(hostname), shortened(queue));
   }
 
-  /** Forgets the series of a node: it has been gone for long. */
-  forget(hostname: string): void {
+  /** Whether what is new would be counted under "other". */
+  get isFull(): boolean {
+    return this.#all.size >= this.seriesMax;
+  }
+
+  /** Forgets series: those of a node that has been gone for long. */
+  forget(isGone: (series: TaskSeries) => boolean): void {
     this.#last = null;
-    for (const [key, series] of this.#all) if (series.hostname === hostname) this.#all.delete(key);
+    for (const [key, series] of this.#all) if (isGone(series)) this.#all.delete(key);
   }
 
   /** Every series, oldest first. */
@@ -104,7 +113,7 @@ export class TaskMetrics {
     const key = `${name}\0${hostname}\0${queue}`;
     let series = this.#all.get(key);
     if (series !== undefined) return series;
-    if (this.#all.size >= this.seriesMax && name !== OTHER) {
+    if (this.isFull && name !== OTHER) {
       this.overflowed++;
       return this.#find(OTHER, OTHER, OTHER);
     }
@@ -116,7 +125,11 @@ export class TaskMetrics {
 
 /** The class in front of `(`; "UnknownException" if there is none. Source: celery-exporter get_exception_class_name. */
 function exceptionClass(text: string): string {
-  return /^(\w{1,200})\(/.exec(text)?.[1] ?? "UnknownException";
+  return /^([\p{L}\p{N}_]{1,200})\(/u.exec(text)?.[1] ?? "UnknownException";
+}
+
+function shortened(name: string): string {
+  return name.length > LABEL_MAX ? `${name.slice(0, LABEL_MAX)}…` : name;
 }
 
 /** The part of a node's name behind the first "@"; the whole, if there is none. */

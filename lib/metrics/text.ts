@@ -24,11 +24,6 @@ export const TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 /** OpenMetrics. */
 export const OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/** Whether an Accept header prefers OpenMetrics, as Prometheus' own does. */
-export function wantsOpenMetrics(accept: string): boolean {
-  return accept.includes("application/openmetrics-text");
-}
-
 /** How a text is written. */
 export interface MetricsTextOptions {
   readonly isOpenMetrics?: boolean;
@@ -58,7 +53,8 @@ export class MetricsText {
   family({ name, type, help }: Family): void {
     this.#name = name.startsWith("celery_") ? this.#prefix + name.slice("celery_".length) : name;
     const shown = this.#isOpenMetrics && type === "counter" ? this.#name.replace(/_total$/, "") : this.#name;
-    const text = help.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
+    let text = help.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
+    if (this.#isOpenMetrics) text = text.replaceAll('"', '\\"');
     this.#text += `# HELP ${shown} ${text}\n# TYPE ${shown} ${type}\n`;
   }
 

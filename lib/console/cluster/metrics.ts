@@ -34,6 +34,10 @@ const TASKS_MAX = 50_000;
 /** A worker that was silent for so long is down, and after the second time its series are forgotten, seconds. */
 const DOWN_SECONDS = 300;
 const FORGET_SECONDS = 600;
+/** No task ran for longer, seconds: a hundred years. */
+const RUNTIME_MAX = 3_155_760_000;
+/** Workers that are told apart. */
+const WORKERS_MAX = 5000;
 /** The label of every host, where hosts are not told apart. */
 const GENERIC = "generic";
 /** Python's text of what is not known, which celery-exporter shows. */
@@ -76,6 +80,8 @@ interface FlowerSeries {
   readonly runtime: Histogram;
   prefetched: number;
   prefetchSeconds: number;
+  /** When it was last counted, seconds. */
+  heard: number;
   readonly events: Map<string, number>;
 }
 
@@ -101,7 +107,7 @@ export class ClusterMetrics {
   take(event: ReceivedEvent): void {
     const { type, hostname } = event;
     if (type.startsWith("worker-")) {
-      this.#seen.set(hostname, event.local_received);
+      this.#see(event);
       return;
     }
     if (!type.startsWith("task-")) return;
@@ -111,7 +117,8 @@ export class ClusterMetrics {
     const series = this.#tasks.of(known.name, host, known.queue ?? this.#options.defaultQueue);
     // The other counters are there from now on, at 0, so that their rates have a beginning.
     series.isKnown = true;
-    if (type !== "task-sent") this.#seen.set(hostname, event.local_received);
+    series.heard = event.local_received;
+    if (type !== "task-sent") this.#see(event);
     count(series, event, known);
     if (this.#options.hasFlower) this.#flowerCount(event, known);
   }
@@ -121,7 +128,7 @@ export class ClusterMetrics {
     const { cluster } = parts;
     const queues = await queuesOf(parts);
     const text = new MetricsText({ ...this.#options.text, isOpenMetrics });
-    this.#forgetWorkers(cluster.world.clock.wallMs() / 1000);
+    this.#forget(cluster.world.clock.wallMs() / 1000);
     writeTasks(text, this.#tasks);
     this.#writeWorkers(text, cluster);
     if (queues !== null) writeQueues(text, queues, parts);
@@ -147,14 +154,38 @@ export class ClusterMetrics {
     return known;
   }
 
-  #forgetWorkers(now: number): void {
+  #see({ hostname, local_received }: ReceivedEvent): void {
+    if (this.#seen.size < WORKERS_MAX || this.#seen.has(hostname)) this.#seen.set(hostname, local_received);
+  }
+
+  /**
+   * Forgets workers that have been gone for long, and, where no more can be told apart, those who only send: each
+   * process of Python's has a name of its own.
+   */
+  #forget(now: number): void {
+    const gone = new Set<string>();
     for (const [node, seen] of this.#seen) {
       if (now - seen < FORGET_SECONDS) continue;
       this.#seen.delete(node);
-      const host = hostLabel(node);
-      // Other nodes of that host may be there.
-      if (![...this.#seen.keys()].some((other) => hostLabel(other) === host)) this.#tasks.forget(host);
-      for (const [key, { worker }] of this.#flower) if (worker === node) this.#flower.delete(key);
+      gone.add(node);
+    }
+    // Other nodes of a host may be there.
+    const hosts = new Set([...this.#seen.keys()].map(hostLabel));
+    const goneHosts = new Set([...gone].map(hostLabel)).difference(hosts);
+    const isSilent = ({ heard }: { readonly heard: number }) => now - heard >= FORGET_SECONDS;
+    const isTight = this.#tasks.isFull;
+    if (goneHosts.size > 0 || isTight) {
+      this.#tasks.forget((series) =>
+        goneHosts.has(series.hostname) || isTight && isSilent(series) && !hosts.has(series.hostname)
+      );
+    }
+    const isFlowerTight = this.#flower.size >= this.#tasks.seriesMax;
+    if (gone.size === 0 && !isFlowerTight) return;
+    for (const [key, series] of this.#flower) {
+      const { worker } = series;
+      if (gone.has(worker) || isFlowerTight && isSilent(series) && !this.#seen.has(worker)) {
+        this.#flower.delete(key);
+      }
     }
   }
 
@@ -183,14 +214,23 @@ export class ClusterMetrics {
     if (series === undefined) {
       if (this.#flower.size >= this.#tasks.seriesMax) return;
       const runtime = new Histogram(this.#options.buckets.runtime ?? RUNTIME_BUCKETS);
-      series = { worker, task: known.name, runtime, prefetched: 0, prefetchSeconds: 0, events: new Map() };
+      series = {
+        worker,
+        task: known.name,
+        runtime,
+        prefetched: 0,
+        prefetchSeconds: 0,
+        heard: 0,
+        events: new Map(),
+      };
       this.#flower.set(key, series);
     }
+    series.heard = event.local_received;
     if (series.events.has(type) || series.events.size < FLOWER_TYPES_MAX) {
       series.events.set(type, (series.events.get(type) ?? 0) + 1);
     }
-    const runtime = event["runtime"];
-    if (typeof runtime === "number" && runtime > 0) series.runtime.observe(runtime);
+    const runtime = runtimeOf(event);
+    if (runtime !== null && runtime > 0) series.runtime.observe(runtime);
     // A task with an eta waits because it is to.
     if (!Number.isNaN(known.eta)) return;
     if (type === "task-received") series.prefetched++;
@@ -247,6 +287,7 @@ function processesOf({ workers }: Inspector): Map<string, number> {
 
 /** What an event counts for. */
 function count(series: TaskSeries, event: ReceivedEvent, known: Known): void {
+  const runtime = runtimeOf(event);
   switch (event.type) {
     case "task-sent":
       series.sent++;
@@ -263,7 +304,7 @@ function count(series: TaskSeries, event: ReceivedEvent, known: Known): void {
       return;
     case "task-succeeded":
       series.succeeded++;
-      if (typeof event["runtime"] === "number") series.runtime.observe(event["runtime"]);
+      if (runtime !== null) series.runtime.observe(runtime);
       return;
     case "task-failed":
       return series.fail(String(event["exception"] ?? ""));
@@ -276,6 +317,12 @@ function count(series: TaskSeries, event: ReceivedEvent, known: Known): void {
     case "task-retried":
       series.retried++;
   }
+}
+
+/** How long a task ran, seconds; null: not told, or what would spoil the sum for ever. */
+function runtimeOf(event: ReceivedEvent): number | null {
+  const runtime = event["runtime"];
+  return typeof runtime === "number" && runtime >= 0 && runtime < RUNTIME_MAX ? runtime : null;
 }
 
 function writeQueues(

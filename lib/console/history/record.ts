@@ -176,7 +176,7 @@ export function recordOf(row: Row, words: Words, detail?: Row): TaskRecord {
 /** The class of an exception that is told as Python's text: `ValueError('x')` is a ValueError. */
 export function exceptionClass(exception: string | null): string | null {
   if (exception === null) return null;
-  return /^[\w.]+/.exec(exception)?.[0] ?? "UnknownException";
+  return /^[\p{L}\p{N}_.]+/u.exec(exception)?.[0] ?? "UnknownException";
 }
 
 function cut(value: string | null): string | null {

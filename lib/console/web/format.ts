@@ -57,6 +57,11 @@ export function bytes(value: number): string {
     : `${three(value / 2 ** 20)} MiB`;
 }
 
+/** Whether there is a date of so many seconds since 1970. */
+export function isTime(seconds: number): boolean {
+  return Math.abs(seconds) <= 8.64e12;
+}
+
 /** A moment in the zone "UTC" or, if `zone` is undefined, the reader's. Today without its date. */
 export function moment(
   seconds: number,

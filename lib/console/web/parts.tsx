@@ -2,7 +2,7 @@
 
 import type { ComponentChild, ComponentChildren, JSX } from "preact";
 import { now, zone } from "./clock.ts";
-import { count, moment, span } from "./format.ts";
+import { count, isTime, moment, span } from "./format.ts";
 import { pretty } from "./value_text.ts";
 import { searchFor, to } from "./place.ts";
 import { session } from "./store.ts";
@@ -13,6 +13,8 @@ export function Time(
   { at, ago, fine }: { at: number | null | undefined; ago?: boolean; fine?: boolean },
 ): JSX.Element {
   if (at === null || at === undefined) return <span class="soft">–</span>;
+  // Others name it, in a message's eta or a worker's answer.
+  if (!isTime(at)) return <span class="soft" title="A time that no clock reaches">–</span>;
   const isDistance = ago || session.value.isNaturalTime && !fine;
   const shown = moment(at, { zone: zone.value, now: now.value, fine: fine === true });
   const other = zone.value === undefined

@@ -10,6 +10,7 @@
  */
 
 import { errorText, type Log, logFrom } from "../../base/mod.ts";
+import { hostLabel } from "../../metrics/mod.ts";
 import type { Delivery, Undecodable } from "../../transport/mod.ts";
 import {
   ContentDisallowed,
@@ -71,6 +72,7 @@ export class Refusals {
       unknownTask(name, bodyText(message), shownHeaders(message), shownJson(info)),
     );
     this.#settle(delivery.tag, `Unregistered task of type '${name}'`, "drop");
+    this.#count(delivery, name);
     const id = decodedId ?? message.headers["id"] ?? message.properties.correlationId;
     if (typeof id !== "string" || id === "") return null;
     const error = new NotRegistered(name);
@@ -170,6 +172,15 @@ export class Refusals {
     this.#log.warning(unknownMessage(report));
     this.#settle(delivery.tag, "Unknown message: neither a task header nor a task in its body", "drop");
     this.#parts.signals.taskRejected?.(message, "unknown message");
+  }
+
+  /** Counts a task that is not registered as failed, as who counts by events does. */
+  #count({ queue }: Delivery, name: string): void {
+    const { metrics, options } = this.#parts;
+    const series = metrics?.of(name, hostLabel(options.hostname), queue);
+    if (series === undefined) return;
+    series.isKnown = true;
+    series.fail("NotRegistered()");
   }
 
   #undecodable(delivery: Delivery, reason: string): null {

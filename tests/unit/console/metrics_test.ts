@@ -147,3 +147,50 @@ Deno.test("ClusterMetrics: hosts that come and go are one series, if that is ask
   has(all, 'celery_task_received_total{name="t.add",hostname="generic",queue_name="q",site="eu"} 2');
   assert.ok(!all.some((line) => line.startsWith("flower_")));
 });
+
+Deno.test("ClusterMetrics: processes that only send, and came and went, take no room from those that are there", async () => {
+  const { take, lines, world } = rig({ seriesMax: 4 });
+  const send = (n: number) =>
+    take("task-sent", `gen${n}@pod-${n}`, { uuid: `s${n}`, name: "t.add", queue: "q" });
+  const told = (lines: string[], text: string) => lines.filter((line) => line.includes(text)).length;
+  for (let n = 0; n < 3; n++) send(n);
+  take("task-received", "w@h1", { uuid: "1", name: "t.add", queue: "q" });
+  await world.clock.advance(599_000);
+  take("worker-heartbeat", "w@h1");
+  send(3);
+  has(await lines(), 'celery_task_sent_total{name="other",hostname="other",queue_name="other"} 1');
+  await world.clock.advance(2000);
+  await lines();
+  for (let n = 4; n < 6; n++) send(n);
+  const all = await lines();
+  has(
+    all,
+    'celery_task_sent_total{name="t.add",hostname="pod-4",queue_name="q"} 1',
+    'celery_task_received_total{name="t.add",hostname="h1",queue_name="q"} 1',
+    'flower_events_total{worker="gen4@pod-4",type="task-sent",task="t.add"} 1',
+    'flower_events_total{worker="w@h1",type="task-received",task="t.add"} 1',
+  );
+  assert.equal(told(all, "pod-0"), 0);
+});
+
+Deno.test("ClusterMetrics: where there is room, who sends once an hour is not forgotten", async () => {
+  const { take, lines, world } = rig();
+  take("task-sent", "beat@h9", { uuid: "1", name: "t.hourly", queue: "q" });
+  await world.clock.advance(3_600_000);
+  take("task-sent", "beat@h9", { uuid: "2", name: "t.hourly", queue: "q" });
+  has(await lines(), 'celery_task_sent_total{name="t.hourly",hostname="h9",queue_name="q"} 2');
+});
+
+Deno.test("ClusterMetrics: a runtime that is none spoils no sum", async () => {
+  const { take, lines } = rig();
+  for (const runtime of [1, -5, 1e308, 1e308, Infinity, NaN, "2"]) {
+    take("task-succeeded", "w@h1", { uuid: "1", name: "t.add", queue: "q", runtime });
+  }
+  const labels = 'name="t.add",hostname="h1",queue_name="q"';
+  has(
+    await lines(),
+    `celery_task_succeeded_total{${labels}} 7`,
+    `celery_task_runtime_sum{${labels}} 1`,
+    'flower_task_runtime_seconds_sum{worker="w@h1",task="t.add"} 1',
+  );
+});

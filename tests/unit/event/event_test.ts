@@ -70,6 +70,9 @@ Deno.test("EventReader: what is no event is one line a second, and nothing else"
     "not json",
     "[".repeat(5000),
     heartbeat({ timestamp: "x", hostname: "" }),
+    heartbeat({ timestamp: 1e30 }),
+    heartbeat({ timestamp: -253_402_300_800 }),
+    heartbeat({ hostname: "w".repeat(256) }),
   ];
   for (const text of bad) assert.deepEqual(read(text, ""), []);
   assert.deepEqual(read(`"${"x".repeat(EVENT_BODY_MAX)}"`), []);

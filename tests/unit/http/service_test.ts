@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { UsageError } from "../../../lib/base/mod.ts";
-import { HttpService, isLoopback, portOf } from "../../../lib/http/mod.ts";
+import { HttpService, isLoopback, metricsResponse, portOf } from "../../../lib/http/mod.ts";
+import { OPENMETRICS_TYPE, TEXT_TYPE } from "../../../lib/metrics/mod.ts";
 import { makeSigner } from "../../support/certificates.ts";
 import { FakeClock } from "../../support/fake_world.ts";
 import { freePort } from "../../support/ports.ts";
@@ -98,6 +99,93 @@ Deno.test("http: certificates are read again when they change, and a wrong one c
   assert.equal(await subjectAt(port), "CN = second");
   assert.equal(service.port, port);
 });
+
+Deno.test("http: a long text is compressed for who takes it, whatever kind of text it is", async () => {
+  const long = "celery_task_sent_total 1\n".repeat(1000);
+  const handler = (request: Request) => {
+    const { pathname, searchParams } = new URL(request.url);
+    const headers = { "content-type": searchParams.get("type")! };
+    return new Response(pathname === "/short" ? "ok" : long, { headers });
+  };
+  await using service = await HttpService.open(
+    realTestWorld(),
+    { kind: "tcp", host: "127.0.0.1", port: 0, tls: null },
+    handler,
+  );
+  /** Bytes on the wire, and what they say. */
+  const ask = async (path: string, type: string, encoding: string, method = "GET") => {
+    const asked = `${method} ${path}?type=${
+      encodeURIComponent(type)
+    } HTTP/1.0\r\nhost: x\r\naccept-encoding: ${encoding}`;
+    return await raw(service.port, asked);
+  };
+  for (const type of [OPENMETRICS_TYPE, TEXT_TYPE, "application/json", "text/html; charset=utf-8"]) {
+    const { head, body } = await ask("/", type, "deflate, gzip;q=0.5");
+    assert.match(head, /^content-encoding: gzip$/m);
+    assert.match(head, /^vary: accept-encoding$/m);
+    assert.ok(body.length < 2000);
+    const plain = new Blob([body]).stream().pipeThrough(new DecompressionStream("gzip"));
+    assert.equal(await new Response(plain).text(), long);
+  }
+  for (const encoding of ["gzip;q=0", "identity", "br"]) {
+    const { head, body } = await ask("/", TEXT_TYPE, encoding);
+    assert.doesNotMatch(head, /content-encoding/);
+    assert.equal(body.length, long.length);
+  }
+  for (
+    const [path, type] of [["/short", TEXT_TYPE], ["/", "text/event-stream"], ["/", "image/png"]] as const
+  ) {
+    assert.doesNotMatch((await ask(path, type, "gzip")).head, /content-encoding/);
+  }
+  const { head, body } = await ask("/", TEXT_TYPE, "gzip", "HEAD");
+  assert.match(head, new RegExp(`^content-length: ${long.length}$`, "m"));
+  assert.equal(body.length, 0);
+});
+
+Deno.test("http: a request that no handler could look at is refused before one does", async () => {
+  await using service = await HttpService.open(
+    realTestWorld(),
+    { kind: "tcp", host: "127.0.0.1", port: 0, tls: null },
+    ({ url, method }) => new Response(new Request(url, { method }).url),
+  );
+  const status = async (line: string) =>
+    (await raw(service.port, `${line} HTTP/1.0\r\nhost: x`)).head.slice(9, 12);
+  assert.equal(await status("TRACE /metrics"), "405");
+  assert.equal(await status("GET http://["), "400");
+  assert.equal(await status("GET /metrics"), "200");
+});
+
+Deno.test("http: OpenMetrics for who likes it no less than the other format", async () => {
+  const asked = async (accept: string) => {
+    const request = new Request("http://x/metrics", { headers: { accept } });
+    const response = await metricsResponse(request, (isOpenMetrics) => String(isOpenMetrics));
+    return [response.headers.get("content-type"), await response.text()];
+  };
+  const prometheus = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5," +
+    "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
+  for (
+    const accept of [prometheus, "Application/OpenMetrics-Text", "text/plain,application/openmetrics-text"]
+  ) {
+    assert.deepEqual(await asked(accept), [OPENMETRICS_TYPE, "true"], accept);
+  }
+  const others = [
+    "",
+    "*/*",
+    "application/openmetrics-text;q=0",
+    "text/plain,application/openmetrics-text;q=0.5",
+  ];
+  for (const accept of others) assert.deepEqual(await asked(accept), [TEXT_TYPE, "false"], accept);
+});
+
+/** What a server answers to the lines of a request, as it came. */
+async function raw(port: number, lines: string): Promise<{ head: string; body: Uint8Array<ArrayBuffer> }> {
+  using connection = await Deno.connect({ hostname: "127.0.0.1", port });
+  await connection.write(new TextEncoder().encode(`${lines}\r\n\r\n`));
+  const bytes = await new Response(connection.readable).bytes();
+  const text = new TextDecoder("latin1").decode(bytes);
+  const at = text.indexOf("\r\n\r\n");
+  return { head: text.slice(0, at).replaceAll("\r\n", "\n").toLowerCase(), body: bytes.slice(at + 4) };
+}
 
 /** The name in the certificate that a server shows. */
 async function subjectAt(port: number): Promise<string> {

@@ -6,7 +6,6 @@ import {
   MetricsText,
   sampledFamilies,
   TaskMetrics,
-  wantsOpenMetrics,
   writeTasks,
 } from "../../../lib/metrics/mod.ts";
 
@@ -77,14 +76,29 @@ Deno.test("metrics: what comes from outside is escaped, and bounded in number", 
   series.fail("no class");
   assert.equal(series.failed.size, 51);
   assert.equal(series.failed.get("other"), 151);
+  // Python's names of classes may have any letters.
+  const other = tasks.of("c", "h", "q");
+  other.fail("Fehlschläge('x')");
+  assert.ok(other.failed.has("Fehlschläge"));
 });
 
-Deno.test("metrics: OpenMetrics by Accept, a prefix and labels of one's own", () => {
-  assert.ok(wantsOpenMetrics("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.3"));
-  assert.ok(!wantsOpenMetrics("*/*"));
+Deno.test("metrics: a name of 10 KB is one series, and 255 characters of it are shown", () => {
+  const tasks = new TaskMetrics();
+  const long = "n".repeat(10_000);
+  tasks.of(long, "h", long).sent = 1;
+  tasks.of("other one", "h", "q").sent = 1;
+  tasks.of(long, "h", long).sent++;
+  const shown = `${"n".repeat(255)}…`;
+  assert.ok(
+    textOf(tasks).includes(`celery_task_sent_total{name="${shown}",hostname="h",queue_name="${shown}"} 2`),
+  );
+});
+
+Deno.test("metrics: OpenMetrics, a prefix and labels of one's own", () => {
   const text = textOf(counted(), true);
   assert.match(text, /# TYPE celery_task_sent counter\ncelery_task_sent_total\{/);
   assert.ok(text.endsWith("# EOF\n"));
+  assert.match(text, /# HELP lovage_metrics_series_overflow .* under \\"other\\" /);
   const own = new MetricsText({ prefix: "shop_", labels: { site: "eu" } });
   own.single({ name: "celery_worker_up", type: "gauge", help: "x" }, { hostname: "h" }, 1);
   own.single({ name: "process_x", type: "gauge", help: "x" }, {}, NaN);

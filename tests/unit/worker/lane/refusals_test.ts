@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { workerMetrics } from "../../../../lib/worker/mod.ts";
 import { compress, type EncodedMessage } from "../../../../lib/wire/mod.ts";
 import { Rig } from "../rig.ts";
 import { encodedMessage, PROPERTIES } from "../../../support/messages.ts";
@@ -68,6 +69,17 @@ Deno.test("refusals: an unknown task is told, and its result is FAILURE NotRegis
     excModule: "celery.exceptions",
     args: ["bars.nowhere"],
   });
+});
+
+Deno.test("refusals: an unknown task is counted as failed, as events tell it to others", async () => {
+  await using rig = await Rig.start({ options: { isCounted: true } });
+  await publish(rig, message({ headers: { ...HEADERS, task: "bars.nowhere" } }));
+  const counted = [...rig.worker.metrics!.all()].map((
+    series,
+  ) => [series.name, series.hostname, series.queue]);
+  assert.deepEqual(counted, [["bars.nowhere", "example", "celery"]]);
+  const labels = 'name="bars.nowhere",hostname="example",exception="NotRegistered",queue_name="celery"';
+  assert.ok(workerMetrics(rig.worker).includes(`celery_task_failed_total{${labels}} 1`));
 });
 
 Deno.test("refusals: an unknown task of protocol 1 fails under the id in its body", async () => {
