@@ -152,6 +152,7 @@ const LANE_BESIDES: Readonly<Record<string, readonly string[]>> = {
     "open",
     "lost",
     "unblocked",
+    "renewLogin",
     "updateSecret",
     "openChannel",
     "drained",

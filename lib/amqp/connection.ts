@@ -87,6 +87,11 @@ export class AmqpConnection implements AsyncDisposable {
   beforeWrite: (() => void) | null = null;
   /** Called after each chunk that was read: what came in it may be handed on together. */
   afterRead: (() => void) | null = null;
+  /**
+   * Gives the server the login of now, since it has refused something. Null: the login does not change. Set by whoever
+   * logs in with credentials that rotate.
+   */
+  renewLogin: (() => Promise<void>) | null = null;
   #world: World;
   #stream: BatchedStream;
   #options: AmqpConnectionOptions;

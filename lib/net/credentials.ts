@@ -34,6 +34,11 @@ export interface Login {
 
 /** Keeps the login of one open connection fresh until it is stopped. */
 export interface Renewal {
+  /**
+   * Asks at once, since the server has refused something, and applies what is given. Rejects as `Credentials.ask` and
+   * `apply` do. Calls made meanwhile share one renewal.
+   */
+  now(): Promise<void>;
   /** Twice is once. */
   stop(): void;
 }
@@ -214,6 +219,8 @@ export class Credentials {
 class Renewing implements Renewal {
   #world: World;
   #parts: { ask(signal: AbortSignal): Promise<Login>; apply(login: Login): Promise<void> };
+  #login: Login;
+  #renewing: Promise<void> | null = null;
   #disarm: Disarm | null = null;
   #stopped = new AbortController();
   #failures = 0;
@@ -225,7 +232,13 @@ class Renewing implements Renewal {
   ) {
     this.#world = world;
     this.#parts = parts;
-    this.#plan(login, 0);
+    this.#login = login;
+    this.#plan(0);
+  }
+
+  now(): Promise<void> {
+    this.#disarm?.();
+    return this.#renewing ??= this.#renew().finally(() => this.#renewing = null);
   }
 
   stop(): void {
@@ -234,13 +247,13 @@ class Renewing implements Renewal {
     this.#disarm = null;
   }
 
-  #plan(login: Login, leastMs: number): void {
-    const leftMs = login.expiresMs - this.#world.clock.wallMs();
+  #plan(leastMs: number): void {
+    const leftMs = this.#login.expiresMs - this.#world.clock.wallMs();
     if (leftMs === Infinity) return;
     const waitMs = Math.max(leastMs, leftMs - Math.min(MARGIN_MS, leftMs * MARGIN_SHARE));
     // The wall clock may be set meanwhile, and timers have a limit: look again at a day's end.
-    if (waitMs > TIMER_MAX_MS) this.#arm(TIMER_MAX_MS, () => this.#plan(login, 0));
-    else this.#arm(waitMs, () => void this.#renew(login));
+    if (waitMs > TIMER_MAX_MS) this.#arm(TIMER_MAX_MS, () => this.#plan(0));
+    else this.#armRenewal(waitMs);
   }
 
   #arm(ms: number, fn: () => void): void {
@@ -248,23 +261,32 @@ class Renewing implements Renewal {
     this.#disarm = clock.arm(clock.monoMs() + ms, fn);
   }
 
-  async #renew(old: Login): Promise<void> {
+  #armRenewal(ms: number): void {
+    this.#arm(ms, () =>
+      this.now().catch(() => {
+        // It is logged, and tried again.
+      }));
+  }
+
+  async #renew(): Promise<void> {
     const { signal } = this.#stopped;
     try {
       const login = await this.#parts.ask(signal);
-      if (signal.aborted) return;
-      if (!isSame(login, old)) await this.#parts.apply(login);
-      if (signal.aborted) return;
+      signal.throwIfAborted();
+      if (!isSame(login, this.#login)) await this.#parts.apply(login);
+      signal.throwIfAborted();
       if (this.#failures > 0) this.#world.log.info("The credentials are renewed");
       this.#failures = 0;
-      this.#plan(login, RETRY_MS);
+      this.#login = login;
+      this.#plan(RETRY_MS);
     } catch (error) {
-      if (signal.aborted) return;
+      signal.throwIfAborted();
       const delayMs = Math.min(RETRY_MS * 2 ** this.#failures, RETRY_MAX_MS);
       if (this.#failures++ === 0) {
         this.#world.log.warning(`Cannot renew the credentials, trying again: ${errorText(error)}`);
       }
-      this.#arm(delayMs, () => void this.#renew(old));
+      this.#armRenewal(delayMs);
+      throw error;
     }
   }
 }

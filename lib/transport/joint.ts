@@ -1,14 +1,20 @@
 /** What a connection of several sockets is besides: lost if one of them is, and closed once and in order. */
 
-import { UsageError } from "../base/mod.ts";
+import { ConnectionLost, UsageError } from "../base/mod.ts";
 import type { Consumer, Subscription } from "./transport.ts";
+
+/** One of the sockets. */
+interface Socket {
+  readonly lost: Promise<Error | null>;
+  close(): Promise<unknown>;
+}
 
 /** The base of such connections. */
 export abstract class JointConnection {
   readonly lost: Promise<Error | null>;
   protected consumer: (Consumer & { fail(error: Error): void }) | null = null;
   protected readonly subscriptions: Set<Subscription> = new Set();
-  protected isLost = false;
+  #failure: Error | null = null;
   #isClosing = false;
   readonly #resolveLost: (error: Error | null) => void;
 
@@ -26,13 +32,34 @@ export abstract class JointConnection {
     if (this.consumer !== null) throw new UsageError("Cannot consume twice on one connection");
   }
 
+  protected get isLost(): boolean {
+    return this.#failure !== null;
+  }
+
   /** If this socket is lost, the whole connection is. */
-  protected watch(socket: { readonly lost: Promise<Error | null> }): void {
+  protected watch(socket: Pick<Socket, "lost">): void {
     void socket.lost.then((error) => {
-      if (error === null || this.#isClosing || this.isLost) return;
-      this.isLost = true;
+      if (error === null || this.#isClosing || this.#failure !== null) return;
+      this.#failure = error;
       void this.#end(error);
     });
+  }
+
+  /**
+   * Opens one more socket and watches it. A connection that has ended, or does meanwhile, gets none: nobody would hear
+   * that it is lost, or close it. Rejects with the connection's end, or as `open`.
+   */
+  protected async join<T extends Socket>(open: () => Promise<T>): Promise<T> {
+    this.#mustBeOpen();
+    const socket = await open();
+    try {
+      this.#mustBeOpen();
+    } catch (error) {
+      void socket.close();
+      throw error;
+    }
+    this.watch(socket);
+    return socket;
   }
 
   async close(): Promise<void> {
@@ -48,6 +75,11 @@ export abstract class JointConnection {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  #mustBeOpen(): void {
+    if (this.#failure !== null) throw this.#failure;
+    if (this.#isClosing) throw new ConnectionLost("The connection is closed");
   }
 
   async #end(error: Error | null): Promise<void> {

@@ -112,7 +112,7 @@ export interface Consumer {
   close(): Promise<number>;
 }
 
-/** A running subscription without acknowledgements. */
+/** A running subscription. */
 export interface Subscription {
   close(): Promise<void>;
 }
@@ -166,8 +166,9 @@ export interface Connection extends AsyncDisposable {
   /** Starts the data lane. One per connection. */
   consume(options: ConsumeOptions, events: ConsumerEvents): Promise<Consumer>;
   /**
-   * Receives without acknowledging from a queue: for a fanout exchange its own copy of every message, else the
-   * queue's. The queue is declared, and deleted on close if it is `autoDelete`.
+   * Receives from a queue what nobody settles: for a fanout exchange its own copy of every message, else the
+   * queue's. The queue is declared, and deleted on close if it is `autoDelete`. Without `noAck`, what was not heard
+   * before the connection was lost reaches the next subscription, possibly a second time.
    */
   subscribe(queue: Queue, onNote: (note: Note) => void): Promise<Subscription>;
   /** Deletes the messages that wait in a queue or are parked for it. Resolves with the number deleted. */

@@ -12,7 +12,7 @@ import { AmqpConnection, type AmqpTarget } from "../../amqp/mod.ts";
 import { AccessRefused, errorText, maskUrl, ServerError, type World } from "../../base/mod.ts";
 import { Credentials } from "../../net/mod.ts";
 import { parseIso } from "../../wire/mod.ts";
-import { AmqpControl, declareExchange, declareQueue, lookAtQueue } from "./control.ts";
+import { AmqpControl, declareExchange, declareQueue, lookAtQueue, withLogin } from "./control.ts";
 import { AmqpDeadLetters, type AmqpDeadOptions, deadQueue } from "./dead.ts";
 import { AmqpFailedTasks, FAILED_QUEUE } from "./failed.ts";
 import type { FailedTasks } from "../failed.ts";
@@ -69,6 +69,7 @@ async function open(world: World, target: AmqpTarget, options: ConnectOptions): 
     const { username, password } = login;
     const connection = await openAs(world, { ...target, username: username ?? user, password }, options);
     const renewal = credentials.keepFresh(login, (fresh) => connection.updateSecret(fresh.password));
+    connection.renewLogin = () => renewal.now();
     void connection.lost.then(() => renewal.stop());
     return connection;
   }, options.signal);
@@ -213,16 +214,20 @@ class AmqpTransport extends JointConnection implements Connection {
 
   async #subscribe(queue: Queue, onNote: (note: Note) => void): Promise<Subscription> {
     const receiving = await this.#openReceiving();
-    const subscription = await AmqpSubscription.open(await receiving.openChannel(), {
-      queue,
-      server: this.#server,
-      log: this.#world.log,
-      onNote,
-      onClosed: () => {
-        this.subscriptions.delete(subscription);
-        if (queue.autoDelete) this.#declared.delete(queue.name);
-      },
-    });
+    const subscription = await withLogin(
+      receiving,
+      async () =>
+        await AmqpSubscription.open(await receiving.openChannel(), {
+          queue,
+          server: this.#server,
+          log: this.#world.log,
+          onNote,
+          onClosed: () => {
+            this.subscriptions.delete(subscription);
+            if (queue.autoDelete) this.#declared.delete(queue.name);
+          },
+        }),
+    );
     this.#declared.set(queue.name, queue);
     this.subscriptions.add(subscription);
     return subscription;
@@ -311,10 +316,7 @@ class AmqpTransport extends JointConnection implements Connection {
 
   #openReceiving(): Promise<AmqpConnection> {
     if (this.#receiving === null) {
-      this.#receiving = open(this.#world, this.#target, this.#options).then((connection) => {
-        this.watch(connection);
-        return connection;
-      });
+      this.#receiving = this.join(() => open(this.#world, this.#target, this.#options));
       // The next one tries anew; this one hears the error itself.
       this.#receiving.catch(() => this.#receiving = null);
     }

@@ -4,6 +4,7 @@
  */
 
 import type { AmqpChannel, AmqpConnection } from "../../amqp/mod.ts";
+import { AccessRefused } from "../../base/mod.ts";
 import type { Exchange, Queue } from "../entity.ts";
 import type { AmqpServer } from "./server.ts";
 
@@ -17,18 +18,34 @@ export class AmqpControl {
     this.#connection = connection;
   }
 
-  /** Runs `fn` when everything before it has ended. Rejects as `fn` does. */
+  /** Runs `fn` when everything before it has ended; again with a new login, as `withLogin`. Rejects as `fn` does. */
   run<T>(fn: (channel: AmqpChannel) => Promise<T>): Promise<T> {
-    const result = this.#last.then(async () => {
-      if (this.#channel === null || this.#channel.isLost) {
-        this.#channel = await this.#connection.openChannel();
-      }
-      return await fn(this.#channel);
-    });
+    const result = this.#last.then(() =>
+      withLogin(this.#connection, async () => {
+        if (this.#channel === null || this.#channel.isLost) {
+          this.#channel = await this.#connection.openChannel();
+        }
+        return await fn(this.#channel);
+      })
+    );
     this.#last = result.catch(() => {
       // Told to whoever asked.
     });
     return result;
+  }
+}
+
+/**
+ * Runs something. If the server refuses it and the login is one that rotates, it is renewed, and the thing is run once
+ * more: a token may have expired before the next one came. Rejects as `run` does, or as the renewal.
+ */
+export async function withLogin<T>(connection: AmqpConnection, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    if (!(error instanceof AccessRefused) || connection.renewLogin === null) throw error;
+    await connection.renewLogin();
+    return await run();
   }
 }
 

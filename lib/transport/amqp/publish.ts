@@ -9,6 +9,9 @@
  * sent while nothing else is open on the channel: its refusal is its caller's alone. If a channel is closed although
  * several batches are open, each of them is sent again by itself.
  *
+ * A token that has expired before the next one came has a publish refused too. Then the login is renewed, and what was
+ * refused is sent once more.
+ *
  * LavinMQ closes the channel too when its disk is nearly full, where RabbitMQ blocks the connection. Both mean the same
  * to publishers: they wait, and what the broker had not confirmed is sent again.
  *
@@ -48,6 +51,22 @@ export interface AmqpPublisherOptions {
   declare(queue: Queue): Promise<unknown>;
 }
 
+/** What a batch that was refused may still do. */
+interface Chances {
+  /** What comes back is sent again, once its queues are declared anew. */
+  readonly mayReturn: boolean;
+  /** A refused login is renewed. */
+  readonly mayRenew: boolean;
+}
+
+const ALL_CHANCES: Chances = { mayReturn: true, mayRenew: true };
+
+/** What of a batch is to be sent again. */
+interface Rest {
+  readonly messages: readonly OutgoingMessage[];
+  readonly chances: Chances;
+}
+
 /** Publishes over one connection. */
 export class AmqpPublisher {
   #connection: AmqpConnection;
@@ -76,9 +95,10 @@ export class AmqpPublisher {
   async publish(batch: readonly OutgoingMessage[]): Promise<void> {
     if (batch.length === 0) return;
     if (!this.#options.confirms) return await this.#publishUnconfirmed(batch);
-    if (this.#line !== null || !this.#isProven(batch)) return await this.#publishInLine(batch);
-    const rest = await this.#publishConfirmed(batch, true);
-    if (rest !== null) await this.#publishInLine(rest, { isAlone: true });
+    if (this.#line !== null || !this.#isProven(batch)) {
+      return await this.#publishInLine({ messages: batch, chances: ALL_CHANCES });
+    }
+    await this.#publishRest(await this.#publishConfirmed(batch, ALL_CHANCES));
   }
 
   async #publishUnconfirmed(batch: readonly OutgoingMessage[]): Promise<void> {
@@ -93,25 +113,25 @@ export class AmqpPublisher {
   }
 
   /** Publishes in turn; a batch that is not proven, or `isAlone`, while no other one is open on the channel. */
-  async #publishInLine(
-    batch: readonly OutgoingMessage[],
-    { isAlone = false, mayReturn = true }: { isAlone?: boolean; mayReturn?: boolean } = {},
-  ): Promise<void> {
+  async #publishInLine({ messages: batch, chances }: Rest, { isAlone = false } = {}): Promise<void> {
     const before = this.#line;
     const { promise: next, resolve: end } = Promise.withResolvers<void>();
     this.#line = next;
     await before;
     const mustBeAlone = isAlone || !this.#isProven(batch);
     if (mustBeAlone) await this.#idle();
-    const publishing = this.#publishConfirmed(batch, mayReturn);
+    const publishing = this.#publishConfirmed(batch, chances);
     if (mustBeAlone) {
       // A refusal is told below.
       await publishing.then(() => this.#prove(batch), () => {});
     }
     if (this.#line === next) this.#line = null;
     end();
-    const rest = await publishing;
-    if (rest !== null) await this.#publishInLine(rest, { isAlone: true, mayReturn });
+    await this.#publishRest(await publishing);
+  }
+
+  async #publishRest(rest: Rest | null): Promise<void> {
+    if (rest !== null) await this.#publishInLine(rest, { isAlone: true });
   }
 
   #isProven(batch: readonly OutgoingMessage[]): boolean {
@@ -167,14 +187,11 @@ export class AmqpPublisher {
   }
 
   /**
-   * Publishes one batch. `mayReturn`: what comes back is sent again, once its queues are declared anew. Null: done.
-   * Else the broker has closed the channel for want of room, or for one of several batches, and these are to be sent
-   * again by themselves.
+   * Publishes one batch. Null: done. Else the broker has closed the channel for want of room, for one of several
+   * batches or for a login that is renewed by now, and these are to be sent again by themselves.
    */
-  async #publishConfirmed(
-    batch: readonly OutgoingMessage[],
-    mayReturn: boolean,
-  ): Promise<readonly OutgoingMessage[] | null> {
+  async #publishConfirmed(batch: readonly OutgoingMessage[], chances: Chances): Promise<Rest | null> {
+    const { mayReturn, mayRenew } = chances;
     let channel = this.#opened!;
     if (!this.#isReady) {
       this.#starting++;
@@ -207,12 +224,19 @@ export class AmqpPublisher {
         onLost: (failure, unanswered) => {
           const isFull = isLowOnDisk(failure);
           if (isFull) this.#connection.hold(LOW_ON_DISK, LOW_ON_DISK_MS);
-          const rest = open.without(unanswered);
+          const messages = open.without(unanswered);
           this.#onLost(open, (isShared) => {
+            if (error !== null || this.#connection.isLost) return reject(error ?? failure);
             const isRefusal = failure instanceof ServerError || failure instanceof AccessRefused;
-            const goesOn = isFull || (isShared && isRefusal);
-            if (error === null && goesOn && !this.#connection.isLost) resolve(rest);
-            else reject(error ?? failure);
+            if (isFull || (isShared && isRefusal)) return resolve({ messages, chances });
+            const { renewLogin } = this.#connection;
+            if (!(failure instanceof AccessRefused) || !mayRenew || renewLogin === null) {
+              return reject(failure);
+            }
+            renewLogin().then(
+              () => resolve({ messages, chances: { mayReturn, mayRenew: false } }),
+              reject,
+            );
           });
         },
       });
@@ -243,8 +267,7 @@ export class AmqpPublisher {
     const queues = new Set(returned.flatMap((out) => this.#options.queuesOf(out)));
     if (queues.size === 0) throw unroutable(returned);
     for (const queue of queues) await this.#options.declare(queue);
-    const rest = await this.#publishConfirmed(returned, false);
-    if (rest !== null) await this.#publishInLine(rest, { isAlone: true, mayReturn: false });
+    await this.#publishRest(await this.#publishConfirmed(returned, { ...ALL_CHANCES, mayReturn: false }));
   }
 
   #close(batch: PublishBatch): void {

@@ -329,10 +329,7 @@ class RedisTransport extends JointConnection implements GroupConnection {
 
   #openPubSub(): Promise<PubSub> {
     if (this.#pubsub === null) {
-      this.#pubsub = PubSub.open(this.#world, this.#target, connectionOptions(this.#redis)).then((pubsub) => {
-        this.watch(pubsub);
-        return pubsub;
-      });
+      this.#pubsub = this.join(() => PubSub.open(this.#world, this.#target, connectionOptions(this.#redis)));
       // The next subscriber tries anew; this one hears the error itself.
       this.#pubsub.catch(() => this.#pubsub = null);
     }
@@ -340,12 +337,13 @@ class RedisTransport extends JointConnection implements GroupConnection {
   }
 
   async #openPopper(queue: Queue, onNote: (note: Note) => void): Promise<() => Promise<void>> {
-    const popper = await QueuePopper.open(this.#world, this.#target, {
-      ...connectionOptions(this.#redis),
-      lists: this.#keys.lists(queue.name),
-      onNote,
-    });
-    this.watch(popper);
+    const popper = await this.join(() =>
+      QueuePopper.open(this.#world, this.#target, {
+        ...connectionOptions(this.#redis),
+        lists: this.#keys.lists(queue.name),
+        onNote,
+      })
+    );
     return () => popper.close();
   }
 

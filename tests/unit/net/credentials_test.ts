@@ -184,6 +184,29 @@ Deno.test("Credentials.keepFresh: renews before the end, tries again what fails,
   world.clock.checkNothingArmed();
 });
 
+Deno.test("Renewal.now: asks at once, shares what is under way, and plans anew", async () => {
+  let asked = 0;
+  const { world, credentials } = reader({
+    credentials: () => Promise.resolve({ password: `pw${++asked}`, expires: 100 }),
+  });
+  const applied: string[] = [];
+  const renewal = credentials!.keepFresh(await credentials!.ask(), ({ password }) => {
+    applied.push(password);
+    return Promise.resolve();
+  });
+  await world.clock.advance(70_000);
+  await Promise.all([renewal.now(), renewal.now()]);
+  assert.deepEqual(applied, ["pw2"]);
+  // The first plan was for 80 s.
+  await world.clock.advance(79_000);
+  assert.deepEqual(applied, ["pw2"]);
+  await world.clock.advance(1000);
+  assert.deepEqual(applied, ["pw2", "pw3"]);
+  renewal.stop();
+  await assert.rejects(renewal.now(), /closed/);
+  world.clock.checkNothingArmed();
+});
+
 Deno.test("Credentials.keepFresh: what never expires arms nothing; a very long life is no timer of its own", async () => {
   const { world, credentials } = reader({ credentials: () => ({ password: "pw", expires: 10_000_000 }) });
   credentials!.keepFresh({ username: null, password: "pw", expiresMs: Infinity }, () => Promise.resolve())

@@ -1,6 +1,10 @@
-/** Publishing to a scripted broker that has no room: LavinMQ closes the channel of a publish when its disk is full. */
+/**
+ * Publishing to a scripted broker that refuses: one that has no room (LavinMQ closes the channel of a publish when its
+ * disk is full), and one that no longer takes the token.
+ */
 
 import assert from "node:assert/strict";
+import { AccessRefused } from "../../../../lib/base/mod.ts";
 import { connect, type OutgoingMessage } from "../../../../lib/transport/mod.ts";
 import { CONNECT_OPTIONS, textMessage } from "../../../conformance/transport.ts";
 import { AmqpScript } from "../../../support/amqp_script.ts";
@@ -86,4 +90,73 @@ Deno.test("AmqpPublisher: without confirms the next messages wait, and the log h
   );
   await connection.close();
   world.clock.checkNothingArmed();
+});
+
+/** A broker that takes updated secrets, and credentials that are another token each time. */
+async function setUpTokens(credentials: () => Promise<unknown>) {
+  const script = new AmqpScript({ properties: { product: "RabbitMQ", version: "3.12.0" } });
+  const world = fakeWorld({ dialer: script.dialer() });
+  const connection = await connect(world, "amqp://host", {
+    ...CONNECT_OPTIONS,
+    transportOptions: { credentials },
+  });
+  const expire = (channel: number) =>
+    script.say(channel, "channel.close", {
+      "reply-code": 403,
+      "reply-text": "ACCESS_REFUSED - the token has expired",
+      "class-id": 60,
+      "method-id": 40,
+    });
+  const message = (text: string): OutgoingMessage => ({
+    exchange: "",
+    routingKey: "q",
+    message: textMessage(text),
+  });
+  return { script, world, connection, expire, message };
+}
+
+Deno.test("AmqpPublisher: what was refused since the token had expired is sent with the next one", async () => {
+  let asked = 0;
+  const tokens = await setUpTokens(() => Promise.resolve({ username: "us", password: `token-${++asked}` }));
+  const { script, world, connection, expire, message } = tokens;
+  const publishing = connection.publish([message("a"), message("b")]);
+  await world.clock.settle();
+  const { channel } = script.calls("basic.publish")[0]!;
+  script.say(channel, "basic.ack", { "delivery-tag": 1 });
+  expire(channel);
+  await world.clock.settle();
+  assert.deepEqual(script.calls("connection.update-secret").map(({ args }) => args["new-secret"] + ""), [
+    new TextEncoder().encode("token-2") + "",
+  ]);
+  // What the broker had taken is not sent again.
+  assert.deepEqual(script.bodies.splice(0), ["a", "b", "b"]);
+  script.say(channel, "basic.ack", { "delivery-tag": 1 });
+  await publishing;
+  // Refused with a token that has just been made, it may not.
+  const refused = assert.rejects(connection.publish([message("c")]), AccessRefused);
+  for (let time = 0; time < 2; time++) {
+    await world.clock.settle();
+    expire(channel);
+  }
+  await refused;
+  assert.deepEqual(script.bodies, ["c", "c"]);
+  await connection.close();
+});
+
+Deno.test("AmqpPublisher: without a new token the refusal is one that passes", async () => {
+  let isAway = false;
+  const tokens = await setUpTokens(() =>
+    isAway ? Promise.reject(new Error("the vault is away")) : Promise.resolve({ password: "token" })
+  );
+  const { script, world, connection, expire, message } = tokens;
+  isAway = true;
+  const refused = assert.rejects(
+    connection.publish([message("a")]),
+    (error: Error & { isRetryable?: boolean }) =>
+      error.isRetryable === true && /the vault is away/.test(error.message),
+  );
+  await world.clock.settle();
+  expire(script.calls("basic.publish")[0]!.channel);
+  await refused;
+  await connection.close();
 });
