@@ -7,7 +7,7 @@
  * Source: celery 5.2.6 backends/rpc.py RPCBackend; protocol.md 4.7.
  */
 
-import { atMost, errorText, OperatingError, type World } from "../base/mod.ts";
+import { atMost, ConnectionLost, errorText, OperatingError, type World } from "../base/mod.ts";
 import {
   acceptedTypes,
   bodyData,
@@ -32,8 +32,8 @@ const NO_GROUPS = 'The "rpc" result backend cannot save groups';
 /** Between attempts to listen again, milliseconds: the first, and the most. */
 const RELISTEN_MS = 200;
 const RELISTEN_MAX_MS = 5000;
-/** How long the queue outlives its client where results never expire. */
-const QUEUE_EXPIRES_SECONDS = 86_400;
+/** How long a client may be away before its queue goes with the results in it; less where results expire sooner. */
+const AWAY_MAX_SECONDS = 3600;
 /** How long `close` waits for what was appended, milliseconds. */
 const CLOSE_WAIT_MS = 5000;
 
@@ -60,6 +60,9 @@ export class RpcBackend implements Backend {
   #connection: Promise<RpcConnection> | null = null;
   #listening: Promise<void> | null = null;
   #isListening = false;
+  #listens = 0;
+  /** The connection was lost: listening begins anew as soon as there is another. */
+  #isAwaitedAgain = false;
   #isClosed = false;
 
   /** Use `open`. */
@@ -132,7 +135,8 @@ export class RpcBackend implements Backend {
   }
 
   watch(ids: readonly string[], onMeta: (meta: ResultMeta) => void, onError: (error: Error) => void): Watch {
-    this.listen().catch((error) => this.#watchers.fail(error));
+    // After a loss the listening begins anew by itself, and whoever waits goes on waiting.
+    if (!this.#isAwaitedAgain) this.listen().catch((error) => this.#watchers.fail(error));
     return this.#watchers.open(ids, onMeta, onError);
   }
 
@@ -219,27 +223,36 @@ export class RpcBackend implements Backend {
   }
 
   async #listen(): Promise<void> {
-    const connection = await this.#open();
-    await connection.subscribe(replyQueue(this.replyTo, this.#options.expiresSeconds), ({ message }) => {
-      this.#onMessage(message);
-    });
-    if (!this.#isClosed) this.#isListening = true;
+    const opening = this.#open();
+    const connection = await opening;
+    const queue = replyQueue(this.replyTo, this.#options.expiresSeconds, this.#listens++);
+    await connection.subscribe(queue, ({ message }) => this.#onMessage(message));
+    // It may be gone by now: that was told while nobody was listening yet.
+    if (this.#connection !== opening) {
+      throw new ConnectionLost("The connection that results come over is lost", { isRetryable: true });
+    }
+    this.#isListening = true;
   }
 
-  /** After a loss: somebody may be waiting. Results that were on their way meanwhile are lost with the queue. */
+  /** After a loss: somebody may be waiting. What comes meanwhile waits in the queue. */
   async #listenAgain(): Promise<void> {
+    if (this.#isAwaitedAgain) return;
+    this.#isAwaitedAgain = true;
     const { clock, log } = this.#world;
     log.warning("The connection that results come over is lost: listening anew");
     for (let delayMs = RELISTEN_MS; !this.#isClosed && !this.#isListening;) {
       try {
-        return await this.listen();
+        await this.listen();
+        // It may have been lost again meanwhile.
+        continue;
       } catch (error) {
-        if (this.#isClosed) return;
+        if (this.#isClosed) break;
         log.warning(`Cannot listen for results: ${errorText(error)}`);
       }
       await clock.sleep(delayMs);
       delayMs = Math.min(delayMs * 2, RELISTEN_MAX_MS);
     }
+    this.#isAwaitedAgain = false;
   }
 
   async #write(records: readonly ResultRecord[]): Promise<BatchResult> {
@@ -326,12 +339,14 @@ export class RpcBackend implements Backend {
 const encoder = new TextEncoder();
 
 /**
- * The queue of one client: gone with its only consumer. It is durable, since RabbitMQ 4.3 keeps no transient queue that
- * is not exclusive, and so it expires: a broker that restarts has no consumer to miss.
+ * The queue of one client, deleted when the client is closed. What comes while the connection is away waits in it, and
+ * is acknowledged when it was heard; a client that does not come back leaves it to expire. It is durable, since
+ * RabbitMQ 4.3 keeps no transient queue that is not exclusive. `priority` is higher than that of all consumers before:
+ * the broker may take one of them for alive whose connection is gone.
  *
- * Source: celery main backends/rpc.py RPCBackend.binding (#10290).
+ * Source: celery main backends/rpc.py RPCBackend.binding (#10290), whose queue goes with the connection.
  */
-function replyQueue(name: string, expiresSeconds: number | null): RpcQueue {
+function replyQueue(name: string, expiresSeconds: number | null, priority: number): RpcQueue {
   return {
     name,
     exchange: { name: "", type: "direct", durable: true, autoDelete: false, arguments: {} },
@@ -339,10 +354,12 @@ function replyQueue(name: string, expiresSeconds: number | null): RpcQueue {
     durable: true,
     exclusive: false,
     autoDelete: true,
-    noAck: true,
-    queueArguments: { "x-expires": Math.trunc((expiresSeconds ?? QUEUE_EXPIRES_SECONDS) * 1000) },
+    noAck: false,
+    queueArguments: {
+      "x-expires": Math.trunc(Math.min(expiresSeconds ?? Infinity, AWAY_MAX_SECONDS) * 1000),
+    },
     bindingArguments: {},
-    consumerArguments: {},
+    consumerArguments: { "x-priority": priority },
     alias: null,
   };
 }

@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { ConnectionLost } from "../../lib/base/mod.ts";
 import { openBackend, type RpcConnection } from "../../lib/backend/mod.ts";
+import type { RpcQueue } from "../../lib/backend/rpc_connection.ts";
 import { connect, type Connection } from "../../lib/transport/mod.ts";
 import type { ResultMeta } from "../../lib/wire/mod.ts";
 import { fakeWorld } from "../support/fake_world.ts";
@@ -125,6 +126,112 @@ Deno.test("rpc: a lost connection is opened again, by who listens and by who sto
   const { ready } = awaited(client, ["b"]);
   await stored(worker, to(client.replyTo, "b", "SUCCESS", 2));
   assert.equal((await ready)[0]!.result, 2);
+});
+
+/** A connection under the test's hand: `subscribe` waits for `begin`, `lose` ends it. */
+function heldConnection() {
+  const lost = Promise.withResolvers<Error | null>();
+  const subscribed = Promise.withResolvers<{ close(): Promise<void> }>();
+  const held = {
+    begin: () => subscribed.resolve({ close: () => Promise.resolve() }),
+    lose: () => lost.resolve(new ConnectionLost("cut")),
+    connection: {
+      lost: lost.promise,
+      publish: () => Promise.resolve(),
+      subscribe: (queue: RpcQueue) => {
+        held.queue = queue;
+        return subscribed.promise;
+      },
+      close: () => Promise.resolve(lost.resolve(null)),
+    } satisfies RpcConnection,
+    queue: null as RpcQueue | null,
+  };
+  return held;
+}
+
+/** A store whose connections are those of a list; when that is empty, the broker is away. */
+async function overHeld(connections: ReturnType<typeof heldConnection>[]) {
+  const world = fakeWorld();
+  const rpc = {
+    isPersistent: false,
+    connect: () => {
+      const next = connections.shift();
+      return next ? Promise.resolve(next.connection) : Promise.reject(new ConnectionLost("away"));
+    },
+  };
+  return { world, store: await openBackend(world, "rpc://", backendOptions({ rpc })) };
+}
+
+Deno.test("rpc: a connection that is lost while it begins to listen is not listened on", async () => {
+  const [first, second] = [heldConnection(), heldConnection()];
+  const { world, store } = await overHeld([first, second]);
+  const listening = assert.rejects(store.listen!(), /lost/);
+  await world.clock.settle();
+  // Its end and the broker's answer come in one breath.
+  first.lose();
+  await world.clock.settle();
+  first.begin();
+  await listening;
+  assert.equal(store.isListening, false);
+  second.begin();
+  await store.listen!();
+  assert.equal(store.isListening, true);
+  await store.close();
+});
+
+Deno.test("rpc: lost again as soon as it listens anew, it begins once more", async () => {
+  const all = [heldConnection(), heldConnection(), heldConnection()];
+  const [first, second, third] = all as [typeof all[0], typeof all[0], typeof all[0]];
+  const { world, store } = await overHeld(all);
+  first.begin();
+  await store.listen!();
+  first.lose();
+  second.begin();
+  second.lose();
+  third.begin();
+  await world.clock.advance(10_000);
+  assert.equal(store.isListening, true);
+  assert.ok(third.queue);
+  // The broker may take a consumer for alive that is gone: the newest one comes first.
+  assert.ok(
+    Number(third.queue.consumerArguments["x-priority"]) >
+      Number(first.queue!.consumerArguments["x-priority"]),
+  );
+  await store.close();
+});
+
+Deno.test("rpc: who begins to wait while the broker is away fails neither the others nor at once", async () => {
+  const [first, second] = [heldConnection(), heldConnection()];
+  const connections = [first];
+  const { world, store } = await overHeld(connections);
+  first.begin();
+  await store.listen!();
+  const errors: Error[] = [];
+  store.watch(["a"], () => {}, (error) => errors.push(error));
+  first.lose();
+  await world.clock.settle();
+  store.watch(["b"], () => {}, (error) => errors.push(error));
+  await world.clock.advance(1000);
+  assert.deepEqual(errors, []);
+  second.begin();
+  connections.push(second);
+  await world.clock.advance(10_000);
+  assert.equal(store.isListening, true);
+  await store.close();
+  assert.deepEqual(errors.map(({ message }) => message), Array(2).fill("The result store is closed"));
+});
+
+Deno.test("rpc: a queue waits for its client for an hour, or as long as results last", async () => {
+  for (const [expiresSeconds, ms] of [[86_400, 3_600_000], [null, 3_600_000], [60, 60_000]] as const) {
+    const held = heldConnection();
+    held.begin();
+    const rpc = { isPersistent: false, connect: () => Promise.resolve(held.connection) };
+    const store = await openBackend(fakeWorld(), "rpc://", backendOptions({ rpc, expiresSeconds }));
+    await store.listen!();
+    const { noAck, durable, autoDelete, queueArguments } = held.queue!;
+    assert.deepEqual([noAck, durable, autoDelete, queueArguments], [false, true, true, { "x-expires": ms }]);
+    await store.close();
+  }
 });
 
 Deno.test("rpc: closing sends what waits, and is told to who waits", async () => {

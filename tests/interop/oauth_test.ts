@@ -34,12 +34,14 @@ sign=$(printf '%s.%s' "$head" "$body" | openssl dgst -sha256 -sign "$0.key" -bin
 echo "$head.$body.$sign"
 `;
 
-/** What a worker runs: it asks the program at each call. */
+/** What a worker runs: it asks the program at each call. LIFE: of a token; SAYS: what it says of that instead. */
 const MODULE = `
 import { App } from "lovage";
 const credentials = async () => {
-  const { stdout } = await new Deno.Command("/bin/sh", { args: [Deno.env.get("MINT")!] }).output();
-  return { username: "shop", password: new TextDecoder().decode(stdout).trim() };
+  const life = Deno.env.get("LIFE") ?? "${LIFE}";
+  const { stdout } = await new Deno.Command("/bin/sh", { args: [Deno.env.get("MINT")!, life] }).output();
+  const expires = Number(Deno.env.get("SAYS")) || null;
+  return { username: "shop", password: new TextDecoder().decode(stdout).trim(), expires };
 };
 export const app = new App("shop", {
   broker_url: Deno.env.get("TEST_BROKER")!,
@@ -131,4 +133,32 @@ Deno.test("OAuth 2: tokens expire every few seconds while tasks run; none is los
   for (const text of [worker.text, ...world.log.messages()]) assert.doesNotMatch(text, /eyJ/);
   assert.doesNotMatch(worker.text, /ACCESS_REFUSED|Cannot renew/);
   assert.equal(await worker.stop(), 0, worker.text);
+
+  // A token that has expired before the next one came: here nobody knows of its end. Both sides are refused, renew and
+  // go on, and no result is lost.
+  const life = "5";
+  await using late = await startWorker(
+    { broker: url, backend: "rpc://", env: { MINT: mint!, LIFE: life, SAYS: "3600" } },
+    ["-P", "solo", "-n", "late@h"],
+    { app: module! },
+  );
+  const credentials = async () => ({ username: "shop", password: await mustRun(mint!, life), expires: 3600 });
+  await using client = new App("shop", {
+    broker_url: url,
+    result_backend: "rpc://",
+    broker_transport_options: { credentials },
+  }, { world });
+  const before = (await proxy.seen()).calls.length;
+  const connections = async () => {
+    const calls = (await proxy.seen()).calls.slice(before);
+    return new Set(
+      calls.filter(({ name }) => name === "connection.update-secret").map((call) => call.connection),
+    );
+  };
+  for (let n = 0; (await connections()).size < 2; n++) {
+    assert.equal(await (await client.sendTask("shop.add", { args: [n, 1] })).get({ timeout: 300 }), n + 1);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  assert.doesNotMatch(late.text, /Cannot store/);
+  assert.equal(await late.stop(), 0, late.text);
 });

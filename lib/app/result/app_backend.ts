@@ -202,7 +202,8 @@ function backendOptions(app: AppCore): BackendOptions {
     maxSleepMs: conf.result_backend_max_sleep_between_retries_ms,
     redis,
     rpc: {
-      connect: () => connectBroker(app, { forWriting: true, retry: false }),
+      // Who waits for results sends nothing: only heartbeats tell that the broker is gone.
+      connect: () => connectBroker(app, { forWriting: true, retry: false, heartbeat: true }),
       isPersistent: conf.result_persistent ?? false,
     },
   };
