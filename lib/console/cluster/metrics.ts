@@ -26,7 +26,7 @@ import {
 import { parseIso } from "../../wire/mod.ts";
 import type { Shape } from "../shapes.ts";
 import type { Cluster } from "./cluster.ts";
-import { consumedQueues, type Inspector } from "./inspector.ts";
+import type { WorkerInfo } from "./inspector.ts";
 import type { QueueWatch } from "./queues.ts";
 
 /** Tasks whose name and queue are remembered. */
@@ -59,7 +59,6 @@ export interface ClusterMetricsOptions {
 /** Where the numbers come from that no event brings. */
 export interface MeasuredParts {
   readonly cluster: Cluster;
-  readonly inspector: Inspector;
   readonly queues: QueueWatch;
 }
 
@@ -272,17 +271,11 @@ async function queuesOf({ cluster, queues }: MeasuredParts): Promise<Shape<"Queu
   }
 }
 
-/** Slots by queue, of the workers that told of both. */
-function processesOf({ workers }: Inspector): Map<string, number> {
-  const found = new Map<string, number>();
-  for (const info of workers.values()) {
-    const { stats } = info;
-    const pool = isRecord(stats) && isRecord(stats["pool"]) ? stats["pool"] : {};
-    const processes = pool["processes"];
-    const count = Array.isArray(processes) ? processes.length : 0;
-    for (const name of consumedQueues(info) ?? []) found.set(name, (found.get(name) ?? 0) + count);
-  }
-  return found;
+/** Slots of a worker, as it told. */
+function processesOf({ stats }: WorkerInfo): number {
+  const pool = isRecord(stats) && isRecord(stats["pool"]) ? stats["pool"] : {};
+  const processes = pool["processes"];
+  return Array.isArray(processes) ? processes.length : 0;
 }
 
 /** What an event counts for. */
@@ -328,9 +321,9 @@ function runtimeOf(event: ReceivedEvent): number | null {
 function writeQueues(
   text: MetricsText,
   { rows }: Shape<"QueueList">,
-  { inspector, queues }: MeasuredParts,
+  { queues }: MeasuredParts,
 ): void {
-  const processes = processesOf(inspector);
+  const processes = queues.workerCounts(processesOf);
   const workers = queues.workerCounts();
   type Row = Shape<"QueueList">["rows"][number];
   const columns: [Family, (row: Row) => number | null][] = [

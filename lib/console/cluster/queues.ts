@@ -5,7 +5,7 @@ import { type Connection, DEAD_LETTERS_MAX } from "../../transport/mod.ts";
 import { decodeEnvelope, DecodeError } from "../../wire/mod.ts";
 import type { Shape } from "../shapes.ts";
 import type { Cluster } from "./cluster.ts";
-import { consumedQueues, type Inspector } from "./inspector.ts";
+import { consumedQueues, type Inspector, type WorkerInfo } from "./inspector.ts";
 import type { ManagedQueue } from "./management.ts";
 
 type List = Shape<"QueueList">;
@@ -153,12 +153,12 @@ export class QueueWatch {
     return sent === null ? null : Math.max(0, this.#cluster.world.clock.wallMs() / 1000 - sent);
   }
 
-  /** Workers that are there and consume, by queue. */
-  workerCounts(): Map<string, number> {
+  /** Workers that are there and consume, by queue; each counts for what `weigh` makes of it. */
+  workerCounts(weigh: (info: WorkerInfo) => number = () => 1): Map<string, number> {
     const found = new Map<string, number>();
     for (const [worker, info] of this.#inspector.workers) {
       if (!(this.#cluster.workers.get(worker)?.alive ?? true)) continue;
-      for (const name of consumedQueues(info) ?? []) found.set(name, (found.get(name) ?? 0) + 1);
+      for (const name of consumedQueues(info) ?? []) found.set(name, (found.get(name) ?? 0) + weigh(info));
     }
     return found;
   }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { ClusterMetrics } from "../../../lib/console/cluster/metrics.ts";
 import type { Cluster } from "../../../lib/console/cluster/cluster.ts";
-import type { Inspector } from "../../../lib/console/cluster/inspector.ts";
+import type { WorkerInfo } from "../../../lib/console/cluster/inspector.ts";
 import type { QueueWatch } from "../../../lib/console/cluster/queues.ts";
 import type { ReceivedEvent } from "../../../lib/event/mod.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
@@ -41,16 +41,11 @@ function rig(options: Partial<ConstructorParameters<typeof ClusterMetrics>[0]> =
     isConnected: true,
     workers: new Map([["w@h1", { alive: true, active: 2 }], ["v@h1", { alive: true, active: 1 }]]),
   } as unknown as Cluster;
-  const inspector = {
-    workers: new Map([["w@h1", {
-      stats: { pool: { processes: [1, 2] } },
-      active_queues: [{ name: "celery" }],
-    }]]),
-  } as unknown as Inspector;
+  const info = { stats: { pool: { processes: [1, 2] } } };
   const queues = {
     list: () => Promise.resolve({ rows: [ROW], dead: 0, failed: 0, why: null }),
     brokerConsumers: new Map([["celery", 4]]),
-    workerCounts: () => new Map([["celery", 1]]),
+    workerCounts: (weigh: (info: WorkerInfo) => number = () => 1) => new Map([["celery", weigh(info)]]),
   };
   return {
     world,
@@ -59,7 +54,7 @@ function rig(options: Partial<ConstructorParameters<typeof ClusterMetrics>[0]> =
       metrics.take({ ...event, ...fields } as ReceivedEvent);
     },
     lines: async () =>
-      (await metrics.text({ cluster, inspector, queues: queues as unknown as QueueWatch }, false)).split(
+      (await metrics.text({ cluster, queues: queues as unknown as QueueWatch }, false)).split(
         "\n",
       ),
   };

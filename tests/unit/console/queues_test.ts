@@ -25,12 +25,12 @@ function watch(
   stats: Record<string, unknown>,
   management: Management | null,
   queueNames?: () => Promise<readonly string[]>,
-  world = fakeWorld(),
+  { world = fakeWorld(), alive = true } = {},
 ) {
   const cluster = {
     world,
     management,
-    workers: new Map(),
+    workers: new Map([["w@h", { alive }]]),
     app: { amqp: { queues: { names: () => ["mail"] } } },
     connection: () =>
       Promise.resolve({
@@ -64,6 +64,14 @@ Deno.test("queues: what the broker counts stands before what workers tell, and t
   assert.deepEqual(place.asked, ["shop kim:p@ss", "%2F me:mine"]);
 });
 
+Deno.test("queues: a worker that is gone consumes nothing, and none of its processes counts", () => {
+  for (const alive of [true, false]) {
+    const one = watch({}, null, undefined, { alive });
+    assert.equal(one.workerCounts().get("mail"), alive ? 1 : undefined);
+    assert.equal(one.workerCounts(() => 8).get("mail"), alive ? 8 : undefined);
+  }
+});
+
 Deno.test("queues: those of the broker that nobody consumes stand there, without those of one process", async () => {
   const id = crypto.randomUUID();
   const others = ["w@h.celery.pidbox", `${id}.reply.celery.pidbox`, `celeryev.${id}`, "lovage.failed", id];
@@ -87,7 +95,7 @@ Deno.test("queues: a broker that takes long to name its queues is asked seldom, 
   let asked = 0;
   const answers: ((names: string[]) => void)[] = [];
   const names = () => new Promise<string[]>((answer) => answers.push(answer) && asked++);
-  const queues = watch({ ready: 1, unacked: null, consumers: 0 }, null, names, world);
+  const queues = watch({ ready: 1, unacked: null, consumers: 0 }, null, names, { world });
   const shown = async () => (await queues.list()).rows.map(({ name }) => name);
   /** What is shown after so many seconds, and how often the broker was asked by then. */
   const after = async (seconds: number) => {
