@@ -202,38 +202,46 @@ export function wireSignatures(
   return list.length === 0 ? null : list.map(wireSignature);
 }
 
-/** Options whose empty text says nothing, as in Celery: `queue: Deno.env.get("QUEUE") ?? ""` means no queue. */
-const EMPTY_IS_NONE: ReadonlySet<string> = new Set(
-  [
-    "compression",
-    "correlationId",
-    "eta",
-    "exchange",
-    "exchangeType",
-    "expires",
-    "groupId",
-    "origin",
-    "parentId",
-    "queue",
-    "replyTo",
-    "rootId",
-    "routeName",
-    "routingKey",
-    "serializer",
-    "shadow",
-    "taskId",
-  ] as const satisfies readonly (keyof SendOptions)[],
-);
+/**
+ * Options that are texts, of which an empty one says nothing, as in Celery: `queue: Deno.env.get("QUEUE") ?? ""`.
+ * True: those that may be something else than a text.
+ */
+const TEXT_OPTIONS = {
+  compression: false,
+  correlationId: false,
+  eta: true,
+  exchange: true,
+  exchangeType: false,
+  expires: true,
+  groupId: false,
+  origin: false,
+  parentId: false,
+  queue: true,
+  replyTo: false,
+  rootId: false,
+  routeName: false,
+  routingKey: false,
+  serializer: false,
+  shadow: false,
+  taskId: false,
+} as const satisfies { readonly [name in keyof SendOptions]?: boolean };
 
-/** The options without those that come as an empty text; the same object where there is none. Cost: per message. */
+/**
+ * The options without those that come as an empty text; the same object where there is none. Throws UsageError for an
+ * option that is to be a text and is something else. Cost: per message.
+ */
 export function withoutEmpty(options: SendOptions | null): SendOptions | null {
   if (options === null) return null;
+  let given: Record<string, unknown> | null = null;
   // Few options are given, and often none.
   for (const name in options) {
-    if (options[name as keyof SendOptions] !== "" || !EMPTY_IS_NONE.has(name)) continue;
-    const given = { ...options } as Record<string, unknown>;
-    for (const each of EMPTY_IS_NONE) if (given[each] === "") delete given[each];
-    return given as SendOptions;
+    const value = options[name as keyof SendOptions];
+    if (value === null || value === undefined || typeof value === "string" && value !== "") continue;
+    if (!Object.hasOwn(TEXT_OPTIONS, name)) continue;
+    if (value === "") delete (given ??= { ...options })[name];
+    else if (!TEXT_OPTIONS[name as keyof typeof TEXT_OPTIONS]) {
+      throw new UsageError(`Cannot send a task: ${name} must be a text, not ${shownJson(value)}`);
+    }
   }
-  return options;
+  return given ?? options;
 }

@@ -296,6 +296,28 @@ Deno.test("sendTask: an option that is an empty text is not given, wherever it c
   assert.equal(sent.length, 3);
 });
 
+Deno.test("sendTask: an option that is to be a text and is not is the caller's error, which names it", async () => {
+  const { app, sent } = recorded();
+  const names = [
+    "compression",
+    "routingKey",
+    "taskId",
+    "shadow",
+    "replyTo",
+    "correlationId",
+    "groupId",
+  ];
+  for (const name of [...names, "exchangeType", "rootId", "parentId", "origin", "routeName"]) {
+    for (const value of [5, 2n ** 70n, true, [], {}]) {
+      await assert.rejects(
+        app.sendTask("t.add", { [name]: value }),
+        { name: "UsageError", message: new RegExp(`^Cannot send a task: ${name} must be a text, not `) },
+      );
+    }
+  }
+  assert.equal(sent.length, 0);
+});
+
 Deno.test("sendTask: an empty compression or serializer is none of its own, in settings, tasks and calls", async () => {
   for (const settings of [{ task_compression: "" }, {}]) {
     const { app, sent } = recorded(settings);
