@@ -134,8 +134,10 @@ export class App implements AppCore, AsyncDisposable {
   /** Set by who counts: hears of each batch that the broker has taken. */
   onPublished: ((batch: readonly OutgoingMessage[]) => void) | null = null;
   readonly #producer: Producer;
+  /** Where messages go if nothing else was set: a broker of our own. */
+  #ownPublisher: Publisher | null = null;
+  /** Set by a worker or a slot, whose it is to close. */
   #publisher: Publisher | null = null;
-  #ownsPublisher = false;
   #control: Control | null = null;
   #events: EventsApi | null = null;
   #isSecured = false;
@@ -331,16 +333,14 @@ export class App implements AppCore, AsyncDisposable {
 
   /** Where sent messages go. A broker of our own, connected by the first message, unless one was set. */
   get publisher(): Publisher {
-    if (!this.#publisher) {
-      this.#publisher = new BrokerPublisher(this);
-      this.#ownsPublisher = true;
-    }
-    return this.#publisher;
+    return this.#publisher ?? (this.#ownPublisher ??= new BrokerPublisher(this));
   }
 
-  /** Pool slots and workers set their own; it is theirs to close. */
+  /**
+   * Pool slots and workers set their own; it is theirs to close. What a module has sent while it was loaded has gone
+   * another way.
+   */
   set publisher(publisher: Publisher) {
-    assert(!this.#ownsPublisher, "the publisher is set before the first message is sent");
     this.#publisher = publisher;
   }
 
@@ -410,11 +410,8 @@ export class App implements AppCore, AsyncDisposable {
 
   /** Ends what this App opened. Twice is once; a later send opens again. */
   async close(): Promise<void> {
-    const publisher = this.#ownsPublisher ? this.#publisher : null;
-    if (publisher) {
-      this.#publisher = null;
-      this.#ownsPublisher = false;
-    }
+    const publisher = this.#ownPublisher;
+    this.#ownPublisher = null;
     await this.#control?.close();
     await publisher?.close();
     await this.backend.close();

@@ -47,6 +47,21 @@ function recorded(settings = {}): { app: App; world: FakeWorld; sent: OutgoingMe
   return { app, world, sent, batches };
 }
 
+Deno.test("App: a worker or slot sets its publisher although the module has sent something while it was loaded", async () => {
+  const world = fakeWorld();
+  const app = new App("t", { broker_url: "memory://sent-at-load" }, { world });
+  await app.sendTask("t.add");
+  const sent: OutgoingMessage[] = [];
+  app.publisher = {
+    publish: (batch) => Promise.resolve(void sent.push(...batch)),
+    close: () => Promise.resolve(),
+  };
+  await app.sendTask("t.add");
+  assert.equal(sent.length, 1);
+  await app.close();
+  assert.deepEqual(world.clock.armed, []);
+});
+
 Deno.test("sendTask: the message is Celery's", async () => {
   const { app, world, sent } = recorded();
   const result = await app.sendTask("t.add", { args: [1, "x"], kwargs: { k: true }, taskId: "id-1" });
