@@ -13,12 +13,14 @@ import {
   type Node,
   type NodeOutcome,
   programWords,
+  readWords,
   signalOf,
 } from "../multi/mod.ts";
 import { EXIT, exitOfSignal, listenSignals, type RealWorld } from "../platform/mod.ts";
 import {
   command,
   type CommandContext,
+  GLOBAL_OPTIONS,
   longName,
   type Option,
   type Options,
@@ -97,9 +99,33 @@ export const multi = command({
       world.terminal.err(`Invalid command: ${name}${near ? `: did you mean "${near}"?` : ""}\n`);
       return tool.usage(EXIT.USAGE);
     }
+    await mustHaveValues(rest);
     return await subcommand({ tool, words: rest });
   },
 });
+
+/** Options that are of `multi` and not of the worker, and have a value. */
+const OWN_VALUES: ReadonlySet<string> = new Set(
+  ["--cmd", "--append", "--prefix", "--suffix", "--range-prefix", "--executable", "--ready-timeout"],
+);
+
+/**
+ * Rejects with UsageError for `--uid app`: a long option has its value behind "=", so "app" would be the name of a node.
+ */
+export async function mustHaveValues(words: readonly string[]): Promise<void> {
+  const { options, perNode } = readWords(words);
+  const bare = [options, ...perNode.values()].flatMap((given) => [...given])
+    .filter(([name, value]) => name.startsWith("--") && value === null).map(([name]) => name);
+  if (bare.length === 0) return;
+  const ofWorker: Options = { ...GLOBAL_OPTIONS, ...(await import("./worker.ts")).worker.options };
+  const valued = new Set(
+    Object.entries(ofWorker).filter(([, { value }]) => value !== undefined)
+      .flatMap(([key, { aliases = [] }]) => [longName(key), ...aliases]),
+  );
+  const name = bare.find((one) => valued.has(one) || OWN_VALUES.has(one));
+  if (name === undefined) return;
+  throw new UsageError(`Missing value: in multi, it stands behind "=": ${name}=VALUE`);
+}
 
 /** Global options before `multi` are the nodes'. Source: celery 5.2.6 bin/multi.py multi. */
 function globalWords(globals: CommandContext["globals"]): string[] {

@@ -191,6 +191,16 @@ Deno.test("multi: mistakes are told, with a status", async () => {
     [nobody.code, nobody.out, nobody.err],
     [1, "", 'Error: No node "nope": multi names lists them\n'],
   );
+  const bare = ["--uid app", "--app:1 tasks", "--schedule-filename x", "--suffix x"];
+  for (const words of bare) {
+    const { code, out, err } = await lovage(["multi", "show", "3", ...words.split(" ")], { env });
+    const option = words.replace(/(:1)? .*/, "");
+    assert.deepEqual([code, out, err], [
+      64,
+      "",
+      `Error: Missing value: in multi, it stands behind "=": ${option}=VALUE\n`,
+    ]);
+  }
   const hostile = [
     "../x",
     "a\nb",
