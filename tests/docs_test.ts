@@ -8,6 +8,8 @@ import assert from "node:assert/strict";
 import { referencePages } from "../.ci/reference/mod.ts";
 import { EVENTS, VARIABLES } from "../.ci/reference/runtime.ts";
 import { sidebarOf, sitePages } from "../.ci/docs.ts";
+import { mustHaveValues } from "../lib/cli/multi.ts";
+import { readWords } from "../lib/cli/reader.ts";
 import { COMMANDS } from "../lib/cli/table.ts";
 import { filePath, fileUrl } from "../lib/base/mod.ts";
 
@@ -38,8 +40,12 @@ Deno.test("docs: every TypeScript block type-checks", async () => {
   const folder = await Deno.makeTempDir({ dir: `${ROOT}tests`, prefix: ".docs-" });
   try {
     for (const page of PAGES) {
+      const own = `${folder}/${page.replaceAll("/", "-")}`;
+      await Deno.mkdir(own);
       for (const [n, code] of blocks(page, "ts").entries()) {
-        await Deno.writeTextFile(`${folder}/${page.replaceAll("/", "-")}-${n}.ts`, code);
+        // Blocks with a name may import each other.
+        const name = /^\/\/ (\S+\.ts)\n/.exec(code)?.[1] ?? `block-${n}.ts`;
+        await Deno.writeTextFile(`${own}/${name}`, code, { createNew: true });
       }
     }
     const { success, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -52,18 +58,65 @@ Deno.test("docs: every TypeScript block type-checks", async () => {
   }
 });
 
-Deno.test("docs: commands in shell blocks are commands there are", () => {
-  const known = new Set(COMMANDS.map(({ name }) => name));
-  const withValue = /^(-A|--app|-b|--broker|--result-backend|--config|--workdir)$/;
+/** The lines of a page's blocks for a shell, without comments. */
+function shellLines(page: string): string[] {
+  return ["sh", "console"].flatMap((language) => blocks(page, language)).join("\n").split("\n")
+    .map((line) => line.replace(/(^| +)#.*$/, ""));
+}
+
+/** The command lines of a page, in its blocks and in the running text: the words behind `lovage`. */
+function commandLines(page: string): string[][] {
+  const text = Deno.readTextFileSync(ROOT + page);
+  const quoted = [...text.matchAll(/`lovage ([^`]+)`/g)].map(([, line]) => line!);
+  const shown = shellLines(page).flatMap((line) => line.split(/[|;&>]/))
+    .map((one) => /(?:^|[ =$])lovage (.*)$/.exec(one)?.[1] ?? "");
+  return [...quoted, ...shown]
+    // Lists of alternatives, and what may be left out, are no command lines.
+    .filter((line) => line !== "" && !/[|…]|\[[A-Z-]|\b[a-z]+, /.test(line.replace(/'[^']*'/g, "")))
+    .map((line) =>
+      [...line.matchAll(/'[^']*'|"[^"]*"|\S+/g)].map(([word]) => word.replace(/^(['"])(.*)\1$/, "$2"))
+    );
+}
+
+Deno.test("docs: a command can be copied: it stands in a block, and what is said of it is a comment", () => {
   const wrong: string[] = [];
   for (const page of PAGES) {
-    for (const line of blocks(page, "sh").flatMap((block) => block.split("\n"))) {
-      const words = /(?:^|[|;&(] *)lovage +(.*)$/.exec(line)?.[1]?.split(/ +/) ?? [];
-      const name = words.find((word, n) => !word.startsWith("-") && !withValue.test(words[n - 1] ?? ""));
-      if (name !== undefined && /^[a-z]/.test(name) && !known.has(name)) wrong.push(`${page}: ${line}`);
+    const indented = Deno.readTextFileSync(ROOT + page).match(
+      /^ {4}(?:sudo )?(?:lovage|make|systemctl) .*$/gm,
+    );
+    const spoken = shellLines(page).filter((line) => /(^|\$ |sudo )lovage .*\S {2,}\S/.test(line));
+    wrong.push(...[...indented ?? [], ...spoken].map((line) => `${page}: ${line}`));
+  }
+  assert.deepEqual(wrong, []);
+});
+
+Deno.test("docs: command lines name commands and options that there are", async () => {
+  const withValue = /^(-A|--app|-b|--broker|--result-backend|--config|--workdir|--log-format)$/;
+  const wrong: string[] = [];
+  let lines = 0;
+  for (const page of PAGES.filter((one) => !one.startsWith("docs/reference/"))) {
+    for (const words of commandLines(page)) {
+      const at = words.findIndex((word, n) => !word.startsWith("-") && !withValue.test(words[n - 1] ?? ""));
+      const entry = COMMANDS.find(({ name }) => name === words[at]);
+      const line = `${page}: lovage ${words.join(" ")}`;
+      if (entry === undefined) {
+        if (/^[a-z]+$/.test(words[at] ?? "")) wrong.push(`${line}: no such command`);
+        continue;
+      }
+      lines++;
+      const others = words.toSpliced(at, 1);
+      try {
+        const command = await entry.load();
+        if (entry.name === "multi") await mustHaveValues(others);
+        else if (!command.isRaw) readWords(entry.name, { command, words: others });
+      } catch (error) {
+        const { message } = error as Error;
+        if (/^Unknown option|in multi/.test(message)) wrong.push(`${line}: ${message}`);
+      }
     }
   }
   assert.deepEqual(wrong, []);
+  assert.ok(lines > 100, `only ${lines} found`);
 });
 
 Deno.test("docs: links lead to files that are there", () => {
