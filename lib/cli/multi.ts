@@ -110,7 +110,8 @@ const OWN_VALUES: ReadonlySet<string> = new Set(
 );
 
 /**
- * Rejects with UsageError for `--uid app`: a long option has its value behind "=", so "app" would be the name of a node.
+ * Rejects with UsageError for `--uid app`: a long option has its value behind "=", so "app" would be the name of a
+ * node.
  */
 export async function mustHaveValues(words: readonly string[]): Promise<void> {
   const { options, perNode } = readWords(words);
