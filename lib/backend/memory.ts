@@ -222,6 +222,7 @@ export class MemoryBackend implements Backend {
     await this.#queue.flush();
     this.#queue.close();
     this.#shared.watchers.delete(this.#watchers);
+    this.#watchers.close();
     if (--this.#shared.users === 0) sharedByUrl.delete(this.url);
   }
 

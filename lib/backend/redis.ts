@@ -137,6 +137,7 @@ export class RedisBackend implements Backend {
       decode: (document) => decodeResultMeta(document, this.#options),
       live: () => this.#links.live,
       reconnect: () => this.#reconnect(),
+      explain: (error) => this.#links.explain(error),
     });
   }
 

@@ -13,7 +13,7 @@
  */
 
 import type { Buffer } from "node:buffer";
-import type { Disarm, World } from "../base/mod.ts";
+import { type Disarm, OperatingError, type World } from "../base/mod.ts";
 import type { ResultMeta } from "../wire/mod.ts";
 import { AS_BYTES, AS_TEXT, type RedisLink } from "./redis_link.ts";
 import { Watchers } from "./watchers.ts";
@@ -30,14 +30,17 @@ export interface RedisWatchHost {
   live(): RedisLink | null;
   /** Dials, with the retries of the settings; rejects when they are used up. */
   reconnect(): Promise<RedisLink>;
+  /** Any error as one of ours; ends the connection of a server that is no longer the one to ask. */
+  explain(error: unknown): Error;
 }
 
 /** Channels of one SUBSCRIBE, and ids of the MGET beside it. */
 const SUBSCRIBE_MAX = 1000;
 /** A connection that lasted so long, milliseconds, was not cut for what we ask. */
 const STEADY_MS = 3000;
-/** Pause between two looks at what is waited for on a cluster, milliseconds. */
-const CHECK_MS = 5000;
+/** Pause between two looks at what is waited for, milliseconds: on one connection, and on several. */
+const CHECK_MS = 30_000;
+const CHECK_SEVERAL_MS = 5000;
 /** After two losses in that time: the first pause and the longest, milliseconds. */
 const PAUSE_MS = 100;
 const PAUSE_MAX_MS = 5000;
@@ -102,27 +105,29 @@ export class RedisWatch {
   }
 
   /**
-   * On a cluster news can be missed in silence, while a shard has a new master: now and then what is waited for is
-   * asked for, which finds the new master too.
+   * News can be missed in silence: while a shard of a cluster has a new master, by a proxy before the server that has
+   * another server now, by a worker that may store and not publish. So now and then what is waited for is asked for,
+   * which finds a new master too.
    */
-  #armCheck(): void {
+  #armCheck(isInOrder: boolean): void {
     if (this.#isCheckArmed || this.#isClosed) return;
     this.#isCheckArmed = true;
     const { clock } = this.#host.world;
-    this.#disarmCheck = clock.arm(clock.monoMs() + CHECK_MS, () => {
+    this.#disarmCheck = clock.arm(clock.monoMs() + (isInOrder ? CHECK_MS : CHECK_SEVERAL_MS), () => {
       this.#isCheckArmed = false;
       if (this.watchers.size === 0) return;
       const link = this.#host.live();
       if (link !== null) this.#ask(link, this.watchers.ids());
-      this.#armCheck();
+      this.#armCheck(link?.isInOrder ?? isInOrder);
     });
   }
 
-  /** Tells nobody anything any more. */
+  /** Ends every wait. */
   close(): void {
     this.#isClosed = true;
     this.#disarmCheck();
     this.#closing.abort();
+    this.watchers.close();
   }
 
   #want(ids: readonly string[]): void {
@@ -162,16 +167,31 @@ export class RedisWatch {
       const keys = part.map((id) => this.#host.taskPrefix + id);
       const subscribed = link.subscriber.subscribe(keys, this.#onMessage, this.#host.isBinary);
       if (link.isInOrder) {
-        // A failure here is the connection's, which tells of it itself.
-        subscribed.catch(() => {});
+        subscribed.catch((error) => this.#isRefused(error));
         this.#ask(link, part);
-      } else subscribed.then(() => this.#ask(link, part), () => {});
+      } else subscribed.then(() => this.#ask(link, part), (error) => this.#isRefused(error));
     }
-    if (!link.isInOrder) this.#armCheck();
+    this.#armCheck(link.isInOrder);
+  }
+
+  /**
+   * Whether the server refuses what the waits need, for good: then they end with its words. What passes is tried again,
+   * and a connection that is lost tells of it itself.
+   */
+  #isRefused(thrown: unknown): boolean {
+    const error = this.#host.explain(thrown);
+    if (this.#isClosed || error instanceof OperatingError && error.isRetryable) return false;
+    this.watchers.fail(error);
+    return true;
   }
 
   #ask(link: RedisLink, ids: readonly string[]): void {
-    if (ids.length === 0) return;
+    for (let at = 0; at < ids.length; at += SUBSCRIBE_MAX) {
+      this.#askPart(link, ids.slice(at, at + SUBSCRIBE_MAX));
+    }
+  }
+
+  #askPart(link: RedisLink, ids: readonly string[]): void {
     const number = ++this.#askNumber;
     const args = ["MGET"];
     for (const id of ids) {
@@ -187,10 +207,10 @@ export class RedisWatch {
         const document = documents[n];
         if (document !== null && document !== undefined) this.watchers.deliver(id, document);
       }
-    }, () => {
+    }, (error) => {
       // A lost connection asks again after it is back. A server that refuses one MGET (loading) would not: so
       // the connection is looked at, and where it lives the same ids are asked again a moment later.
-      if (this.#host.live() !== link || this.#isClosed) return;
+      if (this.#isRefused(error) || this.#host.live() !== link || this.#isClosed) return;
       const { clock } = this.#host.world;
       clock.arm(clock.monoMs() + 250, () => {
         if (this.#host.live() === link) this.#ask(link, ids.filter((id) => this.watchers.has(id)));

@@ -189,7 +189,7 @@ export class RpcBackend implements Backend {
     this.#isClosed = true;
     this.#isListening = false;
     this.#queue.close();
-    this.#watchers.fail(new OperatingError("The result store is closed"));
+    this.#watchers.close();
     this.#received.clear();
     const opening = this.#connection;
     this.#connection = null;

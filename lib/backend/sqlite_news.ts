@@ -70,10 +70,11 @@ export class SqliteNews {
     if (this.#watchers.size > 0) this.#look();
   }
 
-  /** Ends looking. */
+  /** Ends looking, and every wait. */
   close(): void {
     this.#isClosed = true;
     this.#stopLooking();
+    this.#watchers.close();
   }
 
   #wait(ids: readonly string[]): void {

@@ -27,6 +27,7 @@ export interface Awaited {
 export class Watchers {
   readonly #events: WatchersEvents;
   readonly #awaited = new Map<string, Awaited>();
+  #closed: Error | null = null;
 
   constructor(events: WatchersEvents) {
     this.#events = events;
@@ -54,7 +55,9 @@ export class Watchers {
     onError: (error: Error) => void,
   ): Watch {
     const watch = new OpenWatch(this, onMeta, onError);
-    watch.add(ids);
+    const closed = this.#closed;
+    if (closed === null) watch.add(ids);
+    else queueMicrotask(() => onError(closed));
     return watch;
   }
 
@@ -90,8 +93,15 @@ export class Watchers {
     }
   }
 
+  /** The store is closed: as `fail`, and whoever waits later hears the same. */
+  close(): void {
+    this.#closed = new OperatingError("The result store is closed");
+    this.fail(this.#closed);
+  }
+
   /** Of OpenWatch. */
   add(watch: OpenWatch, ids: readonly string[]): void {
+    if (this.#closed !== null) return;
     const first: string[] = [];
     const more: string[] = [];
     for (const id of ids) {

@@ -106,12 +106,15 @@ export function backendConformance(name: string, open: () => Promise<StorePlace>
     await waiting(t, pair);
     await groups(t, pair);
     await chords(t, pair);
-    await t.step("close: twice is once, and what is stored after it is told so", async () => {
+    await t.step("close: twice is once; who waits, and what is stored after it, is told so", async () => {
       const closed = await openBackend(world, place.url, backendOptions());
       const last = id();
+      const waiting = assert.rejects(awaited(closed, ids(2)).ready, /The result store is closed/);
       const kept = stored(closed, resultRecord(last, "SUCCESS", "last words"));
       await closed.close();
       await closed.close();
+      await waiting;
+      await assert.rejects(awaited(closed, ids(1)).ready, /The result store is closed/);
       await kept;
       assert.equal((await ours.fetch(last))?.result, "last words");
       await assert.rejects(stored(closed, resultRecord(id(), "SUCCESS", 1)), /closed/);

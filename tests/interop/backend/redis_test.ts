@@ -6,6 +6,7 @@ import { AccessRefused, DialError } from "../../../lib/base/mod.ts";
 import { type Backend, type BackendOptions, openBackend } from "../../../lib/backend/mod.ts";
 import { awaited, backendOptions, resultRecord, stored } from "../../conformance/backend.ts";
 import { eventually, freePort } from "../../support/ports.ts";
+import { fakeWorld } from "../../support/fake_world.ts";
 import { startProxy } from "../../support/proxy.ts";
 import { realTestWorld } from "../../support/real_test_world.ts";
 import { startRedis } from "../../support/servers.ts";
@@ -141,6 +142,36 @@ Deno.test("redis: a wrong password is told at once", async () => {
     assert.ok(error instanceof AccessRefused);
     return !error.message.includes("wrong ");
   });
+});
+
+Deno.test("redis: who waits and may not subscribe, or not read, is told so", async () => {
+  await using server = await startRedis();
+  const rules = {
+    channels: ["+@all", "resetchannels"],
+    subscribe: ["+@all", "&*", "-subscribe"],
+    mget: ["+@all", "&*", "-mget"],
+  };
+  for (const [name, rule] of Object.entries(rules)) {
+    await server.cli("ACL", "SETUSER", name, "on", ">pw", "~*", ...rule);
+    await using backend = await open(`redis://${name}:pw@127.0.0.1:${server.port}/0`);
+    await assert.rejects(
+      awaited(backend, ["a"]).ready,
+      (error) => error instanceof AccessRefused && /NOPERM/.test(error.message),
+      name,
+    );
+  }
+});
+
+Deno.test("redis: a result that was stored without news is found all the same", async () => {
+  await using server = await startRedis();
+  const { clock } = fakeWorld();
+  await using backend = await openBackend({ ...realTestWorld(), clock }, server.url(), backendOptions());
+  const { ready } = awaited(backend, ["a"]);
+  const key = "celery-task-meta-a";
+  await eventually(async () => (await server.cli("PUBSUB", "NUMSUB", key)).endsWith("\n1"), "subscribed");
+  await server.cli("SET", key, resultRecord("a", "SUCCESS", "quiet").document as string);
+  await clock.advance(30_000);
+  assert.equal((await ready)[0]!.result, "quiet");
 });
 
 Deno.test("redis: a server that is full is waited for", async () => {
