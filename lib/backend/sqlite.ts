@@ -25,7 +25,6 @@ import {
 } from "./backend.ts";
 import { encodeChordMember, headerMembers } from "./chord.ts";
 import { type StoreDone, StoreQueue } from "./queue.ts";
-import { retryPolicy } from "./retry.ts";
 import { SqliteChords } from "./sqlite_chord.ts";
 import { SqliteNews } from "./sqlite_news.ts";
 
@@ -54,8 +53,8 @@ CREATE TABLE IF NOT EXISTS result_chord_member (
 const EXPIRED_PER_TURN = 200;
 const EXPIRED_EVERY_MS = 1000;
 const CLOSE_WAIT_MS = 5000;
-/** How often, at least, a batch is tried again, and how soon at most, milliseconds. */
-const RETRIES_MIN = 20;
+/** How often a batch is tried again before the log says so, and how soon at most, milliseconds. */
+const RETRIES_SILENT = 10;
 const RETRY_MAX_MS = 250;
 
 /** The store. */
@@ -70,8 +69,8 @@ export class SqliteBackend implements Backend {
   readonly #database: Database;
   readonly #chords: SqliteChords;
   readonly #news: SqliteNews;
-  /** The disk was full at the last write, which the log says. */
-  #isFull = false;
+  /** Results wait until the disk has room, or another process lets go of the file; the log has said so. */
+  #isHeldUp = false;
   readonly #queue: StoreQueue;
   #expireAfter = 0;
   #closed: Promise<void> | null = null;
@@ -85,19 +84,20 @@ export class SqliteBackend implements Backend {
     this.#database = database;
     this.#chords = new SqliteChords(database, { nowMs: () => this.#nowMs(), expiry: () => this.#expiry() });
     this.#news = new SqliteNews(clock, database, (document) => decodeResultMeta(document, this.#options));
-    const policy = retryPolicy(options, world.random);
     this.#queue = new StoreQueue({
       clock,
       log,
       policy: {
-        maxRetries: Math.max(policy.maxRetries, RETRIES_MIN),
+        // What may pass is waited for.
+        maxRetries: 0,
         delayMs: (n) => Math.min(RETRY_MAX_MS, 5 * 2 ** n),
       },
-      // There may be room again, and until then the worker fetches nothing more once the queue is a quarter full.
-      waitsFor: isDiskFull,
-      onRetry: (error) => {
-        if (!isDiskFull(error) || this.#isFull) return;
-        this.#isFull = true;
+      // There may be room again, and another process lets go of the file at some time. Until then the worker fetches
+      // nothing more once the queue is a quarter full.
+      waitsFor: (error) => isDiskFull(error) || error instanceof OperatingError && error.isRetryable,
+      onRetry: (error, retry) => {
+        if (this.#isHeldUp || !isDiskFull(error) && retry < RETRIES_SILENT) return;
+        this.#isHeldUp = true;
         log.error(`${error.message}: results wait for it`);
       },
       schedule: (fn) => clock.defer(fn),
@@ -106,7 +106,7 @@ export class SqliteBackend implements Backend {
           for (let n = 0; n < records.length; n++) this.#put(records[n]!);
           this.#expireSome();
         });
-        this.#isFull = false;
+        this.#isHeldUp = false;
         this.#news.stored();
         return null;
       },
@@ -121,6 +121,7 @@ export class SqliteBackend implements Backend {
       path,
       clock: world.clock,
       noun: "the result store",
+      whenReplaced: "reopen",
       makeTables: (one) => one.exec(SCHEMA),
     });
     return new SqliteBackend(world, url, database, options);

@@ -26,8 +26,9 @@ export class SqliteNews {
   readonly #watchers: Watchers;
   readonly #wakePath: string;
   readonly #wakes: WakeFiles;
-  /** The highest `seq` whose news were delivered. */
+  /** The highest `seq` whose news were delivered, of the database's file opened so often. */
   #seen = 0;
+  #openings: number;
   #isBlind = false;
   #disarmLook: Disarm | null = null;
   #isLooking = false;
@@ -37,6 +38,7 @@ export class SqliteNews {
   constructor(clock: Clock, database: Database, decode: (document: string | Uint8Array) => ResultMeta) {
     this.#clock = clock;
     this.#database = database;
+    this.#openings = database.openings;
     this.#wakePath = `${database.path}-results`;
     this.#wakes = new WakeFiles(clock, () => this.#watchers.size > 0 && this.#look());
     this.#watchers = new Watchers({
@@ -96,20 +98,23 @@ export class SqliteNews {
   #startLooking(): void {
     if (this.#isLooking) return;
     this.#isLooking = true;
-    if (!this.#isBlind) {
-      try {
-        this.#wakes.watch([this.#wakePath]);
-      } catch {
-        // No inotify instance left: looking often makes up for it.
-        this.#isBlind = true;
-      }
-    }
+    this.#watchWakes();
     try {
       this.#seen = this.#lastSeq();
     } catch {
       this.#seen = 0;
     }
     this.#armLook();
+  }
+
+  #watchWakes(): void {
+    if (this.#isBlind) return;
+    try {
+      this.#wakes.watch([this.#wakePath]);
+    } catch {
+      // No inotify instance left: looking often makes up for it.
+      this.#isBlind = true;
+    }
   }
 
   #armLook(): void {
@@ -132,6 +137,13 @@ export class SqliteNews {
   /** Delivers what was stored since the last look. */
   #look(): void {
     if (this.#isClosed) return;
+    if (this.#openings !== this.#database.openings) {
+      // Another file, which counts anew; that beside it is another one too.
+      this.#openings = this.#database.openings;
+      this.#seen = 0;
+      this.#wakes.close();
+      this.#watchWakes();
+    }
     try {
       const ids = this.#watchers.size <= BY_ID_MAX ? this.#watchers.ids() : null;
       // Read before the rows: what is stored in between is then delivered by the next look, not passed over.

@@ -17,6 +17,15 @@ export function specialFile(path: string): string | null {
   }
 }
 
+/** What tells the file at a path from any other that was or will be there; null if there is none, or no telling. */
+export function fileId(path: string): string | null {
+  try {
+    return systemFiles().facts(path).id;
+  } catch {
+    return null;
+  }
+}
+
 /** True for a named pipe that nobody reads: whoever opens it for writing waits for a reader. */
 export function isUnreadPipe(path: string): boolean {
   if (specialFile(path) !== "a named pipe") return false;

@@ -11,6 +11,8 @@ export interface FileFacts {
   /** Permission bits; null on a file system without them. */
   readonly mode: number | null;
   readonly uid: number | null;
+  /** Device and inode; null on a system without such numbers. */
+  readonly id: string | null;
 }
 
 /** The calls. Each throws the system's error unless told otherwise. */
@@ -54,8 +56,9 @@ const DENO_FILES: SystemFiles = {
   makeFile: (path, mode) => Deno.openSync(path, { write: true, create: true, mode }).close(),
   chmod: (path, mode) => Deno.chmodSync(path, mode),
   facts(path) {
-    const { isFile, isDirectory, isFifo, isSocket, mode, uid } = Deno.statSync(path);
-    return { kind: kindOf(isFile, isDirectory, isFifo === true, isSocket === true), mode, uid };
+    const { isFile, isDirectory, isFifo, isSocket, mode, uid, dev, ino } = Deno.statSync(path);
+    const id = ino === null ? null : `${dev}:${ino}`;
+    return { kind: kindOf(isFile, isDirectory, isFifo === true, isSocket === true), mode, uid, id };
   },
   uid: () => Deno.uid(),
   realPath: (path) => Deno.realPathSync(path),
@@ -102,7 +105,12 @@ const NODE_FILES: SystemFiles = {
   facts(path) {
     const stats = nodeFs().statSync(path);
     const kind = kindOf(stats.isFile(), stats.isDirectory(), stats.isFIFO(), stats.isSocket());
-    return { kind, mode: stats.mode, uid: stats.uid };
+    return {
+      kind,
+      mode: stats.mode,
+      uid: stats.uid,
+      id: stats.ino === 0 ? null : `${stats.dev}:${stats.ino}`,
+    };
   },
   uid: () => process.getuid?.() ?? null,
   realPath: (path) => nodeFs().realpathSync(path),

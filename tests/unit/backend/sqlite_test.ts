@@ -77,6 +77,48 @@ Deno.test("sqlite: results of other processes are told as they come, none is los
   });
 });
 
+Deno.test("sqlite: a file that is removed ends no wait: what others store in the next one is told", async () => {
+  await withFolder(async (path) => {
+    const world = fakeWorld();
+    const url = `sqlite://${path}`;
+    // The two have clocks of their own.
+    const options = backendOptions({ expiresSeconds: null });
+    await using reader = await openBackend(world, url, options);
+    for (let n = 0; n < 3; n++) await stored(reader, resultRecord(`before${n}`, "SUCCESS", n));
+    const { ready } = awaited(reader, ["a"]);
+    await world.clock.settle();
+    for (const suffix of ["", "-wal", "-shm", "-results"]) Deno.removeSync(path + suffix);
+    await using writer = await openBackend(realTestWorld(), url, options);
+    // Its rows are counted anew, below what the reader has seen.
+    await stored(writer, resultRecord("a", "SUCCESS", 1));
+    await world.clock.advance(2000);
+    assert.equal((await ready)[0]!.result, 1);
+    await stored(reader, resultRecord("b", "SUCCESS", 2));
+    assert.equal((await writer.fetch("b"))?.result, 2);
+  });
+});
+
+Deno.test("sqlite: results wait for as long as another process keeps the file locked, and the log says so once", async () => {
+  await withFolder(async (path) => {
+    const world = fakeWorld();
+    await using backend = await openBackend(world, `sqlite://${path}`, backendOptions());
+    const other = new DatabaseSync(path);
+    other.exec("BEGIN IMMEDIATE");
+    let error: Error | null | undefined;
+    backend.store(resultRecord("a", "SUCCESS", 1), (end) => error = end);
+    while (world.log.messages("ERROR").length === 0) await world.clock.advance(250);
+    await world.clock.advance(250);
+    assert.equal(error, undefined);
+    assert.equal(world.log.messages("ERROR").length, 1);
+    assert.match(world.log.messages("ERROR")[0]!, /database is locked: results wait for it/);
+    other.exec("ROLLBACK");
+    other.close();
+    await world.clock.advance(250);
+    assert.equal(error, null);
+    assert.equal((await backend.fetch("a"))?.result, 1);
+  });
+});
+
 Deno.test("sqlite: expired rows are not read, and go a few at a time while others are stored", async () => {
   await withFolder(async (path) => {
     const world = fakeWorld();

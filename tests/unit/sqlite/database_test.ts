@@ -3,11 +3,18 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { openBackend } from "../../../lib/backend/mod.ts";
-import { AccessRefused, type Clock, DialError, OperatingError, ServerError } from "../../../lib/base/mod.ts";
+import {
+  AccessRefused,
+  type Clock,
+  ConnectionLost,
+  DialError,
+  OperatingError,
+  ServerError,
+} from "../../../lib/base/mod.ts";
 import { Database } from "../../../lib/sqlite/mod.ts";
 import { connect, queue } from "../../../lib/transport/mod.ts";
 import { backendOptions, resultRecord, stored } from "../../conformance/backend.ts";
-import { CONNECT_OPTIONS } from "../../conformance/transport.ts";
+import { CONNECT_OPTIONS, textMessage } from "../../conformance/transport.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
 import { realTestWorld } from "../../support/real_test_world.ts";
 
@@ -192,4 +199,63 @@ Deno.test("Database: files are their user's alone, another program's stay as the
   } finally {
     Deno.umask(mask);
   }
+});
+
+Deno.test("Database: a file that was removed is noticed, since nobody else would see what is written", async () => {
+  const { clock } = fakeWorld();
+  for (const whenReplaced of ["fail", "reopen"] as const) {
+    using place = new Place();
+    const open = () =>
+      Database.open({
+        path: place.path,
+        clock,
+        noun: "database",
+        whenReplaced,
+        makeTables: (database) => database.exec("CREATE TABLE IF NOT EXISTS t (n INTEGER UNIQUE)"),
+      });
+    const ours = await open();
+    ours.run("INSERT INTO t VALUES (1)");
+    for (const { name } of [...Deno.readDirSync(`${place.folder}/new`)]) {
+      Deno.removeSync(`${place.folder}/new/${name}`);
+    }
+    const theirs = await open();
+    theirs.run("INSERT INTO t VALUES (2)");
+    await clock.advance(1000);
+    if (whenReplaced === "fail") {
+      for (let time = 0; time < 2; time++) {
+        assert.throws(
+          () => ours.run("INSERT INTO t VALUES (3)"),
+          /Lost database ".*": its file was removed or replaced/,
+        );
+      }
+      assert.throws(() => ours.transact(() => {}), ConnectionLost);
+    } else {
+      ours.transact(() => ours.run("INSERT INTO t VALUES (3)"));
+      assert.equal(ours.openings, 2);
+    }
+    const numbers = theirs.all("SELECT n FROM t ORDER BY n").map(({ n }) => n);
+    assert.deepEqual(numbers, whenReplaced === "fail" ? [2] : [2, 3]);
+    // Closing leaves what the others have beside their file.
+    ours.close();
+    theirs.run("INSERT INTO t VALUES (4)");
+    theirs.close();
+  }
+});
+
+Deno.test("the embedded broker: a file that was removed is the end of its connections, and the next go on", async () => {
+  using place = new Place();
+  const world = fakeWorld();
+  const connection = await connect(world, place.url, CONNECT_OPTIONS);
+  await connection.declare(queue("q"));
+  for (const { name } of [...Deno.readDirSync(`${place.folder}/new`)]) {
+    Deno.removeSync(`${place.folder}/new/${name}`);
+  }
+  await world.clock.advance(1000);
+  const message = { exchange: "", routingKey: "q", message: textMessage("1"), queue: queue("q") };
+  await assert.rejects(connection.publish([message]), /its file was removed or replaced/);
+  assert.match((await connection.lost)!.message, /its file was removed/);
+  await using next = await connect(world, place.url, CONNECT_OPTIONS);
+  await next.declare(queue("q"));
+  await next.publish([message]);
+  assert.equal(await next.queueLength("q"), 1);
 });

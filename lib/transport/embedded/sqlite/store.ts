@@ -93,6 +93,7 @@ export const connectSqlite: Connect = async (world, url, options) => {
     path: embeddedDatabasePath(url, world.host),
     clock: world.clock,
     noun: "database",
+    whenReplaced: "fail",
     makeTables,
   });
   const visibilitySeconds = typeof visibility === "number" ? visibility : VISIBILITY_TIMEOUT_SECONDS;
