@@ -258,7 +258,7 @@ export class RpcBackend implements Backend {
   async #write(records: readonly ResultRecord[]): Promise<BatchResult> {
     const [contentType = ""] = acceptedTypes([this.#options.serializer]);
     const connection = await this.#open();
-    await connection.publish(records.map(({ taskId, document, replyTo }) => ({
+    const messages = records.map(({ taskId, document, replyTo }) => ({
       exchange: "",
       routingKey: replyTo!,
       message: {
@@ -276,8 +276,21 @@ export class RpcBackend implements Backend {
           rest: null,
         },
       },
-    })));
-    return null;
+    }));
+    try {
+      await connection.publish(messages);
+      return null;
+    } catch (error) {
+      if (messages.length === 1 || mayPass(error)) throw error;
+    }
+    // One was refused (larger than the broker takes), and not all behind it were taken: each hears its own answer.
+    const errors: (Error | null)[] = [];
+    for (const message of messages) {
+      const error = await connection.publish([message]).then(() => null, (thrown: Error) => thrown);
+      if (error !== null && mayPass(error)) throw error;
+      errors.push(error);
+    }
+    return errors;
   }
 
   #onMessage(message: EncodedMessage): void {
@@ -337,6 +350,10 @@ export class RpcBackend implements Backend {
 }
 
 const encoder = new TextEncoder();
+
+function mayPass(error: unknown): boolean {
+  return error instanceof OperatingError && error.isRetryable;
+}
 
 /**
  * The queue of one client, deleted when the client is closed. What comes while the connection is away waits in it, and

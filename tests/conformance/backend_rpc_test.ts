@@ -4,7 +4,7 @@
  */
 
 import assert from "node:assert/strict";
-import { ConnectionLost } from "../../lib/base/mod.ts";
+import { ConnectionLost, ServerError } from "../../lib/base/mod.ts";
 import { openBackend, type RpcConnection } from "../../lib/backend/mod.ts";
 import type { RpcQueue } from "../../lib/backend/rpc_connection.ts";
 import { connect, type Connection } from "../../lib/transport/mod.ts";
@@ -232,6 +232,38 @@ Deno.test("rpc: a queue waits for its client for an hour, or as long as results 
     assert.deepEqual([noAck, durable, autoDelete, queueArguments], [false, true, true, { "x-expires": ms }]);
     await store.close();
   }
+});
+
+Deno.test("rpc: a result that the broker refuses takes no other of its batch with it; what passes is tried again", async () => {
+  const held = heldConnection();
+  const world = fakeWorld();
+  const batches: string[][] = [];
+  let isCut = false;
+  const connection: RpcConnection = {
+    ...held.connection,
+    publish: (batch) => {
+      batches.push(batch.map(({ message }) => message.properties.correlationId!));
+      if (batch.length === 1 && isCut) {
+        isCut = false;
+        return Promise.reject(new ConnectionLost("cut", { isRetryable: true }));
+      }
+      return batches.at(-1)!.includes("large")
+        ? Promise.reject(new ServerError("too large", { code: "406" }))
+        : Promise.resolve();
+    },
+  };
+  const rpc = { isPersistent: false, connect: () => Promise.resolve(connection) };
+  const store = await openBackend(world, "rpc://", backendOptions({ rpc }));
+  for (isCut of [false, true]) {
+    const told: [string, string | undefined][] = [];
+    for (const id of ["a", "large", "b"]) {
+      store.store(to("client", id, "SUCCESS", 1), (error) => told.push([id, error?.message]));
+    }
+    await world.clock.advance(5000);
+    assert.deepEqual(told, [["a", undefined], ["large", "too large"], ["b", undefined]]);
+  }
+  assert.deepEqual(batches.slice(0, 4), [["a", "large", "b"], ["a"], ["large"], ["b"]]);
+  await store.close();
 });
 
 Deno.test("rpc: closing sends what waits, and is told to who waits", async () => {

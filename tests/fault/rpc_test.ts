@@ -29,11 +29,11 @@ Deno.test("rpc: results that come while the client is away are heard when it is 
     (await rabbit.ctl("list_queues", "-q", "--no-table-headers", "name", "messages")).split("\n")
       .map((line) => line.split("\t"));
 
-  /** Sends tasks that end when the client is away, brings it back, and looks at what is told. */
+  /** Sends tasks that end when the client is away, and looks at what is told when it is back. `back` has the queue. */
   async function whileAway(
     conf: Record<string, unknown>,
     away: () => void,
-    back: () => void | Promise<void>,
+    back: (queue: string, count: number) => void | Promise<void>,
   ): Promise<void> {
     await using app = new App("shop", { broker_url, result_backend: "rpc://", ...conf }, { world });
     const path = `${folder.path}/${world.random.id()}`;
@@ -43,14 +43,7 @@ Deno.test("rpc: results that come while the client is away are heard when it is 
     const { replyTo } = await app.openBackend();
     away();
     await Deno.writeTextFile(path, "");
-    await eventually(
-      async () => {
-        return (await queues()).some(([name, count]) => name === replyTo && Number(count) === sent.length);
-      },
-      "the results wait in the client's queue",
-      { everyMs: 500 },
-    );
-    await back();
+    await back(replyTo!, sent.length);
     assert.deepEqual(await Promise.all(values), sent.map(() => "held"));
     assert.deepEqual(told.sort(), sent.map(({ id }) => id).sort());
     await app.close();
@@ -61,7 +54,14 @@ Deno.test("rpc: results that come while the client is away are heard when it is 
     whileAway({}, () => {
       proxy.refuse();
       proxy.cut();
-    }, () => proxy.accept()));
+    }, async (queue, count) => {
+      await eventually(
+        async () => (await queues()).some(([name, messages]) => name === queue && Number(messages) === count),
+        "the results wait in the client's queue",
+        { everyMs: 500 },
+      );
+      proxy.accept();
+    }));
 
   await t.step(
     "a connection that is open and carries nothing: heartbeats tell, and the new consumer comes first",
