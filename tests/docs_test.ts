@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { referencePages } from "../.ci/reference/mod.ts";
 import { EVENTS, VARIABLES } from "../.ci/reference/runtime.ts";
 import { sidebarOf, sitePages } from "../.ci/docs.ts";
-import { mustHaveValues } from "../lib/cli/multi.ts";
+import { optionWithoutValue } from "../lib/cli/multi.ts";
 import { readWords } from "../lib/cli/reader.ts";
 import { COMMANDS } from "../lib/cli/table.ts";
 import { filePath, fileUrl } from "../lib/base/mod.ts";
@@ -107,11 +107,12 @@ Deno.test("docs: command lines name commands and options that there are", async 
       const others = words.toSpliced(at, 1);
       try {
         const command = await entry.load();
-        if (entry.name === "multi") await mustHaveValues(others);
-        else if (!command.isRaw) readWords(entry.name, { command, words: others });
+        const bare = entry.name === "multi" ? await optionWithoutValue(others) : null;
+        if (bare !== null) wrong.push(`${line}: ${bare} has its value behind "="`);
+        if (!command.isRaw) readWords(entry.name, { command, words: others });
       } catch (error) {
         const { message } = error as Error;
-        if (/^Unknown option|in multi/.test(message)) wrong.push(`${line}: ${message}`);
+        if (message.startsWith("Unknown option")) wrong.push(`${line}: ${message}`);
       }
     }
   }

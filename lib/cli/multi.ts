@@ -99,7 +99,13 @@ export const multi = command({
       world.terminal.err(`Invalid command: ${name}${near ? `: did you mean "${near}"?` : ""}\n`);
       return tool.usage(EXIT.USAGE);
     }
-    await mustHaveValues(rest);
+    const bare = await optionWithoutValue(rest);
+    if (bare !== null) {
+      const text = `Missing value: in multi, it stands behind "=": ${bare}=VALUE`;
+      // Units stay, and are root's.
+      if (name === "systemd") throw new UsageError(text);
+      world.terminal.err(`Warning: ${text}\n`);
+    }
     return await subcommand({ tool, words: rest });
   },
 });
@@ -110,22 +116,20 @@ const OWN_VALUES: ReadonlySet<string> = new Set(
 );
 
 /**
- * Rejects with UsageError for `--uid app`: a long option has its value behind "=", so "app" would be the name of a
- * node.
+ * The first option that has a value and is given none; null: there is none. Celery's grammar has values of long options
+ * behind "=" alone, and takes the "app" of `--uid app` for the name of a node.
  */
-export async function mustHaveValues(words: readonly string[]): Promise<void> {
+export async function optionWithoutValue(words: readonly string[]): Promise<string | null> {
   const { options, perNode } = readWords(words);
   const bare = [options, ...perNode.values()].flatMap((given) => [...given])
     .filter(([name, value]) => name.startsWith("--") && value === null).map(([name]) => name);
-  if (bare.length === 0) return;
+  if (bare.length === 0) return null;
   const ofWorker: Options = { ...GLOBAL_OPTIONS, ...(await import("./worker.ts")).worker.options };
   const valued = new Set(
     Object.entries(ofWorker).filter(([, { value }]) => value !== undefined)
       .flatMap(([key, { aliases = [] }]) => [longName(key), ...aliases]),
   );
-  const name = bare.find((one) => valued.has(one) || OWN_VALUES.has(one));
-  if (name === undefined) return;
-  throw new UsageError(`Missing value: in multi, it stands behind "=": ${name}=VALUE`);
+  return bare.find((one) => valued.has(one) || OWN_VALUES.has(one)) ?? null;
 }
 
 /** Global options before `multi` are the nodes'. Source: celery 5.2.6 bin/multi.py multi. */
