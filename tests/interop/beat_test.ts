@@ -323,7 +323,7 @@ Deno.test("beat: suspended for a while it says so, and stands by for whoever too
   await two.says(/Taking over/);
   await eventually(() => (two.text.match(/Sending due task/g)?.length ?? 0) >= 3, "the other sends");
   one.signal("SIGCONT");
-  await one.says(/Held up for \d\.\d\d seconds \(the process was stopped, or the machine busy\)/);
+  await one.says(/Held up for \d+\.\d\d seconds \(the process was stopped, or the machine busy\)/);
   await one.says(/standing by/);
   const ids = (await queued(redis)).map(idOf);
   assert.equal(new Set(ids).size, ids.length);
