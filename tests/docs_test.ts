@@ -12,6 +12,7 @@ import { optionWithoutValue } from "../lib/cli/multi.ts";
 import { readWords } from "../lib/cli/reader.ts";
 import { COMMANDS } from "../lib/cli/table.ts";
 import { filePath, fileUrl } from "../lib/base/mod.ts";
+import { mustRun } from "./support/run.ts";
 
 const ROOT = filePath(new URL("..", import.meta.url));
 const PAGES = [
@@ -48,11 +49,8 @@ Deno.test("docs: every TypeScript block type-checks", async () => {
         await Deno.writeTextFile(`${own}/${name}`, code, { createNew: true });
       }
     }
-    const { success, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["check", "--quiet", "--config", `${ROOT}deno.json`, folder],
-      env: { NO_COLOR: "1" },
-    }).output();
-    assert.ok(success, new TextDecoder().decode(stderr));
+    const check = [Deno.execPath(), "check", "--quiet", "--config", `${ROOT}deno.json`, folder];
+    await mustRun(check, { env: { NO_COLOR: "1" } });
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

@@ -5,6 +5,7 @@ import { makeMan } from "../../.ci/man.ts";
 import { VERSION } from "../../lib/base/mod.ts";
 import { lovage } from "../support/programs.ts";
 import { disposableFolder } from "../support/temporary.ts";
+import { runProgram } from "../support/run.ts";
 
 /** A line as far as it was typed, the last word being completed, and what is offered for it. */
 const CASES: readonly (readonly [line: string, offered: readonly string[]])[] = [
@@ -19,10 +20,9 @@ const CASES: readonly (readonly [line: string, offered: readonly string[]])[] = 
 ];
 
 async function run(program: string, args: readonly string[]): Promise<string> {
-  const { stdout, stderr } = await new Deno.Command(program, { args: [...args], clearEnv: true }).output();
-  const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
-  assert.equal(text(stderr), "");
-  return text(stdout);
+  const { out, err } = await runProgram([program, ...args], { clearEnv: true });
+  assert.equal(err, "");
+  return out;
 }
 
 function isInstalled(program: string): boolean {

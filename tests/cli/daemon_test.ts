@@ -6,6 +6,7 @@ import { LOVAGE, lovage, Program, TASKS } from "../support/programs.ts";
 import { DaemonFolder } from "../support/daemons.ts";
 import { eventually, freePort } from "../support/ports.ts";
 import { startRedis } from "../support/servers.ts";
+import { runProgram } from "../support/run.ts";
 
 const text = (path: string) => Deno.readTextFileSync(path);
 const link = (path: string) => Deno.readLinkSync(path);
@@ -193,11 +194,9 @@ Deno.test({
 Deno.test("standard output that takes nothing: a command says so in one line, a worker goes on", async () => {
   const shell = async (words: string[], end: string) => {
     const line = [...LOVAGE, ...words].map((word) => `'${word}'`).join(" ");
-    const { code, stderr } = await new Deno.Command("bash", {
-      args: ["-c", `set -o pipefail; ${line} ${end}`],
-      env: { C_FORCE_ROOT: "1" },
-    }).output();
-    return { code, err: new TextDecoder().decode(stderr) };
+    const argv = ["bash", "-c", `set -o pipefail; ${line} ${end}`];
+    const { code, err } = await runProgram(argv, { env: { C_FORCE_ROOT: "1" } });
+    return { code, err };
   };
   const full = await shell(["--help"], "> /dev/full");
   assert.equal(full.code, 1);

@@ -9,6 +9,7 @@ import { VERSION } from "../../lib/base/mod.ts";
 import { stagedForTests } from "../support/packed.ts";
 import { Program } from "../support/programs.ts";
 import { temporaryFolder } from "../support/temporary.ts";
+import { runProgram } from "../support/run.ts";
 
 const folder = temporaryFolder();
 const root = `${folder}/root`;
@@ -20,13 +21,11 @@ let made = "";
 }
 
 async function run(program: string, ...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await new Deno.Command(program, {
-    args,
+  const { code, out, err } = await runProgram([program, ...args], {
     env: { HOME: folder, LOVAGE_HOME: `${folder}/state`, NO_COLOR: "1" },
-  }).output();
-  const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
-  assert.equal(code, 0, `${program} ${args.join(" ")}: ${text}`);
-  return text;
+  });
+  assert.equal(code, 0, `${program} ${args.join(" ")}: ${out}${err}`);
+  return out + err;
 }
 
 Deno.test("deb: the package says what it is, and holds program, units, settings, pages and completions", async () => {

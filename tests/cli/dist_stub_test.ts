@@ -7,6 +7,7 @@
 
 import assert from "node:assert/strict";
 import { packFolder } from "../../.ci/pack.ts";
+import { runProgram } from "../support/run.ts";
 
 const STUB = new URL("../../.ci/dist_stub.sh", import.meta.url);
 const PROGRAM = `#!/bin/sh
@@ -43,15 +44,13 @@ async function place(name = "lovage stub "): Promise<Place> {
   Deno.mkdirSync(`${folder}/tmp`);
   Deno.chmodSync(`${folder}/tmp`, 0o1777);
   const command = async (program: string, args: string[], env: Record<string, string>, user?: string) => {
-    const as = ["--reuid", user ?? "", "--regid", "nogroup", "--clear-groups", program, ...args];
-    const { code, stdout, stderr } = await new Deno.Command(user === undefined ? program : "setpriv", {
-      args: user === undefined ? args : as,
+    const as = user === undefined ? [] : ["setpriv", "--reuid", user, "--regid", "nogroup", "--clear-groups"];
+    const { code, out, err } = await runProgram([...as, program, ...args], {
       env: { PATH: "/usr/bin:/bin", ...env },
       clearEnv: true,
       cwd: folder,
-    }).output();
-    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-    return { code, out: text(stdout).split("\n").slice(0, -1), err: text(stderr) };
+    });
+    return { code, out: out.split("\n").slice(0, -1), err };
   };
   return {
     folder,
@@ -292,20 +291,15 @@ Deno.test({
       `chmod 755 shared shared/lovage '${made}' && chmod a+r '${made}'/* && chmod a+x '${made}/deno'`,
     );
     assert.equal(copyOf(await here.run(env, { user: "1" })), made);
-    const nowhere = await new Deno.Command("unshare", {
-      args: [
-        "-m",
-        "sh",
-        "-c",
-        `mount -t tmpfs -o ro,noexec none /var/tmp && exec setpriv --reuid 3 --regid 3 --clear-groups '${here.file}'`,
-      ],
+    const script =
+      `mount -t tmpfs -o ro,noexec none /var/tmp && exec setpriv --reuid 3 --regid 3 --clear-groups '${here.file}'`;
+    const { code, err } = await runProgram(["unshare", "-m", "sh", "-c", script], {
       env: { PATH: "/usr/bin:/bin", TMPDIR: "/proc", HOME: "/nonexistent" },
       clearEnv: true,
-    }).output();
-    const text = new TextDecoder().decode(nowhere.stderr);
-    if (/unshare|mount/.test(text)) return; // not allowed here
-    assert.equal(nowhere.code, 73, text);
-    assert.match(text, /^Error: Cannot unpack the program: "\/proc\/lovage-3\/lovage" .*LOVAGE_CACHE\n$/);
+    });
+    if (/unshare|mount/.test(err)) return; // not allowed here
+    assert.equal(code, 73, err);
+    assert.match(err, /^Error: Cannot unpack the program: "\/proc\/lovage-3\/lovage" .*LOVAGE_CACHE\n$/);
   },
 });
 
@@ -316,14 +310,12 @@ Deno.test({
     await using here = await place();
     const { folder } = here;
     const script = `mount -t tmpfs -o noexec none '${folder}/home #?*' && exec '${here.file}'`;
-    const { code, stdout, stderr } = await new Deno.Command("unshare", {
-      args: ["-m", "sh", "-c", script],
+    const { code, out, err } = await runProgram(["unshare", "-m", "sh", "-c", script], {
       env: { PATH: "/usr/bin:/bin", TMPDIR: `${folder}/tmp`, HOME: `${folder}/home #?*` },
       clearEnv: true,
-    }).output();
-    const text = new TextDecoder().decode(stderr);
-    if (/unshare|mount/.test(text)) return; // not allowed here
-    assert.equal(code, 0, text);
-    assert.match(new TextDecoder().decode(stdout), new RegExp(`^${RegExp.escape(folder)}/tmp/lovage-0/`));
+    });
+    if (/unshare|mount/.test(err)) return; // not allowed here
+    assert.equal(code, 0, err);
+    assert.match(out, new RegExp(`^${RegExp.escape(folder)}/tmp/lovage-0/`));
   },
 });

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { LOVAGE, Program, REPLIES } from "../support/programs.ts";
 import { startRedis } from "../support/servers.ts";
 import { filePath } from "../../lib/base/mod.ts";
+import { mustRun } from "../support/run.ts";
 
 const root = filePath(new URL("../..", import.meta.url));
 
@@ -44,15 +45,7 @@ const BESIDE_PYTHON: Readonly<Record<string, readonly RegExp[]>> = {
 };
 
 async function run(name: string, env: Record<string, string> = {}): Promise<string> {
-  const { code, stdout, stderr } = await new Deno.Command("sh", {
-    args: [`${root}examples/${name}`],
-    env: { ...ENV, ...env },
-    cwd: folder,
-    stdin: "null",
-  }).output();
-  const text = new TextDecoder().decode(stdout);
-  assert.equal(code, 0, `${name}:\n${text}\n${new TextDecoder().decode(stderr)}`);
-  return text;
+  return await mustRun(["sh", `${root}examples/${name}`], { env: { ...ENV, ...env }, cwd: folder });
 }
 
 Deno.test("examples/ci-smoke.sh: burst, status, ping and call on the embedded broker", async () => {

@@ -7,6 +7,7 @@ import { environment, lovage, TASKS } from "../support/programs.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
 import { startRedis } from "../support/servers.ts";
 import { filePath } from "../../lib/base/mod.ts";
+import { mustRun } from "../support/run.ts";
 
 Deno.test("migrate: copies, moves, filters, renames; what is not wanted keeps its place", async () => {
   const folder = await Deno.makeTempDir();
@@ -80,12 +81,11 @@ Deno.test("graph: workers as Celery draws them; the boot steps", async () => {
   const place = { broker: "redis://127.0.0.1:1/0", backend: "redis://127.0.0.1:1/1" };
   const words = ["nodes:a,b,c,d,e,f", "threads:1,2,3,4,5,9", "enumerate"];
   const ours = await lovage(["-A", TASKS, "graph", "workers", ...words], place);
-  const theirs = await new Deno.Command("/usr/bin/python3", {
-    args: ["-m", "celery", "-A", "tasks", "graph", "workers", ...words],
-    env: environment(place),
-    cwd: filePath(new URL("../support/", import.meta.url)),
-  }).output();
-  assert.equal(ours.out, new TextDecoder().decode(theirs.stdout));
+  const theirs = await mustRun(
+    ["/usr/bin/python3", "-m", "celery", "-A", "tasks", "graph", "workers", ...words],
+    { env: environment(place), cwd: filePath(new URL("../support/", import.meta.url)) },
+  );
+  assert.equal(ours.out, theirs);
   const steps = await lovage(["-A", TASKS, "graph", "bootsteps", "consumer"], place);
   assert.match(steps.out, /^digraph dependencies \{\n[\s\S]*"Tasks" -> "∘Mingle"[\s\S]*\}\n$/);
   const json = JSON.parse((await lovage(["-A", TASKS, "graph", "bootsteps", "-j"], place)).out);

@@ -7,8 +7,9 @@ import { lovage, TASKS } from "../support/programs.ts";
 import { DaemonFolder } from "../support/daemons.ts";
 import { eventually, freePort } from "../support/ports.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
-import { pythonPath, requirePython, startRedis } from "../support/servers.ts";
+import { askPython, startRedis } from "../support/servers.ts";
 import { filePath } from "../../lib/base/mod.ts";
+import { mustRun } from "../support/run.ts";
 
 /** Celery's MultiTool over many command lines, one process for all: what it printed, per line. */
 const PYTHON = `
@@ -25,23 +26,7 @@ for words in json.load(sys.stdin):
 json.dump(answers, sys.stdout)
 `;
 
-async function python(lines: readonly string[][]): Promise<string[]> {
-  await requirePython();
-  const child = new Deno.Command("/usr/bin/python3", {
-    args: ["-c", PYTHON],
-    env: { PYTHONPATH: pythonPath() },
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(JSON.stringify(lines)));
-  await writer.close();
-  const { stdout, stderr } = await child.output();
-  const text = new TextDecoder().decode(stdout);
-  assert.notEqual(text, "", new TextDecoder().decode(stderr));
-  return JSON.parse(text);
-}
+const python = (lines: readonly string[][]): Promise<string[]> => askPython(["-c", PYTHON], lines);
 
 /** What we make of the same words, in Celery's way of printing it. */
 function ours([name, ...words]: readonly string[]): string {
@@ -410,12 +395,9 @@ console.log(JSON.stringify({ started, pids, stopped, after: cluster.nodes.map((n
 `,
   );
   const config = filePath(new URL("../../deno.json", import.meta.url));
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--quiet", "--config", config, `${folder}/script.ts`],
-    env: { LOVAGE_HOME: `${folder}/home` },
-  }).output();
-  assert.equal(code, 0, new TextDecoder().decode(stderr));
-  const { started, pids, stopped, after } = JSON.parse(new TextDecoder().decode(stdout));
+  const argv = [Deno.execPath(), "run", "-A", "--quiet", "--config", config, `${folder}/script.ts`];
+  const said = await mustRun(argv, { env: { LOVAGE_HOME: `${folder}/home` } });
+  const { started, pids, stopped, after } = JSON.parse(said);
   assert.deepEqual(started.map((one: { status: string }) => one.status), ["ok", "ok"]);
   assert.deepEqual(pids, started.map((one: { pid: number }) => one.pid));
   assert.deepEqual(stopped.map((one: { status: string }) => one.status), ["stopped", "stopped"]);

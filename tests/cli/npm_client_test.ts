@@ -10,9 +10,10 @@ import { LOADED_BYTES_MAX } from "../../.ci/npm_client.ts";
 import { makeSigner } from "../support/certificates.ts";
 import { installedPackage } from "../support/npm_package.ts";
 import { answers, eventually, freePort } from "../support/ports.ts";
-import { type Finished, Program, startWorker } from "../support/programs.ts";
+import { Program, startWorker } from "../support/programs.ts";
 import { startRedis } from "../support/servers.ts";
 import { disposableFolder } from "../support/temporary.ts";
+import { runProgram } from "../support/run.ts";
 
 const root = filePath(new URL("../../deno.json", import.meta.url));
 const { folder, made } = await installedPackage();
@@ -40,15 +41,8 @@ console.log(...await (await app.sendTask("t.echo", { args: [odd] })).get());
 const ODD = "NaN -Infinity -0.5 9007199254740993n 9007199254740993 1970-01-01T00:00:00.000Z";
 const CALLS_GIVE = ["3", "3.5", "[3,7]", "13", `[true,"no such thing"]`, String(500 * 499 / 2 + 500), ODD];
 
-async function run(program: string, args: readonly string[], env = {}): Promise<Finished> {
-  const { code, stdout, stderr } = await new Deno.Command(program, {
-    args: [...args],
-    cwd: folder,
-    env: { NO_COLOR: "1", ...env },
-  }).output();
-  const decoder = new TextDecoder();
-  return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
-}
+const run = (program: string, args: readonly string[], env = {}) =>
+  runProgram([program, ...args], { cwd: folder, env: { NO_COLOR: "1", ...env } });
 
 /** Runs a program of Node to its end, which it must reach by itself: nothing of it may be left open. */
 async function node(source: string, env = {}): Promise<string[]> {

@@ -7,8 +7,9 @@ import { packFolder } from "../../.ci/pack.ts";
 import { readStub, thisPlatform } from "../../.ci/program.ts";
 import { VERSION } from "../../lib/base/mod.ts";
 import { stagedForTests } from "../support/packed.ts";
-import { type Finished, Program } from "../support/programs.ts";
+import { Program } from "../support/programs.ts";
 import { temporaryFolder } from "../support/temporary.ts";
+import { runProgram } from "../support/run.ts";
 
 const folder = temporaryFolder();
 const env = {
@@ -18,17 +19,8 @@ const env = {
   NO_COLOR: "1",
 };
 
-async function run(program: string, args: readonly string[]): Promise<Finished> {
-  const { code, stdout, stderr } = await new Deno.Command(program, {
-    args: [...args],
-    cwd: folder,
-    env,
-    clearEnv: true,
-    stdin: "null",
-  }).output();
-  const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
-  return { code, out: text(stdout), err: text(stderr) };
-}
+const run = (program: string, args: readonly string[]) =>
+  runProgram([program, ...args], { cwd: folder, env, clearEnv: true });
 
 const INSTALL = ["install", "--offline", "--ignore-scripts", "--no-audit", "--no-fund"];
 

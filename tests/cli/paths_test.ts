@@ -6,6 +6,7 @@ import { filePath, fileUrl } from "../../lib/base/mod.ts";
 import { Program } from "../support/programs.ts";
 import { eventually } from "../support/ports.ts";
 import { exists } from "../support/temporary.ts";
+import { mustRun } from "../support/run.ts";
 
 const ROOT = filePath(new URL("../..", import.meta.url)).replace(/\/$/, "");
 /** Below it lie the checkout (a link), the project and the state. */
@@ -32,14 +33,7 @@ const self = ["run", "-A", "--quiet", "--config", `${odd}/source/deno.json`, `${
 const env = { NO_COLOR: "1", LOVAGE_HOME: `${odd}/state`, CELERY_BROKER_URL: "", CELERY_RESULT_BACKEND: "" };
 
 async function lovage(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: [...self, ...args],
-    env,
-    cwd: `${odd}/project`,
-  }).output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  assert.equal(code, 0, `${args.join(" ")}: ${text(stdout)}${text(stderr)}`);
-  return text(stdout).trim();
+  return (await mustRun([Deno.execPath(), ...self, ...args], { env, cwd: `${odd}/project` })).trim();
 }
 
 for (const pool of ["processes", "threads", "async", "solo"]) {
@@ -117,10 +111,7 @@ Deno.test("odd folders: a traceback names the file as it is", async () => {
 });
 
 Deno.test("odd folders: the census of make run", async () => {
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--quiet", `${odd}/source/examples/census/run.ts`, `${odd}/project`],
-    env,
-  }).output();
-  assert.ok(success, new TextDecoder().decode(stderr));
-  assert.match(new TextDecoder().decode(stdout), /tasks in /);
+  const census = `${odd}/source/examples/census/run.ts`;
+  const argv = [Deno.execPath(), "run", "-A", "--quiet", census, `${odd}/project`];
+  assert.match(await mustRun(argv, { env }), /tasks in /);
 });

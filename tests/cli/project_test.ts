@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { remoteStubs } from "../../lib/cli/remote_stubs.ts";
 import { fileUrl } from "../../lib/base/mod.ts";
 import { packedProgram } from "../support/packed.ts";
+import { runProgram } from "../support/run.ts";
 
 const base = await Deno.realPath(await Deno.makeTempDir({ prefix: "lovage-project-" }));
 const program = `${base}/lovage`;
@@ -52,9 +53,8 @@ console.log("GOT " + JSON.stringify(got));
 }
 
 async function lovage(cwd: string, ...args: string[]) {
-  const { code, stdout, stderr } = await new Deno.Command(program, { args, cwd, env }).output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  return { code, out: text(stdout).trim(), err: text(stderr).trim() };
+  const { code, out, err } = await runProgram([program, ...args], { cwd, env });
+  return { code, out: out.trim(), err: err.trim() };
 }
 
 /** What the module's load gave. */

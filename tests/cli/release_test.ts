@@ -9,8 +9,9 @@ import { readStub, ROOT, thisPlatform } from "../../.ci/program.ts";
 import { finishRelease, makeArchive, makeShare } from "../../.ci/release.ts";
 import { VERSION } from "../../lib/base/mod.ts";
 import { makeVersion, stagedForTests } from "../support/packed.ts";
-import { type Finished, Program } from "../support/programs.ts";
+import { Program } from "../support/programs.ts";
 import { temporaryFolder } from "../support/temporary.ts";
+import { type Finished, runProgram } from "../support/run.ts";
 
 const NEXT = "97.1.0";
 const folder = temporaryFolder();
@@ -48,16 +49,12 @@ async function serving(use: (url: string) => Promise<void>): Promise<void> {
   }
 }
 
-async function run(program: string, args: readonly string[], env: Record<string, string>): Promise<Finished> {
-  const { code, stdout, stderr } = await new Deno.Command(program, {
-    args: [...args],
+function run(program: string, args: readonly string[], env: Record<string, string>): Promise<Finished> {
+  return runProgram([program, ...args], {
     env: { PATH: "/usr/bin:/bin", HOME: home, NO_COLOR: "1", ...env },
     clearEnv: true,
     cwd: folder,
-    stdin: "null",
-  }).output();
-  const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
-  return { code, out: text(stdout), err: text(stderr) };
+  });
 }
 
 function install(env: Record<string, string>, ...args: string[]): Promise<Finished> {

@@ -8,6 +8,7 @@ import { LOVAGE, lovage, TASKS } from "../support/programs.ts";
 import { startRedis } from "../support/servers.ts";
 import { SystemdUser } from "../support/systemd.ts";
 import { filePath } from "../../lib/base/mod.ts";
+import { runProgram } from "../support/run.ts";
 
 const hasVerify = await new Deno.Command("systemd-analyze", {
   args: ["--version"],
@@ -104,19 +105,15 @@ Deno.test("multi systemd: printed, installed, checked by systemd-analyze, and re
       ]);
       assert.equal(Deno.statSync(`${units}/lovage/node-w1.env`).mode! & 0o777, 0o600);
       if (!hasVerify) continue;
-      const { code: verified, stdout, stderr } = await new Deno.Command("systemd-analyze", {
-        args: [
-          "verify",
-          ...who === "--user" ? ["--user"] : [],
-          "lovage@w1.service",
-          "lovage-beat.service",
-          "lovage.target",
-        ]
-          .map((name) => name.startsWith("lovage") ? `${units}/${name}` : name),
-        env: { HOME: folder, XDG_RUNTIME_DIR: folder },
-      }).output();
-      const said = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
-      assert.deepEqual([verified, said], [0, ""]);
+      const paths = ["lovage@w1.service", "lovage-beat.service", "lovage.target"].map((name) =>
+        `${units}/${name}`
+      );
+      const verify = ["systemd-analyze", "verify", ...who === "--user" ? ["--user"] : [], ...paths];
+      assert.deepEqual(await runProgram(verify, { env: { HOME: folder, XDG_RUNTIME_DIR: folder } }), {
+        code: 0,
+        out: "",
+        err: "",
+      });
     }
   });
 

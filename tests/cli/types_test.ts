@@ -8,10 +8,10 @@ import { filePath, VERSION } from "../../lib/base/mod.ts";
 import { environment, LOVAGE, Program } from "../support/programs.ts";
 import { pythonPath, requirePython, startRedis } from "../support/servers.ts";
 import { temporaryFolder } from "../support/temporary.ts";
+import { mustRun, runProgram } from "../support/run.ts";
 
 const base = temporaryFolder();
 const folder = `${base}/shop`;
-const decoder = new TextDecoder();
 const root = filePath(new URL("../../deno.json", import.meta.url));
 
 const USE = `import { App, chord, group } from "lovage";
@@ -27,12 +27,8 @@ await add.delay("1", 2);
 `;
 
 async function run(words: readonly string[], cwd = folder): Promise<{ code: number; text: string }> {
-  const { code, stdout, stderr } = await new Deno.Command(words[0]!, {
-    args: words.slice(1),
-    cwd,
-    env: environment({}),
-  }).output();
-  return { code, text: decoder.decode(stdout) + decoder.decode(stderr) };
+  const { code, out, err } = await runProgram(words, { cwd, env: environment({}) });
+  return { code, text: out + err };
 }
 
 const lovage = (...args: string[]) => run([...LOVAGE, ...args]);
@@ -174,10 +170,8 @@ Deno.test("types --python: a module that calls our tasks, with their parameters 
     await Deno.readTextFile(`${folder}/out/calls.pyi`),
     /def delay\(self, x: Any, y: Any\) -> AsyncResult/,
   );
-  const { stdout, stderr } = await new Deno.Command("/usr/bin/python3", {
-    args: ["-c", "import calls; s = calls.add.s(1, y=2); print(s.task, s.args, s.kwargs)"],
-    env: { ...environment({}), PYTHONPATH: pythonPath(`${folder}/out`) },
-  }).output();
-  assert.equal(decoder.decode(stdout), "tasks.add (1,) {'y': 2}\n", decoder.decode(stderr));
+  const script = "import calls; s = calls.add.s(1, y=2); print(s.task, s.args, s.kwargs)";
+  const env = { ...environment({}), PYTHONPATH: pythonPath(`${folder}/out`) };
+  assert.equal(await mustRun(["/usr/bin/python3", "-c", script], { env }), "tasks.add (1,) {'y': 2}\n");
   assert.equal((await lovage("types", "--python", "calls.py")).code, 64);
 });

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { environment, lovage } from "../support/programs.ts";
 import { requirePython } from "../support/servers.ts";
 import { disposableFolder } from "../support/temporary.ts";
+import { mustRun } from "../support/run.ts";
 
 const OLD = `BROKER_URL = "redis://localhost/0"
 CELERY_RESULT_BACKEND = "redis://localhost/1"
@@ -14,18 +15,14 @@ TIME_ZONE = "UTC"
 `;
 
 Deno.test("upgrade settings: a Python file becomes what Celery's own command makes of it", async () => {
-  await requirePython();
+  const { celery } = await requirePython();
   await using folder = await disposableFolder();
   for (const words of [[], ["--django"], ["--compat", "--no-backup"]]) {
     const [ours, theirs] = [`${folder.path}/ours.py`, `${folder.path}/theirs.py`];
     for (const path of [ours, theirs]) await Deno.writeTextFile(path, OLD);
     const done = await lovage(["upgrade", "settings", ours, ...words]);
     assert.deepEqual([done.code, done.out], [0, "Changes to your setting have been made!\n"]);
-    const python = await new Deno.Command("/usr/bin/python3", {
-      args: ["-m", "celery", "upgrade", "settings", theirs, ...words],
-      env: environment({}),
-    }).output();
-    assert.ok(python.success, new TextDecoder().decode(python.stderr));
+    await mustRun([...celery, "upgrade", "settings", theirs, ...words], { env: environment({}) });
     assert.equal(await Deno.readTextFile(ours), await Deno.readTextFile(theirs));
     const hasBackup = !words.includes("--no-backup");
     assert.match(done.err, hasBackup ? /writing backup to .*ours\.py\.orig/ : /^processing .*\n$/);

@@ -20,6 +20,7 @@ import { filePath } from "../../lib/base/mod.ts";
 import { KvStore } from "../../lib/beat/store_kv.ts";
 import { fakeWorld } from "../support/fake_world.ts";
 import { disposableFolder } from "../support/temporary.ts";
+import { mustRun } from "../support/run.ts";
 
 const SUPPORT = filePath(new URL("../support", import.meta.url));
 
@@ -48,10 +49,8 @@ async function startPythonBeat(place: Place, file: string): Promise<Program> {
 
 /** Everything in a Redis queue, oldest first. */
 async function queued(redis: RedisServer, queue = "celery"): Promise<Envelope[]> {
-  const { stdout } = await new Deno.Command("redis-cli", {
-    args: ["-p", String(redis.port), "--json", "lrange", queue, "0", "-1"],
-  }).output();
-  return (JSON.parse(new TextDecoder().decode(stdout)) as string[]).map((one) => JSON.parse(one)).reverse();
+  const texts: string[] = JSON.parse(await redis.cli("--json", "lrange", queue, "0", "-1"));
+  return texts.map((one) => JSON.parse(one)).reverse();
 }
 
 const body = (one: Envelope) => JSON.parse(new TextDecoder().decode(Uint8Array.fromBase64(one.body)));
@@ -349,7 +348,7 @@ Deno.test("schedule file: one of Python's own beat beside it is left alone", asy
   await using place = await disposableFolder();
   const path = `${place.path}/celerybeat-schedule`;
   const script = `import shelve; s = shelve.open("${path}"); s["entries"] = {}; s["tz"] = "UTC"; s.close()`;
-  assert.ok((await new Deno.Command(python.path, { args: ["-c", script] }).output()).success);
+  await mustRun([python.path, "-c", script]);
   const names = () => [...Deno.readDirSync(place.path)].map(({ name }) => name).sort();
   const before = names();
   const world = fakeWorld();
@@ -358,9 +357,6 @@ Deno.test("schedule file: one of Python's own beat beside it is left alone", asy
   if (before.includes("celerybeat-schedule")) {
     assert.match(world.log.messages("WARNING")[0]!, /one of Python's/);
   } else {
-    assert.ok(
-      (await new Deno.Command(python.path, { args: ["-c", check] }).output()).success,
-      names().join(),
-    );
+    await mustRun([python.path, "-c", check]);
   }
 });

@@ -13,6 +13,7 @@ import { type RedisServer, requirePython, startRabbit, startRedis } from "../sup
 import { agrees, alternatives, isByChance, normal } from "../support/canvas_expected.ts";
 import { filePath } from "../../lib/base/mod.ts";
 import { temporaryFile, temporaryFolder } from "../support/temporary.ts";
+import { mustRun, runProgram } from "../support/run.ts";
 
 const support = filePath(new URL("../support/", import.meta.url));
 /** Who starts, and the queues that tasks go to in turn. */
@@ -209,20 +210,13 @@ function withoutIds(text: string): string {
 }
 
 async function runInPython(place: Place, cases: Cases, queues: string[]): Promise<Seen> {
-  const child = new Deno.Command("/usr/bin/python3", {
-    args: [`${support}canvas_client.py`],
+  const { code, out, err } = await runProgram(["/usr/bin/python3", `${support}canvas_client.py`], {
     env: environment(place),
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(JSON.stringify({ cases, queues, idle: IDLE })));
-  await writer.close();
-  const { code, stdout, stderr } = await child.output();
-  if (Deno.env.get("TEST_KEEP")) console.log(new TextDecoder().decode(stderr));
-  if (code !== 0) throw new Error(new TextDecoder().decode(stderr));
-  return JSON.parse(new TextDecoder().decode(stdout));
+    input: JSON.stringify({ cases, queues, idle: IDLE }),
+  });
+  if (Deno.env.get("TEST_KEEP")) console.log(err);
+  if (code !== 0) throw new Error(err);
+  return JSON.parse(out);
 }
 
 async function runHere(place: Place, cases: Cases, queues: string[]): Promise<Seen> {
@@ -252,10 +246,7 @@ async function quiet(place: Place, queues: readonly string[]): Promise<void> {
   const url = new URL(place.backend!);
   const cli = async (...args: string[]) => {
     if (url.protocol !== "redis:") return 0;
-    const { stdout } = await new Deno.Command("redis-cli", {
-      args: ["-p", url.port, "-n", url.pathname.slice(1), ...args],
-    }).output();
-    return Number(new TextDecoder().decode(stdout).trim());
+    return Number(await mustRun(["redis-cli", "-p", url.port, "-n", url.pathname.slice(1), ...args]));
   };
   let last = "";
   let since = performance.now();

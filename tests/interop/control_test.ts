@@ -7,26 +7,17 @@ import assert from "node:assert/strict";
 import { App, appExtensions } from "../../lib/app/mod.ts";
 import { AppControl } from "../../lib/mailbox/mod.ts";
 import { eventually } from "../support/ports.ts";
-import {
-  environment,
-  type Finished,
-  lovage,
-  type Place,
-  startPythonWorker,
-  startWorker,
-} from "../support/programs.ts";
+import { environment, lovage, type Place, startPythonWorker, startWorker } from "../support/programs.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
 import { requirePython, startRabbit, startRedis } from "../support/servers.ts";
+import { type Finished, runProgram } from "../support/run.ts";
 
 appExtensions.control = (app) => new AppControl(app);
 
 /** Celery's command line. It waits for replies to the end of its time: 5 s, since its 1 s is short on a busy machine. */
 async function celery(args: readonly string[], place: Place): Promise<Finished> {
-  const { code, stdout, stderr } = await new Deno.Command("/usr/bin/python3", {
-    args: ["-m", "celery", "-b", place.broker!, ...args, "-t", "5"],
-    env: environment(place),
-  }).output();
-  return { code, out: new TextDecoder().decode(stdout), err: new TextDecoder().decode(stderr) };
+  const { celery } = await requirePython();
+  return await runProgram([...celery, "-b", place.broker!, ...args, "-t", "5"], { env: environment(place) });
 }
 
 /** Replies come in any order: blocks by node, sorted, and what varies from call to call taken out. */

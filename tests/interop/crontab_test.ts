@@ -5,7 +5,7 @@ import { crontab, type CrontabFields } from "../../lib/app/mod.ts";
 import { Crontab } from "../../lib/beat/crontab.ts";
 import { Zone } from "../../lib/beat/zone.ts";
 import { clockChanges } from "../support/clock_changes.ts";
-import { pythonPath, requirePython } from "../support/servers.ts";
+import { askPython } from "../support/servers.ts";
 
 const HOUR = 3_600_000;
 
@@ -61,7 +61,7 @@ const SPECS: CrontabFields[] = [
 ];
 
 /** Asks Celery 5.2.6 for the run after each `last`, with `now` at the last run, as its beat does. */
-async function python(
+function python(
   cases: readonly { spec: CrontabFields; zone: string; last: number }[],
 ): Promise<number[]> {
   const script = `
@@ -83,18 +83,5 @@ for case in json.load(sys.stdin):
     out.append(round(case["last"] + made.remaining_estimate(last).total_seconds() * 1000))
 json.dump(out, sys.stdout)
 `;
-  const { path } = await requirePython();
-  const child = new Deno.Command(path, {
-    args: ["-c", script],
-    env: { PYTHONPATH: pythonPath() },
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(JSON.stringify(cases)));
-  await writer.close();
-  const { stdout, stderr, success } = await child.output();
-  if (!success) throw new Error(new TextDecoder().decode(stderr));
-  return JSON.parse(new TextDecoder().decode(stdout));
+  return askPython(["-c", script], cases);
 }

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { EventDumper } from "../../lib/cli/events_dump.ts";
 import type { ReceivedEvent } from "../../lib/event/mod.ts";
 import { requirePython } from "../support/servers.ts";
+import { mustRun } from "../support/run.ts";
 
 const PYTHON_DUMP = `
 import json, sys
@@ -36,18 +37,9 @@ Deno.test("EventDumper: the lines of Celery's own dumper, for every recorded eve
       extra: { a: [1, null, true, "x'y"] },
     } as ReceivedEvent,
   );
-  const child = new Deno.Command(python, {
-    args: ["-c", PYTHON_DUMP],
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "inherit",
-  }).spawn();
-  const writer = child.stdin.getWriter();
   // Python's JSON keeps 2.0 a float, ours cannot: the one such field is written as Celery writes it.
   const lines = events.map((event) => JSON.stringify(event).replace('"freq":2,', '"freq":2.0,'));
-  await writer.write(new TextEncoder().encode(lines.join("\n") + "\n"));
-  await writer.close();
-  const theirs = new TextDecoder().decode((await child.output()).stdout);
+  const theirs = await mustRun([python, "-c", PYTHON_DUMP], { input: lines.join("\n") + "\n" });
   const dumper = new EventDumper();
   assert.equal(events.map((event) => `${dumper.line({ ...event })}\n`).join(""), theirs);
 });

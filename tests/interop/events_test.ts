@@ -272,26 +272,7 @@ Deno.test("our receiver, state and dump follow a Python worker; mingle, gossip a
     environment(place),
   );
   await dump.says(/starting capture/);
-  const python = new Program(
-    [
-      "/usr/bin/python3",
-      "-m",
-      "celery",
-      "-A",
-      "tasks",
-      "worker",
-      "-l",
-      "DEBUG",
-      "-c",
-      "1",
-      "-n",
-      "py@x",
-      "-E",
-    ],
-    environment(place),
-    filePath(new URL("../support/", import.meta.url)),
-  );
-  await python.says(/py@x ready/);
+  const python = await startPythonWorker(place, ["-n", "py@x", "-E"], { level: "DEBUG", isAlone: false });
 
   await t.step("every event of its tasks", async () => {
     const added = await app.sendTask("t.add", { args: [2, 3] });
@@ -336,27 +317,7 @@ Deno.test("our receiver, state and dump follow a Python worker; mingle, gossip a
     await ours.says(/Tasks flagged as revoked: revoked-by-us/);
     await using second = await startPythonWorker(place, ["-n", "py2@x", "-Q", "second"]);
     void second;
-    const third = new Program(
-      [
-        "/usr/bin/python3",
-        "-m",
-        "celery",
-        "-A",
-        "tasks",
-        "worker",
-        "-l",
-        "INFO",
-        "-c",
-        "1",
-        "-n",
-        "py3@x",
-        "-Q",
-        "third",
-      ],
-      environment(place),
-      filePath(new URL("../support/", import.meta.url)),
-    );
-    await third.says(/py3@x ready/);
+    const third = await startPythonWorker(place, ["-n", "py3@x", "-Q", "third"], { isAlone: false });
     await app.sendTask("t.add", { args: [1, 1], taskId: "revoked-by-us", queue: "third" });
     await third.says(/Discarding revoked task: t\.add\[revoked-by-us\]/);
     await third.stop();
@@ -463,26 +424,10 @@ Deno.test("on RabbitMQ: events, mingle and gossip with Python, both ways", async
   const app = new App("follow", { broker_url: rabbit.url() }, { world: realTestWorld() });
   const state = new app.events.State();
   await using _receiver = await app.events.receiver({ handlers: { "*": (event) => state.event(event) } });
-  await using python = new Program(
-    [
-      "/usr/bin/python3",
-      "-m",
-      "celery",
-      "-A",
-      "tasks",
-      "worker",
-      "-l",
-      "DEBUG",
-      "-c",
-      "1",
-      "-n",
-      "py@x",
-      "-E",
-    ],
-    environment(place),
-    filePath(new URL("../support/", import.meta.url)),
-  );
-  await python.says(/py@x ready/);
+  await using python = await startPythonWorker(place, ["-n", "py@x", "-E"], {
+    level: "DEBUG",
+    isAlone: false,
+  });
   const ours = await startWorker(place, ["-P", "solo", "-n", "ours@x", "-Q", "ours", "-E"], {
     level: "DEBUG",
   });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { openLogSink } from "../../lib/platform/mod.ts";
 import { FakeClock } from "../support/fake_world.ts";
 import { environment, LOVAGE, lovage, startWorker } from "../support/programs.ts";
-import { pythonPath, requirePython } from "../support/servers.ts";
+import { askPython } from "../support/servers.ts";
 import { disposableFolder } from "../support/temporary.ts";
 
 const ERROR = {
@@ -85,20 +85,8 @@ json.dump([[lines(one) for one in formats], [refuses(one) for one in refused]], 
 `;
 
 /** What Python makes of the formats, and whether it refuses the others. */
-async function ofPython(): Promise<[string[][], boolean[]]> {
-  const { path } = await requirePython();
-  const child = new Deno.Command(path, {
-    args: ["-c", SCRIPT],
-    env: { PYTHONPATH: pythonPath(), TZ: "UTC" },
-    stdin: "piped",
-    stdout: "piped",
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(JSON.stringify([FORMATS, REFUSED, ERROR.traceback.trimEnd()])));
-  await writer.close();
-  const { success, stdout } = await child.output();
-  assert.ok(success);
-  return JSON.parse(new TextDecoder().decode(stdout));
+function ofPython(): Promise<[string[][], boolean[]]> {
+  return askPython(["-c", SCRIPT], [FORMATS, REFUSED, ERROR.traceback.trimEnd()], { TZ: "UTC" });
 }
 
 /** What our log writes in a format: six records, each with its end. */

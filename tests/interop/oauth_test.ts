@@ -15,6 +15,7 @@ import { startWorker } from "../support/programs.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
 import { startAmqpProxy, startRabbit, startRedis } from "../support/servers.ts";
 import { disposableFolder } from "../support/temporary.ts";
+import { mustRun } from "../support/run.ts";
 
 /** How long a token lives, seconds; it is renewed in the last fifth. */
 const LIFE = 10;
@@ -52,19 +53,13 @@ export const app = new App("shop", {
 app.task("shop.add", (x: number, y: number) => x + y);
 `;
 
-async function mustRun(program: string, ...args: string[]): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(program, { args }).output();
-  assert.ok(success, new TextDecoder().decode(stderr));
-  return new TextDecoder().decode(stdout).trim();
-}
-
 Deno.test("OAuth 2: tokens expire every few seconds while tasks run; none is lost, connections stay", async () => {
   await using folder = await disposableFolder();
   const [mint, publicKey, module] = ["mint", "public.pem", "tasks.ts"].map((name) =>
     `${folder.path}/${name}`
   );
-  await mustRun("openssl", "genrsa", "-out", `${mint}.key`, "2048");
-  await mustRun("openssl", "rsa", "-in", `${mint}.key`, "-pubout", "-out", publicKey!);
+  await mustRun(["openssl", "genrsa", "-out", `${mint}.key`, "2048"]);
+  await mustRun(["openssl", "rsa", "-in", `${mint}.key`, "-pubout", "-out", publicKey!]);
   await Deno.writeTextFile(mint!, MINT, { mode: 0o700 });
   await Deno.writeTextFile(module!, MODULE);
   await using redis = await startRedis();
@@ -85,13 +80,13 @@ Deno.test("OAuth 2: tokens expire every few seconds while tasks run; none is los
   const world = realTestWorld();
 
   // The server looks at tokens: one that has expired opens nothing, and ends what it has opened.
-  const expired = await mustRun(mint!, "-5");
+  const expired = (await mustRun([mint!, "-5"])).trim();
   await assert.rejects(
     connect(world, url.replace("shop@", `shop:${expired}@`), CONNECT_OPTIONS),
     /ACCESS_REFUSED|refused/i,
   );
   {
-    const short = await mustRun(mint!, "3");
+    const short = (await mustRun([mint!, "3"])).trim();
     await using connection = await connect(world, url.replace("shop@", `shop:${short}@`), CONNECT_OPTIONS);
     await connection.declare(queue("short"));
     const message = { exchange: "", routingKey: "short", message: textMessage("1"), queue: queue("short") };

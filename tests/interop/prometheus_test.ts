@@ -22,6 +22,7 @@ import {
 } from "../support/programs.ts";
 import { startRedis } from "../support/servers.ts";
 import { disposableFolder } from "../support/temporary.ts";
+import { runProgram } from "../support/run.ts";
 
 const OURS = filePath(new URL("../../examples/observability/", import.meta.url));
 /** What dashboards ask their reader for, and Grafana puts in. */
@@ -51,20 +52,8 @@ const EXPORTERS = /^celery_active_(?:consumer|process|worker)_count non-histogra
 
 /** Fails with what promtool says of a text of metrics. */
 async function checkMetrics(text: string): Promise<void> {
-  const child = new Deno.Command("promtool", {
-    args: ["check", "metrics"],
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(text));
-  await writer.close();
-  const { stdout, stderr } = await child.output();
-  const [out, err] = [stdout, stderr].map((bytes) =>
-    new TextDecoder().decode(bytes).replaceAll(EXPORTERS, "")
-  );
-  assert.deepEqual([out, err], ["", ""]);
+  const { out, err } = await runProgram(["promtool", "check", "metrics"], { input: text });
+  assert.deepEqual([out, err].map((said) => said.replaceAll(EXPORTERS, "")), ["", ""]);
 }
 
 /** Queries of a file, by where they stand. Of an alert, what it compares: it is to fire for a reason. */

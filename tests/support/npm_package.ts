@@ -2,7 +2,7 @@
 
 import { makeNpm, type NpmPackage } from "../../.ci/npm.ts";
 import { filePath } from "../../lib/base/mod.ts";
-import type { Finished } from "./programs.ts";
+import { type Finished, runProgram } from "./run.ts";
 import { temporaryFolder } from "./temporary.ts";
 
 /** The Bun that the tests use. */
@@ -61,12 +61,6 @@ async function npmInstall(folder: string, ...packages: readonly string[]): Promi
   if (code !== 0) throw new Error(`npm cannot install ${packages.join(", ")}: ${out}${err}`);
 }
 
-async function runIn(folder: string, command: readonly string[], env = {}): Promise<Finished> {
-  const { code, stdout, stderr } = await new Deno.Command(command[0]!, {
-    args: command.slice(1),
-    cwd: folder,
-    env: { NO_COLOR: "1", ...env },
-  }).output();
-  const decoder = new TextDecoder();
-  return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
+function runIn(cwd: string, command: readonly string[], env = {}): Promise<Finished> {
+  return runProgram(command, { cwd, env: { NO_COLOR: "1", ...env } });
 }

@@ -6,6 +6,7 @@
 import { selfCommand } from "../../lib/platform/mod.ts";
 import { pythonPath, requirePython } from "./servers.ts";
 import { eventually, PATIENCE_MS } from "./ports.ts";
+import { type Finished, runProgram } from "./run.ts";
 import { filePath } from "../../lib/base/mod.ts";
 
 const support = filePath(new URL(".", import.meta.url));
@@ -36,34 +37,15 @@ export interface Place {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** What a finished command left. */
-export interface Finished {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
 /** Replies are waited for longer than by default; commands that know who is there end early. */
 export const REPLIES: Readonly<Record<string, string>> = Object.fromEntries(
   ["STATUS", "INSPECT", "CONTROL"].map((command) => [`CELERY_${command}_TIMEOUT`, "30"]),
 );
 
 /** Runs a `lovage` command to its end. */
-export async function lovage(args: readonly string[], place: Place = {}, input?: string): Promise<Finished> {
-  const child = new Deno.Command(LOVAGE[0]!, {
-    args: [...LOVAGE.slice(1), ...args],
-    env: { ...REPLIES, ...environment(place) },
-    stdin: input === undefined ? "null" : "piped",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  if (input !== undefined) {
-    const writer = child.stdin.getWriter();
-    await writer.write(new TextEncoder().encode(input));
-    await writer.close();
-  }
-  const { code, stdout, stderr } = await child.output();
-  return { code, out: new TextDecoder().decode(stdout), err: new TextDecoder().decode(stderr) };
+export function lovage(args: readonly string[], place: Place = {}, input?: string): Promise<Finished> {
+  const env = { ...REPLIES, ...environment(place) };
+  return runProgram([...LOVAGE, ...args], input === undefined ? { env } : { env, input });
 }
 
 /** A program that runs until it is told to end; what it prints is kept. */
@@ -150,24 +132,16 @@ export async function startWorker(
   return worker;
 }
 
-/** Starts a Python worker over tests/support/tasks.py and waits until it is ready. */
-export async function startPythonWorker(place: Place, args: readonly string[] = []): Promise<Program> {
-  await requirePython();
-  const quiet = ["--without-gossip", "--without-mingle"];
-  const argv = [
-    "/usr/bin/python3",
-    "-m",
-    "celery",
-    "-A",
-    "tasks",
-    "worker",
-    "-l",
-    "INFO",
-    "-c",
-    "1",
-    ...quiet,
-  ];
-  const worker = new Program([...argv, ...args], environment(place), support);
+/** Starts a Python worker over tests/support/tasks.py, by default one that is alone, and waits until it is ready. */
+export async function startPythonWorker(
+  place: Place,
+  args: readonly string[] = [],
+  { level = "INFO", isAlone = true }: { level?: string; isAlone?: boolean } = {},
+): Promise<Program> {
+  const { celery } = await requirePython();
+  const alone = isAlone ? ["--without-gossip", "--without-mingle"] : [];
+  const argv = [...celery, "-A", "tasks", "worker", "-l", level, "-c", "1", ...alone, ...args];
+  const worker = new Program(argv, environment(place), support);
   await worker.says(/ ready\./);
   return worker;
 }

@@ -1,6 +1,7 @@
 /** A sentinel of a test's own: on a free port of 127.0.0.1, ended with the test. */
 
 import { eventually, freePort } from "./ports.ts";
+import { runProgram } from "./run.ts";
 
 /** A redis-server that watches a master. */
 export interface Sentinel extends AsyncDisposable {
@@ -32,12 +33,7 @@ export async function startSentinel(
   }).spawn();
   const sentinel: Sentinel = {
     port,
-    async info() {
-      const args = ["-p", String(port), "info", "sentinel"];
-      const { stdout } = await new Deno.Command("redis-cli", { args, stdin: "null", stderr: "null" })
-        .output();
-      return new TextDecoder().decode(stdout);
-    },
+    info: async () => (await runProgram(["redis-cli", "-p", String(port), "info", "sentinel"])).out,
     async [Symbol.asyncDispose]() {
       child.kill("SIGTERM");
       await child.status;

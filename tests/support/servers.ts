@@ -5,6 +5,7 @@
 
 import type { AmqpProxyOptions, ProxySeen } from "./amqp_proxy.ts";
 import { answers, eventually, freePort } from "./ports.ts";
+import { mustRun, runProgram } from "./run.ts";
 
 /** A private redis-server. */
 export interface RedisServer extends AsyncDisposable {
@@ -92,17 +93,8 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
     socketPath,
     url: (db = 0) => `redis://${password === null ? "" : `:${password}@`}127.0.0.1:${port}/${db}`,
     async cli(...args) {
-      const { stdout } = await new Deno.Command("redis-cli", {
-        args: [
-          "-p",
-          String(port),
-          ...(password === null ? [] : ["-a", password, "--no-auth-warning"]),
-          ...args,
-        ],
-        stdin: "null",
-        stderr: "null",
-      }).output();
-      return new TextDecoder().decode(stdout).trim();
+      const login = password === null ? [] : ["-a", password, "--no-auth-warning"];
+      return (await runProgram(["redis-cli", "-p", String(port), ...login, ...args])).out.trim();
     },
     async stop() {
       if (isStopped) return;
@@ -199,15 +191,7 @@ export async function startRabbit(
     proxy,
     url: ({ vhost = "/", scheme = "amqp", user = "guest", password = "guest" } = {}) =>
       `${scheme}://${user}:${password}@127.0.0.1:${shownPort}/${vhost}`,
-    async ctl(...args) {
-      const { stdout, stderr, success } = await new Deno.Command(control, {
-        args: ["-n", env.RABBITMQ_NODENAME, ...args],
-        env,
-        stdin: "null",
-      }).output();
-      if (!success) throw new Error(`rabbitmqctl ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
-      return new TextDecoder().decode(stdout);
-    },
+    ctl: (...args) => mustRun([control, "-n", env.RABBITMQ_NODENAME, ...args], { env }),
     async addVhosts(names) {
       const list = names.map((name) => `<<"${name}">>`).join(",");
       const all = `<<".*">>`;
@@ -330,18 +314,21 @@ export async function requirePython(): Promise<Python> {
   const help =
     "Python with Celery is not installed: apt-get install -y --no-install-recommends python3-celery python3-redis";
   if (!isFile(path)) throw new Error(help);
-  const { success, stdout } = await new Deno.Command(path, {
-    args: ["-c", "import celery, kombu, redis; print(celery.VERSION[0] + celery.VERSION[1] / 100)"],
-    env: { PYTHONPATH: pythonPath() },
-    stdin: "null",
-    stderr: "null",
-  }).output();
-  if (!success) {
+  const asked = "import celery, kombu, redis; print(celery.VERSION[0] + celery.VERSION[1] / 100)";
+  const { code, out } = await runProgram([path, "-c", asked], { env: { PYTHONPATH: pythonPath() } });
+  if (code !== 0) {
     const source = Deno.env.get("CELERY_SRC");
     throw new Error(source ? `Celery cannot be imported with CELERY_SRC=${source}` : help);
   }
-  const version = Number(new TextDecoder().decode(stdout));
-  return python = { path, celery: [path, "-m", "celery"], version };
+  return python = { path, celery: [path, "-m", "celery"], version: Number(out) };
+}
+
+/** What Python prints as JSON, given a value as JSON. */
+// deno-lint-ignore no-explicit-any -- what a script prints is its caller's to know
+export async function askPython(args: readonly string[], value: unknown, env = {}): Promise<any> {
+  const { path } = await requirePython();
+  const options = { env: { PYTHONPATH: pythonPath(), ...env }, input: JSON.stringify(value) };
+  return JSON.parse(await mustRun([path, ...args], options));
 }
 
 /** A server that writes into a file. Ended with its descendants. */

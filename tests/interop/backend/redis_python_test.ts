@@ -6,6 +6,7 @@ import { openBackend } from "../../../lib/backend/mod.ts";
 import { awaited, backendOptions, resultRecord, stored } from "../../conformance/backend.ts";
 import { realTestWorld } from "../../support/real_test_world.ts";
 import { pythonPath, startRedis } from "../../support/servers.ts";
+import { mustRun } from "../../support/run.ts";
 
 const SETUP = `
 import sys, json
@@ -21,13 +22,8 @@ def part(gid, index, tid, state, result):
 `;
 
 async function python(url: string, script: string): Promise<string> {
-  const { stdout, stderr, success } = await new Deno.Command("/usr/bin/python3", {
-    args: ["-c", SETUP + script, url],
-    env: { PYTHONPATH: pythonPath() },
-    stdin: "null",
-  }).output();
-  assert.ok(success, new TextDecoder().decode(stderr));
-  return new TextDecoder().decode(stdout).trim();
+  const argv = ["/usr/bin/python3", "-c", SETUP + script, url];
+  return (await mustRun(argv, { env: { PYTHONPATH: pythonPath() } })).trim();
 }
 
 Deno.test("redis and Celery: results both ways", async () => {

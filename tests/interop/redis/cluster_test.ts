@@ -20,6 +20,7 @@ import { realTestWorld } from "../../support/real_test_world.ts";
 import { type RedisCluster, startRedisCluster } from "../../support/redis_cluster.ts";
 import { pythonPath } from "../../support/servers.ts";
 import { disposableFolder } from "../../support/temporary.ts";
+import { mustRun } from "../../support/run.ts";
 
 let cluster: RedisCluster;
 
@@ -41,21 +42,13 @@ Deno.test("a cluster's broker is shared with Python over one node, and commands 
   const node = await cluster.masterOf("{celery}");
   {
     await using worker = await startWorker({ broker: cluster.url() }, ["-P", "solo"]);
-    const { stdout } = await new Deno.Command("/usr/bin/python3", {
-      args: ["-c", PYTHON, node.url()],
+    const said = await mustRun(["/usr/bin/python3", "-c", PYTHON, node.url()], {
       env: { PYTHONPATH: pythonPath() },
-    }).output();
-    assert.match(new TextDecoder().decode(stdout), /'ok': 'pong'/);
+    });
+    assert.match(said, /'ok': 'pong'/);
     await worker.says(/t\.add\[.*succeeded.*42/);
-    for (
-      const command of [["status"], ["inspect", "ping"], ["list", "bindings"], [
-        "purge",
-        "-f",
-        "-Q",
-        "celery",
-      ]]
-    ) {
-      const done = await lovage(["-b", cluster.url(), ...command]);
+    for (const command of ["status", "inspect ping", "list bindings", "purge -f -Q celery"]) {
+      const done = await lovage(["-b", cluster.url(), ...command.split(" ")]);
       assert.equal(done.code, 0, `${command}: ${done.err}`);
     }
   }

@@ -9,6 +9,7 @@ import type { RunState } from "../../../lib/beat/store.ts";
 import { KvStore } from "../../../lib/beat/store_kv.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
 import { disposableFolder } from "../../support/temporary.ts";
+import { mustRun, runProgram } from "../../support/run.ts";
 
 const STAMP = "20240102T030405";
 
@@ -243,12 +244,9 @@ Deno.test("schedule file: the default one is done without where the folder takes
   await using place = await disposableFolder();
   Deno.writeTextFileSync(`${place.path}/open.ts`, script);
   const config = filePath(new URL("../../../deno.json", import.meta.url));
-  const { stdout } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", "--config", config, `${place.path}/open.ts`],
-    cwd: "/proc",
-  }).output();
+  const argv = [Deno.execPath(), "run", "-A", "--no-check", "--config", config, `${place.path}/open.ts`];
   assert.match(
-    new TextDecoder().decode(stdout),
+    await mustRun(argv, { cwd: "/proc" }),
     /^null beat: Cannot make "celerybeat-schedule.lock": .*: no schedule file is kept, the last runs are in the broker alone\n73 Cannot keep the schedule: Cannot make .*\n$/,
   );
 });
@@ -272,23 +270,10 @@ Deno.test("schedule file: a full disk is told by the save, and the next one work
   `;
   Deno.writeTextFileSync(`${place.path}/full.ts`, script);
   const config = filePath(new URL("../../../deno.json", import.meta.url));
-  const { stdout, stderr } = await new Deno.Command("bash", {
-    args: [
-      "-c",
-      `trap '' XFSZ; ulimit -f 600; exec "$@"`,
-      "bash",
-      Deno.execPath(),
-      "run",
-      "-A",
-      "--quiet",
-      "--no-check",
-      "--config",
-      config,
-      `${place.path}/full.ts`,
-    ],
-  }).output();
-  const said = new TextDecoder().decode(stdout);
-  assert.match(said, /^OperatingError Cannot write ".*\/s": /, new TextDecoder().decode(stderr));
+  const limited = ["bash", "-c", `trap '' XFSZ; ulimit -f 600; exec "$@"`, "bash"];
+  const self = [Deno.execPath(), "run", "-A", "--quiet", "--no-check", "--config", config];
+  const { out, err } = await runProgram([...limited, ...self, `${place.path}/full.ts`]);
+  assert.match(out, /^OperatingError Cannot write ".*\/s": /, err);
   const store = await KvStore.open(fakeWorld(), `${place.path}/s`);
   assert.ok((await store.load()).size > 0);
   await store.save(new Map([["after", state(1)]]));

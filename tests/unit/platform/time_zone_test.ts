@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { findTimeZone } from "../../../lib/platform/mod.ts";
+import { mustRun } from "../../support/run.ts";
 
 /** Minutes east of Greenwich in January and July. */
 function offsets(zone: string): [number, number] {
@@ -86,9 +87,7 @@ Deno.test("a program's clock and its Temporal agree, whatever TZ says", async ()
     const at = Temporal.Instant.fromEpochMilliseconds(1_767_225_600_000);
     console.log(at.toZonedDateTimeISO(Temporal.Now.timeZoneId()).offset, new Date(1_767_225_600_000).getTimezoneOffset());`;
   const told = async (TZ: string) => {
-    const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["eval", script], env: { TZ } })
-      .output();
-    return new TextDecoder().decode(stdout).trim();
+    return (await mustRun([Deno.execPath(), "eval", script], { env: { TZ } })).trim();
   };
   const [empty, east, wrong] = await Promise.all(["", "<+03>-3", "Nowhere/Land"].map(told));
   assert.deepEqual([empty, east, wrong], ["+00:00 0", "+03:00 -180", "+00:00 0"]);
