@@ -185,7 +185,7 @@ function words(text: string): string[] {
 }
 
 /** An option as words: `-c 3`, `--loglevel=INFO`, or the option alone where it has no value. */
-function optionWords(option: string, value: string | null | undefined): string[] {
+export function optionWords(option: string, value: string | null | undefined): string[] {
   if (!value) return [option];
   return option.startsWith("--") ? [`${option}=${value}`] : [option, value];
 }

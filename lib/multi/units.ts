@@ -9,7 +9,7 @@
 
 import { quoted, UsageError } from "../base/mod.ts";
 import { isGlobalOption, longOption } from "./options.ts";
-import type { Node } from "./node.ts";
+import { type Node, optionWords } from "./node.ts";
 
 /** The folder of the environment files, beside the units. */
 export const ENV_FOLDER = "lovage";
@@ -261,12 +261,6 @@ export function nodeWords(node: Node): string[] {
 function globalsOf(node: Node): string[] {
   return [...node.options].filter(([option]) => isGlobalOption(option))
     .flatMap(([option, value]) => optionWords(longOption(option), node.expanded(option, value)));
-}
-
-function optionWords(option: string, value: string | null | undefined): string[] {
-  if (!value) return [option];
-  // A short option that has no long spelling here takes its value as the next word.
-  return option.startsWith("--") ? [`${option}=${value}`] : [option, value];
 }
 
 /** Words for `$NAME` in a command line: split at white space, quotes respected, a backslash takes the next as it is. */

@@ -15,7 +15,7 @@ import { type Clock, errorText, OperatingError, UsageError } from "../base/mod.t
 import { closeStandardStreams, execProgram, keepDescriptorsFromChildren } from "./libc.ts";
 import { configurationFlags, useProject } from "./configuration.ts";
 import { packedFolder, selfPath } from "./form.ts";
-import { selfCommand } from "./spawn.ts";
+import { isFile, selfCommand } from "./spawn.ts";
 
 /** Tells the child what it is. */
 const VARIABLE = "LOVAGE_DAEMON";
@@ -191,14 +191,6 @@ export function becomeUserProgram(
     [kind, ...flags, ...words],
     Deno.cwd(),
   );
-}
-
-function isFile(path: string): boolean {
-  try {
-    return Deno.statSync(path).isFile;
-  } catch {
-    return false;
-  }
 }
 
 async function end(clock: Clock, child: Deno.ChildProcess): Promise<void> {

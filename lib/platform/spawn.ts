@@ -62,7 +62,8 @@ export function selfCommand(
   return { program: packed === null ? Deno.execPath() : `${packed}/deno`, args };
 }
 
-function isFile(path: string): boolean {
+/** Whether there is a file at a path. */
+export function isFile(path: string): boolean {
   try {
     return Deno.statSync(path).isFile;
   } catch {

@@ -8,10 +8,10 @@
 
 import { App, type Outcome } from "../../lib/app/mod.ts";
 import { ConnectionLost, type Disarm, type Level, type Log, type World } from "../../lib/base/mod.ts";
-import type { Job, Pool, PoolEvents, PoolFactory, PoolInfo } from "../../lib/pool/mod.ts";
+import type { Job, PoolEvents, PoolFactory } from "../../lib/pool/mod.ts";
 import { WorkController } from "../../lib/worker/mod.ts";
 import { FakeClock, fakeWorld, SeededRandom } from "../support/fake_world.ts";
-import { outcome } from "../unit/worker/rig.ts";
+import { StandInPool } from "../unit/worker/rig.ts";
 import { Network } from "./network.ts";
 import { RedisDouble } from "./redis_double.ts";
 
@@ -330,28 +330,15 @@ class Node {
 }
 
 /** A pool whose tasks take simulated time. What a task does is to be counted as begun, and as ended. */
-class SimPool implements Pool {
-  readonly name = "processes";
-  readonly size: number;
+class SimPool extends StandInPool {
   #simulation: Simulation;
   #node: Node;
-  #events: PoolEvents;
   #running = new Map<number, { job: Job; atMs: number; disarm: Disarm }>();
-  #idle: (() => void)[] = [];
 
   constructor(simulation: Simulation, node: Node, size: number, events: PoolEvents) {
+    super(size, events);
     this.#simulation = simulation;
     this.#node = node;
-    this.size = size;
-    this.#events = events;
-  }
-
-  start(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  get free(): number {
-    return this.size - this.#running.size;
   }
 
   get busy(): number {
@@ -377,7 +364,7 @@ class SimPool implements Pool {
       : random.fraction() * 300;
     const disarm = this.#node.clock.arm(clock.monoMs() + ms, () => this.#end(job, {}));
     this.#running.set(job.seq, { job, atMs: clock.monoMs(), disarm });
-    this.#events.onAccepted([job], 100);
+    this.events.onAccepted([job], 100);
     if (task.kind === "poison") {
       const n = Number(this.#node.name.slice(1));
       clock.arm(
@@ -404,9 +391,7 @@ class SimPool implements Pool {
       });
       if (this.#lastEnded.length > 100) this.#lastEnded.shift();
     }
-    this.#events.onOutcomes([outcome(job, { state: null, document: null, ...given })], "Slot-1");
-    this.#events.onFree();
-    if (this.#running.size === 0) { for (const resolve of this.#idle.splice(0)) resolve(); }
+    this.report(job, { state: null, document: null, ...given }, "Slot-1");
   }
 
   #lastEnded: { id: string; atMs: number }[] = [];
@@ -423,47 +408,11 @@ class SimPool implements Pool {
     }
   }
 
-  terminate(): boolean {
-    return false;
-  }
-
-  grow(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  shrink(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  restart(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  info(): PoolInfo {
-    return {
-      implementation: "simulated",
-      concurrency: this.size,
-      pids: [100],
-      maxTasksPerChild: null,
-      timeouts: [0, 0],
-      writes: [],
-    };
-  }
-
-  drain(): Promise<void> {
-    if (this.#running.size === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idle.push(resolve));
-  }
-
   terminateAll(): Promise<void> {
     for (const { job } of [...this.#running.values()]) {
       this.#simulation.sent.get(job.id)!.excused++;
       this.#end(job, { kind: "lost", summary: "cut off" });
     }
-    return Promise.resolve();
-  }
-
-  close(): Promise<void> {
     return Promise.resolve();
   }
 }

@@ -4,11 +4,11 @@
  */
 
 import { assert, errorText } from "../../base/mod.ts";
-import { decodeEnvelope, isMarkedTold } from "../../wire/mod.ts";
+import { decodeEnvelope, isMarkedTold, markedIfEnvelope } from "../../wire/mod.ts";
 import type { Queue } from "../entity.ts";
 import type { ConsumeOptions, Consumer, ConsumerEvents } from "../transport.ts";
 import type { Delivery } from "../message.ts";
-import { type HeldMessage, marked, queueTopic, type ReturnedMessage, type Store } from "./store.ts";
+import { type HeldMessage, queueTopic, type ReturnedMessage, type Store } from "./store.ts";
 
 /** How many messages one turn fetches at most, so that the loop stays responsive. */
 export const FETCH_MAX = 500;
@@ -103,7 +103,7 @@ export class VirtualConsumer implements Consumer {
     const envelope = this.#take(tag);
     if (how === "drop") this.#acked.push(tag as number);
     else {
-      const returned = { id: tag as number, envelope: marked(envelope) };
+      const returned = { id: tag as number, envelope: markedIfEnvelope(envelope) };
       (how === "requeue" ? this.#requeued : this.#restored).push(returned);
     }
     this.#host.schedule();
@@ -152,7 +152,7 @@ export class VirtualConsumer implements Consumer {
     if (this.#isClosed) return 0;
     this.#isClosed = true;
     const rest: ReturnedMessage[] = [];
-    for (const [id, envelope] of this.#held) rest.push({ id, envelope: marked(envelope) });
+    for (const [id, envelope] of this.#held) rest.push({ id, envelope: markedIfEnvelope(envelope) });
     this.#held.clear();
     const { store, session } = this.#host;
     const topics = await this.#host.write(() => {

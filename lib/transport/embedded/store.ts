@@ -6,7 +6,7 @@
  * made inside `transact`. They throw OperatingErrors; one with `isRetryable` if another process was writing.
  */
 
-import { decodeEnvelope, markRedelivered } from "../../wire/mod.ts";
+import { decodeEnvelope } from "../../wire/mod.ts";
 import type { Binding, Exchange, Queue } from "../entity.ts";
 import type { FailedLimits } from "../failed.ts";
 import type { DeadLetter, Note, ParkedMessage } from "../message.ts";
@@ -201,15 +201,6 @@ export function queueTopic(name: string): string {
 /** The topic woken when a fanout gets a message. */
 export function fanoutTopic(name: string): string {
   return `x:${name}`;
-}
-
-/** The envelope with its redelivered marks; a broken one goes back as it came. */
-export function marked(envelope: string): string {
-  try {
-    return markRedelivered(envelope);
-  } catch {
-    return envelope; // not an envelope: nothing to mark
-  }
 }
 
 /** What waits in a queue; null if there is no queue of that name. */

@@ -2,11 +2,17 @@
 
 import { assert, errorText, type World } from "../../base/mod.ts";
 import { RedisConnection, type RedisTarget, type ReplySink } from "../../redis/mod.ts";
-import { decodeEnvelope, envelopePriority, isMarkedTold, type Reply } from "../../wire/mod.ts";
+import {
+  decodeEnvelope,
+  envelopePriority,
+  isMarkedTold,
+  markedIfEnvelope,
+  type Reply,
+} from "../../wire/mod.ts";
 import type { Queue } from "../entity.ts";
 import { type Handover, type TakenOver, takeOver } from "./handover.ts";
 import { deadDocument } from "./dead.ts";
-import { attemptsOf, marked } from "./envelope.ts";
+import { attemptsOf } from "./envelope.ts";
 import { HandOn } from "./hand_on.ts";
 import { ExpiryKeeper, type QueueExpiry } from "./expiry.ts";
 import { Fetcher } from "./fetch.ts";
@@ -210,7 +216,7 @@ export class RedisConsumer implements Consumer {
     if (this.#isClosing || !(this.#fetcher.isPaused || this.#options.consume.window() > 0)) return;
     const taken = this.#takenOver;
     this.#takenOver = [];
-    for (const { number, queue, envelope } of taken) this.#onText(queue, marked(envelope), number);
+    for (const { number, queue, envelope } of taken) this.#onText(queue, markedIfEnvelope(envelope), number);
     this.#onFetched();
   }
 

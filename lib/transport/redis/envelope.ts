@@ -33,16 +33,6 @@ export function readUnacked(value: string): UnackedRecord | null {
   };
 }
 
-/** The envelope marked as redelivered; what is not an envelope stays as it is. */
-export function marked(envelope: string): string {
-  try {
-    return markRedelivered(envelope);
-  } catch (error) {
-    if (error instanceof DecodeError) return envelope;
-    throw error;
-  }
-}
-
 /**
  * The envelope marked as redelivered, with one more death counted: the first one always, a later one where its task
  * had begun. Null: it is not an envelope.

@@ -11,9 +11,9 @@
 
 import { ConnectionLost, type Disarm, errorText, type World } from "../../base/mod.ts";
 import { callScript, isMovedError, sendScript, toOperatingError } from "../../redis/mod.ts";
-import { type Reply, type RespArg, RespError } from "../../wire/mod.ts";
+import { markedIfEnvelope, type Reply, type RespArg, RespError } from "../../wire/mod.ts";
 import { deadDocument } from "./dead.ts";
-import { marked, markedAfterDeath, readUnacked } from "./envelope.ts";
+import { markedAfterDeath, readUnacked } from "./envelope.ts";
 import { expireInbox } from "./inbox.ts";
 import { readTag } from "./keys.ts";
 import type { RedisOptions } from "./options.ts";
@@ -304,7 +304,7 @@ export class Lease {
       ? null
       : begun !== null
       ? markedAfterDeath(record.envelope, begun.has(tag))
-      : marked(record.envelope);
+      : markedIfEnvelope(record.envelope);
     if (record === null || envelope === null) {
       const reason = "Not a message: found among the unacknowledged of a dead worker";
       const letter = { reason, queue: record?.routingKey || null, envelope: record?.envelope ?? value };

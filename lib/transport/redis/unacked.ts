@@ -15,8 +15,14 @@ import {
   sendScript,
   toOperatingError,
 } from "../../redis/mod.ts";
-import { type EncodedArgs, numberedArgs, type Reply, type RespArg, RespError } from "../../wire/mod.ts";
-import { marked } from "./envelope.ts";
+import {
+  type EncodedArgs,
+  markedIfEnvelope,
+  numberedArgs,
+  type Reply,
+  type RespArg,
+  RespError,
+} from "../../wire/mod.ts";
 import type { RedisKeys } from "./keys.ts";
 import { DEAD_LETTER, GIVE_BACK, PARK } from "./scripts.ts";
 
@@ -196,7 +202,7 @@ export class Unacked {
     const { connection, keys, isRecording } = this.#base;
     const list = keys.listFor(held.queue, held.priority);
     const push = where === "head" ? "RPUSH" : "LPUSH";
-    const envelope = marked(held.envelope);
+    const envelope = markedIfEnvelope(held.envelope);
     if (!isRecording) {
       connection.send([push, list, envelope], {
         onReply: (reply) => {
@@ -269,7 +275,7 @@ export class Unacked {
     const args: RespArg[] = isRecording ? [keys.unacked, keys.unackedIndex, list, "RPUSH"] : ["RPUSH", list];
     for (const [number, { envelope, isDelivered }] of items) {
       if (isRecording) args.push(this.#prefix + number);
-      args.push(isDelivered ? marked(envelope) : envelope);
+      args.push(isDelivered ? markedIfEnvelope(envelope) : envelope);
     }
     return new Promise((resolve) => {
       const sink: ReplySink = {

@@ -184,6 +184,16 @@ export function markRedelivered(envelopeText: string): string {
   return toJson(envelope);
 }
 
+/** As `markRedelivered`; what is not an envelope stays as it is. */
+export function markedIfEnvelope(text: string): string {
+  try {
+    return markRedelivered(text);
+  } catch (error) {
+    if (error instanceof DecodeError) return text;
+    throw error;
+  }
+}
+
 /**
  * The last member of an envelope whose message was parked until it was due: its worker has told of it already. Kombu
  * keeps what it does not know, and reads nothing of it.

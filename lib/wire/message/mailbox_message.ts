@@ -4,6 +4,7 @@
  * Source: kombu 5.6.2 pidbox.py Mailbox._broadcast, Mailbox._publish_reply, Node.handle_message.
  */
 
+import { textOrNull } from "../../base/mod.ts";
 import { encodeBody } from "./envelope.ts";
 import { DecodeError } from "../errors.ts";
 import { revived } from "../json/carried.ts";
@@ -92,12 +93,13 @@ export function decodeMailboxRequest(message: EncodedMessage, accept: Accept): M
     method: record["method"],
     arguments: recordOrNull(record["arguments"]) ?? {},
     destination: names(record["destination"]),
-    pattern: text(record["pattern"]),
+    pattern: textOrNull(record["pattern"]),
     matcher: matcher === "glob" || matcher === "pcre" ? matcher : null,
-    ticket: text(record["ticket"]),
-    replyTo: replyTo === null
-      ? null
-      : { exchange: text(replyTo["exchange"]) ?? "", routingKey: text(replyTo["routing_key"]) ?? "" },
+    ticket: textOrNull(record["ticket"]),
+    replyTo: replyTo === null ? null : {
+      exchange: textOrNull(replyTo["exchange"]) ?? "",
+      routingKey: textOrNull(replyTo["routing_key"]) ?? "",
+    },
     clock: number(revived(message.headers["clock"])),
     expires: number(revived(message.headers["expires"])) ?? 0,
   };
@@ -120,7 +122,7 @@ export function decodeMailboxReply(message: EncodedMessage, accept: Accept): Mai
     throw new DecodeError(`Cannot decode control reply: ${kindOf(value)} instead of an object`);
   }
   return {
-    ticket: text(message.headers["ticket"]),
+    ticket: textOrNull(message.headers["ticket"]),
     clock: number(revived(message.headers["clock"])),
     replies,
   };
@@ -155,10 +157,6 @@ function names(value: unknown): string[] | null {
   if (typeof value === "string") return [value];
   if (!Array.isArray(value)) return null;
   return value.filter((name): name is string => typeof name === "string");
-}
-
-function text(value: unknown): string | null {
-  return typeof value === "string" ? value : null;
 }
 
 function number(value: unknown): number | null {

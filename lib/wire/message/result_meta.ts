@@ -4,7 +4,7 @@
  * Source: celery 5.6.3 backends/base.py Backend._get_result_meta, prepare_exception, exception_to_python.
  */
 
-import { quoted } from "../../base/mod.ts";
+import { quoted, textOrNull } from "../../base/mod.ts";
 import { fromCarriedJson, revived } from "../json/carried.ts";
 import { DecodeError, type WireException } from "../errors.ts";
 import { toJson } from "../json/json.ts";
@@ -76,20 +76,20 @@ export function resultMetaFrom(value: unknown): ResultMeta {
   if (typeof state !== "string") throw new DecodeError("Cannot decode result: it has no status");
   const result = record["result"] ?? null;
   return {
-    taskId: text(record["task_id"]) ?? "",
+    taskId: textOrNull(record["task_id"]) ?? "",
     state,
     result: EXCEPTION_STATES.has(state) ? decodeException(revived(result)) : result,
-    traceback: text(record["traceback"]),
+    traceback: textOrNull(record["traceback"]),
     children: Array.isArray(record["children"]) ? record["children"] as ResultTuple[] : null,
     dateDone: dateText(record["date_done"]),
-    groupId: text(record["group_id"]),
-    parentId: text(record["parent_id"]),
-    name: text(record["name"]),
+    groupId: textOrNull(record["group_id"]),
+    parentId: textOrNull(record["parent_id"]),
+    name: textOrNull(record["name"]),
     args: Array.isArray(record["args"]) ? record["args"] : null,
     kwargs: recordOrNull(record["kwargs"]),
-    worker: text(record["worker"]),
+    worker: textOrNull(record["worker"]),
     retries: typeof record["retries"] === "number" ? record["retries"] : null,
-    queue: text(record["queue"]),
+    queue: textOrNull(record["queue"]),
     stamps: stampsOf(record),
   };
 }
@@ -119,7 +119,7 @@ export function decodeException(value: unknown): WireException {
   }
   const message = record["exc_message"];
   const args = Array.isArray(message) ? message : message === null || message === undefined ? [] : [message];
-  return { excType: record["exc_type"], excModule: text(record["exc_module"]), args };
+  return { excType: record["exc_type"], excModule: textOrNull(record["exc_module"]), args };
 }
 
 function metaRecord(meta: MetaToStore, value: unknown): Record<string, unknown> {
@@ -193,8 +193,4 @@ function stampsOf(record: Record<string, unknown>): Record<string, unknown> | nu
     if (typeof name === "string" && Object.hasOwn(record, name)) stamps[name] = record[name];
   }
   return stamps;
-}
-
-function text(value: unknown): string | null {
-  return typeof value === "string" ? value : null;
 }

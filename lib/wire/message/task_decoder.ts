@@ -4,6 +4,7 @@
  * Source: celery 5.6.3 worker/strategy.py hybrid_to_proto2, proto1_to_proto2; worker/request.py Request.
  */
 
+import { textOrNull } from "../../base/mod.ts";
 import { mayHoldFloats, revived, revivedIfKnown } from "../json/carried.ts";
 import { ChainSteps, findChain } from "./chain_steps.ts";
 import { decompress, UNPACKED_BYTES_MAX } from "../serializer/decompressor.ts";
@@ -258,33 +259,29 @@ function headersFromWire(wire: Record<string, unknown>, task: unknown): TaskHead
   }
   const ignored = wire["ignore_result"];
   return {
-    lang: text(wire["lang"]),
+    lang: textOrNull(wire["lang"]),
     task,
     id,
-    shadow: text(wire["shadow"]),
+    shadow: textOrNull(wire["shadow"]),
     eta: time(wire["eta"], "eta"),
     expires: time(wire["expires"], "expires"),
-    group: text(wire["group"]),
+    group: textOrNull(wire["group"]),
     groupIndex: typeof wire["group_index"] === "number" ? wire["group_index"] : null,
     retries,
     timeLimit,
     softTimeLimit,
-    rootId: text(wire["root_id"]),
-    parentId: text(wire["parent_id"]),
-    argsrepr: text(wire["argsrepr"]),
-    kwargsrepr: text(wire["kwargsrepr"]),
-    origin: text(wire["origin"]),
+    rootId: textOrNull(wire["root_id"]),
+    parentId: textOrNull(wire["parent_id"]),
+    argsrepr: textOrNull(wire["argsrepr"]),
+    kwargsrepr: textOrNull(wire["kwargsrepr"]),
+    origin: textOrNull(wire["origin"]),
     ignoreResult: ignored === undefined || ignored === null ? null : isTruthy(ignored),
     replacedTaskNesting: typeof nesting === "number" ? nesting : 0,
     stampedHeaders: stamped,
     stamps: revivedIfKnown(recordOrNull(wire["stamps"]) ?? {}),
-    compression: text(wire["compression"]),
+    compression: textOrNull(wire["compression"]),
     custom,
   };
-}
-
-function text(value: unknown): string | null {
-  return typeof value === "string" ? value : null;
 }
 
 /** A time header: ISO text that can be read, or a datetime that typed JSON made a Date of. */

@@ -43,68 +43,40 @@ export function outcome(job: Job, given: Partial<Outcome> = {}): Outcome {
   };
 }
 
-/** A pool whose slots do what the test says. `script` gives an outcome at once, or null: the test ends the job. */
-export class ScriptedPool implements Pool {
+/** A pool that tests bring: of one size, and in this process. */
+export abstract class StandInPool implements Pool {
   readonly name = "processes";
   readonly size: number;
-  readonly submitted: Job[] = [];
-  /** Begun and not ended. */
-  readonly running = new Map<number, Job>();
-  readonly terminated: { seq: number; signal: string }[] = [];
-  script: Script = (job) => outcome(job);
-  /** False: submitted jobs are not begun until `begin`. */
-  begins = true;
-  #events: PoolEvents;
+  protected readonly events: PoolEvents;
   #idle: (() => void)[] = [];
-  #pending = new Map<number, Job>();
 
   constructor(size: number, events: PoolEvents) {
     this.size = size;
-    this.#events = events;
+    this.events = events;
   }
 
-  start(): Promise<void> {
-    this.#events.onSlot("started", { name: "ForkPoolWorker-1", pid: 100, reason: null });
-    return Promise.resolve();
-  }
+  abstract get busy(): number;
 
   get free(): number {
     return this.size - this.busy;
   }
 
-  get busy(): number {
-    return this.running.size + this.#pending.size;
-  }
+  abstract submit(jobs: readonly Job[]): void;
+  abstract terminateAll(): Promise<void>;
 
-  submit(jobs: readonly Job[]): void {
-    for (const job of jobs) {
-      this.submitted.push(job);
-      this.#pending.set(job.seq, job);
-    }
-    if (this.begins) { for (const job of jobs) this.begin(job); }
-  }
-
-  /** A slot begins the job. */
-  begin(job: Job): void {
-    this.#pending.delete(job.seq);
-    this.running.set(job.seq, job);
-    this.#events.onAccepted([job], 100);
-    const made = this.script(job, this);
-    if (made) this.end(job, made);
-  }
-
-  /** The job ends. */
-  end(job: Job, given: Partial<Outcome> = {}): void {
-    this.running.delete(job.seq);
-    this.#pending.delete(job.seq);
-    this.#events.onOutcomes([outcome(job, given)], "ForkPoolWorker-1");
-    this.#events.onFree();
+  /** Reports that a job has ended. */
+  protected report(job: Job, given: Partial<Outcome>, process: string): void {
+    this.events.onOutcomes([outcome(job, given)], process);
+    this.events.onFree();
     if (this.busy === 0) { for (const resolve of this.#idle.splice(0)) resolve(); }
   }
 
-  terminate(seq: number, signal: string): boolean {
-    this.terminated.push({ seq, signal });
-    return this.running.has(seq);
+  start(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  terminate(_seq: number, _signal: string): boolean {
+    return false;
   }
 
   grow(): Promise<void> {
@@ -135,13 +107,63 @@ export class ScriptedPool implements Pool {
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
-  terminateAll(): Promise<void> {
-    for (const job of [...this.running.values()]) this.end(job, { kind: "lost", summary: "Worker exited" });
-    for (const job of [...this.#pending.values()]) this.end(job, { kind: "returned" });
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** A pool whose slots do what the test says. `script` gives an outcome at once, or null: the test ends the job. */
+export class ScriptedPool extends StandInPool {
+  readonly submitted: Job[] = [];
+  /** Begun and not ended. */
+  readonly running = new Map<number, Job>();
+  readonly terminated: { seq: number; signal: string }[] = [];
+  script: Script = (job) => outcome(job);
+  /** False: submitted jobs are not begun until `begin`. */
+  begins = true;
+  #pending = new Map<number, Job>();
+
+  override start(): Promise<void> {
+    this.events.onSlot("started", { name: "ForkPoolWorker-1", pid: 100, reason: null });
     return Promise.resolve();
   }
 
-  close(): Promise<void> {
+  get busy(): number {
+    return this.running.size + this.#pending.size;
+  }
+
+  submit(jobs: readonly Job[]): void {
+    for (const job of jobs) {
+      this.submitted.push(job);
+      this.#pending.set(job.seq, job);
+    }
+    if (this.begins) { for (const job of jobs) this.begin(job); }
+  }
+
+  /** A slot begins the job. */
+  begin(job: Job): void {
+    this.#pending.delete(job.seq);
+    this.running.set(job.seq, job);
+    this.events.onAccepted([job], 100);
+    const made = this.script(job, this);
+    if (made) this.end(job, made);
+  }
+
+  /** The job ends. */
+  end(job: Job, given: Partial<Outcome> = {}): void {
+    this.running.delete(job.seq);
+    this.#pending.delete(job.seq);
+    this.report(job, given, "ForkPoolWorker-1");
+  }
+
+  override terminate(seq: number, signal: string): boolean {
+    this.terminated.push({ seq, signal });
+    return this.running.has(seq);
+  }
+
+  terminateAll(): Promise<void> {
+    for (const job of [...this.running.values()]) this.end(job, { kind: "lost", summary: "Worker exited" });
+    for (const job of [...this.#pending.values()]) this.end(job, { kind: "returned" });
     return Promise.resolve();
   }
 }

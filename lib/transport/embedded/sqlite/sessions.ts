@@ -4,7 +4,8 @@ import type { World } from "../../../base/mod.ts";
 import { processMark, processSpace } from "../../../platform/mod.ts";
 import type { Database } from "../../../sqlite/mod.ts";
 import type { Queue } from "../../entity.ts";
-import { marked, type SessionStore, type Sweep } from "../store.ts";
+import { markedIfEnvelope } from "../../../wire/mod.ts";
+import type { SessionStore, Sweep } from "../store.ts";
 import type { Counter } from "./counter.ts";
 import type { SqliteHub } from "./hub.ts";
 import { placeOf, type SqliteMessages } from "./messages.ts";
@@ -160,7 +161,7 @@ export class SqliteSessions implements SessionStore {
            attempts + (attempts = 0 OR EXISTS (SELECT 1 FROM broker_begun WHERE id = ?1))
          WHERE id = ?1`,
         id,
-        marked(row["envelope"] as string),
+        markedIfEnvelope(row["envelope"] as string),
       );
       messages.makeReady(place, id, first + n);
       queues.add(place.queue);
