@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { lovage, type Place, startWorker, TASKS } from "../support/programs.ts";
 import { startRedis } from "../support/servers.ts";
+import { disposableFolder } from "../support/temporary.ts";
 
 async function scenario(place: Place): Promise<void> {
   const on = (...args: string[]) => lovage(["-A", TASKS, ...args], place);
@@ -121,21 +122,15 @@ async function failedScenario(place: Place): Promise<void> {
 }
 
 Deno.test("failed tasks on the embedded broker", async () => {
-  const home = await Deno.makeTempDir();
-  try {
-    await failedScenario({ env: { LOVAGE_HOME: home } });
-  } finally {
-    await Deno.remove(home, { recursive: true });
-  }
+  await using place = await disposableFolder();
+  const home = place.path;
+  await failedScenario({ env: { LOVAGE_HOME: home } });
 });
 
 Deno.test("dead letters on the embedded broker", async () => {
-  const folder = await Deno.makeTempDir({ prefix: "lovage-dead-" });
-  try {
-    await scenario({ broker: `sqlite://${folder}/broker.db`, backend: `sqlite://${folder}/broker.db` });
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  await using place = await disposableFolder();
+  const folder = place.path;
+  await scenario({ broker: `sqlite://${folder}/broker.db`, backend: `sqlite://${folder}/broker.db` });
 });
 
 Deno.test("dead letters on Redis", async () => {

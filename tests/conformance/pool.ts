@@ -12,6 +12,7 @@ import type { Job, Pool, PoolEvents, PoolOptions } from "../../lib/pool/mod.ts";
 import type { World } from "../../lib/base/mod.ts";
 import { PATIENCE_MS } from "../support/ports.ts";
 import { type RealTestWorld, realTestWorld } from "../support/real_test_world.ts";
+import { childOptions, isRunning, poolOptions } from "../support/pools.ts";
 
 /** What a pool can do. */
 export interface PoolUnderTest {
@@ -66,31 +67,10 @@ export const publish = async (self, key) => {
 export const hold = (_self, bytes) => { (globalThis.held ??= []).push(new Uint8Array(bytes).fill(1)); return 1; };
 `;
 
-/** What a child is told of its worker. */
-export function childOptions(app: string | null): PoolOptions["child"] {
-  return {
-    app,
-    include: [],
-    overrides: {},
-    hostname: "w1@test",
-    logLevel: "INFO",
-    printLevel: "WARNING",
-  };
-}
-
 /** The group of a process. */
 function processGroup(pid: number): number {
   const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
   return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[2]);
-}
-
-/** A process that has ended and waits for its parent to hear of it counts as ended. */
-function isRunning(pid: number): boolean {
-  try {
-    return !/^State:\s+[ZX]/m.test(Deno.readTextFileSync(`/proc/${pid}/status`));
-  } catch {
-    return false;
-  }
 }
 
 /** A pool with everything it said, and ways to wait for it. */
@@ -110,11 +90,8 @@ export class Rig {
   constructor(subject: PoolUnderTest, folder: string, options: Partial<PoolOptions> & { app?: string }) {
     this.world = realTestWorld();
     const { app, ...rest } = options;
-    this.pool = subject.make(this.world, {
+    const all = poolOptions({
       concurrency: 2,
-      maxTasksPerChild: null,
-      maxMemoryPerChild: null,
-      procAliveTimeout: 20,
       child: childOptions(app ?? `${folder}/tasks.js`),
       publish: (batch) => {
         this.published.push(...batch);
@@ -123,7 +100,8 @@ export class Rig {
           : Promise.resolve();
       },
       ...rest,
-    }, {
+    });
+    this.pool = subject.make(this.world, all, {
       onAccepted: (jobs) => void this.accepted.push(...jobs.map(({ seq }) => seq)),
       onOutcomes: (batch) => {
         for (const outcome of batch) {

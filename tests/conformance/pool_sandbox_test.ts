@@ -1,9 +1,10 @@
 /** Tasks that declare permissions and memory, in every pool: what they may, what is refused, what survives them. */
 
 import assert from "node:assert/strict";
-import type { Outcome } from "../../lib/app/mod.ts";
 import { fileUrl } from "../../lib/base/mod.ts";
 import { type Call, runTasks } from "../support/pool_tasks.ts";
+import { disposableFolder } from "../support/temporary.ts";
+import { childOptions, resultOf } from "../support/pools.ts";
 
 const POOLS = ["processes", "threads", "async", "solo"];
 
@@ -109,21 +110,14 @@ function call(task: string): Record<string, unknown> {
 }
 
 async function inFolder(run: (folder: string) => Promise<void>): Promise<void> {
-  const folder = Deno.makeTempDirSync();
-  try {
-    Deno.mkdirSync(`${folder}/allowed`);
-    Deno.writeTextFileSync(`${folder}/allowed/file`, "for you");
-    Deno.writeTextFileSync(`${folder}/secret`, "not for you");
-    Deno.writeTextFileSync(`${folder}/helper.ts`, `export const helped = () => "helped";`);
-    Deno.writeTextFileSync(`${folder}/tasks.ts`, module(folder));
-    await run(folder);
-  } finally {
-    Deno.removeSync(folder, { recursive: true });
-  }
-}
-
-function result(outcome: Outcome): unknown {
-  return JSON.parse(String(outcome.document)).result;
+  await using place = await disposableFolder();
+  const folder = place.path;
+  Deno.mkdirSync(`${folder}/allowed`);
+  Deno.writeTextFileSync(`${folder}/allowed/file`, "for you");
+  Deno.writeTextFileSync(`${folder}/secret`, "not for you");
+  Deno.writeTextFileSync(`${folder}/helper.ts`, `export const helped = () => "helped";`);
+  Deno.writeTextFileSync(`${folder}/tasks.ts`, module(folder));
+  await run(folder);
 }
 
 for (const name of POOLS) {
@@ -176,7 +170,7 @@ for (const name of POOLS) {
       const maps = ended.slice(-2).map(({ exception, kind }) => exception || kind);
       assert.match(maps[0]!, /^NotCapable\(/);
       assert.match(maps[1]!, /^ImproperlyConfigured\(/);
-      assert.deepEqual(result(ended[0]!), ["for you", "helped", true, null], ended[0]!.exception);
+      assert.deepEqual(resultOf(ended[0]!), ["for you", "helped", true, null], ended[0]!.exception);
       assert.equal(ended[1]!.summary, "36", ended[1]!.exception);
       assert.deepEqual(published, ["shop.add"]);
       assert.equal(ended[2]!.kind, "success", ended[2]!.exception);
@@ -186,13 +180,13 @@ for (const name of POOLS) {
       assert.equal(ended[5]!.summary, "3");
       assert.equal(ended[6]!.summary, "True", ended[6]!.exception);
       assert.match(states.join(), /box\.may PROGRESS .*"done": ?1/);
-      assert.equal(result(ended[7]!), 5);
+      assert.equal(resultOf(ended[7]!), 5);
       // What it starts hears what it was sent at once, and is held as it is.
-      assert.equal(result(ended[8]!), "early");
+      assert.equal(resultOf(ended[8]!), "early");
       assert.match(ended[9]!.exception, /NotCapable: Requires import access/);
       assert.match(ended[10]!.exception, /^TypeError\(/);
-      assert.equal(result(ended[11]!), "denied");
-      assert.ok((result(ended[12]!) as string[]).includes("Cron"), ended[12]!.exception);
+      assert.equal(resultOf(ended[11]!), "denied");
+      assert.ok((resultOf(ended[12]!) as string[]).includes("Cron"), ended[12]!.exception);
       assert.match(ended[13]!.exception, /Requires read access|NotCapable/);
       const lines = world.log.records.map(({ message, task }) => `${task?.id} ${message}`);
       assert.ok(lines.includes("id-0 in the box"), lines.join("\n"));
@@ -204,7 +198,7 @@ for (const name of POOLS) {
         }
         if (what === "import") return assert.match(outcome.exception, /Requires read access|NotCapable/);
         assert.match(outcome.exception, /^NotCapable\(/, what);
-        const { exc_type: type, exc_message: text } = result(outcome) as {
+        const { exc_type: type, exc_message: text } = resultOf(outcome) as {
           exc_type: string;
           exc_message: string[];
         };
@@ -283,17 +277,11 @@ Deno.test("sandbox: the environment that its modules saw, and passwords of URLs,
     Deno.env.set("LOVAGE_TEST_HIDDEN", "hidden-in-the-environment");
     Deno.env.set("CELERY_RESULT_BACKEND", "redis://:hidden-in-the-url@h:1/0");
     try {
-      const child = {
-        app: `${folder}/tasks.ts`,
-        include: [],
-        overrides: { broker_url: "redis://:hidden-in-the-url@h:1/0" },
-        hostname: "w1@h",
-        logLevel: "INFO",
-        printLevel: "WARNING" as const,
-      };
+      const overrides = { broker_url: "redis://:hidden-in-the-url@h:1/0" };
+      const child = { ...childOptions(`${folder}/tasks.ts`), overrides };
       const call = { task: "box.heap", args: ["box.heap"] };
       const { ended } = await runTasks("processes", folder, [call], { child });
-      assert.deepEqual(result(ended[0]!), [true, false, false], ended[0]!.exception);
+      assert.deepEqual(resultOf(ended[0]!), [true, false, false], ended[0]!.exception);
     } finally {
       Deno.env.delete("LOVAGE_TEST_HIDDEN");
       Deno.env.delete("CELERY_RESULT_BACKEND");

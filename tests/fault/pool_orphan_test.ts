@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { filePath } from "../../lib/base/mod.ts";
 import { eventually } from "../support/ports.ts";
+import { isRunning } from "../support/pools.ts";
 
 Deno.test("processes: a child in an endless loop ends with its worker", async () => {
   const folder = Deno.makeTempDirSync();
@@ -35,17 +36,9 @@ Deno.test("processes: a child in an endless loop ends with its worker", async ()
     parent.kill("SIGKILL");
     await parent.status;
     await reader.cancel();
-    await eventually(() => !isThere(child), `the child ${child} is gone`);
+    await eventually(() => !isRunning(child), `the child ${child} is gone`);
   } finally {
-    if (child !== 0 && isThere(child)) Deno.kill(child, "SIGKILL");
+    if (child !== 0 && isRunning(child)) Deno.kill(child, "SIGKILL");
     Deno.removeSync(folder, { recursive: true });
   }
 });
-
-function isThere(pid: number): boolean {
-  try {
-    return !/State:\s+Z/.test(Deno.readTextFileSync(`/proc/${pid}/status`));
-  } catch {
-    return false;
-  }
-}

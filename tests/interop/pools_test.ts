@@ -6,6 +6,7 @@ import { eventually } from "../support/ports.ts";
 import { lovage, type Place, startWorker } from "../support/programs.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
 import { startRedis } from "../support/servers.ts";
+import { disposableFolder } from "../support/temporary.ts";
 
 Deno.test("autoscale: slots follow the load, the range is changed by remote control", async () => {
   await using redis = await startRedis();
@@ -38,26 +39,23 @@ Deno.test("statedb: a worker that was killed still knows what was revoked", asyn
   await using redis = await startRedis();
   const url = redis.url();
   const place: Place = { broker: url, backend: url };
-  const folder = await Deno.makeTempDir();
-  try {
-    const args = ["-n", "w1@h", "-P", "solo", "-S", `${folder}/%n.state`];
-    const first = await startWorker(place, args);
-    await using app = new App("asker", { broker_url: url, result_backend: url }, { world: realTestWorld() });
-    const before = (await Deno.stat(`${folder}/w1.state`)).size;
-    assert.match((await lovage(["-b", url, "control", "revoke", "gone"], place)).out, /flagged as revoked/);
-    await eventually(
-      async () => (await Deno.stat(`${folder}/w1.state`)).size > before,
-      () => "never saved",
-    );
-    first.signal("SIGKILL");
-    await first.ended;
-    await using second = await startWorker(place, args);
-    await app.sendTask("t.add", { args: [1, 2], taskId: "gone" });
-    await second.says(/Discarding revoked task: t\.add\[gone\]/);
-    const { out } = await lovage(["-b", url, "inspect", "revoked"], place);
-    assert.match(out, /gone/);
-    await first.stop();
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  await using own = await disposableFolder();
+  const folder = own.path;
+  const args = ["-n", "w1@h", "-P", "solo", "-S", `${folder}/%n.state`];
+  const first = await startWorker(place, args);
+  await using app = new App("asker", { broker_url: url, result_backend: url }, { world: realTestWorld() });
+  const before = (await Deno.stat(`${folder}/w1.state`)).size;
+  assert.match((await lovage(["-b", url, "control", "revoke", "gone"], place)).out, /flagged as revoked/);
+  await eventually(
+    async () => (await Deno.stat(`${folder}/w1.state`)).size > before,
+    () => "never saved",
+  );
+  first.signal("SIGKILL");
+  await first.ended;
+  await using second = await startWorker(place, args);
+  await app.sendTask("t.add", { args: [1, 2], taskId: "gone" });
+  await second.says(/Discarding revoked task: t\.add\[gone\]/);
+  const { out } = await lovage(["-b", url, "inspect", "revoked"], place);
+  assert.match(out, /gone/);
+  await first.stop();
 });

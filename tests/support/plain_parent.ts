@@ -6,50 +6,19 @@
 import { realWorld } from "../../lib/platform/mod.ts";
 import { processLinks } from "../../lib/pool/link/process.ts";
 import { SlotPool } from "../../lib/pool/slot_pool.ts";
-import { filePath } from "../../lib/base/mod.ts";
+import { childOptions, plainWorld, poolEvents, poolOptions } from "./pools.ts";
 
-const CHILD = filePath(new URL("./plain_child.ts", import.meta.url));
 const world = realWorld();
-const links = processLinks({
-  ...world,
-  spawner: {
-    ...world.spawner,
-    spawnSelf: (options) =>
-      world.spawner.spawn(Deno.execPath(), {
-        ...options,
-        args: ["run", "-A", "-q", "--no-check", CHILD, ...options.args],
-      }),
-  },
-});
-const child = {
-  app: `${Deno.args[0]}/tasks.js`,
-  include: [],
-  overrides: {},
-  hostname: "w1@h",
-  logLevel: "INFO",
-  printLevel: "WARNING" as const,
-};
+const links = processLinks(plainWorld(world));
 const pool = new SlotPool(
   world,
   { name: "processes", processPrefix: "ForkPoolWorker", isConcurrent: false },
   links,
-  {
-    concurrency: 1,
-    maxTasksPerChild: null,
-    maxMemoryPerChild: null,
-    procAliveTimeout: 20,
-    child,
-    publish: () => Promise.resolve(),
-  },
-  {
-    onAccepted(): void {},
-    onOutcomes(): void {},
+  poolOptions({ child: childOptions(`${Deno.args[0]}/tasks.js`) }),
+  poolEvents({
     // The loop begins a turn after this; the watching isolate is up by then or comes up beside it.
     onState: () => setTimeout(() => console.log(pool.info().pids[0]), 300),
-    onEvent(): void {},
-    onFree(): void {},
-    onSlot(): void {},
-  },
+  }),
 );
 await pool.start();
 pool.submit([{

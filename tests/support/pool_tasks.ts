@@ -5,6 +5,7 @@ import { loadApp, type Outcome } from "../../lib/app/mod.ts";
 import { type Job, poolFactory, type PoolOptions, soloPool } from "../../lib/pool/mod.ts";
 import { encodeEnvelope, encodeTaskMessage } from "../../lib/wire/mod.ts";
 import { type RealTestWorld, realTestWorld } from "./real_test_world.ts";
+import { childOptions, poolOptions } from "./pools.ts";
 
 const PROPERTIES = {
   correlationId: null,
@@ -44,25 +45,15 @@ export async function runTasks(
   setCurrentWorld(world);
   const heard: Heard = { outcomes: new Map(), ended: [], states: [], published: [], processes: new Set() };
   const all = Promise.withResolvers<void>();
-  const options: PoolOptions = {
+  const options = poolOptions({
     concurrency: 2,
-    maxTasksPerChild: null,
-    maxMemoryPerChild: null,
-    procAliveTimeout: 20,
-    child: {
-      app: `${folder}/${file}`,
-      include: [],
-      overrides: {},
-      hostname: "w1@h",
-      logLevel: "INFO",
-      printLevel: "WARNING",
-    },
+    child: childOptions(`${folder}/${file}`),
     publish(batch) {
       heard.published.push(...batch.map(({ message }) => String(message.headers.task)));
       return Promise.resolve();
     },
     ...more,
-  };
+  });
   const app = await loadApp(world, `${folder}/${file}`);
   app.publisher = { publish: (batch) => options.publish(batch, false), close: () => Promise.resolve() };
   const waiting: Job[] = calls.map(({ task, args, softTimeLimit, timeLimit }, n) => {

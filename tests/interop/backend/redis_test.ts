@@ -10,6 +10,7 @@ import { fakeWorld } from "../../support/fake_world.ts";
 import { startProxy } from "../../support/proxy.ts";
 import { realTestWorld } from "../../support/real_test_world.ts";
 import { startRedis } from "../../support/servers.ts";
+import { disposableFolder } from "../../support/temporary.ts";
 
 const QUICK = {
   retry_policy: { max_retries: 100, interval_start: 0.02, interval_step: 0, interval_max: 0.02 },
@@ -243,49 +244,46 @@ Deno.test("redis: the master is found by Sentinel", async () => {
 });
 
 Deno.test("redis: TLS with a certificate authority of one's own", async () => {
-  const folder = await Deno.makeTempDir();
-  try {
-    const { success } = await new Deno.Command("openssl", {
-      args: [
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=localhost",
-        "-keyout",
-      ]
-        .concat([
-          `${folder}/key.pem`,
-          "-out",
-          `${folder}/cert.pem`,
-          "-addext",
-          "subjectAltName=DNS:localhost",
-        ]),
-      stdout: "null",
-      stderr: "null",
-    }).output();
-    assert.ok(success);
-    const port = freePort();
-    await using _server = await startRedis({
-      args: ["--tls-port", String(port), "--tls-cert-file", `${folder}/cert.pem`]
-        .concat(["--tls-key-file", `${folder}/key.pem`, "--tls-auth-clients", "no"])
-        .concat(["--tls-ca-cert-file", `${folder}/cert.pem`]),
-    });
-    const url = `rediss://localhost:${port}/0`;
-    const ca = encodeURIComponent(`${folder}/cert.pem`);
-    await using verified = await open(`${url}?ssl_cert_reqs=required&ssl_ca_certs=${ca}`);
-    await stored(verified, resultRecord("a", "SUCCESS", 1));
-    await using lax = await open(url, { redis: { redis_backend_use_ssl: { ssl_cert_reqs: "none" } } });
-    assert.equal((await lax.fetch("a"))?.result, 1);
-    await using strict = await open(url, { transportOptions: QUICK });
-    await assert.rejects(strict.fetch("a"), DialError);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  await using place = await disposableFolder();
+  const folder = place.path;
+  const { success } = await new Deno.Command("openssl", {
+    args: [
+      "req",
+      "-x509",
+      "-newkey",
+      "rsa:2048",
+      "-nodes",
+      "-days",
+      "2",
+      "-subj",
+      "/CN=localhost",
+      "-keyout",
+    ]
+      .concat([
+        `${folder}/key.pem`,
+        "-out",
+        `${folder}/cert.pem`,
+        "-addext",
+        "subjectAltName=DNS:localhost",
+      ]),
+    stdout: "null",
+    stderr: "null",
+  }).output();
+  assert.ok(success);
+  const port = freePort();
+  await using _server = await startRedis({
+    args: ["--tls-port", String(port), "--tls-cert-file", `${folder}/cert.pem`]
+      .concat(["--tls-key-file", `${folder}/key.pem`, "--tls-auth-clients", "no"])
+      .concat(["--tls-ca-cert-file", `${folder}/cert.pem`]),
+  });
+  const url = `rediss://localhost:${port}/0`;
+  const ca = encodeURIComponent(`${folder}/cert.pem`);
+  await using verified = await open(`${url}?ssl_cert_reqs=required&ssl_ca_certs=${ca}`);
+  await stored(verified, resultRecord("a", "SUCCESS", 1));
+  await using lax = await open(url, { redis: { redis_backend_use_ssl: { ssl_cert_reqs: "none" } } });
+  assert.equal((await lax.fetch("a"))?.result, 1);
+  await using strict = await open(url, { transportOptions: QUICK });
+  await assert.rejects(strict.fetch("a"), DialError);
 });
 
 Deno.test("redis: a result is stored over a line that needs longer for it than an answer may take", async () => {

@@ -8,14 +8,12 @@ import { fakeWorld } from "../../support/fake_world.ts";
 import { eventually } from "../../support/ports.ts";
 import { realTestWorld } from "../../support/real_test_world.ts";
 import { filePath } from "../../../lib/base/mod.ts";
+import { disposableFolder } from "../../support/temporary.ts";
 
 async function withFolder(run: (path: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir({ prefix: "lovage-results-" });
-  try {
-    await run(`${folder}/lovage.db`);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  await using place = await disposableFolder();
+  const folder = place.path;
+  await run(`${folder}/lovage.db`);
 }
 
 Deno.test("sqlite: results are their user's alone, also where they were not before", async () => {

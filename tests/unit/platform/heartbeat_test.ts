@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import type { Host } from "../../../lib/base/mod.ts";
 import { Heartbeat, localNodes } from "../../../lib/platform/heartbeat.ts";
 import { FakeClock } from "../../support/fake_world.ts";
+import { disposableFolder } from "../../support/temporary.ts";
 
 function hostIn(home: string, pid = Deno.pid): Host {
   const env = (name: string): string | null => ({ LOVAGE_HOME: home, TMPDIR: home })[name] ?? null;
@@ -11,12 +12,9 @@ function hostIn(home: string, pid = Deno.pid): Host {
 }
 
 async function inFolder(run: (folder: string) => void | Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await run(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  await using place = await disposableFolder();
+  const folder = place.path;
+  await run(folder);
 }
 
 Deno.test("Heartbeat: a file for each node, touched while the loop turns, and gone at the end", () =>

@@ -10,6 +10,7 @@ import {
   readPidfile,
   removeStalePidfile,
 } from "../../../lib/platform/mod.ts";
+import { disposableFolder } from "../../support/temporary.ts";
 
 /** A process whose command line can be read: between its start and its own words there is none. */
 async function started(program: string, args: readonly string[]): Promise<Deno.ChildProcess> {
@@ -20,16 +21,13 @@ async function started(program: string, args: readonly string[]): Promise<Deno.C
 }
 
 async function inFolder(body: (path: string) => void | Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir({ prefix: "pidfile-" });
-  try {
-    await body(`${folder}/w.pid`);
-    assert.deepEqual(
-      [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) => name !== "w.pid"),
-      [],
-    );
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  await using place = await disposableFolder();
+  const folder = place.path;
+  await body(`${folder}/w.pid`);
+  assert.deepEqual(
+    [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) => name !== "w.pid"),
+    [],
+  );
 }
 
 Deno.test("acquirePidfile: pid and newline, 0644; release removes it, twice is once", () =>

@@ -9,6 +9,7 @@ import type { LinkEvents } from "../../../lib/pool/link/link.ts";
 import { Sandboxes } from "../../../lib/pool/sandbox/sandbox.ts";
 import { appendOutcome, appendPublish, decodeJobs, SentQueues } from "../../../lib/pool/link/slot_message.ts";
 import { MiniWorker } from "../app/mini_worker.ts";
+import { childOptions } from "../../support/pools.ts";
 
 const CHORD = { task: "unit.body", args: [], kwargs: {}, options: { task_id: "body" }, subtask_type: null };
 
@@ -36,16 +37,8 @@ class Played implements AsyncDisposable {
       draining: () => {},
       publish: (batch) => Promise.resolve(void this.published.push(...batch)),
     };
-    const init = {
-      app: "/tasks.ts",
-      include: [],
-      overrides: {},
-      hostname: "w@h",
-      logLevel: "INFO",
-      printLevel: "WARNING" as const,
-    };
     const reader = new FrameReader();
-    this.worker.tracer.sandbox = new Sandboxes(app.world, init, host, {
+    this.worker.tracer.sandbox = new Sandboxes(app.world, childOptions("/tasks.ts"), host, {
       app,
       isShared: false,
       isolates: {

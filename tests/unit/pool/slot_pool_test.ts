@@ -9,6 +9,7 @@ import type { Job } from "../../../lib/pool/mod.ts";
 import { appendOutcome, decodeJobs } from "../../../lib/pool/link/slot_message.ts";
 import { SlotPool } from "../../../lib/pool/slot_pool.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
+import { poolEvents, poolOptions } from "../../support/pools.ts";
 
 /** A slot under the test's hand. */
 class HandLink implements Link {
@@ -101,29 +102,11 @@ function rig(concurrency: number, options: { isConcurrent?: boolean; maxTasksPer
     world,
     { name: "processes", processPrefix: "ForkPoolWorker", isConcurrent: options.isConcurrent ?? false },
     factory,
-    {
-      concurrency,
-      maxTasksPerChild: options.maxTasksPerChild ?? null,
-      maxMemoryPerChild: null,
-      procAliveTimeout: 4,
-      child: {
-        app: null,
-        include: [],
-        overrides: {},
-        hostname: "w1@h",
-        logLevel: "INFO",
-        printLevel: "WARNING",
-      },
-      publish: () => Promise.resolve(),
-    },
-    {
+    poolOptions({ concurrency, maxTasksPerChild: options.maxTasksPerChild ?? null, procAliveTimeout: 4 }),
+    poolEvents({
       onAccepted: (jobs) => void accepted.push(...jobs.map(({ seq }) => seq)),
       onOutcomes: (batch) => void outcomes.push(...batch),
-      onState(): void {},
-      onEvent(): void {},
-      onFree(): void {},
-      onSlot(): void {},
-    },
+    }),
   );
   return { world, links, pool, accepted, outcomes };
 }

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { type Job, SoloPool } from "../../../lib/pool/mod.ts";
-import { childOptions } from "../../conformance/pool.ts";
+import { poolEvents, poolOptions } from "../../support/pools.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
 import { success } from "../../support/plain_runner.ts";
 
@@ -26,26 +26,15 @@ Deno.test("solo: the first slice ends in the turn that brought its jobs; what it
   let more: Job[] = [];
   const pool: SoloPool = new SoloPool(
     world,
-    {
-      concurrency: 1,
-      maxTasksPerChild: null,
-      maxMemoryPerChild: null,
-      procAliveTimeout: 20,
-      child: childOptions(null),
-      publish: () => Promise.resolve(),
-    },
-    {
-      onAccepted: () => {},
+    poolOptions(),
+    poolEvents({
       onOutcomes: (batch) => void ran.push(...batch.map(({ seq }) => seq)),
-      onState: () => {},
-      onEvent: () => {},
       onFree: () => {
         const next = more;
         more = [];
         if (next.length > 0) pool.submit(next);
       },
-      onSlot: () => {},
-    },
+    }),
     () =>
       Promise.resolve({
         run: ({ seq }) => success(seq, null),
@@ -74,22 +63,8 @@ Deno.test("solo: a limit that no clock reaches is none, and does not take the sl
   const { promise: running, resolve: finish } = Promise.withResolvers<void>();
   const pool = new SoloPool(
     world,
-    {
-      concurrency: 1,
-      maxTasksPerChild: null,
-      maxMemoryPerChild: null,
-      procAliveTimeout: 20,
-      child: childOptions(null),
-      publish: () => Promise.resolve(),
-    },
-    {
-      onAccepted: () => {},
-      onOutcomes: (batch) => void ran.push(...batch.map(({ seq }) => seq)),
-      onState: () => {},
-      onEvent: () => {},
-      onFree: () => {},
-      onSlot: () => {},
-    },
+    poolOptions(),
+    poolEvents({ onOutcomes: (batch) => void ran.push(...batch.map(({ seq }) => seq)) }),
     () =>
       Promise.resolve({
         run: ({ seq }) => running.then(() => success(seq, null)),

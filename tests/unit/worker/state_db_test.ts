@@ -3,15 +3,13 @@
 import assert from "node:assert/strict";
 import { Rig } from "./rig.ts";
 import { eventually } from "../../support/ports.ts";
+import { disposableFolder } from "../../support/temporary.ts";
 
 function inFolder(run: (path: string) => Promise<void>): () => Promise<void> {
   return async () => {
-    const folder = Deno.makeTempDirSync();
-    try {
-      await run(`${folder}/deep/%n.db`);
-    } finally {
-      Deno.removeSync(folder, { recursive: true });
-    }
+    await using place = await disposableFolder();
+    const folder = place.path;
+    await run(`${folder}/deep/%n.db`);
   };
 }
 
