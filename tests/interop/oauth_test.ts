@@ -137,7 +137,11 @@ Deno.test("OAuth 2: tokens expire every few seconds while tasks run; none is los
     ["-P", "solo", "-n", "late@h"],
     { app: module! },
   );
-  const credentials = async () => ({ username: "shop", password: await mustRun(mint!, life), expires: 3600 });
+  const credentials = async () => ({
+    username: "shop",
+    password: (await mustRun([mint!, life])).trim(),
+    expires: 3600,
+  });
   await using client = new App("shop", {
     broker_url: url,
     result_backend: "rpc://",
