@@ -3,6 +3,7 @@
 import { errorText } from "./errors.ts";
 import { filePath } from "./file_url.ts";
 import { withOurAdvice } from "./runtime_text.ts";
+import { withoutStyles } from "./shown.ts";
 
 /** Not there in a bundle of a user's own that is CommonJS. */
 const HERE: string | undefined = import.meta.url;
@@ -56,7 +57,8 @@ export function userStack(error: unknown): string {
   try {
     const stack = error instanceof Error ? error.stack : undefined;
     if (typeof stack !== "string") return errorText(error);
-    const lines = withOurAdvice(stack).split("\n");
+    // The runtime colours the frame that it puts into its own messages, whether anybody sees it or not.
+    const lines = withOurAdvice(withoutStyles(stack)).split("\n");
     const theirs = lines.filter((line) => !isFrame(line) || !isOurModule(/file:\/\/.*/.exec(line)![0]));
     return theirs.some(isFrame) ? theirs.join("\n") : lines.join("\n");
   } catch {
