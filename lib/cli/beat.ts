@@ -6,7 +6,7 @@
 import type { App } from "../app/mod.ts";
 import type { Beat } from "../beat/mod.ts";
 import type { HealthCheck, Serving } from "../http/mod.ts";
-import { maskUrl, nearest, shownLine, UsageError, VERSION } from "../base/mod.ts";
+import { maskUrl, nearest, UsageError, VERSION } from "../base/mod.ts";
 import { EXIT, listenSignals, WORKER_SIGNALS } from "../platform/mod.ts";
 import { interval } from "./arguments.ts";
 import {
@@ -47,6 +47,9 @@ const OPTIONS = {
 } as const satisfies Options;
 
 type BeatValues = ValuesOf<typeof OPTIONS> & GlobalValues;
+
+/** What `next` and `list` print for people if nothing is periodic. */
+const NO_ENTRIES = "No periodic tasks.\n";
 
 /** How many runs `beat next` tells of unless asked. */
 const NEXT_DEFAULT = 10;
@@ -194,6 +197,7 @@ async function next(context: CommandContext, words: readonly string[], options: 
   const { runs } = await previewBeat(app, await readEntries(app), path, { count });
   const { out } = context.world.terminal;
   if (options.json) out(jsonLine(runs));
+  else if (runs.length === 0) out(NO_ENTRIES);
   else out(columns(runs.map(({ time, name, task }) => [time.padEnd(25), name, task])));
   return EXIT.OK;
 }
@@ -206,13 +210,12 @@ async function list(context: CommandContext, words: readonly string[], options: 
   const { entries } = await previewBeat(app, await readEntries(app), path);
   const { out } = context.world.terminal;
   if (options.json) out(jsonLine(entries));
+  else if (entries.length === 0) out(NO_ENTRIES);
   else {
-    for (const { name, task, schedule, next } of entries) {
-      const width = Math.max(...entries.map((one) => shownLine(one.name).length));
-      out(
-        shownLine(`${shownLine(name).padEnd(width)}  ${task}  ${schedule}  next ${next ?? "never"}`) + "\n",
-      );
-    }
+    const rows = entries.map((
+      { name, task, schedule, last, next },
+    ) => [name, task, schedule, last ?? "never", next ?? "never"]);
+    out(columns([["Name", "Task", "Schedule", "Last run", "Next run"], ...rows]));
   }
   return EXIT.OK;
 }

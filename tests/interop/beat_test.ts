@@ -174,6 +174,10 @@ Deno.test("beat: banner, signals, exit status; what was sent is saved; a second 
   assert.deepEqual(listed.map(({ name }) => name), ["daily", "tick"]);
   assert.ok(listed[1]!.count >= 2 && listed[1]!.last !== null);
   assert.equal(listed[0]!.last, null);
+  const rows = (await lovage(["-A", TASKS, "beat", "list", "-s", file], where)).out.split("\n");
+  assert.match(rows[0]!, /^Name +Task +Schedule +Last run +Next run$/);
+  assert.match(rows[1]!, /^daily .* never +\d{4}-/);
+  assert.ok(rows[2]!.includes(`  ${listed[1]!.last}  `), rows[2]);
 });
 
 Deno.test("beat next: what fires when, in each entry's zone; wrong words are told", async () => {
@@ -202,6 +206,9 @@ Deno.test("beat next: what fires when, in each entry's zone; wrong words are tol
   }
   const text = await lovage(["-A", TASKS, "beat", "next", "-s", file], { conf });
   assert.equal(text.out.trim().split("\n").length, 10);
+  for (const verb of ["next", "list"]) {
+    assert.equal((await lovage(["-A", TASKS, "beat", verb, "-s", file])).out, "No periodic tasks.\n");
+  }
   const wrong = await lovage(["-A", TASKS, "beat", "nxt"], { conf });
   assert.equal(wrong.code, 64);
   assert.match(wrong.err, /No such beat command "nxt": did you mean "next"\?/);
