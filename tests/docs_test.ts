@@ -118,6 +118,21 @@ Deno.test("docs: command lines name commands and options that there are", async 
   assert.ok(lines > 100, `only ${lines} found`);
 });
 
+Deno.test("docs: tables are whole: a head, a line below it, and rows of as many cells", () => {
+  const wrong: string[] = [];
+  for (const page of PAGES) {
+    const text = Deno.readTextFileSync(ROOT + page).replaceAll(/^```[^]*?^```$/gm, "");
+    for (const [table] of text.matchAll(/(?:^\|.*(?:\n|$))+/gm)) {
+      const rows = table.trimEnd().split("\n");
+      const cells = rows.map((row) => row.replaceAll(/\\\||`[^`]*`/g, "").split("|").length);
+      const isWhole = /^\|(?: *:?-+:? *\|)+$/.test(rows[1] ?? "") &&
+        cells.every((count) => count === cells[0]);
+      if (!isWhole) wrong.push(`${page}: ${rows.find((_, n) => cells[n] !== cells[0]) ?? rows[0]}`);
+    }
+  }
+  assert.deepEqual(wrong, []);
+});
+
 Deno.test("docs: links lead to files that are there", () => {
   const wrong: string[] = [];
   for (const page of PAGES) {
