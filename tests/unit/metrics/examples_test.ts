@@ -40,6 +40,22 @@ Deno.test("examples/observability: every query asks for metrics that there are, 
   assert.deepEqual([...asked].filter((name) => !known.has(name)), []);
 });
 
+Deno.test("examples/observability: rates are of counters, changes of gauges", () => {
+  const wrong: string[] = [];
+  for (const file of ["dashboard.json", "alerts.yaml", "kubernetes.yaml"]) {
+    const text = Deno.readTextFileSync(FOLDER + file);
+    for (
+      const [asked, of, name] of text.matchAll(
+        /\b(i?rate|increase|i?delta|deriv)\(((?:celery|lovage|process)_\w+)/g,
+      )
+    ) {
+      const isCounter = /_(total|bucket|sum|count)$/.test(name!);
+      if (isCounter !== /rate|increase/.test(of!)) wrong.push(`${file}: ${asked}`);
+    }
+  }
+  assert.deepEqual(wrong, []);
+});
+
 Deno.test("examples/observability: the dashboard is one that Grafana reads", () => {
   const { uid, panels, templating } = JSON.parse(Deno.readTextFileSync(`${FOLDER}dashboard.json`));
   assert.equal(uid, "lovage-overview");
