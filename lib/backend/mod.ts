@@ -7,12 +7,12 @@
  *
  * May touch `@redis/client` (loaded when a Redis store is opened) and sqlite.
  *
- * Reading order: backend.ts (the interfaces), registry.ts (which store a URL means), queue.ts and retry.ts (how every
- * store writes), watchers.ts (who waits), chord.ts (what counting shares), memory.ts, sqlite.ts with sqlite_news.ts
- * (waiting) and sqlite_chord.ts, disabled.ts; Redis: redis_options.ts (URL and settings), node_redis.ts (one
- * connection on node-redis's engine; the only file that imports it), cluster_redis.ts (one for each node of a cluster),
- * redis_link.ts (dialing), redis_scripts.ts, redis_chord.ts, redis_watch.ts (waiting), redis_writer.ts (writing
- * batches), redis.ts; and rpc_connection.ts and rpc.ts (results as messages over the app's broker).
+ * Reading order: backend.ts (the interfaces), registry.ts (which store a URL means), queue.ts, retry.ts and refused.ts
+ * (how every store writes), watchers.ts (who waits), chord.ts (what counting shares), memory.ts, sqlite.ts with
+ * sqlite_news.ts (waiting) and sqlite_chord.ts, disabled.ts; Redis: redis_options.ts (URL and settings), node_redis.ts
+ * (one connection on node-redis's engine; the only file that imports it), cluster_redis.ts (one for each node of a
+ * cluster), redis_link.ts (dialing), redis_scripts.ts, redis_chord.ts, redis_watch.ts (waiting), redis_writer.ts
+ * (writing batches), redis.ts; and rpc_connection.ts and rpc.ts (results as messages over the app's broker).
  */
 
 export * from "./backend.ts";

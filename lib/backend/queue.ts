@@ -30,6 +30,8 @@ export interface StoreQueueOptions {
   write(records: readonly ResultRecord[]): Promise<BatchResult> | BatchResult;
   /** True for an error that is waited for as long as it takes, however few retries the policy allows. */
   waitsFor?(error: Error): boolean;
+  /** What is stored in place of a record that never will be; null: nothing (refused.ts). */
+  inPlaceOf?(record: ResultRecord, error: Error): ResultRecord | null;
   /** Says that a batch failed and will be tried again. */
   onRetry?(error: Error, retry: number, delayMs: number): void;
   /** Records of one batch. */
@@ -259,7 +261,7 @@ export class StoreQueue {
     } else {
       for (let n = 0; n < dones.length; n++) {
         const own = error ?? errors![n] ?? null;
-        if (own !== null) this.#sayLost(records[n]!, own);
+        if (own !== null) this.#giveUp(records[n]!, own);
         dones[n]?.(own);
       }
     }
@@ -297,6 +299,12 @@ export class StoreQueue {
     this.#bytes -= record.document.length;
     this.#advance(this.#head + 1);
     this.#settleOne(record, done, error);
+  }
+
+  #giveUp(record: ResultRecord, error: Error): void {
+    this.#sayLost(record, error);
+    const instead = this.#isClosed ? null : this.#options.inPlaceOf?.(record, error) ?? null;
+    if (instead !== null) this.append(instead, null);
   }
 
   #sayLost(record: ResultRecord, error: Error): void {

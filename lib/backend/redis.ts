@@ -39,6 +39,7 @@ import {
   isTextSerializer,
 } from "./chord.ts";
 import { type StoreDone, StoreQueue } from "./queue.ts";
+import { inPlaceOf } from "./refused.ts";
 import type { Argument, RedisClient } from "./node_redis.ts";
 import { argument, AS_BYTES, AS_TEXT, type RedisLink, RedisLinks } from "./redis_link.ts";
 import {
@@ -128,6 +129,8 @@ export class RedisBackend implements Backend {
       // node-redis writes at the end of the turn, so a microtask loses no batching and saves a turn of the loop.
       schedule: (fn) => queueMicrotask(fn),
       write: (records) => this.#writer.write(records),
+      inPlaceOf: (record, error) =>
+        inPlaceOf(record, error, { clock: world.clock, serializer: options.serializer }),
       onRetry: (_error, retry, delayMs) => this.#sayLost(retry, delayMs),
     });
     this.#watch = new RedisWatch({
@@ -158,6 +161,9 @@ export class RedisBackend implements Backend {
       const error = new OperatingError(`Cannot store the result of task ${record.taskId}: ${TOO_LARGE}`);
       this.#world.log.error(error.message);
       done?.(error);
+      const { clock } = this.#world;
+      const instead = inPlaceOf(record, error, { clock, serializer: this.#options.serializer });
+      if (instead !== null) this.#queue.append(instead, null);
       return;
     }
     this.#queue.append(record, done);

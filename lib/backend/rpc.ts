@@ -20,6 +20,7 @@ import {
 } from "../wire/mod.ts";
 import type { Backend, BackendOptions, ChordPart, CompleteHeader, ResultRecord, Watch } from "./backend.ts";
 import { type BatchResult, type StoreDone, StoreQueue } from "./queue.ts";
+import { inPlaceOf } from "./refused.ts";
 import { retryPolicy } from "./retry.ts";
 import type { RpcConnection, RpcOptions, RpcQueue } from "./rpc_connection.ts";
 import { Watchers } from "./watchers.ts";
@@ -77,6 +78,8 @@ export class RpcBackend implements Backend {
       policy: retryPolicy(options, world.random),
       schedule: (fn) => world.clock.defer(fn),
       write: (records) => this.#write(records),
+      inPlaceOf: (record, error) =>
+        inPlaceOf(record, error, { clock: world.clock, serializer: options.serializer }),
     });
     this.#watchers = new Watchers({
       onFirst: (ids) => this.#deliverReceived(ids),

@@ -25,6 +25,7 @@ import {
 } from "./backend.ts";
 import { encodeChordMember, headerMembers } from "./chord.ts";
 import { type StoreDone, StoreQueue } from "./queue.ts";
+import { inPlaceOf } from "./refused.ts";
 import { SqliteChords } from "./sqlite_chord.ts";
 import { SqliteNews } from "./sqlite_news.ts";
 
@@ -101,6 +102,8 @@ export class SqliteBackend implements Backend {
         log.error(`${error.message}: results wait for it`);
       },
       schedule: (fn) => clock.defer(fn),
+      inPlaceOf: (record, error) =>
+        inPlaceOf(record, error, { clock: clock, serializer: options.serializer }),
       write: (records) => {
         database.transact(() => {
           for (let n = 0; n < records.length; n++) this.#put(records[n]!);

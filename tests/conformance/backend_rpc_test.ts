@@ -8,7 +8,7 @@ import { ConnectionLost, ServerError } from "../../lib/base/mod.ts";
 import { openBackend, type RpcConnection } from "../../lib/backend/mod.ts";
 import type { RpcQueue } from "../../lib/backend/rpc_connection.ts";
 import { connect, type Connection } from "../../lib/transport/mod.ts";
-import type { ResultMeta } from "../../lib/wire/mod.ts";
+import type { ResultMeta, WireException } from "../../lib/wire/mod.ts";
 import { fakeWorld } from "../support/fake_world.ts";
 import { eventually } from "../support/ports.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
@@ -264,6 +264,36 @@ Deno.test("rpc: a result that the broker refuses takes no other of its batch wit
   }
   assert.deepEqual(batches.slice(0, 4), [["a", "large", "b"], ["a"], ["large"], ["b"]]);
   await store.close();
+});
+
+Deno.test("rpc: who waits for a result that the broker refuses is told so", async () => {
+  await using place = await setUp("refused");
+  const { world, client } = place;
+  await client.listen!();
+  const rpc = {
+    isPersistent: false,
+    async connect(): Promise<RpcConnection> {
+      const connection = await connect(world, "memory://refused", CONNECT_OPTIONS);
+      place.connections.push(connection);
+      return {
+        lost: connection.lost,
+        publish: (batch) =>
+          batch.some(({ message }) => message.body.length > 200_000)
+            ? Promise.reject(new ServerError("larger than max_message_size", { code: "406" }))
+            : connection.publish(batch),
+        subscribe: (queue, onNote) => connection.subscribe(queue, onNote),
+        close: () => connection.close(),
+      };
+    },
+  };
+  await using worker = await openBackend(world, "rpc://", backendOptions({ rpc }));
+  const large = stored(worker, to(client.replyTo, "a", "SUCCESS", "x".repeat(300_000)));
+  await assert.rejects(large, /max_message_size/);
+  const [meta] = await awaited(client, ["a"]).ready;
+  assert.equal(meta!.state, "FAILURE");
+  const { excType, excModule, args } = meta!.result as WireException;
+  assert.deepEqual([excType, excModule], ["BackendStoreError", "celery.exceptions"]);
+  assert.match(String(args), /^Cannot store a result of \d{6} characters: larger than max_message_size$/);
 });
 
 Deno.test("rpc: closing sends what waits, and is told to who waits", async () => {
