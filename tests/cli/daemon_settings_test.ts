@@ -44,7 +44,7 @@ Deno.test("beat_logfile, beat_pidfile and beat_umask do what they say", async ()
         () => `the log: ${beat.text}`,
       );
       assert.equal(modeOf(settings.beat_logfile), 0o640);
-      assert.match(beat.text, /\. logfile -> .*beat\.log@%INFO/);
+      await beat.says(/\. logfile -> .*beat\.log@%INFO/);
     }
     assert.ok(!exists(settings.beat_pidfile));
     // An option wins, and a mask that is none is one line.
