@@ -4,10 +4,10 @@ import assert from "node:assert/strict";
 import { eventually } from "../support/ports.ts";
 import {
   environment,
-  LOVAGE,
   lovage,
   type Place,
   Program,
+  startBeat,
   startPythonWorker,
   startWorker,
   TASKS,
@@ -29,14 +29,6 @@ interface Envelope {
   headers: Record<string, unknown>;
   properties: Record<string, unknown>;
   [key: string]: unknown;
-}
-
-/** Starts a beat over tests/support/tasks.ts and waits until it runs. */
-async function startBeat(place: Place, file: string, args: readonly string[] = []): Promise<Program> {
-  const argv = [...LOVAGE, "-A", TASKS, "beat", "-l", "DEBUG", "-s", file, ...args];
-  const beat = new Program(argv, environment(place));
-  await beat.says(/beat: Starting\.\.\./);
-  return beat;
 }
 
 async function startPythonBeat(place: Place, file: string): Promise<Program> {

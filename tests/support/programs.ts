@@ -132,6 +132,14 @@ export async function startWorker(
   return worker;
 }
 
+/** Starts a beat over tests/support/tasks.ts and waits until it runs. */
+export async function startBeat(place: Place, file: string, args: readonly string[] = []): Promise<Program> {
+  const argv = [...LOVAGE, "-A", TASKS, "beat", "-l", "DEBUG", "-s", file, ...args];
+  const beat = new Program(argv, environment(place));
+  await beat.says(/beat: Starting\.\.\./);
+  return beat;
+}
+
 /** Starts a Python worker over tests/support/tasks.py, by default one that is alone, and waits until it is ready. */
 export async function startPythonWorker(
   place: Place,

@@ -8,15 +8,7 @@ import { App } from "../../../lib/app/mod.ts";
 import { makeSigner, type Signer } from "../../support/certificates.ts";
 import { DaemonFolder } from "../../support/daemons.ts";
 import { eventually } from "../../support/ports.ts";
-import {
-  environment,
-  LOVAGE,
-  lovage,
-  type Place,
-  Program,
-  startWorker,
-  TASKS,
-} from "../../support/programs.ts";
+import { lovage, type Place, Program, startBeat, startWorker, TASKS } from "../../support/programs.ts";
 import { realTestWorld } from "../../support/real_test_world.ts";
 import { type RedisCluster, startRedisCluster } from "../../support/redis_cluster.ts";
 import { startRedis } from "../../support/servers.ts";
@@ -57,14 +49,6 @@ async function runOk(...args: string[]): Promise<string> {
   const { code, out, err } = await lovage(args);
   assert.equal(code, 0, `${args}: ${out}${err}`);
   return out;
-}
-
-/** Starts a beat and waits until it runs. */
-async function startBeat(place: Place, file: string): Promise<Program> {
-  const argv = [...LOVAGE, "-A", TASKS, "beat", "-l", "DEBUG", "-s", file];
-  const beat = new Program(argv, environment(place));
-  await beat.says(/beat: Starting\.\.\./);
-  return beat;
 }
 
 const sends = (beat: Program) => beat.text.match(/Sending due task/g)?.length ?? 0;

@@ -127,7 +127,7 @@ Deno.test("EventDispatcher: custom events pass whatever is enabled, and cannot f
     50,
     "id-1",
   ]);
-  assert.match(logText(world), /WARNING.*Cannot send event task-broken/);
+  assert.match(world.log.messages("WARNING").join(), /Cannot send event task-broken/);
 });
 
 Deno.test("EventDispatcher: while the broker is away events wait, bounded, and heartbeats do not", async () => {
@@ -140,10 +140,10 @@ Deno.test("EventDispatcher: while the broker is away events wait, bounded, and h
   for (let n = 0; n < EVENTS_MAX + 10; n++) dispatcher.task("task-started", `id-${n}`, {});
   await world.clock.settle();
   assert.ok(dispatcher.pending <= EVENTS_MAX);
-  assert.match(logText(world), /Cannot publish events, they are kept for now: gone/);
+  assert.match(world.log.messages().join(), /Cannot publish events, they are kept for now: gone/);
   await world.clock.advance(60_000);
   assert.equal(batches.length, 0);
-  assert.equal(logText(world).match(/Cannot publish events/g)?.length, 1);
+  assert.equal(world.log.messages().join().match(/Cannot publish events/g)?.length, 1);
   made.broken = null;
   dispatcher.retry();
   await world.clock.settle();
@@ -151,7 +151,7 @@ Deno.test("EventDispatcher: while the broker is away events wait, bounded, and h
   const uuids = bodies(batches).flat().map((event) => (event as { uuid?: string }).uuid);
   assert.equal(uuids.at(-1), `id-${EVENTS_MAX + 9}`);
   assert.ok(!uuids.includes("first") && !uuids.includes(undefined));
-  assert.match(logText(world), /\d+ events were dropped/);
+  assert.match(world.log.messages().join(), /\d+ events were dropped/);
   await dispatcher.close();
   world.clock.checkNothingArmed();
 });
@@ -195,7 +195,3 @@ Deno.test("EventDispatcher: another serializer than JSON", async () => {
   assert.deepEqual([multi[0]!["uuid"], multi[0]!["name"], online["freq"]], ["id-1", "t.add", 2]);
   assert.equal(batches[0]![0]!.message.contentType, "application/x-msgpack");
 });
-
-function logText(world: FakeWorld): string {
-  return world.log.records.map(({ level, message }) => `${level} ${message}`).join("\n");
-}

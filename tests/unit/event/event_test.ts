@@ -76,10 +76,10 @@ Deno.test("EventReader: what is no event is one line a second, and nothing else"
   ];
   for (const text of bad) assert.deepEqual(read(text, ""), []);
   assert.deepEqual(read(`"${"x".repeat(EVENT_BODY_MAX)}"`), []);
-  assert.equal(logText(world).match(/dropped: /g)?.length, 1);
+  assert.equal(world.log.messages().join().match(/dropped: /g)?.length, 1);
   await world.clock.advance(1001);
   read("7");
-  assert.match(logText(world), new RegExp(`\\(and ${bad.length} more like it\\)`));
+  assert.match(world.log.messages().join(), new RegExp(`\\(and ${bad.length} more like it\\)`));
   assert.deepEqual(read(`[${heartbeat({})}, 7, ${heartbeat({})}]`).length, 2);
 });
 
@@ -99,7 +99,7 @@ Deno.test("EventReader: reads JSON and its own serializer; who signs events beli
     const packed = { ...plain, body, contentType, contentEncoding };
     const counts = [plain, packed].map((message) => readNote({ message, info }).length);
     assert.deepEqual(counts, reads, event_serializer);
-    const isRefused = /Refusing to deserialize untrusted content/.test(logText(world));
+    const isRefused = /Refusing to deserialize untrusted content/.test(world.log.messages().join());
     assert.equal(isRefused, event_serializer !== "msgpack");
   }
 });
@@ -128,7 +128,3 @@ Deno.test("EventReader: every event that Celery was recorded to send", async () 
     }
   }
 });
-
-function logText(world: FakeWorld): string {
-  return world.log.records.map(({ level, message }) => `${level} ${message}`).join("\n");
-}

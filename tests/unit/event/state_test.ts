@@ -93,7 +93,7 @@ Deno.test("ClusterState: a worker lives for two of its periods after its last he
   assert.equal(state.workers.size, 0);
   state.event(event(world, "worker-heartbeat", { timestamp: world.clock.wallMs() / 1000 - 60 }));
   state.event(event(world, "worker-heartbeat", { timestamp: world.clock.wallMs() / 1000 - 60 }));
-  assert.equal(logText(world).match(/Substantial drift from w1@x .*60 seconds/g)?.length, 1);
+  assert.equal(world.log.messages().join().match(/Substantial drift from w1@x .*60 seconds/g)?.length, 1);
 });
 
 Deno.test("ClusterState: bounded in workers, tasks and the size of what tasks tell", () => {
@@ -160,7 +160,3 @@ Deno.test("ClusterState: takes anything without an error", () => {
     }),
   );
 });
-
-function logText(world: FakeWorld): string {
-  return world.log.records.map(({ level, message }) => `${level} ${message}`).join("\n");
-}

@@ -10,6 +10,27 @@ import { type FakeWorld, fakeWorld, type FakeWorldOptions } from "../../support/
 // Memory brokers of one name are one broker; each rig has its own.
 let rigs = 0;
 
+/** Celery's debug lines as the consumer's steps start. */
+export const CONSUMER_STARTS: readonly string[] = [
+  "| Consumer: Starting Connection",
+  "^-- substep ok",
+  "| Consumer: Starting Events",
+  "^-- substep ok",
+  "| Consumer: Starting Heart",
+  "^-- substep ok",
+  "| Consumer: Starting Mingle",
+  "mingle: searching for neighbors",
+  "^-- substep ok",
+  "| Consumer: Starting Gossip",
+  "^-- substep ok",
+  "| Consumer: Starting Tasks",
+  "^-- substep ok",
+  "| Consumer: Starting Control",
+  "^-- substep ok",
+  "| Consumer: Starting event loop",
+  "| Worker: Hub.register Pool...",
+];
+
 /** What a scripted run comes to. */
 export type Script = (job: Job, pool: ScriptedPool) => Outcome | null;
 

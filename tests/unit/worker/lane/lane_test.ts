@@ -370,28 +370,14 @@ Deno.test("lane: revoke with terminate ends what runs, now or as it begins", asy
   assert.deepEqual((meta?.result as { args: unknown[] }).args, ["terminated"]);
 });
 
-Deno.test("lane: a redelivered task that has succeeded here is not looked up in the store", async () => {
-  await using rig = await Rig.start({
-    settings: { task_acks_late: true, worker_deduplicate_successful_tasks: true },
-  });
-  const id = await rig.send();
-  // Its result is gone: only this worker knows.
-  await rig.app.backend.forget(id);
-  rig.pool.script = (job) =>
-    job.redelivered ? outcome(job) : outcome(job, { kind: "reject", requeue: true, summary: "again" });
-  await rig.send({ taskId: id });
-  await rig.settle();
-  assert.equal(rig.pool.submitted.length, 2);
-  assert.equal(rig.log("INFO").at(-1), `Task bars.add[${id}] Task already completed successfully.`);
-  assert.equal(rig.unsettled, 0);
-});
-
-Deno.test("lane: a redelivered task that has succeeded before is not run again where the setting says so", async () => {
+Deno.test("lane: a redelivered task that has succeeded here is not run again where the setting says so", async () => {
   await using rig = await Rig.start({
     settings: { task_acks_late: true, worker_deduplicate_successful_tasks: true },
   });
   const id = await rig.send();
   assert.equal(await rig.state(id), "SUCCESS");
+  // Its result is gone: only this worker knows.
+  await rig.app.backend.forget(id);
   rig.pool.script = (job) =>
     job.redelivered ? outcome(job) : outcome(job, { kind: "reject", requeue: true, summary: "again" });
   await rig.send({ taskId: id });
