@@ -6,13 +6,12 @@
  */
 
 import { quoted } from "../../base/mod.ts";
-import { encodeBody } from "./envelope.ts";
 import { DecodeError } from "../errors.ts";
 import { toJson } from "../json/json.ts";
 import type { EncodedMessage } from "./message.ts";
-import { decodeControlPayload } from "./mailbox_message.ts";
+import { controlMessage, decodeControlPayload } from "./mailbox_message.ts";
 import { kindOf, recordOrNull } from "../record.ts";
-import { type Accept, JSON_TYPE, serialize, type SerializedBody } from "../serializer/serializer.ts";
+import { type Accept, JSON_TYPE, serialize } from "../serializer/serializer.ts";
 
 /**
  * One event. `timestamp` is epoch seconds, `utcOffset` hours west of UTC, `clock` the sender's logical clock.
@@ -84,7 +83,8 @@ export function encodeEventText(
   hostname: string,
   options: Omit<EventEncoding, "serializer">,
 ): EncodedMessage {
-  return wrapped({ body: text, contentType: JSON_TYPE, contentEncoding: "utf-8" }, hostname, options);
+  const serialized = { body: text, contentType: JSON_TYPE, contentEncoding: "utf-8" };
+  return controlMessage(serialized, { hostname }, options);
 }
 
 /**
@@ -155,29 +155,7 @@ function eventMessage(value: unknown, hostname: string, options: EventEncoding):
   const serialized = serializer === "json"
     ? { body: toJson(value), contentType: JSON_TYPE, contentEncoding: "utf-8" }
     : serialize(value, serializer);
-  return wrapped(serialized, hostname, options);
-}
-
-function wrapped(
-  serialized: SerializedBody,
-  hostname: string,
-  options: Omit<EventEncoding, "serializer">,
-): EncodedMessage {
-  return {
-    body: encodeBody(serialized.body, options.bodyEncoding),
-    bodyEncoding: options.bodyEncoding,
-    contentType: serialized.contentType,
-    contentEncoding: serialized.contentEncoding,
-    headers: { hostname },
-    properties: {
-      correlationId: null,
-      replyTo: null,
-      deliveryMode: options.deliveryMode ?? 1,
-      priority: 0,
-      expiration: null,
-      rest: null,
-    },
-  };
+  return controlMessage(serialized, { hostname }, options);
 }
 
 function number(value: unknown): number {

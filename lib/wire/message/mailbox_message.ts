@@ -10,7 +10,7 @@ import { DecodeError } from "../errors.ts";
 import { revived } from "../json/carried.ts";
 import type { EncodedMessage } from "./message.ts";
 import { kindOf, recordOrNull } from "../record.ts";
-import { type Accept, serialize } from "../serializer/serializer.ts";
+import { type Accept, serialize, type SerializedBody } from "../serializer/serializer.ts";
 import { decodePayload } from "./task_decoder.ts";
 
 /** A request to one, some or all nodes. */
@@ -134,12 +134,21 @@ function mailboxMessage(
   deliveryMode: 1 | 2,
   options: MailboxEncoding,
 ): EncodedMessage {
-  const serialized = serialize(body, options.serializer ?? "json");
+  const { serializer = "json", bodyEncoding } = options;
+  return controlMessage(serialize(body, serializer), headers, { bodyEncoding, deliveryMode });
+}
+
+/** The message that carries a request, a reply, or events. */
+export function controlMessage(
+  { body, contentType, contentEncoding }: SerializedBody,
+  headers: Record<string, unknown>,
+  { bodyEncoding, deliveryMode = 1 }: { bodyEncoding: "base64" | "none"; deliveryMode?: 1 | 2 },
+): EncodedMessage {
   return {
-    body: encodeBody(serialized.body, options.bodyEncoding),
-    bodyEncoding: options.bodyEncoding,
-    contentType: serialized.contentType,
-    contentEncoding: serialized.contentEncoding,
+    body: encodeBody(body, bodyEncoding),
+    bodyEncoding,
+    contentType,
+    contentEncoding,
     headers,
     properties: {
       correlationId: null,
