@@ -306,12 +306,23 @@ export class AmqpChannel {
     };
     encodeMethod(this.connection.outbox, this.id, "channel.close-ok");
     this.connection.touch();
-    // The server names the method that was to blame; where that is the call we wait for, it gets the words.
-    const first = this.#waiters[0];
-    const blamed = first !== undefined && first.method.id === reason.methodId ? this.#waiters.shift()! : null;
+    const blamed = this.#blamedBy(reason);
     blamed?.reject(toOperatingError(reason, blamed.doing));
     const doing = reason.methodId === BASIC_PUBLISH.id ? "publish" : "go on with an AMQP channel";
     this.#end(toOperatingError(reason, blamed === null ? doing : blamed.doing));
+  }
+
+  /**
+   * The call that a server closed the channel for; it gets the words. The server names its method, and of several such
+   * calls that wait for their answers, its words name the queue or exchange.
+   */
+  #blamedBy({ methodId, text }: CloseReason): Waiter | null {
+    const all = this.#waiters.filter(({ method }) => method.id === methodId);
+    const named = all.find(({ doing }) => text.includes(`'${/"([^"]+)"$/.exec(doing)?.[1]}'`));
+    const blamed = named ?? (all[0] === this.#waiters[0] ? all[0] : undefined);
+    if (blamed === undefined) return null;
+    this.#waiters.splice(this.#waiters.indexOf(blamed), 1);
+    return blamed;
   }
 
   #end(error: Error): void {

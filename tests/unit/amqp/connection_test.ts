@@ -180,6 +180,25 @@ Deno.test("AmqpChannel: an error ends the channel, not the connection, and blame
   await connection.close();
 });
 
+Deno.test("AmqpChannel: of several calls that wait, the one whose queue the server names is to blame", async () => {
+  const { script, open } = setUp();
+  const channel = await (await open()).openChannel();
+  script.onCall = (heard) => {
+    if (heard.name !== "basic.consume") return script.answer(heard);
+    if (heard.args["queue"] !== "b") return;
+    script.say(channel.id, "channel.close", {
+      "reply-code": 403,
+      "reply-text": "ACCESS_REFUSED - access to queue 'b' in vhost '/' refused for user 'kim'",
+      "class-id": 60,
+      "method-id": 20,
+    });
+  };
+  const sink = { onMessage() {}, onCancelled() {} };
+  const message = /^Cannot consume from queue "b": ACCESS_REFUSED/;
+  const refused = ["a", "b"].map((name) => assert.rejects(channel.consume(name, {}, sink), { message }));
+  await Promise.all(refused);
+});
+
 Deno.test("AmqpChannel: confirms settle by range; a nack and a lost channel reach the batch", async () => {
   const { script, world, open } = setUp();
   const connection = await open();
