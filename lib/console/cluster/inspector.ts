@@ -38,6 +38,7 @@ export class Inspector {
   readonly answered = new Map<string, boolean>();
   readonly #asking = new Map<string, Promise<void>>();
   #lightAtMs = 0;
+  #hasHeardAll = false;
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
@@ -69,6 +70,12 @@ export class Inspector {
   async refreshLight(): Promise<void> {
     this.#lightAtMs = this.#cluster.world.clock.monoMs() + LIGHT_EVERY_MS;
     await this.refresh(null, LIGHT);
+    this.#hasHeardAll = true;
+  }
+
+  /** Whether all workers were asked once, and had the time to answer. */
+  get hasHeardAll(): boolean {
+    return this.#hasHeardAll;
   }
 
   /** Whether any worker told what it holds. */

@@ -107,7 +107,7 @@ export class QueueWatch {
         limited: null,
         dead: dead?.get(name) ?? (dead === null ? null : 0),
         failed: failed?.get(name) ?? (failed === null ? null : 0),
-        consumers: counted ?? consumers.get(name) ?? 0,
+        consumers: counted ?? consumers.get(name) ?? (this.#inspector.hasHeardAll ? 0 : null),
         oldest: this.#age(stats?.next ?? null),
         isPaused: null,
       });

@@ -25,7 +25,7 @@ function watch(
   stats: Record<string, unknown>,
   management: Management | null,
   queueNames?: () => Promise<readonly string[]>,
-  { world = fakeWorld(), alive = true } = {},
+  { world = fakeWorld(), alive = true, hasHeardAll = true } = {},
 ) {
   const cluster = {
     world,
@@ -41,7 +41,7 @@ function watch(
   } as unknown as Cluster;
   const held = { delivery_info: { routing_key: "mail" } };
   const info = { active_queues: [{ name: "mail" }], active: [held], reserved: [] };
-  const inspector = { workers: new Map([["w@h", info]]), hasAsked: true, refreshSome() {} };
+  const inspector = { workers: new Map([["w@h", info]]), hasAsked: true, hasHeardAll, refreshSome() {} };
   return new QueueWatch(cluster, inspector as unknown as Inspector);
 }
 
@@ -69,6 +69,14 @@ Deno.test("queues: a worker that is gone consumes nothing, and none of its proce
     const one = watch({}, null, undefined, { alive });
     assert.equal(one.workerCounts().get("mail"), alive ? 1 : undefined);
     assert.equal(one.workerCounts(() => 8).get("mail"), alive ? 8 : undefined);
+  }
+});
+
+Deno.test("queues: before the workers had the time to answer, it is not known that nobody consumes", async () => {
+  const stats = { ready: 4, unacked: null, consumers: null };
+  for (const [hasHeardAll, other] of [[false, null], [true, 0]] as const) {
+    const { rows } = await watch(stats, null, () => Promise.resolve(["other"]), { hasHeardAll }).list();
+    assert.deepEqual(rows.map(({ name, consumers }) => [name, consumers]), [["mail", 1], ["other", other]]);
   }
 });
 
