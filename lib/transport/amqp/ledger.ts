@@ -13,7 +13,7 @@
 import { type AmqpChannel, type AmqpConnection, isLowOnDisk } from "../../amqp/mod.ts";
 import { errorText, ServerError, type World } from "../../base/mod.ts";
 import { AmqpProperties, fromTypedJson, toJson } from "../../wire/mod.ts";
-import { AmqpControl } from "./control.ts";
+import { AmqpControl, withLogin } from "./control.ts";
 import { bodyText, toAmqpBody, toAmqpProperties } from "./message.ts";
 import { isReturned, LOW_ON_DISK, LOW_ON_DISK_MS } from "./publish.ts";
 import type { LeaseState, Ledger, LedgerEntry, LedgerScope } from "../ledger.ts";
@@ -159,7 +159,7 @@ export class AmqpLedger implements Ledger {
     const change = { whole: isWhole, set: isWhole ? { ...Object.fromEntries(records), ...set } : set };
     let returned: OutgoingMessage[];
     try {
-      returned = await this.#transact(ways, queue, change);
+      returned = await withLogin(this.#options.main, () => this.#transact(ways, queue, change));
     } catch (error) {
       // Whether it was done is in the records alone: who goes on reads it, under a new token.
       this.#hold(held.name);

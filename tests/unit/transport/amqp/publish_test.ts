@@ -160,3 +160,26 @@ Deno.test("AmqpPublisher: without a new token the refusal is one that passes", a
   await refused;
   await connection.close();
 });
+
+Deno.test("AmqpLedger: a change that was refused since the token had expired is written with the next one", async () => {
+  let asked = 0;
+  const tokens = await setUpTokens(() => Promise.resolve({ username: "us", password: `token-${++asked}` }));
+  const { script, connection, expire } = tokens;
+  let refusals = 1;
+  script.onCall = (heard) => {
+    const { channel, name } = heard;
+    if (name === "basic.get") script.say(channel, "basic.get-empty");
+    else if (name === "tx.select") script.say(channel, "tx.select-ok");
+    else if (name !== "tx.commit") script.answer(heard);
+    else if (refusals-- > 0) expire(channel);
+    else script.say(channel, "tx.commit-ok");
+  };
+  const ledger = connection.ledger!;
+  const { token } = await ledger.lease("beat", "us", 1000, 0);
+  const entry = { key: "entry", expected: null, value: "1", message: null };
+  const scope = { lease: "beat", token, namespace: "beat", leaseMs: 1000 };
+  assert.deepEqual(await ledger.commit(scope, [entry]), [null]);
+  assert.equal(script.calls("tx.commit").length, 2);
+  assert.equal(script.calls("connection.update-secret").length, 1);
+  await connection.close();
+});
