@@ -44,7 +44,10 @@ export const upgrade = command({
     if (what === "settings") {
       const { upgradeSettings } = await import("./upgrade_settings.ts");
       const isDjango = django === true || compat === true;
-      upgradeSettings(context, files, { isDjango, hasBackup: !noBackup });
+      if (check) {
+        throw new UsageError("Cannot use --check with settings: it is for versions, and nothing was changed");
+      }
+      await upgradeSettings(context, files, { isDjango, hasBackup: !noBackup });
       return EXIT.OK;
     }
     const { upgradeProgram } = await import("./upgrade_program.ts");

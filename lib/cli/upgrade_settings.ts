@@ -8,37 +8,46 @@
 
 import { shownLine, UsageError } from "../base/mod.ts";
 import { settingName } from "../app/mod.ts";
-import { readRegular, replaceFile } from "../platform/mod.ts";
+import { placeOfFile, readRegular, replaceBytes, specialFile } from "../platform/mod.ts";
 import type { CommandContext } from "./command.ts";
 
-/** Upgrades files in place, and says of each what was done. Throws UsageError. */
-export function upgradeSettings(
+/**
+ * Upgrades files in place, and says of each what was done. Modes stay, and so do links to a file and every byte that is
+ * not of a name. Rejects with UsageError, and with OperatingError for what cannot be written.
+ */
+export async function upgradeSettings(
   { world: { terminal: { out, err } } }: CommandContext,
   files: readonly string[],
   { isDjango, hasBackup }: { readonly isDjango: boolean; readonly hasBackup: boolean },
-): void {
-  const texts = files.map((path) => [path, textOf(path)] as const);
-  for (const [path, text] of texts) {
+): Promise<void> {
+  const found = files.map((path) => [path, bytesOf(path)] as const);
+  for (const [path, bytes] of found) {
     err(`processing ${shownLine(path)}...\n`);
+    // Names are ASCII, and whatever encoding the file has, a byte is a character here and a byte again.
+    const text = Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
     const upgraded = upgradedSettings(text, isDjango ? prefixed : (name) => name);
     if (upgraded === text) {
       out("Does not seem to require any changes :-)\n");
       continue;
     }
+    const place = placeOfFile(path);
     if (hasBackup) {
       err(`writing backup to ${shownLine(path)}.orig...\n`);
-      replaceFile(`${path}.orig`, text);
+      await replaceBytes(`${place.path}.orig`, bytes, place.mode);
     }
-    replaceFile(path, upgraded);
+    await replaceBytes(place.path, Uint8Array.from(upgraded, (one) => one.charCodeAt(0)), place.mode);
     out("Changes to your setting have been made!\n");
   }
 }
 
-/** The text of a file that there is. Throws UsageError. */
-function textOf(path: string): string {
+/** The bytes of a file that there is. Throws UsageError. */
+function bytesOf(path: string): Uint8Array {
   const bytes = readRegular(path);
-  if (bytes === null) throw new UsageError(`Cannot upgrade "${path}": there is no such file`);
-  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
+  if (bytes !== null) return bytes;
+  const special = specialFile(path);
+  throw new UsageError(
+    `Cannot upgrade "${path}": ${special === null ? "there is no such file" : `it is ${special}`}`,
+  );
 }
 
 /** `task_acks_late` in Django's settings. */

@@ -121,6 +121,16 @@ export async function replaceBytes(path: string, bytes: Uint8Array, mode = 0o600
   }
 }
 
+/** Where a path leads, through links, and the mode of the file there. Throws OperatingError. */
+export function placeOfFile(path: string): { readonly path: string; readonly mode: number } {
+  try {
+    const real = Deno.realPathSync(path);
+    return { path: real, mode: (Deno.statSync(real).mode ?? 0o600) & 0o777 };
+  } catch (error) {
+    throw new OperatingError(`Cannot find "${path}": ${errorText(error)}`, { cause: error });
+  }
+}
+
 /** A regular file's bytes, or null where there is none. Throws OperatingError where it cannot be read. */
 export function readBytes(path: string): Uint8Array | null {
   try {

@@ -37,3 +37,26 @@ Deno.test("upgrade settings: a Python file becomes what Celery's own command mak
   ]);
   assert.match((await lovage(["upgrade", "setings"])).err, /did you mean "settings"\?/);
 });
+
+Deno.test("upgrade settings: mode, links and every other byte stay, in the file and in its copy", async () => {
+  await using folder = await disposableFolder();
+  const [path, link] = [`${folder.path}/conf.py`, `${folder.path}/link.py`];
+  const latin = (text: string) => Uint8Array.from(text, (one) => one.charCodeAt(0));
+  const old = latin(
+    '# -*- coding: latin-1 -*-\r\nCELERY_ACKS_LATE = True\r\nOWNER = "J\u00f6rg \u0080\u009f\u00ff"\r\n',
+  );
+  await Deno.writeFile(path, old);
+  await Deno.chmod(path, 0o600);
+  await Deno.symlink("conf.py", link);
+  const checked = await lovage(["upgrade", "settings", "--check", link]);
+  assert.deepEqual([checked.code, await Deno.readFile(path)], [64, old]);
+  assert.equal((await lovage(["upgrade", "settings", link])).code, 0);
+  const text = new TextDecoder("latin1").decode(old);
+  const today = new TextDecoder("latin1").decode(await Deno.readFile(path));
+  assert.equal(today, text.replace("CELERY_ACKS_LATE", "task_acks_late"));
+  assert.deepEqual(await Deno.readFile(`${path}.orig`), old);
+  for (const one of [path, `${path}.orig`]) assert.equal((await Deno.stat(one)).mode! & 0o777, 0o600);
+  assert.equal(await Deno.readLink(link), "conf.py");
+  const { code, err } = await lovage(["upgrade", "settings", folder.path]);
+  assert.deepEqual([code, err.trim()], [64, `Error: Cannot upgrade "${folder.path}": it is a folder`]);
+});
