@@ -224,7 +224,15 @@ function changeFolder(path: string): void {
   }
 }
 
+/** Celery's commands that are not here, and what there is for them. */
+const INSTEAD: ReadonlyMap<string, string> = new Map([
+  ["shell", "lovage run FILE runs a program with the library"],
+  ["amqp", "rabbitmqadmin acts on a RabbitMQ server"],
+]);
+
 function unknownCommand(name: string): UsageError {
+  const instead = INSTEAD.get(name);
+  if (instead !== undefined) return new UsageError(`No such command "${name}": ${instead}`);
   const near = nearest(name, [...COMMANDS.filter((one) => !one.isHidden).map((one) => one.name), "help"]);
   if (/\.[cm]?[jt]sx?$/.test(name)) {
     return new UsageError(`No such command "${name}": lovage run ${name} runs a program`);

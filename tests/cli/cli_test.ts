@@ -54,6 +54,8 @@ Deno.test("help, version and mistakes", async (t) => {
     const command = await lovage(["purg"]);
     assert.deepEqual([command.code, command.out], [64, ""]);
     assert.match(command.err, /No such command "purg": did you mean "purge"\?/);
+    assert.match((await lovage(["shell"])).err, /No such command "shell": lovage run FILE runs a program/);
+    assert.match((await lovage(["amqp"])).err, /No such command "amqp": rabbitmqadmin/);
     const option = await lovage(["worker", "--concurency", "2"]);
     assert.equal(option.code, 64);
     assert.match(option.err, /--concurrency/);
