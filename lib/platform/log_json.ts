@@ -12,6 +12,9 @@
 import { type Level, type LogContext, shown } from "../base/mod.ts";
 import { shownJson, traceIds } from "../wire/mod.ts";
 
+/** An escape of JSON; one of six characters is half of a surrogate pair. */
+const ESCAPE = /\\(?:ud[89a-f][\da-f]{2}|.)/gi;
+
 /** What every record of a process has in common. */
 export interface JsonFacts {
   readonly atMs: number;
@@ -42,5 +45,10 @@ export function jsonLine(facts: JsonFacts, level: Level, message: string, contex
   record["message"] = message;
   const error = context?.error;
   if (error) record["error"] = error;
-  return `${shown(shownJson(record))}\n`;
+  const line = shown(shownJson(record));
+  // Most who collect logs cannot read half of a surrogate pair: they would lose the line.
+  const whole = line.includes("\\ud")
+    ? line.replace(ESCAPE, (one) => one.length === 6 ? "\\ufffd" : one)
+    : line;
+  return `${whole}\n`;
 }

@@ -170,6 +170,23 @@ Deno.test("log: goes on in the file it has where a new one cannot be made, on a 
     assert.equal(Deno.readTextFileSync(`${path}.1`).trimEnd().split("\n").at(-1), "three");
   }));
 
+Deno.test("log: --log-format json: half of a surrogate pair, which many readers of JSON refuse, is U+FFFD", () => {
+  const texts = [
+    "a\ud800b",
+    "\udfff",
+    "\u{1f600}",
+    "\\ud800",
+    "\\\ud800",
+    "\\\\ud83d\ud83d",
+    "\\".repeat(50_001) + "\ud800",
+  ];
+  const text = logged({ isJson: true, logger: "x" }, (log) => {
+    for (const one of texts) log.warning(one);
+  }, 0);
+  const lines = text.trimEnd().split("\n");
+  assert.deepEqual(lines.map((line) => JSON.parse(line).message), texts.map((one) => one.toWellFormed()));
+});
+
 Deno.test("log: --log-format json: every line is one object, with the node, the task, its trace and its error", () => {
   const trace = ["0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"];
   const about = { name: "tasks.add", id: "42", traceparent: `00-${trace.join("-")}-01` };
