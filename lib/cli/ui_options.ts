@@ -252,9 +252,10 @@ function issuerOf(world: World, provider: string | undefined): string | null {
   );
 }
 
-/** A path as it stands in a URL. */
+/** A path as it stands in a URL, without the segments "." and "..", which browsers resolve before they ask. */
 function path(text: string): string {
-  if (/[^\w.~!$&'()*+,;=:@%/-]|%(?![\da-f]{2})/i.test(text)) {
+  const hasDots = /(?:^|\/)(?:\.|%2e){1,2}(?:\/|$)/i.test(text);
+  if (hasDots || /[^\w.~!$&'()*+,;=:@%/-]|%(?![\da-f]{2})/i.test(text)) {
     throw new InvalidValue("it is not the path of a URL, such as /lovage");
   }
   return text;

@@ -14,6 +14,10 @@ Deno.test("ui: an option that is empty or cannot be is refused, and no door is l
     [["--oidc-client-id", ""], 'Cannot use --oidc-client-id "": it is empty'],
     [["--db", ""], 'Cannot use --db "": it is empty'],
     [["--url-prefix", "a b"], 'Cannot use --url-prefix "a b": it is not the path of a URL, such as /lovage'],
+    [
+      ["--url-prefix", "/x/.."],
+      'Cannot use --url-prefix "/x/..": it is not the path of a URL, such as /lovage',
+    ],
     [["--url-prefix", "/a%"], 'Cannot use --url-prefix "/a%": it is not the path of a URL, such as /lovage'],
     [
       ["--proxy-auth-header", ""],
