@@ -308,6 +308,7 @@ Deno.test("console: Flower's API answers as Flower does", async () => {
     "Expected a search term at position 1.",
   ]);
   assert.equal((await ui.ask("/tasks/datatable?draw=1")).status, 400);
+  assert.equal((await ui.post("/api/v1/workers/nobody@here/shutdown")).status, 404);
   assert.deepEqual((await worker("shutdown/py@here")).json, { message: "Shutting down!" });
 });
 

@@ -96,6 +96,14 @@ export async function workerView(
   };
 }
 
+/** Whether a worker of that name has answered once. */
+export async function hasWorker(cluster: Cluster, inspector: Inspector, name: string): Promise<boolean> {
+  // One that nobody heard of, among others that were, is not waited for.
+  const mayBeThere = inspector.workers.size === 0 || cluster.workers.has(name);
+  if (!inspector.workers.has(name) && mayBeThere) await inspector.refresh(name, ["stats"]);
+  return inspector.workers.has(name);
+}
+
 /** The names of the tasks that workers registered, as far as they were asked. */
 export async function registeredNames(inspector: Inspector): Promise<string[]> {
   await inspector.refresh(null, ["registered"]);

@@ -2,7 +2,7 @@
 
 import { isRecord } from "../../../base/mod.ts";
 import type { Replies } from "../../../app/mod.ts";
-import { registeredNames } from "../../cluster/workers.ts";
+import { hasWorker, registeredNames } from "../../cluster/workers.ts";
 import { revoke } from "../../cluster/actions.ts";
 import type { Parts } from "../request.ts";
 import { type Answer, type FlowerCall, type FlowerRoute, HttpError } from "./parts.ts";
@@ -113,10 +113,7 @@ export async function mustBeTask({ cluster, inspector }: Parts, name: string): P
 
 /** 404 unless a worker of that name has answered once. */
 async function mustBeWorker({ cluster, inspector }: Parts, name: string): Promise<void> {
-  if (inspector.workers.has(name)) return;
-  // One that nobody heard of, among others that were, is not waited for.
-  if (inspector.workers.size === 0 || cluster.workers.has(name)) await inspector.refresh(name, ["stats"]);
-  if (!inspector.workers.has(name)) throw new HttpError(404, `Unknown worker '${name}'`);
+  if (!await hasWorker(cluster, inspector, name)) throw new HttpError(404, `Unknown worker '${name}'`);
 }
 
 /** A route that sends one worker a command; `done` null answers with the worker's own words. */

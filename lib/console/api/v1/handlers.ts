@@ -15,7 +15,7 @@ import { overviewOf, seriesOf, WINDOW_DEFAULT } from "../../cluster/overview.ts"
 import { listPeriodic } from "../../cluster/periodic.ts";
 import { listScheduled } from "../../cluster/scheduled.ts";
 import { storedResult, taskRow, taskView } from "../../cluster/tasks.ts";
-import { registeredNames, workerRows, workerView } from "../../cluster/workers.ts";
+import { hasWorker, registeredNames, workerRows, workerView } from "../../cluster/workers.ts";
 import { MATCHES_MAX } from "../../history/history.ts";
 import { SORTS } from "../../history/task_table.ts";
 import { type Parts, Refused } from "../request.ts";
@@ -190,7 +190,11 @@ const ON_WORKERS = {
       args: { queue },
       message: `No longer consuming from ${queue}`,
     }),
-  shutdown: ({ cluster }, { params }) => shutdown(cluster, params["worker"]!),
+  shutdown: async ({ cluster, inspector }, { params }) => {
+    const worker = params["worker"]!;
+    // Who ends does not answer: this one would be waited for in vain.
+    return await hasWorker(cluster, inspector, worker) ? await shutdown(cluster, worker) : null;
+  },
   purge: async ({ cluster }, { params, body: { confirm } }) => {
     const queue = params["queue"]!;
     if (confirm !== queue) {
