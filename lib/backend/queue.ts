@@ -6,8 +6,9 @@
  * silence.
  */
 
-import { type Clock, errorText, type Log, LogThrottle, OperatingError } from "../base/mod.ts";
+import { type Clock, errorText, isRetryable, type Log, LogThrottle, OperatingError } from "../base/mod.ts";
 import type { ResultRecord } from "./backend.ts";
+import { inPlaceOf } from "./refused.ts";
 import type { RetryPolicy } from "./retry.ts";
 
 /** What a caller of `store` hears: null when stored for good, else why it never will be. */
@@ -30,8 +31,8 @@ export interface StoreQueueOptions {
   write(records: readonly ResultRecord[]): Promise<BatchResult> | BatchResult;
   /** True for an error that is waited for as long as it takes, however few retries the policy allows. */
   waitsFor?(error: Error): boolean;
-  /** What is stored in place of a record that never will be; null: nothing (refused.ts). */
-  inPlaceOf?(record: ResultRecord, error: Error): ResultRecord | null;
+  /** Of what is stored in place of a result that was refused (refused.ts). Default: nothing is. */
+  readonly serializer?: string;
   /** Says that a batch failed and will be tried again. */
   onRetry?(error: Error, retry: number, delayMs: number): void;
   /** Records of one batch. */
@@ -231,9 +232,8 @@ export class StoreQueue {
     this.#isWriting = false;
     const error = thrown instanceof Error ? thrown : new OperatingError(errorText(thrown));
     const { policy, clock } = this.#options;
-    const isRetryable = error instanceof OperatingError && error.isRetryable;
     const isWaitedFor = this.#options.waitsFor?.(error) ?? false;
-    const isOver = !isWaitedFor && (!isRetryable || batch.retries >= policy.maxRetries);
+    const isOver = !isWaitedFor && (!isRetryable(error) || batch.retries >= policy.maxRetries);
     if (isOver || this.#isClosed) {
       this.#batch = null;
       this.#bytes -= batch.bytes;
@@ -261,7 +261,10 @@ export class StoreQueue {
     } else {
       for (let n = 0; n < dones.length; n++) {
         const own = error ?? errors![n] ?? null;
-        if (own !== null) this.#giveUp(records[n]!, own);
+        if (own !== null) {
+          this.#sayLost(records[n]!, own);
+          this.appendInPlaceOf(records[n]!, own);
+        }
         dones[n]?.(own);
       }
     }
@@ -301,9 +304,11 @@ export class StoreQueue {
     this.#settleOne(record, done, error);
   }
 
-  #giveUp(record: ResultRecord, error: Error): void {
-    this.#sayLost(record, error);
-    const instead = this.#isClosed ? null : this.#options.inPlaceOf?.(record, error) ?? null;
+  /** Appends what stands in place of a record that never will be stored, if anything does. */
+  appendInPlaceOf(record: ResultRecord, error: Error): void {
+    const { clock, serializer } = this.#options;
+    if (this.#isClosed || serializer === undefined) return;
+    const instead = inPlaceOf(record, error, { clock, serializer });
     if (instead !== null) this.append(instead, null);
   }
 

@@ -14,6 +14,7 @@ import {
   atMost,
   errorText,
   humanizeSeconds,
+  isRetryable,
   LogThrottle,
   OperatingError,
   UsageError,
@@ -39,7 +40,6 @@ import {
   isTextSerializer,
 } from "./chord.ts";
 import { type StoreDone, StoreQueue } from "./queue.ts";
-import { inPlaceOf } from "./refused.ts";
 import type { Argument, RedisClient } from "./node_redis.ts";
 import { argument, AS_BYTES, AS_TEXT, type RedisLink, RedisLinks } from "./redis_link.ts";
 import {
@@ -129,8 +129,7 @@ export class RedisBackend implements Backend {
       // node-redis writes at the end of the turn, so a microtask loses no batching and saves a turn of the loop.
       schedule: (fn) => queueMicrotask(fn),
       write: (records) => this.#writer.write(records),
-      inPlaceOf: (record, error) =>
-        inPlaceOf(record, error, { clock: world.clock, serializer: options.serializer }),
+      serializer: options.serializer,
       onRetry: (_error, retry, delayMs) => this.#sayLost(retry, delayMs),
     });
     this.#watch = new RedisWatch({
@@ -161,9 +160,7 @@ export class RedisBackend implements Backend {
       const error = new OperatingError(`Cannot store the result of task ${record.taskId}: ${TOO_LARGE}`);
       this.#world.log.error(error.message);
       done?.(error);
-      const { clock } = this.#world;
-      const instead = inPlaceOf(record, error, { clock, serializer: this.#options.serializer });
-      if (instead !== null) this.#queue.append(instead, null);
+      this.#queue.appendInPlaceOf(record, error);
       return;
     }
     this.#queue.append(record, done);
@@ -334,7 +331,7 @@ export class RedisBackend implements Backend {
         return await countByScript(client, counts, this.#isCluster);
       } catch (thrown) {
         const error = this.#links.explain(thrown);
-        if (error instanceof OperatingError && error.isRetryable) throw error;
+        if (isRetryable(error)) throw error;
         if (!this.#writer.scriptRefused(error)) throw error;
       }
     }
@@ -392,7 +389,7 @@ export class RedisBackend implements Backend {
       this.#queue.wake();
       return link;
     } catch (error) {
-      if (!this.#closing.signal.aborted && error instanceof OperatingError && error.isRetryable) {
+      if (!this.#closing.signal.aborted && isRetryable(error)) {
         this.#world.log.critical(RETRY_LIMIT);
         throw new OperatingError(`${RETRY_LIMIT} (${errorText(error)})`, { cause: error });
       }

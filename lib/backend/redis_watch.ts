@@ -13,7 +13,7 @@
  */
 
 import type { Buffer } from "node:buffer";
-import { type Disarm, OperatingError, type World } from "../base/mod.ts";
+import { type Disarm, isRetryable, type World } from "../base/mod.ts";
 import type { ResultMeta } from "../wire/mod.ts";
 import { AS_BYTES, AS_TEXT, type RedisLink } from "./redis_link.ts";
 import { Watchers } from "./watchers.ts";
@@ -180,7 +180,7 @@ export class RedisWatch {
    */
   #isRefused(thrown: unknown): boolean {
     const error = this.#host.explain(thrown);
-    if (this.#isClosed || error instanceof OperatingError && error.isRetryable) return false;
+    if (this.#isClosed || isRetryable(error)) return false;
     this.watchers.fail(error);
     return true;
   }

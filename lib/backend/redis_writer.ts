@@ -2,7 +2,7 @@
  * Writes batches of results to Redis: one script for all, or SETEX and PUBLISH for each where scripts are refused.
  */
 
-import { type Disarm, errorText, OperatingError, type World } from "../base/mod.ts";
+import { type Disarm, errorText, isRetryable, OperatingError, type World } from "../base/mod.ts";
 import { extraMs } from "../net/mod.ts";
 import type { ResultMeta } from "../wire/mod.ts";
 import { mustStay, type ResultRecord } from "./backend.ts";
@@ -179,7 +179,7 @@ export class RedisWriter {
     });
     if (failures.size === 0) return null;
     for (const error of failures.values()) {
-      if (error instanceof OperatingError && error.isRetryable) throw error;
+      if (isRetryable(error)) throw error;
     }
     return batch.map((record) => failures.get(record) ?? null);
   }

@@ -1,6 +1,6 @@
 /** What a store is given in place of a result that it refuses: who waits for one that never comes, waits for ever. */
 
-import { AccessRefused, type Clock, errorText, OperatingError } from "../base/mod.ts";
+import { AccessRefused, type Clock, errorText, isRetryable } from "../base/mod.ts";
 import { encodeResultMeta, READY_STATES, toPythonIsoIn } from "../wire/mod.ts";
 import type { ResultRecord } from "./backend.ts";
 
@@ -17,7 +17,7 @@ export function inPlaceOf(
   { clock, serializer }: { readonly clock: Clock; readonly serializer: string },
 ): ResultRecord | null {
   if (record.document.length < LARGE || !READY_STATES.has(record.state)) return null;
-  if (error instanceof AccessRefused || error instanceof OperatingError && error.isRetryable) return null;
+  if (error instanceof AccessRefused || isRetryable(error)) return null;
   const unit = typeof record.document === "string" ? "characters" : "bytes";
   const text = `Cannot store a result of ${record.document.length} ${unit}: ${errorText(error)}`;
   const document = encodeResultMeta({

@@ -7,7 +7,7 @@
  * Source: celery 5.2.6 backends/rpc.py RPCBackend; protocol.md 4.7.
  */
 
-import { atMost, ConnectionLost, errorText, OperatingError, type World } from "../base/mod.ts";
+import { atMost, ConnectionLost, errorText, isRetryable, OperatingError, type World } from "../base/mod.ts";
 import {
   acceptedTypes,
   bodyData,
@@ -20,7 +20,6 @@ import {
 } from "../wire/mod.ts";
 import type { Backend, BackendOptions, ChordPart, CompleteHeader, ResultRecord, Watch } from "./backend.ts";
 import { type BatchResult, type StoreDone, StoreQueue } from "./queue.ts";
-import { inPlaceOf } from "./refused.ts";
 import { retryPolicy } from "./retry.ts";
 import type { RpcConnection, RpcOptions, RpcQueue } from "./rpc_connection.ts";
 import { Watchers } from "./watchers.ts";
@@ -78,8 +77,7 @@ export class RpcBackend implements Backend {
       policy: retryPolicy(options, world.random),
       schedule: (fn) => world.clock.defer(fn),
       write: (records) => this.#write(records),
-      inPlaceOf: (record, error) =>
-        inPlaceOf(record, error, { clock: world.clock, serializer: options.serializer }),
+      serializer: options.serializer,
     });
     this.#watchers = new Watchers({
       onFirst: (ids) => this.#deliverReceived(ids),
@@ -284,13 +282,13 @@ export class RpcBackend implements Backend {
       await connection.publish(messages);
       return null;
     } catch (error) {
-      if (messages.length === 1 || mayPass(error)) throw error;
+      if (messages.length === 1 || isRetryable(error)) throw error;
     }
     // One was refused (larger than the broker takes), and not all behind it were taken: each hears its own answer.
     const errors: (Error | null)[] = [];
     for (const message of messages) {
       const error = await connection.publish([message]).then(() => null, (thrown: Error) => thrown);
-      if (error !== null && mayPass(error)) throw error;
+      if (isRetryable(error)) throw error;
       errors.push(error);
     }
     return errors;
@@ -353,10 +351,6 @@ export class RpcBackend implements Backend {
 }
 
 const encoder = new TextEncoder();
-
-function mayPass(error: unknown): boolean {
-  return error instanceof OperatingError && error.isRetryable;
-}
 
 /**
  * The queue of one client, deleted when the client is closed. What comes while the connection is away waits in it, and

@@ -11,7 +11,7 @@
  * | `result_chord`, `result_chord_member` | chord counters: size, growth, who completed it; the finished members |
  */
 
-import { atMost, embeddedDatabasePath, OperatingError, type World } from "../base/mod.ts";
+import { atMost, embeddedDatabasePath, isRetryable, OperatingError, type World } from "../base/mod.ts";
 import { Database, isDiskFull, whenFree } from "../sqlite/mod.ts";
 import { decodeResultMeta, loadSerializer, type ResultMeta } from "../wire/mod.ts";
 import {
@@ -25,7 +25,6 @@ import {
 } from "./backend.ts";
 import { encodeChordMember, headerMembers } from "./chord.ts";
 import { type StoreDone, StoreQueue } from "./queue.ts";
-import { inPlaceOf } from "./refused.ts";
 import { SqliteChords } from "./sqlite_chord.ts";
 import { SqliteNews } from "./sqlite_news.ts";
 
@@ -95,15 +94,14 @@ export class SqliteBackend implements Backend {
       },
       // There may be room again, and another process lets go of the file at some time. Until then the worker fetches
       // nothing more once the queue is a quarter full.
-      waitsFor: (error) => isDiskFull(error) || error instanceof OperatingError && error.isRetryable,
+      waitsFor: (error) => isDiskFull(error) || isRetryable(error),
       onRetry: (error, retry) => {
         if (this.#isHeldUp || !isDiskFull(error) && retry < RETRIES_SILENT) return;
         this.#isHeldUp = true;
         log.error(`${error.message}: results wait for it`);
       },
       schedule: (fn) => clock.defer(fn),
-      inPlaceOf: (record, error) =>
-        inPlaceOf(record, error, { clock: clock, serializer: options.serializer }),
+      serializer: options.serializer,
       write: (records) => {
         database.transact(() => {
           for (let n = 0; n < records.length; n++) this.#put(records[n]!);

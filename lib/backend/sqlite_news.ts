@@ -3,7 +3,7 @@
  * time to time, because a touch can be missed.
  */
 
-import { type Clock, type Disarm, OperatingError } from "../base/mod.ts";
+import { type Clock, type Disarm, isRetryable } from "../base/mod.ts";
 import { type Database, WakeFiles } from "../sqlite/mod.ts";
 import { type ResultMeta, toJson } from "../wire/mod.ts";
 import type { Watch } from "./backend.ts";
@@ -171,7 +171,7 @@ export class SqliteNews {
       }
     } catch (error) {
       // Another process holds the file: the next look reads the same. Anything else is the end of the wait.
-      if (!(error instanceof OperatingError && error.isRetryable)) this.#watchers.fail(error as Error);
+      if (!isRetryable(error)) this.#watchers.fail(error as Error);
     }
   }
 

@@ -56,6 +56,11 @@ export class UsageError extends OperatingError {
   }
 }
 
+/** Whether it is one of ours that says that the same call may succeed later. */
+export function isRetryable(error: unknown): boolean {
+  return error instanceof OperatingError && error.isRetryable;
+}
+
 /** Whether it says that a broker or result store cannot be reached or used, which ends a program with status 69. */
 export function isUnreachable(error: unknown): boolean {
   return error instanceof DialError || error instanceof ConnectionLost || error instanceof AccessRefused ||

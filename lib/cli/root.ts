@@ -8,6 +8,7 @@
 import {
   absolutePath,
   errorText,
+  isRetryable,
   isUnreachable,
   maskUrls,
   nearest,
@@ -256,7 +257,7 @@ function report(world: RealWorld, error: unknown): number {
     line(errorText(error), advice);
     return error.exitCode;
   }
-  if (isUnreachable(error) || error instanceof OperatingError && error.isRetryable) {
+  if (isUnreachable(error) || isRetryable(error)) {
     line(errorText(error));
     return EXIT.UNAVAILABLE;
   }

@@ -1,6 +1,6 @@
 /** Waiting until a cluster has as many nodes as it should: for scripts, deployments and CI. */
 
-import { DialError, OperatingError, type World } from "../base/mod.ts";
+import { DialError, isRetryable, type World } from "../base/mod.ts";
 import type { Answer, Ask } from "./mailbox.ts";
 import type { ControlClient } from "./client.ts";
 
@@ -32,7 +32,7 @@ export async function waitForNodes(
     try {
       answer = await askUntil(world, open, options, endMs);
     } catch (error) {
-      const isPassing = error instanceof DialError || (error instanceof OperatingError && error.isRetryable);
+      const isPassing = error instanceof DialError || isRetryable(error);
       if (!isPassing) throw error;
       failure = error;
     }

@@ -3,7 +3,7 @@
  * this isolate stands still; then the loop runs on, and the statement is tried again.
  */
 
-import { type Clock, OperatingError } from "../base/mod.ts";
+import { type Clock, isRetryable } from "../base/mod.ts";
 
 /** How long SQLite itself waits for another process's write, milliseconds. The loop stands still meanwhile. */
 export const BUSY_TIMEOUT_MS = 250;
@@ -25,7 +25,7 @@ export async function whenFree<T>(clock: Clock, run: () => T): Promise<T> {
     try {
       return run();
     } catch (error) {
-      const isBusy = error instanceof OperatingError && error.isRetryable;
+      const isBusy = isRetryable(error);
       if (!isBusy || clock.monoMs() >= endMs) throw error;
     }
     await clock.sleep(BUSY_PAUSE_MS);

@@ -5,7 +5,14 @@
  * worker/consumer/consumer.py ensure_connected; protocol.md 3.1.
  */
 
-import { ConnectionLost, DialError, OperatingError, UsageError, type World } from "../../base/mod.ts";
+import {
+  ConnectionLost,
+  DialError,
+  isRetryable,
+  OperatingError,
+  UsageError,
+  type World,
+} from "../../base/mod.ts";
 import { connect, type Connection, type ConnectOptions } from "../../transport/mod.ts";
 import type { AppCore } from "../core.ts";
 import type { FailoverStrategy } from "../conf/broker.ts";
@@ -127,7 +134,7 @@ export function isWorthRetrying(error: unknown): boolean {
     return error.cause instanceof OperatingError ? isWorthRetrying(error.cause) : true;
   }
   if (error instanceof ConnectionLost) return true;
-  return error instanceof OperatingError && error.isRetryable;
+  return isRetryable(error);
 }
 
 /** True for whatever a broker may say today and not tomorrow, once it has taken us: all but what is ours to change. */
