@@ -297,7 +297,6 @@ Deno.test({
       env: { PATH: "/usr/bin:/bin", TMPDIR: "/proc", HOME: "/nonexistent" },
       clearEnv: true,
     });
-    if (/unshare|mount/.test(err)) return; // not allowed here
     assert.equal(code, 73, err);
     assert.match(err, /^Error: Cannot unpack the program: "\/proc\/lovage-3\/lovage" .*LOVAGE_CACHE\n$/);
   },
@@ -314,7 +313,6 @@ Deno.test({
       env: { PATH: "/usr/bin:/bin", TMPDIR: `${folder}/tmp`, HOME: `${folder}/home #?*` },
       clearEnv: true,
     });
-    if (/unshare|mount/.test(err)) return; // not allowed here
     assert.equal(code, 0, err);
     assert.match(out, new RegExp(`^${RegExp.escape(folder)}/tmp/lovage-0/`));
   },

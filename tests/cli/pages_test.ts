@@ -5,6 +5,7 @@
 
 import assert from "node:assert/strict";
 import { LOVAGE, REPLIES } from "../support/programs.ts";
+import { runProgram } from "../support/run.ts";
 import { requirePython, startRedis } from "../support/servers.ts";
 import { PATIENCE_MS } from "../support/ports.ts";
 import { filePath } from "../../lib/base/mod.ts";
@@ -71,8 +72,7 @@ for (
         mode: 0o755,
       });
       await Deno.symlink("/usr/bin/python3", `${bin}/python3`);
-      const { code, stdout, stderr } = await new Deno.Command("bash", {
-        args: ["-ec", scriptOf(page, redis.port)],
+      const { code, out, err } = await runProgram(["bash", "-ec", scriptOf(page, redis.port)], {
         cwd: work,
         env: {
           ...REPLIES,
@@ -82,10 +82,8 @@ for (
           CELERY_BROKER_URL: "",
           CELERY_RESULT_BACKEND: "",
         },
-        stdin: "null",
-      }).output();
-      const said = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("\n");
-      assert.equal(code, 0, said);
+      });
+      assert.equal(code, 0, `${out}\n${err}`);
     } finally {
       await Deno.remove(base, { recursive: true });
     }
