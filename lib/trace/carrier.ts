@@ -1,5 +1,5 @@
 /**
- * The headers in which a trace travels.
+ * The message headers that carry trace context.
  *
  * Source: W3C Trace Context, W3C Baggage; opentelemetry-instrumentation-celery (August 2026).
  */
@@ -11,13 +11,13 @@ export type Carrier = Readonly<Record<string, string>>;
 
 const NAMES = ["traceparent", "tracestate", "baggage"] as const;
 
-/** Characters of a `traceparent`, of which the last is the lower half of its flags. */
+/** Length of a `traceparent`. Its last character is the lower half of the flags. */
 const TRACEPARENT_LENGTH = 55;
 const EVEN_DIGITS = "02468ace";
 
 /**
- * The trace that a message belongs to: its own headers, else those in the inner `headers`, where some senders put them;
- * null if it belongs to none.
+ * Returns the trace headers of a message, or null if there are none. Looks at the message's own headers
+ * first, then at the inner `headers`, where some senders put them.
  */
 export function carrierOf(headers: Readonly<Record<string, unknown>>): Carrier | null {
   const holder = holderOf(headers);
@@ -30,15 +30,17 @@ export function carrierOf(headers: Readonly<Record<string, unknown>>): Carrier |
   return carrier;
 }
 
-/** The `traceparent` of `carrierOf`. Allocates nothing. Data lane: per message. */
+/**
+ * Returns the `traceparent` that `carrierOf` would find, or null. Allocates nothing. Data lane: per message.
+ */
 export function traceparentOf(headers: Readonly<Record<string, unknown>>): string | null {
   return (holderOf(headers)?.["traceparent"] ?? null) as string | null;
 }
 
 /**
- * Whether the sender of a `traceparent` has decided that nothing of its trace is recorded: the lowest bit of the flags
- * is 0. False for what has not the shape of one; that all digits are digits is not looked at, which costs 2 µs. Data
- * lane: per message.
+ * Returns true if the sender of a `traceparent` decided not to record its trace: the lowest bit of the flags
+ * is 0. Returns false for a text that does not have the shape of a `traceparent`; the digits are not
+ * validated, which would cost 2 µs. Data lane: per message.
  */
 export function isUnsampled(traceparent: string): boolean {
   if (traceparent.length !== TRACEPARENT_LENGTH || traceparent[2] !== "-" || traceparent[52] !== "-") {
@@ -47,17 +49,17 @@ export function isUnsampled(traceparent: string): boolean {
   return EVEN_DIGITS.includes(traceparent[TRACEPARENT_LENGTH - 1]!);
 }
 
-/** The header of ours that names spans which a task's span has links to: `traceparent`s with commas between them. */
+/** Our own header: the `traceparent`s of spans that the task's span links to, separated by commas. */
 const LINKS = "lovage_links";
-/** A span has no more links. Source: OpenTelemetry's specification, OTEL_SPAN_LINK_COUNT_LIMIT. */
+/** Maximum links of a span. Source: OpenTelemetry's specification, OTEL_SPAN_LINK_COUNT_LIMIT. */
 const LINKS_MAX = 128;
 
-/** A header with links to spans, or nothing if there are none. */
+/** Returns a header with links to spans, or no header if there are none. */
 export function linksTo(traceparents: readonly string[]): Carrier {
   return traceparents.length === 0 ? {} : { [LINKS]: traceparents.slice(0, LINKS_MAX).join(",") };
 }
 
-/** The `traceparent`s that a message's headers name as links. */
+/** Returns the `traceparent`s that a message's headers name as links. */
 export function linksOf(headers: Readonly<Record<string, unknown>>): readonly string[] {
   const text = headers[LINKS];
   return typeof text === "string" && text !== "" ? text.split(",", LINKS_MAX) : NO_LINKS;
@@ -65,9 +67,12 @@ export function linksOf(headers: Readonly<Record<string, unknown>>): readonly st
 
 const NO_LINKS: readonly string[] = [];
 
-/** A trace of which nothing is recorded, so that what it causes elsewhere is not recorded either. */
+/**
+ * Returns the headers of a new trace that is not recorded, so that tasks it causes elsewhere are not recorded
+ * either.
+ */
 export function unsampledCarrier(random: Random): Carrier {
-  // A UUID's version is among its first digits: neither id is all zeros, which would mean none.
+  // The version digit is among a UUID's first 16 digits, so neither id is all zeros (which would be invalid).
   const digits = () => random.id().replaceAll("-", "");
   return { traceparent: `00-${digits()}-${digits().slice(0, 16)}-00` };
 }

@@ -1,8 +1,10 @@
 /**
- * Our own provider: spans leave in batches by OTLP over HTTP as JSON, to the collector that the environment names.
+ * The exporting provider: sends spans in batches by OTLP over HTTP as JSON, to the collector that the
+ * environment names.
  *
- * What has ended waits in a bounded queue; with the collector gone the newest spans are dropped, and one line a minute
- * says so. Source: OpenTelemetry's specification of its environment variables (sampler, batches, resource).
+ * Ended spans wait in a bounded queue. While the collector is unreachable the newest spans are dropped, and
+ * one line a minute is logged. Source: OpenTelemetry's specification of its environment variables (sampler,
+ * batches, resource).
  */
 
 import { type Context, context, propagation, ROOT_CONTEXT, trace } from "@opentelemetry/api";
@@ -20,34 +22,37 @@ import { errorText, maskUrls, VERSION } from "../base/mod.ts";
 import type { Carrier } from "./carrier.ts";
 import { samplingOf } from "./sampling.ts";
 
-/** Between two lines about a collector that takes nothing. */
+/** Minimum time between two warnings about failed exports, milliseconds. */
 const WARN_EVERY_MS = 60_000;
-/** How long the end waits for the last spans to leave, milliseconds. */
+/** How long `flush` waits for the last spans to be exported, milliseconds. */
 const FLUSH_MS = 5000;
-/** How long one export may take, milliseconds. */
+/** Default limit for one export, milliseconds. */
 const TIMEOUT_MS = 10_000;
 
-/** What the exporter stands on. */
+/** What the exporter needs. */
 export interface ExportOptions {
+  /** Returns an environment variable, or null. */
   env(name: string): string | null;
+  /** `service.name`, if OTEL_SERVICE_NAME gives none. */
   readonly service: string;
+  /** `service.instance.id`. */
   readonly node: string;
   warn(text: string): void;
   /** Monotonic milliseconds. */
   now(): number;
-  /** The trace of the task that runs now and leaves no span; null outside such a task. */
+  /** Returns the trace of the running task if that task has no span; null outside such a task. */
   unsampled(): Carrier | null;
 }
 
-/** A provider that exports. */
+/** A running exporter. */
 export interface Export {
-  /** See `Sampling`. */
+  /** See `Sampling.rootRatio`. */
   readonly rootRatio: number | null;
-  /** Resolves when all spans that have ended are exported, or could not be. */
+  /** Resolves when all ended spans have been exported, or could not be. Never rejects. */
   flush(): Promise<void>;
 }
 
-/** Registers a provider that exports. */
+/** Registers a provider that exports spans, and makes it the global one of `@opentelemetry/api`. */
 export function startExport(options: ExportOptions): Export {
   const { env, service, node } = options;
   setGlobalErrorHandler(throttled(options));
@@ -88,20 +93,23 @@ export function startExport(options: ExportOptions): Export {
   );
   const flush = () =>
     provider.forceFlush({ timeoutMillis: FLUSH_MS }).catch(() => {
-      // The collector takes nothing, which was said.
+      // A failed export has been logged already.
     });
   return { rootRatio, flush };
 }
 
-/** Where spans go: the endpoint of traces as it stands, else that of all signals and the path of traces below it. */
+/**
+ * Returns the URL for spans: the traces endpoint as it is, else the general endpoint with the traces path
+ * appended.
+ */
 function urlOf(env: ExportOptions["env"]): string {
   return env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") ||
     `${env("OTEL_EXPORTER_OTLP_ENDPOINT")!.replace(/\/+$/, "")}/v1/traces`;
 }
 
 /**
- * What is traced now. A task that leaves no span is entered without a context: whatever of the user's asks for one gets
- * it from the task's headers.
+ * The current trace context. A task without a span is run without entering a context; if user code asks for
+ * one, it is made from the task's headers.
  */
 class TaskContexts extends AsyncLocalStorageContextManager {
   readonly #unsampled: () => Carrier | null;
@@ -119,17 +127,18 @@ class TaskContexts extends AsyncLocalStorageContextManager {
   }
 }
 
+/** Returns an error handler that logs at most once per `WARN_EVERY_MS` and counts the errors in between. */
 function throttled({ warn, now }: ExportOptions): (error: unknown) => void {
   let lastMs = -Infinity;
-  let unsaid = 0;
+  let suppressed = 0;
   return (error) => {
     if (now() - lastMs < WARN_EVERY_MS) {
-      unsaid++;
+      suppressed++;
       return;
     }
     lastMs = now();
-    const more = unsaid === 0 ? "" : ` (and ${unsaid} times before)`;
-    unsaid = 0;
+    const more = suppressed === 0 ? "" : ` (and ${suppressed} times before)`;
+    suppressed = 0;
     warn(
       `Cannot export spans: ${
         maskUrls(errorText(error))

@@ -1,12 +1,12 @@
 /**
- * trace: one trace over those who send tasks and those who run them, in Python and here.
+ * trace: one trace across the senders and the runners of tasks, in Python and here.
  *
- *   message headers ── carrier.ts ──► tracing.ts (what is traced now; null: nothing) ──► otel.ts ──► export.ts
+ *   message headers ── carrier.ts ──► tracing.ts (the active tracing, or null) ──► otel.ts ──► export.ts
  *
- * Context travels in the headers that opentelemetry-instrumentation-celery uses: `traceparent`, `tracestate` and
- * `baggage` at the top of a message's headers. Nothing of OpenTelemetry is loaded unless a provider is registered with
- * its API, or an endpoint to export to is named; then otel.ts is, and export.ts for the latter. A task of which nothing
- * is to be recorded costs a look at its headers (sampling.ts).
+ * Trace context travels in the headers that opentelemetry-instrumentation-celery uses: `traceparent`,
+ * `tracestate` and `baggage` at the top level of a message's headers. No OpenTelemetry code is loaded unless
+ * a provider is registered with its API (then otel.ts), or an export endpoint is set (then otel.ts and
+ * export.ts). A task that is not recorded costs one look at its headers (sampling.ts).
  *
  * Reading order: carrier.ts, span.ts, tracing.ts; otel.ts, sampling.ts, export.ts. May import base.
  */

@@ -1,6 +1,6 @@
 /**
- * Tracing by whatever is registered with `@opentelemetry/api`. Names and attributes are those of Python's
- * instrumentation, so that both sides of a queue look alike.
+ * Tracing with the provider registered with `@opentelemetry/api`. Names and attributes are those of Python's
+ * instrumentation, so that spans from both sides of a queue look alike.
  *
  * Source: opentelemetry-instrumentation-celery (August 2026) __init__.py, utils.py.
  */
@@ -26,11 +26,12 @@ const SETTER = {
   set: (headers: Record<string, unknown>, name: string, value: string) => void (headers[name] = value),
 };
 
-/** What the registered provider is known to do. */
+/** Facts about the registered provider. */
 export interface OtelOptions {
-  /** See `Sampling`; null: only the provider knows which spans it records. */
+  /** See `Sampling.rootRatio`; null if only the provider knows which spans it records. */
   readonly rootRatio: number | null;
   readonly random: Random;
+  /** Exports all ended spans. Never rejects. */
   flush(): Promise<void>;
 }
 
@@ -58,7 +59,8 @@ export class OtelTracing implements Tracing {
   send(headers: Record<string, unknown>, { name, id, routingKey }: SentFacts): void {
     let parent = context.active();
     if (trace.getSpan(parent) === undefined) {
-      // Outside a task the headers may say what it belongs to: a chord's body goes on from its last member.
+      // Outside a task the headers may name the parent: the body of a chord continues the trace of its last
+      // member.
       if (this.isUnsampled(headers)) {
         if (traceparentOf(headers) === null) Object.assign(headers, unsampledCarrier(this.#options.random));
         return;
@@ -92,12 +94,12 @@ export class OtelTracing implements Tracing {
     return context.with(trace.setSpan(parent, span), fn, undefined, new RunningSpan(span));
   }
 
-  /** What a trace that begins here, and was drawn for, has as its parent. */
+  /** Returns the parent context of a trace that starts here and has been chosen for recording. */
   #newRoot(under: Context): Context {
     return this.#options.rootRatio === null ? under : under.setValue(DRAWN, true);
   }
 
-  /** Draws for a trace that begins here: true if it is not to be recorded. */
+  /** Decides at random whether to drop a trace that starts here. */
   #isDropped(): boolean {
     const ratio = this.#options.rootRatio!;
     return ratio < 1 && this.#options.random.fraction() >= ratio;
@@ -106,7 +108,10 @@ export class OtelTracing implements Tracing {
 
 const TRACEPARENT = /^00-([\da-f]{32})-([\da-f]{16})-([\da-f]{2})$/;
 
-/** Links to the spans that a message's headers name: a chord's body has them to the tasks of its header. */
+/**
+ * Returns links to the spans that a message's headers name: the body of a chord links to the tasks of its
+ * header.
+ */
 function linked(headers: Readonly<Record<string, unknown>>): Link[] {
   return linksOf(headers).flatMap((traceparent) => {
     const [, traceId, spanId, flags] = TRACEPARENT.exec(traceparent) ?? [];
@@ -165,7 +170,10 @@ class RunningSpan implements TaskSpan {
   }
 }
 
-/** From now on `fetch` in a traced task continues its trace, unless the request has a context already. */
+/**
+ * Wraps `fetch`: in a traced task, a request continues the task's trace unless it has a `traceparent`
+ * already.
+ */
 function continueFetch(): void {
   const original = globalThis.fetch;
   globalThis.fetch = (input: Request | URL | string, init?: RequestInit) => {

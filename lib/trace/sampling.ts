@@ -1,9 +1,9 @@
 /**
- * Which traces are recorded, as `OTEL_TRACES_SAMPLER` says; and the short way for those that are not.
+ * Which traces are recorded, according to `OTEL_TRACES_SAMPLER`; and the short path for those that are not.
  *
- * With a sampler that goes by the parent, the headers of a message alone say that nothing of a task is recorded: the
- * flags of its `traceparent`, or, where the trace begins here, a number drawn. Such a task gets neither a span nor a
- * context, and what it sends goes on under the headers that it came with.
+ * With a parent-based sampler, the headers of a message are enough to know that a task is not recorded: from
+ * the flags of its `traceparent`, or, if the trace starts here, from a random draw. Such a task gets neither
+ * a span nor a context, and messages that it sends carry the trace headers it came with.
  *
  * Source: OpenTelemetry's specification of its environment variables.
  */
@@ -18,17 +18,20 @@ import {
   TraceIdRatioBasedSampler,
 } from "@opentelemetry/sdk-trace";
 
-/** A sampler, and what of it can be told from headers. */
+/** A sampler, and the part of its decision that can be made from headers. */
 export interface Sampling {
   readonly sampler: Sampler;
-  /** Share of the traces that begin here and are recorded, 0 to 1; null: the sampler does not go by the parent. */
+  /** Share of new traces that is recorded, 0 to 1; null if the sampler is not parent-based. */
   readonly rootRatio: number | null;
 }
 
-/** Of a context in which a trace begins that is to be recorded, as it was drawn for already: true. */
+/** Context key, true if a new trace has already been chosen for recording by a random draw. */
 export const DRAWN: symbol = createContextKey("lovage: this trace is recorded");
 
-/** As the environment says; what the parent decided holds unless another sampler is named. */
+/**
+ * Returns the sampler that the environment names, by default `parentbased_always_on`. Warns about an unknown
+ * name.
+ */
 export function samplingOf(
   env: (name: string) => string | null,
   warn: (text: string) => void,

@@ -1,4 +1,4 @@
-/** What is traced, as senders and runners of tasks see it. */
+/** Tracing as senders and runners of tasks see it. */
 
 /** A call on its way to the broker. */
 export interface SentFacts {
@@ -11,7 +11,7 @@ export interface SentFacts {
 export interface RunFacts {
   readonly name: string;
   readonly id: string;
-  /** Of its message. */
+  /** The headers of its message. */
   readonly headers: Readonly<Record<string, unknown>>;
   readonly hostname: string;
   readonly routingKey: string;
@@ -24,23 +24,27 @@ export interface TaskSpan {
   readonly traceId: string;
   readonly spanId: string;
   readonly isSampled: boolean;
-  /** As a W3C header. */
+  /** The span as a W3C `traceparent` header. */
   readonly traceparent: string;
-  /** Ends it. `error` is what the task failed with; null: it did not fail. `reason`: why it is retried, or null. */
+  /**
+   * Ends the span. `error`: the task's error, null if it did not fail. `reason`: why the task is retried, or
+   * null.
+   */
   end(state: string, error: unknown, reason: string | null): void;
 }
 
-/** What traces. */
+/** The interface to tracing. `activeTracing` returns the active one. */
 export interface Tracing {
   /**
-   * Whether a message's headers alone say that nothing of its task is recorded: then `run` is not called for it, and it
-   * is the trace of `unsampled`. A trace that begins here is drawn for, so ask once. Data lane: per message.
+   * Returns true if a message's headers are enough to know that its task is not recorded. Then `run` must not
+   * be called for it; its trace is that of `TracingOptions.unsampled`. Call it once per task: for a trace
+   * that starts here it makes a random draw. Data lane: per message.
    */
   isUnsampled(headers: Readonly<Record<string, unknown>>): boolean;
-  /** Tells of a call that is sent, and puts the context into its message's headers. */
+  /** Records the sending of a call, and puts the trace context into the headers of its message. */
   send(headers: Record<string, unknown>, facts: SentFacts): void;
-  /** Calls `fn` with the span of a task, as the active one. Whoever calls ends the span. */
+  /** Calls `fn` with the span of a task, which is active meanwhile. The caller ends the span. */
   run<T>(facts: RunFacts, fn: (span: TaskSpan) => T): T;
-  /** Resolves when all spans that have ended are exported, or could not be. */
+  /** Resolves when all ended spans have been exported, or could not be. Never rejects. */
   flush(): Promise<void>;
 }

@@ -1,41 +1,48 @@
-/** Whether and how this process traces: nothing, until a provider is registered or an endpoint is named. */
+/** The tracing of this process: none, until a provider is registered or an export endpoint is set. */
 
 import type { World } from "../base/mod.ts";
 import type { Carrier } from "./carrier.ts";
 import type { Tracing } from "./span.ts";
 
 let active: Tracing | null = null;
-/** What the environment says; null: nobody has looked. */
+/** Whether the environment asks for an export; null: not checked yet. */
 let isAskedFor: boolean | null = null;
 
-/** What traces here; null: nothing does. Data lane: per message. */
+/** Returns the active tracing, or null if there is none. Data lane: per message. */
 export function activeTracing(): Tracing | null {
   return active;
 }
 
-/** Where `@opentelemetry/api` keeps what is registered with it. */
+/** The global under which `@opentelemetry/api` keeps what is registered with it. */
 const REGISTRY = Symbol.for("opentelemetry.js.api.1");
 
-/** Whether there is something to trace with that `startTracing` has not begun with. Cost: a look at a global. */
+/**
+ * Returns true if a provider or endpoint exists and `startTracing` has not used it yet. Cost: one look at a
+ * global.
+ */
 export function isTracingDue({ host }: World): boolean {
   if (active !== null) return false;
   if (isRegistered()) return true;
   return isAskedFor ??= isAsked((name) => host.env(name));
 }
 
-/** Who traces. */
+/** Options of `startTracing`. */
 export interface TracingOptions {
-  /** The service's name where OTEL_SERVICE_NAME gives none. */
+  /** The service's name, unless OTEL_SERVICE_NAME gives one. */
   readonly service: string;
   /** The instance's name. */
   readonly node: string;
-  /** The trace of the task that runs now and leaves no span (`Tracing.isUnsampled`); null outside such a task. */
+  /**
+   * Returns the trace of the running task if it has no span (`Tracing.isUnsampled`); null outside such a
+   * task.
+   */
   unsampled(): Carrier | null;
 }
 
 /**
- * Begins to trace if there is something to trace with: the provider that is registered with `@opentelemetry/api`, else
- * an exporter of our own where `OTEL_EXPORTER_OTLP_ENDPOINT` (or that of traces) names a collector. Twice is once.
+ * Starts tracing if there is a provider or an endpoint: uses the provider registered with
+ * `@opentelemetry/api`, else our own exporter if `OTEL_EXPORTER_OTLP_ENDPOINT` (or its variant for traces) is
+ * set. Does nothing if tracing has started. Rejects with an error of an import.
  */
 export async function startTracing(world: World, options: TracingOptions): Promise<void> {
   if (active !== null) return;
@@ -48,7 +55,7 @@ export async function startTracing(world: World, options: TracingOptions): Promi
     return;
   }
   const { startExport } = await import("./export.ts");
-  // Another call may have come this far meanwhile.
+  // Another call may have started tracing in the meantime.
   if (active !== null) return;
   const exported = startExport({
     env: (name) => host.env(name),
@@ -63,7 +70,9 @@ function isRegistered(): boolean {
   return (globalThis as Record<symbol, { trace?: unknown } | undefined>)[REGISTRY]?.trace !== undefined;
 }
 
-/** Whether the environment asks for traces to be exported. Source: OpenTelemetry's specification of its variables. */
+/**
+ * Returns true if the environment asks for an export. Source: OpenTelemetry's specification of its variables.
+ */
 function isAsked(env: (name: string) => string | null): boolean {
   if (env("OTEL_SDK_DISABLED")?.toLowerCase() === "true") return false;
   if (env("OTEL_TRACES_EXPORTER") === "none") return false;
