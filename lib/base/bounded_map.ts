@@ -1,6 +1,6 @@
-/** Maps and sets that forget what was added first. */
+/** Bounds for maps and sets: the oldest entry is forgotten. */
 
-/** Removes the entry that was added first, if there are more than `max`. Call it after each addition. */
+/** Removes the oldest entry if there are more than `max`. To be called after each addition. */
 export function forgetOldest<K>(
   collection: { readonly size: number; keys(): Iterable<K>; delete(key: K): boolean },
   max: number,

@@ -1,6 +1,6 @@
 /**
- * Node's modules, loaded when they are first used: a static import of node:fs and node:zlib costs 40 ms of
- * every start, of every command and every pool slot, and the first look at `process` itself 80 ms.
+ * Node's modules, loaded on first use. A static import of node:fs and node:zlib adds 40 ms to the start of
+ * every command and pool slot; the first access to `process` itself takes 80 ms.
  */
 
 /** node:crypto. */
@@ -28,16 +28,21 @@ export function nodeZlib(): typeof import("node:zlib") {
   return process.getBuiltinModule("node:zlib");
 }
 
-/** Whether the runtime has node:sqlite: Node from 22.16 on as we need it. Loads it. */
+/**
+ * Loads node:sqlite and returns whether the runtime has it; Node has the version that we need from 22.16 on.
+ */
 function hasSqlite(): boolean {
   return process.getBuiltinModule("node:sqlite") !== undefined;
 }
 
-/** Why a client that runs no tasks cannot use a broker or result store of this kind; null: it can. */
+/**
+ * Returns the reason why a client that runs no tasks cannot use a broker or result store of this kind, or
+ * null if it can.
+ */
 export function unusableByClient(kind: string): string | null {
   if (kind === "memory") return "no worker shares this process's memory";
   return kind === "sqlite" && !hasSqlite() ? NO_SQLITE : null;
 }
 
-/** What is said of `sqlite://` in a runtime without it. */
+/** The reason given for `sqlite://` in a runtime without node:sqlite. */
 const NO_SQLITE = "it needs node:sqlite, which Node has from 22.16 on";

@@ -1,6 +1,6 @@
 /**
- * The World of this program: set once at the door (main.ts, lib/mod.ts, a pool slot), read by what users construct
- * without naming a World (`new App("shop")`).
+ * The World of this program: set once at start (main.ts, lib/mod.ts, a pool slot), and the default of every
+ * constructor that is called without a World (`new App("shop")`).
  */
 
 import { assert } from "./assert.ts";

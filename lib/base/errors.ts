@@ -6,7 +6,10 @@
 import { withOurAdvice } from "./runtime_text.ts";
 import { withoutStyles } from "./shown.ts";
 
-/** Root of every operating error: what the world can do. `isRetryable`: the same call may succeed later. */
+/**
+ * Root of every operating error: a failure that comes from outside the program. `isRetryable`: the same call
+ * may succeed later.
+ */
 export class OperatingError extends Error {
   override name = "OperatingError";
   readonly isRetryable: boolean;
@@ -21,17 +24,20 @@ export class DialError extends OperatingError {
   override name = "DialError";
 }
 
-/** An open connection ended under us. What was on the way may or may not have arrived. */
+/** An open connection was lost. Bytes already sent may or may not have arrived. */
 export class ConnectionLost extends OperatingError {
   override name = "ConnectionLost";
 }
 
-/** The server refused us: password, permission, virtual host. Trying again does not help. */
+/**
+ * The server refused access: wrong password, missing permission, unknown virtual host. Trying again does not
+ * help.
+ */
 export class AccessRefused extends OperatingError {
   override name = "AccessRefused";
 }
 
-/** The server answered with an error of its own. `code` is its first word ("OOM", "READONLY") or number. */
+/** The server replied with an error. `code` is its first word ("OOM", "READONLY") or its number. */
 export class ServerError extends OperatingError {
   override name = "ServerError";
   readonly code: string;
@@ -46,7 +52,10 @@ export class ProtocolError extends OperatingError {
   override name = "ProtocolError";
 }
 
-/** The person gave something wrong: a setting, an option, a module. `exitCode` is what a command ends with. */
+/**
+ * The user gave an invalid setting, option or module. `exitCode` is the exit status of a command that ends
+ * with this error.
+ */
 export class UsageError extends OperatingError {
   override name = "UsageError";
   readonly exitCode: number;
@@ -56,20 +65,23 @@ export class UsageError extends OperatingError {
   }
 }
 
-/** Whether it is one of ours that says that the same call may succeed later. */
+/** Returns true for an `OperatingError` after which the same call may succeed later. */
 export function isRetryable(error: unknown): boolean {
   return error instanceof OperatingError && error.isRetryable;
 }
 
-/** Whether it says that a broker or result store cannot be reached or used, which ends a program with status 69. */
+/**
+ * Returns true if the error means that a broker or result store cannot be reached or used. Commands then end
+ * with status 69.
+ */
 export function isUnreachable(error: unknown): boolean {
   return error instanceof DialError || error instanceof ConnectionLost || error instanceof AccessRefused ||
     error instanceof ProtocolError;
 }
 
-/** The text of anything thrown, in one line. */
+/** Returns the message of any thrown value. */
 export function errorText(error: unknown): string {
-  // Node's error of a name with several addresses, none of which answers, has no text of its own.
+  // If a host name has several addresses and none answers, Node's error has an empty message.
   if (error instanceof AggregateError && error.message === "" && error.errors.length > 0) {
     return errorText(error.errors[0]);
   }

@@ -1,16 +1,17 @@
 /**
- * Paths and `file:` URLs, one made of the other. The path in a URL is encoded: a space is `%20` there, and `#` and `?`
- * end it. So a URL's `pathname` is never used as a path, nor a path put into a URL as it is.
+ * Converts between paths and `file:` URLs. The path in a URL is percent-encoded: a space is `%20`, and `#`
+ * and `?` end it. So a URL's `pathname` must not be used as a path, and a path must not be put into a URL
+ * unencoded.
  */
 
-/** The `file:` URL of an absolute path, whatever characters it holds. */
+/** Returns the `file:` URL of an absolute path. The path may contain any characters. */
 export function fileUrl(path: string): string {
   return `file://${path.split("/").map(encodeURIComponent).join("/")}`;
 }
 
 /**
- * The absolute path that a `file:` URL names. Throws TypeError for another scheme or host, a wrong escape, and an
- * escaped slash. Ours, since loading node:url takes 20 ms.
+ * Returns the absolute path that a `file:` URL names. Throws TypeError for another scheme, a host, an invalid
+ * escape or an escaped slash. Written here because loading node:url takes 20 ms.
  */
 export function filePath(url: URL | string): string {
   const { href, protocol, host, pathname } = new URL(url);

@@ -1,21 +1,21 @@
 /**
- * Shell patterns on whole names: `*`, `?`, `[a-z]`, `[!a-z]`; case counts.
+ * Shell patterns that match whole names: `*`, `?`, `[a-z]`, `[!a-z]`. Case-sensitive.
  *
  * Source: Python's fnmatch.translate.
  */
 
-/** A pattern, ready to be asked. */
+/** A compiled pattern. */
 export class Glob {
   #parts: RegExp[];
 
-  /** Throws SyntaxError for a class of letters that cannot be read. */
+  /** Throws SyntaxError for an invalid character class. */
   constructor(pattern: string) {
     this.#parts = globParts(pattern);
   }
 
   /**
-   * True if the whole name matches. Two pointers and one step back per star, so that no pattern takes longer than name
-   * times pattern.
+   * Returns true if the whole name matches. Backtracks to the last star only, so the time is at most the
+   * name's length times the pattern's.
    */
   test(name: string): boolean {
     const parts = this.#parts;

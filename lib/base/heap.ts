@@ -1,6 +1,6 @@
-/** A binary heap: the first item by an order of its owner's, in O(log n). */
+/** A binary heap: adds an item and takes the first one in O(log n), in an order given by the owner. */
 
-/** The heap. `before` says whether `a` comes out before `b`. */
+/** The heap. `before` returns true if `a` comes out before `b`. */
 export class Heap<T> {
   readonly #items: T[] = [];
   readonly #before: (a: T, b: T) => boolean;
@@ -9,12 +9,12 @@ export class Heap<T> {
     this.#before = before;
   }
 
-  /** How many items there are. */
+  /** The number of items. */
   get size(): number {
     return this.#items.length;
   }
 
-  /** The first item; undefined: none. */
+  /** Returns the first item and leaves it in; undefined if the heap is empty. */
   peek(): T | undefined {
     return this.#items[0];
   }
@@ -25,7 +25,7 @@ export class Heap<T> {
     this.#up(this.#items.length - 1);
   }
 
-  /** Takes the first item out; there must be one. */
+  /** Removes and returns the first item. The heap must not be empty. */
   pop(): T {
     const items = this.#items;
     const head = items[0]!;
@@ -37,14 +37,16 @@ export class Heap<T> {
     return head;
   }
 
-  /** Takes the place of all items, in O(n); without `items`: the places of those there have changed. */
+  /**
+   * Replaces all items, in O(n). Without `items`: restores the order after the items' sort keys have changed.
+   */
   fill(items: Iterable<T> = [...this.#items]): void {
     this.#items.length = 0;
     for (const item of items) this.#items.push(item);
     for (let at = (this.#items.length >> 1) - 1; at >= 0; at--) this.#down(at);
   }
 
-  /** All items, in no order. */
+  /** Iterates over all items, in no particular order. */
   [Symbol.iterator](): IterableIterator<T> {
     return this.#items.values();
   }

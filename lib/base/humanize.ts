@@ -1,8 +1,9 @@
-/** Lengths of time in words. */
+/** Durations in words. */
 
 /**
- * "1.99 minutes" as Celery words times: the largest unit of which there is at least one, to two digits; "now" below
- * 1 s. `prefix` is put before a time, and not before "now". Source: celery 5.2.6 utils/time.py humanize_seconds.
+ * Returns a duration in Celery's words, such as "1.99 minutes": in the largest unit that fits at least once,
+ * with two decimals, and "now" below 1 s. `prefix` is put before a duration, but not before "now". Source:
+ * celery 5.2.6 utils/time.py humanize_seconds.
  */
 export function humanizeSeconds(seconds: number, prefix = ""): string {
   const rounded = Number(seconds.toFixed(2));

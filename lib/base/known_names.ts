@@ -1,25 +1,27 @@
-/** Names that objects of options may have: what is not among them is the caller's slip, and is an error. */
+/**
+ * The option names that an options object may have. An unknown name is the caller's mistake, and an error.
+ */
 
 import { UsageError } from "./errors.ts";
 import { nearest } from "./nearest.ts";
 
-/** The members of `T` that are named; an index signature is not one. */
+/** The named members of `T`, without index signatures. */
 type NamedIn<T> = keyof { [K in keyof T as string extends K ? never : K]: true };
 
-/** Where there is no near name, so many are listed at most. */
+/** If no name is near, the known names are listed, unless there are more than this. */
 const LISTED_MAX = 12;
 
 /**
- * The names of an interface of options. The type checker refuses a list that lacks one, or has one more.
- * `names` is kept by nobody.
+ * Returns the names of an options interface. The type checker refuses a list that lacks a name or has an
+ * extra one. `names` is copied.
  */
 export function namesOf<T extends object>(names: Readonly<Record<NamedIn<T>, true>>): ReadonlySet<string> {
   return new Set(Object.keys(names));
 }
 
 /**
- * Throws UsageError for a name of `given` that is not known, with the nearest that is. `of` says whose it is:
- * `task "a.b"`. Cost: per name.
+ * Throws UsageError if `given` is not an object or has an unknown name; the message suggests the nearest
+ * known one. `of` says whose options they are: `task "a.b"`. Cost: per name.
  */
 export function refuseUnknown(given: object, known: ReadonlySet<string>, of: string): void {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
@@ -30,7 +32,7 @@ export function refuseUnknown(given: object, known: ReadonlySet<string>, of: str
   }
 }
 
-/** The error for one name that is not known. */
+/** Returns the error for one unknown name. */
 export function unknownName(name: string, known: ReadonlySet<string>, of: string): UsageError {
   const near = nearest(name, known);
   const hint = near !== null

@@ -1,36 +1,43 @@
 /**
- * Regular expressions that others wrote, matched in time that grows with the text and the pattern only: all ways
- * through a pattern are followed at once, letter by letter, so there is nothing to go back to. Such a pattern comes
- * from whoever may write to the broker, and JavaScript's own matcher can be kept busy for ever by one of eight letters.
+ * Matches regular expressions from untrusted sources, in time proportional to the text's length times the
+ * pattern's: all paths through the pattern are followed at once, character by character, without
+ * backtracking. Anybody who may write to the broker can send such a pattern, and eight characters are enough
+ * to keep JavaScript's own matcher busy for ever.
  *
- * What cannot be matched so is refused: references to what a group matched, and looking ahead or behind.
+ * Patterns that need backtracking are refused: backreferences, lookahead and lookbehind.
  *
  * Source: K. Thompson, Regular Expression Search Algorithm, 1968; Python's re for the syntax.
  */
 
-/** Steps of a pattern at most, its repeats written out. */
+/** The maximum number of steps of a pattern, with its repeats written out. */
 const STEPS_MAX = 5000;
 
 type Letter = (letter: string) => boolean;
 
-/** One step: to the next one by a letter, or without one where a place is right; to two; or the end. */
+/**
+ * One step. "letter" consumes a matching character and goes to the next step; "place" goes to the next step
+ * if its condition (such as start of text) holds; "fork" goes to two steps; "end" is a match.
+ */
 type Step =
   | { kind: "letter"; is: Letter }
   | { kind: "place"; is: (letters: readonly string[], at: number) => boolean }
   | { kind: "fork"; to: number; or: number }
   | { kind: "end" };
 
-/** Appends the steps of a part of a pattern. */
+/** A part of a pattern, as a function that appends its steps. */
 type Part = (steps: Step[]) => void;
 
-/** Letters of a pattern at most. */
+/** The maximum length of a pattern in characters. */
 const PATTERN_CHARS_MAX = 10_000;
 
-/** A pattern, ready to be asked. */
+/** A compiled pattern. */
 export class LinearPattern {
   #steps: readonly Step[];
 
-  /** Throws SyntaxError for a pattern that cannot be read, RangeError for one that is too large or is refused. */
+  /**
+   * Throws SyntaxError for an invalid pattern, RangeError for one that is too large or uses a refused
+   * feature.
+   */
   constructor(pattern: string) {
     if (pattern.length > PATTERN_CHARS_MAX) {
       throw new RangeError(`a pattern has at most ${PATTERN_CHARS_MAX} characters`);
@@ -41,7 +48,7 @@ export class LinearPattern {
     this.#steps = steps;
   }
 
-  /** True if the text begins with what the pattern describes, as Python's `re.match`. */
+  /** Returns true if the pattern matches at the start of the text, as Python's `re.match`. */
   test(text: string): boolean {
     const letters = [...text];
     let current = new Set<number>();
@@ -58,7 +65,10 @@ export class LinearPattern {
     return false;
   }
 
-  /** Adds a step and all that follow it without a letter; true where the end is among them. */
+  /**
+   * Adds a step and all steps that it reaches without consuming a character. Returns true if the end is among
+   * them.
+   */
   #follow(from: number, into: Set<number>, letters: readonly string[], at: number): boolean {
     const open = [from];
     for (let n = open.pop(); n !== undefined; n = open.pop()) {
@@ -86,10 +96,13 @@ const PLACES: Readonly<Record<string, (letters: readonly string[], at: number) =
   "\\B": (letters, at) => !isBorder(letters, at),
 };
 
-/** What may follow a backslash: a class by name, a letter by number, or one letter. */
+/** What may follow a backslash: a named class, a character code, or a single character. */
 const ESCAPE = /^(?:[pP]\{\w{1,40}(?:=\w{1,40})?\}|x[\da-fA-F]{2}|u[\da-fA-F]{4}|u\{[\da-fA-F]{1,6}\}|[^])/u;
 
-/** What JavaScript's matcher is asked of single letters: classes and escapes, with their case folded or not. */
+/**
+ * Reads a pattern into its steps. JavaScript's own matcher decides about single characters: classes and
+ * escapes, with case folded or not.
+ */
 class PatternReader {
   #text: string;
   #at = 0;
@@ -102,7 +115,7 @@ class PatternReader {
   read(): Part {
     if (this.#takes("(?i)")) this.#flags = "iu";
     const part = this.#choice();
-    if (this.#at < this.#text.length) throw new SyntaxError("a bracket closes that was not opened");
+    if (this.#at < this.#text.length) throw new SyntaxError("a bracket is closed that was not opened");
     return part;
   }
 
@@ -125,16 +138,16 @@ class PatternReader {
   #repeated(part: Part): Part {
     const counts = this.#counts();
     if (counts === null) return part;
-    // As much or as little as there is: whether a name matches is the same.
+    // Greedy or lazy makes no difference: the question is only whether the text matches.
     this.#takes("?");
     if (this.#counts() !== null) throw new SyntaxError("a repeat is repeated");
     const [min, max] = counts;
-    if (max < min) throw new SyntaxError("a repeat has its numbers the wrong way round");
+    if (max < min) throw new SyntaxError("a repeat has its limits the wrong way round");
     return (steps) => {
       for (let n = 0; n < min; n++) {
         const before = steps.length;
         part(steps);
-        // Nothing, repeated, is nothing.
+        // An empty part stays empty, however often it is repeated.
         if (steps.length === before) break;
       }
       if (max === Infinity) return again(part)(steps);
@@ -142,7 +155,7 @@ class PatternReader {
     };
   }
 
-  /** How often what was read may be there; null: once. */
+  /** Reads the repeat that follows a part; null if there is none. */
   #counts(): [min: number, max: number] | null {
     if (this.#takes("*")) return [0, Infinity];
     if (this.#takes("+")) return [1, Infinity];
@@ -205,7 +218,7 @@ class PatternReader {
     this.#at += escape.length;
     if (/^[1-9k]$/.test(escape)) throw new RangeError("a pattern cannot refer to what a group matched");
     if (Object.hasOwn(PLACES, `\\${escape}`)) return place(`\\${escape}`);
-    // JavaScript has no "\-" and the like outside of classes.
+    // JavaScript does not allow "\-" and similar escapes outside of classes.
     return this.#asked(/^[\w\\^$.*+?()[\]{}|/]|^[pPxu]/.test(escape) ? `\\${escape}` : escape);
   }
 

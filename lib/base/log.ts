@@ -1,24 +1,31 @@
 /**
- * Log records and the sink they go to. Formatting and writing live in platform/; everything else only appends.
+ * Log records and the interface of the log. Formatting and writing live in platform/; all other code only
+ * emits records.
  *
  * Levels and names are Python's, since Celery's `-l` and its lines use them.
  */
 
-/** Levels by weight; a record passes where its level is at least the sink's. */
+/** Levels by weight. A record passes if its level is at least the log's. */
 export const LEVELS = { DEBUG: 10, INFO: 20, WARNING: 30, ERROR: 40, CRITICAL: 50 } as const;
 
 /** A level's name. */
 export type Level = keyof typeof LEVELS;
 
-/** The process name of a record of the worker itself, as Celery writes it; slots that are processes have others. */
+/**
+ * The process name in records of the worker itself, as Celery writes it. Slots that are processes have other
+ * names.
+ */
 export const MAIN_PROCESS = "MainProcess";
 
-/** The task that a line belongs to, or is about. `traceparent` is the W3C header of its trace, null if it has none. */
+/**
+ * The task that a line comes from or is about. `traceparent` is the W3C header of its trace, null if it has
+ * none.
+ */
 export interface LogTask {
   readonly name: string;
   readonly id: string;
   readonly traceparent?: string | null;
-  /** Where the line was written; absent or null: nobody asked, or it is not known. */
+  /** Where the line was written; absent or null if it was not asked for or is not known. */
   readonly caller?: LogCaller | null;
 }
 
@@ -37,25 +44,25 @@ export interface LogError {
   readonly traceback: string | null;
 }
 
-/** What is known of a line besides its message. Read before `emit` returns: callers reuse one object. */
+/** Further facts about a line. Read before `emit` returns, because callers reuse one object. */
 export interface LogContext {
-  /** The process that it comes from; the worker's own, "MainProcess", by default. */
+  /** The name of the process that the line comes from; default "MainProcess", the worker itself. */
   readonly process?: string;
-  /** The id of that process; the worker's own by default, and where it is 0. */
+  /** The id of that process. By default, and if 0: the worker's own. */
   readonly pid?: number;
-  /** The task whose own line it is: it gets the format of tasks. */
+  /** The task that wrote the line. Such a line is formatted by the format for tasks. */
   readonly task?: LogTask | null;
-  /** The task that a line of ours is about. */
+  /** The task that a line of the worker is about. */
   readonly about?: LogTask | null;
   /** The logger's name in Celery, such as "celery.app.trace". */
   readonly logger?: string;
-  /** Text formats write its traceback below the line. */
+  /** The error to log. Text formats write its traceback below the line. */
   readonly error?: LogError | null;
 }
 
 /**
- * A log. `isOn(level)` is read once per batch on the data lane; `emit` appends and never throws. Records leave in
- * order, one write per turn of the loop.
+ * A log. The data lane calls `isOn(level)` once per batch. `emit` appends and never throws. Records are
+ * written in order, with one write per turn of the event loop.
  */
 export interface Log {
   level: Level;
@@ -72,7 +79,7 @@ export interface Log {
   reopen(): void;
 }
 
-/** A log's methods by level, over the one that takes them all. Nothing is buffered, and no file is open. */
+/** The methods by level, built on `emit`. For a log that buffers nothing and has no open file. */
 export abstract class LevelLog implements Log {
   constructor(public level: Level) {}
 
@@ -103,8 +110,8 @@ export abstract class LevelLog implements Log {
 }
 
 /**
- * A log whose lines come from `from`, a logger of Celery's and its process, unless they say so themselves. In all else
- * it is the log given.
+ * Returns a log that writes to `log` and adds `from`, the name of a Celery logger and its process, to each
+ * line that does not name them itself.
  */
 export function logFrom(log: Log, from: Pick<LogContext, "logger" | "process">): Log {
   return new LogFrom(log, from);

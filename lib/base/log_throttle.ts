@@ -1,23 +1,26 @@
-/** Log lines that come in floods, or that a remote peer can trigger: so many in a period, and the rest is counted. */
+/**
+ * Limits log lines that come in floods or that a remote peer can trigger: a few are written in each period,
+ * and the rest is counted.
+ */
 
 import type { Level } from "./log.ts";
 import type { TimerHeap } from "./timer_heap.ts";
 import type { World } from "./world.ts";
 
-/** How many lines are written, and how it is told that there were more. */
+/** How many lines are written, and how the number left out is logged. */
 export interface LogThrottleOptions {
   /** The length of a period, milliseconds. */
   readonly everyMs: number;
-  /** Lines written in one; default 1. */
+  /** The number of lines written in a period; default 1. */
   readonly lines?: number;
   /**
-   * If given, the number left out is written when a period ends, in a line that names them ("control messages"); else
-   * it is appended to the next line.
+   * If given, the number left out is logged at the end of a period, in a line that says what they were
+   * `about` ("control messages"). Else it is appended to the next line.
    */
   readonly atEnd?: { readonly timers: TimerHeap; readonly about: string };
 }
 
-/** One kind of such lines. */
+/** The throttle of one kind of lines. */
 export class LogThrottle {
   readonly #world: Pick<World, "clock" | "log">;
   readonly #options: LogThrottleOptions;
@@ -25,13 +28,13 @@ export class LogThrottle {
   #lines = 0;
   #leftOut = 0;
 
-  /** Writes nothing yet, and arms nothing. */
+  /** Writes nothing, and arms no timer. */
   constructor(world: Pick<World, "clock" | "log">, options: LogThrottleOptions) {
     this.#world = world;
     this.#options = options;
   }
 
-  /** Writes a line, or only counts it if there have been too many. */
+  /** Writes a line, or only counts it if the limit of this period is reached. */
   log(level: Level, text: string): void {
     const { everyMs, lines = 1, atEnd } = this.#options;
     const nowMs = this.#world.clock.monoMs();

@@ -1,22 +1,29 @@
-/** Passwords out of URLs before anyone reads them. */
+/** Removes passwords from URLs before they are shown or logged. */
 
-/** What stands for a password. Source: kombu 5.2.4 utils/url.py maybe_sanitize_url, with Celery's mask. */
+/**
+ * The text shown in place of a password. Source: kombu 5.2.4 utils/url.py maybe_sanitize_url, with Celery's
+ * mask.
+ */
 const MASK = "**";
 
 /**
- * A URL with its password shown as `**`, and so each of a list joined by `;`. The user, host and everything
- * else stay. Text that is not a proper URL is masked as far as it looks like one: rather too much than too little.
+ * Returns a URL, or each URL of a list joined by `;`, with its password replaced by `**`. The user, host and
+ * everything else stay. Text that is not a proper URL is masked as far as it looks like one, and rather too
+ * much than too little.
  */
 export function maskUrl(url: string): string {
   return url.split(";").map(maskOne).join(";");
 }
 
-/** A text with every URL in it masked. */
+/** Returns a text with every URL in it masked. */
 export function maskUrls(text: string): string {
   return text.includes(":/") ? text.replace(/[a-z][a-z0-9+.-]{0,30}:\/+[^\s"'`]+/gi, maskUrl) : text;
 }
 
-/** A part of a URL in quotes, as an error may show it: only what the masked URL shows too. */
+/**
+ * Returns a part of a URL in quotes for an error message, or `**` in quotes if the masked URL does not show
+ * that part.
+ */
 export function maskedPart(url: string, part: string): string {
   return maskUrl(url).includes(part) ? `"${part}"` : `"${MASK}"`;
 }
@@ -29,9 +36,9 @@ function maskOne(url: string): string {
   const authorityEnd = rest.search(/[/?#]/);
   const authority = authorityEnd < 0 ? rest : rest.slice(0, authorityEnd);
   const colon = authority.indexOf(":");
-  // An unescaped "/", "?" or "#" in a password ends what a parser takes for the host; the last "@" tells. Only an "@"
-  // in the value of a named parameter, behind what does look like a host and port, is left alone, and only if what
-  // follows it could not be a host with a port or path.
+  // An unescaped "/", "?" or "#" in a password makes a parser end the host there, so the last "@" is taken as
+  // the end of the password. The exception is an "@" in the value of a named parameter after a valid host and
+  // port, if the text after the "@" cannot be a host with a port or path.
   const last = rest.lastIndexOf("@");
   const isInParameter = isParameter(rest.slice(0, Math.max(0, last))) && !/[:/]/.test(rest.slice(last));
   const at = isHostAndPort(authority) && isInParameter && !rest.slice(0, rest.indexOf("?")).includes("@")
@@ -42,14 +49,17 @@ function maskOne(url: string): string {
   return url.slice(0, from) + rest;
 }
 
-/** What has no "://" is not a URL, but a mistyped one may hold a password: all from the first colon to the last "@". */
+/**
+ * Masks from the first colon to the last "@". A text without "://" is not a URL, but a mistyped one may hold
+ * a password.
+ */
 function maskNoUrl(text: string): string {
   const colon = text.search(/:(?!\/)/);
   const at = text.lastIndexOf("@");
   return colon < 0 || at < colon ? text : `${text.slice(0, colon + 1)}${MASK}${text.slice(at)}`;
 }
 
-/** True where a text ends in the value of a named parameter. */
+/** Returns true if the text ends in the value of a named query parameter. */
 function isParameter(text: string): boolean {
   const query = text.indexOf("?");
   if (query < 0) return false;

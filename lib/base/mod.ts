@@ -1,17 +1,19 @@
 /**
- * base: the ground everything stands on. Imports nothing.
+ * base: the parts that every other room uses. Imports no other room.
  *
- * Reading order: world.ts (what comes from outside: clock, chance, sockets, processes, terminal, host, log) and
- * current_world.ts (the one of this program); log.ts (records and the sink's interface), log_throttle.ts (lines that
- * come in floods), errors.ts (roots of operating errors), assert.ts; heap.ts (a binary heap), timer_heap.ts (many
- * deadlines on one timer), at_most.ts (waiting with a limit), outbox.ts (bytes on their way out), ring.ts and
- * seq_map.ts (queues and maps that keep nothing of what left them), bounded_map.ts (maps that forget what came
- * first); nodename.ts (`celery@host` and the `%` forms), paths.ts (where the embedded broker lives), server_url.ts
- * (URLs of servers taken apart), unquote.ts (their escapes), mask.ts (URLs without their password), quoted.ts (texts
- * in quotes), shown.ts (text from outside in logs and on terminals), glob.ts and linear_pattern.ts (patterns that
- * others wrote), nearest.ts (did-you-mean), known_names.ts (options that there are not), builtin.ts (node's modules,
- * on first use), values.ts (what a value from outside is), file_url.ts (paths and `file:` URLs), runtime_text.ts (the
- * runtime's messages), own_frames.ts, humanize.ts (times in words), version.ts.
+ * Reading order: world.ts (everything that comes from outside: clock, chance, sockets, processes, terminal,
+ * host, log) and current_world.ts (this program's World); log.ts (records and the log's interface),
+ * log_throttle.ts (limits on floods of lines), errors.ts (roots of operating errors), assert.ts; heap.ts (a
+ * binary heap), timer_heap.ts (many deadlines on one timer), at_most.ts (waiting with a time limit),
+ * outbox.ts (the output buffer of a connection), ring.ts and seq_map.ts (a queue and a map that keep no
+ * reference to removed items), bounded_map.ts (maps that forget their oldest entry); nodename.ts
+ * (`celery@host` and the `%` forms), paths.ts (the place of the embedded broker), server_url.ts (parses URLs
+ * of servers), unquote.ts (decodes their escapes), mask.ts (hides passwords in URLs), quoted.ts (texts in
+ * quotes), shown.ts (makes text from outside safe for logs and terminals), glob.ts and linear_pattern.ts
+ * (patterns from users and peers), nearest.ts (did-you-mean), known_names.ts (refuses unknown options),
+ * builtin.ts (Node's modules, on first use), values.ts (checks values from outside), file_url.ts (paths and
+ * `file:` URLs), runtime_text.ts (the runtime's messages), own_frames.ts (stacks without our frames),
+ * humanize.ts (durations in words), version.ts.
  */
 
 export * from "./assert.ts";

@@ -1,8 +1,8 @@
-/** Did-you-mean: the nearest known name to a mistyped one. */
+/** Did-you-mean: finds the known name nearest to a mistyped one. */
 
 /**
- * The candidate nearest to `word` by edit distance (a swap of neighbours counts one), or null where none is near:
- * at most a third of the word's length, at least 2.
+ * Returns the candidate nearest to `word` by edit distance (a swap of neighbours counts as one edit), or null
+ * if none is near. The distance may be a third of the word's length, or 2 if that is more.
  */
 export function nearest(word: string, candidates: Iterable<string>): string | null {
   let best: string | null = null;

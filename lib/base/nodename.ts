@@ -1,5 +1,5 @@
 /**
- * Node names (`celery@web1.example.org`) and the `%` forms that name files by them.
+ * Node names (`celery@web1.example.org`) and the `%` forms that put them into file names.
  *
  * Source: celery 5.2.6 celery/utils/nodenames.py, celery/utils/text.py simple_format; protocol.md 10.5.
  */
@@ -8,7 +8,7 @@ import { UsageError } from "./errors.ts";
 
 const NODENAME_DEFAULT = "celery";
 
-/** The two halves of a node name; `name` is null where there is no `@` (the text is the host then). */
+/** Splits a node name in two. `name` is null if there is no `@`; the text is the host then. */
 export function nodesplit(nodename: string): { name: string | null; host: string } {
   const at = nodename.indexOf("@");
   if (at < 0) return { name: null, host: nodename };
@@ -16,22 +16,23 @@ export function nodesplit(nodename: string): { name: string | null; host: string
 }
 
 /**
- * The node name for `-n text`: a missing name is `celery`, a missing host is `hostname`, and a text without `@` is
- * the host part. `%` forms are not touched.
+ * Returns the node name for `-n text`. A missing name becomes `celery`, a missing host becomes `hostname`,
+ * and a text without `@` is the host. `%` forms stay as they are.
  */
 export function defaultNodename(text: string | null, hostname: string): string {
   const { name, host } = nodesplit(text ?? "");
   return `${name || NODENAME_DEFAULT}@${host || hostname}`;
 }
 
-/** The name of a process that is not a worker: `gen4711@host`. */
+/** Returns the node name of a process that is not a worker: `gen4711@host`. */
 export function anonNodename(pid: number, hostname: string): string {
   return `gen${pid}@${hostname}`;
 }
 
 /**
- * Expands the `%h` (full host), `%n` (host before its first dot) and `%d` (the rest) of a `-n` argument, and
- * completes it to a node name. Throws `UsageError` on another letter.
+ * Expands `%h` (full host), `%n` (host up to its first dot), `%d` (the rest), `%i` (`0`), `%I` (empty) and
+ * `%%` (a percent sign) in a `-n` argument, and completes it to a node name. Throws `UsageError` on another
+ * letter.
  */
 export function workerNodename(text: string | null, hostname: string): string {
   if (text === null || text === "") return defaultNodename(null, hostname);
@@ -42,17 +43,18 @@ export function workerNodename(text: string | null, hostname: string): string {
 }
 
 /**
- * Expands a log or pid file's name for a node: `%h` host, `%n` name, `%d` the host's domain part, `%p` the whole node
- * name, `%i` the pool slot's index (0 in the parent), `%I` the same with a dash and empty in the parent; `%%` is a
- * percent sign, as is one before something else than a letter or digit. Throws `UsageError` on another letter. (In
- * Celery `%%` stays as it is, and a path with a percent sign before a letter cannot be given.)
+ * Expands the name of a log or pid file for a node: `%h` host, `%n` name, `%d` the host's domain, `%p` the
+ * whole node name, `%i` the pool slot's index (0 in the parent), `%I` the index after a dash (empty in the
+ * parent), `%%` a percent sign. A percent sign before anything but a letter, digit or underscore stays as it
+ * is. Throws `UsageError` on another letter. (Celery leaves `%%` as it is, so a path with a percent sign
+ * before a letter cannot be given there.)
  */
 export function nodeFormat(text: string, nodename: string, options: { index?: number } = {}): string {
   const { name, host } = nodesplit(nodename);
   return hostFormat(text, { host, name: name ?? NODENAME_DEFAULT, nodename, index: options.index ?? 0 });
 }
 
-/** The queue that reaches one worker alone (`worker_direct`): name, exchange and routing key. */
+/** Returns the queue that reaches only one worker (`worker_direct`): name, exchange and routing key. */
 export function workerDirect(nodename: string): { queue: string; exchange: string; routingKey: string } {
   return { queue: `${nodename}.dq2`, exchange: "C.dq2", routingKey: nodename };
 }

@@ -1,29 +1,29 @@
 /**
- * Bytes on their way out: one growing buffer that everything of a turn is appended to, and that leaves in one write.
+ * An output buffer: everything sent in one turn is appended to one growing buffer, and is written at once.
  *
- * Two buffers take turns: while the bytes taken last are being written, new ones are appended to the other. No
- * array is made per command.
+ * There are two buffers: while one is being written, new bytes are appended to the other. No array is
+ * allocated per command.
  */
 
 import { assert } from "./assert.ts";
 
 const FIRST_BYTES = 16 * 1024;
-/** A buffer that grew past this is let go once its bytes are written. */
+/** A buffer larger than this is dropped once its bytes are written. */
 const KEPT_BYTES_MAX = 4 * 1024 * 1024;
 
-/** Texts up to this length go through the loop. */
+/** Texts up to this length are tried in a loop first. */
 const LOOP_CHARS_MAX = 40;
 
 const encoder = new TextEncoder();
 
-/** A reused outbox. Its owner bounds it: `length` says what waits. */
+/** A reusable output buffer. Its owner must bound it by `length`. */
 export class Outbox {
   #filling: Uint8Array = new Uint8Array(FIRST_BYTES);
   #spare: Uint8Array | null = null;
   #length = 0;
   #isOut = false;
 
-  /** How many bytes were appended and not taken. */
+  /** The number of bytes appended since the last `take`. */
   get length(): number {
     return this.#length;
   }
@@ -41,11 +41,11 @@ export class Outbox {
     this.#length += bytes.length;
   }
 
-  /** Appends a text as UTF-8; how many bytes it took. */
+  /** Appends a text as UTF-8. Returns the number of bytes written. */
   text(text: string): number {
     if (text.length <= LOOP_CHARS_MAX && this.#asciiText(text)) return text.length;
-    // Three bytes per UTF-16 unit is the most UTF-8 takes. Where that much is not at hand, one pass over the
-    // buffer decides whether it was needed, since most text is ASCII.
+    // UTF-8 takes at most three bytes per UTF-16 unit, but most text is ASCII. So room for one byte per unit
+    // is tried first, and three are reserved only if the text did not fit.
     if (this.#filling.length - this.#length < text.length) this.reserve(text.length);
     const { read, written } = encoder.encodeInto(text, this.#filling.subarray(this.#length));
     if (read < text.length) {
@@ -56,7 +56,10 @@ export class Outbox {
     return written;
   }
 
-  /** A short ASCII text is copied faster by a loop than by the runtime's encoder. False: it is not ASCII. */
+  /**
+   * Appends a text if it is ASCII; returns false if it is not. For short texts a loop is faster than the
+   * runtime's encoder.
+   */
   #asciiText(text: string): boolean {
     this.reserve(text.length);
     const buffer = this.#filling;
@@ -70,7 +73,7 @@ export class Outbox {
     return true;
   }
 
-  /** Appends a whole number from 0 in decimal digits. */
+  /** Appends a non-negative whole number in decimal digits. */
   decimal(value: number): void {
     if (value < 10) return this.byte(48 + value);
     let digits = 1;
@@ -89,7 +92,9 @@ export class Outbox {
     this.#filling = grown;
   }
 
-  /** Skips `count` bytes to be written later by `writeDecimal` or `writeByte`; the position of the first. */
+  /**
+   * Skips `count` bytes that `writeDecimal` or `writeByte` fill later. Returns the position of the first one.
+   */
   skip(count: number): number {
     this.reserve(count);
     const at = this.#length;
@@ -97,19 +102,22 @@ export class Outbox {
     return at;
   }
 
-  /** Moves the bytes from `start` on by `by` (either way), and the end with them. */
+  /**
+   * Moves the bytes from `start` to the end by `by`, forward or (if negative) back. The length changes by as
+   * much.
+   */
   shift(start: number, by: number): void {
     if (by > 0) this.reserve(by);
     this.#filling.copyWithin(start + by, start, this.#length);
     this.#length += by;
   }
 
-  /** Writes one byte at a position that was appended before. */
+  /** Writes one byte at a position already appended. */
   writeByte(at: number, value: number): void {
     this.#filling[at] = value;
   }
 
-  /** Writes `value` in exactly `digits` decimal digits at a position that was appended before. */
+  /** Writes `value` in exactly `digits` decimal digits at a position already appended. */
   writeDecimal(at: number, value: number, digits: number): void {
     for (let i = at + digits - 1; i >= at; i--) {
       const rest = Math.floor(value / 10);
@@ -119,8 +127,8 @@ export class Outbox {
   }
 
   /**
-   * Everything appended so far. The view stays as it is until `release`; only one may be out at a time. What is
-   * appended from now on starts a new one.
+   * Takes everything appended so far. The view stays unchanged until `release`, and only one may be out at a
+   * time. Later bytes go to the other buffer.
    */
   take(): Uint8Array {
     assert(!this.#isOut, "one view is out at a time");
@@ -133,7 +141,7 @@ export class Outbox {
     return taken.subarray(0, length);
   }
 
-  /** Gives the view of the last `take` back: its bytes are written. */
+  /** Gives back the view of the last `take`, once its bytes are written. */
   release(view: Uint8Array): void {
     this.#isOut = false;
     if (view.buffer.byteLength > KEPT_BYTES_MAX) return;

@@ -1,4 +1,4 @@
-/** Where the embedded broker and result store live, one rule for both; and how a path is made absolute. */
+/** The place of the embedded broker and result store (one rule for both), and absolute paths. */
 
 import { UsageError } from "./errors.ts";
 import type { Host } from "./world.ts";
@@ -6,8 +6,8 @@ import type { Host } from "./world.ts";
 const FILE = "lovage.db";
 
 /**
- * The folder of everything embedded: `$LOVAGE_HOME`, else `$XDG_STATE_HOME/lovage`, else `~/.local/state/lovage`.
- * Throws UsageError where no variable names one.
+ * Returns the folder of the embedded broker and result store: `$LOVAGE_HOME`, else `$XDG_STATE_HOME/lovage`,
+ * else `~/.local/state/lovage`. Throws UsageError if none of these variables is set.
  */
 export function embeddedHome(host: Host): string {
   const own = host.env("LOVAGE_HOME");
@@ -23,9 +23,10 @@ export function embeddedHome(host: Host): string {
 }
 
 /**
- * The database file of a `sqlite:` URL. `sqlite://` is `lovage.db` in `embeddedHome`; `sqlite:///path.db` is the
- * absolute path, `sqlite://path.db` a path from the current folder. A query is left out, `%20` is decoded. Throws
- * UsageError for another scheme, a path that is a folder by its spelling, or a wrong escape.
+ * Returns the database file of a `sqlite:` URL. `sqlite://` is `lovage.db` in `embeddedHome`;
+ * `sqlite:///path.db` is the absolute path, `sqlite://path.db` a path from the current folder. The query is
+ * ignored, escapes are decoded. Throws UsageError for another scheme, `:memory:`, a path that ends in a
+ * slash, or an invalid escape.
  */
 export function embeddedDatabasePath(url: string, host: Host): string {
   const match = /^sqlite:(?:\/\/)?([^?#]*)/.exec(url);
@@ -44,7 +45,10 @@ export function embeddedDatabasePath(url: string, host: Host): string {
   return absolutePath(path, host.cwd);
 }
 
-/** A path from `folder` made absolute, without `.`, `..`, double and trailing slashes. Links are not followed. */
+/**
+ * Returns a path as an absolute one, relative to `folder`, without `.`, `..`, double and trailing slashes.
+ * Symbolic links are not followed.
+ */
 export function absolutePath(path: string, folder: string): string {
   const full = path.startsWith("/") ? path : `${folder}/${path}`;
   const parts: string[] = [];

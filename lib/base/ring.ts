@@ -1,18 +1,22 @@
 /**
- * A queue on a circular buffer: no shifting of arrays, no node per item, and nothing kept of what was taken. A place
- * that is not cleared keeps its item, and with it all it came with, until the collector's next full round.
+ * A queue on a circular buffer: it shifts no arrays, allocates no node per item, and clears the place of a
+ * taken item. A place that is not cleared would keep its item, and everything that the item refers to, until
+ * the next full garbage collection.
  */
 
 const FIRST_CAPACITY = 16;
 
-/** A growing ring. Each call costs O(1) but for `toArray` and `clear`; its owner bounds what is pushed. */
+/**
+ * A growing ring. Every call costs O(1), except `toArray` and `clear`. Its owner must bound the number of
+ * items.
+ */
 export class Ring<T> {
   // The capacity is always a power of two, so that a mask replaces the division.
   #items: (T | undefined)[] = new Array<T | undefined>(FIRST_CAPACITY).fill(undefined);
   #head = 0;
   #length = 0;
 
-  /** How many items wait. */
+  /** The number of items. */
   get length(): number {
     return this.#length;
   }
@@ -24,7 +28,7 @@ export class Ring<T> {
     this.#length++;
   }
 
-  /** Puts one back before the oldest. */
+  /** Puts an item before the oldest. */
   unshift(item: T): void {
     if (this.#length === this.#items.length) this.#grow();
     this.#head = (this.#head - 1) & (this.#items.length - 1);
@@ -32,7 +36,7 @@ export class Ring<T> {
     this.#length++;
   }
 
-  /** Takes the oldest item, or undefined where there is none. */
+  /** Removes and returns the oldest item; undefined if the ring is empty. */
   shift(): T | undefined {
     if (this.#length === 0) return undefined;
     const item = this.#items[this.#head];
@@ -42,18 +46,18 @@ export class Ring<T> {
     return item;
   }
 
-  /** The oldest item, left in place; undefined where there is none. */
+  /** Returns the oldest item and leaves it in; undefined if the ring is empty. */
   peek(): T | undefined {
     return this.#length === 0 ? undefined : this.#items[this.#head];
   }
 
-  /** The newest item, left in place; undefined where there is none. */
+  /** Returns the newest item and leaves it in; undefined if the ring is empty. */
   peekLast(): T | undefined {
     if (this.#length === 0) return undefined;
     return this.#items[(this.#head + this.#length - 1) & (this.#items.length - 1)];
   }
 
-  /** Takes the newest item, or undefined where there is none. */
+  /** Removes and returns the newest item; undefined if the ring is empty. */
   pop(): T | undefined {
     if (this.#length === 0) return undefined;
     const at = (this.#head + --this.#length) & (this.#items.length - 1);
@@ -62,7 +66,7 @@ export class Ring<T> {
     return item;
   }
 
-  /** All items, oldest first; a copy. */
+  /** Returns a copy of all items, oldest first. */
   toArray(): T[] {
     const all: T[] = [];
     for (let i = 0; i < this.#length; i++) {
@@ -71,7 +75,7 @@ export class Ring<T> {
     return all;
   }
 
-  /** Forgets every item. */
+  /** Removes all items. */
   clear(): void {
     this.#items = new Array<T | undefined>(FIRST_CAPACITY).fill(undefined);
     this.#head = 0;

@@ -1,7 +1,10 @@
-/** Messages of the runtime, whose advice is for its own command line: here it would lead nowhere. */
+/**
+ * Replaces the advice in the runtime's messages. It is meant for the runtime's command line and does not
+ * apply here.
+ */
 
 const ADVICE: readonly (readonly [RegExp, string])[] = [
-  // Nothing but a sandboxed task is ever refused a permission.
+  // Only sandboxed tasks run without all permissions.
   [/, run again with the --allow-[a-z-]+ flag/g, ": the task's permissions do not name it"],
   [
     / not a dependency and not in import map from /g,
@@ -14,9 +17,9 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/\n\s*hint: [^\n]*/g, ""],
 ];
 
-/** A text with the advice of the runtime replaced by what holds here. */
+/** Returns a text with the runtime's advice replaced by what applies here. */
 export function withOurAdvice(text: string): string {
-  // Ordinary messages cost three searches and no more.
+  // An ordinary message costs one search.
   if (!/--allow-|import map|hint: |JSR and npm/.test(text)) return text;
-  return ADVICE.reduce((told, [theirs, ours]) => told.replace(theirs, ours), text);
+  return ADVICE.reduce((result, [theirs, ours]) => result.replace(theirs, ours), text);
 }

@@ -1,11 +1,12 @@
 /**
- * A map by ascending whole numbers for what comes and goes with each task.
+ * A map with ascending whole numbers as keys, for entries that are added and removed with each task.
  *
- * A Map that is filled and emptied all the time replaces its table again and again, and each outgrown table leads
- * to the next one. Once one of them is old, all that follow are kept until the next full collection with what they
- * held then, and grow old themselves: everything that passes through a busy worker would be promoted. Here an
- * entry's place is its number modulo the size of one table that stays; what sits in the way of a newer entry has
- * stayed long, and moves to a Map.
+ * A Map that is filled and emptied all the time replaces its table again and again, and each outgrown table
+ * refers to the next one. Once one of them is in the old generation of the heap, it keeps all later tables
+ * alive, with their contents, until the next full collection, and they grow old too: everything that passes
+ * through a busy worker would be promoted. Here there is one fixed table, and an entry's place is its key
+ * modulo the table's size. If an older entry occupies the place of a new one, it has stayed long and moves to
+ * a Map.
  */
 
 const SIZE = 1024;
@@ -18,24 +19,24 @@ export class SeqMap<V> {
   #old = new Map<number, V>();
   #size = 0;
 
-  /** Entries in it. */
+  /** The number of entries. */
   get size(): number {
     return this.#size;
   }
 
-  /** The value, or undefined. */
+  /** Returns the value of a key, or undefined. */
   get(key: number): V | undefined {
     const at = key % SIZE;
     if (this.#keys[at] === key) return this.#values[at];
     return this.#old.size === 0 ? undefined : this.#old.get(key);
   }
 
-  /** Whether there is one. */
+  /** Returns true if the map has this key. */
   has(key: number): boolean {
     return this.#keys[key % SIZE] === key || this.#old.has(key);
   }
 
-  /** Sets a value, in place of an earlier one. */
+  /** Sets the value of a key and replaces an earlier one. */
   set(key: number, value: V): void {
     const at = key % SIZE;
     const there = this.#keys[at]!;
@@ -53,7 +54,7 @@ export class SeqMap<V> {
     this.#size++;
   }
 
-  /** Removes an entry; false where there is none. */
+  /** Removes an entry. Returns false if there is none. */
   delete(key: number): boolean {
     const at = key % SIZE;
     if (this.#keys[at] === key) {
@@ -64,7 +65,7 @@ export class SeqMap<V> {
     return true;
   }
 
-  /** Removes all. */
+  /** Removes all entries. */
   clear(): void {
     this.#keys.fill(NONE);
     this.#values.fill(undefined);
@@ -72,14 +73,14 @@ export class SeqMap<V> {
     this.#size = 0;
   }
 
-  /** The keys, ascending. For control, not for the path of a task: it sorts. */
+  /** Returns the keys in ascending order. For the control lane only, because it sorts. */
   keys(): number[] {
     const keys = [...this.#old.keys()];
     for (const key of this.#keys) if (key !== NONE) keys.push(key);
     return keys.sort((a, b) => a - b);
   }
 
-  /** The values by ascending key, as `keys`. */
+  /** Returns the values in ascending order of their keys. */
   values(): V[] {
     return this.keys().map((key) => this.get(key)!);
   }

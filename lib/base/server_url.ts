@@ -1,29 +1,32 @@
-/** URLs of servers taken apart, by the rules people know from Celery. */
+/** Parses URLs of servers by Celery's rules. */
 
 import { UsageError } from "./errors.ts";
 import { maskedPart, maskUrl } from "./mask.ts";
 import { trimmedUrl, unquote } from "./unquote.ts";
 
-/** A URL's parts, escapes decoded; null and empty where absent. */
+/** The parts of a URL, escapes decoded. A missing part is null or empty. */
 export interface ServerUrl {
   /** Lower case: "redis", "rediss", "redis+socket", "amqps"… */
   readonly scheme: string;
-  /** As in the URL; null where absent. IPv6 without brackets. */
+  /** The first host as in the URL; null if there is none. IPv6 without brackets. */
   readonly host: string | null;
   readonly port: number | null;
   readonly user: string | null;
   readonly password: string | null;
-  /** What follows the host without its first "/": database, virtual host, socket path. Null where there is no "/". */
+  /**
+   * The text after the host, without its first "/": database, virtual host or socket path. Null if there is
+   * no "/".
+   */
   readonly path: string | null;
   readonly query: Readonly<Record<string, string>>;
-  /** Every host of `host1:1,host2:2`, the first included. */
+  /** Every host of `host1:1,host2:2`, including the first. */
   readonly hosts: readonly { readonly host: string; readonly port: number | null }[];
 }
 
 /**
- * Takes one URL apart; `what` names it in errors ("broker URL"). A bare scheme ("redis") and a scheme with nothing
- * behind it ("memory://") are URLs too. The last "@" before the first "/" ends the password, so an unescaped "@" in it
- * does no harm. Throws UsageError, with the password masked, if the text is not a URL.
+ * Parses one URL; `what` names it in errors ("broker URL"). A bare scheme ("redis") and a scheme with nothing
+ * after it ("memory://") are URLs too. The last "@" before the first "/" ends the password, so a password may
+ * contain an unescaped "@". Throws UsageError, with the password masked, if the text is not a URL.
  *
  * Source: kombu 5.2.4 utils/url.py url_to_parts.
  */
@@ -61,7 +64,7 @@ export function parseServerUrl(given: string, what: string): ServerUrl {
   };
 }
 
-/** The scheme of a URL in lower case. Throws UsageError if there is none. */
+/** Returns the scheme of a URL in lower case. Throws UsageError if there is none. */
 export function urlScheme(url: string, what: string): string {
   const match = /^\s*([A-Za-z][A-Za-z0-9+.-]*)(:|$)/.exec(url);
   if (!match) throw unreadable(url, what, "it has no scheme");

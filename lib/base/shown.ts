@@ -1,17 +1,20 @@
 /**
- * Text from outside as it may stand in a log or on a terminal: what would move the cursor, end a line or turn the
- * reading direction is escaped. Letters of every script, emoji and the blank stay.
+ * Makes text from outside safe to show in a log or on a terminal: characters that would move the cursor, end
+ * a line or change the reading direction are escaped. Letters of every script, emoji and the space stay.
  *
- * The log (platform/log_sink.ts) and the terminal (platform/terminal.ts) do this to all that goes out; callers do it
- * only where a text has to stay on one line, or is a part of one with escape sequences of our own.
+ * The log (platform/log_sink.ts) and the terminal (platform/terminal.ts) do this to everything they write.
+ * Callers do it themselves only if a text must stay on one line, or is part of a text with our own escape
+ * sequences.
  */
 
-/** C0 (but tabs and line ends), DEL, C1, line separators, and the marks that turn the reading direction. */
+/**
+ * C0 (except tabs and line ends), DEL, C1, line separators, and the marks that change the reading direction.
+ */
 const UNSAFE =
   // deno-lint-ignore no-control-regex -- control characters are what is escaped
   /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]|\r(?!\n)/;
 const UNSAFE_ALL = new RegExp(UNSAFE, "g");
-/** As UNSAFE, with tabs and line ends. */
+/** UNSAFE, and tabs and line ends. */
 // deno-lint-ignore no-control-regex -- control characters are what is escaped
 const UNSAFE_IN_LINE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/;
 const UNSAFE_IN_LINE_ALL = new RegExp(UNSAFE_IN_LINE, "g");
@@ -19,20 +22,27 @@ const UNSAFE_IN_LINE_ALL = new RegExp(UNSAFE_IN_LINE, "g");
 const STYLES = /\u001b\[[0-9;]*m/g;
 
 /**
- * A text with its line ends, everything unsafe escaped: `\x1b`, and from DEL on `\u009b`, the form that JSON reads
- * too, so that a line of JSON stays what it was. A text without such characters is given back as it is.
+ * Returns a text with unsafe characters escaped and tabs and line ends kept. Below U+0020 the form is `\x1b`.
+ * From DEL on it is `\u009b`, as in JSON, so that a line of JSON keeps its meaning. A text without unsafe
+ * characters is returned as it is.
  */
 export function shown(text: string): string {
   return UNSAFE.test(text) ? text.replace(UNSAFE_ALL, escaped) : text;
 }
 
-/** The same on one line: tabs and line ends are escaped too. With `charsMax`, at most so many characters. */
+/**
+ * Like `shown`, but escapes tabs and line ends too, so the result is one line. The text is cut to `charsMax`
+ * characters before it is escaped.
+ */
 export function shownLine(text: string, charsMax = Infinity): string {
   const part = text.length > charsMax ? `${text.slice(0, charsMax - 1)}…` : text;
   return UNSAFE_IN_LINE.test(part) ? part.replace(UNSAFE_IN_LINE_ALL, escaped) : part;
 }
 
-/** A text without its colours: the runtime colours its own errors, wherever they go. */
+/**
+ * Returns a text without its colour sequences. The runtime colours its own errors, even if the output is not
+ * a terminal.
+ */
 export function withoutStyles(text: string): string {
   return text.includes("\u001b") ? text.replace(STYLES, "") : text;
 }

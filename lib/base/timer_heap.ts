@@ -1,15 +1,15 @@
 /**
- * Deadlines, many of them, on one armed timer: eta, time limits, heartbeats, rate limits.
+ * Many deadlines on one armed timer: eta, time limits, heartbeats, rate limits.
  *
- * A heap with lazy deletion; arm and disarm cost O(log n) and O(1). Deadlines due at once fire in order of
- * time, then of arming.
+ * A heap with lazy deletion. Arming costs O(log n); disarming costs O(1), or O(log n) for the first deadline.
+ * Deadlines that are due together fire in order of time, then of arming.
  */
 
 import { assert } from "./assert.ts";
 import { Heap } from "./heap.ts";
 import type { Clock, Disarm } from "./world.ts";
 
-/** Later than any clock goes, milliseconds, and still exact. */
+/** Later than any clock goes and still an exact number, milliseconds. */
 const FAR_MS = 2 ** 52;
 
 /** One armed deadline. */
@@ -19,7 +19,7 @@ export interface Deadline {
   fn: (() => void) | null;
 }
 
-/** The heap. One per worker; `close` disarms everything. */
+/** The heap. A worker has one. `close` disarms everything. */
 export class TimerHeap {
   #clock: Clock;
   #heap = new Heap<Deadline>((a, b) => a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order));
@@ -33,12 +33,12 @@ export class TimerHeap {
     this.#clock = clock;
   }
 
-  /** How many deadlines are armed. */
+  /** The number of armed deadlines. */
   get size(): number {
     return this.#live;
   }
 
-  /** Calls `fn` once when the monotonic clock reaches `atMs`. An error thrown by `fn` reaches the event loop. */
+  /** Calls `fn` once when the monotonic clock reaches `atMs`. An error thrown by `fn` is not caught here. */
   arm(atMs: number, fn: () => void): Deadline {
     assert(!this.#closed, "a closed timer heap is not armed");
     assert(Number.isFinite(atMs), "a deadline is a finite time");
@@ -49,12 +49,15 @@ export class TimerHeap {
     return deadline;
   }
 
-  /** Calls `fn` in `ms` milliseconds. A time that no clock reaches (a message's limit of 1e308 seconds) is one too. */
+  /**
+   * Calls `fn` once in `ms` milliseconds. A time that no clock reaches is allowed: a message may have a limit
+   * of 1e308 s.
+   */
   armIn(ms: number, fn: () => void): Deadline {
     return this.arm(this.#clock.monoMs() + Math.min(ms, FAR_MS), fn);
   }
 
-  /** Takes a deadline back; one that fired or was taken back already is left alone. */
+  /** Disarms a deadline. Does nothing for null, or if it has fired or was disarmed before. */
   disarm(deadline: Deadline | null): void {
     if (!deadline || deadline.fn === null) return;
     deadline.fn = null;
@@ -63,7 +66,7 @@ export class TimerHeap {
     this.#schedule();
   }
 
-  /** Disarms all. Twice is once. */
+  /** Disarms all deadlines. Idempotent; nothing can be armed afterwards. */
   close(): void {
     this.#closed = true;
     for (const deadline of this.#heap) deadline.fn = null;
@@ -91,7 +94,7 @@ export class TimerHeap {
       for (let head = this.#heap.peek(); head && head.atMs <= now; head = this.#heap.peek()) {
         const { fn } = this.#heap.pop();
         if (fn === null) continue;
-        // It can no longer be disarmed.
+        // From here on `disarm` does nothing to it.
         head.fn = null;
         this.#live--;
         fn();

@@ -1,7 +1,8 @@
-/** URLs as people give them, read as Python reads them: Celery's own readers take no offence, so ours take none. */
+/** Decodes URLs as Python does. Celery's readers accept stray percent signs and blanks, so ours do too. */
 
 /**
- * Undoes percent escapes: each run of them is UTF-8, and a "%" that escapes nothing stands for itself. Never throws.
+ * Decodes percent escapes. Each run of them is read as UTF-8; a "%" that starts no escape stays as it is.
+ * Never throws.
  *
  * Source: Python 3 urllib.parse.unquote.
  */
@@ -13,7 +14,8 @@ export function unquote(text: string): string {
 }
 
 /**
- * A URL without what a file, a secret or a line of YAML leaves around and in it: blanks at its ends, tabs, line ends.
+ * Returns a URL without blanks at its ends and without tabs and line ends, which a file, a secret or a line
+ * of YAML may add.
  *
  * Source: Python 3 urllib.parse.urlsplit.
  */

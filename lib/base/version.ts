@@ -2,5 +2,5 @@
 
 import config from "../../deno.json" with { type: "json" };
 
-/** As in deno.json: "MAJOR.MINOR.PATCH". */
+/** The version as in deno.json: "MAJOR.MINOR.PATCH". */
 export const VERSION: string = config.version;
