@@ -12,7 +12,7 @@ export interface Exchange {
   readonly durable: boolean;
   readonly autoDelete: boolean;
   readonly arguments: Readonly<Record<string, unknown>>;
-  /** True: it is there, and used as it is. Absent: it is declared. */
+  /** True: the exchange exists, and is used as it is. Absent: it is declared. */
   readonly noDeclare?: boolean;
 }
 
@@ -28,13 +28,13 @@ export interface Queue {
   readonly queueArguments: Readonly<Record<string, unknown>>;
   readonly bindingArguments: Readonly<Record<string, unknown>>;
   readonly consumerArguments: Readonly<Record<string, unknown>>;
-  /** A name people use for it (`-Q alias`), or null. */
+  /** Another name that people use for it (`-Q alias`), or null. */
   readonly alias: string | null;
-  /** True: it is there, with what it is bound to, and used as it is. Absent: it is declared. */
+  /** True: the queue and its bindings exist, and are used as they are. Absent: they are declared. */
   readonly noDeclare?: boolean;
   /**
-   * True: one process alone consumes it, and it may end with that process. Brokers that keep no transient queues for
-   * several connections (RabbitMQ from 4.0 on, LavinMQ) then have it exclusive, if it is not durable.
+   * True: a single process consumes the queue, which may be deleted when that process ends. Brokers without
+   * shared transient queues (RabbitMQ from 4.0 on, LavinMQ) then declare it exclusive, unless it is durable.
    */
   readonly isPersonal?: boolean;
 }

@@ -12,29 +12,29 @@ const ID_CHARS = 8;
 /** A task that failed for good, as its worker reports it. */
 export type FailedEntry = Omit<DeadLetter, "id">;
 
-/** What is kept at most. */
+/** How many failed tasks are kept, and for how long. */
 export interface FailedLimits {
-  /** How many; beyond that the oldest are deleted. RabbitMQ keeps 10,000 in any case. */
+  /** Tasks; beyond that the oldest are deleted. RabbitMQ keeps 10,000 in any case. */
   readonly count: number;
-  /** For how long. */
+  /** Seconds after which a task is deleted. */
   readonly seconds: number;
 }
 
 /** The failed tasks of one broker. `retry` and `drop` take a task that this connection's `list` gave. */
 export interface FailedTasks {
-  /** Keeps some, and deletes what is beyond the limits. */
+  /** Stores failed tasks, and deletes those beyond the limits. */
   keep(tasks: readonly FailedEntry[], limits: FailedLimits): Promise<void>;
-  /** How many there are. */
+  /** Counts the failed tasks. */
   count(): Promise<number>;
-  /** The newest first, at most `limit` of them. */
+  /** Lists the newest first, at most `limit` of them. */
   list(limit: number): Promise<DeadLetter[]>;
-  /** Removes one and puts `envelope` at the back of a queue, in one step. False: it is not there any more. */
+  /** Removes a task and puts `envelope` at the back of a queue, in one step. False: the task is gone. */
   retry(task: DeadLetter, queueName: string, envelope: string): Promise<boolean>;
-  /** Deletes one for good. False: it is not there any more. */
+  /** Deletes a task for good. False: the task is gone. */
   drop(task: DeadLetter): Promise<boolean>;
 }
 
-/** An entry under the id that it gets. */
+/** Returns an entry with a new random id. */
 export function withId(world: World, entry: FailedEntry): DeadLetter {
   return { ...entry, id: world.random.id().slice(0, ID_CHARS) };
 }

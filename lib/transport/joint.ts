@@ -1,4 +1,4 @@
-/** What a connection of several sockets is besides: lost if one of them is, and closed once and in order. */
+/** Connections over several sockets: lost as soon as one socket is lost, and closed once and in order. */
 
 import { ConnectionLost, UsageError } from "../base/mod.ts";
 import type { Consumer, Subscription } from "./transport.ts";
@@ -9,7 +9,7 @@ interface Socket {
   close(): Promise<unknown>;
 }
 
-/** The base of such connections. */
+/** The base of connections over several sockets. */
 export abstract class JointConnection {
   readonly lost: Promise<Error | null>;
   protected consumer: (Consumer & { fail(error: Error): void }) | null = null;
@@ -27,7 +27,7 @@ export abstract class JointConnection {
   /** Closes every socket; `error` is what ended the connection, or null. */
   protected abstract closeSockets(error: Error | null): Promise<unknown>;
 
-  /** Throws UsageError if there is a consumer. */
+  /** Throws UsageError if there is a consumer already. */
   protected mustHaveNoConsumer(): void {
     if (this.consumer !== null) throw new UsageError("Cannot consume twice on one connection");
   }
@@ -36,7 +36,7 @@ export abstract class JointConnection {
     return this.#failure !== null;
   }
 
-  /** If this socket is lost, the whole connection is. */
+  /** Watches a socket: if it is lost, the whole connection is. */
   protected watch(socket: Pick<Socket, "lost">): void {
     void socket.lost.then((error) => {
       if (error === null || this.#isClosing || this.#failure !== null) return;
@@ -46,8 +46,8 @@ export abstract class JointConnection {
   }
 
   /**
-   * Opens one more socket and watches it. A connection that has ended, or does meanwhile, gets none: nobody would hear
-   * that it is lost, or close it. Rejects with the connection's end, or as `open`.
+   * Opens one more socket and watches it. If the connection has ended, or ends meanwhile, the new socket is
+   * closed: nobody would notice its loss or close it. Rejects with the reason of that end, or as `open` does.
    */
   protected async join<T extends Socket>(open: () => Promise<T>): Promise<T> {
     this.#mustBeOpen();

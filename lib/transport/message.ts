@@ -1,28 +1,27 @@
-/**
- * Messages as every transport sees them: outgoing, held by a consumer, and kept by the broker for later or for
- * people.
- */
+/** Messages as every transport sees them: outgoing, held by a consumer, parked, and dead. */
 
 import { OperatingError } from "../base/mod.ts";
 import type { DeliveryInfo, EncodedMessage } from "../wire/mod.ts";
 import type { Queue } from "./entity.ts";
 
-/** One message on its way out. */
+/** A message to publish. */
 export interface OutgoingMessage {
   /** "" publishes to the queue named by `routingKey`. */
   readonly exchange: string;
   readonly routingKey: string;
   readonly message: EncodedMessage;
-  /** The queue it is meant for, which its publisher declares first. Absent or null: not known by name. */
+  /** The queue that the message is meant for; its publisher declares it first. Absent or null: unknown. */
   readonly queue?: Queue | null;
-  /** True: to reach no queue at all is an error (a task). Absent: it may reach nobody (an event, a reply). */
+  /**
+   * True: reaching no queue is an error (a task). Absent: the message may reach nobody (an event, a reply).
+   */
   readonly isMandatory?: boolean;
 }
 
 /** Part of a batch was not published, because the broker refused it or could not route it. The rest was. */
 export class PublishError extends OperatingError {
   override name = "PublishError";
-  /** Objects of the batch, in its order. */
+  /** The messages not published: objects of the batch, in its order. */
   readonly unpublished: readonly OutgoingMessage[];
   constructor(
     message: string,
@@ -33,7 +32,7 @@ export class PublishError extends OperatingError {
   }
 }
 
-/** One message received and not yet settled. */
+/** A message received and not yet settled. */
 export interface Delivery {
   /** The consumer's own handle; opaque. */
   readonly tag: number | string;
@@ -42,8 +41,8 @@ export interface Delivery {
   readonly message: EncodedMessage;
   readonly info: DeliveryInfo;
   /**
-   * The message as one text in kombu's JSON envelope: what a pool slot is given. Virtual transports hand on what they
-   * received; amqp makes it when first read.
+   * The message as kombu's JSON envelope, the text that a pool slot gets. Virtual transports pass on the text
+   * that they received; amqp encodes it when it is first read.
    */
   readonly envelope: string;
   /**
@@ -52,17 +51,20 @@ export interface Delivery {
    * that kills its worker.
    */
   readonly attempts: number;
-  /** It was parked until it was due, and the worker that parked it has logged and reported that it was received. */
-  readonly wasTold: boolean;
+  /**
+   * True if the message was parked: the worker that parked it has already logged and reported that it was
+   * received.
+   */
+  readonly wasReported: boolean;
 }
 
 /** A message that cannot be decoded: a broken envelope, wrong base64. The receiver settles it. */
 export interface Undecodable {
   readonly tag: number | string;
   readonly queue: string;
-  /** What arrived, at most 64 KiB of it as text for the log. */
+  /** The message as text for the log, cut at 64 KiB. */
   readonly text: string;
-  /** One line: why. */
+  /** The reason, one line. */
   readonly reason: string;
 }
 
@@ -74,15 +76,15 @@ export interface Note {
 
 /** A message that nobody could handle, or whose workers died too often, as the broker keeps it. */
 export interface DeadLetter {
-  /** Its name among the broker's dead letters; one word. */
+  /** Its id among the broker's dead letters; one word. */
   readonly id: string;
-  /** The queue it was taken from; null if that is not known any more. */
+  /** The queue it was fetched from; null if that is no longer known. */
   readonly queue: string | null;
-  /** One line: why it is here. */
+  /** The reason why it was kept, one line. */
   readonly reason: string;
-  /** When it came here, wall clock. */
+  /** When it was kept, wall clock. */
   readonly atMs: number;
-  /** What arrived, as text; kombu's JSON envelope unless that is what was wrong with it. */
+  /** The message as text: kombu's JSON envelope, unless it could not be decoded as such. */
   readonly envelope: string;
 }
 
@@ -91,7 +93,7 @@ export const DEAD_LETTERS_MAX = 10_000;
 
 /** A message that is not due yet and is held by the broker, not by a worker. */
 export interface ParkedMessage {
-  /** Its name among the broker's parked messages. */
+  /** Its id among the broker's parked messages. */
   readonly id: string;
   readonly queue: string;
   /** When it is due, wall clock. */

@@ -4,10 +4,11 @@
  *   memory:  one process                           sqlite:  one machine, many processes, durable, no server
  *   redis:   kombu's own keys, with leases         amqp:    RabbitMQ
  *
- * Reading order: entity.ts (exchanges, queues, bindings), message.ts (messages out, in hand and kept), transport.ts
- * (the interface: Connection, Consumer), failed.ts (tasks that failed for good), ledger.ts (leases and records),
- * url.ts, registry.ts (which kind), routing.ts (exchanges where the broker does not route); joint.ts (several
- * sockets as one connection); then the kinds, of which none imports another.
+ * Reading order: entity.ts (exchanges, queues, bindings), message.ts (outgoing, received and kept messages),
+ * transport.ts (the interface: Connection, Consumer), failed.ts (tasks that failed for good), ledger.ts
+ * (leases and records), url.ts, registry.ts (which kind), routing.ts (exchanges of brokers that do not route
+ * themselves); joint.ts (several sockets as one connection); then the transports, none of which imports
+ * another.
  *
  * Memory and sqlite: embedded/store.ts (what a store does), embedded/virtual.ts (the connection over either),
  * embedded/consumer.ts (the data lane), embedded/subscriptions.ts, embedded/failed.ts, embedded/ledger.ts. Memory:
@@ -30,7 +31,8 @@
  * amqp/subscription.ts, amqp/delay.ts and amqp/delays.ts (native delayed delivery), amqp/dead.ts, amqp/failed.ts,
  * amqp/ledger.ts.
  *
- * May import base, wire, net, platform, redis, amqp and sqlite. Routes task messages, never looks into them.
+ * May import base, wire, net, platform, redis, amqp and sqlite. Routes task messages, and never reads their
+ * bodies.
  */
 
 export * from "./entity.ts";

@@ -1,4 +1,4 @@
-/** Which transport serves a URL; each is loaded only when it is asked for. */
+/** Opens the transport of a URL; each transport is loaded only when it is needed. */
 
 import {
   DialError,
@@ -15,9 +15,9 @@ import type { Connect, Connection, ConnectOptions } from "./transport.ts";
 import { type TransportKind, transportOf } from "./url.ts";
 
 /**
- * Opens a connection to the broker of `url`, by its scheme: memory, sqlite, redis (rediss, redis+socket, socket,
- * sentinel, valkey) or amqp (amqps, pyamqp). Rejects with UsageError for an unknown scheme and one that this World
- * lacks, else as `Connect` says.
+ * Opens a connection to the broker of `url`, by its scheme: memory, sqlite, redis (rediss, redis+socket,
+ * socket, sentinel, valkey) or amqp (amqps, pyamqp). Rejects with UsageError for a scheme that is unknown or
+ * not available in this World, else as `Connect` says.
  */
 export const connect: Connect = async (
   world: World,
@@ -37,7 +37,7 @@ export const connect: Connect = async (
       throw failedLogin(url, error, `${SPEAKS_NOT[transportOf(url)]} (${clause(error)})`);
     }
     if (error instanceof ServerError) {
-      // A database's own words name its path.
+      // The database's own message names its path.
       if (transportOf(url) !== "sqlite") throw failedLogin(url, error, clause(error));
       throw new DialError(error.message, { cause: error, isRetryable: error.isRetryable });
     }
@@ -45,7 +45,10 @@ export const connect: Connect = async (
   }
 };
 
-/** Throws UsageError for a broker that a client alone cannot use: one in its own memory, or that its runtime lacks. */
+/**
+ * Throws UsageError for a broker that the client-only library cannot use: one in its own memory, or one that
+ * its runtime lacks.
+ */
 function mustReachWorkers(url: string, kind: TransportKind): void {
   const why = unusableByClient(kind);
   if (why === null) return;
@@ -54,14 +57,14 @@ function mustReachWorkers(url: string, kind: TransportKind): void {
   );
 }
 
-/** A failed dial under the scheme that the person wrote, not that of the socket. */
+/** Returns the error of a failed dial with the scheme that the user wrote instead of the socket's. */
 function inWordsOf(url: string, error: DialError): DialError {
   const scheme = /^\s*([\w+.-]+)/.exec(url)?.[1] ?? "tcp";
   const message = error.message.replace(/^Cannot connect to (?:tcp|tls):/, `Cannot connect to ${scheme}:`);
   return new DialError(message, { cause: error, isRetryable: error.isRetryable });
 }
 
-/** Why a server that does not speak the protocol cannot be used. */
+/** The reason given for a server that does not speak the protocol. */
 const SPEAKS_NOT: Readonly<Record<TransportKind, string>> = {
   amqp: "the server does not speak AMQP 0-9-1",
   redis: "the server does not speak Redis's protocol",
@@ -69,7 +72,7 @@ const SPEAKS_NOT: Readonly<Record<TransportKind, string>> = {
   memory: "it cannot be read",
 };
 
-/** A server that was reached and cannot be used. The cause decides whether that may pass. */
+/** Returns the error for a server that was reached but cannot be used. It is retryable if its cause is. */
 function failedLogin(url: string, cause: OperatingError, why: string): DialError {
   return new DialError(`Cannot connect to ${maskUrl(url)}: ${why}`, {
     cause,
@@ -77,7 +80,7 @@ function failedLogin(url: string, cause: OperatingError, why: string): DialError
   });
 }
 
-/** A sentence as part of another. */
+/** Returns an error's message as a clause of another sentence. */
 function clause({ message }: Error): string {
   return message.replace(/^Cannot (?:speak AMQP 0-9-1|log in): /, "").replace(/^Cannot/, "cannot");
 }

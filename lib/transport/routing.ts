@@ -6,7 +6,7 @@
 import { LinearPattern, UsageError } from "../base/mod.ts";
 import type { Binding, Exchange, ExchangeType, Queue } from "./entity.ts";
 
-/** How many routes are remembered; past it the memory starts anew. */
+/** How many routes are cached; beyond that the cache is emptied. */
 const ROUTES_MAX = 10_000;
 
 /** Where a message goes. `isFanout`: it also goes to subscribers of the exchange. */
@@ -15,14 +15,14 @@ export interface Route {
   readonly isFanout: boolean;
 }
 
-/** The table. Reading costs one map look-up per message once a route is known. */
+/** The exchanges and bindings. A cached route costs one map look-up per message. */
 export class RoutingTable {
   #types = new Map<string, ExchangeType>();
-  /** By exchange; each binding once. */
+  /** By exchange, without duplicates. */
   #bindings = new Map<string, Binding[]>();
   #routes = new Map<string, Route>();
 
-  /** Records an exchange; the last declaration holds, so that a type can be corrected. */
+  /** Records an exchange; the last declaration wins, so that a type can be corrected. */
   setExchange(name: string, type: ExchangeType): void {
     if (name === "") return;
     mustBeRoutable(name, type);
@@ -30,7 +30,10 @@ export class RoutingTable {
     this.#routes.clear();
   }
 
-  /** Binds a queue; again is not an error. A queue on the default exchange needs no binding. */
+  /**
+   * Binds a queue; idempotent. Returns true if the binding is new. A queue on the default exchange needs no
+   * binding.
+   */
   bind(binding: Binding): boolean {
     if (binding.exchange === "") return false;
     let list = this.#bindings.get(binding.exchange);
@@ -53,31 +56,32 @@ export class RoutingTable {
     this.#routes.clear();
   }
 
-  /** The type of an exchange; direct if it was never declared. */
+  /** Returns the type of an exchange; direct if it was never declared. */
   typeOf(exchangeName: string): ExchangeType {
     return this.#types.get(exchangeName) ?? "direct";
   }
 
   /**
-   * The queues of a message. The default exchange names the queue by the routing key. A message that nothing is
-   * bound for goes nowhere. Source: kombu 5.2.4 transport/virtual/base.py Channel._lookup, exchange.py.
+   * Returns the queues that a message goes to. On the default exchange the routing key is the queue's name. A
+   * message that matches no binding goes nowhere. Source: kombu 5.2.4 transport/virtual/base.py
+   * Channel._lookup, exchange.py.
    */
   route(exchangeName: string, routingKey: string): Route {
     const key = `${exchangeName}\0${routingKey}`;
     let route = this.#routes.get(key);
     if (route) return route;
-    route = this.#look(exchangeName, routingKey);
+    route = this.#match(exchangeName, routingKey);
     if (this.#routes.size >= ROUTES_MAX) this.#routes.clear();
     this.#routes.set(key, route);
     return route;
   }
 
-  /** Every binding. */
+  /** Lists every binding. */
   bindings(): Binding[] {
     return [...this.#bindings.values()].flat();
   }
 
-  #look(exchangeName: string, routingKey: string): Route {
+  #match(exchangeName: string, routingKey: string): Route {
     if (exchangeName === "") return { queues: [routingKey], isFanout: false };
     const type = this.typeOf(exchangeName);
     const queues = new Set<string>();
@@ -93,8 +97,8 @@ export class RoutingTable {
 }
 
 /**
- * A topic binding's key as a pattern of routing keys: the word `*` stands for some text that does not end in a dot,
- * the word `#` for any text. Looser than AMQP's on purpose: it is what kombu matches with.
+ * Compiles a topic binding's key to a pattern of routing keys: the word `*` matches text that does not end in
+ * a dot, the word `#` any text. It is looser than AMQP on purpose: kombu matches in the same way.
  * Source: kombu 5.2.4 transport/virtual/exchange.py TopicExchange.key_to_pattern.
  */
 export function topicPattern(key: string): LinearPattern {
@@ -107,20 +111,20 @@ export function topicPattern(key: string): LinearPattern {
 }
 
 /**
- * Whether a subscription to a fanout wants a message of this routing key. A key without wildcards is a name and wants
- * all, as a fanout exchange does; one with wildcards is a pattern, as on Redis.
+ * Returns the pattern of the routing keys that a fanout subscription receives; null: all. A key with
+ * wildcards is a pattern, as on Redis. A key without wildcards filters nothing, as on a fanout exchange.
  */
 export function fanoutFilter(key: string): LinearPattern | null {
   return key.split(".").some((word) => word === "*" || word === "#") ? topicPattern(key) : null;
 }
 
-/** What declaring a queue binds; null on the default exchange. */
+/** Returns the binding that declaring a queue makes; null on the default exchange. */
 export function bindingOf(queue: Queue): Binding | null {
   if (queue.exchange.name === "") return null;
   return { queue: queue.name, exchange: queue.exchange.name, routingKey: queue.routingKey };
 }
 
-/** Throws UsageError for an exchange that only an AMQP server can be. */
+/** Throws UsageError for an exchange of a type that only AMQP servers have. */
 export function mustBeRoutable(name: string, type: Exchange["type"]): void {
   if (type === "headers") {
     throw new UsageError(`Cannot declare exchange "${name}": a headers exchange needs an AMQP broker`);
@@ -131,8 +135,8 @@ export function mustBeRoutable(name: string, type: Exchange["type"]): void {
 export const PRIORITY_STEPS: readonly number[] = [0, 3, 6, 9];
 
 /**
- * The step of a priority: the largest that is not above it. Step 0 is taken first, so 0 is the most urgent, as on
- * Redis. Source: kombu 5.2.4 transport/redis.py Channel.priority, _q_for_pri.
+ * Returns the step of a priority: the largest step that is not above it. Step 0 is fetched first, so priority
+ * 0 is the most urgent, as on Redis. Source: kombu 5.2.4 transport/redis.py Channel.priority, _q_for_pri.
  */
 export function priorityStep(priority: number, steps: readonly number[]): number {
   let step = steps[0] ?? 0;
@@ -143,7 +147,10 @@ export function priorityStep(priority: number, steps: readonly number[]): number
   return step;
 }
 
-/** The steps of `priority_steps` in `broker_transport_options`, or kombu's. Throws UsageError if not a list. */
+/**
+ * Returns `priority_steps` of `broker_transport_options`, or kombu's steps. Throws UsageError if it is not a
+ * list.
+ */
 export function priorityStepsOf(options: Readonly<Record<string, unknown>>): readonly number[] {
   const given = options["priority_steps"] ?? options["prioritySteps"];
   if (given === undefined || given === null) return PRIORITY_STEPS;

@@ -1,11 +1,11 @@
-/** Which transport a broker URL means. */
+/** Which transport serves a broker URL. */
 
 import { maskUrl, urlScheme, UsageError } from "../base/mod.ts";
 
-/** The kinds there are. */
+/** The transports. */
 export type TransportKind = "memory" | "sqlite" | "redis" | "amqp";
 
-/** Which transport serves a scheme. Source: kombu 5.2.4 transport/__init__.py TRANSPORT_ALIASES. */
+/** Transports by URL scheme. Source: kombu 5.2.4 transport/__init__.py TRANSPORT_ALIASES. */
 const TRANSPORTS: Readonly<Record<string, TransportKind>> = {
   memory: "memory",
   sqlite: "sqlite",
@@ -24,7 +24,7 @@ const TRANSPORTS: Readonly<Record<string, TransportKind>> = {
   pyamqp: "amqp",
 };
 
-/** Schemes that Celery knows and we do not: named so that the message can say so. */
+/** Schemes of Celery for which Lovage has no transport, so that the error can say so. */
 const FOREIGN = new Set([
   "azurestoragequeues",
   "azureservicebus",
@@ -44,7 +44,7 @@ const FOREIGN = new Set([
   "zookeeper",
 ]);
 
-/** The transport of a URL. Throws UsageError for an unknown scheme, naming the known ones. */
+/** Returns the transport of a URL. Throws UsageError for an unknown scheme, naming the known ones. */
 export function transportOf(url: string): TransportKind {
   const scheme = urlScheme(url, "broker URL");
   const kind = Object.hasOwn(TRANSPORTS, scheme) ? TRANSPORTS[scheme] : undefined;

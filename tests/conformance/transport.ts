@@ -463,7 +463,7 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     assert.deepEqual(recorder.texts, ["soon"]);
     assert.equal(recorder.deliveries[0]!.attempts, 0);
     // The worker that parked it has told of it; a broker's own delays come before any worker.
-    assert.equal(recorder.deliveries[0]!.wasTold, !lab.parksInSeconds);
+    assert.equal(recorder.deliveries[0]!.wasReported, !lab.parksInSeconds);
     recorder.ackAll();
     const successor = await Recorder.start(other, [celery]);
     await recorder.consumer.close();

@@ -116,7 +116,7 @@ export class AmqpDelivery implements Delivery {
    * drop the message after this delivery, its count: such a message is not begun again, but kept as a dead letter.
    */
   readonly attempts: number;
-  readonly wasTold = false;
+  readonly wasReported = false;
   /** If it is given back, the broker counts that as a failure, and the next delivery is the last or none. */
   readonly isNearLimit: boolean;
   #envelope: string | null = null;

@@ -237,8 +237,8 @@ export class VirtualConsumer implements Consumer {
     try {
       const { message, info } = decodeEnvelope(row.envelope);
       const { id: tag, queue, envelope, attempts } = row;
-      const wasTold = isMarkedTold(envelope) && !info.redelivered;
-      return { tag, queue, message, info, envelope, attempts, wasTold };
+      const wasReported = isMarkedTold(envelope) && !info.redelivered;
+      return { tag, queue, message, info, envelope, attempts, wasReported };
     } catch (error) {
       this.#events.onUndecodable({
         tag: row.id,

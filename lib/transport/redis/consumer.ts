@@ -1,4 +1,7 @@
-/** The data lane of one worker on Redis: fetch, hold, settle, lease, park, in one connection of its own. */
+/**
+ * The data lane of one worker on Redis: fetches, holds, settles and parks messages under a lease, on a
+ * connection of its own.
+ */
 
 import { assert, errorText, type World } from "../../base/mod.ts";
 import { RedisConnection, type RedisTarget, type ReplySink } from "../../redis/mod.ts";
@@ -27,7 +30,7 @@ import { type ConsumerBase, Unacked } from "./unacked.ts";
 import type { ConsumeOptions, Consumer, ConsumerEvents } from "../transport.ts";
 import type { Delivery, OutgoingMessage } from "../message.ts";
 
-/** What a consumer is opened with. */
+/** Options of `RedisConsumer.open`. */
 export interface RedisConsumerOptions {
   readonly target: RedisTarget;
   readonly redis: RedisOptions;
@@ -39,15 +42,15 @@ export interface RedisConsumerOptions {
   route(exchange: string, routingKey: string): Promise<string[]>;
   /** Listens to a channel pattern until the function that it resolves with is called. */
   listen(pattern: string, onPayload: (payload: string) => void): Promise<() => Promise<void>>;
-  /** Sets a key by another connection, as a push would: what the server makes of that is looked at. */
+  /** Sets a key through another connection, as a push would, to test whether the server announces it. */
   announce(key: string): Promise<void>;
   onClosed(): void;
 }
 
 const UNDECODABLE_CHARS_MAX = 64 * 1024;
-/** The pause between two looks whether a settlement is done that a cluster's node redirected. */
+/** The pause between two checks whether a settlement that a cluster's node redirected is done. */
 const REDIRECTED_MS = 20;
-/** How long it is known after its worker's last such task that a task had begun. */
+/** How long a worker's record of begun tasks is kept after its last entry. */
 const BEGUN_SECONDS = 7 * 24 * 3600;
 
 /** A Consumer on Redis. Tags are numbers that count up from 1. */
@@ -65,11 +68,11 @@ export class RedisConsumer implements Consumer {
   #lease: Lease | null = null;
   #parking: Parking | null = null;
   #batch: Delivery[] = [];
-  /** Those of it that a process died with: each is read alone. */
+  /** Fetched messages that a process died with; each is delivered alone. */
   #suspects: Delivery[] = [];
-  /** The one that is being read, and whether its task has begun meanwhile. */
-  #reading: { readonly tag: number | string; hasBegun: boolean } | null = null;
-  /** Taken over, and not yet delivered. */
+  /** The suspect that is being delivered, and whether its task has begun meanwhile. */
+  #delivering: { readonly tag: number | string; hasBegun: boolean } | null = null;
+  /** Messages taken over and not yet delivered. */
   #takenOver: TakenOver[] = [];
   #isClosing = false;
   /** Of a lost consumer: what its successor takes over. */
@@ -88,7 +91,7 @@ export class RedisConsumer implements Consumer {
     this.#connection = connection;
     this.#base = base;
     this.#expiry = new ExpiryKeeper(options.expiry, world.clock, connection);
-    this.#unacked = new Unacked(base, () => this.#fetcher.stir());
+    this.#unacked = new Unacked(base, () => this.#fetcher.notify());
     this.#fetcher = new Fetcher(base, {
       clock: world.clock,
       order: redis.queueOrder,
@@ -108,7 +111,7 @@ export class RedisConsumer implements Consumer {
     this.#inboxes = new Inboxes(base, {
       owner: consume.owner,
       listen: options.listen,
-      onPut: () => this.#fetcher.stir(),
+      onPut: () => this.#fetcher.notify(),
     });
     if (!base.isRecording) return;
     this.#lease = new Lease(base, this.#unacked, {
@@ -120,7 +123,7 @@ export class RedisConsumer implements Consumer {
       route: options.route,
       priorityOf: envelopePriority,
       onRestored: (count) => {
-        this.#fetcher.stir();
+        this.#fetcher.notify();
         options.events.onRestored?.(count);
       },
     });
@@ -128,11 +131,14 @@ export class RedisConsumer implements Consumer {
       clock: world.clock,
       random: world.random,
       priorityOf: envelopePriority,
-      onMoved: () => this.#fetcher.stir(),
+      onMoved: () => this.#fetcher.notify(),
     });
   }
 
-  /** Connects, takes the lease and begins to fetch. Rejects as RedisConnection.open does. */
+  /**
+   * Connects, takes the lease and begins to fetch. Rejects as RedisConnection.open does, and with UsageError
+   * for a server or a queue that cannot be consumed.
+   */
   static async open(world: World, options: RedisConsumerOptions): Promise<RedisConsumer> {
     const { redis, keys, consume } = options;
     assert(consume.leaseSeconds > 0, "a lease lasts some time");
@@ -152,7 +158,8 @@ export class RedisConsumer implements Consumer {
         keys,
         log: world.log,
         clock: world.clock,
-        // Unique per connection and not per process: what an earlier connection left is never mistaken for ours.
+        // Unique per connection and not per process: records of an earlier connection are never mistaken for
+        // ours.
         id: `l${world.random.id().replaceAll("-", "").slice(0, 12)}`,
         isRecording: redis.ackEmulation,
         isCluster: redis.isCluster,
@@ -188,13 +195,16 @@ export class RedisConsumer implements Consumer {
     this.#fetcher.resume();
   }
 
-  /** Takes over what the consumer of a lost connection held; it is delivered as soon as the window is open. */
+  /**
+   * Takes over the messages of a lost connection's consumer; they are delivered as soon as the window is
+   * open.
+   */
   async #takeOver(predecessor: Consumer | null): Promise<void> {
     if (!this.#base.isRecording || !(predecessor instanceof RedisConsumer)) return;
     const handover = predecessor.#handOver();
     if (handover === null) return;
     const taken = await takeOver(this.#base, handover, (count) => this.#fetcher.reserve(count));
-    // The wait may have been long, and a predecessor may have left much: ours from here on, delivered or not.
+    // Held before they are delivered, so that the lease is renewed for them however long delivery takes.
     for (const { number, queue, envelope } of taken) {
       const priority = envelopePriority(envelope);
       this.#unacked.hold(number, { queue, envelope, priority, isDelivered: false });
@@ -202,10 +212,13 @@ export class RedisConsumer implements Consumer {
     this.#takenOver = taken;
   }
 
-  /** What a lost consumer hands over, with what was settled since; null if it was closed in order. */
+  /**
+   * Returns what a lost consumer hands over, including settlements made since; null if it was closed in
+   * order.
+   */
   #handOver(): Handover | null {
     if (this.#handover !== null || !this.#connection.isLost || this.#closing !== null) return this.#handover;
-    const numbers = [...this.#unacked.numbers(), ...this.#handOn.unheard(), ...this.#fetcher.unheard()];
+    const numbers = [...this.#unacked.numbers(), ...this.#handOn.unanswered(), ...this.#fetcher.unanswered()];
     return this.#handover = {
       settlements: this.#unacked.openSettlements(),
       parts: [{ id: this.#base.id, numbers }],
@@ -294,7 +307,7 @@ export class RedisConsumer implements Consumer {
   }
 
   begun(tag: number | string): void {
-    if (this.#reading?.tag === tag) this.#reading.hasBegun = true;
+    if (this.#delivering?.tag === tag) this.#delivering.hasBegun = true;
     this.#markBegun(tag, null);
   }
 
@@ -305,7 +318,7 @@ export class RedisConsumer implements Consumer {
     connection.send(["SADD", key, tag], sink);
   }
 
-  /** Redis has no prefetch of its own: `window()` is all there is. */
+  /** No effect: Redis has no prefetch, and `window()` is the only limit. */
   setPrefetch(_count: number): void {}
 
   pause(): Promise<void> {
@@ -319,8 +332,8 @@ export class RedisConsumer implements Consumer {
   async flush(): Promise<void> {
     this.#unacked.writeAcks();
     if (this.#connection.openReplies === 0 && this.#connection.outboxBytes === 0) return;
-    // Replies come in order: this one comes after those to every settlement before it. A script that the server had
-    // to be told anew was sent behind it, and so is the next one.
+    // Replies come in order, so this one comes after those to all earlier settlements. A script that had to
+    // be sent again with its text was sent after this PING, hence the loop.
     await this.#connection.call(["PING"]);
     while (this.#unacked.hasOpenSettlements) {
       if (this.#base.isCluster) await this.#world.clock.sleep(REDIRECTED_MS);
@@ -328,7 +341,10 @@ export class RedisConsumer implements Consumer {
     }
   }
 
-  /** Gives up with a cause: another connection to the same broker is gone. What is held comes back by the lease. */
+  /**
+   * Drops the connection with a cause: another connection to the same broker is lost. Held messages are
+   * delivered again when the lease has ended.
+   */
   fail(error: Error): void {
     this.#connection.fail(error);
   }
@@ -340,7 +356,7 @@ export class RedisConsumer implements Consumer {
   }
 
   close(): Promise<number> {
-    // What restoring lets go of is a successor's.
+    // Recorded for a successor before `#close` empties the list of held messages.
     if (this.#connection.isLost) this.#handOver();
     return this.#closing ??= this.#close();
   }
@@ -352,7 +368,7 @@ export class RedisConsumer implements Consumer {
     try {
       await this.#fetcher.pause();
       if (!this.#connection.isLost) await this.#inboxes.closeAll();
-      while (this.#handOn.areOpen) await this.#connection.call(["PING"]);
+      while (this.#handOn.isAwaitingReplies) await this.#connection.call(["PING"]);
       this.#unacked.writeAcks();
       restored = await this.#unacked.restoreAll();
       for (const { name } of this.#queues) this.#options.expiry.renew(this.#connection, name);
@@ -363,7 +379,7 @@ export class RedisConsumer implements Consumer {
         restored += await this.#giveParkedBack();
       }
     } catch (error) {
-      // What could not be restored is the broker's still, and the lease's end brings it back.
+      // Messages that could not be restored stay recorded, and are delivered again when the lease has ended.
       if (!this.#connection.isLost) this.#world.log.warning(`Cannot restore messages: ${errorText(error)}`);
     }
     await this.#connection.close();
@@ -372,8 +388,9 @@ export class RedisConsumer implements Consumer {
   }
 
   /**
-   * The last worker of a queue gives back what is parked for it: whoever consumes it next may be of Python, which knows
-   * nothing of parking. Asked after the lease is released, so that of several that stop at once one is the last.
+   * Restores the messages parked for queues that no other worker consumes: their next consumer may be a
+   * Python worker, which does not know parked messages. Runs after the lease is released, so that one of
+   * several workers that stop at once is the last.
    */
   async #giveParkedBack(): Promise<number> {
     if (this.#lease === null || this.#parking === null) return 0;
@@ -393,22 +410,22 @@ export class RedisConsumer implements Consumer {
     this.#fetcher.stop();
   }
 
-  /** Data lane: the messages of one list. */
+  /** Reads the messages of one list. Data lane. */
   #onTexts(queueName: string, texts: Reply[], first: number): void {
     for (let i = 0; i < texts.length; i++) this.#onText(queueName, texts[i] as string, first + i);
   }
 
-  /** Data lane: one message. */
+  /** Reads one message. Data lane. */
   #onText(queueName: string, envelope: string, tag: number): void {
     try {
       const { message, info } = decodeEnvelope(envelope);
       const priority = message.properties.priority;
       this.#unacked.hold(tag, { queue: queueName, envelope, priority, isDelivered: !this.#isClosing });
       const attempts = info.redelivered ? attemptsOf(message.properties.rest) : 0;
-      const wasTold = isMarkedTold(envelope) && !info.redelivered;
+      const wasReported = isMarkedTold(envelope) && !info.redelivered;
       const into = attempts > 0 && this.#base.isRecording ? this.#suspects : this.#batch;
       const queue = this.#inboxes.queueOf(queueName);
-      into.push({ tag, queue, message, info, envelope, attempts, wasTold });
+      into.push({ tag, queue, message, info, envelope, attempts, wasReported });
     } catch (error) {
       this.#unacked.hold(tag, { queue: queueName, envelope, priority: 0, isDelivered: !this.#isClosing });
       if (this.#isClosing) return;
@@ -422,34 +439,36 @@ export class RedisConsumer implements Consumer {
   }
 
   #onFetched(): void {
-    if (this.#suspects.length > 0) this.#readSuspects();
+    if (this.#suspects.length > 0) this.#deliverSuspects();
     const batch = this.#batch;
     if (batch.length === 0) return;
     this.#batch = [];
-    // What comes in while we close was asked for before: it is restored with the rest, unseen.
+    // A fetch answered while the consumer closes is restored with the rest, undelivered.
     if (!this.#isClosing) this.#options.events.onDeliveries(batch);
   }
 
   /**
-   * Hands on the messages that a process died with, each alone. While one is read, it counts as begun: were reading it
-   * what kills, the next death would count against it too, and not against what came with it.
+   * Delivers the messages that a process died with, one at a time. Each counts as begun while it is
+   * delivered: if that kills the process again, the death counts against this message, and not against the
+   * others of its fetch.
    */
-  #readSuspects(): void {
+  #deliverSuspects(): void {
     const delivery = this.#suspects[0];
-    if (delivery === undefined || this.#reading !== null) return;
-    const reading = this.#reading = { tag: delivery.tag, hasBegun: false };
+    if (delivery === undefined || this.#delivering !== null) return;
+    const delivering = this.#delivering = { tag: delivery.tag, hasBegun: false };
     const onReply = (): void => {
       this.#suspects.shift();
       if (!this.#isClosing) {
         this.#options.events.onDeliveries([delivery]);
         const { connection, keys, id } = this.#base;
-        if (!reading.hasBegun) connection.send(["SREM", keys.begun(id), delivery.tag], null);
+        if (!delivering.hasBegun) connection.send(["SREM", keys.begun(id), delivery.tag], null);
       }
-      this.#reading = null;
-      if (this.#suspects.length > 0) this.#readSuspects();
-      else this.#fetcher.stir();
+      this.#delivering = null;
+      if (this.#suspects.length > 0) this.#deliverSuspects();
+      else this.#fetcher.notify();
     };
-    // Lost with the connection: what is not settled is taken over by the next one, or comes back by the lease.
+    // If the connection is lost, the next one takes the message over, or it is delivered again when the lease
+    // has ended.
     this.#markBegun(delivery.tag, { onReply, onLost: () => {} });
   }
 }

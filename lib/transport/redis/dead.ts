@@ -13,7 +13,7 @@ import type { DeadLetters } from "../transport.ts";
 /** How many characters of a random id name a dead letter. */
 const ID_CHARS = 8;
 
-/** The document of a message that becomes a dead letter now. */
+/** Returns the document of a message that becomes a dead letter now. */
 export function deadDocument(
   world: World,
   letter: { reason: string; queue: string | null; envelope: string },
@@ -27,7 +27,7 @@ export function deadDocument(
 export class RedisDeadLetters implements DeadLetters {
   #connection: RedisConnection;
   #keys: RedisKeys;
-  /** The documents as they lie in the list: an element is found again only by its exact text. */
+  /** The documents as stored: an element of the list is found again only by its exact text. */
   #documents = new WeakMap<DeadLetter, string>();
 
   constructor(connection: RedisConnection, keys: RedisKeys) {

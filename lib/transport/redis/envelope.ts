@@ -1,11 +1,13 @@
-/** Envelopes as they stand in `unacked`, and the marks of a message that is delivered again. */
+/** Envelopes as stored in `unacked`, and the marks of a redelivered message. */
 
 import { DecodeError, fromPlainJson, markRedelivered, toJson, unmarkTold } from "../../wire/mod.ts";
 
-/** The property that counts how often a process died with the message in hand. Python ignores and keeps it. */
+/**
+ * The property that counts how often a process died while it held the message. Python ignores and keeps it.
+ */
 const ATTEMPTS_PROPERTY = "lovage_attempts";
 
-/** A value of the `unacked` hash, taken apart. */
+/** A parsed value of the `unacked` hash. */
 export interface UnackedRecord {
   readonly envelope: string;
   readonly exchange: string;
@@ -13,11 +15,11 @@ export interface UnackedRecord {
 }
 
 /**
- * Takes `[envelope, exchange, routing key]` apart, whoever wrote it; null where it is not one. What we wrote ourselves
- * is cut as text, so that the envelope stays what it was to the byte.
+ * Parses `[envelope, exchange, routing key]`, ours or kombu's; null if it is not one. Our own records are cut
+ * as text, which keeps the envelope byte for byte.
  */
 export function readUnacked(value: string): UnackedRecord | null {
-  // Inside a JSON text a quote is escaped, so this sequence can only be the border that unackedTail made.
+  // Quotes inside a JSON string are escaped, so this sequence can only be the border that unackedTail made.
   const border = value.lastIndexOf(',"","');
   if (border > 0 && value.startsWith("[") && value.endsWith('"]')) {
     const routingKey = parsed(value.slice(border + 4, -1));
@@ -34,8 +36,8 @@ export function readUnacked(value: string): UnackedRecord | null {
 }
 
 /**
- * The envelope marked as redelivered, with one more death counted: the first one always, a later one where its task
- * had begun. Null: it is not an envelope.
+ * Returns the envelope marked as redelivered, with one more death counted: the first death always, a later
+ * one only if the task had begun. Null if it is not an envelope.
  */
 export function markedAfterDeath(envelope: string, hadBegun: boolean): string | null {
   try {
@@ -50,7 +52,10 @@ export function markedAfterDeath(envelope: string, hadBegun: boolean): string | 
   }
 }
 
-/** The envelope of a message that is sent anew: no deaths counted; what is not an envelope stays as it is. */
+/**
+ * Returns the envelope of a message that is sent again, with no deaths counted. Text that is not an envelope
+ * stays as it is.
+ */
 export function withoutAttempts(given: string): string {
   const envelope = unmarkTold(given);
   const record = envelope.includes(ATTEMPTS_PROPERTY) ? parsed(envelope) : null;
@@ -61,7 +66,7 @@ export function withoutAttempts(given: string): string {
   return toJson(record);
 }
 
-/** How often a process died with the message in hand: a whole number from 0. */
+/** Returns how often a process died while it held the message: a whole number from 0. */
 export function attemptsOf(properties: Readonly<Record<string, unknown>> | null): number {
   const value = properties?.[ATTEMPTS_PROPERTY];
   return typeof value === "number" && Number.isInteger(value) && value > 0 ? value : 0;

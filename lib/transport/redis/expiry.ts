@@ -1,6 +1,6 @@
 /**
- * Queues that expire when nobody uses them (`x-expires`): each list of the queue gets that time to live anew whenever
- * something is published, when it is declared, and for as long as somebody consumes it.
+ * Queues that expire when nobody uses them (`x-expires`): the time to live of its lists starts again whenever
+ * a message is published or the queue declared, and for as long as a consumer has it.
  *
  * Source: kombu main transport/redis.py Channel (queue expiration, #2251).
  */
@@ -10,7 +10,7 @@ import type { RedisConnection } from "../../redis/mod.ts";
 import type { Queue } from "../entity.ts";
 import type { RedisKeys } from "./keys.ts";
 
-/** A consumer renews so often within the time to live. */
+/** How often a consumer renews within the time to live. */
 const RENEWALS = 3;
 const RENEW_LEAST_MS = 50;
 
@@ -24,19 +24,19 @@ export class QueueExpiry {
     this.#keys = keys;
   }
 
-  /** Notes a queue as it is declared: with its time to live, or without one. */
+  /** Records a queue that is declared: its time to live, or that it has none. */
   note({ name, queueArguments }: Queue): void {
     const ms = queueArguments["x-expires"];
     if (typeof ms === "number" && ms >= 1) this.#byQueue.set(name, Math.trunc(ms));
     else if (this.#byQueue.size > 0) this.#byQueue.delete(name);
   }
 
-  /** Milliseconds that a queue lives unused; null: for ever. */
+  /** Returns the milliseconds that an unused queue lives; null: for ever. */
   of(queueName: string): number | null {
     return this.#byQueue.size === 0 ? null : this.#byQueue.get(queueName) ?? null;
   }
 
-  /** Appends the renewal of a queue, if it expires. What it has no list for cannot expire. */
+  /** Appends the renewal of a queue's lists, if it expires. An empty queue has no list that could expire. */
   renew(connection: RedisConnection, queueName: string): void {
     const ms = this.of(queueName);
     if (ms === null) return;
@@ -62,7 +62,7 @@ export class ExpiryKeeper {
     this.#connection = connection;
   }
 
-  /** Renews these queues, now and from now on, in the place of those before. */
+  /** Renews these queues from now on, instead of those of the last call. */
   keep(queueNames: readonly string[]): void {
     this.stop();
     let least = Infinity;
@@ -77,7 +77,7 @@ export class ExpiryKeeper {
     this.#disarm = this.#clock.arm(atMs, () => this.keep(queueNames));
   }
 
-  /** Renews no more. */
+  /** Stops renewing. */
   stop(): void {
     this.#disarm?.();
     this.#disarm = null;

@@ -9,7 +9,9 @@ import type { RedisKeys } from "./keys.ts";
 import { readLetter } from "./letter.ts";
 import type { DeadLetter } from "../message.ts";
 
-/** Sends a failed task if it is still there, and takes it away. KEYS: failed, list. ARGV: document, envelope. */
+/**
+ * Publishes a failed task and removes it, if it is still there. KEYS: failed, list. ARGV: document, envelope.
+ */
 export const RESEND = new Script(`
 if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
 redis.call('LPUSH', KEYS[2], ARGV[2])
@@ -20,7 +22,7 @@ export class RedisFailedTasks implements FailedTasks {
   #world: World;
   #connection: RedisConnection;
   #keys: RedisKeys;
-  /** The documents as they lie in the set: a member is found again only by its exact text. */
+  /** The documents as stored: a member of the set is found again only by its exact text. */
   #documents = new WeakMap<DeadLetter, string>();
 
   constructor(world: World, connection: RedisConnection, keys: RedisKeys) {

@@ -18,7 +18,10 @@ import type { Note } from "../message.ts";
 /** How long one BRPOP waits on the server, in seconds; far below what counts as a dead connection. */
 const POP_SECONDS = 2;
 
-/** Listens to a channel pattern; what ends it again. Broken messages are one line in the log. */
+/**
+ * Subscribes to a channel pattern; resolves with the function that unsubscribes. A broken message is one line
+ * in the log. Rejects as `PubSub.subscribe` does.
+ */
 export async function listen(
   world: World,
   pubsub: PubSub,
@@ -35,7 +38,7 @@ export async function listen(
   return () => pubsub.unsubscribe(pattern, listener);
 }
 
-/** A queue popped for good, message by message. */
+/** Pops a queue's messages one by one, without acknowledgement. */
 export class QueuePopper {
   /** Resolves when its connection is gone: with the cause, or with null after `close`. */
   readonly lost: Promise<Error | null>;
@@ -58,7 +61,7 @@ export class QueuePopper {
     this.lost = connection.lost;
   }
 
-  /** Connects and begins to pop from `lists`, the most urgent in front. */
+  /** Connects and begins to pop from `lists`, the most urgent first. Rejects as RedisConnection.open does. */
   static async open(
     world: World,
     target: RedisTarget,
@@ -71,7 +74,7 @@ export class QueuePopper {
     return popper;
   }
 
-  /** Ends. A message that was on its way is gone, as nobody acknowledges here. */
+  /** Stops. A message in transit is lost, since there is no acknowledgement. */
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#connection.close(0);
@@ -83,7 +86,7 @@ export class QueuePopper {
       this.#deliver(reply);
       this.#pop();
     }, (error) => {
-      // A lost connection is told by `lost`; an error reply makes it lost.
+      // A lost connection is reported by `lost`; an error reply ends the connection.
       this.#connection.fail(error);
     });
   }
@@ -95,7 +98,7 @@ export class QueuePopper {
   }
 }
 
-/** A message received without acknowledgement; null, with a line in the log, where it is not one. */
+/** Decodes a message received without acknowledgement; if it is broken, logs that and returns null. */
 export function readNote(world: World, envelope: string, where: string): Note | null {
   try {
     const { message, info } = decodeEnvelope(envelope);

@@ -1,10 +1,10 @@
 /**
  * Fetching: one script call in flight, no polling and no blocking pop.
  *
- * When the script finds everything empty it ends with LLEN on each list. With CLIENT TRACKING on, the server then
- * sends `invalidate` at the next push to one of them, and the script is run again. A slow safety fetch watches over
- * that: if it finds messages that no invalidation announced, the server's tracking is not to be trusted and fetching
- * falls back to polling. So it does where the server has no tracking at all.
+ * When the script finds everything empty it ends with LLEN on each list. With CLIENT TRACKING on, the server
+ * then sends `invalidate` at the next push to one of them, and the script is run again. A slow safety fetch
+ * verifies that: if it finds messages that no invalidation announced, tracking does not work on this server
+ * and fetching falls back to polling, as it does on a server without tracking.
  */
 
 import { type Clock, ConnectionLost, type Disarm, errorText } from "../../base/mod.ts";
@@ -21,7 +21,7 @@ import { NO_LEASE, POP, POP_OLD } from "./scripts.ts";
 import { LAPSED } from "./lease.ts";
 import type { ConsumerBase } from "./unacked.ts";
 
-/** What the fetcher needs besides. */
+/** Options of `Fetcher`. */
 export interface FetcherOptions {
   readonly clock: Clock;
   readonly order: "round_robin" | "sorted" | "priority";
@@ -34,16 +34,15 @@ export interface FetcherOptions {
   onFetched(): void;
 }
 
-/** The most messages of one fetch: a script holds the server up for some microseconds per message. */
+/** The most messages of one fetch: a script blocks the server for some microseconds per message. */
 const FETCH_MAX = 512;
 const SAFETY_MS = 2000;
 const POLL_FIRST_MS = 50;
 const RETRY_MS = 1000;
-/** How long a server may take to announce what it has done. */
+/** How long a server may take to announce the change of the probe key. */
 const PROBE_MS = 50;
 const TRACKING_LOST =
-  "The server does not announce new messages on this connection; asking for them instead, " +
-  "every second at the latest";
+  "The server does not announce new messages on this connection; polling for them instead";
 
 /** Fetches for one consumer. */
 export class Fetcher {
@@ -58,17 +57,17 @@ export class Fetcher {
   #count = 0;
   #isPaused = true;
   #isClosed = false;
-  /** Everything was empty at the last fetch and something will stir us: nothing to fetch. */
+  /** Every queue was empty at the last fetch: nothing is fetched until a notification or a timer. */
   #isDry = false;
-  /** Whether `stir` was called since the fetch in flight was written, or since the last one. */
-  #wasStirred = false;
-  /** The next fetch is one that nothing called for. */
+  /** Whether `notify` was called since the last fetch was written. */
+  #wasNotified = false;
+  /** The next fetch is the periodic safety fetch. */
   #isSafety = false;
-  /** The fetch in flight is one that nothing called for. */
+  /** The fetch in flight is a safety fetch that no notification preceded. */
   #isCheck = false;
   #pollMs = POLL_FIRST_MS;
   #disarm: Disarm | null = null;
-  /** Read, and set by another connection: the server is to announce that. Null: it has, or was not asked to. */
+  /** The probe key, whose change the server must announce. Null: it has done so, or there is no probe. */
   #probeKey: string | null = null;
   #disarmProbe: Disarm = () => {};
   #idleWaiters: (() => void)[] = [];
@@ -92,9 +91,9 @@ export class Fetcher {
   }
 
   /**
-   * Asks the server to announce pushes. Where it cannot, fetching polls, and the log says so once. Some servers take
-   * the request and announce nothing (Dragonfly of 2024), so `announce` sets a key that was read, and what comes of it
-   * is looked at meanwhile: nothing waits for that.
+   * Asks the server to announce pushes. If it cannot, fetching polls, and the log says so once. Some servers
+   * accept the request and announce nothing (Dragonfly of 2024), so `announce` changes a key that was read
+   * before, and the result is checked later without anybody waiting. Rejects if the connection is lost.
    */
   async startTracking(connection: RedisConnection, announce: (key: string) => Promise<void>): Promise<void> {
     if (connection.protocol === 3) {
@@ -118,7 +117,7 @@ export class Fetcher {
       this.#probeKey = key;
       await announce(key);
     } catch {
-      // Not allowed, or lost: the safety fetch finds out.
+      // Not permitted, or the connection is lost: the safety fetch finds out.
       return;
     }
     if (this.#isClosed || this.#probeKey === null) return;
@@ -128,7 +127,7 @@ export class Fetcher {
     });
   }
 
-  /** A push message of the connection. */
+  /** Handles a push message of the connection. */
   onPush(items: Reply[]): void {
     if (items[0] !== "invalidate") return;
     const keys = items[1];
@@ -136,22 +135,24 @@ export class Fetcher {
       this.#probeKey = null;
       this.#disarmProbe();
       this.#base.log.debug("The server announces new messages");
-      // It was slow to say so: we or the machine were.
+      // The announcement was late because this process or the machine was slow.
       if (!this.#isTracking) this.#isTracking = true;
       if (keys.length === 1) return;
     }
-    this.stir();
+    this.notify();
   }
 
-  /** Something may be there: fetch although everything was empty. */
-  stir(): void {
-    this.#wasStirred = true;
+  /** Reports that messages may have arrived: fetches even if every queue was empty. */
+  notify(): void {
+    this.#wasNotified = true;
     this.#isDry = false;
     this.#pollMs = POLL_FIRST_MS;
     this.wake();
   }
 
-  /** The window may have grown: fetch before the next write unless everything is known to be empty. */
+  /**
+   * Fetches with the next write, since the window may have grown, unless every queue is known to be empty.
+   */
   wake(): void {
     if (!this.#isDry && !this.#isInFlight && !this.#isPaused) this.#base.connection.touch();
   }
@@ -161,35 +162,35 @@ export class Fetcher {
     return this.#isPaused;
   }
 
-  /** Takes some tag numbers for messages that come in another way; the first. */
+  /** Reserves tag numbers for messages that arrive without a fetch; returns the first. */
   reserve(count: number): number {
     const first = this.#next;
     this.#next += count;
     return first;
   }
 
-  /** Whether all queues were empty when last looked at, and nothing has been heard of since. */
+  /** Whether every queue was empty at the last fetch, with no notification since. */
   get isDry(): boolean {
     return this.#isDry && !this.#isInFlight && !this.#isPaused && !this.#isClosed;
   }
 
-  /** The tag numbers that a fetch may have recorded whose reply was never heard. Of a lost connection. */
-  unheard(): number[] {
+  /** Returns the tag numbers that a lost connection's unanswered fetch may have recorded. */
+  unanswered(): number[] {
     return Array.from({ length: this.#count }, (_, n) => this.#next + n);
   }
 
   addQueue(name: string): void {
     if (!this.#queues.includes(name)) this.#queues.push(name);
-    this.stir();
+    this.notify();
   }
 
-  /** Resolves when nothing of the queue can arrive any more. */
+  /** Stops fetching from a queue; resolves when no message of it can arrive any more. */
   removeQueue(name: string): Promise<void> {
     this.#queues = this.#queues.filter((one) => one !== name);
     return this.#idle();
   }
 
-  /** Stops; resolves when no fetch is in flight. */
+  /** Stops fetching; resolves when no fetch is in flight. */
   pause(): Promise<void> {
     this.#isPaused = true;
     this.#disarm?.();
@@ -209,20 +210,22 @@ export class Fetcher {
     if (this.#isClosed) return;
     this.#isPaused = false;
     this.#arm(SAFETY_MS);
-    this.stir();
+    this.notify();
   }
 
-  /** Appends the next fetch where there is one to make. Called right before each write. */
+  /** Appends the next fetch if one is needed. Called right before each write. */
   write(): void {
     this.#write(0);
   }
 
-  /** `arriving`: messages that came but that `window()` does not count yet. True where a fetch was appended. */
+  /**
+   * Returns true if a fetch was appended. `arriving`: received messages that `window()` does not count yet.
+   */
   #write(arriving: number): boolean {
     if (this.#isInFlight || this.#isPaused || this.#isClosed || this.#isDry) return false;
     if (this.#queues.length === 0) return false;
     const count = Math.min(FETCH_MAX, Math.floor(this.#options.window() - arriving));
-    // A NaN is not a window either.
+    // Written so that NaN stops as well.
     if (!(count > 0)) return false;
     const { keys, id, isRecording, connection } = this.#base;
     const order = this.#options.order === "sorted" ? [...this.#queues].sort() : this.#queues;
@@ -230,7 +233,8 @@ export class Fetcher {
     const tails: string[] = [];
     const lists = order.map((name) => keys.lists(name));
     this.#asked = [];
-    // For each step every queue, as kombu's BRPOP: what is most urgent comes first whichever queue it is in.
+    // All queues at one step, then all at the next, as in kombu's BRPOP: the most urgent messages of any
+    // queue come first.
     for (let step = 0; step < lists[0]!.length; step++) {
       for (let i = 0; i < order.length; i++) {
         args.push(lists[i]![step]!);
@@ -243,9 +247,9 @@ export class Fetcher {
     for (const tail of tails) args.push(tail);
     this.#isInFlight = true;
     this.#count = count;
-    this.#isCheck = this.#isSafety && !this.#wasStirred;
+    this.#isCheck = this.#isSafety && !this.#wasNotified;
     this.#isSafety = false;
-    this.#wasStirred = false;
+    this.#wasNotified = false;
     sendScript(connection, this.#isOld ? POP_OLD : POP, keyCount, args, this.#sink);
     return true;
   }
@@ -266,12 +270,12 @@ export class Fetcher {
     this.#next += count;
     const isEmpty = reply[0] === 1;
     if (count > 0) {
-      // An announcement travels ahead of the reply that finds the message, so it would have been heard by now.
-      if (this.#isCheck && !this.#wasStirred) this.#distrust();
+      // An announcement arrives before the reply that returns the message, so it would be here by now.
+      if (this.#isCheck && !this.#wasNotified) this.#distrust();
       this.#pollMs = POLL_FIRST_MS;
       this.#rotate(reply, asked);
     }
-    if (isEmpty && !this.#wasStirred) {
+    if (isEmpty && !this.#wasNotified) {
       this.#isDry = true;
       if (!this.#isTracking && !this.#isPaused) this.#arm(this.#nextPollMs());
     }
@@ -298,7 +302,10 @@ export class Fetcher {
     this.#base.log.warning(TRACKING_LOST);
   }
 
-  /** One list could not be popped, such as one whose key holds something else; the others were. */
+  /**
+   * Handles a list that could not be popped, for example because its key has another type; the others were
+   * popped.
+   */
   #onListRefused(reply: RespError): void {
     const error = toOperatingError(reply, "fetch from every queue");
     if (isMovedError(reply)) this.#base.connection.fail(error);
@@ -332,7 +339,7 @@ export class Fetcher {
     return now;
   }
 
-  /** One timer serves all three: the next poll, the next attempt after an error, the safety fetch. */
+  /** Arms the one timer that serves the next poll, the next attempt after an error and the safety fetch. */
   #arm(ms: number): void {
     this.#disarm?.();
     this.#disarm = this.#options.clock.arm(this.#options.clock.monoMs() + ms, () => {

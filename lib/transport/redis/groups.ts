@@ -2,9 +2,10 @@
  * Queue groups on a cluster: queues whose keys have a hash tag of their own, and so a slot and a master of their own,
  * in one broker with all others. Remote control, events, leases and every other queue stay under the broker's own tag.
  *
- * One connection for each tag, opened when it is first needed. What names a queue goes to the connection of its group.
- * A binding of a group's queue is kept on both sides: under the broker's tag it says which groups a message goes to,
- * and in the group which queues. Channels of fanouts have one name for all, as a cluster hands them to every node.
+ * There is one connection for each tag, opened when it is first needed. A call that names a queue goes to its
+ * group's connection. The binding of a group's queue is stored twice: under the broker's tag it tells to
+ * which groups a message goes, and in the group to which queues. Fanout channels have the same name in all
+ * groups, since a cluster forwards them to every node.
  */
 
 import { UsageError } from "../../base/mod.ts";
@@ -28,7 +29,9 @@ export interface GroupConnection extends Connection {
   readonly ledger: Ledger;
   readonly deadLetters: DeadLetters;
   readonly failedTasks: FailedTasks;
-  /** The queues bound for a message to a named exchange, those of every group; none of a fanout. */
+  /**
+   * Resolves with the queues of every group that a message to a named exchange goes to; empty for a fanout.
+   */
   queuesOf(exchange: string, routingKey: string): Promise<string[]>;
   parked(limit: number): Promise<ParkedMessage[]>;
   dropParked(ids: readonly string[]): Promise<number>;
@@ -96,7 +99,7 @@ export class GroupedConnection implements Connection {
   }
 
   async consume(options: ConsumeOptions, events: ConsumerEvents): Promise<Consumer> {
-    // Whoever consumes nothing yet, or only broadcasts, is of the broker's own group.
+    // A consumer without queues, or with broadcasts alone, belongs to the broker's own group.
     const first = options.queues.find(({ exchange }) => exchange.type !== "fanout");
     const group = first === undefined ? this.#main : await this.#of(first.name);
     return await group.consume(options, events);
@@ -169,7 +172,7 @@ export class GroupedConnection implements Connection {
     return this.#at(this.#groups.tagOf(queueName));
   }
 
-  /** The connection to a tag's master. One that is lost ends the whole; one that cannot be made is tried again. */
+  /** Resolves with the connection to a tag's master. If it cannot be made, the next call tries again. */
   #at(tag: string): Promise<GroupConnection> {
     if (tag === this.#groups.main) return Promise.resolve(this.#main);
     let group = this.#opened.get(tag);
@@ -181,7 +184,7 @@ export class GroupedConnection implements Connection {
     return group;
   }
 
-  /** If one connection is lost, all are. */
+  /** Ends all connections if one is lost. */
   #watch(group: GroupConnection): void {
     void group.lost.then((error) => {
       if (error !== null) this.#main.fail(error);
@@ -195,7 +198,7 @@ export class GroupedConnection implements Connection {
     return Promise.all(this.#groups.tags.map((tag) => this.#at(tag)));
   }
 
-  /** The groups that have a queue for a message. */
+  /** Resolves with the groups that a message goes to. */
   async #reachedBy({ exchange, routingKey, queue }: OutgoingMessage): Promise<GroupConnection[]> {
     if (exchange === "") return [await this.#of(routingKey)];
     if (queue && queue.exchange.type !== "fanout") return [await this.#of(queue.name)];
@@ -204,7 +207,10 @@ export class GroupedConnection implements Connection {
     return tags.size === 0 ? [this.#main] : await Promise.all([...tags].map((tag) => this.#at(tag)));
   }
 
-  /** A letter's own group. Throws UsageError if the queue that it shall go to is of another one. */
+  /**
+   * Resolves with the group that keeps a letter. Rejects with UsageError if the target queue is in another
+   * group.
+   */
   async #homeOf(letter: DeadLetter, queueName: string): Promise<GroupConnection> {
     const home = this.#homes.get(letter) ?? this.#main;
     if (home === await this.#of(queueName)) return home;
@@ -240,7 +246,7 @@ export class GroupedConnection implements Connection {
     }));
   }
 
-  /** Leases and records are the broker's own. */
+  /** Builds the ledger: leases and records are kept under the broker's own tag. */
   #ledger(): Required<Omit<Ledger, "queueOf">> {
     const { ledger } = this.#main;
     return {
@@ -254,8 +260,8 @@ export class GroupedConnection implements Connection {
   }
 
   /**
-   * A message to another group cannot be in one step with its record. It is published first, under the lease: a death
-   * between the two sends it twice, and never not at all.
+   * A message to another group cannot be published in one step with its record. It is published first, under
+   * the lease: a crash between the two sends it twice, rather than never.
    */
   async #commit(under: LedgerScope, entries: readonly LedgerEntry[]): Promise<(string | null)[] | null> {
     const foreign: OutgoingMessage[] = [];

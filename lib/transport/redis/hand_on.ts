@@ -1,11 +1,13 @@
 /**
  * Messages that a worker publishes to itself, instead of pushing them to a list and popping them from it again.
  *
- * One that is acknowledged late is recorded as unacked, and is ours when the server says so: one trip, and not two.
- * Nobody holds it before the script has run, and from then on this consumer's lease does, as if a fetch had popped it.
+ * A message with late acknowledgement is recorded as unacked, and is delivered once the server has confirmed
+ * that: one round trip instead of two. Nobody holds it before the script has run; from then on this
+ * consumer's lease does, as if a fetch had popped it.
  *
- * One that is acknowledged early is ours at once, and is recorded only where no slot has begun it within two
- * milliseconds. Until then this process holds it: were it killed, the message would be lost as one that has begun is.
+ * A message with early acknowledgement is delivered at once, and recorded only if no slot has begun it within
+ * two milliseconds. Until then this process alone holds it: if the process is killed, the message is lost,
+ * like one whose task has begun.
  */
 
 import { toOperatingError } from "../../redis/mod.ts";
@@ -22,14 +24,14 @@ import { HAND_ON } from "./scripts.ts";
 import type { ConsumerBase, Held, Unacked, Unrecorded } from "./unacked.ts";
 import type { Delivery, OutgoingMessage } from "../message.ts";
 
-/** A message that was never fetched, as a delivery in our hands. Its envelope is made for who wants it. */
+/** A held delivery that was never fetched. Its envelope is encoded when it is first read. */
 class HandedOn implements Delivery, Held {
   readonly tag: number;
   readonly queue: string;
   readonly message: EncodedMessage;
   readonly info: DeliveryInfo;
   readonly attempts = 0;
-  readonly wasTold = false;
+  readonly wasReported = false;
   isDelivered = false;
   #deliveryTag: string;
   #sent: EncodedMessage;
@@ -49,7 +51,7 @@ class HandedOn implements Delivery, Held {
     return this.message.properties.priority;
   }
 
-  /** The envelope in parts (wire/message/envelope.ts). */
+  /** Returns the envelope in parts (wire/message/envelope.ts). */
   parts(): [string, string, string] {
     return envelopeParts(this.#sent, { ...this.info, deliveryTag: this.#deliveryTag });
   }
@@ -59,11 +61,11 @@ class HandedOn implements Delivery, Held {
   }
 }
 
-/** What becomes of messages that are handed on. */
+/** Reports what happens to messages that are handed on. */
 export interface HandOnEvents {
-  /** A message is in our hands. */
+  /** This consumer holds the message. */
   onOurs(handed: HandedOn): void;
-  /** The connection went before the server told that it had the record of a message that is not settled. */
+  /** The connection was lost before the server confirmed the record of an unsettled message. */
   onStranded(handed: HandedOn): void;
 }
 
@@ -73,7 +75,7 @@ export class HandOn {
   #fetcher: Fetcher;
   #unacked: Unacked;
   #events: HandOnEvents;
-  /** Numbers of tags whose reply has not come. */
+  /** Tag numbers whose reply has not come yet. */
   #open = new Set<number>();
 
   constructor(base: ConsumerBase, fetcher: Fetcher, unacked: Unacked, events: HandOnEvents) {
@@ -84,18 +86,19 @@ export class HandOn {
   }
 
   /** Whether a reply is awaited. */
-  get areOpen(): boolean {
+  get isAwaitingReplies(): boolean {
     return this.#open.size > 0;
   }
 
-  /** The tag numbers that may be recorded and whose reply was never heard. Of a lost connection. */
-  unheard(): number[] {
+  /** Returns the tag numbers that a lost connection may have recorded without its reply arriving. */
+  unanswered(): number[] {
     return [...this.#open];
   }
 
   /**
-   * Publishes a message to a queue: it is ours where nothing waits there. Resolves when the server has it; rejects
-   * where the connection is lost first, and then it may have it.
+   * Publishes a message to a queue, and delivers it here if nothing waits there. Resolves when the server has
+   * the message. Rejects with ConnectionLost, after which the server may have it, or with the server's
+   * refusal.
    */
   send(out: OutgoingMessage, deliveryTag: string): Promise<void> {
     const handed = new HandedOn(this.#fetcher.reserve(1), out, deliveryTag);
@@ -105,7 +108,7 @@ export class HandOn {
           if (isOurs) {
             this.#unacked.hold(handed.tag, handed);
             this.#events.onOurs(handed);
-          } else this.#fetcher.stir(); // Our own push is not announced to us.
+          } else this.#fetcher.notify(); // Our own push is not announced to us.
           resolve();
         },
         onFailed: reject,
@@ -113,7 +116,7 @@ export class HandOn {
     });
   }
 
-  /** Takes a message in hand at once. */
+  /** Holds and delivers a message at once. */
   take(out: OutgoingMessage, deliveryTag: string): void {
     const handed = new HandedOn(this.#fetcher.reserve(1), out, deliveryTag);
     const strand = () => this.#events.onStranded(handed);
@@ -125,7 +128,7 @@ export class HandOn {
             const { connection, log } = this.#base;
             if (!connection.isLost) log.warning(error.message);
             if (!this.#unacked.has(handed.tag)) return;
-            // A server that refuses it now may take it later; ours it is in any case, and is run.
+            // A server that refuses the record now may accept it later; the message is run in any case.
             if (connection.isLost) strand();
             else this.#unacked.stayUnrecorded(handed.tag, unrecorded);
           },
@@ -154,7 +157,8 @@ export class HandOn {
       onReply: (reply) => refusal = reply instanceof RespError ? reply : null,
       onLost(): void {},
     });
-    // By its text: in a transaction a hash that the server has lost would leave the record alone.
+    // By its text and not by its hash: if the server had lost the script, the transaction would only write
+    // the record.
     const where = [keys.unacked, keys.unackedIndex, keys.owner(id), keys.listFor(queue, priority)];
     connection.send(["EVAL", HAND_ON, where.length, ...where, tag, tail, keep], null);
     connection.send(["EXEC"], {

@@ -1,8 +1,9 @@
 /**
- * After a reconnect: what the lost consumer held is taken over by its successor in the same process.
+ * After a reconnect the new consumer takes over the messages that the lost one of the same process held.
  *
- * Without this a cut would cost a lease's time and count as a death of the worker, and what was settled at the moment
- * of the cut would run again. Every step can be done twice, so that a takeover that is cut itself is taken over whole.
+ * Without this a cut would delay the messages by the lease time and count as a death of the worker, and tasks
+ * settled at the moment of the cut would run again. Every step is idempotent, so that an interrupted takeover
+ * can be repeated as a whole.
  */
 
 import { callScript, sendScript, toOperatingError } from "../../redis/mod.ts";
@@ -14,7 +15,7 @@ import { type ConsumerBase, sendAcks, type Settlement } from "./unacked.ts";
 /** What a lost consumer hands over to its successor. */
 export interface Handover {
   readonly settlements: readonly Settlement[];
-  /** By lease: the tag numbers that may be recorded under it. Grows with every takeover that is begun. */
+  /** By lease, the tag numbers that may be recorded under it. Grows with every attempted takeover. */
   readonly parts: { readonly id: string; readonly numbers: readonly number[] }[];
 }
 
@@ -28,8 +29,9 @@ export interface TakenOver {
 const NUMBERS_PER_STEP = 200;
 
 /**
- * Takes over what a lost consumer held; resolves with the messages that nobody else had, oldest first. `reserve`
- * gives the first of so many new tag numbers. Rejects if the connection is lost; then it can be done again.
+ * Takes over the messages of a lost consumer; resolves with those that nobody else has taken, oldest first.
+ * `reserve` reserves new tag numbers and returns the first. Rejects with ConnectionLost or the server's
+ * error, and can then be repeated.
  */
 export async function takeOver(
   base: ConsumerBase,
@@ -41,7 +43,7 @@ export async function takeOver(
   const taken: TakenOver[] = [];
   const parts = [...handover.parts];
   for (const part of parts) {
-    // From here on a fetch of the old connection that is still on its way to the server takes nothing.
+    // From here on a fetch of the old connection that is still in transit pops nothing.
     await connection.call(["DEL", keys.owner(part.id)]);
     for (let from = 0; from < part.numbers.length; from += NUMBERS_PER_STEP) {
       const numbers = part.numbers.slice(from, from + NUMBERS_PER_STEP);
@@ -65,7 +67,8 @@ export async function takeOver(
     }
   }
   const ids = parts.map((part) => part.id).filter((one) => one !== id);
-  // After a failover a settlement may be undone that the old master had confirmed: then the sweep finds the record.
+  // A cluster's failover may undo a settlement that the old master had confirmed, so the owner stays: then
+  // the sweep finds the record.
   if (ids.length > 0 && !base.isCluster) await connection.call(["SREM", keys.owners, ...ids]);
   return taken;
 }
@@ -84,5 +87,5 @@ function settle(base: ConsumerBase, { tags, script, args }: Settlement): Promise
   });
 }
 
-/** Of two replies the second tells enough: an error comes to both commands. */
+/** Ignores the first of two replies: an error comes to both commands. */
 const IGNORED = { onReply(): void {}, onLost(): void {} };

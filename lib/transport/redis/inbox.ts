@@ -1,10 +1,11 @@
 /**
- * Queues on fanout exchanges, consumed: each consumer gets its own copy of every message, as with Python's workers.
+ * Consuming queues on fanout exchanges: each consumer gets its own copy of every message, as with Python's
+ * workers.
  *
- * What is published reaches subscribers only, and nobody keeps it for them. So what is heard is put into a list of this
- * consumer's own, its inbox, and is fetched, held, parked and settled from there like any other message. An inbox is
- * named by its process: a new connection of the process finds what the one before had put there, and the copy of a
- * worker that died is nobody's and expires.
+ * Redis sends a published message to the current subscribers and does not keep it. So each received message
+ * is pushed to a list of this consumer's own, its inbox, and is fetched, held, parked and settled from there
+ * like any other message. An inbox is named after its process: a new connection of the process finds the
+ * messages of the one before, and the inbox of a dead worker expires.
  *
  * Source: kombu 5.2.4 transport/redis.py Channel.basic_consume, _subscribe, _receive_one.
  */
@@ -23,13 +24,13 @@ function isInbox(queueName: string): boolean {
   return queueName.startsWith(HEAD);
 }
 
-/** What the inboxes of a consumer need besides. */
+/** Options of `Inboxes`. */
 export interface InboxOptions {
   /** Names the process; unique per process start. */
   readonly owner: string;
   /** Listens to a channel pattern until the function that it resolves with is called. */
   listen(pattern: string, onPayload: (payload: string) => void): Promise<() => Promise<void>>;
-  /** A message was put into an inbox by our own hand, which tracking does not report. */
+  /** Called when this connection has pushed to an inbox, which tracking does not report. */
   onPut(): void;
 }
 
@@ -52,22 +53,22 @@ export class Inboxes {
     this.#options = options;
     this.#sink = {
       onReply: (reply) => this.#onPut(reply),
-      // What was published while nobody listened is gone in any case.
+      // Messages published without a subscriber are lost in any case.
       onLost: () => {},
     };
   }
 
-  /** The name of a queue's inbox. */
+  /** Returns the name of a queue's inbox. */
   nameOf(queueName: string): string {
     return `${HEAD}${queueName}:${this.#options.owner}`;
   }
 
-  /** The queue that an inbox stands for; any other name is itself. */
+  /** Returns the queue of an inbox; any other name unchanged. */
   queueOf(name: string): string {
     return this.#byName.size === 0 ? name : this.#byName.get(name)?.queue.name ?? name;
   }
 
-  /** Listens for a queue; resolves when nothing published later is missed. */
+  /** Subscribes for a queue. Once it has resolved, no message is missed. */
   async open(queue: Queue): Promise<void> {
     const name = this.nameOf(queue.name);
     const inbox: Inbox = { queue, name, stop: null };
@@ -78,7 +79,7 @@ export class Inboxes {
     );
   }
 
-  /** Listens no more for a queue; its inbox stays until `drop`. */
+  /** Unsubscribes for a queue; its inbox stays until `drop`. */
   async close(queueName: string): Promise<void> {
     const inbox = this.#byName.get(this.nameOf(queueName));
     const stop = inbox?.stop;
@@ -87,12 +88,12 @@ export class Inboxes {
     await stop();
   }
 
-  /** Listens no more for any queue. */
+  /** Unsubscribes for all queues. */
   async closeAll(): Promise<void> {
     for (const { queue } of this.#byName.values()) await this.close(queue.name);
   }
 
-  /** Deletes the inboxes with what is in them, and the bindings of queues that go with their consumer. */
+  /** Deletes the inboxes with their messages, and the bindings of `autoDelete` queues. */
   async drop(): Promise<void> {
     const { connection, keys } = this.#base;
     for (const { queue, name } of this.#byName.values()) {
@@ -119,7 +120,7 @@ export class Inboxes {
   }
 }
 
-/** Lets an inbox expire into which something was given back: its worker may be gone. */
+/** Sets an inbox to expire after a message was restored to it: its worker may be gone. */
 export function expireInbox(base: ConsumerBase, list: string, queueName: string): void {
   if (isInbox(queueName)) base.connection.send(["EXPIRE", list, INBOX_SECONDS], null);
 }

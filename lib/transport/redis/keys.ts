@@ -1,5 +1,5 @@
 /**
- * Which key holds what: kombu's layout, and our own side keys under `lovage:`.
+ * The names of Redis keys: kombu's layout, and keys of our own under `lovage:`.
  *
  * Source: kombu 5.2.4 transport/redis.py Channel (_q_for_pri, keyprefix_queue, _get_publish_topic, _queue_bind) and
  * virtual/exchange.py; protocol.md 2.2.
@@ -20,7 +20,7 @@ export class RedisKeys {
   readonly unackedMutex: string;
   /** Set: the id of every lease that ever held something. */
   readonly owners: string;
-  /** String, expires: one sweep at a time. */
+  /** String, expires: the lock of the sweep. */
   readonly sweep: string;
   /** Sorted set: `parked:<uuid>` by due time in epoch seconds. */
   readonly parked: string;
@@ -50,7 +50,7 @@ export class RedisKeys {
     return `${this.#options.keyPrefix}lovage:owner:${id}`;
   }
 
-  /** String, expires: what consumer `id` looks by whether the server announces pushes. */
+  /** String, expires: the probe by which consumer `id` tests whether the server announces pushes. */
   probe(id: string): string {
     return `${this.#options.keyPrefix}lovage:probe:${id}`;
   }
@@ -70,7 +70,10 @@ export class RedisKeys {
     return `${this.#options.keyPrefix}lovage:book:${namespace}`;
   }
 
-  /** Set, expires: the tag numbers of lease `id` that have begun, of messages that were there at a death before. */
+  /**
+   * Set, expires: the tag numbers of lease `id` whose tasks have begun, of messages that a process died with
+   * before.
+   */
   begun(id: string): string {
     return `${this.#options.keyPrefix}lovage:begun:${id}`;
   }
@@ -80,20 +83,20 @@ export class RedisKeys {
     return this.#options.keyPrefix + (step === 0 ? queueName : queueName + this.#options.sep + step);
   }
 
-  /** The list for a message of this priority; outside 0 to 9 counts as the nearer end. */
+  /** Returns the list for a message of this priority, which is clamped to 0 to 9. */
   listFor(queueName: string, priority: number): string {
     const clamped = Math.max(0, Math.min(9, priority));
     return this.list(queueName, priorityStep(clamped, this.#options.steps));
   }
 
-  /** The queue that a list would be of. */
+  /** Returns the queue that a list's key belongs to. */
   queueOf(list: string): string {
     const name = list.slice(this.#options.keyPrefix.length);
     const at = name.lastIndexOf(this.#options.sep);
     return at > 0 && /^\d$/.test(name.slice(at + this.#options.sep.length)) ? name.slice(0, at) : name;
   }
 
-  /** Every list of a queue, the one read first in front. */
+  /** Returns every list of a queue, in the order in which they are read. */
   lists(queueName: string): string[] {
     return this.#options.steps.map((step) => this.list(queueName, step));
   }
@@ -103,19 +106,19 @@ export class RedisKeys {
     return `${this.#options.keyPrefix}_kombu.binding.${exchangeName}`;
   }
 
-  /** The exchange of a binding set's key, or null for another key. */
+  /** Returns the exchange of a binding set's key; null for another key. */
   exchangeOf(key: string): string | null {
     const head = this.bindings("");
     return key.startsWith(head) ? key.slice(head.length) : null;
   }
 
-  /** A queue's member in its exchange's binding set. */
+  /** Returns a queue's member in its exchange's binding set. */
   bindingMember(queue: Queue): string {
     const pattern = queue.exchange.type === "topic" ? pythonTopicPattern(queue.routingKey) : "";
     return [queue.routingKey, pattern, queue.name].join(this.#options.sep);
   }
 
-  /** A binding set's member taken apart; null for what is not one. */
+  /** Parses a member of a binding set; null if it is not a binding. */
   readMember(member: string): { routingKey: string; pattern: string; queue: string } | null {
     const parts = member.split(this.#options.sep);
     const [routingKey, pattern, queue] = parts;
@@ -123,38 +126,40 @@ export class RedisKeys {
     return { routingKey: routingKey!, pattern: pattern!, queue };
   }
 
-  /** The channel that a message to a fanout exchange is published to. */
+  /** Returns the channel that a message to a fanout exchange is published to. */
   channel(exchangeName: string, routingKey: string): string {
     const isKeyed = routingKey !== "" && this.#options.fanoutPatterns;
     return this.#fanoutPrefix + exchangeName + (isKeyed ? `/${routingKey}` : "");
   }
 
-  /** The pattern that a queue on a fanout exchange listens to. */
+  /** Returns the channel pattern of a queue on a fanout exchange. */
   channelPattern(queue: Queue): string {
     return this.channel(queue.exchange.name, queue.routingKey.replaceAll("#", "*"));
   }
 }
 
-/** A tag of ours taken apart; null for a tag of somebody else's. */
+/** Parses one of our tags; null for a foreign tag. */
 export function readTag(tag: string): { owner: string; number: number } | null {
   const match = OUR_TAG.exec(tag);
   return match ? { owner: match[1]!, number: Number(match[2]) } : null;
 }
 
 /**
- * What follows the envelope in the value of `unacked`: the default exchange and the queue as routing key, so that
- * whoever restores it needs no binding. The value is `[` + envelope + this.
+ * Returns the text after the envelope in a value of `unacked`: the default exchange and the queue as routing
+ * key, so that a restore needs no binding. The value is `[` + envelope + this text.
  */
 export function unackedTail(queueName: string): string {
   return `,"",${quoted(queueName)}]`;
 }
 
-/** A binding as `list bindings` shows it. */
+/** Returns a binding as `list bindings` shows it. */
 export function toBinding(exchange: string, member: { routingKey: string; queue: string }): Binding {
   return { queue: member.queue, exchange, routingKey: member.routingKey };
 }
 
-/** A topic's routing key as the regular expression that kombu stores, which Python workers match with. */
+/**
+ * Returns a topic's routing key as the regular expression that kombu stores and Python workers match with.
+ */
 function pythonTopicPattern(key: string): string {
   const words = key.split(".").map((word) => {
     if (word === "*") return ".*?[^\\.]";

@@ -1,10 +1,10 @@
 /**
- * Leases: how a dead worker is noticed within seconds, and how no live worker's messages are taken from it.
+ * Leases: a dead worker is noticed within seconds, and no live worker's messages are taken from it.
  *
- * Each consumer has an id. While it lives it renews a key of that id, which expires after the lease, and moves the
- * scores of what it holds to now; so a sweep by visibility timeout, ours or Python's, never finds a live message old.
- * The sweep of dead owners takes messages whose owner's key is gone and whose score has not moved for a lease:
- * a key that the server evicted does not yet make its owner dead.
+ * Each consumer has an id. While it lives it renews a key of that id, which expires after the lease time, and
+ * sets the scores of its messages to now; so a sweep by visibility timeout, ours or Python's, never finds a
+ * live message old. The sweep of dead owners takes messages whose owner's key is gone and whose score has not
+ * changed for the lease time: an evicted key alone does not make its owner dead.
  *
  * Source of the visibility timeout's rules: kombu 5.2.4 transport/redis.py QoS.restore_visible, Mutex.
  */
@@ -21,18 +21,18 @@ import { DEAD_LETTER, GIVE_BACK, RENEW, UNLOCK } from "./scripts.ts";
 import { scored } from "./sorted.ts";
 import type { ConsumerBase, Unacked } from "./unacked.ts";
 
-/** What the lease needs besides. */
+/** Options of `Lease`. */
 export interface LeaseOptions {
   readonly world: World;
   readonly redis: RedisOptions;
-  /** What the owner's key says: who this is, and the queues that it consumes, a line each. */
+  /** Returns the value of the owner's key: the owner's name and the queues that it consumes, one per line. */
   about(): string;
   readonly leaseMs: number;
   /** Whether this process had a connection before. */
   readonly isReconnect: boolean;
-  /** The lists of a message whose record names an exchange; empty where nothing is bound. */
+  /** Resolves with the queues of a message whose record names an exchange; empty if nothing is bound. */
   route(exchange: string, routingKey: string): Promise<string[]>;
-  /** The priority of an envelope. */
+  /** Returns the priority of an envelope. */
   priorityOf(envelope: string): number;
   onRestored(count: number): void;
 }
@@ -44,12 +44,12 @@ const SWEEP_LOCK_MS = 2000;
 /** The longest pause between two attempts to connect. */
 const GRACE_MAX_MS = 30_000;
 
-/** What a consumer is lost with that did not renew in time: it stood still, or its key was deleted. */
+/** The error of a consumer whose lease expired, because the process stalled or its key was deleted. */
 export const LAPSED =
   "The lease on this worker's messages lapsed before it was renewed; others may have taken them";
 
-/** A message to give back. */
-interface Stray {
+/** A message to restore. */
+interface Restorable {
   readonly tag: string;
   readonly queue: string;
   readonly envelope: string;
@@ -71,7 +71,7 @@ export class Lease {
     this.#unacked = unacked;
     this.#options = options;
     this.#openedMs = base.clock.monoMs();
-    // A user's own short visibility timeout must not make peers take what we hold, either.
+    // Peers must not take held messages by a user's short visibility timeout, either.
     const { visibilityTimeoutMs } = options.redis;
     this.#renewMs = Math.min(options.leaseMs / 3, Math.max(visibilityTimeoutMs / 3, 300));
   }
@@ -95,13 +95,13 @@ export class Lease {
     for (const disarm of this.#timers) disarm?.();
   }
 
-  /** Gives the lease up: nothing is held any more. */
+  /** Ends the lease, once no message is held any more. */
   async release(): Promise<void> {
     const { keys, connection, id } = this.#base;
     await connection.callAll([["DEL", keys.owner(id)], ["SREM", keys.owners, id]]);
   }
 
-  /** Of some queues those that no living worker consumes. */
+  /** Returns those of the given queues that no other live worker consumes. */
   async withoutWorkers(queues: readonly string[]): Promise<string[]> {
     const { keys, connection, id } = this.#base;
     const ids = (await connection.call(["SMEMBERS", keys.owners]) as Reply[]).map(String)
@@ -111,7 +111,7 @@ export class Lease {
     for (const text of about) {
       if (typeof text !== "string") continue; // a lease that has ended
       const [, ...names] = text.split("\n");
-      // One that does not say what it consumes may consume anything.
+      // An owner that does not list its queues may consume any of them.
       if (names.length === 0) return [];
       for (const name of names) consumed.add(name);
     }
@@ -138,7 +138,7 @@ export class Lease {
       sendScript(connection, RENEW, 3, args, {
         onReply: (reply) => {
           if (reply instanceof RespError) this.#onRefused(reply);
-          // What was not begun must not be begun any more: somebody else may have it.
+          // Tasks that have not begun must not begin any more: another worker may have them.
           else if (isFirst && reply === 0) connection.fail(new ConnectionLost(LAPSED));
         },
         onLost: () => {},
@@ -154,7 +154,7 @@ export class Lease {
     else log.error(error.message);
   }
 
-  /** Owners by id: milliseconds until their lease ends, or below 0 for the dead. */
+  /** Reads the owners by id: milliseconds until their lease ends, below 0 for dead ones. */
   async #owners(): Promise<Map<string, number>> {
     const { keys, connection } = this.#base;
     const ids = (await connection.call(["SMEMBERS", keys.owners]) as Reply[]).map(String);
@@ -178,7 +178,7 @@ export class Lease {
     this.#arm(1, Math.max(100, nextMs * jitter), () => void this.#sweepDead());
   }
 
-  /** True where something is left that is too young yet. */
+  /** Returns true if messages of dead owners may be left for a later sweep. */
   async #restoreDead(dead: ReadonlySet<string>): Promise<boolean> {
     const { keys, connection, id } = this.#base;
     const locked = await connection.call(["SET", keys.sweep, id, "PX", SWEEP_LOCK_MS, "NX"]);
@@ -188,7 +188,8 @@ export class Lease {
       const found = await this.#tagsUpTo(nowMs, (tag) => dead.has(readTag(tag)?.owner ?? ""));
       const upSinceMs = await this.#serverStartMs(nowMs);
       const ripeMs = nowMs - this.#options.leaseMs;
-      // A lease that ended while the server was away ends nobody: its owner comes back when its next attempt is due.
+      // An owner whose lease ended while the server was down is not dead: it reconnects with its next
+      // attempt.
       const graceMs = nowMs - upSinceMs < Math.min(GRACE_MAX_MS, 3 * this.#options.leaseMs)
         ? upSinceMs
         : -Infinity;
@@ -219,7 +220,10 @@ export class Lease {
     }
   }
 
-  /** Kombu's own check, for messages of Python workers above all: anything older than the visibility timeout. */
+  /**
+   * Restores messages older than the visibility timeout, as kombu does; this is mainly for those of Python
+   * workers.
+   */
   async #sweepOld(): Promise<void> {
     const { visibilityTimeoutMs, unackedMutexExpireMs, unackedRestoreLimit } = this.#options.redis;
     await this.#guarded("restore unacknowledged messages", async () => {
@@ -252,7 +256,9 @@ export class Lease {
     this.#arm(2, everyMs * (0.9 + this.#options.world.random.fraction() * 0.2), () => void this.#sweepOld());
   }
 
-  /** Tags with a score up to `untilMs`, oldest first. Parked messages have theirs in the future. */
+  /**
+   * Finds tags with a score up to `untilMs`, oldest first. The scores of parked messages are in the future.
+   */
   async #tagsUpTo(
     untilMs: number,
     isWanted: (tag: string) => boolean,
@@ -276,8 +282,9 @@ export class Lease {
   }
 
   /**
-   * Gives the messages of these tags back, oldest to be taken first. `begun`: their process died with them, and had
-   * begun these of those that were there at a death before.
+   * Restores the messages of these tags, so that the oldest is fetched first. `begun`: their process died,
+   * and had begun the tasks of these tags, of messages that a process died with before. Null: no death is
+   * counted.
    */
   async #restore(tags: readonly string[], begun: ReadonlySet<string> | null): Promise<void> {
     const { keys, connection } = this.#base;
@@ -315,7 +322,7 @@ export class Lease {
       });
       return 0;
     }
-    const stray: Stray = { tag, queue: record.routingKey, envelope };
+    const message: Restorable = { tag, queue: record.routingKey, envelope };
     const queues = record.exchange === ""
       ? [record.routingKey]
       : await this.#options.route(record.exchange, record.routingKey);
@@ -323,33 +330,36 @@ export class Lease {
       log.warning(`Cannot restore message ${tag}: no queue is bound to "${record.exchange}" for it`);
       return 0;
     }
-    return await this.#push(stray, queues);
+    return await this.#push(message, queues);
   }
 
-  /** To the first queue atomically with the record's removal; to further ones (a topic's) only if that was ours. */
-  async #push(stray: Stray, queues: readonly string[]): Promise<number> {
+  /**
+   * Pushes to the first queue in one step with the record's removal; to further queues (a topic's) only if
+   * this sweep removed the record.
+   */
+  async #push(message: Restorable, queues: readonly string[]): Promise<number> {
     const { keys, connection } = this.#base;
-    const priority = this.#options.priorityOf(stray.envelope);
+    const priority = this.#options.priorityOf(message.envelope);
     const given = await callScript(connection, GIVE_BACK, {
       keys: [keys.unacked, keys.unackedIndex, keys.listFor(queues[0]!, priority)],
-      args: ["RPUSH", stray.tag, stray.envelope],
+      args: ["RPUSH", message.tag, message.envelope],
       doing: "restore a message",
     });
     if (given !== 1) return 0;
     expireInbox(this.#base, keys.listFor(queues[0]!, priority), queues[0]!);
     for (const name of queues.slice(1)) {
-      await connection.call(["RPUSH", keys.listFor(name, priority), stray.envelope]);
+      await connection.call(["RPUSH", keys.listFor(name, priority), message.envelope]);
     }
     return 1;
   }
 
   /**
-   * When the server was started. Where it does not say, to a user without `INFO` (@dangerous) above all, it may have
-   * been right before this connection was made.
+   * Returns when the server was started. If the server does not tell, as to a user without `INFO`
+   * (@dangerous), it is assumed to have started when this connection was made.
    */
   async #serverStartMs(nowMs: number): Promise<number> {
     const connectedMs = nowMs - (this.#base.clock.monoMs() - this.#openedMs);
-    // A cluster was without a master as long as its workers were away, however long ago this node was started.
+    // A cluster had no master while its workers were disconnected, however long ago this node was started.
     if (this.#base.isCluster && this.#options.isReconnect) return connectedMs;
     let info = "";
     try {
@@ -366,7 +376,7 @@ export class Lease {
     return Number(seconds) * 1000 + Number(micros) / 1000;
   }
 
-  /** Sweeps are a safety net: what goes wrong is told once here and tried again later. */
+  /** Runs a sweep and logs its error. Sweeps are a safety net, and are tried again later. */
   async #guarded(doing: string, sweep: () => Promise<void>): Promise<void> {
     if (this.#isClosed || this.#base.connection.isLost) return;
     try {
@@ -380,11 +390,11 @@ export class Lease {
 }
 
 /**
- * When the server was started, by what it tells in INFO: the whole second in which it was. `nowMs` is its time where it
- * does not tell that (before Redis 6.2); without an uptime it is -Infinity.
+ * Returns the whole second in which the server was started, by its INFO, in epoch milliseconds; -Infinity
+ * without an uptime. `nowMs` is the server's time, used if INFO does not have it (before Redis 6.2).
  *
- * It counts the seconds that have begun, so its uptime is from second to second: taken from the very moment it would
- * put the start up to a second too late, and behind what was recorded in the server's first second.
+ * The uptime is a difference of whole seconds. Subtracted from the exact time it would put the start up to a
+ * second too late, after messages that were recorded in the server's first second.
  */
 export function serverStartMs(info: string, nowMs: number): number {
   const uptime = Number(/uptime_in_seconds:(\d+)/.exec(info)?.[1] ?? Infinity);

@@ -11,12 +11,15 @@ import type { RedisKeys } from "./keys.ts";
 import type { RedisPublisher } from "./publish.ts";
 import type { OutgoingMessage } from "../message.ts";
 
-/** What nobody used for so long goes: over a year, so that a yearly entry is remembered. */
+/** Seconds that unused records are kept: more than a year, so that a yearly entry is remembered. */
 const KEPT_SECONDS = 400 * 86_400;
-/** Changes to one script, which nothing else runs beside. */
+/** Changes per script: the server runs nothing else meanwhile. */
 const CHANGES_PER_SCRIPT = 100;
 
-/** KEYS: lease, counter. ARGV: owner, ms, token, seconds kept. Returns token (0: another's) and ms left. */
+/**
+ * KEYS: lease, counter. ARGV: owner, ms, token, seconds kept. Returns token (0: held by another owner) and ms
+ * left.
+ */
 const LEASE = new Script(`
 local held = redis.call('HMGET', KEYS[1], 'owner', 'token')
 if held[1] then
@@ -42,7 +45,7 @@ return 0
 /**
  * KEYS: lease, records, then the lists that messages go to. ARGV: token, ms, seconds kept; then per change:
  * key, "1" and the record expected or "0" and "", value, envelope or "", channel or "", how many lists.
- * Returns false where the lease is another's, else per change "" or the record in the way.
+ * Returns false if the lease has another token, else per change "" or the conflicting record.
  */
 const COMMIT = new Script(`
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return false end
@@ -103,7 +106,7 @@ export class RedisLedger implements Ledger {
   }
 
   async records(namespace: string): Promise<Map<string, string>> {
-    // As RESP2 would have it: fields and values in turn; a map of RESP3 is flattened.
+    // RESP2 gives fields and values in turn; a map of RESP3 is flattened to that.
     const reply = await this.#connection.call(["HGETALL", this.#keys.records(namespace)]) as unknown;
     const pairs: unknown[] = reply instanceof Map ? [...reply].flat() : reply as unknown[];
     const records = new Map<string, string>();
@@ -117,15 +120,15 @@ export class RedisLedger implements Ledger {
 
   async commit(under: LedgerScope, entries: readonly LedgerEntry[]): Promise<(string | null)[] | null> {
     const found: (string | null)[] = [];
-    // Without entries the lease alone is looked at.
+    // Without entries, the lease alone is checked and prolonged.
     for (let from = 0; from === 0 || from < entries.length; from += CHANGES_PER_SCRIPT) {
       const keys = [this.#keys.lease(under.lease), this.#keys.records(under.namespace)];
       const args: RespArg[] = [under.token, Math.max(1, Math.round(under.leaseMs)), KEPT_SECONDS];
       for (const { key, expected, value, message } of entries.slice(from, from + CHANGES_PER_SCRIPT)) {
-        const way = message === null ? NO_WAY : await this.#way(message);
-        keys.push(...way.lists);
+        const target = message === null ? NO_TARGET : await this.#target(message);
+        keys.push(...target.lists);
         args.push(key, expected === null ? "0" : "1", expected ?? "", value);
-        args.push(way.envelope, way.channel, way.lists.length);
+        args.push(target.envelope, target.channel, target.lists.length);
       }
       const reply = await callScript(this.#connection, COMMIT, { keys, args, doing: "publish what is due" });
       if (!Array.isArray(reply)) return null;
@@ -134,7 +137,7 @@ export class RedisLedger implements Ledger {
     return found;
   }
 
-  async #way(message: OutgoingMessage): Promise<Way> {
+  async #target(message: OutgoingMessage): Promise<Target> {
     const { exchange, routingKey } = message;
     const deliveryTag = this.#world.random.id();
     const envelope = encodeEnvelope(message.message, { exchange, routingKey, deliveryTag });
@@ -147,10 +150,11 @@ export class RedisLedger implements Ledger {
   }
 }
 
-interface Way {
+/** Where a message of a change goes. */
+interface Target {
   readonly envelope: string;
   readonly channel: string;
   readonly lists: readonly string[];
 }
 
-const NO_WAY: Way = { envelope: "", channel: "", lists: [] };
+const NO_TARGET: Target = { envelope: "", channel: "", lists: [] };

@@ -3,7 +3,7 @@
 import { DecodeError, fromPlainJson } from "../../wire/mod.ts";
 import type { DeadLetter } from "../message.ts";
 
-/** Reads a document; `atMs` finds its time. What somebody else put there is shown as it is. Never throws. */
+/** Reads a document; `atMs` returns its time. A foreign document is shown as it is. Never throws. */
 export function readLetter(text: string, atMs: (document: Record<string, unknown>) => number): DeadLetter {
   const document = record(text);
   const { id, reason, queue, envelope } = document;

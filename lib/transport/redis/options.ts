@@ -1,5 +1,5 @@
 /**
- * `broker_transport_options` of Redis, read once into what the rest works with.
+ * `broker_transport_options` of Redis, parsed once.
  *
  * Source: kombu 5.2.4 and 5.6.2 transport/redis.py Channel.from_transport_options.
  */
@@ -13,7 +13,7 @@ import { type QueueGroups, readQueueGroups } from "./queue_groups.ts";
 export interface RedisOptions {
   /** Put before every key and channel; default "", on a cluster `{celery}`. */
   readonly keyPrefix: string;
-  /** Put before every channel of a fanout: the key prefix, of every queue group that of the broker's own. */
+  /** Put before every fanout channel: the key prefix of the broker's own group, in every queue group. */
   readonly channelPrefix: string;
   /** The hash tag on a cluster; else "". */
   readonly tag: string;
@@ -21,7 +21,7 @@ export interface RedisOptions {
   readonly groups: QueueGroups | null;
   /** Whether the server is a node of a cluster. */
   readonly isCluster: boolean;
-  /** How many replicas must have what was published before it counts as published; 0: none. */
+  /** How many replicas must have a message before it counts as published; 0: none. */
   readonly waitReplicas: number;
   /** Between a queue's name and its priority step, and inside bindings; default the bytes 06 16. */
   readonly sep: string;
@@ -41,9 +41,9 @@ export interface RedisOptions {
   /** False: messages are popped for good and nothing is recorded. */
   readonly ackEmulation: boolean;
   readonly queueOrder: "round_robin" | "sorted" | "priority";
-  /** Where a message goes that nothing is bound for; null: nowhere. */
+  /** The queue for messages that match no binding; null: they are dropped. */
   readonly deadletterQueue: string | null;
-  /** The longest pause between fetches where the server cannot wake us. */
+  /** The longest pause between fetches if the server does not announce new messages. */
   readonly pollingIntervalMs: number;
   readonly connectTimeoutMs: number;
   readonly healthCheckMs: number;
@@ -58,8 +58,8 @@ const SEP = "\x06\x16";
 const HASH_TAG = "celery";
 
 /**
- * Reads the options; `server` null: one server by itself. Throws UsageError that names the option with a wrong value.
- * Unknown ones are left alone.
+ * Reads the options; `server` null: a single server. Throws UsageError that names the option with a wrong
+ * value. Ignores unknown options.
  */
 export function redisOptionsOf(connect: ConnectOptions, server: RedisServer | null = null): RedisOptions {
   const isCluster = server?.place.kind === "cluster";
@@ -96,15 +96,15 @@ export function redisOptionsOf(connect: ConnectOptions, server: RedisServer | nu
   };
 }
 
-/** The options of a queue group: its keys have its own tag. */
+/** Returns the options of a queue group, whose keys have its own tag. */
 export function groupOptions(options: RedisOptions, tag: string): RedisOptions {
   const keyPrefix = options.keyPrefix.replace(`{${options.tag}}`, () => `{${tag}}`);
   return { ...options, keyPrefix, tag };
 }
 
 /**
- * What stands before every key on a cluster, so that all of them have one slot: `{<hash_tag>}` and the user's own
- * prefix, or that prefix alone where it has a tag.
+ * Returns the prefix that puts all keys of a cluster into one slot: `{<hash_tag>}` and the user's own prefix,
+ * or that prefix alone if it has a tag.
  */
 function tagged(given: OptionReader, query: RedisServer["query"]): { tag: string; prefix: string } {
   const prefix = given.text("global_keyprefix", "");

@@ -1,10 +1,11 @@
 /**
- * Parked messages: not due yet, and in nobody's memory. Their records stay in `unacked` under a name without owner, and
- * whichever consumer looks next after they are due moves them to the heads of their queues.
+ * Parked messages: not due yet, and held by no worker. Their records stay in `unacked` under a tag without an
+ * owner, and the first consumer that looks after they are due moves them to the heads of their queues.
  *
- * Python's workers know nothing of that. The last of our workers of a queue gives back what is parked for it when it
- * stops; if it died, Python's own sweep finds the records one visibility timeout after they were due: their scores are
- * the times when they are due, so that no sweep, however short its timeout, takes what is still waiting.
+ * Python's workers do not know parked messages. When the last of our workers on a queue stops, it restores
+ * the messages parked for that queue. If it died, Python's own sweep finds them one visibility timeout after
+ * they were due: their scores are their due times, so that no sweep, however short its timeout, takes a
+ * message that is not due.
  */
 
 import { type Clock, type Disarm, errorText, type Random } from "../../base/mod.ts";
@@ -18,23 +19,23 @@ import { scored } from "./sorted.ts";
 import type { ConsumerBase } from "./unacked.ts";
 import type { ParkedMessage } from "../message.ts";
 
-/** What moving parked messages needs besides. */
+/** Options of `Parking`. */
 export interface ParkOptions {
   readonly clock: Clock;
   readonly random: Random;
   priorityOf(envelope: string): number;
-  /** Messages were put into lists by our own hand, which tracking does not report. */
+  /** Called when this connection has pushed messages to lists, which tracking does not report. */
   onMoved(): void;
 }
 
-/** Others park too: how long one waits at most before it looks again. */
+/** The longest pause between two checks: other workers park messages too. */
 const LOOK_MS = 5000;
 const MOVED_PER_STEP = 100;
-/** How long a worker that stops gives parked messages back at most. */
+/** The longest time for which a stopping worker restores parked messages. */
 const GIVE_BACK_MS = 10_000;
 const LISTED_PER_STEP = 500;
 
-/** The mover of one consumer. */
+/** Moves due messages, on behalf of one consumer. */
 export class Parking {
   #base: ConsumerBase;
   #options: ParkOptions;
@@ -48,7 +49,7 @@ export class Parking {
     this.#options = options;
   }
 
-  /** Begins to look. */
+  /** Starts checking for due messages. */
   start(): void {
     this.#arm(0);
   }
@@ -58,7 +59,7 @@ export class Parking {
     this.#disarm?.();
   }
 
-  /** A message was parked until `dueMs` (wall clock). */
+  /** Records that a message was parked until `dueMs` (wall clock). */
   note(dueMs: number): void {
     if (dueMs >= this.#dueMs || this.#isMoving) {
       this.#dueMs = Math.min(this.#dueMs, dueMs);
@@ -68,7 +69,10 @@ export class Parking {
     this.#arm(Math.max(0, dueMs - this.#options.clock.wallMs()));
   }
 
-  /** Puts what is parked for these queues at their heads, soonest due in front; how many. After `stop`. */
+  /**
+   * Moves the messages parked for these queues to their heads, soonest due first; resolves with how many.
+   * Called after `stop`. Rejects if the connection is lost.
+   */
   async giveBack(queues: ReadonlySet<string>): Promise<number> {
     const { connection, keys } = this.#base;
     const { clock } = this.#options;
@@ -110,7 +114,7 @@ export class Parking {
     this.#arm(nextMs);
   }
 
-  /** Moves some of what is due; true where there may be more. */
+  /** Moves some of the due messages; resolves with true if there may be more. */
   async #moveDue(): Promise<boolean> {
     const { connection, keys } = this.#base;
     const now = this.#options.clock.wallMs() / 1000;
@@ -118,13 +122,13 @@ export class Parking {
       ["ZRANGEBYSCORE", keys.parked, "-inf", now, "LIMIT", 0, MOVED_PER_STEP],
     ) as Reply[];
     if (due.length === 0) return false;
-    // The one due first is pushed last, so that it is taken first.
+    // The message due first is pushed last, so that it is fetched first.
     await this.#move(due.map(String).reverse(), null);
     this.#options.onMoved();
     return due.length === MOVED_PER_STEP;
   }
 
-  /** Moves messages to the heads of their queues in this order, of all queues or of some; how many. */
+  /** Moves messages of some or all queues to their heads, in this order; resolves with how many. */
   async #move(tags: readonly string[], queues: ReadonlySet<string> | null): Promise<number> {
     const { connection, keys } = this.#base;
     const values = await connection.call(["HMGET", keys.unacked, ...tags]) as Reply[];
@@ -160,7 +164,7 @@ export class Parking {
   }
 }
 
-/** The parked messages, soonest due first. */
+/** Lists the parked messages, soonest due first. */
 export async function listParked(
   connection: RedisConnection,
   keys: RedisKeys,
@@ -171,7 +175,7 @@ export async function listParked(
   return parked;
 }
 
-/** Deletes what is parked for a queue; how many. */
+/** Deletes the messages parked for a queue; resolves with how many. */
 export async function purgeParked(
   connection: RedisConnection,
   keys: RedisKeys,
@@ -198,7 +202,7 @@ async function eachParked(
     for (let i = 0; i < step.length; i++) {
       const value = values[i];
       const record = typeof value === "string" ? readUnacked(value) : null;
-      // Moved on meanwhile.
+      // Another consumer has moved it meanwhile.
       if (record === null) continue;
       const { tag, scoreMs } = step[i]!;
       onParked({ id: tag, queue: record.routingKey, dueMs: scoreMs, envelope: record.envelope });
@@ -206,7 +210,7 @@ async function eachParked(
   }
 }
 
-/** Deletes parked messages by their ids; how many of them still were parked. */
+/** Deletes parked messages by their ids; resolves with how many were still parked. */
 export async function dropParked(
   connection: RedisConnection,
   keys: RedisKeys,

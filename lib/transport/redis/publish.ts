@@ -17,7 +17,7 @@ import type { OutgoingMessage } from "../message.ts";
 const MESSAGES_PER_PUSH = 128;
 /** A batch pauses while more than this waits to be written. */
 const OUTBOX_BYTES_MAX = 1024 * 1024;
-/** Messages encoded between two looks at the outbox. */
+/** Messages encoded between two checks of the outbox. */
 const MESSAGES_PER_LOOK = 256;
 /** How many compiled patterns of topics are kept. */
 const PATTERNS_MAX = 10_000;
@@ -43,7 +43,10 @@ export class RedisPublisher {
       deadletterQueue: string | null;
       expiry: QueueExpiry;
       replicas: PublishWait | null;
-      /** Whether a queue is this connection's; those of other groups are bound under the broker's tag too. */
+      /**
+       * Whether a queue belongs to this connection; queues of other groups are bound under the broker's tag
+       * too.
+       */
       isOwn: (queueName: string) => boolean;
     },
   ) {
@@ -61,7 +64,7 @@ export class RedisPublisher {
     if (name !== "") this.#types.set(name, type);
   }
 
-  /** The type of an exchange; direct where it was never declared here, as in kombu. */
+  /** Returns the type of an exchange; direct if it was never declared here, as in kombu. */
   typeOf(name: string): ExchangeType {
     return this.#types.get(name) ?? "direct";
   }
@@ -115,12 +118,15 @@ export class RedisPublisher {
     await sink.done();
   }
 
-  /** The queues that a message to a named exchange goes to. None: it is lost, unless there is a deadletter queue. */
+  /**
+   * Resolves with the queues that a message to a named exchange goes to: the matching ones, else the
+   * `deadletter_queue` if there is one. None: the message is dropped.
+   */
   async route(exchange: string, routingKey: string): Promise<string[]> {
     return this.#route(exchange, routingKey, await this.#members(exchange));
   }
 
-  /** As `route`, with the queues of other groups; none of a fanout. */
+  /** As `route`, with the queues of other groups; empty for a fanout. */
   async queuesOf(exchange: string, routingKey: string): Promise<string[]> {
     if (this.typeOf(exchange) === "fanout") return [];
     return this.#matching(exchange, routingKey, await this.#members(exchange));
@@ -151,7 +157,7 @@ export class RedisPublisher {
     args.length = 0;
   }
 
-  /** The bindings of every named exchange of a batch, read once for all of it. */
+  /** Reads the bindings of every named exchange of a batch, once for the whole batch. */
   async #tables(batch: readonly OutgoingMessage[]): Promise<ReadonlyMap<string, Member[]>> {
     const names = new Set<string>();
     for (let i = 0; i < batch.length; i++) {
@@ -165,8 +171,8 @@ export class RedisPublisher {
   }
 
   /**
-   * An exchange's bindings. They are read anew for each batch, since a reply queue may have been bound a moment ago;
-   * batches that begin while one reading is under way share it, which keeps their order too.
+   * Reads an exchange's bindings, again for each batch, since a reply queue may have been bound a moment ago.
+   * Batches that begin while a read is under way share it, which also keeps their order.
    */
   #members(exchange: string): Promise<Member[]> {
     let reading = this.#reading.get(exchange);
@@ -187,7 +193,7 @@ export class RedisPublisher {
     return members;
   }
 
-  /** A pattern as kombu stored it; null where it cannot be read, which then matches nothing. */
+  /** Compiles a pattern as kombu stored it; null, which matches nothing, if it is invalid. */
   #pattern(text: string): LinearPattern | null {
     let pattern = this.#patterns.get(text);
     if (pattern === undefined) {

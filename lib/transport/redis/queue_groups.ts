@@ -4,10 +4,12 @@ import { isRecord, UsageError } from "../../base/mod.ts";
 import type { OptionReader } from "../../redis/mod.ts";
 import type { Queue } from "../entity.ts";
 
-/** The groups of one broker. A queue that no group names is of the broker's own, whose tag is `main`. */
+/**
+ * The groups of one broker. A queue that no group names is in the broker's own group, whose tag is `main`.
+ */
 export class QueueGroups {
   readonly main: string;
-  /** Of every group, `main` first. */
+  /** The tags of all groups, `main` first. */
   readonly tags: readonly string[];
   #tagByQueue: ReadonlyMap<string, string>;
 
@@ -17,7 +19,7 @@ export class QueueGroups {
     this.#tagByQueue = tagByQueue;
   }
 
-  /** The tag of a queue's group. */
+  /** Returns the tag of a queue's group. */
   tagOf(queueName: string): string {
     return this.#tagByQueue.get(queueName) ?? this.main;
   }
@@ -46,7 +48,7 @@ export function readQueueGroups(given: OptionReader, main: string): QueueGroups 
   return tagByQueue.size === 0 ? null : new QueueGroups(main, tagByQueue);
 }
 
-/** Throws UsageError for a queue of another group than `own`; a broadcast's copies are of every group. */
+/** Throws UsageError for a queue of another group than `own`; broadcast queues belong to every group. */
 export function refuseForeign(groups: QueueGroups | null, own: string, queue: Queue): void {
   if (groups === null || queue.exchange.type === "fanout") return;
   const tag = groups.tagOf(queue.name);

@@ -5,8 +5,9 @@
  * one for all fanout subscriptions, opened with the first; one for each other queue that is listened to. If one of them
  * is lost, all are: the owner connects anew.
  *
- * On a cluster all keys have one hash tag, and so one slot: what holds of one server holds of that slot's master, to
- * which all connections go. If another node becomes it, they are lost, and the next ones go there.
+ * On a cluster all keys share one hash tag, and so one slot: what is said here of one server holds for that
+ * slot's master, to which all connections go. When another node becomes its master, the connections are lost,
+ * and new ones go to that node.
  */
 
 import { errorText, maskUrl, type World } from "../../base/mod.ts";
@@ -50,7 +51,7 @@ import type {
 } from "../transport.ts";
 import type { Note, OutgoingMessage, ParkedMessage } from "../message.ts";
 
-/** Lists without a binding that are looked into. */
+/** How many lists without a binding `queueNames` looks into. */
 const UNBOUND_MAX = 500;
 
 /**
@@ -81,7 +82,7 @@ export const connectRedis: Connect = async (
   return new GroupedConnection(redis.groups, main, (tag) => open(groupOptions(redis, tag), undefined));
 };
 
-/** The wait for replicas of what is published; null: nobody wants it, or there are none. */
+/** Returns the wait for replicas after publishing; null if it is off or there are no replicas. */
 function replicaWait(
   world: World,
   connection: RedisConnection,
@@ -91,10 +92,10 @@ function replicaWait(
   return count > 0 ? new PublishWait(world, connection, new ReplicaWait(world.clock, count)) : null;
 }
 
-/** How long the key lives by which a consumer looks whether the server announces pushes. */
+/** How long a probe key lives, by which a consumer tests whether the server announces pushes. */
 const ANNOUNCED_MS = 10_000;
 
-/** How each of the transport's connections behaves. */
+/** Returns the options of each of the transport's connections. */
 function connectionOptions(redis: RedisOptions): RedisConnectionOptions {
   return {
     timeoutMs: redis.connectTimeoutMs,
@@ -230,7 +231,7 @@ class RedisTransport extends JointConnection implements GroupConnection {
   async queueLength(queueName: string): Promise<number | null> {
     const lists = this.#keys.lists(queueName);
     const length = sum(await this.#command.callAll(lists.map((list) => ["LLEN", list])));
-    // An empty list does not exist: only a binding tells that the queue does.
+    // Redis deletes empty lists, so only a binding shows that the queue exists.
     if (length > 0 || this.#declared.has(queueName)) return length;
     return await this.#isBound(queueName) ? 0 : null;
   }
@@ -254,7 +255,9 @@ class RedisTransport extends JointConnection implements GroupConnection {
     };
   }
 
-  /** Those that are bound, and of the other lists those that hold an envelope: an application has lists of its own. */
+  /**
+   * Lists the bound queues, and the other lists that hold an envelope: applications have lists of their own.
+   */
   async queueNames(): Promise<string[]> {
     const names = new Set((await this.#members()).map(({ queue }) => queue));
     const unbound: [key: string, queue: string][] = [];
@@ -293,8 +296,8 @@ class RedisTransport extends JointConnection implements GroupConnection {
   }
 
   async listeners(exchangeName: string): Promise<number | null> {
-    // Subscribers use patterns, which PUBSUB cannot count by channel. A message without content, which receivers
-    // ignore, reaches and so counts them.
+    // Subscribers use patterns, which PUBSUB cannot count by channel. An empty message, which receivers
+    // ignore, counts them.
     const reached = await this.#command.call(["PUBLISH", this.#keys.channel(exchangeName, ""), ""]);
     return typeof reached === "number" ? reached : null;
   }
@@ -330,7 +333,7 @@ class RedisTransport extends JointConnection implements GroupConnection {
   #openPubSub(): Promise<PubSub> {
     if (this.#pubsub === null) {
       this.#pubsub = this.join(() => PubSub.open(this.#world, this.#target, connectionOptions(this.#redis)));
-      // The next subscriber tries anew; this one hears the error itself.
+      // The next subscriber tries again; this one gets the error.
       this.#pubsub.catch(() => this.#pubsub = null);
     }
     return this.#pubsub;
@@ -358,14 +361,14 @@ class RedisTransport extends JointConnection implements GroupConnection {
         ["DEL", ...this.#keys.lists(queue.name)],
       ]);
     } catch (error) {
-      // With the connection gone there is nothing left to end.
+      // Without a connection there is nothing left to undo.
       if (!this.#command.isLost && !this.isLost) {
         this.#world.log.warning(errorText(error));
       }
     }
   }
 
-  /** Keys that begin with a text. `filter`: more arguments of SCAN. */
+  /** Finds the keys that begin with `head`. `filter`: further arguments of SCAN. */
   async #scan(head: string, filter: readonly string[] = []): Promise<Set<string>> {
     const pattern = head.replaceAll(/[*?[\]\\]/g, "\\$&") + "*";
     const names = new Set<string>();
@@ -380,14 +383,17 @@ class RedisTransport extends JointConnection implements GroupConnection {
     return names;
   }
 
-  /** A queue has an exchange of its own name as a rule: the whole keyspace is gone through for the others alone. */
+  /**
+   * Looks first at the exchange that has the queue's name, as most queues do: any other needs a scan of all
+   * keys.
+   */
   async #isBound(queueName: string): Promise<boolean> {
     const own = await this.#command.call(["SMEMBERS", this.#keys.bindings(queueName)]) as Reply[];
     if (own.some((member) => this.#keys.readMember(String(member))?.queue === queueName)) return true;
     return (await this.bindings()).some(({ queue }) => queue === queueName);
   }
 
-  /** Every member of every binding set. */
+  /** Reads every member of every binding set. */
   async #members(): Promise<
     { key: string; member: string; exchange: string; routingKey: string; queue: string }[]
   > {

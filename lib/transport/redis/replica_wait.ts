@@ -1,13 +1,13 @@
-/** Waiting until replicas have what was published. */
+/** Waiting until replicas have the published messages. */
 
 import type { World } from "../../base/mod.ts";
 import { type RedisConnection, type ReplicaWait, type ReplySink, toOperatingError } from "../../redis/mod.ts";
 import { type Reply, RespError } from "../../wire/mod.ts";
 
-const IN_VAIN =
+const REPLICAS_BEHIND =
   "The broker's replicas do not follow their master: what is published now is lost if the master dies";
 
-/** A sink that can be told to expect one more reply. */
+/** A sink that counts the replies that it expects. */
 export interface ExpectingSink extends ReplySink {
   expect(): void;
 }
@@ -24,7 +24,7 @@ export class PublishWait {
     this.#wait = wait;
   }
 
-  /** Appends a wait for everything sent before it; `sink` expects one reply more, which is never an error. */
+  /** Appends a wait for everything sent before it; `sink` expects one more reply, which is never an error. */
   send(sink: ExpectingSink): void {
     const { command } = this.#wait;
     if (command === null) return;
@@ -40,7 +40,7 @@ export class PublishWait {
 
   #read(reply: Reply): void {
     const outcome = this.#wait.read(reply);
-    if (outcome === "behind") this.#world.log.warning(IN_VAIN);
+    if (outcome === "behind") this.#world.log.warning(REPLICAS_BEHIND);
     else if (outcome === "unavailable" && reply instanceof RespError) {
       this.#world.log.info(toOperatingError(reply, "wait for replicas").message);
     }

@@ -1,31 +1,32 @@
 /**
- * The Lua that makes steps atomic. No script reads JSON: cjson turns an empty array into an empty object, so envelopes
- * are spliced and compared as text only.
+ * The Lua scripts that make steps atomic. No script reads JSON: cjson turns an empty array into an empty
+ * object, so envelopes are spliced and compared as text only.
  *
- * Every script takes the time from the server, so that all workers' scores are of one clock.
+ * Every script takes the time from the server, so that the scores of all workers come from one clock.
  */
 
 import { Script } from "../../redis/mod.ts";
 import { DEAD_LETTERS_MAX } from "../message.ts";
 
-/** What a fetch without a living lease is told. */
+/** The error of a fetch whose lease has ended. */
 export const NO_LEASE = "NOLEASE the lease has ended";
 
 /**
- * Pops over lists and records what it popped as unacked, in one step: nothing is ever in nobody's hands.
+ * Pops messages from lists and records them as unacked in one step, so that no message is ever held by
+ * nobody.
  *
- * KEYS: unacked, unacked_index, owner, then the lists in order. ARGV: how many at most, tag prefix, first tag number,
- * "1" to record or "" not to, then per list what follows the envelope in the record. Returns [1 where everything is
- * empty else 0, an error text or "", list number, messages, list number, messages…].
+ * KEYS: unacked, unacked_index, owner, then the lists in order. ARGV: how many at most, tag prefix, first tag
+ * number, "1" to record or "" not to, then per list the text after the envelope in the record. Returns [1 if
+ * every list is empty else 0, an error text or "", list number, messages, list number, messages…].
  *
- * Without a living lease nothing is popped: a fetch that reaches the server late, over a connection that its worker has
- * given up, would take messages for nobody.
+ * Nothing is popped once the lease has ended: a fetch that reaches the server late, over a connection that
+ * its worker has given up, would take messages that nobody receives.
  *
- * RPOP comes first on purpose: a server at its memory limit refuses a script whose first write needs memory, and a
- * worker that cannot take messages then could never make it free any. The LLENs at the end come after every pop
- * because a pop would disarm the tracking of what was read before it (CLIENT TRACKING counts a key once). Tags are
- * recorded from the last to the first: a small sorted set is searched from its low end, so the other way round each
- * insertion would pass all of those before it (3 µs per message instead of 0.3).
+ * RPOP comes first on purpose: a server at its memory limit refuses a script whose first write needs memory,
+ * and a worker that cannot fetch could never free memory. The LLENs at the end come after every pop because a
+ * pop would end the tracking of a key that was read before it (CLIENT TRACKING announces a key once). Tags
+ * are recorded from the last to the first: a small sorted set is searched from its low end, so in the other
+ * order each insertion would walk past all earlier ones (3 µs per message instead of 0.3).
  */
 function popText(pop: string): string {
   return `
@@ -75,7 +76,10 @@ return out`;
 /** The pop for Redis 6.2 and later. */
 export const POP = new Script(popText("local got = redis.pcall('RPOP', KEYS[i], left)"));
 
-/** The pop for older servers, whose RPOP takes one: a slice from the end, oldest first, then cut off. */
+/**
+ * The pop for older servers, whose RPOP takes one message: reads a slice from the end, oldest first, then
+ * cuts it off.
+ */
 export const POP_OLD = new Script(popText(`
   local slice = redis.pcall('LRANGE', KEYS[i], -left, -1)
   local got = slice
@@ -86,13 +90,15 @@ export const POP_OLD = new Script(popText(`
   end`));
 
 /**
- * Keeps a message that was recorded as unacked in the same transaction, if its list is empty and the lease alive; else
- * it goes into the list. KEYS: unacked, unacked_index, owner, list. ARGV: tag, what follows the envelope in the record,
- * "1" where the message is in our hands already and is kept whatever there is. Returns 1 where it is ours.
+ * Keeps a message, which the same transaction has recorded as unacked, if its list is empty and the lease
+ * alive; else moves it into the list. KEYS: unacked, unacked_index, owner, list. ARGV: tag, the text after
+ * the envelope in the record, "1" if the consumer holds the message already and keeps it in any case. Returns
+ * 1 if the consumer keeps it.
  *
- * The record is not an argument, since Lua goes over every byte of a text it is given (4 ns each, and two more copies):
- * half of the server's time for a step of a long chain. The ZREM takes nothing away: after a first write that needs no
- * memory a server at its limit refuses none of the others, and the message is in one place or the other.
+ * The record is not an argument, since Lua reads every byte of its arguments (4 ns each, and two more
+ * copies): half of the server's time for a step of a long chain. The first ZREM removes nothing: a server at
+ * its memory limit refuses no write of a script whose first write needs no memory, so the message is always
+ * in one place or the other.
  */
 export const HAND_ON = `
 redis.call('ZREM', KEYS[2], ARGV[1])
@@ -107,8 +113,9 @@ redis.call('ZADD', KEYS[2], t[1] .. '.' .. string.format('%06d', tonumber(t[2]))
 return 1`;
 
 /**
- * Gives messages back to one list, each only if it is still unacked: whoever removes the record owns the message.
- * KEYS: unacked, unacked_index, list. ARGV: "LPUSH" or "RPUSH", then tag and envelope in turn. Returns how many.
+ * Puts messages back into one list, each only if it is still unacked: whoever removes the record owns the
+ * message. KEYS: unacked, unacked_index, list. ARGV: "LPUSH" or "RPUSH", then tag and envelope in turn.
+ * Returns how many were put back.
  */
 export const GIVE_BACK = new Script(`
 local given = 0
@@ -133,16 +140,16 @@ if redis.call('HDEL', KEYS[1], ARGV[1]) == 1 then
 end
 return 0`);
 
-/** Puts a dead letter into a list, if it still is one. KEYS: dead, list. ARGV: document, envelope. */
+/** Moves a dead letter into a list, if it is still there. KEYS: dead, list. ARGV: document, envelope. */
 export const REVIVE = new Script(`
 if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
 redis.call('LPUSH', KEYS[2], ARGV[2])
 return 1`);
 
 /**
- * Parks a message: its record gets a name without owner, and a score with which a sweep by visibility timeout takes it
- * only some time after it was due. KEYS: unacked, unacked_index, parked. ARGV: tag, new tag, due time and score in
- * epoch seconds.
+ * Parks a message: its record gets a tag without an owner, and a score with which a sweep by visibility
+ * timeout takes it only that timeout after it was due. KEYS: unacked, unacked_index, parked. ARGV: tag, new
+ * tag, due time and score in epoch seconds.
  */
 export const PARK = new Script(`
 local value = redis.call('HGET', KEYS[1], ARGV[1])
@@ -167,8 +174,8 @@ end
 return dropped`);
 
 /**
- * Moves parked messages to the head of one list. KEYS: unacked, unacked_index, parked, list. ARGV: tag and envelope
- * in turn. Returns how many.
+ * Moves parked messages to the head of one list. KEYS: unacked, unacked_index, parked, list. ARGV: tag and
+ * envelope in turn. Returns how many were moved.
  */
 export const UNPARK = new Script(`
 local moved = 0
@@ -183,8 +190,9 @@ end
 return moved`);
 
 /**
- * Renews a lease and the scores of what it holds. KEYS: unacked_index, owner, owners. ARGV: id, owner's name, lease
- * in milliseconds, tag prefix, then tag numbers. Returns 1 where the lease was still alive.
+ * Renews a lease and the scores of the messages held under it. KEYS: unacked_index, owner, owners. ARGV: id,
+ * owner's name, lease in milliseconds, tag prefix, then tag numbers. Returns 1 if the lease was still alive,
+ * else 0.
  */
 export const RENEW = new Script(`
 local t = redis.call('TIME')
@@ -206,8 +214,9 @@ end
 return alive`);
 
 /**
- * Takes over what an earlier connection of this same process holds. KEYS: unacked, unacked_index. ARGV: old prefix, new
- * prefix, first new number, then the old numbers. Returns the records in that order, nothing for what is gone.
+ * Takes over the messages of an earlier connection of this process. KEYS: unacked, unacked_index. ARGV: old
+ * prefix, new prefix, first new number, then the old numbers. Returns the records in that order, null for a
+ * missing one.
  */
 export const TAKE_OVER = new Script(`
 local t = redis.call('TIME')
@@ -237,7 +246,7 @@ for i = 1, #KEYS do
 end
 return count`);
 
-/** Deletes a key if it still holds our token. KEYS: lock. ARGV: token. */
+/** Deletes a key if it still holds a token. KEYS: lock. ARGV: token. */
 export const UNLOCK = new Script(
   `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`,
 );

@@ -2,7 +2,10 @@
 
 import type { Reply } from "../../wire/mod.ts";
 
-/** Members and scores (epoch seconds there, milliseconds here). RESP3 gives pairs, RESP2 a flat list of texts. */
+/**
+ * Reads members and scores, from epoch seconds to milliseconds. RESP3 gives pairs, RESP2 a flat list of
+ * texts.
+ */
 export function scored(reply: Reply): { tag: string; scoreMs: number }[] {
   const rows: { tag: string; scoreMs: number }[] = [];
   const items = Array.isArray(reply) ? reply : [];

@@ -1,9 +1,10 @@
 /**
- * What a consumer holds and how it is settled: acks collected during a turn leave as one HDEL and one ZREM.
+ * The messages that a consumer holds, and how they are settled: the acks of a turn leave as one HDEL and one
+ * ZREM.
  *
- * HDEL goes first. If the connection breaks between the two, a row of the index is left whose message is gone: every
- * sweep, ours and Python's, finds nothing for it and drops it. The other order could leave a message that no sweep
- * would ever look at.
+ * HDEL goes first. If the connection breaks between the two, a row of the index is left without its message,
+ * and every sweep, ours and Python's, drops such a row. The other order could leave a message that no sweep
+ * ever finds.
  */
 
 import { assert, type Clock, type Log, SeqMap } from "../../base/mod.ts";
@@ -26,7 +27,7 @@ import {
 import type { RedisKeys } from "./keys.ts";
 import { DEAD_LETTER, GIVE_BACK, PARK } from "./scripts.ts";
 
-/** What every part of one consumer works with. */
+/** What all parts of one consumer share. */
 export interface ConsumerBase {
   readonly connection: RedisConnection;
   readonly keys: RedisKeys;
@@ -36,38 +37,38 @@ export interface ConsumerBase {
   readonly id: string;
   /** False: nothing is recorded (`ack_emulation` off). */
   readonly isRecording: boolean;
-  /** True: the server may be replaced by one that has not heard of the last moment (a cluster's failover). */
+  /** True: a failover may replace the server by one that lacks the latest writes. */
   readonly isCluster: boolean;
 }
 
-/** A message in our hands. */
+/** A message that this consumer holds. */
 export interface Held {
   readonly queue: string;
   readonly envelope: string;
   readonly priority: number;
-  /** Whether the owner of the consumer has seen it. */
+  /** Whether it was delivered to the consumer's owner. */
   readonly isDelivered: boolean;
 }
 
-/** A message in our hands that is not recorded yet. */
+/** How a held message that is not recorded yet is recorded. */
 export interface Unrecorded {
   /** Appends its record. */
   record(): void;
-  /** The connection went before it was recorded: nobody but us has it. */
+  /** The connection was lost before the message was recorded: only this process has it. */
   onLost(): void;
 }
 
 /**
- * A settlement that has been sent. Until its reply has come nobody knows whether the server did it; done twice it is
- * done once, since all of them go by the tag.
+ * A settlement that has been sent. Until its reply has come it is not known whether the server has made it.
+ * Settlements go by tag and are idempotent, so they may be sent again.
  */
 export class Settlement implements ReplySink {
-  /** The tags that are done with; null for another settlement. */
+  /** The acknowledged tags; null if it is not an ack. */
   readonly tags: EncodedArgs | null;
-  /** What else is done, where it is not an ack. */
+  /** The script of a settlement that is not an ack. */
   readonly script: Script | null;
   readonly args: readonly RespArg[];
-  /** Replies that have not come: an ack is two commands. */
+  /** Replies that have not come yet: an ack is two commands. */
   #left: number;
   #onDone: (settlement: Settlement, reply: Reply, isLast: boolean) => void;
 
@@ -105,11 +106,14 @@ export class Unacked {
   #acked: number[] = [];
   #unrecorded = new Map<number, Unrecorded>();
   #isRecordArmed = false;
-  /** Sent, and not known to be done. */
+  /** Settlements sent and not yet confirmed. */
   #open = new Set<Settlement>();
   #onGivenBack: () => void;
 
-  /** `onGivenBack` is called when messages went back to a list by our own hand, which tracking does not report. */
+  /**
+   * `onGivenBack` is called when this connection has put messages back into a list, which tracking does not
+   * report.
+   */
   constructor(base: ConsumerBase, onGivenBack: () => void) {
     this.#base = base;
     this.#prefix = `${base.id}:`;
@@ -121,36 +125,36 @@ export class Unacked {
     return this.#held.size;
   }
 
-  /** Whether one is unsettled. */
+  /** Whether a message is unsettled. */
   has(number: number): boolean {
     return this.#held.has(number);
   }
 
-  /** The numbers of all that are unsettled, in order of arrival. */
+  /** Returns the numbers of the unsettled messages, in order of arrival. */
   numbers(): number[] {
     return this.#held.keys();
   }
 
-  /** Whether something was sent whose reply has not come. */
+  /** Whether a settlement waits for its reply. */
   get hasOpenSettlements(): boolean {
     return this.#open.size > 0;
   }
 
-  /** The settlements that the server may not have heard of, in their order. */
+  /** Returns the settlements that may not have reached the server, in their order. */
   openSettlements(): Settlement[] {
     const written = [...this.#open];
     if (this.#acked.length === 0) return written;
     return [...written, new Settlement({ tags: numberedArgs(this.#prefix, this.#acked) }, () => {})];
   }
 
-  /** Takes a message in hand. Data lane: per message. */
+  /** Holds a message. Data lane: per message. */
   hold(number: number, held: Held): void {
     this.#held.set(number, held);
   }
 
   /**
-   * Takes in hand what nobody else has. It is recorded in UNRECORDED_MS, and before anything but an ack is done with
-   * it; acked sooner, the server never hears of it.
+   * Holds a message that the server does not have. It is recorded after UNRECORDED_MS, or before a settlement
+   * that is not an ack. If it is acked sooner, the server never gets it.
    */
   holdUnrecorded(number: number, held: Held, unrecorded: Unrecorded): void {
     this.#held.set(number, held);
@@ -164,17 +168,20 @@ export class Unacked {
     });
   }
 
-  /** The server refused the record: it is tried again with the next one, or before the message is settled. */
+  /**
+   * Keeps a message unrecorded after the server refused the record, which is sent again with the next one or
+   * before the message is settled.
+   */
   stayUnrecorded(number: number, unrecorded: Unrecorded): void {
     this.#unrecorded.set(number, unrecorded);
   }
 
-  /** Records what is not. */
+  /** Records the messages that are not recorded yet. */
   recordAll(): void {
     for (const number of [...this.#unrecorded.keys()]) this.#record(number);
   }
 
-  /** The connection is gone, and with it the way to record anything. */
+  /** Ends recording, since the connection is lost; notifies the unrecorded messages. */
   lose(): void {
     const lost = [...this.#unrecorded.values()];
     this.#unrecorded.clear();
@@ -187,7 +194,7 @@ export class Unacked {
     unrecorded?.record();
   }
 
-  /** Appends the settlement: done with. Data lane: per message. */
+  /** Acknowledges a message. Data lane: per message. */
   ack(number: number): void {
     assert(this.#held.delete(number), "a delivery is settled once");
     if (!this.#base.isRecording) return;
@@ -196,7 +203,7 @@ export class Unacked {
     if (this.#acked.length === 1) this.#base.connection.touch();
   }
 
-  /** Gives one back: to the head of its queue (`restore`) or the back, marked as redelivered. */
+  /** Puts a message back at the head (`restore`) or the back of its queue, marked as redelivered. */
   giveBack(number: number, where: "head" | "back"): void {
     const held = this.#take(number);
     const { connection, keys, isRecording } = this.#base;
@@ -217,7 +224,10 @@ export class Unacked {
     this.#run(GIVE_BACK, args);
   }
 
-  /** Parks one until `dueMs` (wall clock), which is also what sweeps go by, under the name `parkedTag`. */
+  /**
+   * Parks a message until `dueMs` (wall clock) under the tag `parkedTag`. `dueMs` is also its score for
+   * sweeps.
+   */
   park(number: number, parkedTag: string, dueMs: number): void {
     this.#take(number);
     const { keys } = this.#base;
@@ -233,7 +243,7 @@ export class Unacked {
     this.#run(PARK, args);
   }
 
-  /** Moves one to the dead letters as `document` makes it. */
+  /** Moves a message to the dead letters, as the document that `document` returns. */
   deadLetter(number: number, document: (held: Held) => string): void {
     const held = this.#take(number);
     const { keys } = this.#base;
@@ -241,7 +251,7 @@ export class Unacked {
     this.#run(DEAD_LETTER, args);
   }
 
-  /** Appends what was acked since the last time. Called right before each write. */
+  /** Appends the acks made since the last call. Called right before each write. */
   writeAcks(): void {
     const acked = this.#acked;
     if (acked.length === 0) return;
@@ -256,8 +266,9 @@ export class Unacked {
   }
 
   /**
-   * Gives everything back to the heads of its queues, oldest to be taken first. What the owner never saw goes back
-   * unmarked. Resolves with how many were still ours; with fewer where the connection went.
+   * Restores all messages to the heads of their queues, so that the oldest is fetched first. Messages that
+   * were never delivered are not marked as redelivered. Resolves with how many were restored, which is fewer
+   * if the connection is lost.
    */
   async restoreAll(): Promise<number> {
     this.recordAll();
@@ -296,7 +307,7 @@ export class Unacked {
     sendScript(this.#base.connection, script, 3, args, settlement);
   }
 
-  // One function for all settlements.
+  // A field, so that all settlements share one function.
   #onDone = (settlement: Settlement, reply: Reply, isLast: boolean): void => {
     if (isLast) this.#open.delete(settlement);
     this.#check(reply);
@@ -314,14 +325,17 @@ export class Unacked {
   #check(reply: Reply): void {
     if (!(reply instanceof RespError)) return;
     const error = toOperatingError(reply, "settle messages");
-    // The record stays with the broker: on a server that takes no writes from us nothing can be settled, and a new
+    // The record stays at the broker. On a server that accepts no writes nothing can be settled; a new
     // connection may find the one that does.
     if (isMovedError(reply)) this.#base.connection.fail(error);
     else this.#base.log.error(error.message);
   }
 }
 
-/** Appends the acks of some tags: the record first (see the head of this file). `last` hears the second reply. */
+/**
+ * Appends the acks of some tags, the record first (see the head of this file). `first` and `last` get the
+ * replies.
+ */
 export function sendAcks(
   connection: RedisConnection,
   keys: RedisKeys,
@@ -333,7 +347,7 @@ export function sendAcks(
   connection.send(["ZREM", keys.unackedIndex, tags], last);
 }
 
-/** Consecutive messages of one list together, so that order is kept and commands are few. */
+/** Groups consecutive messages of one list, which keeps the order and makes few commands. */
 function runsByList(held: [number, Held][], keys: RedisKeys): { list: string; items: [number, Held][] }[] {
   const runs: { list: string; items: [number, Held][] }[] = [];
   for (const item of held) {

@@ -224,7 +224,7 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
         return;
       }
     }
-    const isNews = !request.delivery.wasTold;
+    const isNews = !request.delivery.wasReported;
     if (metrics !== null) {
       request.series = metrics.of(request.strategy.name, this.#host, request.queue);
       request.series.isKnown = true;

@@ -39,7 +39,7 @@ Deno.test("a server that takes CLIENT TRACKING and announces nothing is polled, 
   await using dragonfly = startFakeRelative(redis.port, { announces: false });
   const url = `redis://127.0.0.1:${dragonfly.port}/0`;
   await using worker = await startWorker({ broker: url, backend: url }, ["-P", "solo"]);
-  await worker.says(/The server does not announce new messages on this connection; asking for them instead/);
+  await worker.says(/The server does not announce new messages on this connection; polling for them instead/);
   const app = new App("relative", { broker_url: url, result_backend: url }, { world: realTestWorld() });
   try {
     assert.equal(await (await app.sendTask("t.add", { args: [2, 3] })).get({ timeout: 120 }), 5);

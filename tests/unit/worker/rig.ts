@@ -310,7 +310,7 @@ export class Rig implements AsyncDisposable {
   deliver(message: EncodedMessage, given: Partial<Delivery> = {}): void {
     const info = { exchange: "", routingKey: "celery", redelivered: (given.attempts ?? 0) > 0 };
     this.worker.lane.onDeliveries([
-      { tag: 1, queue: "celery", message, info, envelope: "", attempts: 0, wasTold: false, ...given },
+      { tag: 1, queue: "celery", message, info, envelope: "", attempts: 0, wasReported: false, ...given },
     ]);
   }
 
