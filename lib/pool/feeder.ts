@@ -1,10 +1,10 @@
 /**
- * Gives the jobs of a pool to its slots.
+ * Distributes the jobs of a pool among its slots.
  *
- * Jobs wait in one queue, and a slot gets a frame when it is idle, or one ahead while it runs jobs that are known to be
- * short. So a long job holds up nothing but itself: what was put behind it by mistake is recalled. If no slot is idle,
- * a job of some milliseconds is also put behind another such job: it can be taken back at any time, whether the slot
- * listens or not (link/journal.ts).
+ * Jobs wait in one queue. A slot gets a frame when it is idle, or one frame ahead while it runs jobs that are
+ * known to be short. So a long job delays no other: a job that was put behind it by mistake is recalled. If
+ * no slot is idle, a job of some milliseconds may also wait behind another such job, since it can be taken
+ * back at any time, even from a busy slot (link/journal.ts).
  */
 
 import { Ring } from "../base/mod.ts";
@@ -12,25 +12,25 @@ import { BEHIND_MAX_MS, jobsForFrame, SHORT_MS, shortJobsPerFrame } from "./feed
 import type { Job } from "./pool.ts";
 import type { Slot } from "./slot.ts";
 
-/** What a feeder needs of its pool. */
+/** What a feeder needs from its pool. */
 export interface FeederParts {
   /** The pool's slots, as they are at each call. */
   readonly slots: readonly Slot[];
   readonly maxTasksPerChild: number | null;
   /** The pool's concurrency. */
   size(): number;
-  /** A slot was sent a frame; `isBehind`: behind the job that it runs. */
+  /** Called after a slot was sent a frame. `isBehind`: the frame waits behind a running job. */
   onSent(slot: Slot, isBehind: boolean): void;
 }
 
-/** The queue of a pool. Holds at most what the pool was submitted: `free` says how much that may be. */
+/** The queue of a pool. Its length is bounded by the pool's `free`, which limits what is submitted. */
 export class Feeder {
   readonly #parts: FeederParts;
   readonly #queue = new Ring<Job>();
-  /** How long the job submitted last is expected to take, milliseconds. */
+  /** The expected duration of the job submitted last, milliseconds. */
   #expectedMs = Infinity;
 
-  /** Sends nothing until `feed`. */
+  /** Sends nothing until `feed` is called. */
   constructor(parts: FeederParts) {
     this.#parts = parts;
   }
@@ -49,31 +49,31 @@ export class Feeder {
     return Math.max(0, room);
   }
 
-  /** Adds jobs at the end. */
+  /** Appends jobs to the queue. */
   add(jobs: readonly Job[]): void {
     for (const job of jobs) this.#queue.push(job);
     if (jobs.length > 0) this.#expectedMs = jobs[jobs.length - 1]!.expectedMs;
   }
 
-  /** Puts back a job that a slot had not begun: it is the next one. */
+  /** Puts a job that a slot had not begun at the head of the queue. */
   giveBack(job: Job): void {
     this.#queue.unshift(job);
   }
 
-  /** Takes out all jobs, oldest first. */
+  /** Removes and returns all jobs, oldest first. */
   clear(): Job[] {
     const jobs = this.#queue.toArray();
     this.#queue.clear();
     return jobs;
   }
 
-  /** Sends what may be sent now. Data lane, per batch. */
+  /** Sends every job that can be sent now. Data lane, per batch. */
   feed(): void {
     while (this.#queue.length > 0) {
       const next = this.#queue.peek()!;
-      const home = this.#parts.slots.find((slot) => slot.isHomeOf(next));
-      if (home !== undefined) {
-        this.#sendTo(home, 1);
+      const keeper = this.#parts.slots.find((slot) => slot.keepsMessageOf(next));
+      if (keeper !== undefined) {
+        this.#sendTo(keeper, 1);
         continue;
       }
       let idle = 0, ahead = 0;
@@ -94,11 +94,11 @@ export class Feeder {
       } else if (behind !== null) this.#sendTo(behind, 1, true);
       else return;
     }
-    this.#level();
+    this.#balance();
   }
 
-  /** Nothing waits behind a running job while another slot has nothing to do. */
-  #level(): void {
+  /** Moves jobs that wait behind a running job to idle slots. */
+  #balance(): void {
     for (const full of this.#parts.slots) {
       if (!full.hasOpenAhead) continue;
       const idle = this.#parts.slots.find((slot) => slot.isFeedable && slot.held.size === 0);
@@ -120,7 +120,7 @@ export class Feeder {
       slot.send(jobs, false);
     } else {
       const jobs = jobsForFrame(this.#queue, Math.min(share, left, slot.mayTakeSeveral ? Infinity : 1));
-      // Of a longer job it is the frame alone; nothing is sent behind it.
+      // A longer job is a frame of its own, and nothing is sent behind it.
       slot.send(jobs, jobs[0]!.expectedMs <= SHORT_MS, isBehind);
     }
     this.#parts.onSent(slot, isBehind);

@@ -1,6 +1,4 @@
-/**
- * A job as its slot holds it, and what becomes of it when the slot dies.
- */
+/** A job in a slot, and what becomes of it when the slot dies. */
 
 import type { Outcome } from "../app/mod.ts";
 import type { JournalRecord } from "./link/journal.ts";
@@ -12,48 +10,49 @@ import type { Job } from "./pool.ts";
 export interface Held {
   readonly job: Job;
   readonly frame: number;
-  /** Which job in the life of the slot it is, from 1. */
+  /** The position of the job among all jobs that the slot was sent, from 1. */
   readonly place: number;
-  /** When it began, monotonic; of a sequential slot only the first one's counts. */
+  /** When it began, monotonic milliseconds. Of a sequential slot only the first job's value is used. */
   beganMs: number;
   isNearSeen: boolean;
   isSoftSent: boolean;
   isHardSent: boolean;
 }
 
-/** Why the parent ended a slot: which job it was about. */
+/** Why the parent killed a slot: the job that was the reason. */
 export interface Verdict {
   readonly seq: number;
   readonly kind: "timeout" | "terminated";
   readonly signal: string;
 }
 
-/** What the parent knew of a slot when it died. */
+/** What the parent knew of a slot when the slot died. */
 export interface LastSeen {
-  /** Whether it was ready before; otherwise it has begun nothing. */
+  /** Whether the slot was ready; if not, it has begun no job. */
   readonly hadStarted: boolean;
   readonly isConcurrent: boolean;
-  /** The frame it ran. */
+  /** The frame that it was running. */
   readonly runningFrame: number;
-  /** What its journal says; null: it has none. */
+  /** The content of its journal; null if it has none. */
   readonly record: JournalRecord | null;
-  /** The job for which it was ended, if it was. */
+  /** The job for which it was killed, if there is one. */
   readonly verdict: Verdict | null;
 }
 
 /** What became of the jobs of a dead slot. */
 export interface DeathReport {
-  /** How many had ended by themselves, according to the journal. */
+  /** How many jobs had ended normally, according to the journal. */
   readonly ended: number;
-  /** Of jobs that had begun: of those that had ended first. */
+  /** Outcomes of the jobs that had begun; those that had ended come first. */
   readonly outcomes: Outcome[];
-  /** Oldest first. */
+  /** Jobs that had not begun, oldest first. */
   readonly unbegun: Held[];
 }
 
 /**
- * Tells which jobs of a dead slot had ended, begun or not begun. `held`: its jobs, oldest first. If it has no journal,
- * the whole running frame may have begun. The job a verdict is about counts as begun, whether it had or not.
+ * Determines which jobs of a dead slot had ended, had begun, or had not begun. `held`: its jobs, oldest
+ * first. Without a journal all jobs of the running frame count as begun. The job of the verdict always counts
+ * as begun.
  */
 export function judgeDeath(held: Iterable<Held>, end: SlotEnd, seen: LastSeen): DeathReport {
   const { hadStarted, isConcurrent, runningFrame, record, verdict } = seen;
@@ -77,7 +76,7 @@ export function judgeDeath(held: Iterable<Held>, end: SlotEnd, seen: LastSeen): 
     else if (verdict?.seq === job.seq) hasBegun = true;
     else if (isConcurrent) hasBegun = end.begun === undefined || place <= end.begun;
     else if (record === null) hasBegun = frame === runningFrame;
-    // The one after the last journalled outcome had begun.
+    // The job after the last journalled outcome had begun.
     else hasBegun = isFirst && frame === record.frameNumber;
     isFirst = false;
     if (hasBegun) outcomes.push(deathOutcome(job, end, verdict));

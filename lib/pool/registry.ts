@@ -1,4 +1,4 @@
-/** The pools by the names people give them (`-P`, `worker_pool`). */
+/** The pools by the names that users give them (`-P`, `worker_pool`). */
 
 import { nearest, UsageError, type World } from "../base/mod.ts";
 import type { App } from "../app/mod.ts";
@@ -9,20 +9,20 @@ import { SlotPool, type SlotPoolKind } from "./slot_pool.ts";
 import { SoloPool } from "./solo.ts";
 
 /**
- * The first process of a pool, started before the pool is known: it loads while the worker loads its own part.
- * Given to `poolFactory`; whoever needs none ends it.
+ * The first process of a pool, started before the kind of the pool is known, so that it loads while the
+ * worker loads its own part. Pass it to `poolFactory`, or call `dismiss` if no pool needs it.
  */
 export class PoolHead {
-  /** What the pool's processes are started by. */
+  /** Starts the pool's processes. */
   readonly links: ProcessLinks;
 
-  /** Starts the process. Failing is told by the pool, when it wants it. */
+  /** Starts the process. If that fails, the pool reports it when it opens its first slot. */
   constructor(world: World) {
     this.links = processLinks(world);
     this.links.startAhead();
   }
 
-  /** No pool of processes or isolates comes of it: ends what was started. Resolves when it has ended. */
+  /** Ends the process, if the pool needs none. Resolves when it has ended. */
   dismiss(): Promise<void> {
     return this.links.close();
   }
@@ -53,7 +53,10 @@ const solo: PoolFactory = (world, options, events) =>
     return await taskRunnerOpener({ isShared: false })(slotWorld, init, host);
   });
 
-/** Solo on the worker's own App, which is not loaded a second time. */
+/**
+ * Makes the factory of a solo pool that runs tasks on the worker's own App, which is not loaded a second
+ * time.
+ */
 export function soloPool(app: App): PoolFactory {
   return (world, options, events) =>
     new SoloPool(world, options, events, async (_world, init, host) => {
@@ -62,7 +65,7 @@ export function soloPool(app: App): PoolFactory {
     });
 }
 
-/** The pools there are, by their names and Celery's. Source: celery 5.2.6 concurrency/__init__.py ALIASES. */
+/** The pools, by their names and Celery's. Source: celery 5.2.6 concurrency/__init__.py ALIASES. */
 export const POOLS: Readonly<Record<string, keyof typeof KINDS | "solo">> = {
   prefork: "processes",
   processes: "processes",
@@ -74,8 +77,8 @@ export const POOLS: Readonly<Record<string, keyof typeof KINDS | "solo">> = {
 };
 
 /**
- * The pool of a name: processes (prefork), threads, async (gevent, eventlet), solo. `head` becomes its first process.
- * Throws UsageError, which names the nearest, where there is none.
+ * Returns the factory for a pool's name: processes (prefork), threads, async (gevent, eventlet), solo. `head`
+ * becomes the first process. Throws UsageError for an unknown name, and suggests the nearest.
  */
 export function poolFactory(name: string, head?: PoolHead): PoolFactory {
   const kind = Object.hasOwn(POOLS, name) ? POOLS[name] : undefined;

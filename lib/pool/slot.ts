@@ -1,8 +1,9 @@
 /**
- * One slot as the pool sees it: which jobs it has, which one runs, and which ones it can still take.
+ * One slot as the pool sees it: which jobs it has, which one runs, and how many it can still take.
  *
- * A sequential slot has at most two frames: the one it runs and one ahead. A concurrent slot (the async pool) runs all
- * its jobs. Jobs are kept in the order in which they begin, so the first job of a sequential slot is the running one.
+ * A sequential slot has at most two frames: the one it runs and one ahead. A concurrent slot (the async pool)
+ * runs all its jobs. Jobs are kept in the order in which they begin, so the first job of a sequential slot is
+ * the running one.
  */
 
 import { assert, type Level, type LogTask, OperatingError, SeqMap, UsageError } from "../base/mod.ts";
@@ -29,66 +30,71 @@ import {
   type StartFailure,
 } from "./link/slot_message.ts";
 
-/** retiring: finishes the jobs it has. stopping: has no jobs and was sent `stop`. */
+/** retiring: finishes its jobs. stopping: has no jobs and was sent `stop`. */
 export type SlotState = "starting" | "ready" | "retiring" | "stopping" | "ended";
 
 /** What a slot reports to the pool. */
 export interface SlotOwner {
   readonly nowMs: () => number;
   onReady(slot: Slot): void;
-  /** The jobs that begin now. */
+  /** These jobs begin now. */
   onBegun(slot: Slot, jobs: Job[]): void;
   onOutcome(slot: Slot, outcome: Outcome): void;
-  /** A job came back without having begun; `isAccepted`: `onBegun` was called for it. */
+  /** A job came back without having begun. `isAccepted`: `onBegun` was called for it. */
   onReturned(slot: Slot, job: Job, isAccepted: boolean): void;
   onState(job: Job, state: string, document: string | Uint8Array): void;
   onEvent(job: Job, type: string, fields: Record<string, unknown>): void;
   onLog(slot: Slot, level: Level, message: string, task: LogTask | null): void;
   onPublish(slot: Slot, publish: SlotPublish): void;
-  /** KiB. */
+  /** Memory of the slot's process, KiB. */
   onMemory(slot: Slot, kib: number): void;
   /** The slot has ended, but a process group that it started has not. */
   onOrphanGroup(pid: number): void;
   /** The slot must be replaced when its jobs have ended. */
   onDraining(slot: Slot): void;
-  /** After all frames of one read. */
+  /** Called after all frames of one read. */
   onRead(slot: Slot): void;
-  /** The slot has ended; its other jobs were given back before. `outcomes`: of the jobs it had begun. */
+  /**
+   * The slot has ended. Jobs that it had not begun were returned before; `outcomes` are of the jobs it had
+   * begun.
+   */
   onEnded(slot: Slot, end: SlotEnd, outcomes: Outcome[]): void;
 }
 
-/** The slot. */
+/** One slot of a pool. */
 export class Slot {
   readonly name: string;
   readonly isConcurrent: boolean;
   /** When it was opened, monotonic. */
   readonly openedMs: number;
-  /** When bytes came from it last, monotonic. */
+  /** When bytes last came from it, monotonic. */
   heardMs = 0;
   state: SlotState = "starting";
-  /** It was sent a signal: it gets no more jobs, whatever it says until it ends. */
+  /** True after it was sent a signal: it gets no more jobs, whatever it reports until it ends. */
   isDoomed = false;
-  /** It is on standby (standby.ts) and gets no jobs yet. */
+  /** True while it is on standby (standby.ts) and gets no jobs yet. */
   isStandby = false;
   /** Since when it may be given jobs, monotonic. */
   inServiceMs = 0;
-  /** Jobs in it, by their number. */
+  /** Its jobs, by number. */
   readonly held: SeqMap<Held> = new SeqMap();
-  /** Jobs ever sent to it, and ended in it. */
+  /** Number of jobs sent to it, and ended in it. */
   sent = 0;
   done = 0;
-  /** When the first of `held` began (sequential). */
+  /** When the first job of `held` began (sequential), monotonic. */
   beganMs = 0;
-  /** True if the jobs of the running frame are known to be short, so that one more frame may be sent ahead. */
+  /**
+   * True if the jobs of the running frame are known to be short, so that one more frame may be sent ahead.
+   */
   isShort = false;
   /** True after it was sent a job with a time limit. */
   hasLimits = false;
   /** When the pool checks its time limits next, monotonic; Infinity: no check is armed. */
   lookAtMs = Infinity;
-  /** The running job behind which the others were recalled; 0 if none. */
+  /** The running job behind which the others were recalled; 0: none. */
   recalledBehind = 0;
   verdict: Verdict | null = null;
-  /** Why its start failed, as it reported. */
+  /** Why its start failed, as reported by the slot. */
   failure: StartFailure | null = null;
   readonly #owner: SlotOwner;
   readonly #link: Link;
@@ -96,9 +102,12 @@ export class Slot {
   readonly #writer = new FrameWriter();
   /** Process groups of commands that its tasks run. */
   readonly #groups = new Set<number>();
-  /** The worker's signals that its tasks listen to. */
+  /** The worker's signals that its tasks handle. */
   readonly #listens = new Set<string>();
-  /** Messages published as the last act of a task and not confirmed yet, which the slot keeps; with their ids. */
+  /**
+   * Messages published as the last act of a task and not confirmed yet, with the ids of their publishes. The
+   * slot keeps these messages.
+   */
   readonly #kept = new Map<EncodedMessage, number>();
   #takeKept = ({ message }: JobToSend): number | undefined => {
     if (message === undefined || this.#kept.size === 0) return undefined;
@@ -110,7 +119,7 @@ export class Slot {
   #frameNumber = 0;
   #runningFrame = 0;
   #runningLeft = 0;
-  /** The jobs of the running frame as sent, and the index of the first that may not have ended. */
+  /** The jobs of the running frame, and the index of the first that may not have ended. */
   #running: readonly Held[] = [];
   #runningAt = 0;
   #aheadFrame = 0;
@@ -120,7 +129,7 @@ export class Slot {
   #isAheadShort = false;
   /** Whether `takeBack` may take back the frame ahead. */
   #isAheadOpen = false;
-  /** Jobs taken back by `takeBack`: the slot will return them too. */
+  /** Jobs taken back by `takeBack`, which the slot will return as well. */
   readonly #takenBack = new Set<number>();
   #onFrame = (frame: Frame): void => this.#take(frame);
 
@@ -153,19 +162,19 @@ export class Slot {
     return this.#link.journal !== null;
   }
 
-  /** See Link. */
+  /** See Link.askJournal. Asks once, and only a sequential slot. */
   askJournal(): void {
     if (this.#isJournalAsked || this.state !== "ready" || this.isConcurrent) return;
     this.#isJournalAsked = true;
     this.#link.askJournal();
   }
 
-  /** True if it can be sent jobs. */
+  /** True if it can be given jobs. */
   get isFeedable(): boolean {
     return this.state === "ready" && !this.isDoomed && !this.isStandby;
   }
 
-  /** True if it runs a frame of short jobs and none waits behind that. */
+  /** True if it runs a frame of short jobs and no frame waits behind that. */
   get mayTakeAhead(): boolean {
     return this.isFeedable && !this.isConcurrent && this.isShort && this.#runningLeft > 0 &&
       this.#aheadLeft === 0;
@@ -179,12 +188,15 @@ export class Slot {
     return job.expectedMs <= BEHIND_MAX_MS && job.seq !== this.recalledBehind;
   }
 
-  /** Whether `takeBack` may give a job. */
+  /** True if `takeBack` may return a job. */
   get hasOpenAhead(): boolean {
     return this.#isAheadOpen;
   }
 
-  /** Takes back the job that waits behind the running one; null if it may have begun. Writes to a file. */
+  /**
+   * Takes back the job that waits behind the running one. Returns null if it may have begun. Writes to a
+   * file.
+   */
   takeBack(): Job | null {
     if (!this.#isAheadOpen) return null;
     this.#isAheadOpen = false;
@@ -201,7 +213,9 @@ export class Slot {
     return null;
   }
 
-  /** Sends one frame. `isShort`: it takes about a millisecond in total; `isOpen`: `takeBack` may take it back. */
+  /**
+   * Sends one frame. `isShort`: it takes about a millisecond in total. `isOpen`: `takeBack` may take it back.
+   */
   send(jobs: Job[], isShort: boolean, isOpen = false): void {
     assert(jobs.length > 0, "a frame has jobs");
     const now = this.#owner.nowMs();
@@ -238,8 +252,11 @@ export class Slot {
     }
   }
 
-  /** Whether the slot keeps the job's message (a step of a chain that it published) and has room for it. */
-  isHomeOf(job: Job): boolean {
+  /**
+   * Returns true if the slot keeps the job's message (a step of a chain that it published) and can take the
+   * job.
+   */
+  keepsMessageOf(job: Job): boolean {
     if (this.#kept.size === 0 || job.message === undefined || !this.#kept.has(job.message)) return false;
     return this.isFeedable && (this.isConcurrent || this.held.size === 1 && this.#aheadLeft === 0);
   }
@@ -250,7 +267,7 @@ export class Slot {
     this.#owner.onPublish(this, publish);
   }
 
-  /** The job a sequential slot runs now. */
+  /** Returns the job that a sequential slot runs now, according to its reports. */
   first(): Held | null {
     const running = this.#running;
     while (this.#runningAt < running.length) {
@@ -266,8 +283,8 @@ export class Slot {
   }
 
   /**
-   * The job that a sequential slot runs according to its journal; outcomes of the same frame may be on the way. Reads
-   * a file.
+   * Returns the job that a sequential slot runs according to its journal; outcomes of the same frame may not
+   * have arrived yet. Reads a file.
    */
   running(): Held | null {
     if (this.held.size <= 1) return this.first();
@@ -278,7 +295,7 @@ export class Slot {
     return null;
   }
 
-  /** Interrupts a job in the slot's own code. */
+  /** Interrupts a job by a message to the slot. */
   interrupt(seq: number, reason: InterruptReason, seconds: number): void {
     this.#link.send(encodeFrame(FRAME.interrupt, toJson({ seq, reason, seconds })));
   }
@@ -288,14 +305,17 @@ export class Slot {
     this.#link.send(encodeFrame(FRAME.recall, ""));
   }
 
-  /** Confirms a publish, unless the job of its message was sent to this slot, which confirms it too. */
+  /**
+   * Confirms a publish, unless the job of its message was sent to this slot, which confirms the publish as
+   * well.
+   */
   answerPublish({ id, batch, handOn }: SlotPublish, error: Error | null): void {
     if (handOn && !this.#kept.delete(batch[0]!.message)) return;
     const text = error === null ? null : { name: error.name, message: error.message };
     this.#link.send(encodeFrame(FRAME.published, toJson([id, text])));
   }
 
-  /** Sends no more jobs, and ends the slot when those it has have ended. */
+  /** Accepts no more jobs, and ends the slot when its last job has ended. */
   retire(): void {
     if (this.state === "ready" || this.state === "starting") this.state = "retiring";
     if (this.state === "retiring" && this.held.size === 0) {
@@ -304,23 +324,23 @@ export class Slot {
     }
   }
 
-  /** Sends it a signal. `verdict`: the job that is the reason. */
+  /** Sends the slot a signal. `verdict`: the job that is the reason. */
   kill(signal: string, verdict: Verdict | null): void {
     if (this.state === "ended") return;
     this.isDoomed = true;
     if (verdict !== null) this.verdict = verdict;
-    // A process leaves the worker's signals to us, and so does not end by them.
+    // A slot's process leaves the worker's signals to the worker, so they do not end it.
     const isIgnored = isWorkerSignal(signal) && !this.#listens.has(signal);
     this.#link.kill(isIgnored ? "SIGKILL" : signal);
   }
 
-  /** The error of a start that failed. */
+  /** Returns the error of a failed start. */
   startError(end: SlotEnd): Error {
     const failure = this.failure;
     if (failure !== null && failure.exitCode !== null) {
       return new UsageError(failure.text, { exitCode: failure.exitCode });
     }
-    const text = failure?.text || end.lastWords;
+    const text = failure?.text || end.lastOutput;
     return new OperatingError(
       text || `Process '${this.name}' exited with '${endText(end)}' before it was ready`,
     );
@@ -352,7 +372,7 @@ export class Slot {
       case FRAME.memory:
         return this.#owner.onMemory(this, Number(frame.head));
       case FRAME.ready:
-        // Too late: it is being ended because it was not ready in time.
+        // Too late: the slot is being killed because it was not ready in time.
         if (this.isDoomed) return;
         if (this.state === "starting") this.state = "ready";
         this.inServiceMs = this.#owner.nowMs();
@@ -379,7 +399,7 @@ export class Slot {
   }
 
   #onOutcome(outcome: Outcome): void {
-    // Once for each: it may have been sent here again since.
+    // The job may have been sent here again since it was taken back: ignore only one return.
     if (outcome.kind === "returned" && this.#takenBack.delete(outcome.seq)) return;
     const held = this.held.get(outcome.seq);
     if (held === undefined) return;
@@ -392,14 +412,14 @@ export class Slot {
       return;
     }
     this.done++;
-    // Where there is one job there are more: from now on they may come several at a time.
+    // A slot that has had one job will probably get more: from now on it may get several at a time.
     if (this.done === 1) this.askJournal();
     this.beganMs = this.heardMs;
     this.#owner.onOutcome(this, named(outcome, held.job));
     this.#frameShrinks(held);
   }
 
-  /** A frame's last job ended: the one ahead runs now. */
+  /** Counts a job of a frame as ended. After a frame's last job, the frame ahead becomes the running one. */
   #frameShrinks(held: Held): void {
     if (this.isConcurrent) return;
     if (held.frame === this.#aheadFrame) {
@@ -430,7 +450,7 @@ export class Slot {
 
   #onEnded(end: SlotEnd): void {
     const hadStarted = this.state !== "starting";
-    // What has ended is known from the journal; what is asked for a job counts whether it had begun or not.
+    // The journal says which jobs have ended.
     const record = hadStarted && !this.isConcurrent ? this.#link.journal?.read() ?? null : null;
     this.#link.release();
     for (const pid of this.#groups) this.#owner.onOrphanGroup(pid);
@@ -443,7 +463,7 @@ export class Slot {
     });
     this.done += ended;
     this.held.clear();
-    // Backwards: each goes to the head of the queue.
+    // In reverse order, because each goes to the head of the queue.
     for (const { job, frame } of unbegun.reverse()) {
       this.#owner.onReturned(this, job, this.isConcurrent || frame === this.#runningFrame);
     }

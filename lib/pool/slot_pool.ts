@@ -1,7 +1,7 @@
 /**
- * The pool of slots: processes, threads and async are this, with different links.
+ * The pool of slots: the pools processes, threads and async, which differ in their links.
  *
- * Here slots are opened, replaced, ended and held to their time limits; feeder.ts gives them jobs.
+ * This file opens, replaces and ends slots and enforces their time limits; feeder.ts gives them jobs.
  */
 
 import { assert, errorText, type Level, MAIN_PROCESS, TimerHeap, type World } from "../base/mod.ts";
@@ -18,36 +18,36 @@ import { Standby } from "./standby.ts";
 import { enforceLimits, nextLookMs } from "./time_limits.ts";
 import { Waiters } from "./waiters.ts";
 
-/** Slots opened in one turn of the loop. */
+/** Maximum slots opened in one turn of the event loop. */
 const OPENED_AT_ONCE = 16;
-/** Milliseconds that a task which listens to a signal has to clean up before its slot is killed. */
+/** Milliseconds that a task which handles a signal has to clean up before its slot is killed. */
 const SIGNAL_GRACE_MS = 1000;
-/** Milliseconds after its start that a slot gets its journal, unless it has a result before. */
+/** Milliseconds after its start at which a slot gets its journal, unless it has had a result before. */
 const JOURNAL_AFTER_MS = 100;
-/** Milliseconds a slot has to leave when told to. */
+/** Milliseconds that a slot has to end after it was sent `stop`. */
 const STOP_GRACE_MS = 5000;
-/** Milliseconds an isolate of the async pool has to give up one task before it is ended whole. */
+/** Milliseconds that an isolate of the async pool has to give up one task before the isolate is ended. */
 const GIVE_UP_GRACE_MS = 300;
-/** A slot that dies younger than this without having had a job counts as one that could not start. */
+/**
+ * A slot that dies younger than this, in milliseconds, and without having had a job, counts as one that could
+ * not start.
+ */
 const STILLBORN_MS = 1000;
-/** Milliseconds without a word after which a slot whose job is at its limit is taken to be busy. */
+/** Milliseconds of silence after which a slot whose job is near its limit is taken to be in a busy loop. */
 const SILENT_MS = 200;
-/** Milliseconds that a slot which may have to be replaced has its successor for. */
+/** Milliseconds for which a standby slot is kept for a slot that may have to be replaced. */
 const STAND_BY_MS = 3000;
 
-/** What tells the pools apart. */
+/** The differences between the pools. */
 export interface SlotPoolKind {
   readonly name: "processes" | "threads" | "async";
   /** Celery's prefix of process names; null: slots are part of the main process. */
   readonly processPrefix: string | null;
-  /**
-   * Jobs run at once in one slot, of which there is one; else one job at a time in each of `concurrency`
-   * slots.
-   */
+  /** True if one slot runs all jobs at once; false if each of `concurrency` slots runs one job at a time. */
   readonly isConcurrent: boolean;
 }
 
-/** The pool. */
+/** A pool of slots. */
 export class SlotPool implements Pool, SlotOwner {
   readonly name: "processes" | "threads" | "async";
   readonly nowMs: () => number;
@@ -60,7 +60,7 @@ export class SlotPool implements Pool, SlotOwner {
   #slots: Slot[] = [];
   #standby: Standby;
   #feeder: Feeder;
-  /** Given back after they had been accepted: not accepted twice. */
+  /** Jobs that were given back after they had been accepted; they are not reported as accepted again. */
   #acceptedBefore = new Set<number>();
   #gathered: Outcome[] = [];
   #concurrency: number;
@@ -145,7 +145,7 @@ export class SlotPool implements Pool, SlotOwner {
     }
     if (slot.running()?.job.seq !== seq) return false;
     slot.kill(signal, { seq, kind: "terminated", signal });
-    // Also where that job has ended by itself meanwhile: a slot that is being ended gets no other.
+    // The SIGKILL follows even if the job has ended by itself meanwhile: a doomed slot gets no other job.
     if (signal !== "SIGKILL") {
       this.#timers.armIn(SIGNAL_GRACE_MS, () => slot.kill("SIGKILL", { seq, kind: "terminated", signal }));
     }
@@ -174,7 +174,9 @@ export class SlotPool implements Pool, SlotOwner {
   }
 
   async restart(): Promise<void> {
-    for (let spare = this.#standby.take(); spare !== null; spare = this.#standby.take()) this.#release(spare);
+    for (let standby = this.#standby.take(); standby !== null; standby = this.#standby.take()) {
+      this.#release(standby);
+    }
     const old = this.#live();
     for (const slot of old) {
       this.#release(slot);
@@ -305,14 +307,17 @@ export class SlotPool implements Pool, SlotOwner {
       this.#events.onSlot("ended", { name: slot.name, pid: slot.pid, reason });
     }
     this.#deliver(this.#processName(slot));
-    // A slot that was told to go had been replaced when it was told.
+    // A slot that was told to stop has been replaced already.
     if (slot.isStandby) this.#standby.drop(slot, state === "starting");
     else if ((state === "starting" || state === "ready") && !this.#isClosing) this.#afterDeath(slot, end);
     slot.state = "ended";
     this.#afterChange();
   }
 
-  /** Opens the first slots; signals are heard between parts of them, and end it. */
+  /**
+   * Opens the first slots. Yields to the event loop between groups of them, so that signals are handled and
+   * can end this.
+   */
   async #openSlots(count: number): Promise<void> {
     for (let n = 0; n < count; n++) {
       if (n > 0 && n % OPENED_AT_ONCE === 0) await new Promise<void>((next) => this.#world.clock.defer(next));
@@ -349,7 +354,7 @@ export class SlotPool implements Pool, SlotOwner {
     const isStillborn = slot.state === "starting" ||
       (slot.sent === 0 && this.nowMs() - slot.openedMs < STILLBORN_MS);
     if (!isStillborn) return this.#succeed();
-    // One that was too slow, or that somebody killed, says nothing of the program.
+    // A slot that was too slow, or that was killed, does not show a fault of the program.
     const isCutOff = slot.isDoomed || (end.signal !== null && slot.failure === null);
     const isFault = slot.state === "starting" && !isCutOff;
     const delayMs = this.#starts.onFailure(isFault, isCutOff);
@@ -372,27 +377,27 @@ export class SlotPool implements Pool, SlotOwner {
     });
   }
 
-  /** Its last jobs end in it while the next slot comes up. */
+  /** Retires a slot and opens its successor, which starts while the last jobs of the old one end. */
   #replace(slot: Slot): void {
     if (slot.state !== "ready") return;
     this.#retire(slot);
     if (!this.#isClosing) this.#succeed();
   }
 
-  /** Another slot in the place of one that has ended or will. */
+  /** Puts another slot in the place of one that has ended or will end. */
   #succeed(): void {
     if (this.#standby.take() === null) this.#openSlot();
     this.#standby.consider(this.#slots);
   }
 
-  /** The slots in service, or soon. */
+  /** The slots that are in service, or starting. */
   #live(): Slot[] {
     return this.#slots.filter(({ state, isStandby }) =>
       (state === "ready" || state === "starting") && !isStandby
     );
   }
 
-  /** It takes no more, and goes when what it has has ended. */
+  /** Gives the slot no more jobs, and ends it when its jobs have ended. */
   #retire(slot: Slot): void {
     if (slot.state === "stopping" || slot.state === "ended") return;
     if (slot.state === "starting") return slot.kill("SIGKILL", null);
@@ -400,7 +405,7 @@ export class SlotPool implements Pool, SlotOwner {
     if (slot.held.size === 0) this.#timers.armIn(STOP_GRACE_MS, () => slot.kill("SIGKILL", null));
   }
 
-  /** Retires it without the jobs it has not begun. */
+  /** Retires a slot and takes back the jobs that it has not begun. */
   #release(slot: Slot): void {
     this.#retire(slot);
     if (slot.held.size <= 1 || slot.isConcurrent) return;
@@ -416,13 +421,13 @@ export class SlotPool implements Pool, SlotOwner {
     else if (max !== null) this.#standby.consider(this.#slots);
   }
 
-  /** Arms the next look at a slot's limits, unless one is armed that comes before. */
+  /** Arms the next check of a slot's limits, unless an earlier check is armed. */
   #watch(slot: Slot, nextMs: number): void {
     if (nextMs >= slot.lookAtMs || nextMs === Infinity) return;
     slot.lookAtMs = nextMs;
     this.#timers.arm(nextMs, () => {
       if (slot.state === "ended") return;
-      // One that was armed later for an earlier time has been here before this one.
+      // A check that was armed later for an earlier time may have reset `lookAtMs` already.
       if (slot.lookAtMs === nextMs) slot.lookAtMs = Infinity;
       if (slot.held.size > 0) this.#watch(slot, this.#enforce(slot));
     });
@@ -446,22 +451,22 @@ export class SlotPool implements Pool, SlotOwner {
     });
   }
 
-  /** Where a slot that says nothing is probably busy: nothing else can run there, and it will be ended. */
+  /** Opens a standby slot if the slot is silent: it is probably in a busy loop and will have to be killed. */
   #standBy(slot: Slot): void {
     if (this.nowMs() - slot.heardMs <= SILENT_MS || this.#standby.size > 0 || slot.state !== "ready") return;
     this.#links.prepare?.(this.#slotInit(slot.name));
-    const spare = this.#standby.standBy();
+    const standby = this.#standby.standBy();
     this.#timers.armIn(STAND_BY_MS, () => {
-      if (spare === null || !spare.isStandby || spare.state === "ended") return;
-      this.#standby.drop(spare, false);
-      this.#retire(spare);
+      if (standby === null || !standby.isStandby || standby.state === "ended") return;
+      this.#standby.drop(standby, false);
+      this.#retire(standby);
     });
   }
 
   #recall(slot: Slot): void {
     const job = slot.takeBack();
     if (job === null) return slot.recall();
-    // The worker may have a reason by now not to run it.
+    // The worker may meanwhile have a reason not to run it.
     this.#gathered.push(returnedOutcome(job));
     this.#deliver(this.#processName(slot));
   }

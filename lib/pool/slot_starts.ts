@@ -1,51 +1,49 @@
-/**
- * Starts of slots that fail or take long: when to try again, and when the pool gives up.
- */
+/** Failed and slow starts of slots: when to try again, and when the pool gives up. */
 
 import { OperatingError } from "../base/mod.ts";
 
-/** Milliseconds until the second try; each further one comes after twice as long. */
+/** Milliseconds until the second attempt; the delay doubles with each further one. */
 const BACKOFF_FIRST_MS = 100;
 const BACKOFF_MAX_MS = 30_000;
-/** The longest such wait if the slot did not fail but was killed. */
+/** Maximum delay in milliseconds if the slot did not fail but was killed. */
 const BACKOFF_CUT_OFF_MS = 500;
-/** Times that the wait for a slow start doubles. */
+/** How many times the limit for a slow start may double. */
 const SLOW_STARTS_MAX = 6;
 
-/** What is known of the starts of a pool's slots. */
+/** The record of a pool's slot starts. */
 export class SlotStarts {
   #failures = 0;
-  /** Slots in a row that were not up in time: each gives the next one twice as long. */
+  /** Number of slots in a row that were not ready in time. The limit for the next slot doubles with each. */
   #slow = 0;
-  /** The start of the pool, until a slot is ready; `left`: slots that have not failed. */
+  /** The start of the pool, until a slot is ready. `left`: slots that have not failed. */
   #first: { reject: (error: Error) => void; left: number } | null = null;
 
-  /** The pool starts `count` slots; `reject` is told if none of them can start. */
+  /** The pool starts `count` slots. `reject` is called if none of them can start. */
   begin(count: number, reject: (error: Error) => void): void {
     this.#first = { reject, left: count };
   }
 
-  /** A slot is up. */
+  /** Call it when a slot is ready. */
   onReady(): void {
     this.#failures = 0;
     this.#slow = 0;
     this.#first = null;
   }
 
-  /** A slot was not up in time. */
+  /** Call it when a slot was not ready in time. */
   onSlow(): void {
     this.#slow++;
   }
 
-  /** How many times the usual wait the next slot gets to be up: 1..64. */
+  /** Factor for the time that the next slot has to become ready: 1..64. */
   get patience(): number {
     return 2 ** Math.min(SLOW_STARTS_MAX, this.#slow);
   }
 
   /**
-   * A slot ended before it had done anything. `isFault`: by its own fault, before it was ready; `isCutOff`: somebody
-   * killed it. Returns the milliseconds until another may be tried; null: others of the pool's first slots may still
-   * start; Infinity: none of them could, `fail` the pool.
+   * Call it when a slot ended before it had run a job. `isFault`: it failed by itself before it was ready;
+   * `isCutOff`: it was killed. Returns the milliseconds until the next attempt; null if others of the pool's
+   * first slots may still start; Infinity if none of them could: then `fail` the pool.
    */
   onFailure(isFault: boolean, isCutOff: boolean): number | null {
     this.#failures++;
@@ -56,7 +54,7 @@ export class SlotStarts {
     );
   }
 
-  /** The pool is closed. */
+  /** Rejects the start of the pool because the pool is closed. */
   cancel(): void {
     this.fail(new OperatingError("The pool was closed before it had started"));
   }

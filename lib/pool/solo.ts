@@ -2,10 +2,10 @@
  * The solo pool: tasks run in the worker's own isolate, one after the other.
  *
  * Jobs are taken in slices of about a millisecond; between slices the event loop turns, so that sockets are
- * served. A task that awaits holds up the next task, not the worker. What solo cannot do: while a task runs
- * a busy loop nothing else happens in this process, so neither time limit, nor revoke, nor the worker's
- * leases and heartbeats are kept, and a task that ends the process ends the worker. The limits of tasks
- * that await are kept: the soft one rejects the pending await, the hard one gives the task up.
+ * served. A task that awaits delays the next task, but not the worker. A busy loop stops everything else in
+ * this process: time limits, revokes, leases and heartbeats of the worker. A task that ends the process ends
+ * the worker. For a task that awaits, limits hold: the soft one rejects the pending await, the hard one gives
+ * the task up.
  *
  * Source: celery 5.2.6 concurrency/solo.py.
  */
@@ -14,14 +14,14 @@ import { assert, MAIN_PROCESS, Ring, SeqMap, TimerHeap, type World } from "../ba
 import type { Outcome } from "../app/mod.ts";
 import type { Job, Pool, PoolEvents, PoolInfo, PoolOptions } from "./pool.ts";
 import { jobsForFrame, shortJobsPerFrame } from "./feeding.ts";
-import { captureConsole, describeStray } from "./child/redirect.ts";
+import { captureConsole, describeUncaught } from "./child/redirect.ts";
 import type { OpenRunner, SlotRunner } from "./runner.ts";
-import { hardLimitOutcome, returnedOutcome, terminatedOutcome, untoldOutcome } from "./link/slot_end.ts";
+import { hardLimitOutcome, returnedOutcome, terminatedOutcome, unknownOutcome } from "./link/slot_end.ts";
 
-/** Slices' worth of jobs it takes beyond the one that runs. */
+/** Slices of jobs that it accepts beyond the running one. */
 const SLICES_AHEAD = 2;
 
-/** The pool. `openRunner` loads the app; the worker's own app may be handed on by it. */
+/** The pool. `openRunner` loads the app, or uses the worker's own. */
 export class SoloPool implements Pool {
   readonly name = "solo";
   readonly size = 1;
@@ -36,7 +36,7 @@ export class SoloPool implements Pool {
   #busy = 0;
   #isScheduled = false;
   #isClosing = false;
-  /** Jobs of the slice that runs, by number; and the one that is awaited. */
+  /** Jobs of the running slice, by number; and the awaited one. */
   #inSlice = new SeqMap<Job>();
   #awaited: Job | null = null;
   #settleAwaited: ((outcome: Outcome) => void) | null = null;
@@ -63,7 +63,7 @@ export class SoloPool implements Pool {
         if (job) this.#events.onEvent(job, type, fields);
       },
       log: (level, message, task) => log.emit(level, message, task === null ? {} : { task }),
-      // Its process is the worker, which is left for nothing.
+      // This process is the worker, which cannot be replaced as a slot would be.
       draining: () => log.warning("A sandboxed task could not be stopped and goes on: solo cannot end it"),
       publish: (batch, handOn) => this.#options.publish(batch, handOn),
     });
@@ -74,17 +74,21 @@ export class SoloPool implements Pool {
       (text, task) => log.emit(printLevel, text, task === null ? {} : { task }),
       false,
     );
-    const onStray = (event: Event) => {
+    const onUncaught = (event: Event) => {
       event.preventDefault();
-      const { text, task } = describeStray(event, label, (thrown) => this.#runner?.ofError?.(thrown) ?? null);
+      const { text, task } = describeUncaught(
+        event,
+        label,
+        (thrown) => this.#runner?.ofError?.(thrown) ?? null,
+      );
       log.emit("ERROR", text, task === null ? {} : { task });
     };
-    globalThis.addEventListener("error", onStray);
-    globalThis.addEventListener("unhandledrejection", onStray);
+    globalThis.addEventListener("error", onUncaught);
+    globalThis.addEventListener("unhandledrejection", onUncaught);
     this.#restoreConsole = () => {
       restoreConsole?.();
-      globalThis.removeEventListener("error", onStray);
-      globalThis.removeEventListener("unhandledrejection", onStray);
+      globalThis.removeEventListener("error", onUncaught);
+      globalThis.removeEventListener("unhandledrejection", onUncaught);
     };
     this.#events.onSlot("started", { name: MAIN_PROCESS, pid: this.#world.host.pid, reason: null });
   }
@@ -105,11 +109,12 @@ export class SoloPool implements Pool {
     for (const job of jobs) this.#queue.push(job);
     this.#busy += jobs.length;
     if (jobs.length > 0) this.#expectedMs = jobs[jobs.length - 1]!.expectedMs;
-    // The loop has turned to bring them: the first slice follows in the same turn, once all of them are here.
+    // The event loop has just turned to deliver these jobs, so the first slice follows in the same turn,
+    // after the last job.
     this.#schedule(queueMicrotask);
   }
 
-  /** Only what is awaited can be ended, and no signal is sent: this process is the worker. */
+  /** Ends only an awaited task, and sends no signal, since this process is the worker. */
   terminate(seq: number, signal: string): boolean {
     if (this.#awaited?.seq !== seq) return false;
     const job = this.#awaited;
@@ -129,7 +134,7 @@ export class SoloPool implements Pool {
     return Promise.resolve();
   }
 
-  /** User code cannot be loaded twice into one isolate: nothing happens. */
+  /** Does nothing: user code cannot be loaded twice into one isolate. */
   restart(): Promise<void> {
     return Promise.resolve();
   }
@@ -180,7 +185,7 @@ export class SoloPool implements Pool {
     soon(() => this.#slice());
   }
 
-  /** One slice. The common one is synchronous from here to `onOutcomes`. */
+  /** Runs one slice. In the common case all of it is synchronous, up to `onOutcomes`. */
   #slice(): void {
     if (this.#queue.length === 0 || this.#runner === null) {
       this.#isScheduled = false;
@@ -205,8 +210,8 @@ export class SoloPool implements Pool {
       try {
         outcome = runner.run(job);
       } catch (error) {
-        // A runner should not; where it does, the job is to end nonetheless.
-        outcome = untoldOutcome(job, error);
+        // A runner should not throw; if it does, the job must end all the same.
+        outcome = unknownOutcome(job, error);
       }
       if (outcome instanceof Promise) {
         if (outcomes.length > 0) this.#reportSoon(outcomes);
@@ -215,13 +220,16 @@ export class SoloPool implements Pool {
       }
       outcomes.push(outcome);
     }
-    // What is handed over for the room that this makes has the next turn.
+    // Jobs submitted into the room that this report makes run in the next turn.
     this.#report(outcomes);
     this.#isScheduled = false;
     this.#schedule((fn) => this.#world.clock.defer(fn));
   }
 
-  /** What ended before an awaiting task is told by the end of this turn, unless that ends the slice first. */
+  /**
+   * Reports outcomes from before an awaiting task at the end of this turn, or when the slice ends, if that is
+   * earlier.
+   */
   #reportSoon(outcomes: Outcome[]): void {
     this.#world.clock.defer(() => this.#report(outcomes));
   }
@@ -231,14 +239,14 @@ export class SoloPool implements Pool {
     this.#awaited = job;
     this.#settleAwaited = resolve;
     const { softTimeLimit: soft, timeLimit: hard } = job;
-    const softAt = soft ? this.#timers.armIn(soft * 1000, () => this.#soften(job, soft)) : null;
+    const softAt = soft ? this.#timers.armIn(soft * 1000, () => this.#onSoftLimit(job, soft)) : null;
     const hardAt = hard
       ? this.#timers.armIn(hard * 1000, () => {
         resolve(hardLimitOutcome(job));
         this.#runner?.interrupt(job.seq, "hard", hard);
       })
       : null;
-    void running.then(resolve, (error) => resolve(untoldOutcome(job, error)));
+    void running.then(resolve, (error) => resolve(unknownOutcome(job, error)));
     return promise.finally(() => {
       this.#timers.disarm(softAt);
       this.#timers.disarm(hardAt);
@@ -247,7 +255,7 @@ export class SoloPool implements Pool {
     });
   }
 
-  #soften(job: Job, seconds: number): void {
+  #onSoftLimit(job: Job, seconds: number): void {
     this.#world.log.warning(`Soft time limit (${seconds}s) exceeded for ${job.name}[${job.id}]`);
     this.#runner?.interrupt(job.seq, "soft", seconds);
   }

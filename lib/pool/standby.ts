@@ -1,39 +1,45 @@
 /**
- * Slots that are loaded before those that they will stand in for have had their number of tasks: a recycled slot is
- * not missed while its successor comes up.
+ * Slots that are started before they are needed, to replace slots that reach their maximum number of tasks.
+ * So a recycled slot leaves no gap while its successor starts.
  */
 
 import type { Slot } from "./slot.ts";
 
-/** How long a slot takes to load, until one was measured. */
+/** Assumed milliseconds that a slot takes to load, until that has been measured. */
 const LOAD_FIRST_MS = 500;
-/** One standby slot for so many slots, and always one. */
+/** One standby slot for this many slots, and at least one. */
 const SLOTS_PER_STANDBY = 4;
 
-/** The standby slots of one pool. They are among its slots, marked, and are given no jobs. */
+/**
+ * The standby slots of one pool. They are also in the pool's list of slots, marked `isStandby`, and get no
+ * jobs.
+ */
 export class Standby {
   #maxTasks: number;
   #open: () => Slot;
   #nowMs: () => number;
   #slots: Slot[] = [];
   #loadMs = LOAD_FIRST_MS;
-  /** One could not start: none is tried again before another slot could. */
+  /** True after a standby slot failed to start: no other is opened until some slot has started. */
   #isBarred = false;
 
-  /** `maxTasks`: of one slot; null: none is ever recycled. `open` opens a slot of the pool. */
+  /** `maxTasks`: per slot; null: slots are never recycled. `open` opens a slot of the pool. */
   constructor(maxTasks: number | null, open: () => Slot, nowMs: () => number) {
     this.#maxTasks = maxTasks ?? Infinity;
     this.#open = open;
     this.#nowMs = nowMs;
   }
 
-  /** A slot is up, on standby or not. */
+  /** Call it when a slot is ready, standby or not. Updates the measured load time. */
   onReady(slot: Slot): void {
     this.#loadMs = (this.#loadMs + this.#nowMs() - slot.openedMs) / 2;
     this.#isBarred = false;
   }
 
-  /** Opens what the slots, of which some are at their end, will soon need. Cheap where nothing is recycled. */
+  /**
+   * Opens standby slots for those of `slots` that will soon reach their limit. Cheap if slots are not
+   * recycled.
+   */
   consider(slots: readonly Slot[]): void {
     if (this.#maxTasks === Infinity || this.#isBarred) return;
     let due = 0, inService = 0;
@@ -44,44 +50,47 @@ export class Standby {
     }
     const wanted = Math.min(due, Math.max(1, Math.floor(inService / SLOTS_PER_STANDBY)));
     while (this.#slots.length < wanted) {
-      const spare = this.#open();
-      spare.isStandby = true;
-      this.#slots.push(spare);
+      const standby = this.#open();
+      standby.isStandby = true;
+      this.#slots.push(standby);
     }
   }
 
-  /** How many there are. */
+  /** Number of standby slots. */
   get size(): number {
     return this.#slots.length;
   }
 
-  /** One beyond those: a slot will perhaps have to be replaced. Null if one is on standby already. */
+  /**
+   * Opens a standby slot for a slot that may have to be replaced. Returns null if there is a standby slot
+   * already.
+   */
   standBy(): Slot | null {
     if (this.#slots.length > 0 || this.#isBarred) return null;
-    const spare = this.#open();
-    spare.isStandby = true;
-    this.#slots.push(spare);
-    return spare;
+    const standby = this.#open();
+    standby.isStandby = true;
+    this.#slots.push(standby);
+    return standby;
   }
 
-  /** One to go into service, the first that is up if any is; null where there is none. */
+  /** Takes a standby slot into service, a ready one if there is any. Returns null if there is none. */
   take(): Slot | null {
-    const spare = this.#slots.find((slot) => slot.state === "ready") ?? this.#slots[0];
-    if (spare === undefined) return null;
-    this.#slots.splice(this.#slots.indexOf(spare), 1);
-    spare.isStandby = false;
-    spare.inServiceMs = this.#nowMs();
-    return spare;
+    const standby = this.#slots.find((slot) => slot.state === "ready") ?? this.#slots[0];
+    if (standby === undefined) return null;
+    this.#slots.splice(this.#slots.indexOf(standby), 1);
+    standby.isStandby = false;
+    standby.inServiceMs = this.#nowMs();
+    return standby;
   }
 
-  /** It has ended or is to end. `isFailure`: it could not start. */
+  /** Removes a slot that has ended or will end. `isFailure`: it could not start. */
   drop(slot: Slot, isFailure: boolean): void {
     const at = this.#slots.indexOf(slot);
     if (at >= 0) this.#slots.splice(at, 1);
     if (isFailure) this.#isBarred = true;
   }
 
-  /** Whether its last jobs will have ended before a new slot could be up. */
+  /** Returns true if its last jobs will probably end before a new slot could be ready. */
   #isDue(slot: Slot): boolean {
     const left = this.#maxTasks - slot.sent;
     if (left <= 1) return true;

@@ -1,31 +1,34 @@
 /**
- * Soft and hard time limits, looked at from outside the slot: a busy loop cannot hold them up.
+ * Soft and hard time limits, enforced from outside the slot, so that they hold even for a busy loop.
  *
- * Nothing is armed per job. A slot has one deadline that is looked at again when it comes; most jobs have
- * ended by then and cost nothing.
+ * No timer is armed per job. A slot has one deadline, and its limits are checked when that comes; most jobs
+ * have ended by then and cost nothing.
  */
 
 import type { Held } from "./held.ts";
 import type { Slot } from "./slot.ts";
 
-/** Milliseconds after which jobs behind a running one are asked back. */
+/** Milliseconds after which jobs behind a running one are recalled. */
 const RECALL_MS = 50;
-/** How long before a hard limit a slot of many jobs is looked at: were it to be replaced, the next takes as long. */
+/**
+ * How long before a hard limit a slot of many jobs is checked, milliseconds: about the time that a
+ * replacement needs to start.
+ */
 const NEAR_MS = 700;
 
-/** What to do when a limit has passed; each once per job. */
+/** Actions for limits that have passed. Each is called once per job. */
 export interface LimitActions {
   onSoft(held: Held): void;
-  /** The hard limit of a job among many is near. */
+  /** The hard limit of a job in a concurrent slot is near. */
   onNear(): void;
   onHard(held: Held): void;
-  /** What waits behind the running job is to run elsewhere. */
+  /** The jobs behind the running job are to run in other slots. */
   onRecall(): void;
 }
 
 /**
- * When to look at a slot, monotonic milliseconds; Infinity: never. Per batch: jobs that have no limit and
- * nothing behind them cost nothing.
+ * Returns when to check a slot next, monotonic milliseconds; Infinity: never. Per batch. Jobs without a limit
+ * and with no job behind them cost nothing.
  */
 export function nextLookMs(slot: Slot): number {
   let nextMs = Infinity;
@@ -39,7 +42,8 @@ export function nextLookMs(slot: Slot): number {
 }
 
 /**
- * Enforces what is due and returns when to look again. Only jobs that run are meant, by the slot's journal.
+ * Enforces the limits that have passed and returns when to check again. Limits apply only to jobs that run,
+ * according to the slot's journal.
  */
 export function enforceLimits(slot: Slot, nowMs: number, actions: LimitActions): number {
   if (slot.isConcurrent) {
@@ -53,7 +57,7 @@ export function enforceLimits(slot: Slot, nowMs: number, actions: LimitActions):
     }
     return nextMs;
   }
-  // By what the slot has said nothing is due yet: its journal need not be read.
+  // Nothing is due according to the slot's reports, so the journal need not be read.
   const earliestMs = nextLookMs(slot);
   if (earliestMs > nowMs) return earliestMs;
   const running = slot.running();
@@ -62,7 +66,7 @@ export function enforceLimits(slot: Slot, nowMs: number, actions: LimitActions):
   const recallMs = recallAtMs(slot, running);
   if (recallMs > nowMs) return Math.min(nextMs, recallMs);
   slot.recalledBehind = running.job.seq;
-  // It is not a short frame after all: nothing is sent behind it again.
+  // It is not a short frame after all: send nothing behind it again.
   slot.isShort = false;
   actions.onRecall();
   return nextMs;

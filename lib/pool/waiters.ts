@@ -1,10 +1,10 @@
-/** Promises that resolve when something has become true. */
+/** Promises that resolve when a condition has become true. */
 
-/** Whoever waits; told to look by `check`. */
+/** A set of pending conditions. They are evaluated at each `check`. */
 export class Waiters {
   #waiting: { isDone: () => boolean; resolve: () => void }[] = [];
 
-  /** Resolves once `isDone` says so; looks now, and at each `check`. */
+  /** Resolves when `isDone` returns true. Evaluates it now, and at each `check`. */
   until(isDone: () => boolean): Promise<void> {
     if (isDone()) return Promise.resolve();
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -12,7 +12,7 @@ export class Waiters {
     return promise;
   }
 
-  /** Something has changed. */
+  /** Evaluates the pending conditions. Call it after a change. */
   check(): void {
     if (this.#waiting.length === 0) return;
     const done = this.#waiting.filter((waiter) => waiter.isDone());

@@ -79,7 +79,7 @@ const FOLLOWED = ["setTimeout", "setInterval", "queueMicrotask"] as const;
 const thrownBy = new WeakMap<object, CurrentTask>();
 
 /** The task whose timer threw this, or null if unknown: the error is told of outside any task. */
-export function taskOfStray(error: unknown): CurrentTask | null {
+export function taskOfUncaught(error: unknown): CurrentTask | null {
   return error !== null && typeof error === "object" ? thrownBy.get(error) ?? null : null;
 }
 

@@ -1,9 +1,8 @@
 /**
- * The runner of every real slot: the user's app, loaded here again, and the tracer on it.
+ * The runner of every real slot: the user's app, loaded again in the slot, and the tracer on it.
  *
- * What a slot shares with the worker goes through the host it is given: messages its tasks send are
- * published by the worker's own connection, states and events are stored and sent by it, log lines are its
- * lines.
+ * The slot shares with the worker through its host: the worker's connection publishes messages of tasks, the
+ * worker stores states and sends events, and log lines go to the worker's log.
  */
 
 import { setCurrentWorld } from "../../base/mod.ts";
@@ -15,7 +14,7 @@ import {
   loadSandboxedApp,
   type Publisher,
   signals,
-  taskOfStray,
+  taskOfUncaught,
   Tracer,
 } from "../../app/mod.ts";
 import {
@@ -35,8 +34,8 @@ import { Sandboxes } from "../sandbox/sandbox.ts";
 import type { InterruptReason, OpenRunner, RunnerHost, SlotJob, SlotRunner, TaskLabel } from "../runner.ts";
 
 /**
- * Loads the app that `init` names and traces its tasks. `isShared`: other user code runs in this process at the same
- * time. `isolates`: who starts sandboxes, where that is not this isolate.
+ * Loads the app that `init` names and runs its tasks with the tracer. `isShared`: other user code runs in
+ * this process at the same time. `isolates`: starts sandboxes, if this isolate must not start them itself.
  */
 export function taskRunnerOpener(
   { isShared, isolates }: { isShared: boolean; isolates?: IsolateOpener },
@@ -53,7 +52,7 @@ export function taskRunnerOpener(
   };
 }
 
-/** The same in a sandbox, which may read no file. */
+/** The same for a sandbox, which may not read files. */
 export function sandboxedRunnerOpener(handover: SandboxHandover): OpenRunner {
   return async (world, init, host) => {
     const app = await loadSandboxedApp(world, {
@@ -70,10 +69,9 @@ export function sandboxedRunnerOpener(handover: SandboxHandover): OpenRunner {
 }
 
 /**
- * The runner on an app that is loaded already: solo runs tasks on the worker's own, and closes nothing. Receivers of
- * `workerProcessInit` are waited for before, those of `workerProcessShutdown` when it is closed.
- *
- * Source: celery 5.6.3 concurrency/prefork.py process_initializer, process_destructor; solo.py TaskPool.
+ * Makes the runner on a loaded app: solo uses the worker's own App, and passes no `close`. Waits for
+ * receivers of `workerProcessInit` before it resolves, and for those of `workerProcessShutdown` when it is
+ * closed. Rejects with what `Tracer.open` rejects with.
  */
 export async function taskRunner(
   app: App,
@@ -135,11 +133,11 @@ class TaskRunner implements SlotRunner {
   run(job: SlotJob): Outcome | Promise<Outcome> {
     let { message, info } = job;
     if (message === undefined || info === undefined) {
-      // The worker has decoded this envelope before: it cannot fail here.
+      // The worker has decoded this envelope before, so decoding cannot fail here.
       const decoded = decodeEnvelope(job.envelope, fromTypedJson);
       message = decoded.message;
       info = decoded.info;
-      // What the broker says of the delivery, not what its sender wrote.
+      // The broker's flag counts, not the value that the sender wrote.
       if (info.redelivered !== job.redelivered) info = { ...info, redelivered: job.redelivered };
     }
     return this.#tracer.run({
@@ -166,7 +164,7 @@ class TaskRunner implements SlotRunner {
   }
 
   ofError(error: unknown): TaskLabel | null {
-    const task = taskOfStray(error);
+    const task = taskOfUncaught(error);
     return task === null ? null : { name: task.name, id: task.id };
   }
 

@@ -1,10 +1,13 @@
-/** Where a slot process begins: no command line, nothing that a slot does not need. In the bundle a file of its own. */
+/**
+ * The entry module of a slot process: no command line, and nothing that a slot does not need. A file of its
+ * own in the bundle.
+ */
 
 import { realWorld } from "../../platform/mod.ts";
 import { runPoolChild } from "./child_process.ts";
 
 if (import.meta.main) {
-  // After "pool-child", which says in the table of processes what it is.
+  // Skip "pool-child", which names the process in the table of processes.
   const [, ...args] = Deno.args;
   Deno.exit(await runPoolChild(realWorld(), args));
 }

@@ -1,8 +1,8 @@
 /**
  * The program as a slot of a process pool: what `pool-child` runs.
  *
- * It connects to the socket it was told, shows its token, takes frames until the stream ends, and goes. The
- * end of the stream is the end of the worker: then nothing that runs here matters to anybody.
+ * Connects to the given socket, shows its token, handles frames until the stream ends, and exits. The end of
+ * the stream means that the worker has ended; then nothing that runs here matters any more.
  */
 
 import { type ByteStream, type World } from "../../base/mod.ts";
@@ -17,12 +17,13 @@ import { startSlot } from "./slot_start.ts";
 
 const DIAL_MS = 10_000;
 const DIAL_AGAIN_MS = 10;
-/** Milliseconds between two looks whether the parent lives, where the operating system does not look. */
+/** Milliseconds between checks whether the parent lives, on systems that do not signal its death. */
 const WATCH_MS = 1000;
 
 /**
- * Runs the slot until its worker is done with it; resolves with the exit code. `args`: the socket, "@name"
- * for an abstract one. `openRunner` and `entry` stand in for what slots run and isolates begin with. Never rejects.
+ * Runs the slot until its worker has finished with it. Resolves with the exit code; never rejects. `args`:
+ * the socket, "@name" for an abstract one. `openRunner` and `entry` replace the runner and the entry module
+ * of isolates, for tests.
  */
 export async function runPoolChild(
   world: World,
@@ -37,18 +38,21 @@ export async function runPoolChild(
     return 64;
   }
   let slot: ChildProcessSlot | null = null;
-  // What user code listens to, the worker has to know before it ends this process by that signal.
+  // The worker must know which signals user code handles before it sends one to this process.
   leaveSignalsToParent((name) => slot?.send(encodeFrame(FRAME.listens, name)));
-  // Loaded while the worker is busy with its own start, before it tells what to run.
+  // Load it while the worker is busy with its own start, before the init frame arrives.
   if (openRunner === undefined) void import("./child.ts");
   const path = address.startsWith("@") ? `\0${address.slice(1)}` : address;
   const stream = await dialParent(world, path);
-  if (stream === null) return 1; // The worker is gone; there is nobody to tell.
+  if (stream === null) return 1; // The worker has ended; there is nobody to report to.
   slot = new ChildProcessSlot(world, stream, entry);
   return await slot.run(readTokenText(given), openRunner);
 }
 
-/** A refusal may pass: the system keeps few connections that the worker has not accepted, whoever made them. */
+/**
+ * Dials the worker, again and again for DIAL_MS, since a refusal may be temporary: the system's queue of
+ * unaccepted connections is short. Null if it does not succeed.
+ */
 async function dialParent(world: World, path: string): Promise<ByteStream | null> {
   const end = world.clock.monoMs() + DIAL_MS;
   do {
@@ -108,14 +112,15 @@ class ChildProcessSlot implements SlotPort {
       else {
         first.feed(bytes, (frame) => {
           if (isStarted) return this.#early.push(encodeFrame(frame.type, frame.head, frame.text, frame.tail));
-          // Whoever has taken the name of a worker that is gone cannot say what to run.
+          // Another program may have taken the name of a worker that has ended; it must not decide what runs
+          // here.
           if (frame.type !== FRAME.init || frame.text !== proof) return this.#pump.close();
           isStarted = true;
           void this.#start(fromTypedJson(frame.head) as SlotInit, openRunner);
         });
       }
     });
-    // The worker is gone.
+    // The worker has ended.
     this.#exit.resolve(0);
   }
 
@@ -130,7 +135,7 @@ class ChildProcessSlot implements SlotPort {
       this.#exit.resolve(1);
       return;
     }
-    // A task that calls Deno.exit ends the process: what is unsent goes first.
+    // A task that calls Deno.exit ends the process; unsent frames are sent first.
     globalThis.addEventListener("unload", () => engine.flush());
     this.#engine = engine;
     for (const bytes of this.#early.splice(0)) engine.feed(bytes);
@@ -143,14 +148,11 @@ class ChildProcessSlot implements SlotPort {
   }
 }
 
-/**
- * Ends this process, also out of a busy loop, when its parent is another than it was: an isolate of its own
- * looks.
- */
+/** Ends this process when its parent has died, even from a busy loop: a separate isolate checks. */
 function watchParent(): void {
   const code =
     `const p = Deno.ppid; setInterval(() => Deno.ppid === p || Deno.kill(Deno.pid, "SIGKILL"), ${WATCH_MS});`;
   const worker = new Worker(`data:text/javascript,${encodeURIComponent(code)}`, { type: "module" });
-  // Without it a slot is as good while its worker lives.
+  // If it fails, the slot still works while its worker lives.
   worker.onerror = (event) => event.preventDefault();
 }

@@ -1,6 +1,6 @@
 /**
- * Where an isolate begins: one of the threads and async pools, or a sandbox. In the bundle this is a file beside
- * main.js.
+ * The entry module of an isolate of the threads and async pools, or of a sandbox. In the bundle it is a file
+ * next to main.js.
  */
 
 import { maskUrls } from "../../base/mod.ts";
@@ -25,7 +25,9 @@ if (handover === null) {
   runThreadSlot({ ...world, host }, sandboxedRunnerOpener(handover), options);
 }
 
-/** A variable as our own code in a sandbox sees it. */
+/**
+ * Returns an environment variable for our own code in a sandbox. Passwords are masked if it may not connect.
+ */
 function envOf({ env, mayDial }: SandboxHandover, name: string): string | null {
   const value = env(name);
   return value === null || mayDial ? value : maskUrls(value);

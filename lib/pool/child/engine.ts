@@ -1,9 +1,9 @@
 /**
- * The slot's side, the same in a child process and in an isolate: takes frames of jobs, runs them one after
- * the other (or all at once, for the async pool), reports outcomes in batches.
+ * The slot's engine, the same in a child process and in an isolate: takes frames of jobs, runs them one after
+ * the other (or all at once, for the async pool), and reports outcomes in batches.
  *
- * Outcomes leave when a millisecond has passed since the last time, before a task is awaited, at the end of
- * a frame, and when the program exits. What a task prints goes to the log with the task's id.
+ * Outcomes are sent when a millisecond has passed since the last time, while a task is awaited, at the end of
+ * a frame, and when the program exits. Output of tasks goes to the log with the task's id.
  */
 
 import { assert, type Level, type World } from "../../base/mod.ts";
@@ -13,7 +13,7 @@ import { fromTypedJson, toJson } from "../../wire/mod.ts";
 import { FRAME, type Frame, FrameReader, FrameWriter } from "../link/frame.ts";
 import { createFileJournal, type JournalWriter } from "../link/journal.ts";
 import type { RunnerHost, SlotJob, SlotRunner, TaskLabel } from "../runner.ts";
-import { untoldOutcome } from "../link/slot_end.ts";
+import { unknownOutcome } from "../link/slot_end.ts";
 import {
   appendOutcome,
   appendPublish,
@@ -25,34 +25,36 @@ import {
 
 const FLUSH_MS = 1;
 const MEMORY_REPORT_MS = 100;
-/** Unsent bytes after which a task that only prints or reports states has its frames sent at once. */
+/** Unsent bytes above which frames of a task that only prints or reports states are sent at once. */
 const UNSENT_MAX_BYTES = 1 << 16;
 
-/** Where an engine's bytes go. */
+/** The transport of an engine's bytes. */
 export interface SlotPort {
-  /** Takes the bytes for good. */
+  /** Sends the bytes; the port owns them afterwards. */
   send(bytes: Uint8Array<ArrayBuffer>): void;
-  /** Resolves when all sent bytes have left this slot; null: they have. */
+  /** Resolves when all sent bytes have left this slot; null if they have already. */
   drained(): Promise<void> | null;
-  /** The parent asked to stop and everything is sent. */
+  /** The parent asked the slot to stop, and everything has been sent. */
   onStopped(): void;
 }
 
-/** How an engine is set up. */
+/** Options of an engine. */
 export interface EngineOptions {
   readonly isConcurrent: boolean;
   /**
-   * There from the start, or made when the parent asks for it (journal.ts). Of a concurrent slot, which has no order
-   * of jobs to tell, it keeps the outcomes that are not sent yet.
+   * Passed at the start, or created when the parent asks for it (journal.ts). The journal of a concurrent
+   * slot, whose jobs have no order, keeps only the outcomes that are not sent yet.
    */
   readonly journal: JournalWriter | null;
-  /** KiB, for `maxMemoryPerChild`; null: not reported. */
+  /** Measures memory in KiB, for `maxMemoryPerChild`; null: not reported. */
   readonly memoryKib: (() => number) | null;
-  /** Counts the jobs that were begun, for who must end a concurrent slot that says nothing any more. */
+  /**
+   * Counts the jobs that have begun, for a parent that must end a concurrent slot which no longer answers.
+   */
   readonly begun?: Int32Array;
 }
 
-/** A publish that is not answered. */
+/** A publish that is not confirmed yet. */
 interface OpenPublish {
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
@@ -67,13 +69,16 @@ interface WaitingFrame {
   next: number;
 }
 
-/** The engine. Feed it bytes from the parent once `start` was called. */
+/** The engine. Feed it bytes from the parent; it runs jobs after `start`. */
 export class SlotEngine implements RunnerHost {
   #world: World;
   #port: SlotPort;
   #options: EngineOptions;
   #journal: JournalWriter | null;
-  /** Made while a frame runs, whose beginning it does not have: used from the next one on. */
+  /**
+   * A journal created while a frame runs lacks the beginning of that frame, so it is used from the next frame
+   * on.
+   */
   #nextJournal: JournalWriter | null = null;
   #runner: SlotRunner | null = null;
   #reader = new FrameReader();
@@ -105,7 +110,7 @@ export class SlotEngine implements RunnerHost {
     this.#journal = options.journal;
   }
 
-  /** Everything is loaded: takes jobs from now on. */
+  /** Starts running jobs, when everything is loaded. */
   start(runner: SlotRunner): void {
     this.#runner = runner;
     this.#flushedMs = this.#world.clock.monoMs();
@@ -114,25 +119,25 @@ export class SlotEngine implements RunnerHost {
     this.#pump();
   }
 
-  /** Takes bytes from the parent. Throws ProtocolError where they are not frames. */
+  /** Takes bytes from the parent. Throws ProtocolError if they are not frames. */
   feed(bytes: Uint8Array): void {
     this.#reader.feed(bytes, this.#onFrame);
     this.#pump();
   }
 
-  /** Sends what is unsent. */
+  /** Sends everything unsent. */
   flush(): void {
     if (this.#writer.length === 0) return;
     this.#port.send(this.#writer.take());
     if (this.#options.isConcurrent) this.#journal?.begin(1);
   }
 
-  /** Jobs begun and not ended. */
+  /** Number of jobs begun and not ended. */
   get busy(): number {
     return this.#running.size;
   }
 
-  /** Frames of jobs that came so far. */
+  /** Number of frames of jobs received so far. */
   get framesTaken(): number {
     return this.#framesTaken;
   }
@@ -158,7 +163,10 @@ export class SlotEngine implements RunnerHost {
     this.#flushSoon();
   }
 
-  /** A process group was started in this slot (`isAlive`), or has ended: it is not to outlive the slot. */
+  /**
+   * Reports that a process group was started in this slot (`isAlive`) or has ended. It must not outlive the
+   * slot.
+   */
   group(pid: number, isAlive: boolean): void {
     this.#writer.append(FRAME.group, toJson([pid, isAlive]));
     this.flush();
@@ -172,7 +180,8 @@ export class SlotEngine implements RunnerHost {
   publish(batch: readonly OutgoingMessage[], handOn: boolean): Promise<void> {
     const id = ++this.#publishId;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    // The next step of a chain may come back as a job: it is kept until then, or until it is known to be elsewhere.
+    // The next step of a chain may come back to this slot as a job: keep it until then, or until the publish
+    // is confirmed.
     this.#publishes.set(id, { resolve, reject, kept: handOn ? batch[0]! : null });
     appendPublish(this.#writer, { id, batch, handOn }, this.#sentQueues);
     this.flush();
@@ -212,8 +221,7 @@ export class SlotEngine implements RunnerHost {
   #interrupt({ seq, reason, seconds }: Interruption): void {
     if (!this.#running.has(seq)) return;
     if (reason === "hard" || reason === "terminated") {
-      // Among many awaiting tasks one is given up alone: its outcome is said here, what it does afterwards
-      // is dropped.
+      // One of many awaiting tasks is given up: report its outcome now, and drop whatever it does afterwards.
       this.#running.delete(seq);
       const kind = reason === "hard" ? "timeout" : "terminated";
       appendOutcome(this.#writer, bareOutcome(seq, kind));
@@ -222,7 +230,10 @@ export class SlotEngine implements RunnerHost {
     this.#runner!.interrupt(seq, reason, seconds);
   }
 
-  /** Gives back every job not begun, the last one first: each goes to the head of the parent's queue. */
+  /**
+   * Returns every job that has not begun, the last one first, because each goes to the head of the parent's
+   * queue.
+   */
   #recall(): void {
     for (const frame of this.#frames.toReversed()) this.#giveBack(frame);
     this.flush();
@@ -235,7 +246,7 @@ export class SlotEngine implements RunnerHost {
     frame.jobs.length = frame.next;
   }
 
-  /** Runs what waits, until a task is awaited or nothing is left. */
+  /** Runs waiting jobs until a task is awaited or no job is left. */
   #pump(): void {
     if (this.#isPumping || this.#runner === null) return;
     this.#isPumping = true;
@@ -243,7 +254,7 @@ export class SlotEngine implements RunnerHost {
       const frame = this.#frames[0];
       if (frame === undefined) break;
       if (frame.next === 0) {
-        // The answers of the frame before must be out: the journal forgets them now.
+        // The outcomes of the previous frame must have been sent, since the journal discards them now.
         const drained = this.#port.drained();
         if (drained !== null) {
           void drained.then(() => {
@@ -278,14 +289,14 @@ export class SlotEngine implements RunnerHost {
       this.#running.add(job.seq);
       const outcome = this.#run(job);
       if (outcome instanceof Promise) {
-        // Not at once: an async function that awaits nothing real ends before the turn does.
+        // Not at once: an async function that awaits no real work ends before the turn does.
         this.#flushSoon();
         const end = (ended: Outcome) => {
           this.#ended(ended);
           this.#isPumping = false;
           this.#pump();
         };
-        void outcome.then(end, (error) => end(untoldOutcome(job, error)));
+        void outcome.then(end, (error) => end(unknownOutcome(job, error)));
         return false;
       }
       this.#ended(outcome);
@@ -311,28 +322,28 @@ export class SlotEngine implements RunnerHost {
           this.#flushSoon();
           if (this.#isStopping) this.#pump();
         };
-        void outcome.then(end, (error) => end(untoldOutcome(job, error)));
+        void outcome.then(end, (error) => end(unknownOutcome(job, error)));
       } else this.#ended(outcome);
     }
   }
 
-  /** A runner should not throw. Where it does, its job is to end nonetheless, and its slot to go on. */
+  /** Runs one job. A runner should not throw; if it does, the job ends all the same, and the slot goes on. */
   #run(job: SlotJob): Outcome | Promise<Outcome> {
     try {
       return this.#runner!.run(job);
     } catch (error) {
-      return untoldOutcome(job, error);
+      return unknownOutcome(job, error);
     }
   }
 
   #ended(outcome: Outcome): void {
-    if (!this.#running.delete(outcome.seq)) return; // Given up before; its outcome is said.
+    if (!this.#running.delete(outcome.seq)) return; // Given up before; its outcome was reported then.
     let bytes: Uint8Array;
     try {
       bytes = appendOutcome(this.#writer, outcome);
     } catch (error) {
-      // More than a frame holds, or than there is memory for.
-      bytes = appendOutcome(this.#writer, untoldOutcome(outcome, error));
+      // The outcome is larger than a frame, or than the memory available.
+      bytes = appendOutcome(this.#writer, unknownOutcome(outcome, error));
     }
     const journal = this.#journal;
     if (journal !== null && !journal.append(bytes)) this.flush();

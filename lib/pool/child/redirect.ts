@@ -1,8 +1,9 @@
 /**
- * What user code says outside the log, brought into the log with its task: console output, errors thrown by
- * stray timers, promises rejected with nobody to catch them.
+ * Brings into the log, with its task, what user code reports otherwise: console output, uncaught errors of
+ * timers, and unhandled rejections.
  *
- * Source: celery 5.2.6 app/log.py redirect_stdouts_to_logger: everything at one level, WARNING unless set otherwise.
+ * Source: celery 5.2.6 app/log.py redirect_stdouts_to_logger: everything at one level, WARNING unless set
+ * otherwise.
  */
 
 import { errorText, nodeUtil, userStack } from "../../base/mod.ts";
@@ -10,12 +11,12 @@ import type { TaskLabel } from "../runner.ts";
 
 const METHODS = ["log", "info", "debug", "warn", "error", "trace"] as const;
 
-/** The task that the calling code runs in, or that started it; null where unknown. */
+/** Returns the task in which the calling code runs, or which started it; null if unknown. */
 export type Label = () => TaskLabel | null;
 
 /**
- * Sends console output to `emit`. `isEverything` false: only what is printed inside a task (solo, whose
- * process prints things of its own). Returns what undoes it.
+ * Sends console output to `emit`. If `isEverything` is false, only output from inside a task (solo, whose
+ * process prints other output as well). Returns a function that undoes it.
  */
 export function captureConsole(
   label: Label,
@@ -36,8 +37,11 @@ export function captureConsole(
   };
 }
 
-/** The log line of a stray error or rejection event. `ofError`: whose error it is, where that is known. */
-export function describeStray(
+/**
+ * Returns the log line for an event of an uncaught error or unhandled rejection. `ofError` returns the
+ * error's task, if it is known.
+ */
+export function describeUncaught(
   event: Event,
   label: Label,
   ofError: (error: unknown) => TaskLabel | null,
@@ -45,13 +49,13 @@ export function describeStray(
   const isRejection = event.type === "unhandledrejection";
   const thrown = isRejection ? (event as PromiseRejectionEvent).reason : (event as ErrorEvent).error;
   const what = isRejection ? "Unhandled rejection" : "Uncaught error";
-  return { text: `${what} outside a task: ${strayText(thrown)}`, task: ofError(thrown) ?? label() };
+  return { text: `${what} outside a task: ${uncaughtText(thrown)}`, task: ofError(thrown) ?? label() };
 }
 
-function strayText(thrown: unknown): string {
+function uncaughtText(thrown: unknown): string {
   try {
     return thrown instanceof Error ? userStack(thrown) : nodeUtil().format(thrown);
   } catch {
-    return errorText(thrown); // it throws when it is read
+    return errorText(thrown); // reading the error throws
   }
 }

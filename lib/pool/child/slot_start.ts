@@ -1,4 +1,4 @@
-/** How a slot comes up, in a process or an isolate: its World, its console, its app, its engine. */
+/** The start of a slot, in a process or an isolate: its World, its console, its app, its engine. */
 
 import {
   errorText,
@@ -16,16 +16,16 @@ import { errorTypeName, toJson } from "../../wire/mod.ts";
 import { SlotEngine, type SlotPort } from "./engine.ts";
 import { encodeFrame, FRAME } from "../link/frame.ts";
 import type { JournalWriter } from "../link/journal.ts";
-import { captureConsole, describeStray, type Label } from "./redirect.ts";
+import { captureConsole, describeUncaught, type Label } from "./redirect.ts";
 import type { OpenRunner, RunnerHost, SlotRunner } from "../runner.ts";
 import type { SlotInit, StartFailure } from "../link/slot_message.ts";
 
-/** Milliseconds without work after which a slot gives back what loading took. */
+/** Milliseconds without work after which a slot frees the memory that loading took. */
 const SETTLE_MS = 300;
 
 /**
- * Starts a slot: its engine takes frames when this resolves. A failed start is told to the parent; then null.
- * `memoryKib` measures what `maxMemoryPerChild` is compared with.
+ * Starts a slot. Resolves with its engine, which then takes frames; or with null after a failed start, which
+ * was reported to the parent. `memoryKib` measures what is compared with `maxMemoryPerChild`. Never rejects.
  */
 export async function startSlot(
   world: World,
@@ -49,13 +49,13 @@ export async function startSlot(
   const slotWorld = slotWorldOf(world, new SlotLog(engine, label, init.child.logLevel), engine);
   const { printLevel } = init.child;
   if (printLevel !== null) captureConsole(label, (text, task) => engine.log(printLevel, text, task), true);
-  const onStray = (event: Event) => {
+  const onUncaught = (event: Event) => {
     event.preventDefault();
-    const { text, task } = describeStray(event, label, (thrown) => runner?.ofError?.(thrown) ?? null);
+    const { text, task } = describeUncaught(event, label, (thrown) => runner?.ofError?.(thrown) ?? null);
     engine.log("ERROR", text, task);
   };
-  globalThis.addEventListener("error", onStray);
-  globalThis.addEventListener("unhandledrejection", onStray);
+  globalThis.addEventListener("error", onUncaught);
+  globalThis.addEventListener("unhandledrejection", onUncaught);
   try {
     runner = await options.openRunner(slotWorld, init.child, engine);
     engine.start(runner);
@@ -69,8 +69,8 @@ export async function startSlot(
 }
 
 /**
- * Not amid work: what the heap is rid of then, code that comes to be compiled again among it, takes 30 ms of a full
- * queue's time.
+ * Shrinks the heap when the slot is idle. Amid work it would cost a full queue 30 ms, partly because compiled
+ * code is dropped and must be compiled again.
  */
 function settleLater({ clock }: Pick<World, "clock">, engine: SlotEngine): void {
   const before = engine.framesTaken;
@@ -84,11 +84,11 @@ function startFailure(error: unknown): StartFailure {
   const name = error instanceof Error ? errorTypeName(error) : "Error";
   const message = errorText(error);
   if (error instanceof UsageError) return { text: error.message, exitCode: error.exitCode, name, message };
-  // The stack is the user's own where their module threw.
+  // If the user's module threw, the stack is in the user's own code.
   return { text: userStack(error), exitCode: null, name, message };
 }
 
-/** The slot's World: its log is the worker's, and the worker knows which process groups it has. */
+/** Returns the slot's World: its log is the worker's log, and the worker is told of its process groups. */
 function slotWorldOf(world: World, log: Log, engine: SlotEngine): World {
   const { spawner } = world;
   return {
@@ -101,7 +101,7 @@ function slotWorldOf(world: World, log: Log, engine: SlotEngine): World {
         const child = spawner.spawn(program, options);
         if (!options.ownGroup) return child;
         engine.group(child.pid, true);
-        // A group outlives its first process: the task that it belongs to says when it is done with it.
+        // A group may outlive its first process, so its task reports when the group is no longer used.
         return { ...child, release: () => engine.group(child.pid, false) };
       },
       spawnSelf: (options) => spawner.spawnSelf(options),
@@ -112,7 +112,7 @@ function slotWorldOf(world: World, log: Log, engine: SlotEngine): World {
   };
 }
 
-/** The worker's log, from within a slot. */
+/** The worker's log, used from within a slot. */
 class SlotLog extends LevelLog {
   readonly #host: RunnerHost;
   readonly #label: Label;

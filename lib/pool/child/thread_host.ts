@@ -1,9 +1,9 @@
 /**
- * The process that isolates of the threads and async pools are in.
+ * The process that hosts the isolates of the threads and async pools.
  *
- * Its main isolate runs no user code: it starts and ends the others and passes bytes on, so it answers however busy
- * they are. That these isolates are in no process of the worker's own has two reasons. One that spins can only be
- * ended with its process, and one that runs out of memory takes its process with it.
+ * Its main isolate runs no user code. It starts and ends the other isolates and relays bytes, so it answers
+ * however busy they are. There are two reasons for a process apart from the worker's: an isolate in a busy
+ * loop can only be ended with its process, and an isolate that runs out of memory ends its process.
  */
 
 import type { World } from "../../base/mod.ts";
@@ -14,7 +14,7 @@ import type { Link, LinkFactory } from "../link/link.ts";
 import type { SlotInit } from "../link/slot_message.ts";
 import { threadLinks } from "../link/thread.ts";
 
-/** The host's side. `entry`: the module isolates begin with; for tests. */
+/** The host's end. `entry`: the entry module of isolates, for tests. */
 export class ThreadHost {
   #send: (bytes: Uint8Array<ArrayBuffer>) => void;
   #links: LinkFactory;
@@ -29,12 +29,12 @@ export class ThreadHost {
     this.#send(encodeFrame(FRAME.ready, "0"));
   }
 
-  /** Takes bytes from the worker. */
+  /** Takes bytes from the worker. Throws ProtocolError if they are not frames. */
   feed(bytes: Uint8Array): void {
     this.#reader.feed(bytes, this.#onFrame);
   }
 
-  /** Nothing is ever unsent. */
+  /** No effect: nothing is ever unsent. */
   flush(): void {}
 
   #take(frame: Frame): void {

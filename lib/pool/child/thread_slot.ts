@@ -1,4 +1,4 @@
-/** The isolate's side of a thread: frames as messages over a port that user code never sees. */
+/** An isolate as a slot: frames as messages over a port that user code cannot reach. */
 
 import type { World } from "../../base/mod.ts";
 import type { IsolateAnswer, IsolateRelay } from "../link/isolate.ts";
@@ -9,18 +9,18 @@ import type { OpenRunner } from "../runner.ts";
 import { startSlot } from "./slot_start.ts";
 import type { ThreadInit } from "../link/slot_message.ts";
 
-/** What an isolate has of its global scope. */
+/** The part of an isolate's global scope that is used here. */
 interface IsolateScope extends EventTarget {
   close(): void;
 }
 
-/** What comes from the parent, after the first message. */
+/** Messages from the parent, after the first one. */
 type HostMessage = Uint8Array | { ping: true } | IsolateAnswer;
 
-/** Sends to whoever started this isolate; what is in `transfer` goes along. */
+/** Sends a message to the isolate's parent, and transfers the objects in `transfer`. */
 type Post = MessagePort["postMessage"];
 
-/** Takes frames until told to stop; call it once, first thing in the isolate: nothing of the user's is loaded then. */
+/** Handles frames until told to stop. Call it once, before any user code is loaded in the isolate. */
 export function runThreadSlot(
   world: World,
   openRunner: OpenRunner,
@@ -36,7 +36,7 @@ export function runThreadSlot(
     const { port, env, ...first } = (event as MessageEvent<ThreadInit & { port: MessagePort }>).data;
     if (env !== undefined) options.onEnv?.(env);
     const post: Post = port.postMessage.bind(port);
-    // What the port does is its own, whatever user code makes of the classes that it is an instance of.
+    // User code may change the prototypes of the port's classes; the port must not be affected.
     Object.defineProperty(port, "dispatchEvent", { value: port.dispatchEvent.bind(port) });
     options.isolates?.connect(post);
     runOnPort(world, openRunner, options, { first, port, post, close });
@@ -61,7 +61,7 @@ function runOnPort(
     drained: () => null,
     onStopped: () => leave(0),
   };
-  // An isolate that exits says nothing to its parent by itself.
+  // Deno does not report the exit of an isolate to its parent.
   const exit = (code = 0): never => {
     leave(code);
     close();

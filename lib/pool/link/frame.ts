@@ -1,15 +1,15 @@
 /**
  * Frames between the worker and its slots: one codec for sockets and for postMessage.
  *
- * A frame is `u32 length | u8 type | u32 headBytes | u32 textBytes | head | text | tail`, little endian,
- * `length` counting what follows it. `head` is JSON, but for the commonest outcome (slot_message.ts); `text` carries
- * envelopes and documents unescaped, since escaping them again costs more than the rest of the frame together; `tail`
- * carries bytes. Private to one program: both ends are the same build.
+ * A frame is `u32 length | u8 type | u32 headBytes | u32 textBytes | head | text | tail`, little endian;
+ * `length` counts the bytes after it. `head` is JSON, except for the commonest outcome (slot_message.ts).
+ * `text` carries envelopes and documents unescaped, since escaping them again would cost more than the rest
+ * of the frame. `tail` carries bytes. The format is private to one program: both ends are the same build.
  */
 
 import { ProtocolError } from "../../base/mod.ts";
 
-/** Frame types. To the slot below 16, from it above. */
+/** Frame types: below 16 to the slot, from 16 on from the slot. */
 export const FRAME = {
   init: 1,
   jobs: 2,
@@ -38,15 +38,18 @@ export const FRAME = {
   listens: 31,
 } as const;
 
-/** The largest frame taken, in bytes; more is a broken stream. */
+/** Maximum frame length, in bytes. A greater length means a broken stream. */
 const FRAME_MAX = 1 << 30;
 const HEADER = 13;
 const FIRST_BYTES = 16 * 1024;
 const GIVEN_AWAY_BYTES = 64 * 1024;
-/** A frame's own word for its length is believed up to here: anyone may connect and claim a gigabyte. */
+/**
+ * A reader allocates at most this many bytes on the strength of a frame's length field alone, since anyone
+ * may connect and announce a gigabyte.
+ */
 const BELIEVED_BYTES = 1024 * 1024;
 
-/** One frame, decoded. `tail` is a copy of its own, or null where empty. */
+/** One decoded frame. `tail` is a copy, or null if empty. */
 export interface Frame {
   readonly type: number;
   /** JSON text, the head of a plain success, or "". */
@@ -56,7 +59,7 @@ export interface Frame {
 }
 
 const encoder = new TextEncoder();
-// A byte order mark is a character like any other here: texts are cut by their lengths.
+// Keep a byte order mark as an ordinary character: texts are cut by their lengths.
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Encodes frames into one growing buffer. Per frame: two encodings, no promise. */
@@ -70,14 +73,17 @@ export class FrameWriter {
     return this.#length;
   }
 
-  /** Appends one frame; the bytes it made, valid until the next call. Throws where it would be larger than a frame. */
+  /**
+   * Appends one frame and returns its bytes, valid until the next call. Throws ProtocolError if the frame
+   * would be too large.
+   */
   append(type: number, head: string, text = "", tail: Uint8Array | null = null): Uint8Array {
     const tailBytes = tail === null ? 0 : tail.length;
     const start = this.#length;
     try {
       return this.#append(type, head, text, tail, tailBytes);
     } catch (error) {
-      // Nothing of it goes out.
+      // Drop the incomplete frame.
       this.#length = start;
       throw error;
     }
@@ -101,21 +107,22 @@ export class FrameWriter {
     return this.#bytes.subarray(start, at);
   }
 
-  /** Takes what was appended, as bytes of its own. */
+  /** Returns the appended bytes; the caller owns them. */
   take(): Uint8Array<ArrayBuffer> {
     const length = this.#length;
     this.#length = 0;
     if (length < GIVEN_AWAY_BYTES) return this.#bytes.slice(0, length);
-    // Much goes with its buffer: a copy would cost more than a new one, which holds no huge document for ever.
+    // Give a large buffer away: copying it would cost more than a new one, and a huge document would stay
+    // allocated.
     const taken = this.#bytes.subarray(0, length);
     this.#bytes = new Uint8Array(FIRST_BYTES);
     this.#view = new DataView(this.#bytes.buffer);
     return taken;
   }
 
-  /** Appends a text and makes sure that there is room for `more` bytes behind it; how many it took. */
+  /** Appends a text, makes sure that `more` bytes fit after it, and returns the text's length in bytes. */
   #text(text: string, more: number): number {
-    // Most text is ASCII: only where it is not, the most that UTF-8 takes is made room for.
+    // Most text is ASCII. Only for other text is the maximum that UTF-8 can take reserved.
     let { read, written } = encoder.encodeInto(text, this.#bytes.subarray(this.#length));
     if (read < text.length || this.#bytes.length - this.#length - written < more) {
       this.#reserve(text.length * 3 + more);
@@ -137,7 +144,7 @@ export class FrameWriter {
   }
 }
 
-/** One frame alone, as bytes of its own. For rare frames. */
+/** Encodes a single frame; the caller owns the bytes. For rare frames. */
 export function encodeFrame(
   type: number,
   head: string,
@@ -149,20 +156,20 @@ export function encodeFrame(
   return writer.take();
 }
 
-/** Decodes frames from a stream in any pieces. */
+/** Decodes frames from a stream that arrives in pieces of any length. */
 export class FrameReader {
   #kept: Uint8Array | null = null;
   #keptLength = 0;
   #bytesMax: number;
 
-  /** `bytesMax`: the largest frame taken. */
+  /** `bytesMax`: maximum frame length. */
   constructor(bytesMax: number = FRAME_MAX) {
     this.#bytesMax = bytesMax;
   }
 
   /**
-   * Takes a piece and calls `onFrame` for each frame complete by now. The piece is the caller's again
-   * afterwards. Throws ProtocolError on a length out of range; the stream is unusable then.
+   * Takes a piece and calls `onFrame` for each complete frame. The caller may reuse the piece afterwards.
+   * Throws ProtocolError if a length is out of range; the stream is unusable then.
    */
   feed(piece: Uint8Array, onFrame: (frame: Frame) => void): void {
     let bytes = piece;
@@ -187,7 +194,7 @@ export class FrameReader {
       if (tailAt > end) throw new ProtocolError("Cannot read a frame: its parts are longer than it is");
       let head = "", text = "";
       if (tailAt > headAt) {
-        // Most text is ASCII: then the two are cut from one, which is made in one call.
+        // Most text is ASCII: then head and text are slices of one string, decoded in one call.
         const both = decoder.decode(bytes.subarray(headAt, tailAt));
         if (both.length === tailAt - headAt) {
           head = both.slice(0, headBytes);
@@ -201,7 +208,7 @@ export class FrameReader {
         type: bytes[at + 4]!,
         head,
         text,
-        // What was kept for this frame alone is its own already.
+        // A buffer that holds only this frame need not be copied.
         tail: tailAt === end
           ? null
           : bytes === this.#kept && at === 0 && end === length
@@ -226,8 +233,8 @@ export class FrameReader {
     const more = piece.length - from;
     const needed = this.#keptLength + more;
     if (this.#kept === null || this.#kept.length < needed) {
-      // A large frame arrives in many pieces, and each must not copy all before it: room for the whole, once it says
-      // how long it is, else doubled.
+      // A large frame arrives in many pieces, and a piece must not cause a copy of all pieces before it. So
+      // make room for the whole frame as soon as its length is known, else double the buffer.
       const whole = this.#kept === null && more >= 4 ? wholeBytes(piece, from) : 0;
       const grown = new Uint8Array(Math.max(needed, whole, (this.#kept?.length ?? 2048) * 2));
       if (this.#kept !== null) grown.set(this.#kept.subarray(0, this.#keptLength));
@@ -238,7 +245,7 @@ export class FrameReader {
   }
 }
 
-/** The bytes that the frame which begins at `at` says it has, as far as that is believed. */
+/** Returns the total length of the frame that begins at `at`, at most BELIEVED_BYTES. */
 function wholeBytes(piece: Uint8Array, at: number): number {
   const size = new DataView(piece.buffer, piece.byteOffset + at, 4).getUint32(0, true);
   return Math.min(size + 4, BELIEVED_BYTES);

@@ -1,8 +1,9 @@
 /**
- * Isolates as slots, all of them in one child process, their host (child/thread_host.ts).
+ * Isolates as slots. All of them run in one child process, their host (child/thread_host.ts).
  *
- * If one of them was ended and goes on nonetheless, the host is draining: the next slots are opened in a new one, the
- * slots still in it are replaced as soon as their jobs allow, and with the last of them it is killed.
+ * If an isolate goes on running after it was ended, its host is draining: new slots are opened in a new host,
+ * the slots in the old one are replaced as soon as their jobs have ended, and the old host is killed when its
+ * last slot has ended.
  */
 
 import { type Disarm, errorText, MAIN_PROCESS, type World } from "../../base/mod.ts";
@@ -12,10 +13,10 @@ import { dropFileJournals, journalPaths, type JournalReader, openFileJournal } f
 import type { Link, LinkEvents, LinkFactory, SlotEnd } from "./link.ts";
 import type { SlotInit } from "./slot_message.ts";
 
-/** Milliseconds a host has to say that a slot has ended. */
+/** Milliseconds that a host has to report a slot's end. */
 const ANSWER_MS = 5000;
 
-/** Makes the factory; no host is started before the first `open`. `processes` starts the hosts. */
+/** Makes the factory. No host is started before the first `open`. `processes` starts the hosts. */
 export function hostedLinks(world: World, processes: LinkFactory): LinkFactory {
   return new HostedLinks(world, processes);
 }
@@ -23,7 +24,7 @@ export function hostedLinks(world: World, processes: LinkFactory): LinkFactory {
 class HostedLinks implements LinkFactory {
   #world: World;
   #processes: LinkFactory;
-  /** The one that new slots are opened in. */
+  /** The host in which new slots are opened. */
   #host: Host | null = null;
   #hosts = new Set<Host>();
 
@@ -77,7 +78,7 @@ interface HostOwner {
 interface HostedSlot {
   readonly link: HostedLink;
   readonly events: LinkEvents;
-  /** Its end was asked for: gives up waiting for the host to say that it has come. */
+  /** Set when the slot's end was requested: disarms the deadline for the host's report of that end. */
   disarm: Disarm | null;
 }
 
@@ -111,12 +112,12 @@ class Host {
     return this.#link.pid;
   }
 
-  /** Resolves when its process is gone. */
+  /** Resolves when the host's process has ended. */
   get ended(): Promise<void> {
     return this.#ended.promise;
   }
 
-  /** Slots in it. */
+  /** Number of slots in the host. */
   get size(): number {
     return this.#slots.size;
   }
@@ -158,20 +159,22 @@ class Host {
     const slot = this.#slots.get(frame.head);
     if (slot === undefined) return;
     if (frame.type === FRAME.hostRelayed) {
-      this.#hear(frame.head, slot.events, frame.tail ?? new Uint8Array(0));
+      this.#deliver(frame.head, slot.events, frame.tail ?? new Uint8Array(0));
     } else if (frame.type === FRAME.hostEnded) {
       const end = fromTypedJson(frame.text) as SlotEnd;
       this.#slots.delete(frame.head);
       slot.disarm?.();
-      // First, so that what is opened next is opened elsewhere.
+      // Drain first, so that the next slot is opened in another host.
       if (end.isStuck) this.drain();
       slot.events.onEnded(end);
       this.#leaveIfEmpty();
     }
   }
 
-  /** What one slot says wrongly is the end of that slot; the others in the host go on. */
-  #hear(slot: string, events: LinkEvents, bytes: Uint8Array): void {
+  /**
+   * Delivers bytes of one slot. If they are invalid only that slot is ended; the others in the host go on.
+   */
+  #deliver(slot: string, events: LinkEvents, bytes: Uint8Array): void {
     try {
       events.onBytes(bytes);
     } catch (error) {
@@ -199,7 +202,7 @@ class Host {
 
 class HostedLink implements Link {
   journal: JournalReader | null = null;
-  /** Where the slot was asked to make one, until it has. */
+  /** Paths at which the slot was asked to create a journal, until it has reported one. */
   #unopened: readonly string[] = [];
   #host: Host;
   #slot: string;

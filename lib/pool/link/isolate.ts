@@ -1,24 +1,24 @@
 /**
- * How the isolates that sandboxes are get started, and how a slot that is an isolate has its parent start them.
+ * Starting isolates for sandboxes, also on behalf of a slot that is an isolate itself.
  *
- * They are started by the main isolate of a process, never by an isolate that may be ended itself: Deno ends a
- * Worker in a busy loop two seconds after it was told to, and only if who told it is still there. So an isolate of
- * the threads or async pool asks its parent (`IsolateRelay`), which passes bytes on and ends the isolates of a slot
- * with it.
+ * They are started by the main isolate of a process, never by an isolate that may be ended itself: Deno ends
+ * a Worker in a busy loop two seconds after `terminate`, and only if the isolate that called it still exists.
+ * So an isolate of the threads or async pool asks its parent (`IsolateRelay`), which relays bytes and ends
+ * the isolates of a slot when the slot ends.
  */
 
 import type { Link, LinkEvents, SlotEnd } from "./link.ts";
 import type { ThreadInit } from "./slot_message.ts";
 
-/** Milliseconds that a busy isolate may go on after it was ended. */
+/** Milliseconds for which a busy isolate may go on after it was ended. */
 export const DYING_MS = 2500;
 
-/** What an isolate comes up with. Plain data, and shared memory. */
+/** What an isolate is started with: plain data, and shared memory. */
 export interface IsolateSpec {
   readonly first: ThreadInit;
-  /** Absolute paths of what it may import. */
+  /** Absolute paths of the modules that it may import. */
   readonly modules: readonly string[];
-  /** Every kind; null: all that this program may. */
+  /** Deno permissions of every kind; null: those of this program. */
   readonly permissions: Readonly<Record<string, boolean | "inherit" | string[]>> | null;
   readonly mayDial: boolean;
   readonly maySignal: boolean;
@@ -26,32 +26,35 @@ export interface IsolateSpec {
   readonly mayKeep: boolean;
 }
 
-/** A running isolate. */
+/** The connection to a running isolate. */
 export type IsolateLink = Pick<Link, "send" | "kill">;
 
-/** Starts isolates. Failures arrive as `onEnded`, their error's class and message as `lastWords`. */
+/**
+ * Starts isolates. A failed start is reported by `onEnded`, with the error's class and message as
+ * `lastOutput`.
+ */
 export interface IsolateOpener {
   open(spec: IsolateSpec, events: LinkEvents): IsolateLink;
 }
 
-/** From a slot to its parent: opens isolate `isolate`, sends it bytes, or ends it. */
+/** A request from a slot to its parent: open isolate `isolate`, send it bytes, or end it. */
 export type IsolateRequest =
   | { readonly isolate: number; readonly open: IsolateSpec }
   | { readonly isolate: number; readonly bytes: Uint8Array }
   | { readonly isolate: number; readonly kill: string };
 
-/** And back: bytes from it, or its end. */
+/** A message from the parent to the slot: bytes from an isolate, or its end. */
 export type IsolateAnswer =
   | { readonly isolate: number; readonly bytes: Uint8Array }
   | { readonly isolate: number; readonly ended: SlotEnd };
 
-/** The slot's side. */
+/** The slot's end of the relay. */
 export class IsolateRelay implements IsolateOpener {
   #post: (request: IsolateRequest) => void = () => {};
   #events = new Map<number, LinkEvents>();
   #count = 0;
 
-  /** How the parent is reached; before the first `open`. */
+  /** Sets how to reach the parent; call it before the first `open`. */
   connect(post: (request: IsolateRequest) => void): void {
     this.#post = post;
   }
@@ -66,7 +69,7 @@ export class IsolateRelay implements IsolateOpener {
     };
   }
 
-  /** Takes what the parent says. */
+  /** Handles a message from the parent. */
   take(answer: IsolateAnswer): void {
     const events = this.#events.get(answer.isolate);
     if ("bytes" in answer) return events?.onBytes(answer.bytes);
@@ -75,7 +78,7 @@ export class IsolateRelay implements IsolateOpener {
   }
 }
 
-/** The parent's side, for one slot. */
+/** The parent's end of the relay, for one slot. */
 export class Isolates {
   #opener: IsolateOpener;
   #answer: (answer: IsolateAnswer) => void;
@@ -86,7 +89,7 @@ export class Isolates {
     this.#answer = answer;
   }
 
-  /** Takes what the slot asks. */
+  /** Handles a request of the slot. */
   take(request: IsolateRequest): void {
     const { isolate } = request;
     if ("open" in request) {
@@ -102,7 +105,7 @@ export class Isolates {
     else this.#isolates.get(isolate)?.kill(request.kill);
   }
 
-  /** The slot has ended, and its isolates with it. */
+  /** Ends the slot's isolates, because the slot has ended. */
   close(): void {
     for (const isolate of this.#isolates.values()) isolate.kill("SIGKILL");
     this.#isolates.clear();

@@ -1,15 +1,15 @@
 /**
- * The journal of a slot: which frame it has begun, and the outcomes of that frame so far, in memory that outlives the
- * slot.
+ * The journal of a slot: which frame it has begun, and the outcomes of that frame so far, in memory that
+ * outlives the slot.
  *
- * A slot reports outcomes in batches. If it is killed, up to a millisecond of outcomes is lost with it, and the job
- * that ran could not be told from those behind it. So each outcome is appended to the journal at once, without a
- * promise, before the next job begins. For a child process the journal is a file whose name is removed at once (in
- * /dev/shm if there is one: 1.2 microseconds for a job), for an isolate a SharedArrayBuffer.
+ * A slot reports outcomes in batches. If it is killed, up to a millisecond of outcomes is lost with it, and
+ * the running job could not be told from those behind it. So each outcome is appended to the journal at once,
+ * without a promise, before the next job begins. For a child process the journal is a file whose name is
+ * removed at once (in /dev/shm if that exists: 1.2 microseconds per job), for an isolate a SharedArrayBuffer.
  *
- * The file also has a word that the parent writes: up to which frame it takes back jobs that have not begun. Each side
- * writes its own word before it reads the other's, so at most one of them claims a frame. If neither does, the slot
- * gives its jobs back.
+ * The file also has a word that the parent writes: the number of the last frame from which it takes back
+ * unbegun jobs. Each side writes its own word before it reads the other's, so at most one of them claims a
+ * frame. If neither does, the slot returns the jobs.
  */
 
 import type { World } from "../../base/mod.ts";
@@ -18,36 +18,42 @@ import { FRAME, FrameReader } from "./frame.ts";
 import { decodeOutcome } from "./slot_message.ts";
 import type { Outcome } from "../../app/mod.ts";
 
-/** Outcomes above this many bytes are not journalled; the slot sends them at once instead. */
+/** Larger outcomes, in bytes, are not journalled; the slot sends them at once instead. */
 const JOURNAL_OUTCOME_MAX_BYTES = 64 * 1024;
 const SHARED_BYTES = 256 * 1024;
-/** The parent's word at the start of a file journal: 32 bits. What the slot writes comes after it. */
+/** Length of the parent's word at the start of a file journal. The slot's data follows it. */
 const PARENT_BYTES = 4;
 
-/** The slot's side. */
+/** The slot's end of a journal. */
 export interface JournalWriter {
-  /** Starts a frame and forgets the one before. */
+  /** Starts a frame and discards the outcomes of the previous one. */
   begin(frameNumber: number): void;
-  /** Appends the outcome frame of a job that has ended. False if it was not kept. */
+  /** Appends the outcome frame of a job that has ended. Returns false if it was not journalled. */
   append(outcomeFrame: Uint8Array): boolean;
-  /** Whether the parent has taken a frame back; `begin` comes first. Absent if the journal has no parent's word. */
+  /**
+   * Returns true if the parent has taken a frame back; call `begin` before. Absent if the journal has no
+   * parent's word.
+   */
   isRecalled?(frameNumber: number): boolean;
   close(): void;
 }
 
-/** What the journal of a dead slot holds. */
+/** The content of a dead slot's journal. */
 export interface JournalRecord {
-  /** The frame begun last. */
+  /** The number of the frame that was begun last. */
   readonly frameNumber: number;
   /** Outcomes of that frame, in order. */
   readonly outcomes: readonly Outcome[];
 }
 
-/** The parent's side. */
+/** The parent's end of a journal. */
 export interface JournalReader {
-  /** Null if it is empty or cannot be read. */
+  /** Returns null if the journal is empty or cannot be read. */
   read(): JournalRecord | null;
-  /** Takes a frame back. False: the slot may have begun it. Absent if the journal has no parent's word. */
+  /**
+   * Takes a frame back. Returns false if the slot may have begun it. Absent if the journal has no parent's
+   * word.
+   */
   recall?(frameNumber: number): boolean;
   close(): void;
 }
@@ -62,31 +68,34 @@ function decodeJournal(bytes: Uint8Array): JournalRecord | null {
   return { frameNumber, outcomes };
 }
 
-/** Paths at which a child may make its journal, the best one first. */
+/** Returns paths at which a child may create its journal, the best one first. */
 export function journalPaths(world: World): string[] {
   const name = `lovage-${world.host.pid}-${world.random.id()}`;
   return ["/dev/shm", world.host.env("TMPDIR") ?? "/tmp"].map((folder) => `${folder}/${name}`);
 }
 
-/** Makes the journal on the child's side, in the first folder that allows it; null if none does. */
+/** Creates the journal in the child, in the first folder that allows it. Returns null if none does. */
 export function createFileJournal(paths: readonly string[]): { path: string; writer: JournalWriter } | null {
   for (const path of paths) {
     try {
-      // Appending: after a truncation the next write is at the start again.
+      // Append mode: after a truncation the next write is at the new end.
       return { path, writer: new FileJournalWriter(createAppendFile(path)) };
     } catch {
-      continue; // The next folder may take it; without any the pool only knows less about a killed slot.
+      continue; // Try the next folder; without a journal the pool only knows less about a killed slot.
     }
   }
   return null;
 }
 
-/** Removes journals that were not opened, because the child died before. */
+/** Removes journals that were never opened because the child died. */
 export function dropFileJournals(paths: readonly string[]): void {
   for (const path of paths) removeFile(path);
 }
 
-/** Opens a child's journal and removes its name, so that it ends with parent and child. Null if that fails. */
+/**
+ * Opens a child's journal and removes its name, so that it vanishes with parent and child. Returns null if
+ * that fails.
+ */
 export function openFileJournal(path: string): JournalReader | null {
   try {
     const file = openToUpdate(path);
@@ -115,7 +124,7 @@ class FileJournalReader implements JournalReader {
     try {
       return decodeJournal(this.#file.readAll().subarray(PARENT_BYTES));
     } catch {
-      return null; // A torn journal is not a journal: the caller then takes every job of the frame for begun.
+      return null; // Ignore a torn journal: the caller then counts every job of the frame as begun.
     }
   }
 
@@ -155,7 +164,8 @@ class FileJournalWriter implements JournalWriter {
 
   isRecalled(frameNumber: number): boolean {
     try {
-      // Without a file nobody can tell whether the parent has it: who gives it back is never wrong.
+      // If the word cannot be read, assume that the parent has taken the frame back: returning the jobs is
+      // always safe.
       if (this.#file?.readAt(0, this.#word) !== PARENT_BYTES) return true;
     } catch {
       return true;
@@ -173,7 +183,7 @@ class FileJournalWriter implements JournalWriter {
     }
   }
 
-  /** A full disk: a wrong journal is worse than an empty one. */
+  /** Empties and closes the journal, when the disk is full: a wrong journal is worse than an empty one. */
   #giveUp(): void {
     try {
       this.#file?.cut(0);
@@ -189,19 +199,19 @@ class FileJournalWriter implements JournalWriter {
   }
 }
 
-/** Memory for the journal of an isolate: two 32-bit words (frame number, bytes used), then the bytes. */
+/** Allocates the journal of an isolate: two 32-bit words (frame number, bytes used), then the data. */
 export function createSharedJournal(): SharedArrayBuffer {
   return new SharedArrayBuffer(8 + SHARED_BYTES);
 }
 
-/** The outcome frames in it, as they would have been sent; a copy. */
+/** Returns a copy of the outcome frames in a shared journal, as they would have been sent. */
 export function sharedJournalBytes(memory: SharedArrayBuffer): Uint8Array {
   const bytes = new Uint8Array(Atomics.load(new Int32Array(memory, 0, 2), 1));
   bytes.set(new Uint8Array(memory, 8, bytes.length));
   return bytes;
 }
 
-/** The parent's side of it. */
+/** The parent's end of a shared journal. */
 export function sharedJournalReader(memory: SharedArrayBuffer): JournalReader {
   const words = new Int32Array(memory, 0, 2);
   return {
@@ -217,7 +227,7 @@ export function sharedJournalReader(memory: SharedArrayBuffer): JournalReader {
   };
 }
 
-/** The isolate's side of it. */
+/** The isolate's end of a shared journal. */
 export function sharedJournalWriter(memory: SharedArrayBuffer): JournalWriter {
   const words = new Int32Array(memory, 0, 2);
   const bytes = new Uint8Array(memory, 8);
@@ -230,7 +240,7 @@ export function sharedJournalWriter(memory: SharedArrayBuffer): JournalWriter {
       const used = Atomics.load(words, 1);
       if (used + outcomeFrame.length > SHARED_BYTES) return false;
       bytes.set(outcomeFrame, used);
-      // The length last: a slot ended in the middle leaves no torn outcome.
+      // Store the length last: if the slot is ended in the middle, no torn outcome is visible.
       Atomics.store(words, 1, used + outcomeFrame.length);
       return true;
     },

@@ -1,6 +1,6 @@
 /**
- * The connection from the pool to one slot. Processes and isolates implement it: they send bytes,
- * receive bytes and end the slot.
+ * The connection from the pool to one slot, implemented for processes and for isolates: sends bytes, receives
+ * bytes, and ends the slot.
  */
 
 import type { JournalReader } from "./journal.ts";
@@ -10,11 +10,11 @@ import type { SlotInit } from "./slot_message.ts";
 export interface SlotEnd {
   readonly code: number;
   readonly signal: string | null;
-  /** The end of its stderr if it died before it was ready, else "". */
-  readonly lastWords: string;
-  /** True for an isolate that could not be stopped and goes on running in its process. */
+  /** The last lines of its stderr if it died before it was ready, else "". */
+  readonly lastOutput: string;
+  /** True for an isolate that could not be stopped and still runs in its process. */
   readonly isStuck?: boolean;
-  /** How many jobs a concurrent slot had begun in its life, if that is known. */
+  /** How many jobs a concurrent slot had begun in total, if known. */
   readonly begun?: number;
 }
 
@@ -22,38 +22,46 @@ export interface SlotEnd {
 export interface LinkEvents {
   /** Bytes from the slot, in pieces of any length; valid until the call returns. */
   onBytes(bytes: Uint8Array): void;
-  /** The slot has ended. Called once, after the last `onBytes`, and never from within another call on the link. */
+  /**
+   * The slot has ended. Called once, after the last `onBytes`, and never from within another call on the
+   * link.
+   */
   onEnded(end: SlotEnd): void;
-  /** Its process is draining, because something in it cannot be stopped: replace the slot when its jobs have ended. */
+  /**
+   * The slot's process is draining, because something in it cannot be stopped. Replace the slot when its jobs
+   * have ended.
+   */
   onDraining?(): void;
 }
 
 /** A running slot. */
 export interface Link {
-  /** Process id; for isolates that of the worker itself. */
+  /** Process id; for an isolate that of the process it runs in. */
   readonly pid: number;
   /** The slot's journal; null until it is open. Without it jobs are sent one by one. */
   readonly journal: JournalReader | null;
-  /** Asks a ready slot to make a journal; no effect if there can be none. */
+  /** Asks a ready slot to create a journal. No effect if the link supports none. */
   askJournal(): void;
-  /** Opens the journal that the slot has made at `path`. */
+  /** Opens the journal that the slot has created at `path`. */
   openJournal(path: string): void;
   /** Sends bytes in order; buffers them until the slot is connected. Never throws. */
   send(bytes: Uint8Array): void;
   /** Sends the slot a signal; "SIGKILL" always ends it. An isolate is ended by any signal. */
   kill(signal: string): void;
-  /** Marks the slot's process as draining, after the slot has said so (LinkEvents.onDraining). */
+  /** Marks the slot's process as draining, after the slot has reported it (LinkEvents.onDraining). */
   drain?(): void;
-  /** Frees what is left; called after `onEnded`. */
+  /** Frees remaining resources; called after `onEnded`. */
   release(): void;
 }
 
 /** Starts slots of one kind. */
 export interface LinkFactory {
-  /** Starts one; failures are reported by `onEnded`. */
+  /** Starts a slot. Failures are reported by `onEnded`. */
   open(init: Omit<SlotInit, "watchParent">, events: LinkEvents): Link;
   /** Prepares for a slot that may be opened soon, if that takes long. */
   prepare?(init: Omit<SlotInit, "watchParent">): void;
-  /** Called after all its links have ended; resolves when no process that it started is left. Idempotent. */
+  /**
+   * Called after all links have ended. Resolves when no process that the factory started is left. Idempotent.
+   */
   close(): Promise<void>;
 }

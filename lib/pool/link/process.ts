@@ -1,11 +1,12 @@
 /**
- * Child processes as slots: this program started again with `pool-child`, talking over one unix socket each.
+ * Child processes as slots: this program started again with `pool-child`, connected by one unix socket each.
  *
- * The worker listens on an abstract socket (Linux: no file is ever made) or in a private folder. Any local user can
- * reach an abstract one, or take its name once the worker is gone: so both ends prove themselves by what stands in
- * the child's environment, which only its user can read, and of who has not only the bytes of a proof are read. What
- * a child prints is captured: it goes to the log under the child's name, as Celery's redirected output does, or where
- * the worker prints, and never into the frames.
+ * The worker listens on an abstract socket (Linux: no file is created) or in a private folder. Any local user
+ * can connect to an abstract socket, or take its name after the worker has ended. So both ends authenticate
+ * with secrets from the child's environment, which only its user can read, and from a peer that has not
+ * authenticated only the few bytes of a hello are read. A child's output is captured and never mixes with
+ * frames. It goes to the log under the child's name, as Celery's redirected output does, or to the worker's
+ * own output.
  */
 
 import {
@@ -24,47 +25,57 @@ import type { Link, LinkEvents, LinkFactory, SlotEnd } from "./link.ts";
 import { Pump } from "./pump.ts";
 import { type SlotInit, TOKEN_VARIABLE, tokenText } from "./slot_message.ts";
 
-const LAST_WORDS_MAX = 4096;
+const LAST_OUTPUT_MAX = 4096;
 const LINE_MAX = 64 * 1024;
-/** Milliseconds a stranger's connection may stay silent. */
+/** Milliseconds for which an unauthenticated connection may stay silent. */
 const HELLO_MS = 5000;
-/** The largest hello, in bytes: nothing else is read of who has not shown a token. */
+/** Maximum hello, in bytes. Nothing else is read from a peer that has not shown a token. */
 const HELLO_BYTES_MAX = 128;
-/** Connections without a token, beyond the children that are waited for; one more, and the oldest is closed. */
-const STRANGERS_MAX = 64;
+/**
+ * Maximum unauthenticated connections, beyond the children that are expected; with one more, the oldest is
+ * closed.
+ */
+const UNIDENTIFIED_MAX = 64;
 
-/** Makes the factory; nothing listens before the first `open` or `startAhead`. */
+/** Makes the factory. Nothing listens before the first `open` or `startAhead`. */
 export function processLinks(world: World): ProcessLinks {
   return new ProcessLinks(world);
 }
 
-/** A process that was started: what it will show and be shown, and itself, or why there is none. */
+/** A started process with the secrets of both ends, or the error of its start. */
 interface Started {
   readonly token: string;
   readonly proof: string;
   readonly child: ChildProcess | Error;
 }
 
-/** Starts processes that talk to this one. */
+/** Starts processes that connect to this one. */
 export class ProcessLinks implements LinkFactory {
   #world: World;
   #server: Listener | null = null;
   #path: string | null = null;
   #folder: string | null = null;
+  /** Links of children that have not connected yet, by token. */
   #waiting = new Map<string, ProcessLink>();
-  /** Connections that have shown no token yet, the oldest first. */
-  #strangers = new Set<ByteStream>();
-  /** Started before anyone knew what for. */
+  /** Connections that have not shown a token yet, the oldest first. */
+  #unidentified = new Set<ByteStream>();
+  /** The process that was started before it was needed. */
   #ahead: Started | null = null;
-  /** Gives its connection away, where it has come and shown its token before it was asked for. */
-  #claim: ((link: ProcessLink) => void) | null = null;
+  /**
+   * Gives a link the connection of that process, if the process connected before the link was opened. Null:
+   * it has not.
+   */
+  #connectAhead: ((link: ProcessLink) => void) | null = null;
 
-  /** `world` is where the processes belong. */
+  /** `world`: where the processes are started. */
   constructor(world: World) {
     this.#world = world;
   }
 
-  /** Starts the process of the first `open` now: it loads while this one finds out what it shall do. */
+  /**
+   * Starts the process for the first `open` now, so that it loads while this process determines what it shall
+   * run.
+   */
   startAhead(): void {
     this.#ahead ??= this.#start(true);
   }
@@ -73,13 +84,13 @@ export class ProcessLinks implements LinkFactory {
     const isLazy = init.child.hasNoSandbox === true;
     if (!isLazy) void this.#dropAhead();
     const { token, proof, child } = this.#ahead ?? this.#start(isLazy);
-    const claim = this.#claim;
+    const connect = this.#connectAhead;
     this.#ahead = null;
-    this.#claim = null;
+    this.#connectAhead = null;
     const link = new ProcessLink(this.#world, init, events, () => this.#waiting.delete(token));
-    if (claim === null) this.#waiting.set(token, link);
+    if (connect === null) this.#waiting.set(token, link);
     link.begin(child, proof);
-    claim?.(link);
+    connect?.(link);
     return link;
   }
 
@@ -88,23 +99,23 @@ export class ProcessLinks implements LinkFactory {
     this.#server?.close();
     this.#server = null;
     this.#path = null;
-    for (const stranger of this.#strangers) stranger.close();
+    for (const stream of this.#unidentified) stream.close();
     if (this.#folder !== null) nodeFs().rmSync(this.#folder, { recursive: true, force: true });
     this.#folder = null;
     await ahead;
   }
 
-  /** Ends the process that was started ahead; resolves when it is gone. */
+  /** Ends the process that was started ahead. Resolves when it has ended. */
   async #dropAhead(): Promise<void> {
     const child = this.#ahead?.child;
     this.#ahead = null;
-    this.#claim = null;
+    this.#connectAhead = null;
     if (child === undefined || child instanceof Error) return;
     child.kill("SIGKILL");
     await Promise.all([child.stdout?.cancel(), child.stderr?.cancel(), child.ended]);
   }
 
-  /** `isLazy`: it can start no sandboxes (ChildInit.hasNoSandbox). */
+  /** `isLazy`: the process can start no sandboxes (ChildInit.hasNoSandbox). */
   #start(isLazy: boolean): Started {
     const address = this.#address();
     const token = this.#world.random.id();
@@ -127,12 +138,15 @@ export class ProcessLinks implements LinkFactory {
     }
   }
 
-  /** Where it listens. Before any child is started: its arguments show the name, and somebody else could take it. */
+  /**
+   * Returns the socket's address. Listens before any child starts: a child's arguments show the name, and
+   * another user could take it.
+   */
   #address(): string {
     if (this.#path !== null) return this.#path;
     const name = `lovage-${this.#world.random.id()}`;
     if (this.#world.host.platform.startsWith("Linux")) {
-      // Abstract: a NUL, which cannot stand in an argument, so the child is told "@".
+      // An abstract name begins with NUL, which cannot be part of an argument, so the child gets "@" instead.
       this.#path = `@${name}`;
     } else {
       this.#folder = nodeFs().mkdtempSync(`${nodeOs().tmpdir()}/lovage-`);
@@ -145,49 +159,52 @@ export class ProcessLinks implements LinkFactory {
 
   #listen(path: string): void {
     const fail = (error: unknown) => {
-      // A broken listener shows as children that cannot come up; the error itself has nobody else to go to.
+      // A failed listener shows as children that cannot connect; its error is reported only here.
       this.#world.log.error(`Cannot listen for pool processes: ${errorText(error)}`);
     };
     try {
       const name = path.startsWith("@") ? `\0${path.slice(1)}` : path;
-      this.#server = listenUnix(name, (stream) => void this.#greet(stream), fail);
+      this.#server = listenUnix(name, (stream) => void this.#accept(stream), fail);
     } catch (error) {
       fail(error);
     }
   }
 
-  /** A connection is nobody's until it has shown a token that is waited for. */
-  async #greet(stream: ByteStream): Promise<void> {
+  /** Authenticates a new connection by its token, and gives it to the link that expects it. */
+  async #accept(stream: ByteStream): Promise<void> {
     const token = await this.#hello(stream);
     const waiting = token === null ? undefined : this.#waiting.get(token);
     const isEarly = token !== null && token === this.#ahead?.token;
     if (waiting === undefined && !isEarly) return stream.close();
     const pump = new Pump(stream);
     let link: ProcessLink | null = null;
-    const claim = (owner: ProcessLink): void => {
-      // One that went while nobody wanted it has ended: its owner hears so from the process.
+    const connect = (owner: ProcessLink): void => {
+      // The connection may have closed meanwhile: then the child has ended, which its process reports.
       if (pump.isClosed) return;
       link = owner;
       owner.connect(pump);
     };
-    if (waiting === undefined) this.#claim = claim;
+    if (waiting === undefined) this.#connectAhead = connect;
     else {
       this.#waiting.delete(token!);
-      claim(waiting);
+      connect(waiting);
     }
-    // A child says nothing before it was told what to do.
+    // A child sends nothing before it has received its init frame.
     await pump.run((bytes) => link === null ? pump.close() : link.onBytes(bytes));
-    // Assigned within the callback, which the compiler does not follow.
+    // The compiler does not see the assignment within the callback.
     (link as ProcessLink | null)?.onClosed();
   }
 
-  /** The token that a new connection shows; null where it says anything else, too much, or nothing in time. */
+  /**
+   * Returns the token that a new connection shows; null if it sends anything else, too much, or nothing in
+   * time.
+   */
   async #hello(stream: ByteStream): Promise<string | null> {
-    const strangers = this.#strangers;
-    strangers.add(stream);
-    if (strangers.size > STRANGERS_MAX + this.#waiting.size) {
-      const oldest = strangers.values().next().value!;
-      strangers.delete(oldest);
+    const unidentified = this.#unidentified;
+    unidentified.add(stream);
+    if (unidentified.size > UNIDENTIFIED_MAX + this.#waiting.size) {
+      const oldest = unidentified.values().next().value!;
+      unidentified.delete(oldest);
       oldest.close();
     }
     const { clock } = this.#world;
@@ -195,15 +212,18 @@ export class ProcessLinks implements LinkFactory {
     try {
       return await readHello(stream);
     } catch {
-      return null; // Not a child of ours, or it was closed.
+      return null; // Not our child, or the connection was closed.
     } finally {
       disarm();
-      strangers.delete(stream);
+      unidentified.delete(stream);
     }
   }
 }
 
-/** Reads one hello and nothing behind it. Rejects at the first bytes that cannot be one. */
+/**
+ * Reads exactly one hello frame; null if the stream ends or sends more. Rejects at the first bytes that
+ * cannot be a hello.
+ */
 async function readHello(stream: ByteStream): Promise<string | null> {
   const reader = new FrameReader(HELLO_BYTES_MAX);
   const buffer = new Uint8Array(HELLO_BYTES_MAX);
@@ -219,7 +239,7 @@ async function readHello(stream: ByteStream): Promise<string | null> {
 
 class ProcessLink implements Link {
   journal: JournalReader | null = null;
-  /** Where the child was asked to make one, until it has. */
+  /** Paths at which the child was asked to create a journal, until it has reported one. */
   #unopened: readonly string[] = [];
   #world: World;
   #init: Omit<SlotInit, "watchParent">;
@@ -231,7 +251,7 @@ class ProcessLink implements Link {
   #unsent: Uint8Array[] = [];
   #end: { code: number; signal: string | null } | null = null;
   #isReady = false;
-  #lastWords = "";
+  #lastOutput = "";
   #openStreams = 0;
   #isReported = false;
 
@@ -251,10 +271,10 @@ class ProcessLink implements Link {
     return this.#child?.pid ?? 0;
   }
 
-  /** `proof`: what tells the child that it talks to its worker. */
+  /** `proof`: the secret that shows the child that it talks to its worker. */
   begin(child: ChildProcess | Error, proof: string): void {
     if (child instanceof Error) {
-      this.#lastWords = errorText(child);
+      this.#lastOutput = errorText(child);
       this.#end = { code: 1, signal: null };
       this.#world.clock.defer(() => this.#report());
       return;
@@ -295,8 +315,8 @@ class ProcessLink implements Link {
     if (!this.#isReady) {
       this.#isReady = true;
       const { terminal } = this.#world;
-      for (const line of this.#lastWords.split("\n")) this.#onLine(line, (text) => terminal.err(text));
-      this.#lastWords = "";
+      for (const line of this.#lastOutput.split("\n")) this.#onLine(line, (text) => terminal.err(text));
+      this.#lastOutput = "";
     }
     try {
       this.#events.onBytes(bytes);
@@ -308,7 +328,7 @@ class ProcessLink implements Link {
 
   onClosed(): void {
     this.#isClosed = true;
-    // A child that lives without its socket is of no use to anyone.
+    // A child without its socket is useless.
     if (this.#end === null) this.kill("SIGKILL");
     this.#report();
   }
@@ -329,11 +349,13 @@ class ProcessLink implements Link {
     this.#forget();
   }
 
-  /** Only when the process is gone, its socket read to the end and its last lines captured. */
+  /**
+   * Reports the end when the process has ended, its socket is closed and its output has been read to the end.
+   */
   #report(): void {
     if (this.#end === null || !this.#isClosed || this.#openStreams > 0 || this.#isReported) return;
     this.#isReported = true;
-    const end: SlotEnd = { ...this.#end, lastWords: this.#lastWords.trim() };
+    const end: SlotEnd = { ...this.#end, lastOutput: this.#lastOutput.trim() };
     this.#events.onEnded(end);
   }
 
@@ -353,7 +375,7 @@ class ProcessLink implements Link {
         for (const line of lines) this.#onLine(line, print);
       }
     } catch {
-      // The pipe broke with its process, whose end is reported by itself.
+      // The pipe broke because the process ended, which is reported separately.
     }
     if (rest !== "") this.#onLine(rest, print);
     this.#openStreams--;
@@ -362,8 +384,8 @@ class ProcessLink implements Link {
 
   #onLine(line: string, print: (text: string) => void): void {
     const { printLevel } = this.#init.child;
-    // What it says before it is connected belongs to the error of its start.
-    if (!this.#isReady) this.#lastWords = (this.#lastWords + line + "\n").slice(-LAST_WORDS_MAX);
+    // Output before the child is ready belongs to the error of its start.
+    if (!this.#isReady) this.#lastOutput = (this.#lastOutput + line + "\n").slice(-LAST_OUTPUT_MAX);
     else if (printLevel === null) print(`${line}\n`);
     else if (line.trim() !== "") {
       this.#world.log.emit(printLevel, line, { process: this.#init.name, pid: this.pid });

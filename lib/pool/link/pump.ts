@@ -1,25 +1,27 @@
-/** One end of a slot's socket: bytes in as they come, bytes out in order, with one write under way at a time. */
+/** One end of a slot's socket: delivers bytes as they arrive, and writes in order, one write at a time. */
 
 import type { ByteStream } from "../../base/mod.ts";
 
-/** As much as a socket of the system holds by default: a large frame is read in few pieces. */
+/** The default buffer size of a socket: a large frame is read in few pieces. */
 const READ_BYTES = 256 * 1024;
-/** What waits is joined into writes of at most so much. */
+/** Maximum size of a write that joins pending bytes. */
 const JOIN_BYTES_MAX = 256 * 1024;
 
-/** The end of a stream that frames go through. */
+/** The end of a stream that carries frames. */
 export class Pump {
   #stream: ByteStream;
   #pending: Uint8Array[] = [];
   #writing: Promise<void> | null = null;
   #isClosed = false;
 
-  /** Nothing is read before `run`. */
+  /** Reads nothing before `run`. */
   constructor(stream: ByteStream) {
     this.#stream = stream;
   }
 
-  /** Hands over bytes until the stream ends or breaks; `onBytes` is done with them when it returns. Never rejects. */
+  /**
+   * Delivers bytes until the stream ends or breaks; they are valid until `onBytes` returns. Never rejects.
+   */
   async run(onBytes: (bytes: Uint8Array) => void): Promise<void> {
     const buffer = new Uint8Array(READ_BYTES);
     try {
@@ -29,29 +31,29 @@ export class Pump {
         onBytes(buffer.subarray(0, count));
       }
     } catch {
-      // A broken stream is the end of its other side.
+      // A broken stream means that the other side has ended.
     }
     this.close();
   }
 
-  /** Written at once where nothing is on the way: the system has the bytes then, whatever becomes of us. */
+  /** Writes at once if no write is under way, so that the system has the bytes even if this process ends. */
   send(bytes: Uint8Array): void {
     if (this.#isClosed) return;
     if (this.#writing === null) this.#writing = this.#write(bytes);
     else this.#pending.push(bytes);
   }
 
-  /** Resolves when all that was sent is written; null where it is. */
+  /** Resolves when everything sent has been written; null if it has been already. */
   drained(): Promise<void> | null {
     return this.#writing;
   }
 
-  /** Whether it has ended, by either side. */
+  /** True if either side has closed the stream. */
   get isClosed(): boolean {
     return this.#isClosed;
   }
 
-  /** Ends the stream. Twice is once. */
+  /** Closes the stream. Idempotent. */
   close(): void {
     this.#isClosed = true;
     this.#pending.length = 0;

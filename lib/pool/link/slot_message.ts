@@ -1,4 +1,6 @@
-/** What the frames between a worker and its slots say: jobs out, outcomes back, and the rare rest as JSON. */
+/**
+ * The content of frames between a worker and its slots: jobs out, outcomes back, and everything else as JSON.
+ */
 
 import type { LogTask } from "../../base/mod.ts";
 import { encodeEnvelope, fromPassedOnJson, fromTypedJson, toJson } from "../../wire/mod.ts";
@@ -9,83 +11,87 @@ import { FRAME, type Frame, type FrameWriter } from "./frame.ts";
 import type { InterruptReason, SlotJob } from "../runner.ts";
 
 /**
- * The environment's name for what a child shows and is shown. Each is taken once: programs that a task starts can do
- * nothing with it.
+ * The environment variable with the secrets of a child's connection. A child connects once, so programs that
+ * a task starts cannot use them.
  */
 export const TOKEN_VARIABLE = "LOVAGE_POOL_TOKEN";
 
-/** The value of that variable: the token that the child shows its worker, and the proof that it is shown first. */
+/**
+ * Returns the value of that variable: the token that the child shows its worker, and the proof that the
+ * worker shows the child.
+ */
 export function tokenText(token: string, proof: string): string {
   return `${token} ${proof}`;
 }
 
-/** Reads it. */
+/** Reads the value that `tokenText` made. */
 export function readTokenText(text: string): { token: string; proof: string } {
   const [token = "", proof = ""] = text.split(" ");
   return { token, proof };
 }
 
-/** What a slot is told first. */
+/** The first frame to a slot. */
 export interface SlotInit {
   readonly child: ChildInit;
   /** Its process name for the log: "ForkPoolWorker-1". */
   readonly name: string;
-  /** True: report memory with outcomes, at most every 100 ms. */
+  /** True if the slot reports its memory with outcomes, at most every 100 ms. */
   readonly reportMemory: boolean;
-  /** Jobs that run at once; 1 is one after the other. */
+  /** True if jobs run at once; false if they run one after the other. */
   readonly isConcurrent: boolean;
-  /** True: the slot watches by itself whether its parent lives. */
+  /** True if the slot must watch by itself whether its parent lives. */
   readonly watchParent: boolean;
-  /** It is not a slot but the host of isolates that are (child/thread_host.ts). */
+  /** True if the process is no slot but a host of isolates (child/thread_host.ts). */
   readonly isHost?: boolean;
 }
 
-/** The first message to an isolate, with the port that all others come and go by. */
+/** The first message to an isolate. It comes with the port that carries all other messages. */
 export interface ThreadInit {
   readonly init: SlotInit;
-  /** Null: none is kept. */
+  /** Null if the isolate keeps no journal. */
   readonly journal: SharedArrayBuffer | null;
-  /** Where the isolate tells its heap (sandbox/heap_watch.ts); null: nobody asks. */
+  /** Where the isolate reports its heap (sandbox/heap_watch.ts); null if it need not. */
   readonly heap: { readonly words: SharedArrayBuffer; readonly limitKib: number } | null;
-  /** Of a sandbox: the environment that modules see while they are loaded. */
+  /** For a sandbox: the environment variables that modules see while they are loaded. */
   readonly env?: Record<string, string>;
-  /** Where an isolate that runs many jobs at once counts those it has begun: one 32-bit word. Absent: nobody asks. */
+  /** Where a concurrent isolate counts the jobs that it has begun: one 32-bit word. Absent if it need not. */
   readonly begun?: SharedArrayBuffer;
 }
 
-/** A start that failed, as the parent throws it again. */
+/** A failed start, as the slot reports it. */
 export interface StartFailure {
   readonly text: string;
   /** The exit code of a UsageError, else null. */
   readonly exitCode: number | null;
-  /** Its class and message, for a sandbox whose task fails with it. */
+  /** The error's class and message, for a sandbox whose task fails with it. */
   readonly name: string;
   readonly message: string;
 }
 
-/** An interruption on its way. */
+/** A request to interrupt a job. */
 export interface Interruption {
   readonly seq: number;
   readonly reason: InterruptReason;
   readonly seconds: number;
 }
 
-/** What of a job crosses to a slot. */
+/** The part of a job that is sent to a slot. */
 export type JobToSend = Pick<
   Job,
   "seq" | "envelope" | "message" | "queue" | "redelivered" | "timeLimit" | "softTimeLimit" | "ended"
 >;
 
 /**
- * Appends one frame of jobs. Per job: one short array and the envelope's text as it is, or, where the slot itself has
- * just published the message and keeps it, the number of that publish (`publishOf`). A task that has been ended has -1
- * there, and how it was. `isOpen`: the parent may take the frame back until it is begun (journal.ts).
+ * Appends one frame of jobs. Per job: one short array and the envelope's text as it is. If the slot itself
+ * has just published the message and keeps it, the number of that publish (`publishOf`) stands in for the
+ * text. For a task that has already ended that number is -1, followed by how it ended. `isOpen`: the parent
+ * may take the frame back until it is begun (journal.ts).
  */
 export function appendJobs(
   writer: FrameWriter,
   frameNumber: number,
   jobs: readonly JobToSend[],
-  publishOf: (job: JobToSend) => number | undefined = nobody,
+  publishOf: (job: JobToSend) => number | undefined = notPublished,
   isOpen = false,
 ): void {
   const heads: unknown[] = [];
@@ -105,12 +111,15 @@ export function appendJobs(
   writer.append(FRAME.jobs, toJson(isOpen ? [frameNumber, heads, 1] : [frameNumber, heads]), text);
 }
 
-function nobody(): undefined {}
+function notPublished(): undefined {}
 
-/** In the place of a publish's number. */
+/** Stands in place of a publish's number. */
 const ENDED = -1;
 
-/** The jobs of a frame and its number. `takeKept`: what the slot keeps of a publish, which is answered by that. */
+/**
+ * Decodes a frame of jobs. `takeKept` returns the message that the slot keeps of a publish, and so confirms
+ * the publish.
+ */
 export function decodeJobs(
   frame: Frame,
   takeKept: (publish: number) => OutgoingMessage,
@@ -128,7 +137,10 @@ export function decodeJobs(
   return { frameNumber, jobs, isOpen: open === 1 };
 }
 
-/** A job of a message that never left the slot, as it would have come back: headers are what JSON makes of them. */
+/**
+ * Makes a job of a message that the slot has kept, as if it had been sent back: its headers are copied
+ * through JSON.
+ */
 function keptJob(
   limits: Omit<SlotJob, "envelope">,
   { exchange, routingKey, message }: OutgoingMessage,
@@ -145,8 +157,9 @@ function keptJob(
 }
 
 /**
- * Appends one outcome; its bytes, valid until the writer's next call. A success, which most are, has a head of its own,
- * a few words before its texts: reading JSON is a good part of what the worker's main isolate would do for a task.
+ * Appends one outcome and returns its bytes, valid until the writer's next call. A success, the commonest
+ * outcome, has a special head of a few words before its texts, because reading JSON is a large part of the
+ * worker's cost for a task.
  *
  *     P<seq> <runtime> <form> <summary>
  *     C<seq> <runtime> <form> <index, or nothing> <lengths of group id, summary and body, -1: none> <the three><result>
@@ -160,7 +173,7 @@ export function appendOutcome(writer: FrameWriter, outcome: Outcome): Uint8Array
     : writer.append(FRAME.outcome, head, form === 1 ? document as string : "");
 }
 
-/** A stored success with nothing beside it. */
+/** Returns true for a stored success with no further fields. */
 function isPlain({ kind, state, exception, traceback, expected, requeue, chord, also }: Outcome): boolean {
   return kind === "success" && state === "SUCCESS" && exception === "" && traceback === null && !expected &&
     !requeue && !also && chord?.traceparent === undefined;
@@ -207,7 +220,7 @@ function longHead(outcome: Outcome, form: number): LongHead {
   ];
 }
 
-/** One outcome. */
+/** Decodes one outcome. */
 export function decodeOutcome(frame: Frame): Outcome {
   const { head } = frame;
   const kind = head.charCodeAt(0);
@@ -267,7 +280,7 @@ function documentOf(frame: Frame, form: number): string | Uint8Array | null {
   return form === 0 ? null : form === 1 ? frame.text : frame.tail ?? new Uint8Array(0);
 }
 
-/** A step that fails with its chain, as JSON carries it: a document of bytes stands as base64, told by the flag. */
+/** A step that fails with its chain, as JSON: a document of bytes is base64, marked by the flag. */
 type AlsoJson = [string, string, string | null, boolean, OutcomeChord | null, string | null];
 
 function alsoToJson({ taskId, state, document, chord, replyTo }: AlsoFailed): AlsoJson {
@@ -280,7 +293,7 @@ function alsoFromJson([taskId, state, text, isBytes, chord, replyTo]: AlsoJson):
   return { taskId, state, document, chord, replyTo };
 }
 
-/** The task of a log line, as JSON carries it. */
+/** The task of a log line, as JSON. */
 export type LabelJson = readonly [
   name: string,
   id: string,
@@ -288,38 +301,41 @@ export type LabelJson = readonly [
   caller?: LogTask["caller"],
 ];
 
-/** For JSON. */
+/** Encodes the task of a log line. */
 export function labelToJson({ name, id, traceparent = null, caller }: LogTask): LabelJson {
   return caller ? [name, id, traceparent, caller] : [name, id, traceparent];
 }
 
-/** From JSON. */
+/** Decodes the task of a log line. */
 export function labelFromJson([name, id, traceparent, caller = null]: LabelJson): LogTask {
   return { name, id, traceparent, caller };
 }
 
-/** What a task publishes. `id` comes back in the answer; `handOn` as `RunnerHost.publish`. */
+/** A batch that a task publishes. `id` comes back in the answer; `handOn` as in `RunnerHost.publish`. */
 export interface SlotPublish {
   readonly id: number;
   readonly batch: readonly OutgoingMessage[];
   readonly handOn: boolean;
 }
 
-/** The queues that a slot has sent with its publishes: each once, with the first message that is meant for it. */
+/**
+ * Queues that a slot has sent with its publishes. A queue is sent once, with the first message that is routed
+ * to it.
+ */
 export class SentQueues {
   readonly #sent = new Map<string, Queue>();
 
-  /** The queue that goes with a message; null: none, or it was sent before. */
+  /** Returns the queue to send with a message; null if it has none or its queue was sent before. */
   take({ exchange, routingKey, queue }: OutgoingMessage): Queue | null {
     if (!queue) return null;
-    const way = `${exchange}\n${routingKey}`;
-    if (this.#sent.get(way) === queue) return null;
-    this.#sent.set(way, queue);
+    const key = `${exchange}\n${routingKey}`;
+    if (this.#sent.get(key) === queue) return null;
+    this.#sent.set(key, queue);
     return queue;
   }
 }
 
-/** Appends a batch that a task publishes. */
+/** Appends a frame with a batch that a task publishes. */
 export function appendPublish(
   writer: FrameWriter,
   { id, batch, handOn }: SlotPublish,
@@ -354,7 +370,7 @@ export function appendPublish(
   writer.append(FRAME.publish, toJson([id, heads, handOn]), text, tail);
 }
 
-/** The batch of a publish frame. */
+/** Decodes a publish frame. */
 export function decodePublish(frame: Frame): SlotPublish {
   type Head = [string, string, Omit<OutgoingMessage["message"], "body">, boolean, number, boolean?, Queue?];
   const [id, heads, handOn] = fromPassedOnJson(frame.head) as [number, Head[], boolean];

@@ -1,7 +1,8 @@
 /**
- * Deno Workers as slots: isolates of this process. They know one way to end, `terminate`, which (in Deno 2.9) has no
- * effect on a busy loop. So one that is to end is asked for a sign of life first, and where none comes the end says
- * that it is stuck: whoever owns the process then sees to it that the process ends (host.ts, sandbox/sandbox.ts).
+ * Deno Workers as slots: isolates of this process. The only way to end one is `terminate`, which has no
+ * effect on a busy loop (in Deno 2.9). So an isolate that is to end is pinged first. If it does not answer,
+ * its end is reported as stuck, and the owner of the process makes sure that the process ends (host.ts,
+ * sandbox/sandbox.ts).
  */
 
 import type { World } from "../../base/mod.ts";
@@ -16,14 +17,14 @@ import {
 import type { Link, LinkEvents, LinkFactory } from "./link.ts";
 import type { ThreadInit } from "./slot_message.ts";
 
-/** Where an isolate begins; the bundle has it as a file of its own beside main.js. */
+/** Returns the entry module of an isolate. In the bundle it is a file of its own next to main.js. */
 export function threadEntry(): URL {
   return moduleUrl("child_thread.js", "pool/child/child_thread.ts");
 }
 
 /**
- * Makes the factory. `entry` is the module an isolate begins with; `isolates` starts the sandboxes they ask for.
- * Slots make journals as processes do, since who reads them is in another process.
+ * Makes the factory. `entry` is the entry module of an isolate; `isolates` starts the sandboxes that isolates
+ * request. Slots keep file journals as processes do, because the reader is in another process.
  */
 export function threadLinks(
   world: World,
@@ -42,7 +43,7 @@ export function threadLinks(
   };
 }
 
-/** Milliseconds that an isolate has for a sign of life. */
+/** Milliseconds that an isolate has to answer a ping. */
 const SIGN_OF_LIFE_MS = 60;
 
 interface Pong {
@@ -57,19 +58,22 @@ export class ThreadLink implements Link {
   #events: LinkEvents;
   #worker: Worker;
   /**
-   * What the two talk by: a port of their own, which is not to be had where user code runs. What user code posts to its
-   * parent, or sets as its handler, touches nothing here.
+   * The port between the two, which user code cannot reach. Messages that user code posts to its parent, and
+   * handlers that it sets, have no effect here.
    */
   #port: MessagePort;
   #isolates: Isolates | null = null;
-  /** Of an isolate that runs many jobs at once: how many it has begun, and the outcomes it has not sent. */
+  /** For a concurrent isolate: how many jobs it has begun, and the outcomes that it has not sent. */
   #begun: Int32Array | null;
   #unsent: SharedArrayBuffer | null;
   #isEnding = false;
-  /** Set once it is to end: what its sign of life does. */
+  /** Set when the isolate is to end: handles its answer to the ping. */
   #onPong: (() => void) | null = null;
 
-  /** Takes a Worker that was just made, and sends it its first message. `isolates` opens sandboxes that it asks for. */
+  /**
+   * Takes a Worker that was just created, and sends it its first message. `isolates` opens the sandboxes that
+   * it requests.
+   */
   constructor(
     world: World,
     worker: Worker,
@@ -95,7 +99,7 @@ export class ThreadLink implements Link {
     };
     port1.onmessageerror = () => this.#end(1, null, "a message that cannot be read");
     worker.onerror = (event) => {
-      // Unhandled it would end the worker's own isolate.
+      // An unhandled error would end the worker's own isolate.
       event.preventDefault();
       this.#end(1, null, event.message);
     };
@@ -131,10 +135,10 @@ export class ThreadLink implements Link {
     this.#isolates.take(request);
   }
 
-  #end(code: number, signal: string | null, lastWords: string, isStuck = false): void {
+  #end(code: number, signal: string | null, lastOutput: string, isStuck = false): void {
     if (this.#isEnding) return;
     this.#isEnding = true;
-    // One turn, so that what the isolate has sent already is heard first.
+    // Wait one turn, so that messages already sent by the isolate are delivered first.
     this.#world.clock.defer(() => {
       this.#worker.terminate();
       this.#port.close();
@@ -142,7 +146,7 @@ export class ThreadLink implements Link {
       const begun = this.#begun === null ? {} : { begun: Atomics.load(this.#begun, 0) };
       const unsent = this.#unsent === null ? null : sharedJournalBytes(this.#unsent);
       if (unsent !== null && unsent.length > 0) this.#events.onBytes(unsent);
-      this.#events.onEnded({ code, signal, lastWords, isStuck, ...begun });
+      this.#events.onEnded({ code, signal, lastOutput, isStuck, ...begun });
     });
   }
 }

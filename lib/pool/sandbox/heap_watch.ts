@@ -1,42 +1,46 @@
 /**
- * The memory of one sandboxed isolate, watched from beside it.
+ * Measures the memory of one sandboxed isolate from outside it.
  *
- * V8 knows a limit for a heap, and reaching it ends the whole process; Deno hands none to a Worker. So the isolate
- * tells its heap whenever its loop turns, and while it does not turn (a busy loop) the growth of the process stands
- * for it. That is exact where the isolate is the only one of its process that works, as in a pool process; where
- * others work beside it, or one that was ended went on for a while, twice the limit and some is let pass before the
- * blame is laid.
+ * V8 can limit a heap, but reaching that limit ends the whole process, and Deno does not offer a limit for a
+ * Worker. So the isolate reports the size of its heap whenever its event loop turns. While it does not turn
+ * (a busy loop), the growth of the process is used as an estimate. The estimate is exact if the isolate is
+ * the only one of its process that works, as in a pool process. If others work at the same time, or an ended
+ * isolate went on for a while, the isolate is ended only when the process has grown by more than twice the
+ * limit and some slack.
  *
- * V8 does not count everything: a database in memory, Blobs, what a module of C holds. Where the isolate works alone,
- * what the process has grown by beyond the heaps of the two is its own as well.
+ * V8 does not count everything: a database in memory, Blobs, memory of a native module. If the isolate works
+ * alone, the growth of the process beyond the heaps of the two isolates is counted as its own too.
  */
 
 import type { World } from "../../base/mod.ts";
 import { collectGarbage, countedBytes, heapBytes } from "../../platform/mod.ts";
 
-/** Milliseconds between two measurements, on either side. */
+/** Milliseconds between two measurements, in the isolate and outside it. */
 const LOOK_MS = 20;
-/** Milliseconds without a word from the isolate after which it is taken to be busy. */
+/** Milliseconds without a report after which the isolate is taken to be in a busy loop. */
 const SILENT_MS = 60;
-/** What a process may grow by without any isolate's fault, KiB: alone, and beside others. */
+/**
+ * Growth of a process that is not blamed on an isolate, KiB: if the isolate works alone, and if others work
+ * too.
+ */
 const SLACK_KIB = 16 * 1024;
 const SLACK_SHARED_KIB = 64 * 1024;
 
-/** The words: KiB grown since everything was loaded, how often that was told, */
+/** Indices of the shared words: KiB grown since loading, and number of reports; */
 const GROWN = 0;
-const BEAT = 1;
-/** all that V8 counts in the isolate, KiB, and 1 where garbage is to be collected before the next telling. */
+const REPORTS = 1;
+/** KiB that V8 counts in the isolate, and 1 if garbage must be collected before the next report. */
 const COUNTED = 2;
-const ASKED = 3;
+const COLLECT = 3;
 
-/** Memory for the words. */
+/** Allocates the shared words. */
 export function createHeapWords(): SharedArrayBuffer {
   return new SharedArrayBuffer(16);
 }
 
 /**
- * The isolate's side. Call `touch` when a task begins: from then on the heap is told until `isBusy` says no.
- * `begin` sets what the program itself takes.
+ * The isolate's end. `begin` records the heap before any task. Call `touch` when a task begins: then the heap
+ * is reported until `isBusy` returns false.
  */
 export class HeapReporter {
   #world: World;
@@ -56,7 +60,7 @@ export class HeapReporter {
   begin(): void {
     collectGarbage();
     this.#baseKib = heapBytes() / 1024;
-    this.#deliver();
+    this.#report();
   }
 
   touch(): void {
@@ -64,46 +68,52 @@ export class HeapReporter {
     this.#isArmed = true;
     this.#world.clock.arm(this.#world.clock.monoMs() + LOOK_MS, () => {
       this.#isArmed = false;
-      this.#deliver();
+      this.#report();
       if (this.#isBusy()) this.touch();
     });
   }
 
-  #deliver(): void {
+  #report(): void {
     let grown = heapBytes() / 1024 - this.#baseKib;
-    if (grown > this.#limitKib || Atomics.load(this.#words, ASKED) === 1) {
-      // What nobody holds any more is not the task's.
+    if (grown > this.#limitKib || Atomics.load(this.#words, COLLECT) === 1) {
+      // Garbage does not count against the task.
       collectGarbage();
       grown = heapBytes() / 1024 - this.#baseKib;
     }
     Atomics.store(this.#words, GROWN, Math.max(0, Math.ceil(grown)));
     Atomics.store(this.#words, COUNTED, Math.ceil(countedBytes() / 1024));
-    Atomics.store(this.#words, ASKED, 0);
-    Atomics.add(this.#words, BEAT, 1);
+    Atomics.store(this.#words, COLLECT, 0);
+    Atomics.add(this.#words, REPORTS, 1);
   }
 }
 
-/** The side that watches. */
+/** The watching end. */
 export class HeapWatch {
   #world: World;
   #words: Int32Array;
   #limitKib: number;
   #isShared: boolean;
-  #isBlurred: () => boolean;
+  #isOtherDying: () => boolean;
   #isBusy: () => boolean;
   #onExceeded: () => void;
-  #beat = 0;
-  #beatMs = 0;
-  /** Of the process when it was heard last, or the least since, while what was ended went on. */
-  #rssAtBeat = 0;
-  /** The line above is a guess: what was ended before may have been a part of it. */
-  #isRough = false;
-  /** What V8 did not count when the task began, and what earlier ones have left of it, KiB; null: nothing is known. */
+  #reports = 0;
+  #reportedMs = 0;
+  /**
+   * Resident bytes of the process at the last report, or the minimum since then while an ended isolate was
+   * dying.
+   */
+  #rssAtReport = 0;
+  /** True if `#rssAtReport` is uncertain, because memory of a dying isolate may have been a part of it. */
+  #isBaseUncertain = false;
+  /**
+   * KiB that V8 did not count when the task began (null: not measured), and KiB of such memory left by
+   * earlier tasks.
+   */
   #uncountedBase: number | null = null;
   #uncountedLeft = 0;
-  /** It was asked to collect its garbage, and this is to be looked at again. */
+  /** True if the isolate was asked to collect garbage; then the memory is checked again. */
   #isAsked = false;
-  /** Disarms the next look; null: nothing is watched. */
+  /** Disarms the next check; null if nothing is watched. */
   #disarm: (() => void) | null = null;
   #isClosed = false;
 
@@ -113,8 +123,8 @@ export class HeapWatch {
       words: SharedArrayBuffer;
       limitKib: number;
       isShared: boolean;
-      /** True while the process may grow by what was ended before. */
-      isBlurred: () => boolean;
+      /** Returns true while an isolate that was ended earlier may still allocate in this process. */
+      isOtherDying: () => boolean;
       isBusy: () => boolean;
       onExceeded: () => void;
     },
@@ -123,25 +133,25 @@ export class HeapWatch {
     this.#words = new Int32Array(options.words);
     this.#limitKib = options.limitKib;
     this.#isShared = options.isShared;
-    this.#isBlurred = options.isBlurred;
+    this.#isOtherDying = options.isOtherDying;
     this.#isBusy = options.isBusy;
     this.#onExceeded = options.onExceeded;
   }
 
-  /** KiB that it holds beyond what was loaded, as far as is known. */
+  /** KiB that the isolate holds beyond what was loaded, as far as known. */
   get grownKib(): number {
     return this.#reportedKib + this.#uncountedKib();
   }
 
-  /** What was told last, and what its earlier tasks have left that V8 does not count. */
+  /** KiB of the last report, and KiB left by its earlier tasks that V8 does not count. */
   get #reportedKib(): number {
     return Atomics.load(this.#words, GROWN) + this.#uncountedLeft;
   }
 
-  /** A task begins. */
+  /** Starts watching, when a task begins. */
   touch(): void {
     if (this.#disarm !== null || this.#isClosed) return;
-    this.#heard();
+    this.#noteReport();
     this.#uncountedKib();
     this.#arm();
   }
@@ -161,65 +171,69 @@ export class HeapWatch {
     });
   }
 
-  #heard(): void {
-    this.#beat = Atomics.load(this.#words, BEAT);
-    this.#beatMs = this.#world.clock.monoMs();
-    this.#rssAtBeat = this.#world.host.rssBytes();
-    this.#isRough = this.#isBlurred();
+  #noteReport(): void {
+    this.#reports = Atomics.load(this.#words, REPORTS);
+    this.#reportedMs = this.#world.clock.monoMs();
+    this.#rssAtReport = this.#world.host.rssBytes();
+    this.#isBaseUncertain = this.#isOtherDying();
   }
 
-  /** Its tasks have ended: what they have left stays theirs. */
+  /** Adds the uncounted memory that ended tasks have left, which still belongs to the isolate. */
   #rest(): void {
     this.#uncountedLeft += this.#uncountedKib();
     this.#uncountedBase = null;
     this.#isAsked = false;
   }
 
-  /** KiB that its process has grown by since its tasks began, beyond what V8 counts here and there, and some. */
+  /**
+   * Returns the KiB by which the process has grown since the tasks began, beyond the heaps that V8 counts and
+   * some slack.
+   */
   #uncountedKib(): number {
-    // Where others work beside it nobody knows whose it is.
-    if (this.#isShared || Atomics.load(this.#words, BEAT) === 0) return 0;
+    // If others work in this process, the growth cannot be assigned.
+    if (this.#isShared || Atomics.load(this.#words, REPORTS) === 0) return 0;
     const counted = Atomics.load(this.#words, COUNTED) + countedBytes() / 1024;
     const uncounted = this.#world.host.rssBytes() / 1024 - counted;
     this.#uncountedBase ??= uncounted;
-    if (this.#isBlurred()) {
-      // What was ended gives back what it has; what it takes until then is not this one's.
+    if (this.#isOtherDying()) {
+      // The ended isolate will free its memory; what it allocates until then is not counted here.
       this.#uncountedBase = Math.min(this.#uncountedBase, uncounted);
       return 0;
     }
     return Math.max(0, Math.floor(uncounted - this.#uncountedBase - SLACK_KIB));
   }
 
-  /** Whether what V8 does not count makes it too much, when nothing is left that nobody holds. */
+  /** Returns true if memory that V8 does not count exceeds the limit even after a garbage collection. */
   #isUncountedExceeded(): boolean {
     if (this.grownKib <= this.#limitKib) {
       this.#isAsked = false;
       return false;
     }
-    if (this.#isAsked) return Atomics.load(this.#words, ASKED) === 0;
+    if (this.#isAsked) return Atomics.load(this.#words, COLLECT) === 0;
     this.#isAsked = true;
-    Atomics.store(this.#words, ASKED, 1);
+    Atomics.store(this.#words, COLLECT, 1);
     return false;
   }
 
   #isExceeded(): boolean {
     const grown = this.#reportedKib;
     if (grown > this.#limitKib) return true;
-    if (Atomics.load(this.#words, BEAT) !== this.#beat) {
-      this.#heard();
+    if (Atomics.load(this.#words, REPORTS) !== this.#reports) {
+      this.#noteReport();
       return this.#isUncountedExceeded();
     }
     const rss = this.#world.host.rssBytes();
-    if (this.#isBlurred()) {
-      // Nobody is blamed yet, and nothing forgotten: what was ended is gone soon, and its memory with it.
-      this.#rssAtBeat = Math.min(this.#rssAtBeat, rss);
-      this.#isRough = true;
+    if (this.#isOtherDying()) {
+      // Neither blame this isolate nor keep the old base: the dying isolate will end soon and free its
+      // memory.
+      this.#rssAtReport = Math.min(this.#rssAtReport, rss);
+      this.#isBaseUncertain = true;
       return false;
     }
-    // Nothing was told at all: it is loading still.
-    if (this.#beat === 0 || this.#world.clock.monoMs() - this.#beatMs < SILENT_MS) return false;
-    const guess = grown + (rss - this.#rssAtBeat) / 1024;
-    const isSure = !this.#isShared && !this.#isRough;
+    // No report has come yet: the isolate is still loading.
+    if (this.#reports === 0 || this.#world.clock.monoMs() - this.#reportedMs < SILENT_MS) return false;
+    const guess = grown + (rss - this.#rssAtReport) / 1024;
+    const isSure = !this.#isShared && !this.#isBaseUncertain;
     return guess > (isSure ? this.#limitKib + SLACK_KIB : this.#limitKib * 2 + SLACK_SHARED_KIB);
   }
 }

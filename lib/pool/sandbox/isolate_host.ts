@@ -1,4 +1,4 @@
-/** Starts sandboxes in this isolate, which lives as long as its process. */
+/** Starts sandboxes from this isolate, which lives as long as its process. */
 
 import { errorText, type World } from "../../base/mod.ts";
 import { errorTypeName } from "../../wire/mod.ts";
@@ -8,7 +8,7 @@ import type { LinkEvents, SlotEnd } from "../link/link.ts";
 import { TOKEN_VARIABLE } from "../link/slot_message.ts";
 import { threadEntry, ThreadLink } from "../link/thread.ts";
 
-/** Starts them right here. */
+/** Starts sandboxes as Workers of this isolate. */
 export class IsolateHost implements IsolateOpener {
   #world: World;
 
@@ -40,7 +40,7 @@ export class IsolateHost implements IsolateOpener {
       });
       return new ThreadLink(this.#world, worker, { ...spec.first, env: made.env }, {
         onBytes(bytes) {
-          // It is up: its first module is not asked for again.
+          // It is running: its entry module will not be requested again.
           entry?.release();
           entry = null;
           events.onBytes(bytes);
@@ -48,8 +48,8 @@ export class IsolateHost implements IsolateOpener {
         onEnded: ended,
       });
     } catch (error) {
-      const lastWords = `${error instanceof Error ? errorTypeName(error) : "Error"}: ${errorText(error)}`;
-      this.#world.clock.defer(() => ended({ code: 1, signal: null, lastWords }));
+      const lastOutput = `${error instanceof Error ? errorTypeName(error) : "Error"}: ${errorText(error)}`;
+      this.#world.clock.defer(() => ended({ code: 1, signal: null, lastOutput }));
       return { send(): void {}, kill(): void {} };
     }
   }

@@ -1,11 +1,12 @@
 /**
- * The sandboxes of one slot: isolates with just the permissions and the memory that a task declares.
+ * The sandboxes of one slot: isolates with exactly the permissions and the memory that a task declares.
  *
- * There is one warm isolate for each set of permissions and limit, in the process that the slot is in: a child
- * process, else the worker's own. It is started at the first task that asks for it; of idle ones the newest few are
- * kept. The slot's own limits, revocations and death hold for what it runs there: an isolate ends with its slot.
+ * For each set of permissions and limit there is one warm isolate, in the process of the slot: a child
+ * process, or the worker itself. It is started when the first task needs it; the most recently used idle
+ * isolates are kept. The slot's limits, revocations and death apply to what runs in its isolates, which end
+ * with the slot.
  *
- * What this promises and what not: docs/sandbox.md.
+ * docs/sandbox.md says what this promises and what it does not.
  */
 
 import { errorText, filePath, maskUrl, type World } from "../../base/mod.ts";
@@ -44,12 +45,12 @@ import {
   type StartFailure,
 } from "../link/slot_message.ts";
 
-/** Idle isolates kept at most, in one slot. */
+/** Maximum idle isolates of one slot. */
 const IDLE_MAX = 4;
-/** Milliseconds an isolate has to give up one task before it is ended whole. */
+/** Milliseconds that an isolate has to give up one task before the isolate itself is ended. */
 const GIVE_UP_MS = 250;
 
-/** A task has used more memory than its `memoryLimit`. Its argument is the limit in MiB. */
+/** The error of a task that used more memory than its `memoryLimit`. Its argument is the limit in MiB. */
 class MemoryLimitExceeded extends Error {
   static readonly module: string = "lovage";
   override name = "MemoryLimitExceeded";
@@ -60,37 +61,37 @@ class MemoryLimitExceeded extends Error {
   }
 }
 
-/** Where sandboxes are, and what they come up with. */
+/** Options of a slot's sandboxes. */
 export interface SandboxOptions {
-  /** Other user code runs in this process at the same time. */
+  /** True if other user code runs in this process at the same time. */
   readonly isShared: boolean;
   readonly isolates: IsolateOpener;
-  /** Whose tasks they are. */
+  /** The app whose tasks run here. */
   readonly app: App;
 }
 
-/** A run that is on its way in an isolate. */
+/** A run that has been sent to an isolate. */
 interface Waiting {
   readonly run: Run;
   readonly resolve: (outcome: Outcome) => void;
   readonly reject: (error: Error) => void;
 }
 
-/** The sandboxes. */
+/** The sandboxes of one slot. */
 export class Sandboxes implements Sandbox {
   #world: World;
   #init: ChildInit;
   #host: RunnerHost;
   #options: SandboxOptions;
-  /** By permissions and limit; the one used last stands last. */
+  /** By permissions and limit; the most recently used is last. */
   #isolates = new Map<string, Isolate>();
   #bySeq = new Map<number, Isolate>();
-  /** Every isolate that has not ended, also those that take no new tasks. */
+  /** Every isolate that has not ended, including those that take no new tasks. */
   #living = new Set<Isolate>();
-  /** Disarms the deadline of a task that was told to give up. */
+  /** Disarm functions of the deadlines of interrupted tasks, by number. */
   #deadlines = new Map<number, () => void>();
   #closed: PromiseWithResolvers<void> | null = null;
-  /** Until then an isolate that was ended may still be busy, and the process grow by it. Monotonic. */
+  /** Until then an isolate that was ended may still be busy and allocate. Monotonic milliseconds. */
   #dyingUntilMs = -Infinity;
 
   constructor(world: World, init: ChildInit, host: RunnerHost, options: SandboxOptions) {
@@ -100,7 +101,10 @@ export class Sandboxes implements Sandbox {
     this.#options = options;
   }
 
-  /** See Sandbox. Rejects with MemoryLimitExceeded, or with what kept the isolate from coming up. */
+  /**
+   * See Sandbox. Rejects with MemoryLimitExceeded, with the error that kept the isolate from starting, with
+   * ImproperlyConfigured if the app has no file to load, and with an Error if the slot is closing.
+   */
   async run(run: Run, job: TraceJob, options: ResolvedTaskOptions): Promise<Outcome> {
     const { permissions, memoryLimit } = options;
     const key = toJson([
@@ -120,13 +124,16 @@ export class Sandboxes implements Sandbox {
     }
   }
 
-  /** Interrupts a task that runs here; one that does not give way to its end takes its isolate with it. */
+  /**
+   * Interrupts a task that runs here. If the task does not end in time after a hard limit, revoke or stop,
+   * its isolate is ended.
+   */
   interrupt(seq: number, reason: InterruptReason, seconds: number): void {
     const isolate = this.#bySeq.get(seq);
     if (isolate === undefined) return;
     isolate.send(encodeFrame(FRAME.interrupt, toJson({ seq, reason, seconds })));
     if (reason === "soft") return;
-    isolate.doubtful.add(seq);
+    isolate.interrupted.add(seq);
     const { clock } = this.#world;
     this.#disarm(seq);
     const disarm = clock.arm(clock.monoMs() + GIVE_UP_MS, () => {
@@ -136,8 +143,8 @@ export class Sandboxes implements Sandbox {
   }
 
   /**
-   * Ends all of them, and resolves when each has ended or is known to be stuck, a fraction of a second later at most.
-   * Idempotent.
+   * Ends all isolates. Resolves when each has ended or is known to be stuck, which takes a fraction of a
+   * second at most. Idempotent.
    */
   close(): Promise<void> {
     if (this.#closed === null) {
@@ -157,8 +164,9 @@ export class Sandboxes implements Sandbox {
   #isolate(key: string, permissions: TaskPermissions | null, memoryLimit: number | null): Isolate {
     let isolate = this.#isolates.get(key);
     this.#isolates.delete(key);
-    // One that does not give way may spin for ever: nothing new goes there, what runs there may end.
-    if (isolate !== undefined && isolate.doubtful.size > 0) {
+    // An isolate that does not answer an interrupt may be in an endless loop: send it no new tasks; running
+    // ones may end.
+    if (isolate !== undefined && isolate.interrupted.size > 0) {
       isolate.retire();
       isolate = undefined;
     }
@@ -186,7 +194,7 @@ export class Sandboxes implements Sandbox {
       permissions,
       limitKib: memoryLimit === null ? null : memoryLimit * 1024,
       isShared: this.#options.isShared,
-      isBlurred: () => this.#world.clock.monoMs() < this.#dyingUntilMs,
+      isOtherDying: () => this.#world.clock.monoMs() < this.#dyingUntilMs,
       isolates: this.#options.isolates,
       app: this.#options.app,
       onEnded: (isolate) => {
@@ -210,26 +218,26 @@ export class Sandboxes implements Sandbox {
 interface IsolateOptions {
   readonly init: ChildInit;
   readonly modules: readonly string[];
-  /** Null: all that this program may. */
+  /** Null: all permissions of this program. */
   readonly permissions: TaskPermissions | null;
   readonly limitKib: number | null;
   readonly isShared: boolean;
-  readonly isBlurred: () => boolean;
+  readonly isOtherDying: () => boolean;
   readonly isolates: IsolateOpener;
   readonly app: App;
   readonly onEnded: (isolate: Isolate) => void;
 }
 
-/** One isolate: jobs go in as frames, outcomes and all they tell come back. */
+/** One isolate: jobs go in as frames; outcomes, states, events, log lines and messages come back. */
 class Isolate {
-  /** Sent and not ended, by number. */
+  /** Jobs that were sent and have not ended, by number. */
   readonly jobs = new Map<number, Waiting>();
-  /** Of these the ones that were told to end and have not answered. */
-  readonly doubtful = new Set<number>();
+  /** Jobs of these that were interrupted and have not ended yet. */
+  readonly interrupted = new Set<number>();
   isEnded = false;
-  /** It was ended with tasks in it, which may go on for a while. */
+  /** True if it was ended with tasks in it, which may go on for a while. */
   wasBusy = false;
-  /** It goes on although it was ended. */
+  /** True if it goes on although it was ended. */
   isStuck = false;
   #isRetired = false;
   #host: RunnerHost;
@@ -240,13 +248,13 @@ class Isolate {
   #watch: HeapWatch | null = null;
   #isReady = false;
   #frameNumber = 0;
-  /** What it said of its failed start. */
+  /** The error that it reported for a failed start. */
   #failure: Error | null = null;
-  /** Why it was ended from here; null: for no fault of its tasks. */
+  /** The error for which it was ended from here; null if that was no fault of its tasks. */
   #verdict: Error | null = null;
   #send: SendGuard;
   #onFrame = (frame: Frame): void => {
-    // Nothing is heard of it any more.
+    // Frames are ignored after it was ended for a fault.
     if (!this.isEnded || this.#verdict === null) this.#take(frame);
   };
 
@@ -257,7 +265,7 @@ class Isolate {
     const { init, permissions, limitKib } = options;
     const heap = limitKib === null ? null : { words: createHeapWords(), limitKib };
     const mayDial = permissions === null || Boolean(permissions.net);
-    // What strangers print stays in the log, whatever the setting says: it is escaped there.
+    // Output of a sandbox always goes to the log, whatever the setting, because the log escapes it.
     const child = { ...init, printLevel: init.printLevel ?? "WARNING" } as const;
     const slot = {
       child: mayDial ? child : withoutPasswords(child),
@@ -282,14 +290,16 @@ class Isolate {
       this.#watch = new HeapWatch(world, {
         ...heap,
         isShared: options.isShared,
-        isBlurred: options.isBlurred,
+        isOtherDying: options.isOtherDying,
         isBusy: () => this.jobs.size > 0,
         onExceeded: () => this.end(new MemoryLimitExceeded(heap.limitKib / 1024)),
       });
     }
   }
 
-  /** True where what tasks have left behind takes much of the limit: the next one gets a fresh isolate. */
+  /**
+   * True if memory left by earlier tasks exceeds half of the limit: then the next task gets a fresh isolate.
+   */
   get isOvergrown(): boolean {
     return this.#watch !== null && this.#watch.grownKib > this.#options.limitKib! / 2;
   }
@@ -313,13 +323,13 @@ class Isolate {
     this.#link.send(bytes);
   }
 
-  /** Ends it when its last task has ended. */
+  /** Ends the isolate when its last task has ended. */
   retire(): void {
     this.#isRetired = true;
     if (this.jobs.size === 0) this.end(null);
   }
 
-  /** Ends it; its tasks fail with `verdict`, or are lost where it is null. */
+  /** Ends the isolate. Its tasks fail with `verdict`, or are lost if that is null. */
   end(verdict: Error | null): void {
     if (this.isEnded) return;
     this.isEnded = true;
@@ -328,7 +338,10 @@ class Isolate {
     this.#link.kill("SIGKILL");
   }
 
-  /** User code may say anything here: what is not a frame, or not as it must be, is the end of the isolate. */
+  /**
+   * Takes bytes from the isolate. User code may have sent them: an invalid frame, or an invalid value in one,
+   * ends the isolate.
+   */
   #feed(bytes: Uint8Array): void {
     try {
       this.#reader.feed(bytes, this.#onFrame);
@@ -367,7 +380,7 @@ class Isolate {
       case FRAME.log: {
         const [level, task] = fromTypedJson(frame.head) as [unknown, unknown];
         const label = this.#labelOf(task);
-        // What is said when no task is there could be taken for the worker's own words.
+        // A line without a task could be mistaken for the worker's own.
         const text = label === null ? `Sandbox: ${frame.text}` : frame.text;
         return this.#host.log(checkedLevel(level), text, label);
       }
@@ -376,7 +389,7 @@ class Isolate {
     }
   }
 
-  /** The task that a line is of: one of those that are here. */
+  /** Returns the task of a log line: the one it names if that runs here, else any task that does. */
   #labelOf(task: unknown): TaskLabel | null {
     const [name, id] = Array.isArray(task) ? task as unknown[] : [null, null];
     const runs = [...this.jobs.values()].map(({ run }) => run);
@@ -400,7 +413,7 @@ class Isolate {
 
   #forget(seq: number): void {
     this.jobs.delete(seq);
-    this.doubtful.delete(seq);
+    this.interrupted.delete(seq);
     if (this.#isRetired && this.jobs.size === 0) this.end(null);
   }
 
@@ -410,7 +423,7 @@ class Isolate {
     this.#watch?.close();
     this.#options.onEnded(this);
     const failure = this.#verdict ?? this.#failure ??
-      (this.#isReady || end.signal !== null ? null : loadError(uncaught(end.lastWords)));
+      (this.#isReady || end.signal !== null ? null : loadError(uncaught(end.lastOutput)));
     for (const [seq, { resolve, reject }] of this.jobs) {
       if (failure !== null) reject(failure);
       else resolve(lostOutcome({ seq }, end));
@@ -419,14 +432,19 @@ class Isolate {
   }
 }
 
-/** All kinds, what is not named refused; lists in order, so that equal sets are equal texts. */
+/**
+ * Returns grants of every kind; kinds not named are refused. Lists are sorted, so that equal sets give equal
+ * keys.
+ */
 function permissionsOf(permissions: TaskPermissions): Record<string, boolean | "inherit" | string[]> {
   const full: Record<string, boolean | "inherit" | string[]> = {};
   for (const kind of PERMISSION_KINDS) full[kind] = grantOf(permissions[kind]);
   return full;
 }
 
-/** Without net the URLs of broker and store are of no use to a task, and the passwords in them none of its business. */
+/**
+ * Masks passwords in URLs of settings. Without net permission a task cannot use the URLs of broker and store.
+ */
 function withoutPasswords(init: ChildInit): ChildInit {
   const masked = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(masked);
@@ -438,10 +456,13 @@ function withoutPasswords(init: ChildInit): ChildInit {
   return { ...init, overrides };
 }
 
-/** What stands for packages in a list of `import`, where Deno itself knows hosts alone. */
+/** The entry of an `import` list that allows packages; Deno itself has entries only for hosts. */
 const PACKAGES = "npm:";
 
-/** Whether modules may come from npm, and be made at run time, which then may import from there. */
+/**
+ * Returns true if modules may be imported from npm, and created at run time; those may import from npm as
+ * well.
+ */
 function mayImport(grant: PermissionGrant | undefined): boolean {
   if (grant === undefined || typeof grant === "boolean") return grant === true;
   return grant === "inherit" || grant.includes(PACKAGES);
@@ -455,14 +476,20 @@ function grantOf(grant: PermissionGrant | undefined): boolean | "inherit" | stri
     .sort();
 }
 
-/** The error of modules that could not be loaded with what the task may touch: of their error's class. */
+/**
+ * Returns the error for modules that could not be loaded with the task's permissions. Its name is the
+ * original error's.
+ */
 function loadError({ name, message }: { name: string; message: string }): Error {
   return Object.assign(new Error(`${message} (while the task's modules were loaded in its sandbox)`), {
     name,
   });
 }
 
-/** The class and message in an isolate's last words: "Uncaught (in promise) NotCapable: Requires …". */
+/**
+ * Returns the error's class and message from an isolate's last output: "Uncaught (in promise) NotCapable:
+ * Requires …".
+ */
 function uncaught(text: string): { name: string; message: string } {
   const match = /^(?:Uncaught )?(?:\(in promise\) )?([A-Z]\w*): (.*)$/s.exec(text);
   return match === null

@@ -46,7 +46,7 @@ for (const isConcurrent of [false, true]) {
     engine.flush();
     outcomes.sort((a, b) => a.seq - b.seq);
     assert.deepEqual(outcomes.map(({ kind }) => kind), ["lost", "lost", "lost", "ignore"]);
-    assert.match(outcomes[0]!.summary, /^Cannot tell the outcome of the task: thrown$/);
+    assert.match(outcomes[0]!.summary, /^Cannot report the outcome of the task: thrown$/);
     assert.match(outcomes[1]!.summary, /: rejected$/);
     assert.match(outcomes[2]!.summary, /: Cannot encode .*symbol$/);
   });

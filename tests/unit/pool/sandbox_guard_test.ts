@@ -52,7 +52,7 @@ class Played implements AsyncDisposable {
                 this.#started.resolve(decodeJobs(frame, () => assert.fail()).jobs[0]!.seq);
               }),
             kill: (signal) =>
-              void app.world.clock.defer(() => events.onEnded({ code: -1, signal, lastWords: "" })),
+              void app.world.clock.defer(() => events.onEnded({ code: -1, signal, lastOutput: "" })),
           };
         },
       },

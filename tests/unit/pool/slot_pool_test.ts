@@ -81,7 +81,7 @@ class HandLink implements Link {
   }
 
   end(code: number, signal: string | null = null): void {
-    this.events.onEnded({ code, signal, lastWords: "" });
+    this.events.onEnded({ code, signal, lastOutput: "" });
   }
 }
 
