@@ -41,7 +41,7 @@ export interface SlotInit {
   readonly isConcurrent: boolean;
   /** True if the slot must watch by itself whether its parent lives. */
   readonly watchParent: boolean;
-  /** True if the process is no slot but a host of isolates (child/thread_host.ts). */
+  /** True if the process hosts isolates and is not a slot itself (child/thread_host.ts). */
   readonly isHost?: boolean;
 }
 

@@ -250,7 +250,7 @@ class Isolate {
   #frameNumber = 0;
   /** The error that it reported for a failed start. */
   #failure: Error | null = null;
-  /** The error for which it was ended from here; null if that was no fault of its tasks. */
+  /** The error for which it was ended from here; null if its tasks were not at fault. */
   #verdict: Error | null = null;
   #send: SendGuard;
   #onFrame = (frame: Frame): void => {
