@@ -1,8 +1,9 @@
 /**
- * Slots by load: as many as there are tasks on hand, between a least and a most number.
+ * Autoscaling: as many slots as there are tasks on hand, between a minimum and a maximum.
  *
- * It grows as soon as tasks wait, and shrinks only when nothing has been added for a while (`AUTOSCALE_KEEPALIVE`
- * seconds, 30), idle slots only. The prefetch window is that of the most slots, so that there is a backlog to see.
+ * It grows as soon as tasks wait. It shrinks only idle slots, and only after it has not grown for
+ * `AUTOSCALE_KEEPALIVE` seconds (30). The prefetch window is that of the maximum, so that waiting tasks can
+ * be seen.
  *
  * Source: celery 5.2.6 worker/autoscale.py.
  */
@@ -12,43 +13,43 @@ import { StartStopStep } from "../blueprint/mod.ts";
 import type { RemoteAutoscaler, WorkerCore } from "./core.ts";
 
 const KEEPALIVE_SECONDS = 30;
-/** Milliseconds between two looks where no message comes. */
+/** Milliseconds between two checks if no message comes. */
 const LOOK_MS = 1000;
 
-/** What is scaled. */
-export interface Scaled {
-  /** Slots now. */
+/** The pool, as the autoscaler sees it. */
+export interface ScaledPool {
+  /** Number of slots. */
   readonly size: number;
-  /** Of these the ones that have a task. */
+  /** Number of slots that have a task. */
   readonly busy: number;
   /** Tasks on hand: running, or received and due. */
   readonly load: number;
   grow(by: number): void;
-  /** `by` idle slots at most. */
+  /** Removes `by` slots at most, idle ones only. */
   shrink(by: number): void;
-  /** The most slots have changed. */
+  /** Called when the maximum has changed. */
   onMax(max: number): void;
   info(text: string): void;
   debug(text: string): void;
   nowMs(): number;
 }
 
-/** The rule. */
+/** Decides when to grow and shrink. */
 export class Autoscaler implements RemoteAutoscaler {
   max: number;
   min: number;
-  #scaled: Scaled;
+  #scaled: ScaledPool;
   #keepaliveMs: number;
   #grownMs = -Infinity;
 
-  constructor(scaled: Scaled, range: { max: number; min: number; keepaliveSeconds: number }) {
+  constructor(scaled: ScaledPool, range: { max: number; min: number; keepaliveSeconds: number }) {
     this.#scaled = scaled;
     this.max = range.max;
     this.min = range.min;
     this.#keepaliveMs = range.keepaliveSeconds * 1000;
   }
 
-  /** Grows or shrinks if the load asks for it. Per batch of messages, and every second. */
+  /** Grows or shrinks to fit the load. Called for each batch of messages, and every second. */
   look(): void {
     const { size, load } = this.#scaled;
     const most = Math.min(load, this.max);
@@ -56,12 +57,15 @@ export class Autoscaler implements RemoteAutoscaler {
       this.#grownMs = this.#scaled.nowMs();
       return this.#grow(most - size);
     }
-    // As long as slots were added lately they may be wanted again.
+    // Slots that were added lately may be needed again soon.
     const least = Math.max(load, this.min, 1);
     if (least < size && this.#scaled.nowMs() - this.#grownMs > this.#keepaliveMs) this.#shrink(size - least);
   }
 
-  /** Changes the range; what lies outside it is added or taken at once. */
+  /**
+   * Changes the range and returns it. Slots outside it are added or removed at once; null leaves a limit
+   * unchanged.
+   */
   update(max: number | null, min: number | null): { max: number; min: number } {
     const { size } = this.#scaled;
     if (max !== null) {
@@ -76,7 +80,7 @@ export class Autoscaler implements RemoteAutoscaler {
     return { max: this.max, min: this.min };
   }
 
-  /** For `inspect stats`. */
+  /** Returns what `inspect stats` shows. */
   info(): Record<string, number> {
     const { size, load } = this.#scaled;
     return { max: this.max, min: this.min, current: size, qty: load };
@@ -103,7 +107,7 @@ export class AutoscalerStep extends StartStopStep<WorkerCore> {
   #autoscaler: Autoscaler | null = null;
   #look: Deadline | null = null;
 
-  /** Solo has one slot, whatever is asked for. */
+  /** Solo has one slot, whatever the range. */
   override isIncluded(worker: WorkerCore): boolean {
     return worker.options.autoscale !== null && worker.options.pool !== "solo";
   }
@@ -124,7 +128,7 @@ export class AutoscalerStep extends StartStopStep<WorkerCore> {
   }
 
   override close(worker: WorkerCore): void {
-    // What runs is let finish with the slots there are.
+    // Running tasks finish with the slots there are.
     if (worker.hasLane) worker.lane.onReserved = null;
     worker.timers.disarm(this.#look);
     this.#look = null;
@@ -146,7 +150,7 @@ function keepalive(worker: WorkerCore): number {
   throw new UsageError(`AUTOSCALE_KEEPALIVE must be a number of seconds, not "${given}"`);
 }
 
-function scaledPool(worker: WorkerCore): Scaled {
+function scaledPool(worker: WorkerCore): ScaledPool {
   const { world, pool, lane, state, window } = worker;
   const failed = (error: unknown) => world.log.error(`Autoscaler: ${errorText(error)}`);
   const changed = () => {

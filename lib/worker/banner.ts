@@ -1,5 +1,5 @@
 /**
- * The banner a worker prints when it starts.
+ * The banner that a worker prints when it starts.
  *
  * Source: celery 5.2.6 apps/worker.py Worker.startup_info, app/amqp.py Queues.format; protocol.md 10.4.
  */
@@ -24,10 +24,10 @@ const ART = [
 /** What the banner shows. */
 export interface BannerFacts {
   readonly hostname: string;
-  /** e.g. "0.1.0 (lovage)". */
+  /** Such as "0.1.0 (lovage)". */
   readonly version: string;
   readonly platform: string;
-  /** Local time, "2026-11-22 15:44:26". */
+  /** Local time, such as "2026-11-22 15:44:26". */
   readonly timestamp: string;
   readonly app: string;
   /** URLs with their passwords masked. */
@@ -39,11 +39,11 @@ export interface BannerFacts {
   readonly pool: string;
   readonly taskEvents: boolean;
   readonly queues: readonly Queue[];
-  /** Names of the tasks to list; null: no list (above INFO). */
+  /** Names of the tasks to list; null: no list (log levels above INFO). */
   readonly tasks: readonly string[] | null;
 }
 
-/** The banner's text, with its end of line. Pure. */
+/** Returns the banner with a final line break. Pure. */
 export function banner(facts: BannerFacts): string {
   const { autoscale } = facts;
   const slots = autoscale ? `{min=${autoscale[1]}, max=${autoscale[0]}}` : String(facts.concurrency);
@@ -72,13 +72,13 @@ export function banner(facts: BannerFacts): string {
   return ` \n${rows.join("\n")}\n${list}`;
 }
 
-/** `.> celery           exchange=celery(direct) key=celery`. */
+/** Returns a line such as `.> celery           exchange=celery(direct) key=celery`. */
 function queueLine(queue: Queue): string {
   const { exchange } = queue;
   return `.> ${queue.name.padEnd(16)} exchange=${exchange.name}(${exchange.type}) key=${queue.routingKey}`;
 }
 
-/** "2026-11-22 15:44:26" in local time. */
+/** Returns local time, such as "2026-11-22 15:44:26". */
 export function localTimestamp(wallMs: number): string {
   const time = Temporal.Instant.fromEpochMilliseconds(Math.floor(wallMs)).toZonedDateTimeISO(
     Temporal.Now.timeZoneId(),

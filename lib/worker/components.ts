@@ -13,12 +13,12 @@ import type { WorkerCore } from "./core.ts";
 import { handOn } from "./lane/hand_on.ts";
 import { aborted } from "./stop.ts";
 
-/** Celery's step of the timers; ours are there from the start. */
+/** A step of Celery's boot order with nothing to do: our timers exist from the start. */
 export class TimerStep extends Step<WorkerCore> {
   readonly name = "Timer";
 }
 
-/** What the loop needs before anything arrives: serializers, and the result store. */
+/** Opens what the event loop needs before messages arrive: serializers and the result store. */
 export class HubStep extends StartStopStep<WorkerCore> {
   readonly name = "Hub";
   override readonly requires = ["Timer"];
@@ -39,7 +39,7 @@ export class HubStep extends StartStopStep<WorkerCore> {
   }
 }
 
-/** The pool. */
+/** Builds the lane and the pool. */
 export class PoolStep extends StartStopStep<WorkerCore> {
   readonly name = "Pool";
   override readonly requires = ["Hub"];
@@ -56,13 +56,13 @@ export class PoolStep extends StartStopStep<WorkerCore> {
     worker.app.callElsewhere = (message, ended) => worker.parts.finalizer.callElsewhere(message, ended);
     const starting = worker.pool.start();
     starting.catch(() => {
-      // Told below, unless the end was asked for before it failed.
+      // Reported by the race below, unless a stop was asked for before it failed.
     });
     await Promise.race([starting, aborted(worker.stopRequest.any)]);
     worker.stopRequest.any.throwIfAborted();
   }
 
-  /** The loop runs: jobs may go to the pool. */
+  /** Opens the lane when the event loop runs. */
   register(worker: WorkerCore): void {
     worker.lane.open();
   }

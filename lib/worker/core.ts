@@ -1,7 +1,7 @@
 /**
- * What the worker's steps and remote control see of it: `WorkController` (worker.ts) and `Consumer`
- * (consumer/consumer.ts) implement these, everybody else takes them. The lane knows neither: it stands on its own parts
- * (lane/parts.ts).
+ * The worker as its steps and remote control see it. `WorkController` (worker.ts) and `Consumer`
+ * (consumer/consumer.ts) implement these interfaces, all others take them. The lane knows neither: it has its
+ * own parts (lane/parts.ts).
  */
 
 import type { TimerHeap, World } from "../base/mod.ts";
@@ -35,9 +35,9 @@ export interface WorkerCore {
   readonly blueprint: Blueprint<WorkerCore>;
   readonly consumer: ConsumerCore;
   readonly stopRequest: StopRequest;
-  /** What other steps give remote control to act on. */
+  /** Parts that steps provide and remote control acts on. */
   readonly remote: RemoteParts;
-  /** Wall clock, milliseconds, of its creation. */
+  /** When it was created, wall clock, milliseconds. */
   readonly startedWallMs: number;
   readonly timers: TimerHeap;
   readonly state: LaneState;
@@ -45,11 +45,11 @@ export interface WorkerCore {
   readonly window: PrefetchWindow;
   readonly revoked: LimitedSet;
   readonly revokedStamps: RevokedStamps;
-  /** Counts of tasks; null: nobody can ask for them. */
+  /** Counts of tasks; null if metrics are off. */
   readonly metrics: TaskMetrics | null;
-  /** Where task events go; read when the lane is built. */
+  /** Where task events go. The lane takes it when it is built. */
   events: TaskEventSink;
-  /** Whether the lane is built, and with it all of the following. */
+  /** Whether the lane is built. The fields below may be read only then. */
   readonly hasLane: boolean;
   readonly parts: DataLane;
   readonly lane: Lane;
@@ -57,60 +57,63 @@ export interface WorkerCore {
   readonly pool: Pool;
   readonly backend: Backend;
 
-  /** Builds the data lane, once. `makePool` makes the pool, which reports to `events`. */
+  /** Builds the data lane; may be called once. `makePool` makes the pool, which reports to `events`. */
   buildLane(backend: Backend, makePool: (events: PoolEvents) => Pool): void;
   /** Node-formats a file name: `%n`, `%h`, `%d`, `%p`, `%i`, `%I`. */
   expand(text: string): string;
-  /** Reads the registry again; after modules were loaded or reloaded. */
+  /** Reads the task registry again, after modules were loaded or reloaded. */
   updateStrategies(): void;
-  /** Asks for a stop and resolves when the worker has ended. */
+  /** Asks for a stop and resolves when the worker has ended. Never rejects. */
   stop(mode: StopMode, exitCode?: number | null): Promise<void>;
-  /** Lets running tasks finish, unless a cold shutdown is asked for meanwhile; then ends the pool. */
+  /**
+   * Lets running tasks finish, unless a cold shutdown is asked for meanwhile; then ends the pool. Rejects as
+   * the result store's `flush` and the pool's `close` do.
+   */
   endPool(): Promise<void>;
-  /** Remote control's `shutdown`. */
+  /** Handles the control command `shutdown`. */
   onRemoteShutdown(): void;
-  /** The requests that slots have begun. */
+  /** Returns the requests that slots have begun. */
   active(): Request[];
-  /** What `inspect stats` shows, except for what the panel adds. */
+  /** Returns what `inspect stats` shows, except the panel's own fields. */
   stats(): Record<string, unknown>;
-  /** Flags tasks as revoked; with `terminate`, ends those that the pool has: their ids. */
+  /** Flags tasks as revoked. With `terminate`, ends those that the pool has and returns their ids. */
   revoke(ids: readonly string[], options?: { terminate?: boolean; signal?: string }): string[];
 }
 
 /** The consumer of a worker. */
 export interface ConsumerCore {
-  /** Null while there is none. */
+  /** Null if there is none. */
   readonly connection: Connection | null;
   readonly tasks: TaskConsumer | null;
-  /** True from the moment the connection was lost until the next is being made. */
+  /** True from the loss of a connection until the next one is being made. */
   readonly isLost: boolean;
-  /** True while there is no broker: nothing is connected, or the connection was lost. */
+  /** True if there is no broker: not connected yet, or the connection was lost. */
   readonly isAway: boolean;
-  /** Connections that were made since the start. */
+  /** Number of connections made since the start. */
   readonly connections: number;
-  /** Where its blueprint is in its life. */
+  /** State of its blueprint. */
   readonly state: BlueprintState;
-  /** Builds its steps; once. */
+  /** Builds its steps; called once. */
   build(): void;
-  /** Begins to connect while the pool starts. */
+  /** Begins to connect, while the pool starts. */
   connectAhead(): void;
   start(): Promise<void>;
   stop(): Promise<void>;
-  /** Begins to consume from one more queue. */
+  /** Begins to consume from one more queue. Rejects if the broker refuses it. */
   addTaskQueue(queue: Queue): Promise<void>;
-  /** Stops consuming from a queue. */
+  /** Stops consuming from a queue. Rejects if the broker refuses it. */
   cancelTaskQueue(name: string): Promise<void>;
-  /** The broker's first URL with its password masked. */
+  /** Returns the broker's first URL with its password masked. */
   shownUrl(): string;
-  /** What its steps show in `inspect stats`. */
+  /** Returns what its steps show in `inspect stats`. */
   info(): Record<string, unknown>;
 }
 
-/** The dispatcher of events, as `enable_events`, `disable_events` and `heartbeat` use it. */
+/** The event dispatcher, as `enable_events`, `disable_events` and `heartbeat` use it. */
 export interface RemoteEvents {
-  /** Sends events of the group `task` from now on; false if it did already. */
+  /** Starts to send events of the group `task`; false if they were sent already. */
   enableTasks(): boolean;
-  /** Stops sending them; false if it did not send them, or if `-E` has them sent for good. */
+  /** Stops sending them; false if they were not sent, or cannot be stopped because of `-E`. */
   disableTasks(): boolean;
   /** Sends a heartbeat event now. */
   heartbeat(): void;
@@ -123,11 +126,14 @@ export interface RemoteGossip {
 
 /** The autoscaler. */
 export interface RemoteAutoscaler {
-  /** Changes the range; null leaves one as it is. The new range. */
+  /** Changes the range and returns the new one; null leaves a limit unchanged. */
   update(max: number | null, min: number | null): { max: number; min: number };
 }
 
-/** What remote control can act on. A step sets its field; where one is missing, the panel answers as Celery does. */
+/**
+ * Parts that remote control acts on. Each is set by a step; if one is missing, the panel answers as Celery
+ * does.
+ */
 export interface RemoteParts {
   events: RemoteEvents | null;
   gossip: RemoteGossip | null;

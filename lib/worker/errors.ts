@@ -2,7 +2,7 @@
 
 import { OperatingError } from "../base/mod.ts";
 
-/** The broker could not be reached, or refused us, and the settings say to give up. */
+/** The broker cannot be reached, or refuses the connection, and the settings say to give up. */
 export class BrokerGivenUp extends OperatingError {
   override name = "BrokerGivenUp";
 }

@@ -1,11 +1,11 @@
-/** What a worker says about itself: its banner, its stats, and what it is doing right now. */
+/** What a worker shows of itself: its banner, its statistics, and what it is doing now. */
 
 import { maskUrl, VERSION } from "../base/mod.ts";
 import { banner, localTimestamp } from "./banner.ts";
 import { POOL_LABELS } from "./options.ts";
 import type { WorkerCore } from "./core.ts";
 
-/** The banner of a worker about to start. Its task list is as long as the log level allows. */
+/** Returns the banner of a worker about to start. The log level decides which tasks it lists. */
 export function bannerOf(worker: WorkerCore): string {
   const { app, options, strategies, world } = worker;
   const names = [...strategies.keys()];
@@ -27,7 +27,10 @@ export function bannerOf(worker: WorkerCore): string {
   });
 }
 
-/** What `inspect stats` shows, except for what the panel adds. Source: celery 5.2.6 worker/worker.py stats. */
+/**
+ * Returns what `inspect stats` shows, except the panel's own fields. Source: celery 5.2.6 worker/worker.py
+ * stats.
+ */
 export function statsOf(worker: WorkerCore): Record<string, unknown> {
   const total: Record<string, number> = {};
   for (const [name, strategy] of worker.strategies) {
@@ -42,7 +45,7 @@ export function statsOf(worker: WorkerCore): Record<string, unknown> {
   };
 }
 
-/** What a worker is doing, for USR1: states, counts, running tasks. Several lines. */
+/** Returns a report of what a worker is doing, for USR1: states, counts, running tasks. Several lines. */
 export function reportOf(worker: WorkerCore): string {
   const { state, window } = worker;
   const now = worker.world.clock.monoMs();

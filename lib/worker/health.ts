@@ -1,14 +1,17 @@
 /**
  * Whether a worker is ready: for load balancers, orchestrators and people.
  *
- * That it lives is not asked here: whoever gets an answer at all has it from a worker that turns, with or without a
- * broker, whatever its tasks do.
+ * Liveness needs no check: any answer comes from a worker whose event loop turns, with or without a broker,
+ * whatever its tasks do.
  */
 
 import type { HealthCheck } from "../http/mod.ts";
 import type { WorkerCore } from "./core.ts";
 
-/** What has to hold for a worker to be ready: running, connected, consuming, and with a pool. No broker is asked. */
+/**
+ * Returns the conditions for a worker to be ready: running, connected, consuming, and with a pool. Sends
+ * nothing to the broker.
+ */
 export function readinessOf(worker: WorkerCore): HealthCheck[] {
   const { blueprint, consumer, stopRequest } = worker;
   const isStopping = stopRequest.mode !== null;

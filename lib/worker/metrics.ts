@@ -1,4 +1,6 @@
-/** A worker's own numbers for Prometheus: exact, without the broker. Made when somebody asks. */
+/**
+ * A worker's own metrics for Prometheus: exact, and independent of the broker. Made when they are asked for.
+ */
 
 import {
   FAMILIES,
@@ -13,7 +15,7 @@ import {
 import type { OutgoingMessage } from "../transport/mod.ts";
 import type { WorkerCore } from "./core.ts";
 
-/** The text of a worker's metrics; `writeMore` adds those of what runs in it. */
+/** Returns the text of a worker's metrics. `writeMore` adds the metrics of other parts of the process. */
 export function workerMetrics(
   worker: WorkerCore,
   options: MetricsTextOptions = {},
@@ -54,7 +56,7 @@ function writeLane(text: MetricsText, { lane, pool }: WorkerCore, host: { hostna
   text.sample({ ...host, for: "rate_limit" }, limited);
 }
 
-/** Counts tasks that this worker and its slots send, under the queue they go to. */
+/** Returns a function that counts tasks sent by this worker and its slots, by queue. */
 export function countSent(metrics: TaskMetrics, node: string): (batch: readonly OutgoingMessage[]) => void {
   const host = hostLabel(node);
   return (batch) => {

@@ -1,5 +1,5 @@
 /**
- * What a worker can be started with: every option of Celery's `worker` command, and what its maker adds.
+ * The options of a worker: every option of Celery's `worker` command, and those that only code can give.
  *
  * Source: celery 5.2.6 and 5.6.3 bin/worker.py, worker/worker.py setup_defaults; surface (a).
  */
@@ -8,19 +8,19 @@ import { defaultNodename, type Host, UsageError, workerNodename } from "../base/
 import { type PoolFactory, type PoolHead, POOLS } from "../pool/mod.ts";
 import type { WorkerApp } from "./worker_app.ts";
 
-/** Options of a worker. What is not given is the setting's. Durations are seconds. */
+/** Options of a worker. An option that is not given comes from the settings. Durations are seconds. */
 export interface WorkerOptions {
   /** `-n`: node name; `%h` host, `%n` its first part, `%d` the rest. Default `celery@<host>`. */
   hostname?: string;
   /** `-c`: slots. Default `worker_concurrency`, else the number of CPUs. */
   concurrency?: number;
-  /** `-P`: a pool's name. Default `worker_pool`. */
+  /** `-P`: name of the pool. Default `worker_pool`. */
   pool?: string;
-  /** `-Q`: consume from these only. */
+  /** `-Q`: consume from these queues only. */
   queues?: readonly string[];
-  /** `-X`: do not consume from these. */
+  /** `-X`: do not consume from these queues. */
   excludeQueues?: readonly string[];
-  /** `-I`: more task modules, for the pool's slots; the caller has loaded them here. */
+  /** `-I`: more task modules, for the pool's slots. The caller has loaded them in this process. */
   include?: readonly string[];
   /** `-E`: send task events. */
   taskEvents?: boolean;
@@ -31,17 +31,17 @@ export interface WorkerOptions {
   maxTasksPerChild?: number;
   /** KiB. */
   maxMemoryPerChild?: number;
-  /** Delete what waits in the queues first. */
+  /** Delete the messages in the queues first. */
   purge?: boolean;
-  /** `-O`: read and without effect: this worker is always fair. */
+  /** `-O`: accepted without effect, since this worker always distributes tasks fairly. */
   optimization?: string;
   /** Work until the queues are empty, then end; exit status 1 if a task failed. */
   burst?: boolean;
-  /** No banner. */
+  /** Print no banner. */
   quiet?: boolean;
-  /** `-S`: file of revoked ids over restarts; node-formatted. */
+  /** `-S`: file that keeps revoked ids over restarts; node-formatted. */
   statedb?: string;
-  /** False: do not take part. Also as Celery's `withoutGossip` … */
+  /** False: do not take part. Celery's names `withoutGossip` and so on are accepted too. */
   gossip?: boolean;
   mingle?: boolean;
   heartbeat?: boolean;
@@ -49,9 +49,9 @@ export interface WorkerOptions {
   withoutMingle?: boolean;
   withoutHeartbeat?: boolean;
   heartbeatInterval?: number;
-  /** `[max, min]` slots by load. */
+  /** `[max, min]` slots, by load. */
   autoscale?: readonly [number, number];
-  /** `-B`: run beat inside. */
+  /** `-B`: run beat in the worker. */
   beat?: boolean;
   scheduleFilename?: string;
   scheduler?: string;
@@ -61,20 +61,20 @@ export interface WorkerOptions {
   logfile?: string;
   loglevel?: string;
   pidfile?: string;
-  /** Makes the pool, in place of the one that `pool` names; for tests and for pools of one's own. */
+  /** Makes the pool in place of the one that `pool` names; for tests and for pools outside this project. */
   poolFactory?: PoolFactory;
-  /** The pool's first process, if it was started ahead; the worker ends it if its pool has no use for it. */
+  /** The pool's first process, if it was started ahead. The worker ends it if its pool does not need it. */
   poolHead?: PoolHead;
 }
 
-/** Options and settings, merged. */
+/** Options merged with settings. */
 export interface ResolvedOptions {
   /** Node name. */
   readonly hostname: string;
   readonly concurrency: number;
   readonly pool: "solo" | "processes" | "threads" | "async";
   readonly prefetchMultiplier: number;
-  /** Nobody has chosen the multiplier: the window may grow. */
+  /** True if the multiplier was not set: the window may grow. */
   readonly isWindowAdaptive: boolean;
   readonly isPrefetchOff: boolean;
   readonly taskEvents: boolean;
@@ -83,7 +83,7 @@ export interface ResolvedOptions {
   readonly maxTasksPerChild: number | null;
   readonly maxMemoryPerChild: number | null;
   readonly autoscale: readonly [max: number, min: number] | null;
-  /** Where revoked ids are kept over restarts; null nowhere. Not yet node-formatted. */
+  /** File that keeps revoked ids over restarts, not yet node-formatted; null: none. */
   readonly statedb: string | null;
   readonly withGossip: boolean;
   readonly withMingle: boolean;
@@ -99,7 +99,9 @@ export const POOL_LABELS: Readonly<Record<ResolvedOptions["pool"], string>> = {
   async: "async",
 };
 
-/** Slots of a pool at most: what is beyond is a slip, and would start processes until the machine stands still. */
+/**
+ * Maximum number of slots. A larger number is a mistake, and would start processes until the machine stalls.
+ */
 export const SLOTS_MAX: Readonly<Record<ResolvedOptions["pool"], number>> = {
   processes: 1024,
   threads: 1024,
@@ -107,7 +109,9 @@ export const SLOTS_MAX: Readonly<Record<ResolvedOptions["pool"], number>> = {
   solo: 100_000,
 };
 
-/** Merges options over settings. Throws UsageError for a pool there is not and for a wrong node name. */
+/**
+ * Merges options over settings. Throws UsageError for an unknown pool, too many slots, or a wrong node name.
+ */
 export function resolveOptions(app: WorkerApp, host: Host, given: WorkerOptions): ResolvedOptions {
   const { conf } = app;
   const poolName = given.pool ?? conf.worker_pool;
@@ -123,7 +127,7 @@ export function resolveOptions(app: WorkerApp, host: Host, given: WorkerOptions)
     hostname: given.hostname
       ? workerNodename(given.hostname, host.hostname)
       : defaultNodename(null, host.hostname),
-    // One thing at a time is what solo is.
+    // Solo runs one task at a time.
     concurrency: pool === "solo" ? 1 : Math.max(1, concurrency),
     pool,
     prefetchMultiplier: given.prefetchMultiplier ?? conf.worker_prefetch_multiplier,

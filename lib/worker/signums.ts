@@ -1,4 +1,4 @@
-/** The signals that end tasks, by name, with the numbers that Celery's logs and events show. */
+/** Numbers of the signals that end tasks, as Celery's logs and events show them. */
 export const SIGNUMS: Readonly<Record<string, number>> = {
   SIGHUP: 1,
   SIGINT: 2,

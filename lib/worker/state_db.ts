@@ -1,15 +1,15 @@
 /**
- * What a worker remembers over restarts (`--statedb`, `worker_state_db`): revoked ids with their times, and the
+ * What a worker keeps over restarts (`--statedb`, `worker_state_db`): revoked ids with their times, and the
  * Lamport clock.
  *
- * One CBOR document in one file, replaced as a whole, so that no crash leaves half of it. It is written when the
- * worker stops and, so that a kill loses little, a few seconds after something was revoked. Times are of the wall
- * clock in the file, since a monotonic one begins anew with the machine. One of ours that is damaged, and Celery's, is
- * set aside under another name, with one line, and the worker starts with nothing remembered; anything else is not ours
- * to rename, and the worker does not start.
+ * The file holds one CBOR document and is replaced as a whole, so that a crash never leaves half of it. It is
+ * written when the worker stops and, so that a kill loses little, within a few seconds of a revoke. Times in
+ * the file are of the wall clock, since the monotonic clock starts anew with the machine. If the file is
+ * damaged, or is Celery's, it is renamed, one line is logged, and the worker starts with nothing remembered.
+ * Any other file is left alone, and the worker does not start.
  *
- * Source: celery 5.2.6 worker/state.py Persistent, worker/components.py StateDB. The file is ours: Celery's is a
- * shelf of pickles.
+ * Source: celery 5.2.6 worker/state.py Persistent, worker/components.py StateDB. The format is ours: Celery's
+ * file is a shelf of pickles.
  */
 
 import { type Deadline, errorText, UsageError } from "../base/mod.ts";
@@ -21,13 +21,13 @@ import type { WorkerCore } from "./core.ts";
 const SAVE_MS = 5000;
 const VERSION = 1;
 const CBOR = "application/cbor";
-/** What a file of ours begins with: the head of a map in CBOR, and its first key, a text of six bytes. */
+/** How our file begins: the head of a CBOR map, and its first key, a text of six bytes. */
 const MARK = /^[\xa0-\xbf][^]{0,8}flovage/;
 const MARK_BYTES_MAX = 16;
-/** A key of Celery's. Source: celery 5.2.6 worker/state.py Persistent. */
+/** A key in Celery's file. Source: celery 5.2.6 worker/state.py Persistent. */
 const CELERY_KEY = "zrevoked";
 
-/** What the file holds. Times are seconds since the epoch. */
+/** The content of the file. Times are seconds since the epoch. */
 interface State {
   readonly lovage: typeof VERSION;
   readonly clock: number;
@@ -53,9 +53,9 @@ export class StateDbStep extends StartStopStep<WorkerCore> {
     refuseSpecial(path, "the state database");
     await loadSerializer(CBOR);
     this.#load(worker, path);
-    // From here on it is ours to write.
+    // Only now is it certain that the file may be replaced; `stop` writes nothing before.
     this.#path = path;
-    // Now, not at the end, so that a file that cannot be written is reported while it can be helped.
+    // Written at the start too, so that a file that cannot be written is reported while it can be mended.
     await replaceBytes(this.#path, this.#document(worker));
     this.#watch(worker);
   }
@@ -117,14 +117,14 @@ export class StateDbStep extends StartStopStep<WorkerCore> {
     const nowWall = world.clock.wallMs() / 1000;
     const nowMono = world.clock.monoMs() / 1000;
     const entries = state.revoked
-      // Of a clock that was put back: as young as can be.
+      // If the clock was put back, a time may lie in the future: it counts as now.
       .map(([id, at]) => [id, nowMono - Math.max(0, nowWall - at)] as const)
       .filter(([, at]) => at > nowMono - revoked.limits.expiresSeconds);
     revoked.update(entries);
   }
 }
 
-/** Whether a file is a state of ours or of Celery, or what a crash leaves of one: nothing, or zeros. */
+/** Whether a file is a state of ours or of Celery, or what a crash leaves of one: cut off, or all zeros. */
 function isReplaceable(bytes: Uint8Array): boolean {
   const text = new TextDecoder("latin1").decode(bytes);
   const isCut = bytes.length < MARK_BYTES_MAX && bytes.length > 0 && bytes[0]! >> 5 === 5;

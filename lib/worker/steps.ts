@@ -1,7 +1,7 @@
 /**
- * The steps that a worker is made of.
+ * The steps of a worker.
  *
- * A step's place among those that do not wait for one another is Celery's, so that the boot order reads the same.
+ * Steps that do not depend on each other are in Celery's order, so that the boot order reads the same.
  */
 
 import type { Step, StepClass } from "../blueprint/mod.ts";
@@ -31,7 +31,10 @@ export const CONSUMER_STEPS: readonly StepClass<Consumer>[] = [
   LoopStep,
 ];
 
-/** One instance of each of the worker's steps, in order; `more` come before the consumer's, as Celery's beat does. */
+/**
+ * Makes one instance of each of the worker's steps, in order. `more` come before the consumer's, as Celery's
+ * beat does.
+ */
 export function workerSteps(more: readonly StepClass<WorkerCore>[]): Step<WorkerCore>[] {
   const classes: readonly StepClass<WorkerCore>[] = [
     StateDbStep,

@@ -1,34 +1,36 @@
 /**
  * How a worker is asked to stop, and what each signal means.
  *
- *     TERM            warm: finish what runs, give back the rest
+ *     TERM            warm: finish running tasks, give back the rest
  *     INT             warm, and a hint; INT again: as QUIT
- *     QUIT            soft, where `worker_soft_shutdown_timeout` gives running tasks some time; then cold
- *     QUIT while soft cold at once;  QUIT while cold: the process ends as it is
+ *     QUIT            soft, if `worker_soft_shutdown_timeout` gives running tasks some time; then cold
+ *     QUIT while soft cold at once;  QUIT while cold: the process ends at once
  *     REMAP_SIGTERM=SIGQUIT makes TERM a QUIT
  *
- * Each mode only ever gets harder. Source: celery 5.6.3 apps/worker.py; protocol.md 10.8; scenarios.md "Shutdown".
+ * A mode is never replaced by a softer one.
+ *
+ * Source: celery 5.6.3 apps/worker.py; protocol.md 10.8; scenarios.md "Shutdown".
  */
 
 /** The modes of a stop, softest first. */
 const STOP_MODES = ["warm", "soft", "cold", "hard"] as const;
 
-/** One of them. */
+/** A mode of a stop. */
 export type StopMode = typeof STOP_MODES[number];
 
-/** Thrown out of whatever the worker is waiting in when it is asked to stop. Not an error of anyone. */
+/** Ends whatever the worker is waiting for when it is asked to stop. Not an error. */
 export class WorkerStopping extends Error {
   override name = "WorkerStopping";
 }
 
-/** The stop asked for. Signals abort in order: `any` with the first mode, `cold` from cold on, `hard` at the last. */
+/** The stop that was asked for. `any` aborts with the first mode, `cold` from cold on, `hard` with hard. */
 export class StopRequest {
   #mode: StopMode | null = null;
   #any = new AbortController();
   #cold = new AbortController();
   #hard = new AbortController();
 
-  /** What was asked for, or null: go on. */
+  /** The mode asked for; null: none. */
   get mode(): StopMode | null {
     return this.#mode;
   }
@@ -38,7 +40,7 @@ export class StopRequest {
     return this.#any.signal;
   }
 
-  /** Aborts when running tasks are to be cut off. */
+  /** Aborts when running tasks are to be ended. */
   get cold(): AbortSignal {
     return this.#cold.signal;
   }
@@ -48,7 +50,9 @@ export class StopRequest {
     return this.#hard.signal;
   }
 
-  /** Asks for a stop; one softer than what was asked for before changes nothing. True if it is a change. */
+  /**
+   * Asks for a stop. Returns false if a mode as hard or harder was asked for before; nothing changes then.
+   */
   ask(mode: StopMode): boolean {
     if (this.#mode !== null && STOP_MODES.indexOf(mode) <= STOP_MODES.indexOf(this.#mode)) return false;
     this.#mode = mode;
@@ -60,7 +64,7 @@ export class StopRequest {
   }
 }
 
-/** Resolves when `signal` aborts; at once if it has. */
+/** Resolves when `signal` aborts; at once if it has. Never rejects. */
 export function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));

@@ -1,4 +1,4 @@
-/** What an App does for its worker: the functions of app/ and pool/ that take the whole App. */
+/** What an App does for its worker: functions of app, event and pool that take the whole App. */
 
 import { type App, appSource, canvasSender, completeChords, failTask, finishDoneBefore } from "../app/mod.ts";
 import { Signature } from "../canvas/mod.ts";
@@ -7,7 +7,7 @@ import { mailboxSettings } from "../mailbox/mod.ts";
 import { soloPool } from "../pool/mod.ts";
 import type { WorkerSupport } from "./worker_app.ts";
 
-/** The support that `app` gives. */
+/** Returns the support of `app`. */
 export function supportOf(app: App): WorkerSupport {
   return {
     failTask: (message, error, kind) => failTask(app, message, error, kind),

@@ -1,10 +1,10 @@
 /**
  * A worker inside the process of a test: `await using worker = await TestWorker.start(app)`.
  *
- * The app's calls go to a broker and a result store in memory, are run in this isolate, and come back; no server, no
- * other process, nothing to clean up. When it ends the app has its own settings again. Tasks that declare permissions
- * or memory run in sandboxes, which import the modules that the App and these tasks were made in: the App must be an
- * export of its module.
+ * The app's calls go to a broker and a result store in memory and run in this isolate. There is no server and
+ * no other process, and nothing to clean up. When the worker stops, the app has its own settings again. Tasks
+ * that declare permissions or memory run in sandboxes, which import the modules that made the App and these
+ * tasks: the App must be an export of its module.
  *
  * Source: celery 5.2.6 contrib/testing/worker.py start_worker; contract.md "Signals, hooks, testing".
  */
@@ -14,21 +14,33 @@ import { namesOf, refuseUnknown, type World } from "../base/mod.ts";
 import type { WorkerOptions } from "./options.ts";
 import type { WorkController } from "./worker.ts";
 
-/** How to start one. */
+/** Options of TestWorker.start. */
 export interface TestWorkerOptions {
-  /** Consumes from these only. Default: all of the app's queues. */
+  /** Queues to consume from. Default: all of the app's queues. */
   readonly queues?: readonly string[];
-  /** True: the app's own broker and result store are used instead of memory. Default false. */
+  /** True: use the app's own broker and result store instead of memory. Default false. */
   readonly keepsBroker?: boolean;
-  /** More of a worker's options. Its pool is solo unless another one is given here. */
+  /** More options of the worker. Its pool is solo unless another is given here. */
   readonly worker?: WorkerOptions;
 }
 
 const NAMES = namesOf<TestWorkerOptions>({ queues: true, keepsBroker: true, worker: true });
-/** Names of the memory places, so that two at a time are two. */
+/** Part of the names of the memory broker and store, so that each test worker has its own. */
 let started = 0;
 
-/** A worker in this process. */
+/**
+ * A worker in this process.
+ *
+ * @example
+ * ```ts
+ * import { TestWorker } from "lovage";
+ * import { add, app } from "./tasks.ts";
+ *
+ * await using worker = await TestWorker.start(app);
+ * const result = await add.delay(2, 3);
+ * console.assert(await result.get({ timeout: 5 }) === 5, worker.hostname);
+ * ```
+ */
 export class TestWorker implements AsyncDisposable {
   readonly app: App;
   readonly #controller: WorkController;
@@ -48,14 +60,16 @@ export class TestWorker implements AsyncDisposable {
   }
 
   /**
-   * Starts one; resolves when it consumes. Rejects with UsageError for options that cannot be, and with an Error where
-   * it ends before it is ready (its log says why).
+   * Starts a worker; resolves when it consumes.
+   *
+   * @throws {UsageError} for invalid options.
+   * @throws {Error} if the worker ends before it is ready; its log says why.
    */
   static async start(app: App, options: TestWorkerOptions = {}): Promise<TestWorker> {
     refuseUnknown(options, NAMES, "a TestWorker");
     let before: Record<string, unknown> | null = null;
     if (!options.keepsBroker) {
-      // What was open before belongs to the app's own broker.
+      // What is open belongs to the app's own broker.
       await app.close();
       const { broker_url, result_backend } = app.conf;
       before = { broker_url, result_backend };
@@ -64,9 +78,10 @@ export class TestWorker implements AsyncDisposable {
         result_backend: `memory://test-${started}`,
       });
     }
-    // Sandboxed tasks are loaded again from there.
+    // Sandboxes load tasks again from there.
     adoptSource(app);
-    // The users' door exports this class: the worker behind it is loaded by who starts one, not by every task module.
+    // The users' door exports this class. Only a program that starts a worker loads the worker, not every
+    // task module.
     const { WorkController } = await import("./worker.ts");
     const controller = WorkController.create(quiet(app.world), app, {
       hostname: `test-${started}@%h`,
@@ -96,7 +111,10 @@ export class TestWorker implements AsyncDisposable {
     return this.#controller.hostname;
   }
 
-  /** Ends it when what runs has ended, and closes the app. Twice is once. */
+  /**
+   * Lets running tasks finish, ends the worker and closes the app. A second call has no effect. Rejects if the app
+   * cannot be closed.
+   */
   async stop(): Promise<void> {
     await this.#controller.stop("warm");
     await this.#ended;
@@ -104,13 +122,13 @@ export class TestWorker implements AsyncDisposable {
     if (this.#before !== null) this.app.conf.update(this.#before);
   }
 
-  /** As `stop`. */
+  /** Does the same as `stop`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
   }
 }
 
-/** The World with a terminal that says nothing. */
+/** Returns the World with a terminal that prints nothing. */
 function quiet(world: World): World {
   return Object.create(world, {
     terminal: { value: { ...world.terminal, out: () => {}, err: () => {}, styled: () => {} } },

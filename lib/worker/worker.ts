@@ -1,8 +1,8 @@
 /**
- * The worker: one value that owns lane, pool and consumer, and their one way from start to end.
+ * The worker: owns lane, pool and consumer, and takes them from start to end.
  *
- * `create` builds it, `run` runs it to its end and gives the exit status. Its parts are bootsteps (components.ts);
- * other rooms add theirs with `registerStep`, users with `app.steps`.
+ * `create` builds it, `run` runs it to its end and returns the exit status. Its parts are bootsteps (components.ts,
+ * steps.ts); the caller of `create` may add more, as the command line adds beat.
  *
  * Source: celery 5.2.6 worker/worker.py WorkController, apps/worker.py Worker.
  */
@@ -47,12 +47,12 @@ import { type ResolvedOptions, resolveOptions, type WorkerOptions } from "./opti
 import { CONSUMER_STEPS, workerSteps } from "./steps.ts";
 import { aborted, type StopMode, StopRequest, WorkerStopping } from "./stop.ts";
 import { supportOf } from "./support.ts";
-import { SAY, stillWaiting } from "./texts.ts";
+import { NOTICES, stillWaiting } from "./texts.ts";
 import type { WorkerApp, WorkerSupport } from "./worker_app.ts";
 
-/** Seconds that results and acks have to leave in a cold shutdown. */
+/** Seconds for storing results and sending acknowledgements in a cold shutdown. */
 const COLD_FLUSH_SECONDS = 5;
-/** Until a stop that waits for a store or broker says so first, and between two times, seconds. */
+/** Seconds until a stop first logs that it waits for a store or broker, and between two such lines. */
 const SAY_WAITING_SECONDS = 2;
 const SAY_AGAIN_SECONDS = 15;
 /** Exit status if the broker cannot be reached. */
@@ -69,7 +69,7 @@ export class WorkController implements WorkerCore {
   readonly consumer: Consumer;
   readonly stopRequest: StopRequest = new StopRequest();
   readonly remote: RemoteParts = { events: null, gossip: null, autoscaler: null };
-  /** The worker's deadlines. */
+  /** The worker's timers. */
   readonly timers: TimerHeap;
   readonly state: LaneState = new LaneState();
   readonly strategies: Map<string, Strategy> = new Map();
@@ -81,7 +81,7 @@ export class WorkController implements WorkerCore {
   readonly #nowSeconds = (): number => this.world.clock.monoMs() / 1000;
   events: TaskEventSink = NO_EVENTS;
   readonly startedWallMs: number;
-  /** HUP asked for a fresh start: the command line starts the program again after `run`. */
+  /** True if HUP asked for a restart: the command line starts the program again after `run`. */
   isRestartWanted = false;
   #exitCode = 0;
   #interrupts = 0;
@@ -90,8 +90,8 @@ export class WorkController implements WorkerCore {
   #parts: DataLane | null = null;
 
   /**
-   * Builds a worker; nothing is opened and nothing runs. `steps` are added to its own. Throws UsageError for options
-   * that cannot be.
+   * Builds a worker; opens and starts nothing. `steps` are added to its own. Throws UsageError for invalid
+   * options.
    */
   static create(
     world: World,
@@ -216,16 +216,16 @@ export class WorkController implements WorkerCore {
   }
 
   /**
-   * Runs to the end; the exit status: 0, 1 if something went wrong or a task of `--burst` failed, 69 if the
-   * broker cannot be reached. Never rejects.
+   * Runs the worker to its end and returns the exit status: 0, 1 if something went wrong or a task of
+   * `--burst` failed, 69 if the broker cannot be reached. Never rejects.
    */
   run(): Promise<number> {
     return this.#ended ??= this.#run();
   }
 
   /**
-   * Asks for a stop and resolves when the worker has ended. Modes softer than what was asked for before change
-   * nothing. `exitCode` becomes the status.
+   * Asks for a stop and resolves when the worker has ended. A mode softer than one asked for before has no
+   * effect. `exitCode` becomes the exit status. Never rejects.
    */
   async stop(mode: StopMode, exitCode: number | null = null): Promise<void> {
     if (exitCode !== null) this.#exitCode = exitCode;
@@ -233,7 +233,7 @@ export class WorkController implements WorkerCore {
     await this.#ended;
   }
 
-  /** What a signal of the process means; its name as `SIGTERM`. */
+  /** Handles a signal of the process; `name` is such as `SIGTERM`. */
   onSignal(name: string): void {
     const isRemapped = name === "SIGTERM" && this.world.host.env("REMAP_SIGTERM") === "SIGQUIT";
     switch (isRemapped ? "SIGQUIT" : name) {
@@ -241,7 +241,7 @@ export class WorkController implements WorkerCore {
         return this.#warm(name);
       case "SIGINT":
         if (this.#interrupts++ > 0) return this.#quit(name);
-        this.#say(SAY.intHint);
+        this.#say(NOTICES.intHint);
         return this.#warm(name);
       case "SIGQUIT":
         return this.#quit(name);
@@ -267,8 +267,8 @@ export class WorkController implements WorkerCore {
   }
 
   /**
-   * Flags tasks as revoked: they are discarded when their turn comes. With `terminate`, those that the pool has are
-   * ended with the signal (now, or as they begin); their ids are given back.
+   * Flags tasks as revoked: each is discarded when its turn comes. With `terminate`, tasks that the pool has
+   * are ended with the signal, now or when they begin, and their ids are returned.
    */
   revoke(ids: readonly string[], options: { terminate?: boolean; signal?: string } = {}): string[] {
     for (const id of ids) this.revoked.add(id);
@@ -311,7 +311,7 @@ export class WorkController implements WorkerCore {
   }
 
   #warm(sig: string): void {
-    this.#say(SAY.warm);
+    this.#say(NOTICES.warm);
     this.#sendShutdown(sig, "Warm");
     void this.stop("warm");
   }
@@ -325,11 +325,11 @@ export class WorkController implements WorkerCore {
         void this.stop("hard");
         return;
       case "soft":
-        this.#say(SAY.waiting);
+        this.#say(NOTICES.waiting);
         void this.stop("cold");
         return;
     }
-    this.#say(SAY.coldHint);
+    this.#say(NOTICES.coldHint);
     this.#sendShutdown(sig, "Cold");
     void this.stop(this.#isSoftWanted() ? "soft" : "cold", this.#interrupts > 1 ? 1 : null);
   }
@@ -344,7 +344,8 @@ export class WorkController implements WorkerCore {
     signals.workerShuttingDown.send(this.hostname, { sig, how, exitcode: this.#exitCode }, this.world.log);
   }
 
-  // Celery sleeps the whole time; here the wait ends as soon as nothing runs, unless it was asked for on idle too.
+  // Celery sleeps for the whole time; here the wait ends as soon as nothing runs, unless
+  // `worker_enable_soft_shutdown_on_idle` is set.
   async #softShutdown(): Promise<void> {
     const { conf } = this.app;
     const seconds = conf.worker_soft_shutdown_timeout;
@@ -365,12 +366,12 @@ export class WorkController implements WorkerCore {
     const { cold } = this.stopRequest;
     if (!cold.aborted) await Promise.race([pool.drain(), aborted(cold)]);
     if (cold.aborted) {
-      this.#say(SAY.cold);
+      this.#say(NOTICES.cold);
       this.settler.isCold = true;
       this.parts.afterEnd.close();
       this.lane.giveBackWaiting();
       await pool.terminateAll();
-      // What came back from the pool without having begun.
+      // Gives back what the pool returned without having begun it.
       this.lane.giveBackWaiting();
     }
     await this.#settleAll();
@@ -378,14 +379,17 @@ export class WorkController implements WorkerCore {
     await pool.close();
   }
 
-  /** Resolves when results are stored and settlements have left, or waiting for them has been given up. */
+  /**
+   * Resolves when results are stored and settlements sent, or when a cold shutdown has given up waiting for
+   * them.
+   */
   async #settleAll(): Promise<void> {
     const { finalizer, backend, state } = this.parts;
     let waitsFor = `the result store ${maskUrl(backend.url)} to take the last results`;
     const work = (async () => {
       await finalizer.drain();
       await backend.flush();
-      // A stored result may have begun a chord part, and that a settlement.
+      // A stored result may have started to count a chord part, and that may have settled a message.
       await finalizer.drain();
       await backend.flush();
       waitsFor = `the broker ${this.consumer.shownUrl()} to take the last acknowledgements`;

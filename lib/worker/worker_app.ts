@@ -1,7 +1,6 @@
 /**
- * What the worker asks of an App: an interface as narrow as its use, which `App` (app/app.ts) satisfies.
- *
- * It keeps the worker testable with an App of a test's own, and shows what the two rooms owe each other.
+ * What the worker needs of an App: an interface of only what it uses, which `App` (app/app.ts) implements. It
+ * lets tests run a worker with an App of their own.
  */
 
 import type {
@@ -20,15 +19,15 @@ import type { MailboxSettings } from "../mailbox/mod.ts";
 import type { Connection, OutgoingMessage, Queue, TransportKind } from "../transport/mod.ts";
 import type { EncodedMessage, ResultMeta, WireSignature } from "../wire/mod.ts";
 
-/** A registered task, as the worker sees it: its name and its resolved rules, never its function. */
+/** A registered task as the worker sees it: name and resolved options, never its function. */
 export interface WorkerTask {
-  /** Its parameters by name; with `takesObject` the last one is an object that takes what is left of the kwargs. */
+  /** Parameter names; with `takesObject` the last one is an object that takes the remaining kwargs. */
   readonly parameters: { readonly names: readonly string[]; readonly takesObject: boolean };
   readonly name: string;
   readonly options: WorkerTaskOptions;
 }
 
-/** The rules the parent needs. Durations are seconds. */
+/** The options that the worker needs. Durations are seconds. */
 export interface WorkerTaskOptions {
   readonly acksLate: boolean;
   readonly acksOnFailure: boolean;
@@ -40,25 +39,28 @@ export interface WorkerTaskOptions {
   readonly rateLimit: string | number | null;
   readonly timeLimit: number | null;
   readonly softTimeLimit: number | null;
-  /** What a sandboxed task may, and how much memory; none of the two: it has no sandbox. */
+  /** Permissions and memory of a sandboxed task. If neither is set, the task has no sandbox. */
   readonly permissions?: unknown;
   readonly memoryLimit?: number | null;
 }
 
-/** Queues by name, and the selection a worker consumes from. */
+/** Queues by name, and those that a worker consumes from. */
 export interface WorkerQueues {
   readonly consumeFrom: ReadonlyMap<string, Queue>;
-  /** Consumes from these only (`-Q`); throws UsageError for one that may not be made. */
+  /**
+   * Consumes from these only (`-Q`). Throws UsageError for a queue that is not configured and may not be
+   * created.
+   */
   select(names: readonly string[]): void;
-  /** Does not consume from these (`-X`). */
+  /** Excludes these (`-X`). */
   deselect(names: readonly string[]): void;
-  /** Adds one to consume from. */
+  /** Adds a queue to consume from. */
   selectAdd(queue: Queue): Queue;
-  /** A queue by name or alias, made if it is missing and that is allowed. */
+  /** Returns a queue by name or alias; creates it if it is missing and that is allowed. */
   get(name: string): Queue;
 }
 
-/** The settings the worker reads. */
+/** The settings that the worker reads. */
 export type WorkerConf = Readonly<
   Pick<
     Settings,
@@ -102,13 +104,13 @@ export type WorkerConf = Readonly<
   >
 >;
 
-/** What the worker asks of an App. */
+/** The parts of an App that the worker uses. */
 export interface WorkerApp {
   readonly name: string;
   readonly conf: WorkerConf & {
-    /** True where something other than the default was given. */
+    /** True if a value other than the default was given. */
     isSet(name: string): boolean;
-    /** Settings that came from these sources, plain. */
+    /** Returns settings that came from these sources, as plain data. */
     given(
       sources: readonly ("module" | "config" | "environment" | "command line")[],
     ): Record<string, unknown>;
@@ -116,11 +118,11 @@ export interface WorkerApp {
   readonly tasks: Iterable<[string, WorkerTask]>;
   readonly amqp: { readonly queues: WorkerQueues };
   readonly publisher: Publisher;
-  /** What the worker puts there: see App.handOn. */
+  /** Set by the worker: see App.handOn. */
   handOn: ((out: OutgoingMessage) => Promise<void> | null) | null;
-  /** What the worker puts there: see App.callElsewhere. */
+  /** Set by the worker: see App.callElsewhere. */
   callElsewhere: ((message: EncodedMessage, ended: EndedTask) => void) | null;
-  /** The same: see App.onPublished. */
+  /** Set by the worker: see App.onPublished. */
   onPublished: ((batch: readonly OutgoingMessage[]) => void) | null;
   /** The logical clock of events and remote control. */
   readonly clock: LamportClock;
@@ -136,40 +138,44 @@ export interface WorkerApp {
   finalize(): void;
 }
 
-/** What the app does for the worker outside the data lane. See support.ts. */
+/** What the app does for the worker outside the data lane; see support.ts. */
 export interface WorkerSupport {
   /**
-   * Ends a task in the parent: builds its result document and, for failures, publishes its errbacks. Never rejects.
+   * Ends a task in the worker: builds its result document and, for failures, publishes its errbacks. Never
+   * rejects.
    */
   failTask(message: EncodedMessage, error: Error, kind: "failure" | "revoked"): Promise<ParentOutcome>;
   /**
    * Counts finished chord members and, if one was the last, publishes the body or fails it. Rejects with an
-   * operating error after the store's own retries. `onDone` is called for each that is done with.
+   * operating error after the store's own retries. `onDone` is called for each member when it is counted.
    */
   completeChords(
     backend: Backend,
     parts: readonly FinishedPart[],
     onDone?: (part: FinishedPart) => void,
   ): Promise<void>;
-  /** Sends and counts what the first run of a task may not have, whose success is stored. */
+  /**
+   * Sends and counts, for a task whose success is stored, what its first run may not have sent and counted.
+   * Rejects as the store and `applyAsync` do.
+   */
   finishDoneBefore(backend: Backend, message: EncodedMessage, meta: ResultMeta): Promise<void>;
-  /** Sends this worker's events. */
+  /** Makes the sender of this worker's events. */
   dispatcher(options: DispatcherOptions): EventDispatcher;
-  /** Reads other workers' events. */
+  /** Makes the reader of other workers' events. */
   eventReader(): EventReader;
-  /** The queue that they come through. `ttlSeconds`: how long one waits; null for ever. */
+  /** Returns the queue for such events. `ttlSeconds`: how long an event waits there; null: for ever. */
   eventQueue(
     transport: TransportKind,
     options: { routingKey: string; ttlSeconds?: number | null },
   ): Queue;
-  /** How mailboxes are named and shaped. */
+  /** Names and options of mailboxes. */
   readonly mailbox: MailboxSettings;
   /** Publishes a signature of any kind. Rejects as `applyAsync` does. */
   sendSignature(wire: WireSignature): Promise<void>;
   /** Runs tasks in the worker's own isolate, on the worker's own app. */
   readonly solo: PoolFactory;
-  /** The whole App, for the panel of remote control. */
+  /** The whole App, for the control panel. */
   readonly app: App;
-  /** What a pool's slot needs to load the app again. Paths are absolute. */
+  /** What a slot needs to load the app again. Paths are absolute. */
   readonly source: { readonly app: string | null; readonly include: readonly string[] };
 }

@@ -1,14 +1,18 @@
-/** The connection that tasks come over. Source: celery 5.2.6 worker/consumer/connection.py. */
+/**
+ * The connection that tasks come over.
+ *
+ * Source: celery 5.2.6 worker/consumer/connection.py.
+ */
 
 import { ConnectionLost, logFrom } from "../../base/mod.ts";
 import { StartStopStep } from "../../blueprint/mod.ts";
 import type { Connection } from "../../transport/mod.ts";
 import type { Consumer } from "./consumer.ts";
 
-/** The logger of these lines in Celery. */
+/** The logger that Celery uses for these lines. */
 const FROM = { logger: "celery.worker.consumer.connection" };
 
-/** Connects, with the retries of the settings. */
+/** Connects, retrying as the settings say. */
 export class ConnectionStep extends StartStopStep<Consumer> {
   readonly name = "Connection";
 
@@ -18,18 +22,18 @@ export class ConnectionStep extends StartStopStep<Consumer> {
     consumer.connections++;
     logFrom(consumer.worker.world.log, FROM).info(`Connected to ${connection.url}`);
     void connection.lost.then((error) => {
-      // The end of an older connection changes nothing.
+      // Ignore the end of an older connection.
       if (consumer.connection !== connection || error === null) return;
       consumer.lost(error ?? new ConnectionLost("the connection ended"));
     });
   }
 
   override async stop(consumer: Consumer): Promise<void> {
-    // In a shutdown the connection is still needed, to settle what runs; after a loss it only takes up space.
+    // In a shutdown the connection is still needed, to settle what runs. After a loss it is useless.
     if (consumer.isLost) await close(consumer);
   }
 
-  /** After the pool has ended. */
+  /** Closes the connection, after the pool has ended. */
   async shutdown(consumer: Consumer): Promise<void> {
     await close(consumer);
   }

@@ -1,5 +1,5 @@
 /**
- * The consumer: the blueprint that is started again whenever the broker's connection is lost.
+ * The consumer: the blueprint that starts again whenever the broker's connection is lost.
  *
  * Source: celery 5.2.6 worker/consumer/consumer.py Consumer.
  */
@@ -27,16 +27,16 @@ import { aborted, WorkerStopping } from "../stop.ts";
 import { CONNECTION_RETRY, connectionError, NEXT_FAILOVER, retryStep } from "../texts.ts";
 import { Intake } from "./intake.ts";
 
-/** More restarts than this within a second, and the next one waits a second. */
+/** After this many starts within a second, the next one waits a second. */
 const RESTARTS_PER_SECOND_MAX = 5;
 
-/** A consumer that has lived this long was not refused. */
+/** A connection that lasted this long was not refused. */
 const SETTLED_MS = 10_000;
-/** What each refusal of a row adds to the wait before the next connection, and the longest wait. */
+/** How much each refusal in a row adds to the wait before the next connection, and the longest wait. */
 const REFUSAL_STEP_MS = 2000;
 const REFUSAL_MAX_MS = 30_000;
 
-/** How long a warm shutdown waits for a broker that is away, to settle what has finished. */
+/** How long a warm shutdown waits for a lost broker, to settle tasks that have finished. */
 const SETTLE_LOST_MS = 30_000;
 
 /** The consumer of one worker. */
@@ -45,33 +45,33 @@ export class Consumer implements ConsumerCore {
   readonly blueprint: Blueprint<Consumer>;
   connection: Connection | null = null;
   tasks: TaskConsumer | null = null;
-  /** The task consumer of the connection that was lost, until the next one has taken over from it. */
+  /** The task consumer of the lost connection, until the next one has taken over from it. */
   lostTasks: TaskConsumer | null = null;
-  /** Sends this worker's events; from the Events step's making on, over all connections. */
+  /** Sends this worker's events. Made by the Events step; outlives connections. */
   events: EventDispatcher | null = null;
-  /** Other workers that gossip knows to be there. */
+  /** Number of other workers that gossip knows. */
   neighbours = 0;
   connections = 0;
   /** How often the blueprint was started. */
   starts = 0;
-  /** True once the loop has run: a broker that refuses us from then on may take us again. */
+  /** True once the event loop has run: from then on a broker that refuses us is tried again. */
   wasReady = false;
   readonly #steps: readonly StepClass<Consumer>[];
   #lost: PromiseWithResolvers<Error> = Promise.withResolvers<Error>();
   #isLost = false;
   #startedMs: number[] = [];
   #ahead: Promise<Connection> | null = null;
-  /** Connections in a row that a broker ended in words soon after they were made; and its last words. */
+  /** Connections in a row that the broker refused soon after they were made; and the last reason logged. */
   #refusals = 0;
-  #words = "";
+  #lastReason = "";
   readonly #log: Log;
 
-  /** `steps` in the order of their places. */
+  /** `steps` are in the order in which they start. */
   constructor(worker: WorkerCore, steps: readonly StepClass<Consumer>[]) {
     this.worker = worker;
     this.#steps = steps;
     this.blueprint = new Blueprint("Consumer", worker.world.log);
-    // The logger of its lines in Celery.
+    // The logger that Celery uses for these lines.
     this.#log = logFrom(worker.world.log, { logger: "celery.worker.consumer.consumer" });
   }
 
@@ -95,7 +95,7 @@ export class Consumer implements ConsumerCore {
     return this.connection === null || this.#isLost;
   }
 
-  /** The broker's URLs with their passwords masked, as the banner and errors show them. */
+  /** Returns the broker's first URL with its password masked, as errors show it. */
   shownUrl(): string {
     const given = this.worker.app.conf.broker_url;
     const first = (Array.isArray(given) ? given[0] : given)?.split(";")[0]?.trim();
@@ -103,8 +103,8 @@ export class Consumer implements ConsumerCore {
   }
 
   /**
-   * Runs the blueprint until the worker stops (rejects with WorkerStopping) or the broker cannot be had (rejects with
-   * BrokerGivenUp, or what a step failed with).
+   * Runs the blueprint until the worker stops. Rejects with WorkerStopping, with BrokerGivenUp if the broker
+   * cannot be reached, or with the error of a step.
    */
   async start(): Promise<void> {
     for (;;) {
@@ -123,12 +123,12 @@ export class Consumer implements ConsumerCore {
     }
   }
 
-  /** Stops the blueprint; running tasks go on. */
+  /** Stops the blueprint; running tasks continue. */
   async stop(): Promise<void> {
     await this.blueprint.stop(this);
   }
 
-  /** Settles and closes what is left of the connection; after the pool has ended. */
+  /** Settles what is left, and closes the connection; after the pool has ended. */
   async shutdown(): Promise<void> {
     const unused = await this.#ahead?.catch(() => null);
     this.#ahead = null;
@@ -138,24 +138,26 @@ export class Consumer implements ConsumerCore {
 
   connectAhead(): void {
     this.#ahead = this.connect();
-    // Its failure is reported to whoever takes it.
+    // Its failure is reported to the caller of takeConnection.
     this.#ahead.catch(() => {});
   }
 
-  /** The connection begun ahead, or a new one. Rejects as `connect`. */
+  /** Returns the connection begun ahead, or a new one. Rejects as `connect`. */
   takeConnection(): Promise<Connection> {
     const ahead = this.#ahead;
     this.#ahead = null;
     return ahead ?? this.connect();
   }
 
-  /** Reports that the connection is gone, which the loop waits for. Calling it again has no effect. */
+  /** Reports that the connection is lost; the event loop waits for that. Calling it again has no effect. */
   lost(error: Error): void {
     this.#isLost = true;
     this.#lost.resolve(error);
   }
 
-  /** Resolves with the cause when the connection is gone; rejects with WorkerStopping when the worker stops. */
+  /**
+   * Resolves with the cause when the connection is lost; rejects with WorkerStopping when the worker stops.
+   */
   async untilLost(): Promise<Error> {
     const { any } = this.worker.stopRequest;
     const error = await Promise.race([this.#lost.promise, aborted(any)]);
@@ -163,7 +165,10 @@ export class Consumer implements ConsumerCore {
     return error as Error;
   }
 
-  /** Connects, and logs every failed attempt as Celery does. Rejects with BrokerGivenUp or WorkerStopping. */
+  /**
+   * Connects, and logs every failed attempt as Celery does. Rejects with BrokerGivenUp, WorkerStopping or
+   * UsageError.
+   */
   async connect(): Promise<Connection> {
     const { app, stopRequest } = this.worker;
     try {
@@ -186,9 +191,9 @@ export class Consumer implements ConsumerCore {
   }
 
   /**
-   * In a shutdown after the connection was lost: connects once more, so that what has finished meanwhile is
-   * acknowledged and the rest goes back at once. Gives up after a while, and when `signal` aborts: then the lease
-   * brings everything back.
+   * Connects once more in a shutdown after the connection was lost, so that finished tasks are acknowledged
+   * and the rest goes back at once. Gives up after SETTLE_LOST_MS, and when `signal` aborts: the messages
+   * then come back when the lease ends. Never rejects because of the broker: that is logged.
    */
   async settleLost(signal: AbortSignal): Promise<void> {
     const { app, lane, state, timers } = this.worker;
@@ -224,8 +229,8 @@ export class Consumer implements ConsumerCore {
   }
 
   /**
-   * Starts the data lane over the connection: consumes from `queues`, which are declared, and takes over from the
-   * consumer of the connection that was lost. Source: celery 5.2.6 worker/consumer/tasks.py.
+   * Starts the data lane over the connection: consumes from `queues`, which must be declared, and takes over
+   * from the consumer of the lost connection. Source: celery 5.2.6 worker/consumer/tasks.py.
    */
   async openTasks(queues: readonly Queue[]): Promise<void> {
     const { app, hostname, startedWallMs, state, world } = this.worker;
@@ -243,7 +248,7 @@ export class Consumer implements ConsumerCore {
     state.consumer = this.tasks;
   }
 
-  /** Stops fetching and gives back what was not begun. */
+  /** Stops fetching and gives back requests that were not begun. */
   async pauseTasks(): Promise<void> {
     if (this.tasks !== null && !this.#isLost) {
       await this.tasks.pause().catch((error: unknown) => {
@@ -253,7 +258,10 @@ export class Consumer implements ConsumerCore {
     if (this.worker.hasLane) this.worker.lane.giveBackWaiting();
   }
 
-  /** Begins to consume from one more queue, and logs it. Source: Consumer.add_task_queue. */
+  /**
+   * Begins to consume from one more queue, and logs it. Rejects if the broker refuses it. Source:
+   * Consumer.add_task_queue.
+   */
   async addTaskQueue(queue: Queue): Promise<void> {
     const known = this.worker.app.amqp.queues.selectAdd(queue);
     if (this.tasks === null || this.tasks.queues.some((one) => one.name === known.name)) return;
@@ -261,14 +269,14 @@ export class Consumer implements ConsumerCore {
       await this.connection?.declare(known);
       await this.tasks.addQueue(known);
     } catch (error) {
-      // It cannot be consumed here: the next connection does not try it again.
+      // The transport cannot consume it: the next connection must not try again.
       if (error instanceof UsageError) this.worker.app.amqp.queues.deselect([known.name]);
       throw error;
     }
     this.#log.info(`Started consuming from ${known.name}`);
   }
 
-  /** Stops consuming from a queue. Source: Consumer.cancel_task_queue. */
+  /** Stops consuming from a queue. Rejects if the broker refuses it. Source: Consumer.cancel_task_queue. */
   async cancelTaskQueue(name: string): Promise<void> {
     this.#log.info(`Canceling queue ${name}`);
     this.worker.app.amqp.queues.deselect([name]);
@@ -278,7 +286,7 @@ export class Consumer implements ConsumerCore {
   #isWorthRestarting(error: unknown): boolean {
     const { broker_channel_error_retry, broker_connection_retry } = this.worker.app.conf;
     if (!broker_connection_retry || error instanceof BrokerGivenUp) return false;
-    // What Celery calls the errors of a channel: the server is there, and refuses.
+    // Celery calls these channel errors: the server is reachable and refuses.
     const isOfChannel = error instanceof ServerError || error instanceof AccessRefused;
     if (broker_channel_error_retry && isOfChannel) return true;
     if (this.wasReady || this.#isLost) return mayPass(error);
@@ -289,7 +297,7 @@ export class Consumer implements ConsumerCore {
     const { lane, state, app } = this.worker;
     this.#isLost = true;
     this.#log.warning(CONNECTION_RETRY);
-    this.#note(error);
+    this.#logLoss(error);
     lane.detach();
     if (app.conf.worker_cancel_long_running_tasks_on_connection_loss) {
       for (const request of state.inPool.values()) {
@@ -304,20 +312,20 @@ export class Consumer implements ConsumerCore {
     await this.blueprint.restart(this);
   }
 
-  /** Logs why the connection was lost, once for equal reasons in a row; counts refusals in a row. */
-  #note(error: unknown): void {
+  /** Logs why the connection was lost, once for equal reasons in a row, and counts refusals in a row. */
+  #logLoss(error: unknown): void {
     const { clock } = this.worker.world;
     const log = this.#log;
     const hasSettled = clock.monoMs() - (this.#startedMs.at(-1) ?? 0) >= SETTLED_MS;
     if (hasSettled) this.#refusals = 0;
     if (isRefusal(error)) this.#refusals++;
-    const words = `consumer: ${errorText(error)}`;
-    if (hasSettled || words !== this.#words) log.warning(words);
-    else log.debug(words);
-    this.#words = words;
+    const reason = `consumer: ${errorText(error)}`;
+    if (hasSettled || reason !== this.#lastReason) log.warning(reason);
+    else log.debug(reason);
+    this.#lastReason = reason;
   }
 
-  // A broker that accepts and drops connections at once must not turn into a busy loop.
+  // Delays a restart, so that a broker which accepts and drops connections does not cause a busy loop.
   async #slowDown(): Promise<void> {
     const { clock } = this.worker.world;
     const log = this.#log;
@@ -336,14 +344,17 @@ export class Consumer implements ConsumerCore {
   }
 }
 
-/** Whether a broker ended a connection in words of its own; after a late acknowledgement (406) it takes us at once. */
+/**
+ * Whether the broker ended a connection with an error of its own. After a late acknowledgement (406) it
+ * accepts us at once.
+ */
 function isRefusal(error: unknown): boolean {
   return error instanceof AccessRefused || error instanceof ProtocolError ||
     (error instanceof ServerError && error.code !== "406") ||
     (error instanceof ConnectionLost && isRefusal(error.cause));
 }
 
-/** Why, without saying again to where. */
+/** Returns the reason without the address, which the line already has. */
 function reasonOf(error: unknown): string {
   return errorText(error).replace(/^(?:Cannot connect to|Cannot use|Lost the connection to) \S+: /, "");
 }

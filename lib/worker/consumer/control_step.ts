@@ -1,5 +1,6 @@
 /**
- * Remote control's step: listens to the control exchange on a subscription of its own, beside the data lane.
+ * The step of remote control: listens to the control exchange on a subscription of its own, apart from the
+ * data lane.
  *
  * Source: celery 5.2.6 worker/consumer/control.py, worker/pidbox.py; kombu 5.2.4 pidbox.py Node.listen.
  */
@@ -29,7 +30,7 @@ export class ControlStep extends StartStopStep<Consumer> {
     const panel = new Panel(worker, async ({ exchange, routingKey, message }) => {
       if (!declared.has(exchange)) {
         await connection.declareExchange({ ...replyExchange(settings), name: exchange });
-        // Bounded: a remote peer may name many.
+        // Limited, since a remote peer may name many.
         if (declared.size < EXCHANGES_MAX) declared.add(exchange);
       }
       await connection.publish([{ exchange, routingKey, message }]);
@@ -44,7 +45,7 @@ export class ControlStep extends StartStopStep<Consumer> {
     await this.#close(consumer.connection);
   }
 
-  /** After the pool has ended. */
+  /** Closes the subscription, after the pool has ended. */
   async shutdown(consumer: Consumer): Promise<void> {
     await this.#close(consumer.connection);
   }
@@ -52,7 +53,7 @@ export class ControlStep extends StartStopStep<Consumer> {
   async #close(connection: Connection | null): Promise<void> {
     const subscription = this.#subscription;
     this.#subscription = null;
-    // With the connection gone the subscription is too.
+    // If the connection is gone, so is the subscription.
     if (connection !== null) await subscription?.close();
   }
 }

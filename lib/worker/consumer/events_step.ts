@@ -1,7 +1,10 @@
 /**
- * Events of this worker and its tasks. Source: celery 5.2.6 worker/consumer/events.py, worker/heartbeat.py.
+ * Events of this worker and its tasks.
  *
- * The dispatcher is made once and outlives connections: what a lost one could not take is sent over the next.
+ * The dispatcher is made once and outlives connections: events that a lost connection did not send leave over
+ * the next.
+ *
+ * Source: celery 5.2.6 worker/consumer/events.py, worker/heartbeat.py.
  */
 
 import { VERSION } from "../../base/mod.ts";
@@ -12,10 +15,10 @@ import type { TaskEventSink } from "../lane/listeners.ts";
 import type { Request } from "../lane/request.ts";
 import type { Consumer } from "./consumer.ts";
 
-/** Milliseconds that the last events have to leave, in a warm shutdown and in a cold one. */
+/** Milliseconds for sending the last events, in a warm and in a cold shutdown. */
 const CLOSE_MS = 1000;
 const CLOSE_COLD_MS = 200;
-/** Seconds that a heartbeat somebody asked for stands for. */
+/** The `freq` of a heartbeat sent on request, in seconds. */
 const ASKED_FREQ = 5;
 
 /** The step. */
@@ -47,7 +50,7 @@ export class EventsStep extends StartStopStep<Consumer> {
     consumer.events?.retry();
   }
 
-  /** After the pool has ended. */
+  /** Sends the last events and closes the dispatcher, after the pool has ended. */
   async shutdown(consumer: Consumer): Promise<void> {
     const { worker } = consumer;
     worker.remote.events = null;
@@ -55,13 +58,13 @@ export class EventsStep extends StartStopStep<Consumer> {
   }
 }
 
-/** Name, version and system, as workers announce them. */
+/** Returns name, version and system as workers announce them. */
 export function software(worker: WorkerCore): { sw_ident: string; sw_ver: string; sw_sys: string } {
   const [system] = worker.world.host.platform.split("-");
   return { sw_ident: "lovage", sw_ver: VERSION, sw_sys: system ?? "" };
 }
 
-/** The lane's events, given to the dispatcher. */
+/** Passes the lane's events to the dispatcher. */
 class TaskEvents implements TaskEventSink {
   readonly #dispatcher: EventDispatcher;
 

@@ -1,5 +1,5 @@
 /**
- * Gossip: the events of other workers: which come, go and are missed, and elections among them.
+ * Gossip: follows the events of other workers (joined, left, missed) and takes part in elections among them.
  *
  * Source: celery 5.2.6 worker/consumer/gossip.py; protocol.md 7.2, 7.3.
  */
@@ -11,12 +11,12 @@ import type { Note, Subscription } from "../../transport/mod.ts";
 import { type EventMessage, strictRepr, type WireSignature } from "../../wire/mod.ts";
 import type { Consumer } from "./consumer.ts";
 
-/** The logger of these lines in Celery. */
+/** The logger that Celery uses for these lines. */
 const FROM = { logger: "celery.worker.consumer.gossip" };
 
-/** How often workers that are late are looked for. */
+/** How often late workers are looked for. */
 const LOOK_MS = 5000;
-/** Characters of an election's id at most. */
+/** Maximum number of characters of an election's id. */
 const ID_MAX = 512;
 
 /** The step. */
@@ -60,7 +60,7 @@ export class GossipStep extends StartStopStep<Consumer> {
     };
   }
 
-  // Nothing waits for it: a worker is ready before it hears its neighbours.
+  // Subscribes without being waited for: a worker is ready before it hears its neighbours.
   override start(consumer: Consumer): void {
     const { connection, worker } = consumer;
     if (connection === null) return;
@@ -71,7 +71,7 @@ export class GossipStep extends StartStopStep<Consumer> {
     });
     this.#subscribing = connection.subscribe(queue, (note) => this.#onNote(consumer, note))
       .catch((error: unknown) => {
-        // A lost connection is the consumer's matter: it starts again, and gossip with it.
+        // A lost connection is handled by the consumer, which starts again, and gossip with it.
         if (!consumer.isLost) {
           logFrom(worker.world.log, FROM).error(`Cannot hear other workers: ${errorText(error)}`);
         }
@@ -89,7 +89,7 @@ export class GossipStep extends StartStopStep<Consumer> {
     await (await subscribing)?.close();
   }
 
-  /** As `stop`, for a worker whose consumer never stopped in order. */
+  /** Does the same as `stop`, if the consumer was not stopped before. */
   shutdown(consumer: Consumer): Promise<void> {
     return this.stop(consumer);
   }
@@ -152,7 +152,7 @@ export class GossipStep extends StartStopStep<Consumer> {
     const { timers, world } = consumer.worker;
     const plannedMs = world.clock.monoMs() + LOOK_MS;
     this.#look = timers.arm(plannedMs, () => {
-      // After a stall of our own everybody else looks late: what they sent is still to be read.
+      // After a stall of this process all others look late, although their events are only unread.
       const isStalled = world.clock.monoMs() - plannedMs > LOOK_MS / 2;
       if (!isStalled) this.#missLate(consumer);
       this.#armLook(consumer);

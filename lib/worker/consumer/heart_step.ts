@@ -1,9 +1,9 @@
 /**
- * Heartbeats: that this worker is there, and how it is.
+ * Heartbeats: announce that this worker is alive, and its state.
  *
- * Every worker hears every other's heartbeats, so that their number grows with the square of the cluster. Beyond
- * `CROWD` neighbours each beats the more rarely the more there are, and says so in `freq`, by which readers judge
- * whether it lives. A period that was given (`--heartbeat-interval`) is kept.
+ * Every worker receives every other's heartbeats, so their number grows with the square of the cluster. With
+ * more than `CROWD` neighbours each worker sends fewer, and announces its interval in `freq`, by which
+ * readers judge whether it lives. An interval given by `--heartbeat-interval` is kept.
  *
  * Source: celery 5.2.6 worker/consumer/heart.py, worker/heartbeat.py; protocol.md 7.4.
  */
@@ -16,9 +16,9 @@ import { software } from "./events_step.ts";
 
 /** Seconds between heartbeats. */
 const INTERVAL = 2;
-/** And at most, however many there seem to be. */
+/** The longest such interval. */
 const INTERVAL_MAX = 60;
-/** Neighbours up to which everybody beats at that pace. */
+/** With up to this many neighbours the interval is INTERVAL. */
 const CROWD = 50;
 
 /** The step. */
@@ -44,18 +44,19 @@ export class HeartStep extends StartStopStep<Consumer> {
     this.#isBeating = false;
     consumer.worker.timers.disarm(this.#deadline);
     this.#deadline = null;
-    // After a lost connection nothing is said: the worker is back before anybody misses it, or it is missed.
+    // After a lost connection nothing is sent: either the worker is back before others miss it, or they do
+    // miss it.
     if (!consumer.isLost) this.#send(consumer, "worker-offline");
   }
 
-  /** As `stop`, for a worker whose consumer never stopped in order. */
+  /** Does the same as `stop`, if the consumer was not stopped before. */
   shutdown(consumer: Consumer): void {
     this.stop(consumer);
   }
 
   #arm(consumer: Consumer, plannedMs: number): void {
     const { timers, world } = consumer.worker;
-    // From the planned time, unless a stall has left that behind.
+    // Counted from the planned time, unless a stall has passed it.
     const nextMs = Math.max(plannedMs + interval(consumer) * 1000, world.clock.monoMs());
     this.#deadline = timers.arm(nextMs, () => {
       this.#send(consumer, "worker-heartbeat");
@@ -80,7 +81,10 @@ function interval({ worker, neighbours }: Consumer): number {
   return worker.options.given.heartbeatInterval || crowdInterval(neighbours);
 }
 
-/** Seconds between heartbeats among so many neighbours, 60 at most: of 1500, everybody hears 25 a second. */
+/**
+ * Returns the seconds between heartbeats with so many neighbours, at most 60. With 1500 neighbours each
+ * worker receives 25 a second.
+ */
 export function crowdInterval(neighbours: number): number {
   return Math.min(INTERVAL_MAX, INTERVAL * Math.max(1, neighbours / CROWD));
 }

@@ -1,6 +1,6 @@
 /**
- * What the transport's task consumer reports, on its way to the lane. One per connection: what an older one still
- * reports is dropped, since the broker has given its messages back.
+ * Passes the events of the transport's task consumer to the lane. There is one for each connection; events of
+ * an older one are dropped, since the broker has its messages back.
  */
 
 import type { ConsumerEvents, Delivery, Undecodable } from "../../transport/mod.ts";
@@ -12,14 +12,17 @@ export class Intake implements ConsumerEvents {
   #epoch: number;
   #onLost: (error: Error) => void;
 
-  /** Begins an epoch of the lane. `onLost` takes the end of the connection. */
+  /** Begins a new epoch of the lane. `onLost` is called when the connection is lost. */
   constructor(worker: WorkerCore, onLost: (error: Error) => void) {
     this.#worker = worker;
     this.#epoch = ++worker.state.epoch;
     this.#onLost = onLost;
   }
 
-  /** How many more messages may be taken now. The lane knows the consumer only when `consume` has resolved. */
+  /**
+   * Returns how many more messages may be taken now; 0 until `consume` has resolved and the lane knows the
+   * consumer.
+   */
   window(): number {
     const { lane, state } = this.#worker;
     return this.#isCurrent && state.consumer !== null ? lane.window() : 0;

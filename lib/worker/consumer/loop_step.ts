@@ -1,8 +1,8 @@
 /**
- * The event loop: opens the lane, then waits for the connection's end or the worker's.
+ * The event loop: opens the lane, then waits until the connection is lost or the worker stops.
  *
- * While it waits it keeps two watches. The watchdog: a consumer that is subscribed and hears nothing although its
- * queue has messages is built anew. And for `--burst`: nothing anywhere to do ends the worker.
+ * Meanwhile it watches two things. The watchdog reconnects a consumer that receives nothing although its
+ * queue has messages. With `--burst`, the worker stops when there is nothing left to do.
  *
  * Source: celery 5.2.6 worker/consumer/consumer.py Evloop, worker/loops.py asynloop.
  */
@@ -12,14 +12,14 @@ import { ConnectionLost, type Deadline, errorText, logFrom } from "../../base/mo
 import { StartStopStep } from "../../blueprint/mod.ts";
 import type { Consumer } from "./consumer.ts";
 
-/** How often the watchdog looks, and how long nothing must have been heard. */
+/** How often the watchdog checks, and for how long nothing must have been received. */
 const WATCH_MS = 10_000;
-/** Looks in a row that must find waiting messages and silence. */
+/** Checks in a row that must find waiting messages and nothing received. */
 const WATCH_STRIKES = 3;
-/** How often `--burst` looks whether all is done. */
+/** How often `--burst` checks whether all is done. */
 const BURST_MS = 50;
 
-/** The last step. Its start ends only with the connection or the worker. */
+/** The last step. Its start ends only when the connection is lost or the worker stops. */
 export class LoopStep extends StartStopStep<Consumer> {
   readonly name = "event loop";
   override readonly last = true;
@@ -50,23 +50,23 @@ export class LoopStep extends StartStopStep<Consumer> {
   #watchSilence(consumer: Consumer, strikes: number): void {
     const { worker } = consumer;
     this.#watch = worker.timers.armIn(WATCH_MS, () => {
-      this.#look(consumer).then((isStuck) => {
+      this.#isStuck(consumer).then((isStuck) => {
         if (consumer.isLost || worker.stopRequest.mode !== null) return;
         const count = isStuck ? strikes + 1 : 0;
         if (count < WATCH_STRIKES) return this.#watchSilence(consumer, count);
         worker.world.log.warning("consumer: Nothing heard although messages wait: consuming anew");
         const error = new ConnectionLost("nothing heard although messages wait");
-        // Closed in order, it would give back what is running.
+        // Failed, not closed: closing in order would give back running tasks.
         consumer.connection?.fail?.(error);
         consumer.lost(error);
       }, () => {
-        // The connection cannot be asked: its own end is on the way.
+        // The connection cannot be asked; its loss will be reported soon.
         if (!consumer.isLost && worker.stopRequest.mode === null) this.#watchSilence(consumer, strikes);
       });
     });
   }
 
-  async #look(consumer: Consumer): Promise<boolean> {
+  async #isStuck(consumer: Consumer): Promise<boolean> {
     const { worker, connection, tasks } = consumer;
     const { state } = worker;
     const heardMs = state.heardMonoMs;
@@ -93,7 +93,10 @@ export class LoopStep extends StartStopStep<Consumer> {
   }
 }
 
-/** After a reconnect, while tasks of the old connection run. Source: celery 5.6.3 worker/consumer/consumer.py. */
+/**
+ * Logs that the prefetch is lower after a reconnect, while tasks of the old connection run. Source: celery
+ * 5.6.3 worker/consumer/consumer.py.
+ */
 function logReduction(consumer: Consumer): void {
   const { lane, state, window, world } = consumer.worker;
   const count = lane.prefetch();
@@ -105,7 +108,7 @@ function logReduction(consumer: Consumer): void {
   );
 }
 
-/** True where this worker has nothing left to do and its queues are empty. */
+/** True if this worker has nothing left to do and its queues are empty. */
 async function isIdle(consumer: Consumer): Promise<boolean> {
   const { worker, connection, tasks } = consumer;
   const { state, parts: { finalizer } } = worker;

@@ -1,7 +1,7 @@
 /**
- * Mingle: revoked ids and clocks shared with the workers that are there already.
+ * Mingle: shares revoked ids and clocks with the workers that already run.
  *
- * Celery's worker stands still for a second here. This one asks, goes on, and merges each answer when it comes.
+ * Celery's worker waits a second here. This one asks, continues, and merges each reply when it comes.
  *
  * Source: celery 5.2.6 worker/consumer/mingle.py; protocol.md 7.1.
  */
@@ -13,10 +13,10 @@ import type { Connection } from "../../transport/mod.ts";
 import { mergeRevoked, revokedToWire } from "../control/revoked_wire.ts";
 import type { Consumer } from "./consumer.ts";
 
-/** The logger of these lines in Celery. */
+/** The logger that Celery uses for these lines. */
 const FROM = { logger: "celery.worker.consumer.mingle" };
 
-/** How long answers are waited for, after the last one. */
+/** How long to wait for another reply, after the last one. */
 const TIMEOUT_MS = 1000;
 
 /** The step. */
@@ -25,7 +25,7 @@ export class MingleStep extends StartStopStep<Consumer> {
   override readonly requires = ["Events"];
   override readonly conditional = true;
   #asking: AbortController | null = null;
-  /** Resolves when the answers of the last start are merged; for tests. */
+  /** Resolves when the replies of the last start are merged; for tests. */
   done: Promise<void> = Promise.resolve();
 
   override isIncluded(consumer: Consumer): boolean {
@@ -58,7 +58,7 @@ export class MingleStep extends StartStopStep<Consumer> {
         timeoutMs: TIMEOUT_MS,
         abort,
         onReply: (node, reply) => {
-          // We hear ourselves too, and answer null.
+          // This worker receives its own request, and replies null.
           if (node === hostname || reply === null) return;
           count++;
           log.debug(`mingle: processing reply from ${shownLine(node, 200)}`);
@@ -75,7 +75,7 @@ export class MingleStep extends StartStopStep<Consumer> {
       log.info(`mingle: sync with ${count} nodes`);
       log.info("mingle: sync complete");
     } catch (error) {
-      // A lost connection is the consumer's matter: it starts again, and mingles again.
+      // A lost connection is handled by the consumer, which starts again and mingles again.
       if (!abort.aborted && !consumer.isLost) log.warning(`Cannot mingle: ${errorText(error)}`);
     } finally {
       await mailbox.close().catch((error: unknown) => log.debug(`mingle: ${errorText(error)}`));

@@ -1,10 +1,14 @@
-/** The consumer of task messages. Source: celery 5.2.6 worker/consumer/tasks.py. */
+/**
+ * The consumer of task messages.
+ *
+ * Source: celery 5.2.6 worker/consumer/tasks.py.
+ */
 
 import { assert, logFrom } from "../../base/mod.ts";
 import { StartStopStep } from "../../blueprint/mod.ts";
 import type { Consumer } from "./consumer.ts";
 
-/** The logger of these lines in Celery. */
+/** The logger that Celery uses for these lines. */
 const FROM = { logger: "celery.worker.consumer.tasks" };
 
 /** Declares the queues and starts the data lane. */
@@ -33,7 +37,10 @@ export class TasksStep extends StartStopStep<Consumer> {
     await consumer.pauseTasks();
   }
 
-  /** After the pool has ended: what is still unsettled goes back to the heads of its queues. */
+  /**
+   * Closes the task consumer, after the pool has ended: unsettled messages go back to the heads of their
+   * queues.
+   */
   async shutdown(consumer: Consumer): Promise<void> {
     const { tasks, worker } = consumer;
     const { state } = worker;

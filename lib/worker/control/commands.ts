@@ -1,4 +1,8 @@
-/** Control commands: they change something. Source: celery 5.2.6 and 5.6.3 worker/control.py. */
+/**
+ * Control commands: they change something.
+ *
+ * Source: celery 5.2.6 and 5.6.3 worker/control.py.
+ */
 
 import { loadMore } from "../../app/mod.ts";
 import { errorText, logFrom, shownLine, UsageError } from "../../base/mod.ts";
@@ -21,10 +25,10 @@ import type { Strategy } from "../lane/strategy.ts";
 import type { WorkerCore } from "../core.ts";
 import type { WorkerTaskOptions } from "../worker_app.ts";
 
-/** The logger of these lines in Celery. */
+/** The logger that Celery uses for these lines. */
 const FROM = { logger: "celery.worker.control" };
 
-/** Returned by a command that is not answered. */
+/** What a command returns if it sends no reply. */
 export const NO_REPLY: unique symbol = Symbol("no reply");
 
 type Answer = { ok: unknown } | { error: unknown };
@@ -33,7 +37,7 @@ type Args = Record<string, unknown>;
 const ok = (value: unknown): Answer => ({ ok: value });
 const nok = (value: unknown): Answer => ({ error: value });
 
-/** Characters of revoked ids in a line of the log at most. */
+/** Maximum number of characters of revoked ids in a log line. */
 const IDS_SHOWN_MAX = 4000;
 
 /** The commands by name. */
@@ -94,7 +98,7 @@ function revoke(worker: WorkerCore, args: Args, terminate: boolean): Answer {
   const list = given === null ? [] : Array.isArray(given) ? given : [given];
   const ids = [...new Set(list.map(String))];
   const signal = signalName(args["signal"]);
-  // Before anything is ended: what ends as revoked has been flagged.
+  // Collected before anything is ended: a request that then ends as revoked still counts as flagged.
   const wanted = new Set(ids);
   const waiting = terminate ? reserved(worker).filter(({ id }) => wanted.has(id)).map(({ id }) => id) : [];
   const ended = worker.revoke(ids, { terminate, signal: signal.name });
@@ -111,15 +115,15 @@ function revoke(worker: WorkerCore, args: Args, terminate: boolean): Answer {
 }
 
 /**
- * Stores REVOKED at once, as Celery 5.6.2 and later, so that who waits for a task that comes much later (or never)
- * sees it now. A task that runs here is left alone: it stores its own end.
+ * Stores REVOKED at once, as Celery 5.6.2 and later does, so that a caller waiting for a task that comes much
+ * later (or never) sees it now. A task that runs here is left alone, since it stores its own end.
  */
 function storeRevoked(worker: WorkerCore, ids: readonly string[]): void {
   const { backend, options } = worker.parts;
-  // rpc has no place but the asker's queue, which only the message names.
+  // With rpc the result goes to the caller's queue, which only the message names.
   if (backend.kind === "disabled" || backend.kind === "rpc") return;
   const running = new Set([...worker.state.inPool.values()].map(({ id }) => id));
-  // At most as many as are remembered.
+  // At most as many as the revoked set holds.
   for (const taskId of ids.slice(-worker.revoked.limits.max)) {
     if (running.has(taskId)) continue;
     const document = encodeResultMeta({
@@ -161,7 +165,7 @@ function revokeByStampedHeaders(worker: WorkerCore, args: Args): Answer {
   return ok(`headers {${parts.join(", ")}} revoked`);
 }
 
-/** `{name: values}` or `["name=value"]`. */
+/** Reads stamps given as `{name: values}` or `["name=value"]`. */
 function stampsOf(value: unknown): Map<string, string[]> {
   const stamps = new Map<string, string[]>();
   const add = (name: string, values: readonly string[]): void => {
@@ -188,7 +192,7 @@ function given(value: unknown, headers: ReadonlyMap<string, readonly string[]>):
   return Object.fromEntries([...headers].map(([name, values]) => [name, values.at(-1)!]));
 }
 
-/** A stamp's values as texts: one value or several. */
+/** Returns a stamp's values as texts; a stamp has one value or a list. */
 function stampTexts(value: unknown): string[] {
   if (value === undefined || value === null) return [];
   return Array.isArray(value) ? value.map(pythonText) : [pythonText(value)];
@@ -250,7 +254,7 @@ function timeLimit(worker: WorkerCore, args: Args): Answer {
   return ok("time limits set successfully");
 }
 
-// The task's own options change too: the strategies are made from them again after a reconnect.
+// The task's own options change too, since a reconnect makes the strategies from them again.
 function writable(strategy: Strategy): { -readonly [K in keyof WorkerTaskOptions]: WorkerTaskOptions[K] } {
   return strategy.task.options;
 }
@@ -261,7 +265,7 @@ function resize(worker: WorkerCore, name: "pool_grow" | "pool_shrink", n: number
   }
   const { pool } = worker;
   if (pool.name === "solo") throw new PythonError("NotImplementedError", "The solo pool has one slot");
-  // As in Celery only idle slots go; one that is about to get a waiting task is not idle.
+  // As in Celery, only idle slots are removed; a slot that is about to get a waiting task is not idle.
   if (name === "pool_shrink" && n > Math.min(pool.size - 1, pool.size - pool.busy - worker.lane.readyCount)) {
     throw new PythonError("ValueError", "Can't shrink pool. All processes busy!");
   }
@@ -281,8 +285,8 @@ function resize(worker: WorkerCore, name: "pool_grow" | "pool_shrink", n: number
 }
 
 /**
- * New slots load the user's modules anew, so that changed code is in force with `reload` or without; `modules` are
- * loaded here too if they are not yet.
+ * Restarts the slots. New slots load the user's modules again, so changed code is used with or without
+ * `reload`. `modules` are loaded in this process too if they are not loaded yet.
  */
 async function poolRestart(worker: WorkerCore, args: Args): Promise<Answer> {
   const { app } = worker.support;
@@ -336,7 +340,7 @@ function queueOf(worker: WorkerCore, name: string, args: Args): Queue {
   });
 }
 
-/** Does it after the reply; an error is one line in the log. */
+/** Does the work after the reply; an error is logged in one line. */
 function later(worker: WorkerCore, what: string, work: () => Promise<void>): void {
   work().catch((error: unknown) =>
     logFrom(worker.world.log, FROM).error(`Cannot ${shownLine(what, 200)}: ${errorText(error)}`)
@@ -360,7 +364,7 @@ function required(args: Args, command: string, name: string): string {
   throw new PythonError("TypeError", `${name} must be a string`);
 }
 
-// The name goes into the log, keys and file names: control characters are nobody's honest choice.
+// The name goes into the log, keys and file names, so control characters are refused.
 function queueName(args: Args, command: string): string {
   const name = required(args, command, "queue");
   if (name !== "" && name.length <= 255 && !/\p{Cc}/u.test(name)) return name;

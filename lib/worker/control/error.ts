@@ -1,6 +1,6 @@
-/** Errors of remote commands, as Python would name them. */
+/** Errors of remote commands under their Python names. */
 
-/** An error whose type has a name of Python's: replies show `ValueError('…')`. */
+/** An error with the name of a Python exception: replies show `ValueError('…')`. */
 export class PythonError extends Error {
   /** The exception's arguments. */
   readonly args: readonly unknown[];
@@ -12,7 +12,7 @@ export class PythonError extends Error {
   }
 }
 
-/** Throws Python's TypeError where arguments of a command are missing. */
+/** Throws Python's TypeError if arguments of a command are missing. */
 export function demand(
   args: Readonly<Record<string, unknown>>,
   command: string,

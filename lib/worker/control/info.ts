@@ -1,8 +1,8 @@
 /**
- * What the panel shows of requests, queues, the broker and the process, in Celery's shapes.
+ * What `inspect` shows of requests, queues, the broker and the process, in Celery's shapes.
  *
- * Source: celery 5.2.6 worker/request.py Request.info, worker/worker.py rusage; kombu 5.2.4 entity.py Queue.as_dict,
- * connection.py Connection._info; protocol.md 6.3, 6.4.
+ * Source: celery 5.2.6 worker/request.py Request.info, worker/worker.py rusage; kombu 5.2.4 entity.py
+ * Queue.as_dict, connection.py Connection._info; protocol.md 6.3, 6.4.
  */
 
 import { brokerUrls, maskedSetting, type RequestInfo } from "../../app/mod.ts";
@@ -11,7 +11,7 @@ import { decodeTaskBody, MAIN_UNPACKED_BYTES_MAX } from "../../wire/mod.ts";
 import type { Request } from "../lane/request.ts";
 import type { WorkerCore } from "../core.ts";
 
-/** A request as `inspect active` shows it; `safe` gives the arguments as text. */
+/** Returns a request as `inspect active` shows it; with `safe` the arguments are their reprs. */
 export function requestInfo(worker: WorkerCore, request: Request, safe = false): RequestInfo {
   const { info } = request;
   const { args, kwargs } = safe ? reprs(request) : argumentsOf(worker, request);
@@ -34,7 +34,8 @@ export function requestInfo(worker: WorkerCore, request: Request, safe = false):
   };
 }
 
-// The data lane reads one clock only. The other is worked out once, so that a task keeps the time first shown.
+// The data lane reads only the monotonic clock. The wall time is computed once, so that a task keeps the time
+// first shown.
 function begunSeconds({ world }: WorkerCore, request: Request): number | null {
   if (Number.isNaN(request.acceptedMonoMs)) return null;
   if (Number.isNaN(request.acceptedWallMs)) {
@@ -47,7 +48,7 @@ function reprs({ headers }: Request): { args: unknown; kwargs: unknown } {
   return { args: headers.argsrepr, kwargs: headers.kwargsrepr };
 }
 
-// The main isolate decodes no bodies on the data lane; here it does, for who asks.
+// The main isolate decodes no body on the data lane; only here, when somebody asks.
 function argumentsOf(worker: WorkerCore, request: Request): { args: unknown; kwargs: unknown } {
   try {
     const { args, kwargs } = decodeTaskBody(request.message, worker.parts.options.accept, {
@@ -55,12 +56,12 @@ function argumentsOf(worker: WorkerCore, request: Request): { args: unknown; kwa
     });
     return { args, kwargs };
   } catch {
-    // The slot reports what is wrong with it.
+    // The slot reports what is wrong with the body.
     return reprs(request);
   }
 }
 
-/** A queue as `inspect active_queues` shows it. */
+/** Returns a queue as `inspect active_queues` shows it. */
 export function queueInfo(queue: Queue): Record<string, unknown> {
   const given = queue.queueArguments;
   const seconds = (name: string): number | null => {
@@ -107,7 +108,7 @@ function orNull(values: Readonly<Record<string, unknown>>): Record<string, unkno
   return Object.keys(values).length === 0 ? null : { ...values };
 }
 
-/** The broker as `inspect stats` shows it. Without its password. */
+/** Returns the broker as `inspect stats` shows it, without its password. */
 export function brokerInfo(worker: WorkerCore): Record<string, unknown> {
   const { conf } = worker.support.app;
   const [first, ...alternates] = brokerUrls(conf.broker_read_url);
@@ -129,7 +130,7 @@ export function brokerInfo(worker: WorkerCore): Record<string, unknown> {
       ? conf.broker_failover_strategy
       : "round-robin",
     alternates: alternates.map((one) => maskedSetting("", one)),
-    // kombu 5.6's; ours stand in transport_options.
+    // A field of kombu 5.6. Our `credentials` are in transport_options.
     credential_provider: null,
   };
 }
@@ -153,7 +154,10 @@ function parsed(text: string): {
   };
 }
 
-/** Resource use under getrusage's names; times in seconds, `maxrss` in KiB. "N/A" where the host cannot tell. */
+/**
+ * Returns resource use under getrusage's names; times in seconds, `maxrss` in KiB. "N/A" if the host does not
+ * report it.
+ */
 export function resourceUse(worker: WorkerCore): Record<string, number> | "N/A" {
   const use = worker.world.host.resourceUsage?.();
   if (!use) return "N/A";
@@ -177,7 +181,10 @@ export function resourceUse(worker: WorkerCore): Record<string, number> | "N/A" 
   };
 }
 
-/** "46.895MB": five significant digits. Source: celery 5.2.6 utils/debug.py humanbytes, hfloat. */
+/**
+ * Returns a size such as "46.895MB", with five significant digits. Source: celery 5.2.6 utils/debug.py
+ * humanbytes, hfloat.
+ */
 export function humanBytes(bytes: number): string {
   for (const [size, unit] of UNITS) {
     if (bytes >= size) {
@@ -195,7 +202,7 @@ const UNITS: readonly (readonly [number, string])[] = [
   [2 ** 10, "KB"],
 ];
 
-/** A value as JSON can carry it: what JSON has no form for becomes text. */
+/** Returns a value as JSON can carry it. What JSON has no form for becomes text. */
 export function jsonable(value: unknown, level = 0): unknown {
   if (value === undefined || value === null) return null;
   if (typeof value === "function") return `<function ${value.name || "anonymous"}>`;

@@ -1,4 +1,8 @@
-/** Inspect commands: they look and change nothing (`hello` merges). Source: celery 5.2.6 worker/control.py. */
+/**
+ * Inspect commands: they read and change nothing (except `hello`, which merges revoked ids).
+ *
+ * Source: celery 5.2.6 worker/control.py.
+ */
 
 import { shownLine } from "../../base/mod.ts";
 import { isTruthy, pythonText } from "../../wire/mod.ts";
@@ -11,15 +15,15 @@ import { mergeRevoked, revokedToWire } from "./revoked_wire.ts";
 import type { WorkerCore } from "../core.ts";
 import type { WorkerTask } from "../worker_app.ts";
 
-/** Does one command for one worker. What it returns, or resolves with, is the reply. */
+/** Runs one command on one worker. What it returns, or resolves with, is the reply. */
 export type PanelHandler = (worker: WorkerCore, args: Record<string, unknown>) => unknown;
 
-/** Attributes of a task that `registered` shows unless others are asked for. */
+/** Attributes of a task that `registered` shows if none are asked for. */
 const TASK_ATTRIBUTES = ["exchange", "routing_key", "rate_limit"];
 const IDENTIFIER = /^[\p{ID_Start}_][\p{ID_Continue}]*$/u;
-/** The priority of Celery's timers, which `scheduled` shows. */
+/** The priority of Celery's timers, shown by `scheduled`. */
 const TIMER_PRIORITY = 6;
-/** Memory samples kept at most. */
+/** Maximum number of memory samples kept. */
 const SAMPLES_MAX = 1000;
 
 /** The commands by name. */
@@ -27,7 +31,7 @@ export const INSPECT_HANDLERS: Readonly<Record<string, PanelHandler>> = {
   ping: () => ({ ok: "pong" }),
   clock: ({ app }) => ({ clock: app.clock.value }),
   report: ({ support }) => ({ ok: bugReport(support.app) }),
-  // Celery's own answer always has the first two.
+  // Celery's reply always has the first two.
   conf: ({ support }, args) =>
     jsonable({
       include: support.app.conf.include ?? [],
@@ -51,7 +55,7 @@ export const INSPECT_HANDLERS: Readonly<Record<string, PanelHandler>> = {
   },
 };
 
-/** Requests that wait for a slot or a token: neither running nor waiting for their eta. */
+/** Returns requests that wait for a slot or a token: neither running nor waiting for their eta. */
 export function reserved(worker: WorkerCore): Request[] {
   const waiting = worker.lane.waiting().filter(({ state }) => state !== RequestState.eta);
   const given = [...worker.state.inPool.values()].filter(({ pid }) => pid === 0);
@@ -64,7 +68,7 @@ function scheduled(worker: WorkerCore): unknown[] {
   return [...held, ...parked].map((request) => ({
     eta: isoSeconds(request.etaWallMs),
     priority: TIMER_PRIORITY,
-    // Parked, it is the broker's again: nobody has acknowledged it.
+    // A task not yet due is never acknowledged: a parked one belongs to the broker again.
     request: {
       ...requestInfo(worker, request),
       acknowledged: false,
@@ -72,7 +76,7 @@ function scheduled(worker: WorkerCore): unknown[] {
   }));
 }
 
-/** As Python's isoformat: microseconds, and the offset with a colon. */
+/** Formats as Python's isoformat does: microseconds, and the offset with a colon. */
 function isoSeconds(wallMs: number): string {
   const micros = String(Math.round((wallMs % 1000 + 1000) % 1000 * 1000)).padStart(6, "0");
   const text = new Date(Math.floor(wallMs / 1000) * 1000).toISOString().slice(0, 19);
@@ -100,13 +104,16 @@ function registered(worker: WorkerCore, args: Record<string, unknown>): string[]
   return lines.sort(([a], [b]) => a < b ? -1 : a > b ? 1 : 0).map(([, line]) => line);
 }
 
-/** A task's parameters as Python shows annotations: of their types nothing is left when a module runs. */
+/**
+ * Returns a task's parameters as Python shows annotations. All types are Any, since TypeScript's are gone at
+ * run time.
+ */
 function annotationsText({ names, takesObject }: WorkerTask["parameters"]): string {
   const plain = (takesObject ? names.slice(0, -1) : names).filter((name) => IDENTIFIER.test(name));
   return `{${plain.map((name) => `'${name}': typing.Any`).join(", ")}}`;
 }
 
-/** A task's attribute by Python's name: `rate_limit` is `rateLimit` here. */
+/** Returns a task's attribute by its Python name: `rate_limit` is `rateLimit` here. */
 function attributeOf(name: string, options: Record<string, unknown>, attribute: string): unknown {
   if (attribute === "name") return name;
   const key = attribute.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
@@ -114,7 +121,10 @@ function attributeOf(name: string, options: Record<string, unknown>, attribute: 
   return typeof value === "function" || typeof value === "object" ? null : value;
 }
 
-/** What the settings give a task that does not say it itself. Source: celery 5.2.6 app/task.py Task.from_config. */
+/**
+ * Returns the setting that applies if a task does not set the attribute. Source: celery 5.2.6 app/task.py
+ * Task.from_config.
+ */
 function settingOf({ support }: WorkerCore, attribute: string): unknown {
   const { conf } = support.app;
   return attribute === "serializer"
@@ -150,7 +160,10 @@ function stats(worker: WorkerCore): Record<string, unknown> {
   };
 }
 
-/** How the work is spread over slots. Source: celery 5.2.6 concurrency/prefork.py, asynpool.py human_write_stats. */
+/**
+ * How tasks are distributed over slots. Source: celery 5.2.6 concurrency/prefork.py, asynpool.py
+ * human_write_stats.
+ */
 function shares(writes: readonly number[], processed: number): Record<string, unknown> {
   const counts = writes.length > 0 ? writes : [processed];
   const total = counts.reduce((sum, count) => sum + count, 0);
@@ -202,7 +215,7 @@ function memdump(worker: WorkerCore, args: Record<string, unknown>): string {
   const count = typeof args["samples"] === "number" ? args["samples"] : 10;
   const list = samples.get(worker) ?? [];
   samples.delete(worker);
-  // Evenly spread over all of them, as Celery picks.
+  // Evenly spaced over all samples, as Celery picks them.
   const step = Math.max(1, list.length / Math.max(1, count));
   const picked = list.filter((_, n) => Math.floor(n / step) !== Math.floor((n - 1) / step));
   const lines = picked.length > 0 ? ["- rss (sample):", ...picked.map((one) => `-    > ${one},`)] : [];

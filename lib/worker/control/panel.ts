@@ -1,10 +1,11 @@
 /**
- * The answering side of remote control: reads a request, does what it asks for, and gives the reply.
+ * The answering side of remote control: reads a request, runs the command, and sends the reply.
  *
- * What comes from outside is never trusted: a message that is too long, of a refused content type, or no request at
- * all, is one line in the log and gone; a handler that throws is a reply `{"error": …}`.
+ * Messages from outside are not trusted. One that is too long, of a refused content type, or not a request,
+ * is logged in one line and dropped. If a handler throws, the reply is `{"error": …}`.
  *
- * Source: celery 5.2.6 worker/pidbox.py Pidbox; kombu 5.2.4 pidbox.py Node.handle_message, dispatch; protocol.md 6.
+ * Source: celery 5.2.6 worker/pidbox.py Pidbox; kombu 5.2.4 pidbox.py Node.handle_message, dispatch;
+ * protocol.md 6.
  */
 
 import { errorText, LogThrottle, shownLine } from "../../base/mod.ts";
@@ -25,22 +26,25 @@ import { PythonError } from "./error.ts";
 import { INSPECT_HANDLERS, type PanelHandler } from "./inspect.ts";
 import type { WorkerCore } from "../core.ts";
 
-/** Commands under way at most; more are dropped with a line in the log. */
+/** Commands under way at most; more are dropped and logged. */
 const RUNNING_MAX = 100;
-/** Replies go to exchanges of this form alone: a request must not publish elsewhere, or declare anew, by our hand. */
+/**
+ * Replies go only to exchanges with such a name: a request must not make the worker publish to, or declare,
+ * any other.
+ */
 const REPLY_EXCHANGE = /^reply\..{1,200}\.pidbox$/;
 
-/** Clocks from here on are somebody's joke. */
+/** Clocks from here on are ignored: they would leave ours no room to count. */
 const CLOCK_MAX = 2 ** 52;
 
-/** A reply on its way out. */
+/** A reply to be published. */
 export interface PanelReply {
   readonly exchange: string;
   readonly routingKey: string;
   readonly message: EncodedMessage;
 }
 
-/** Lines about control messages that are written in one period, and its length. */
+/** Log lines about control messages in one period at most, and its length. */
 const LINES_MAX = 20;
 const LINES_PERIOD_MS = 10_000;
 
@@ -51,7 +55,7 @@ export class Panel {
   #running = 0;
   #send: (reply: PanelReply) => Promise<void>;
 
-  /** `send` publishes a reply; its errors are logged here. */
+  /** `send` publishes a reply; if it rejects, the error is logged here. */
   constructor(worker: WorkerCore, send: (reply: PanelReply) => Promise<void>) {
     this.#worker = worker;
     this.#throttle = new LogThrottle(worker.world, {
@@ -62,13 +66,13 @@ export class Panel {
     this.#send = send;
   }
 
-  /** Takes a message of the control exchange. Never throws. */
+  /** Handles a message of the control exchange. Never throws. */
   onNote({ message }: Note): void {
     const { world, app, parts, hostname } = this.#worker;
     let request: MailboxRequest;
     try {
       request = decodeMailboxRequest(message, parts.options.accept);
-      // Clients' clocks are often at zero: hearing counts as an event of its own.
+      // Clients' clocks are often at zero, so receiving a message is counted as an event of its own.
       app.clock.forward();
       if (request.clock !== null && isClock(request.clock)) app.clock.adjust(request.clock);
       if (!isFor(hostname, request)) return;
@@ -87,7 +91,7 @@ export class Panel {
     void this.#handle(request).finally(() => this.#running--);
   }
 
-  /** Celery's worker asks its neighbours before it listens, and so does not hear itself. */
+  /** Celery's worker asks its neighbours before it listens, so it does not log its own request. */
   #isOwnHello(request: MailboxRequest): boolean {
     return request.method === "hello" && request.arguments["from_node"] === this.#worker.hostname;
   }
@@ -126,7 +130,9 @@ export class Panel {
     }
   }
 
-  /** Does a command by its name or alias; the reply, `{ error }` for one that failed. Never rejects. */
+  /**
+   * Runs a command by its name or alias and resolves with the reply, `{ error }` if it failed. Never rejects.
+   */
   async dispatch(method: string, args: Record<string, unknown>): Promise<unknown> {
     try {
       const handler = this.#find(method);
@@ -145,7 +151,7 @@ export class Panel {
     return Object.hasOwn(CONTROL_HANDLERS, name) ? CONTROL_HANDLERS[name]! : null;
   }
 
-  /** The error's text for a reply, and its line in the log. */
+  /** Logs an error and returns its text for the reply. */
   #report(error: unknown): string {
     const text = exceptionRepr(
       error instanceof PythonError
@@ -165,7 +171,7 @@ function users(run: RemoteHandler): PanelHandler {
   return (worker, args) => run({ app: worker.support.app, hostname: worker.hostname, worker }, args);
 }
 
-/** Source: kombu 5.2.4 pidbox.py Node.dispatch. */
+/** The log line of a request. Source: kombu 5.2.4 pidbox.py Node.dispatch. */
 function receivedText({ method, arguments: args, replyTo, ticket }: MailboxRequest): string {
   const given = Object.entries(args).map(([name, value]) => `${shownLine(name, 200)}=${pythonRepr(value)}`)
     .join(", ");
@@ -176,7 +182,7 @@ function receivedText({ method, arguments: args, replyTo, ticket }: MailboxReque
     `[reply_to:${to} ticket:${ticket === null ? "None" : shownLine(ticket, 200)}]`;
 }
 
-/** No clock that leaves ours no room to count on. */
+/** Whether a clock is a whole number that leaves ours room to count. */
 function isClock(value: number): boolean {
   return Number.isInteger(value) && value >= 0 && value < CLOCK_MAX;
 }

@@ -1,6 +1,6 @@
 /**
- * Revoked ids as `hello` carries them between workers: id to `[inserted, id]`, `inserted` in seconds since the
- * sender's machine started, which is what Python's monotonic clock counts.
+ * Revoked ids as `hello` carries them between workers: id to `[inserted, id]`. `inserted` is in seconds since
+ * the sender's machine started, as Python's monotonic clock counts.
  *
  * Source: celery 5.2.6 utils/collections.py LimitedSet.update, worker/control.py hello; protocol.md 7.1.
  */
@@ -8,7 +8,7 @@
 import type { World } from "../../base/mod.ts";
 import type { LimitedSet } from "../lane/revoked.ts";
 
-/** The set for the wire. */
+/** Returns the set in its wire form. */
 export function revokedToWire(world: World, revoked: LimitedSet): Record<string, [number, string]> {
   const offset = bootOffset(world);
   const result: Record<string, [number, string]> = {};
@@ -17,9 +17,9 @@ export function revokedToWire(world: World, revoked: LimitedSet): Record<string,
 }
 
 /**
- * Merges what another worker sent; how many ids it held. Of times only the order is trusted, since the sender's clock
- * began when its machine did: one that lies ahead of us, or so far back that the id would be forgotten at once, is
- * moved to where it is kept. Throws TypeError for anything but such a map.
+ * Merges ids that another worker sent, and returns their number. Their times count from the start of the
+ * sender's machine, so only their order is trusted: a time in the future, or older than half the expiry, is
+ * moved to that limit. Throws TypeError if `given` is not such a map (or a list of ids).
  */
 export function mergeRevoked(world: World, revoked: LimitedSet, given: unknown): number {
   if (given === null || given === undefined) return 0;
@@ -44,7 +44,10 @@ export function mergeRevoked(world: World, revoked: LimitedSet, given: unknown):
   return entries.length;
 }
 
-/** Seconds between the machine's start and the zero of our monotonic clock. */
+/**
+ * Seconds between the machine's start and the zero of our monotonic clock; 0 if the host does not report its
+ * uptime.
+ */
 function bootOffset({ clock, host }: World): number {
   const uptime = host.uptimeSeconds?.();
   return uptime === undefined ? 0 : uptime - clock.monoMs() / 1000;

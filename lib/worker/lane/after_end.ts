@@ -1,6 +1,7 @@
 /**
- * What is to hear of a task that this worker has ended (hooks, `taskFailure`, errbacks that are functions) is the
- * user's code, and this isolate holds leases and sends heartbeats. So a slot of the pool calls it, as a job of its own.
+ * Calls the user's code that follows a task which this worker ended itself: hooks, `taskFailure`, errbacks
+ * that are functions. A slot of the pool runs it, as a job of its own, because this isolate renews leases and
+ * sends heartbeats and must not be blocked.
  *
  * Source: celery main (5.7) worker/request.py Request.on_timeout, where the parent calls it itself.
  */
@@ -11,10 +12,10 @@ import type { Job, Pool } from "../../pool/mod.ts";
 import { type EncodedMessage, encodeEnvelope, exceptionRepr } from "../../wire/mod.ts";
 import type { LaneState } from "./state.ts";
 
-/** Seconds that all of it has for one task; then its slot is ended. */
+/** Seconds that all calls for one task have; then their slot is ended. */
 const CALLS_MAX_SECONDS = 60;
 
-/** What the calls stand on. */
+/** Parts that the calls use. */
 export interface AfterEndParts {
   readonly world: World;
   readonly state: LaneState;
@@ -31,7 +32,10 @@ export class AfterEnd {
     this.#parts = parts;
   }
 
-  /** Has a slot make the calls. Resolves when they were made, or never will be, which is logged. */
+  /**
+   * Has a slot make the calls. Resolves when they were made or cannot be made; the latter is logged. Never
+   * rejects.
+   */
   call(message: EncodedMessage, ended: EndedTask): Promise<void> {
     const { state, pool } = this.#parts;
     const job = new EndedJob(++state.seq, message, ended);
@@ -45,7 +49,7 @@ export class AfterEnd {
     return promise;
   }
 
-  /** Takes the end of a job of the pool that is not a request's. Data lane: per such outcome. */
+  /** Takes the outcome of a job that belongs to no request. Data lane: per such outcome. */
   settle(outcome: Outcome): void {
     const waiting = this.#waiting.get(outcome.seq);
     if (waiting === undefined) return;
@@ -57,7 +61,7 @@ export class AfterEnd {
     waiting.resolve();
   }
 
-  /** The pool takes no more jobs. */
+  /** Refuses further calls, since the pool takes no more jobs. */
   close(): void {
     this.#isClosed = true;
   }
@@ -68,7 +72,7 @@ export class AfterEnd {
   }
 }
 
-/** The job. */
+/** The job that makes the calls. */
 class EndedJob implements Job {
   readonly seq: number;
   readonly name: string;
@@ -77,7 +81,7 @@ class EndedJob implements Job {
   readonly redelivered = false;
   readonly timeLimit = CALLS_MAX_SECONDS;
   readonly softTimeLimit = null;
-  /** A frame of its own, so that nothing waits behind it. */
+  /** Infinity, so that it gets a frame of its own and no task waits behind it. */
   readonly expectedMs = Infinity;
   readonly ended: EndedTask;
   readonly #message: EncodedMessage;

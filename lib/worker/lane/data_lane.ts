@@ -1,8 +1,9 @@
 /**
- * The data lane of one worker, whole: intake, settlement, the pool between them, and what works outside the lane.
+ * The whole data lane of one worker: intake, settlement, the pool between them, and the parts that work
+ * outside the lane.
  *
- * Pool and lane need each other: the lane submits to the pool, and the pool reports to the settler. So all of them are
- * built here at once, and nobody sees one of them before the others are there.
+ * Pool and lane need each other: the lane submits to the pool, and the pool reports to the settler. So all of
+ * them are built here together, and none can be used before the others exist.
  */
 
 import type { TimerHeap, World } from "../../base/mod.ts";
@@ -26,13 +27,13 @@ import type { LaneState } from "./state.ts";
 import type { Strategy } from "./strategy.ts";
 import type { PrefetchWindow } from "./window.ts";
 
-/** What surrounds the lane. */
+/** What the lane needs from the worker around it. */
 export interface LaneSurroundings {
   readonly app: WorkerApp;
   readonly support: WorkerSupport;
-  /** The worker's connection of the moment, or null. */
+  /** The worker's current connection, or null. */
   readonly connection: () => Connection | null;
-  /** Makes the pool, which reports to `events`. Nothing of it runs before its `start`. */
+  /** Makes the pool, which reports to `events`. It is not started yet. */
   readonly makePool: (events: PoolEvents) => Pool;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Keeps the messages of tasks that failed for good at the broker, for `lovage failed`. Only failures pay: they are
- * gathered for a turn of the loop and leave in one write, outside the data lane.
+ * Keeps the messages of failed tasks at the broker, for `lovage failed`. Only failures cost anything: those
+ * of one turn of the event loop leave in one write, outside the data lane.
  */
 
 import type { World } from "../../base/mod.ts";
@@ -9,40 +9,40 @@ import { decodeEnvelope, encodeEnvelope, fromCarriedJson } from "../../wire/mod.
 import type { Finalizer } from "./finalizer.ts";
 import type { Request } from "./request.ts";
 
-/** Failures gathered at most while there is no connection; past that, the oldest are not kept. */
+/** Failures held at most while there is no connection; the oldest are dropped first. */
 const PENDING_MAX = 1000;
 /** Characters of the reason that are kept. */
 const REASON_CHARS_MAX = 1000;
-/** How often a broker that is away is tried again. */
+/** How often a lost connection is looked for again. */
 const AGAIN_MS = 1000;
 
-/** The setting `failed_keep`, as it is given: 0 off. */
+/** The setting `failed_keep`; 0: off. */
 export type FailedKeep = 0 | { readonly count?: number; readonly seconds?: number; readonly bytes?: number };
 
-/** What is kept at most; `bytes` of one message. */
+/** Limits of what is kept; `bytes` of one message. */
 export interface KeepLimits extends FailedLimits {
   readonly bytes: number;
 }
 
 const DEFAULTS: KeepLimits = { count: 10_000, seconds: 604_800, bytes: 65_536 };
 
-/** The setting with its defaults; null: nothing is kept. */
+/** Returns the setting with its defaults; null: nothing is kept. */
 export function keepLimits(given: FailedKeep): KeepLimits | null {
   if (given === 0) return null;
   const limits = { ...DEFAULTS, ...given };
   return limits.count > 0 && limits.seconds > 0 && limits.bytes > 0 ? limits : null;
 }
 
-/** What the keeper stands on. */
+/** Parts that the keeper uses. */
 export interface FailedKeeperParts {
   readonly world: World;
   readonly finalizer: Finalizer;
   readonly limits: KeepLimits;
-  /** The worker's connection of the moment, or null. */
+  /** The worker's current connection, or null. */
   readonly connection: () => Connection | null;
 }
 
-/** One worker's keeper. */
+/** Keeps the failed tasks of one worker. */
 export class FailedKeeper {
   #parts: FailedKeeperParts;
   #pending: FailedEntry[] = [];
@@ -53,7 +53,7 @@ export class FailedKeeper {
     this.#parts = parts;
   }
 
-  /** A task has failed for good. */
+  /** Keeps a task that has failed for good. */
   add(request: Request, reason: string): void {
     const envelope = this.#envelopeOf(request);
     if (envelope === null) return;
@@ -70,12 +70,12 @@ export class FailedKeeper {
   #schedule(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    // Counted as under way from now on: a worker that stops waits for it.
+    // Counted as under way from now on, so that a worker that stops waits for it.
     this.#parts.finalizer.begin(() => this.#flush(), "failed tasks that are to be kept");
   }
 
   async #flush(): Promise<void> {
-    // Those of the same turn leave together.
+    // Failures of the same turn leave together.
     await Promise.resolve();
     this.#isScheduled = false;
     const connection = this.#parts.connection();
@@ -86,7 +86,7 @@ export class FailedKeeper {
       await connection.failedTasks.keep(tasks, this.#parts.limits);
       this.#isWarned = false;
     } catch (error) {
-      // Once until it works again: else a broker that refuses it would be logged with every failure.
+      // Logged once until it works again: a broker that refuses it must not fill the log.
       if (this.#isWarned) return;
       this.#isWarned = true;
       throw error;
@@ -98,10 +98,12 @@ export class FailedKeeper {
     clock.arm(clock.monoMs() + AGAIN_MS, () => this.#pending.length > 0 && this.#schedule());
   }
 
-  /** The message as it came; without its body if it is too long, and null if it is too long even then. */
+  /**
+   * Returns the message as it came; without its body if it is too long, and null if it is too long even then.
+   */
   #envelopeOf({ envelope }: Request): string | null {
     const { bytes } = this.#parts.limits;
-    // Envelopes are ASCII except for what a sender writes into headers by another rule.
+    // Characters are counted as bytes: an envelope is ASCII, unless its sender writes headers in another way.
     if (envelope.length <= bytes) return envelope;
     const { message, info } = decodeEnvelope(envelope, fromCarriedJson);
     const bare = encodeEnvelope({ ...message, body: "" }, { ...info, deliveryTag: "" });

@@ -1,6 +1,7 @@
 /**
- * What a task's end needs outside the data lane: results the worker makes itself (revoked, lost, timed out, unknown),
- * chord parts, a look into the result store, a message published again. Ordinary async code, counted and bounded.
+ * The part of a task's end that is not on the data lane: results that the worker makes itself (revoked, lost,
+ * timed out, unknown), chord parts, reads from the result store, messages published again. Ordinary async
+ * code, counted and bounded.
  */
 
 import { errorText, type World } from "../../base/mod.ts";
@@ -14,12 +15,12 @@ import type { TaskEventSink, WorkerSignals } from "./listeners.ts";
 import type { Request } from "./request.ts";
 import type { LaneState } from "./state.ts";
 
-/** Pieces of work under way at most before fetching stops. */
+/** Pieces of work under way at most; beyond it fetching stops. */
 const PENDING_MAX = 1000;
-/** Chord members counted together at most: as long as one script may keep the store from others. */
+/** Chord members counted together at most: one script must not keep the store busy for longer. */
 const COUNTED_MAX = 200;
 
-/** What the finalizer stands on. */
+/** Parts that the finalizer uses. */
 export interface FinalizerParts {
   readonly world: World;
   readonly state: LaneState;
@@ -29,13 +30,13 @@ export interface FinalizerParts {
   readonly afterEnd: AfterEnd;
 }
 
-/** The control lane's part in a task's end. */
+/** Ends tasks outside the data lane. */
 export class Finalizer {
   #parts: FinalizerParts;
   #app: WorkerApp;
   #support: WorkerSupport;
   #pending = new Set<Promise<void>>();
-  /** Chord members that ended in this turn and what follows each; and how many are being counted. */
+  /** Chord members that ended in this turn, with the callback of each; and the number being counted. */
   #finished = new Map<FinishedPart, (() => void) | null>();
   #counting = 0;
 
@@ -45,25 +46,25 @@ export class Finalizer {
     this.#support = support;
   }
 
-  /** True while so much is under way that no new task should be fetched. */
+  /** True if so much is under way that no new task should be fetched. */
   get isFull(): boolean {
     return this.pending >= PENDING_MAX;
   }
 
-  /** How much is under way. */
+  /** Number of pieces of work under way. */
   get pending(): number {
     return this.#pending.size + this.#finished.size + this.#counting;
   }
 
-  /** Resolves when nothing is under way. */
+  /** Resolves when nothing is under way. Never rejects. */
   async drain(): Promise<void> {
     this.#countParts();
     while (this.#pending.size > 0) await Promise.all(this.#pending);
   }
 
   /**
-   * Ends a request in the parent: stores the document of its end, publishes errbacks, counts its chord part, has a slot
-   * call the hooks, and then calls `settle` (the ack or rejection). `settle` is called whatever happens on the way.
+   * Ends a request in the worker: publishes errbacks, stores the result, counts its chord part, has a slot
+   * call the hooks, and then calls `settle` (which acknowledges or rejects), even if one of these failed.
    */
   fail(request: Request, error: Error, kind: "failure" | "revoked", settle: () => void): void {
     this.#begin(async () => {
@@ -76,12 +77,15 @@ export class Finalizer {
     }, request.human);
   }
 
-  /** Ends a message that never became a request, so that whoever waits for its result is told. */
+  /** Ends a message that never became a request, so that a caller waiting for its result gets one. */
   failMessage(message: EncodedMessage, id: string, error: Error): void {
     this.#begin(() => this.#end(message, error, "failure", id), id);
   }
 
-  /** The same for one just moved to the dead letters: once the broker has it there, as reading it may end us. */
+  /**
+   * Does the same for a message just made a dead letter, after the broker has recorded that: reading it may
+   * end this process.
+   */
   failDeadLetter(message: EncodedMessage, id: string, error: Error): void {
     this.#begin(async () => {
       await this.#parts.state.consumer?.flush();
@@ -106,7 +110,10 @@ export class Finalizer {
     this.fail(request, new TaskRevokedError(how.reason), "revoked", () => state.ack(request));
   }
 
-  /** Counts a finished chord member, together with all of this turn; then calls `settle`. Data lane: per message. */
+  /**
+   * Counts a finished chord member, together with the others of this turn; then calls `settle`. Data lane:
+   * per message.
+   */
   chord(request: Request, state: string, chord: OutcomeChord, settle: (() => void) | null): void {
     const { message } = request.delivery;
     this.#finished.set({ taskId: request.id, rootId: request.headers.rootId, state, chord, message }, settle);
@@ -137,12 +144,15 @@ export class Finalizer {
     }, `the chord member ${parts[0]!.taskId}${others}`);
   };
 
-  /** Ends the steps of a chain that will not run because one before them failed. */
+  /** Ends the later steps of a chain, which will not run because a step before them failed. */
   alsoFailed(also: readonly AlsoFailed[], request: Request): void {
     this.#begin(() => this.#endAlso(also, request.headers.rootId), request.human);
   }
 
-  /** Asks the result store whether a redelivered task has succeeded before; what it then still owes is sent first. */
+  /**
+   * Asks the result store whether a redelivered task has already succeeded. If so, sends first what the
+   * earlier run did not.
+   */
   deduplicate(request: Request, done: (request: Request, hasSucceeded: boolean) => void): void {
     this.#begin(async () => {
       let hasSucceeded = false;
@@ -157,12 +167,12 @@ export class Finalizer {
     }, request.human);
   }
 
-  /** Has a slot call what is to hear of the end of a task. */
+  /** Has a slot call the user's code that follows the end of a task. */
   callElsewhere(message: EncodedMessage, ended: EndedTask): void {
     this.#begin(() => this.#parts.afterEnd.call(message, ended), String(message.headers["id"]));
   }
 
-  /** Publishes a message again that the broker has no record of, and that was not begun. */
+  /** Publishes again a message that was not begun and that the broker no longer has. */
   republish(delivery: Delivery): void {
     const { queue } = delivery;
     const message = { ...delivery.message, headers: carriedHeaders(delivery.envelope) };
@@ -214,7 +224,7 @@ export class Finalizer {
     return stored(this.#parts.backend, { taskId, state, document, guard: true, replyTo });
   }
 
-  // Errors are logged here, once; only `drain` awaits the pieces.
+  // Errors are logged only here; only `drain` awaits the pieces.
   #begin(work: () => Promise<void>, about: string): void {
     const running = work().catch((error: unknown) => {
       this.#parts.world.log.error(`Cannot complete the end of ${about}: ${errorText(error)}`);

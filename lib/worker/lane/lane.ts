@@ -23,20 +23,20 @@ import type { Strategy } from "./strategy.ts";
 import { Pending } from "./pending.ts";
 import { WINDOW_MAX } from "./window.ts";
 
-/** A running task this long, while more than Celery's share waits behind it, is reason to give the rest back. */
+/** When a task has run this long while more than Celery's prefetch waits, the surplus is given back. */
 const OVERSTOCK_MS = 100;
-/** How soon fetching is tried again while the result store or the control lane is full. */
+/** How soon fetching is tried again while the result store or the finalizer is full. */
 const CONGESTED_MS = 50;
 
 /** The logger of received tasks. Source: celery 5.2.6 worker/strategy.py. */
 const LOGGER = "celery.worker.strategy";
 const OF_REQUEST = { logger: "celery.worker.request" };
 
-/** Intake and dispatch. */
+/** Takes deliveries and hands requests to the pool. */
 export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodable"> {
-  /** Where requests wait that are not due, or whose rate is limited. */
+  /** Requests that are not due yet, or whose rate is limited. */
   readonly pending: Pending;
-  /** Called for each batch that came; the autoscaler looks at it. */
+  /** Called after each batch of deliveries; used by the autoscaler. */
   onReserved: (() => void) | null = null;
   #parts: LaneParts;
   #refusals: Refusals;
@@ -45,11 +45,11 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
   #isDispatching = false;
   #overstockArmed = false;
   #congestedArmed = false;
-  #doesInfo = false;
+  #logsInfo = false;
   #sentPrefetch = -1;
-  /** The task that a log line is about. */
+  /** Context of a log line: its logger and its request. */
   #context = { logger: LOGGER, about: null as Request | null };
-  /** The node, as metrics label it. */
+  /** The host label of metrics. */
   #host: string;
 
   constructor(parts: LaneParts, refusals: Refusals) {
@@ -59,38 +59,38 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
     this.pending = new Pending(parts, (request) => this.#ready.push(request), () => this.#turn());
   }
 
-  /** Requests that wait for a slot. */
+  /** Number of requests that wait for a slot. */
   get readyCount(): number {
     return this.#ready.length;
   }
 
-  /** Requests this worker holds and has not begun: ready, not yet due, waiting for a token. */
+  /** Number of requests held and not begun: ready, not yet due, or rate limited. */
   get waitingCount(): number {
     return this.#ready.length + this.pending.size;
   }
 
-  /** The requests not begun, oldest first; for `inspect reserved` and `scheduled`. */
+  /** Returns the requests not begun, oldest first; for `inspect reserved` and `scheduled`. */
   waiting(): Request[] {
     return [...this.#ready.toArray(), ...this.pending.toArray()].sort((a, b) => a.seq - b.seq);
   }
 
-  /** Sets a type's rate limit in tasks a second, 0 none; what waits goes on under the new one. */
+  /** Sets a task type's rate limit in tasks a second; 0 lifts it. Applies to waiting requests too. */
   setRateLimit(strategy: Strategy, perSecond: number): void {
     this.pending.setRateLimit(strategy, perSecond);
   }
 
-  /** Lets jobs go to the pool. */
+  /** Starts to hand jobs to the pool. */
   open(): void {
     this.#isOpen = true;
     this.dispatch();
   }
 
-  /** No job goes to the pool any more; what comes in is given back. */
+  /** Stops handing jobs to the pool; deliveries that still come are given back. */
   close(): void {
     this.#isOpen = false;
   }
 
-  /** How many more messages may be taken now; what the consumer asks before each fetch. */
+  /** Returns how many more messages may be taken now. The consumer asks before each fetch. */
   window(): number {
     const { state, options, pool, backend, finalizer } = this.#parts;
     if (!this.#isOpen) return 0;
@@ -102,13 +102,13 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
     return Math.max(0, this.prefetch() - state.unsettled);
   }
 
-  /** How many unsettled messages this worker may hold now; what AMQP is given as its prefetch count. */
+  /** Returns how many unsettled messages this worker may hold now: AMQP's prefetch count. */
   prefetch(): number {
     const { state, options, window } = this.#parts;
     const limit = options.reducesWindow ? window.reduced(state.leftovers) : window.limit;
     const held = state.etaHeld;
     if (held === 0) return Math.min(WINDOW_MAX, limit);
-    // Whatever comes next may be another one that is not due: none comes until one has left.
+    // The next message may have an eta too: take none until one of those held has left.
     if (held >= options.etaMax) return options.etaMax;
     return Math.min(WINDOW_MAX, limit + held, Math.max(limit, options.etaMax));
   }
@@ -123,7 +123,7 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
     state.consumer.setPrefetch(count);
   }
 
-  /** Whether a slot is free, or about to be by the end of a task, and nothing waits for one. */
+  /** Whether a slot is free, or is when the task that is ending has left it, and no request waits. */
   get hasSlotForNext(): boolean {
     const { state, pool } = this.#parts;
     return this.#isOpen && this.#ready.length === 0 && state.inPool.size <= pool.size;
@@ -135,14 +135,14 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
     state.heardMonoMs = world.clock.monoMs();
     state.unsettled += batch.length;
     if (!this.#isOpen) return this.#giveBackUnread(batch);
-    this.#doesInfo = world.log.isOn("INFO");
+    this.#logsInfo = world.log.isOn("INFO");
     for (let i = 0; i < batch.length; i++) this.#receive(batch[i]!);
     this.dispatch();
     if (this.onReserved !== null) this.onReserved();
     this.sendPrefetch();
   }
 
-  /** Takes what is not a message. */
+  /** Takes a message that could not be read as an envelope. */
   onUndecodable(message: Undecodable): void {
     this.#parts.state.heardMonoMs = this.#parts.world.clock.monoMs();
     this.#parts.state.unsettled++;
@@ -156,7 +156,7 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
     try {
       request = this.#requestOf(delivery);
     } catch (error) {
-      // Whatever a message makes us throw is that message's end, and not the worker's.
+      // An error caused by a message ends that message, never the worker.
       return this.#refusals.unreadable(delivery, error, state.unsettled < unsettled);
     }
     if (request === null) return;
@@ -169,16 +169,16 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
     }
   }
 
-  /** Reads what needs no slot; null: it is not a task that can run here, and is settled. */
+  /** Reads the parts of a message that need no slot. Returns null if it cannot run here; it is settled. */
   #requestOf(delivery: Delivery): Request | null {
-    // Before anything is read, unless it may be the copy of what still runs here.
+    // Checked before anything is read, unless the message may be the copy of a request that still runs here.
     if (
       delivery.attempts > 0 && this.#parts.state.orphans.size === 0 && this.#refusals.isExhausted(delivery)
     ) {
       return this.#refusals.exhausted(delivery);
     }
     const message = delivery.message;
-    // Python's `None` headers arrive as null.
+    // Headers that are `None` in Python arrive as null.
     const headers = message.headers as Record<string, unknown> | null;
     const name = headers === null ? undefined : headers["task"];
     let task: TaskHeaders | null;
@@ -189,7 +189,7 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
     try {
       task = typeof name === "string" ? decodeTaskHeaders(message) : null;
       if (task === null || !mayBeTaskBody(message, task.compression !== null)) {
-        task = this.#refusals.fullLook(delivery, task);
+        task = this.#refusals.decodeFully(delivery, task);
         if (task === null) return null;
       }
     } catch (error) {
@@ -229,7 +229,7 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
       request.series = metrics.of(request.strategy.name, this.#host, request.queue);
       request.series.isKnown = true;
     }
-    if (this.#doesInfo && isNews) this.#logReceived(request);
+    if (this.#logsInfo && isNews) this.#logReceived(request);
     if (this.isDiscarded(request)) return this.discard(request);
     if (signals.taskReceived !== null && isNews) signals.taskReceived(request);
     if (isNews && request.series !== null) request.series.received++;
@@ -237,7 +237,7 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
       const task = request.headers;
       events.task("task-received", request, {
         name: request.label,
-        // Celery's workers do not say it; monitors label by it.
+        // Celery's workers do not send the queue; monitors use it as a label.
         queue: request.queue,
         args: task.argsrepr,
         kwargs: task.kwargsrepr,
@@ -250,7 +250,7 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
     }
     if (options.deduplicates && request.isLate && request.isGuarded) {
       advance(request, RequestState.checking);
-      // What has been acknowledged here after its success owes nothing any more.
+      // A task that was acknowledged here after its success has nothing left to send.
       if (this.#parts.successful.has(request.id)) return this.#afterCheck(request, true);
       this.#parts.finalizer.deduplicate(request, this.#afterCheck);
       return;
@@ -272,7 +272,7 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
     this.#ready.push(request);
   }
 
-  // One function for all requests, made once.
+  // One function for all requests, so that none is made per message.
   #afterCheck = (request: Request, hasSucceeded: boolean): void => {
     if (request.state !== RequestState.checking) return;
     if (request.epoch !== this.#parts.state.epoch) return advance(request, RequestState.done);
@@ -291,7 +291,7 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
     this.dispatch();
   };
 
-  /** Whether it is revoked or has expired. Data lane: per message, twice. */
+  /** Whether a request is revoked or has expired. Data lane: twice per message. */
   isDiscarded(request: Request): boolean {
     const expires = request.expiresWallMs;
     if (expires === expires && expires < this.#parts.world.clock.wallMs()) {
@@ -303,7 +303,7 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
     return revokedStamps.size > 0 && revokedStamps.find(request.headers.stamps) !== null;
   }
 
-  /** Ends a request that is revoked or has expired, before it was begun. */
+  /** Ends a revoked or expired request that was not begun. */
   discard(request: Request): void {
     const expired = request.expiresWallMs < this.#parts.world.clock.wallMs();
     const stamp = this.#parts.revokedStamps.find(request.headers.stamps);
@@ -314,7 +314,7 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
     this.#parts.finalizer.revoke(request, { reason: expired ? "expired" : "revoked", signum: null });
   }
 
-  /** Hands the pool what it has room for. Safe from within the pool's own calls. Data lane: per batch. */
+  /** Hands jobs to the pool as far as it has room. Its callbacks may call this. Data lane: per batch. */
   dispatch(): void {
     if (this.#isDispatching) return;
     this.#isDispatching = true;
@@ -356,7 +356,7 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
     }
   }
 
-  /** Takes back a job that the pool did not begin: it is the next to go. */
+  /** Takes back a job that the pool did not begin, and puts it first in line. */
   onReturned(request: Request): void {
     this.#parts.state.inPool.delete(request.seq);
     advance(request, RequestState.reserved);
@@ -388,8 +388,8 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
   }
 
   /**
-   * Gives back everything that was not begun, newest first, so that the broker's queue has its old order again; the
-   * number given back. Requests that were settled early and came back from the pool are published again.
+   * Gives back all requests not begun, newest first, so that the broker's queue keeps its order. Returns
+   * their number. Requests that the pool returned after their early acknowledgement are published again.
    */
   giveBackWaiting(): number {
     const all = this.waiting().reverse();
@@ -420,7 +420,7 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
     }
   }
 
-  /** Whether it is the copy of a request that has finished here, or still runs. */
+  /** Handles a delivery that is the copy of a request which has finished or still runs here; else false. */
   #settlesOrphan(delivery: Delivery): boolean {
     const name = (delivery.message.headers as Record<string, unknown> | null)?.["task"];
     const strategy = typeof name === "string" ? this.#parts.strategies.get(name) : undefined;
@@ -431,14 +431,14 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
       const copy = new Request(++this.#parts.state.seq, strategy, delivery, task, this.#parts.state.epoch);
       return this.#isOrphanCopy(copy);
     } catch {
-      // No task of ours: it goes back as it came.
+      // Not a task of this worker: it goes back unchanged.
       return false;
     }
   }
 
   /**
-   * The connection is lost. What was not begun is forgotten, since the broker gives it to someone again; running
-   * late-acked requests are remembered, so that their copies do not run beside them.
+   * Called when the connection is lost. Forgets requests not begun, since the broker delivers them again, and
+   * records running late-acknowledged requests as orphans, so that their copies do not run at the same time.
    */
   detach(): void {
     const { state } = this.#parts;
@@ -471,7 +471,7 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
       state.ack(copy);
       return true;
     }
-    // It still runs here: from now on its end settles the copy.
+    // The request still runs here: its end will settle the copy.
     found.tag = copy.tag;
     found.epoch = copy.epoch;
     return true;

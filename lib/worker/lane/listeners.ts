@@ -1,16 +1,18 @@
-/** What is notified of a task's path through the worker: the sender of events, and the user's signal handlers. */
+/**
+ * Who is notified of a task's path through the worker: the sender of events, and the user's signal handlers.
+ */
 
 import type { Request } from "./request.ts";
 
-/** Where task events go; the Events step provides it. */
+/** Receives task events; the Events step provides it. */
 export interface TaskEventSink {
-  /** False: nobody listens, and no event is to be made. */
+  /** False if task events are off: no event is to be made. */
   readonly isEnabled: boolean;
-  /** Whether events of this request are to be made: somebody listens, and its task does not forbid them. */
+  /** Whether events of this request are sent: task events are on, and its task does not forbid them. */
   wants(request: Request): boolean;
-  /** Appends an event of a task; `fields` without uuid, timestamp and the common ones. */
+  /** Appends an event of a task. `fields` has no uuid, timestamp or common fields. */
   task(type: string, request: Request, fields: Record<string, unknown>): void;
-  /** Appends an event that a task's own code asked for (`self.sendEvent`), also while task events are off. */
+  /** Appends an event that a task's own code sends (`self.sendEvent`), even if task events are off. */
   custom(type: string, request: Request, fields: Record<string, unknown>): void;
   /** Appends an event about a message that never became a request. */
   message(type: string, fields: Record<string, unknown>): void;
@@ -25,7 +27,7 @@ export const NO_EVENTS: TaskEventSink = {
   message() {},
 };
 
-/** Signals to user code; each is called only if somebody listens. */
+/** Signals to user code; a field is null if no handler is connected. */
 export interface WorkerSignals {
   taskReceived: ((request: Request) => void) | null;
   taskRevoked:

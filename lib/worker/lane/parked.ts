@@ -1,22 +1,23 @@
 /**
- * What this worker has handed back to the broker until it is due, as far as `inspect scheduled` shows it. The tasks are
- * the broker's; this is only a memory of the newest, bounded in number and size.
+ * Requests that this worker has parked at the broker, for `inspect scheduled`. The broker owns the tasks;
+ * this list remembers the newest of them, limited in number and size.
  */
 
 import { type Clock, forgetOldest } from "../../base/mod.ts";
 import type { Request } from "./request.ts";
 
-/** Requests remembered at most; past that the oldest are forgotten. */
+/** Requests remembered at most; the oldest are forgotten first. */
 const PARKED_MAX = 1000;
 /**
- * Requests remembered of each second. Of a burst, each would live just long enough to be taken for old by the
- * collector, and the heap would grow by all that is then forgotten (100,000 parked messages: 30 MiB).
+ * Requests remembered per second. If all requests of a burst were remembered, each would live just long
+ * enough to reach the collector's old generation, and the heap would grow by all that is forgotten afterwards
+ * (100,000 parked messages: 30 MiB).
  */
 const PARKED_PER_SECOND_MAX = 200;
-/** Bodies that are longer are not kept for being looked at. */
+/** Requests with a longer body are not remembered. */
 const BODY_MAX = 16 * 1024;
 
-/** The parked requests that are remembered. */
+/** The remembered requests. */
 export class ParkedList {
   #clock: Clock;
   #requests = new Map<string, Request>();
@@ -27,7 +28,7 @@ export class ParkedList {
     this.#clock = clock;
   }
 
-  /** A request was parked. Per parked message. */
+  /** Adds a parked request. Per parked message. */
   add(request: Request): void {
     const second = Math.floor(this.#clock.monoMs() / 1000);
     if (second !== this.#second) {
@@ -41,7 +42,7 @@ export class ParkedList {
     forgetOldest(this.#requests, PARKED_MAX);
   }
 
-  /** Those not yet due, soonest first; the others are forgotten. */
+  /** Returns the requests not yet due, soonest first, and forgets the others. */
   list(nowWallMs: number): Request[] {
     for (const [id, request] of this.#requests) {
       if (!(request.etaWallMs > nowWallMs)) this.#requests.delete(id);
@@ -49,7 +50,7 @@ export class ParkedList {
     return [...this.#requests.values()].sort((a, b) => a.etaWallMs - b.etaWallMs);
   }
 
-  /** A task was revoked: nobody waits for it any more. */
+  /** Forgets a task that was revoked. */
   discard(id: string): void {
     this.#requests.delete(id);
   }

@@ -1,4 +1,4 @@
-/** What the data lane stands on: parts that the worker has from its start, and those that data_lane.ts adds. */
+/** The parts of the data lane: those that the worker has from its start, and those that data_lane.ts adds. */
 
 import type { TimerHeap, World } from "../../base/mod.ts";
 import type { Backend } from "../../backend/mod.ts";
@@ -15,27 +15,27 @@ import type { LaneState } from "./state.ts";
 import type { Strategy } from "./strategy.ts";
 import type { PrefetchWindow } from "./window.ts";
 
-/** Switches of the lane, from options and settings. */
+/** Options of the lane, from the command line and the settings. */
 export interface LaneOptions {
   readonly hostname: string;
   readonly resultSerializer: string;
   /** Content types that may be decoded. */
   readonly accept: ReadonlySet<string>;
-  /** Crashed attempts of a late-acked message before it goes to the dead letters. */
+  /** Deaths of processes that a late-acknowledged message may cause before it becomes a dead letter. */
   readonly attemptsMax: number;
-  /** Requests held here until their eta at most; Infinity none. */
+  /** Maximum number of requests held here until their eta; Infinity: no limit. */
   readonly etaMax: number;
-  /** Take a message only when a slot is free. */
+  /** Take a message only if a slot is free. */
   readonly isPrefetchOff: boolean;
   /** Ask the result store before a redelivered task runs again. */
   readonly deduplicates: boolean;
-  /** `--burst`: a retry is waited for here, not parked. */
+  /** `--burst`: a retry waits here instead of being parked. */
   readonly isBurst: boolean;
-  /** After a reconnect the window is lower while tasks of the old connection run. */
+  /** After a reconnect, keep the window lower while tasks of the old connection run. */
   readonly reducesWindow: boolean;
 }
 
-/** What is there before the lane is built. */
+/** Parts that exist before the lane is built. */
 export interface GivenParts {
   readonly world: World;
   readonly options: LaneOptions;
@@ -44,22 +44,22 @@ export interface GivenParts {
   readonly timers: TimerHeap;
   readonly window: PrefetchWindow;
   readonly revoked: LimitedSet;
-  /** Late-acked tasks that have succeeded here; filled only if the lane deduplicates. */
+  /** Late-acknowledged tasks that have succeeded here; filled only if the lane deduplicates. */
   readonly successful: LimitedSet;
   readonly revokedStamps: RevokedStamps;
   readonly signals: WorkerSignals;
   readonly events: TaskEventSink;
   readonly stopRequest: StopRequest;
   readonly backend: Backend;
-  /** Counts of tasks; null: nobody can ask for them, and nothing is counted. */
+  /** Counts of tasks; null if metrics are off. */
   readonly metrics: TaskMetrics | null;
 }
 
-/** What the lane's files are given. */
+/** All parts, as the lane's files use them. */
 export interface LaneParts extends GivenParts {
   readonly finalizer: Finalizer;
   readonly afterEnd: AfterEnd;
-  /** Keeps tasks that failed for good; null: nothing is kept. */
+  /** Keeps the messages of failed tasks; null if `failed_keep` is off. */
   readonly failures: FailedKeeper | null;
   readonly pool: Pool;
 }

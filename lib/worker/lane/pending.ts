@@ -1,8 +1,8 @@
 /**
- * Requests that wait before their turn: those not yet due, and those of a type whose rate is limited.
+ * Requests that are not ready for a slot: those not yet due, and those of a task type whose rate is limited.
  *
- * A task due in more than two seconds is parked with the broker if it can do that: it costs no memory here,
- * survives this process, and any worker may take it when due.
+ * A task due in more than two seconds is parked at the broker if the transport supports it: it then costs no
+ * memory here, survives this process, and any worker may take it when it is due.
  *
  * Source: celery 5.2.6 worker/consumer/consumer.py apply_eta_task, _limit_task, _schedule_bucket_request.
  */
@@ -14,55 +14,60 @@ import type { Request } from "./request.ts";
 import { advance, RequestState } from "./request_states.ts";
 import type { Strategy } from "./strategy.ts";
 
-/** A task due sooner is held here: parking it would cost more than it saves. */
+/** A task that is due sooner is held here, since parking costs more than it saves. */
 const PARK_AFTER_MS = 2000;
-/** One timer waits at most about 2^31 ms; longer waits are looked at again then. */
+/** Maximum delay of one timer, about 2^31 ms; for a longer wait a new timer is armed when it fires. */
 const TIMER_MAX_MS = 2_000_000_000;
-/** How far the wall clock may be behind a timer that fired before the wait is taken up again. */
+/** If the wall clock is further behind than this when a timer fires, the wait continues. */
 const CLOCK_SLACK_MS = 1000;
 
-/** The pending requests of one worker. What is in here is unsettled, and so bounded by the window. */
+/** The pending requests of one worker. All of them are unsettled, so the window bounds their number. */
 export class Pending {
-  /** What was handed back to the broker until due, for `inspect scheduled`. */
+  /** Requests that were parked at the broker, for `inspect scheduled`. */
   readonly parked: ParkedList;
   #parts: LaneParts;
   #held = new Set<Request>();
-  /** Those that wait for a token, in their order, by their type. */
+  /** Requests that wait for a token, in order, by task type. */
   #limited = new Map<Strategy, Ring<Request>>();
   #onReady: (request: Request) => void;
-  #onTurn: () => void;
+  #onReleased: () => void;
 
-  /** `onReady` takes a request whose turn has come; `onTurn` is called after some came by a timer. */
-  constructor(parts: LaneParts, onReady: (request: Request) => void, onTurn: () => void) {
+  /**
+   * `onReady` takes each request that has become ready; `onReleased` is called after a timer or a new limit
+   * may have made some ready.
+   */
+  constructor(parts: LaneParts, onReady: (request: Request) => void, onReleased: () => void) {
     this.#parts = parts;
     this.parked = new ParkedList(parts.world.clock);
     this.#onReady = onReady;
-    this.#onTurn = onTurn;
+    this.#onReleased = onReleased;
   }
 
-  /** How many wait here. */
+  /** Number of requests that wait here. */
   get size(): number {
     return this.#held.size + this.limitedCount;
   }
 
-  /** How many wait for a token. */
+  /** Number of requests that wait for a token. */
   get limitedCount(): number {
     let count = 0;
     for (const waiting of this.#limited.values()) count += waiting.length;
     return count;
   }
 
-  /** Those who wait, in no order. */
+  /** Returns all waiting requests, in no order. */
   toArray(): Request[] {
     const all = [...this.#held];
     for (const waiting of this.#limited.values()) all.push(...waiting.toArray());
     return all;
   }
 
-  /** Takes a request with an eta or a rate limit: it waits for its eta, then for a token, and then is ready. */
+  /**
+   * Takes a request with an eta or a rate limit: it waits for its eta, then for a token, and becomes ready.
+   */
   admit(request: Request): void {
     const eta = request.etaWallMs;
-    // NaN: no eta. The clock is read only if it matters: a reading costs a call out of the engine.
+    // NaN means no eta. The clock is read only if needed: each reading is a call out of the engine.
     if (eta === eta && eta > this.#parts.world.clock.wallMs()) this.#hold(request);
     else this.#limit(request);
   }
@@ -95,7 +100,7 @@ export class Pending {
     this.#held.delete(request);
     this.#parts.state.etaHeld--;
     this.#limit(request);
-    this.#onTurn();
+    this.#onReleased();
   }
 
   #limit(request: Request): void {
@@ -105,12 +110,12 @@ export class Pending {
     let waiting = this.#limited.get(strategy);
     if (waiting === undefined) this.#limited.set(strategy, waiting = new Ring());
     waiting.push(request);
-    this.#pour(strategy);
+    this.#releaseLimited(strategy);
     if (request.state === RequestState.limited) this.#parts.state.limited++;
   }
 
-  /** Makes ready what there are tokens for; all, if the limit is lifted. */
-  #pour(strategy: Strategy): void {
+  /** Makes ready as many requests as there are tokens; all, if the limit was lifted. */
+  #releaseLimited(strategy: Strategy): void {
     const waiting = this.#limited.get(strategy);
     if (waiting === undefined) return;
     const { bucket } = strategy;
@@ -124,8 +129,8 @@ export class Pending {
     bucket.isArmed = true;
     this.#parts.timers.armIn(Math.max(1, bucket.waitMs(now)), () => {
       bucket.isArmed = false;
-      this.#pour(strategy);
-      this.#onTurn();
+      this.#releaseLimited(strategy);
+      this.#onReleased();
     });
   }
 
@@ -134,14 +139,17 @@ export class Pending {
     this.#onReady(request);
   }
 
-  /** Sets a type's rate limit, in tasks a second, 0 none; what waits goes on under the new one. */
+  /**
+   * Sets a task type's rate limit in tasks a second; 0 lifts it. Requests already waiting follow the new
+   * limit.
+   */
   setRateLimit(strategy: Strategy, perSecond: number): void {
     strategy.limit(perSecond, this.#parts.world.clock.monoMs());
-    this.#pour(strategy);
-    this.#onTurn();
+    this.#releaseLimited(strategy);
+    this.#onReleased();
   }
 
-  /** Forgets all and disarms their deadlines. */
+  /** Forgets all requests and disarms their timers. */
   clear(): void {
     for (const request of this.#held) {
       this.#parts.timers.disarm(request.deadline);

@@ -1,9 +1,9 @@
 /**
- * Messages that are not runnable tasks: one clear line each, and their settlement.
+ * Messages that are not runnable tasks: logs each in one line and settles it.
  *
- * Celery rejects unknown and invalid tasks and acknowledges what it cannot decode; either way the message is gone.
- * Here each goes to the broker's dead letters with its reason if the transport has some (`lovage dead list`), and
- * is settled as Celery settles it where not.
+ * Celery rejects unknown and invalid tasks and acknowledges messages that it cannot decode; in both cases the
+ * message is gone. Here each becomes a dead letter with its reason if the transport keeps dead letters
+ * (`lovage dead list`), else it is settled as in Celery.
  *
  * Source: celery 5.2.6 worker/consumer/consumer.py on_unknown_message, on_unknown_task, on_invalid_task,
  * on_decode_error; protocol.md 8.1, 8.9.
@@ -31,21 +31,21 @@ import { decodeError, invalidTask, truncate, unknownMessage, unknownTask } from 
 const BODY_CHARS_MAX = 1024;
 const HEADERS_CHARS_MAX = 16 * 1024;
 
-/** How a refused message is settled if there are no dead letters. */
+/** How a refused message is settled if the transport keeps no dead letters. */
 type Fallback = "ack" | "drop";
 
-/** Logs messages that are not tasks, and settles them. A method that refuses one returns null instead of a request. */
+/** Logs messages that are not tasks, and settles them. Its methods return null in place of a request. */
 export class Refusals {
   #parts: LaneParts;
   #log: Log;
 
   constructor(parts: LaneParts) {
     this.#parts = parts;
-    // The logger of these lines in Celery.
+    // The logger that Celery uses for these lines.
     this.#log = logFrom(parts.world.log, { logger: "celery.worker.consumer.consumer" });
   }
 
-  /** What arrived is not a message: a broken envelope, wrong base64. */
+  /** Refuses what is not a message: a broken envelope, wrong base64. */
   broken(message: Undecodable): void {
     this.#log.critical(decodeError(message.reason, {
       type: "None",
@@ -56,15 +56,15 @@ export class Refusals {
     this.#settle(message.tag, message.reason, "ack");
   }
 
-  /** A content type outside `accept_content`. */
+  /** Refuses a content type outside `accept_content`. */
   disallowed(delivery: Delivery): null {
     const type = delivery.message.contentType;
     return this.#undecodable(delivery, `Refusing to deserialize disallowed content of type ${type}`);
   }
 
   /**
-   * A task that nobody has registered here. Its result is FAILURE, as in Celery. `decodedId` is the id if the
-   * message has been decoded: with protocol 1 it is in the body alone.
+   * Refuses a task that is not registered here. Its result is FAILURE, as in Celery. `decodedId` is the id if
+   * the message has been decoded: with protocol 1 only the body has it.
    */
   unknownTask(delivery: Delivery, name: string, decodedId: string | null): null {
     const { message, info } = delivery;
@@ -86,8 +86,8 @@ export class Refusals {
   }
 
   /**
-   * Headers or arguments that cannot be a task's. `error` is what was thrown, or its text. Celery stores nothing: here
-   * whoever waits for the result is told.
+   * Refuses headers or arguments that cannot be a task's. `error` is the error thrown, or its text. Celery
+   * stores no result; here it is FAILURE, so that a caller waiting for it learns of it.
    */
   invalidTask(delivery: Delivery, error: unknown): null {
     if (error instanceof DecodeError) return this.#undecodable(delivery, errorText(error));
@@ -104,8 +104,8 @@ export class Refusals {
   }
 
   /**
-   * A message that something here cannot cope with, whatever was thrown: the worker goes on without it. `isSettled`: it
-   * was refused before that.
+   * Refuses a message that made this code throw an unexpected error, so that the worker goes on. `isSettled`:
+   * it was already settled when the error was thrown.
    */
   unreadable(delivery: Delivery, error: unknown, isSettled: boolean): void {
     const reason = `Cannot read message: ${errorText(error)}`;
@@ -114,10 +114,10 @@ export class Refusals {
   }
 
   /**
-   * Decodes a message that did not look like a task's. Returns its headers if it is one after all (protocol 1, a
-   * body with spaces at its ends); otherwise settles it, logs it and returns null.
+   * Decodes a message that did not look like a task. Returns its headers if it is a task after all (protocol
+   * 1, a body with spaces at its ends); otherwise settles it, logs it and returns null.
    */
-  fullLook(delivery: Delivery, task: TaskHeaders | null): TaskHeaders | null {
+  decodeFully(delivery: Delivery, task: TaskHeaders | null): TaskHeaders | null {
     const { message } = delivery;
     const accept = this.#parts.options.accept;
     try {
@@ -141,8 +141,9 @@ export class Refusals {
   }
 
   /**
-   * True for a message whose workers have died too often: with its task late-acked, or while they read it. One death is
-   * not enough for the latter, as it counts against all that a worker held.
+   * Whether a message's workers have died too often: while its late-acknowledged task ran, or while they read
+   * the message. The latter needs at least two deaths, since one death counts against every message that the
+   * worker held.
    */
   isExhausted({ attempts, message }: Delivery): boolean {
     const { strategies, options } = this.#parts;
@@ -151,7 +152,7 @@ export class Refusals {
     return attempts >= (isLate ? options.attemptsMax : Math.max(2, options.attemptsMax));
   }
 
-  /** A message whose workers have died too often: it is in the dead letters before anything of it is read again. */
+  /** Makes a message whose workers have died too often a dead letter, before anything more of it is read. */
   exhausted(delivery: Delivery): null {
     const { message, attempts } = delivery;
     const { task, id, shadow } = message.headers;
@@ -174,7 +175,7 @@ export class Refusals {
     this.#parts.signals.taskRejected?.(message, "unknown message");
   }
 
-  /** Counts a task that is not registered as failed, as who counts by events does. */
+  /** Counts a task that is not registered as failed, as monitors that count by events do. */
   #count({ queue }: Delivery, name: string): void {
     const { metrics, options } = this.#parts;
     const series = metrics?.of(name, hostLabel(options.hostname), queue);
@@ -197,7 +198,7 @@ export class Refusals {
 
   #settle(tag: number | string, reason: string, fallback: Fallback): void {
     const { state } = this.#parts;
-    // What nobody could run is a task that failed, to whoever waits for the end of a burst.
+    // `--burst` counts a refused message as a failed task.
     state.failed++;
     state.unsettled--;
     const consumer = state.consumer;
@@ -211,7 +212,7 @@ export class Refusals {
   }
 }
 
-/** True where the body, decoded, is likely an object: protocol 1, or the hybrid of both protocols. */
+/** True if the decoded body is likely to be an object: protocol 1, or the hybrid of both protocols. */
 function looksLikeObject(message: EncodedMessage): boolean {
   const body = message.body;
   if (typeof body !== "string") return body[0] === 0x7b;
@@ -223,7 +224,7 @@ function shownHeaders(message: EncodedMessage): string {
   return shownJson(message.headers, { charsMax: HEADERS_CHARS_MAX });
 }
 
-/** At most 1024 characters of a body as Celery's reports show it, and its length in bytes. */
+/** Returns at most 1024 characters of a body, as Celery's reports show it, and its length in bytes. */
 function bodyText(message: EncodedMessage): string {
   const body = message.body;
   let text: string;
@@ -233,7 +234,7 @@ function bodyText(message: EncodedMessage): string {
     try {
       text = atob(body.slice(0, BODY_CHARS_MAX * 2));
     } catch {
-      // Wrong base64 is shown as it came.
+      // Wrong base64 is shown unchanged.
       text = body;
     }
   }

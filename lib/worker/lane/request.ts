@@ -1,8 +1,8 @@
 /**
- * A delivery accepted by this worker: what is known of it from its arrival to its settlement.
+ * A delivery accepted by this worker, and its state from arrival to settlement.
  *
- * One object per message; it is also the Job that the pool is given, so that a task costs one allocation here. All
- * fields are set in the constructor in one order (one hidden class).
+ * There is one object per message. It is also the Job given to the pool, so that a task costs one allocation
+ * here. The constructor sets all fields in one order (one hidden class).
  *
  * Source: celery 5.2.6 worker/request.py Request.
  */
@@ -16,7 +16,10 @@ import type { DeliveryInfo, EncodedMessage, TaskHeaders } from "../../wire/mod.t
 import { RequestState, type RequestStateValue } from "./request_states.ts";
 import type { Strategy } from "./strategy.ts";
 
-/** One request. Times are milliseconds: `…WallMs` since the epoch, `…MonoMs` of the monotonic clock; NaN: none. */
+/**
+ * One request. Times are milliseconds: `…WallMs` since the epoch, `…MonoMs` of the monotonic clock; NaN: not
+ * set.
+ */
 export class Request implements Job {
   readonly seq: number;
   readonly name: string;
@@ -31,29 +34,32 @@ export class Request implements Job {
   readonly strategy: Strategy;
   readonly delivery: Delivery;
   readonly headers: TaskHeaders;
-  /** It is to run. */
+  /** Undefined: this job is to run. A job that calls hooks after a task's end has it set. */
   readonly ended: undefined;
-  /** The consumer's handle, and the number of the consumer that gave it: an older one's handle settles nothing. */
+  /**
+   * The consumer's delivery tag, and the epoch of the consumer that gave it. A tag of an older epoch settles
+   * nothing.
+   */
   tag: number | string;
   epoch: number;
   state: RequestStateValue;
   etaWallMs: number;
   expiresWallMs: number;
-  /** Nothing is left to settle with the broker. */
+  /** True if nothing is left to settle with the broker. */
   isSettled: boolean;
-  /** Settled with the broker only after it ran. */
+  /** True if the message is settled only after the task has run. */
   isLate: boolean;
-  /** The armed deadline of an eta, or null. */
+  /** The armed timer of an eta, or null. */
   deadline: Deadline | null;
-  /** 0: not begun. */
+  /** The process that runs it; 0: not begun. */
   pid: number;
   acceptedMonoMs: number;
   acceptedWallMs: number;
-  /** `revoke(terminate)` asked for this signal before or while it ran; null: did not. */
+  /** The signal that `revoke(terminate)` asked for, before the task began or while it ran; null: none. */
   terminateSignal: string | null;
-  /** Its connection was lost while the pool had it. */
+  /** True if its connection was lost while the pool had it. */
   isLeftover: boolean;
-  /** Where it is counted; null: metrics are off. */
+  /** The metrics it is counted in; null: metrics are off. */
   series: TaskSeries | null;
 
   constructor(seq: number, strategy: Strategy, delivery: Delivery, headers: TaskHeaders, epoch: number) {
@@ -86,22 +92,22 @@ export class Request implements Job {
     this.series = null;
   }
 
-  /** The message in kombu's envelope; made when first read if the transport has none at hand. */
+  /** The message in kombu's envelope, encoded when first read if the transport has none. */
   get envelope(): string {
     return this.delivery.envelope;
   }
 
-  /** The same decoded, with how it travelled, for a pool that does not cross a process. */
+  /** The decoded message, for a pool that runs in this process. */
   get message(): EncodedMessage {
     return this.delivery.message;
   }
 
-  /** How it travelled. */
+  /** Delivery information: exchange, routing key and the like. */
   get info(): DeliveryInfo {
     return this.delivery.info;
   }
 
-  /** What `signals.taskReceived` shows besides, under Celery's names. */
+  /** Fields that handlers of `signals.taskReceived` read as well, under Celery's names. */
   get stamps(): Record<string, unknown> {
     return this.headers.stamps;
   }
@@ -112,27 +118,27 @@ export class Request implements Job {
     return this.headers.replacedTaskNesting;
   }
 
-  /** The W3C header of the trace that it was sent in; for the log. */
+  /** The W3C traceparent header of the message; for the log. */
   get traceparent(): string | null {
     return traceparentOf(this.delivery.message.headers);
   }
 
-  /** Where results of rpc go. */
+  /** The queue that results go to with the rpc backend. */
   get replyTo(): string | null {
     return this.delivery.message.properties.replyTo;
   }
 
-  /** STARTED and the like are stored. */
+  /** Whether intermediate states such as STARTED are stored. */
   get storesStates(): boolean {
     return !(this.headers.ignoreResult ?? this.strategy.ignoresResults);
   }
 
-  /** True where an earlier run may have stored SUCCESS. */
+  /** True if an earlier run may have stored SUCCESS. */
   get isGuarded(): boolean {
     return this.redelivered || this.delivery.attempts > 0;
   }
 
-  /** `name[id]`, on one line whatever they hold. */
+  /** `name[id]`, made one line even if name or id have line breaks. */
   get human(): string {
     return `${shownLine(this.label)}[${shownLine(this.id)}]`;
   }

@@ -7,9 +7,9 @@
  *               └────────────┴─► reserved ─► submitted ─► accepted ─┬─► done
  *                                                                   └─► cancelled ─► done
  *
- * `reserved` waits for a free slot. The outcome of a `cancelled` request changes nothing: its message is now someone
- * else's. `returned` jobs go back from the pool to reserved; every state may go to done (revoked, expired, given back,
- * dropped).
+ * A `reserved` request waits for a free slot. The outcome of a `cancelled` request changes nothing, since its
+ * message has been delivered again. Jobs that the pool returns become reserved again. Every state may go to
+ * done (revoked, expired, given back, dropped).
  */
 
 import { assert } from "../../base/mod.ts";
@@ -45,7 +45,10 @@ const NEXT: readonly number[] = [
   0,
 ];
 
-/** Moves a request on; a step that is not in the picture above is a programmer's error. Data lane: per message. */
+/**
+ * Moves a request to a state; a step that is not in the picture above is a programming error. Data lane: per
+ * message.
+ */
 export function advance(request: { state: RequestStateValue }, to: RequestStateValue): void {
   assert((NEXT[request.state]! & (1 << to)) !== 0, "a request moves along its states");
   request.state = to;

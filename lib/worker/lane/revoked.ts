@@ -1,5 +1,5 @@
 /**
- * Ids of revoked tasks, and of those that have succeeded, the newest ones, as many as Celery keeps.
+ * Ids of tasks that were revoked, or have succeeded: the newest ones, as many as Celery keeps.
  *
  * Source: celery 5.2.6 utils/collections.py LimitedSet; 5.6.3 worker/state.py REVOKES_MAX, REVOKE_EXPIRES,
  * SUCCESSFUL_MAX, SUCCESSFUL_EXPIRES; protocol.md 7.1.
@@ -7,23 +7,27 @@
 
 import { UsageError } from "../../base/mod.ts";
 
-/** How many ids are kept at most, the oldest go; and seconds an id is sure to be kept while there is room. */
+/**
+ * Maximum number of ids, past which the oldest are forgotten; and seconds after which `expire` forgets an id.
+ */
 export interface SetLimits {
   readonly max: number;
   readonly expiresSeconds: number;
 }
 
-/** Of revoked ids. */
+/** Limits of revoked ids. */
 const REVOKED: SetLimits = { max: 50_000, expiresSeconds: 10_800 };
-/** Of ids that have succeeded here. */
+/** Limits of ids that have succeeded here. */
 const SUCCESSFUL: SetLimits = { max: 1000, expiresSeconds: 10_800 };
 
-/** The limits of revoked ids: Celery's, or what its variables say. Throws UsageError. */
+/**
+ * Returns the limits of revoked ids: Celery's, or those in Celery's environment variables. Throws UsageError.
+ */
 export function revokedLimits(env: (name: string) => string | null): SetLimits {
   return limits(env, REVOKED, ["CELERY_WORKER_REVOKES_MAX", "CELERY_WORKER_REVOKE_EXPIRES"]);
 }
 
-/** The same of ids that have succeeded. */
+/** Returns the limits of ids that have succeeded, in the same way. */
 export function successfulLimits(env: (name: string) => string | null): SetLimits {
   return limits(env, SUCCESSFUL, ["CELERY_WORKER_SUCCESSFUL_MAX", "CELERY_WORKER_SUCCESSFUL_EXPIRES"]);
 }
@@ -45,19 +49,20 @@ function limits(
 }
 
 /**
- * A set of ids with the time of their insertion, oldest first. Times are seconds of the inserter's monotonic clock,
- * which is what mingle sends. Bounded by `max`: past it the oldest ids are forgotten.
+ * A set of ids with the time of their insertion, oldest first. Times are seconds of this process's monotonic
+ * clock; revoked_wire.ts converts them for mingle. At most `limits.max` ids: past it the oldest are
+ * forgotten.
  */
 export class LimitedSet {
-  /** Counts what was added and removed since its start. */
+  /** Number of changes since the set was made. */
   changes = 0;
   #entries = new Map<string, number>();
   /**
-   * Stands before the oldest entry: all before it have been removed. A new iterator would have to pass by the traces of
-   * every removed entry again, each time one is removed.
+   * An iterator at the oldest entry: all entries before it have been removed. A new iterator would have to
+   * skip the holes of every removed entry, each time one is removed.
    */
   #oldest: MapIterator<string> = this.#entries.keys();
-  /** How many ids it holds at most, and seconds that each is sure to be kept. */
+  /** Maximum number of ids, and seconds after which `expire` forgets one. */
   readonly limits: SetLimits;
   #nowSeconds: () => number;
 
@@ -66,17 +71,17 @@ export class LimitedSet {
     this.#nowSeconds = options.nowSeconds;
   }
 
-  /** How many ids it holds. */
+  /** Number of ids in the set. */
   get size(): number {
     return this.#entries.size;
   }
 
-  /** Whether an id is in it. Data lane: per message if the set is not empty. */
+  /** Whether the set has an id. Data lane: per message if the set is not empty. */
   has(id: string): boolean {
     return this.#entries.has(id);
   }
 
-  /** Adds an id; one that is there already becomes the newest. */
+  /** Adds an id; an id that is already there becomes the newest. */
   add(id: string): void {
     this.#entries.delete(id);
     this.#entries.set(id, this.#nowSeconds());
@@ -85,8 +90,8 @@ export class LimitedSet {
   }
 
   /**
-   * Merges another worker's ids with their times; of two times the later one stays. The map is kept in order of time,
-   * so that the oldest still go first.
+   * Merges another worker's ids with their times; of two times the later one stays. The map is sorted by time
+   * again, so that the oldest are forgotten first.
    */
   update(entries: Iterable<readonly [id: string, atSeconds: number]>): void {
     for (const [id, at] of entries) {
@@ -99,7 +104,7 @@ export class LimitedSet {
     this.purge();
   }
 
-  /** Forgets what is past the bound, and of what is beyond it in age only as much as the bound asks for. */
+  /** Forgets the oldest ids past the maximum, whatever their age. */
   purge(): void {
     for (let extra = this.#entries.size - this.limits.max; extra > 0; extra--) {
       const { value, done } = this.#oldest.next();
@@ -108,7 +113,7 @@ export class LimitedSet {
     }
   }
 
-  /** Forgets every id older than the expiry; for what is saved between restarts. */
+  /** Forgets every id older than the expiry; called before the set is saved between restarts. */
   expire(): void {
     const before = this.#nowSeconds() - this.limits.expiresSeconds;
     for (const [id, at] of this.#entries) {
@@ -117,7 +122,7 @@ export class LimitedSet {
     }
   }
 
-  /** Ids and times, oldest first. */
+  /** Returns ids and times, oldest first. */
   entries(): IterableIterator<[string, number]> {
     return this.#entries.entries();
   }

@@ -1,12 +1,13 @@
 /**
- * Stamps whose tasks are revoked. Source: celery 5.6.3 worker/state.py revoked_stamps, worker/request.py
- * Request.revoked.
+ * Stamps whose tasks are revoked.
+ *
+ * Source: celery 5.6.3 worker/state.py revoked_stamps, worker/request.py Request.revoked.
  */
 
 import { forgetOldest } from "../../base/mod.ts";
 import { pythonText } from "../../wire/mod.ts";
 
-/** Names and values kept at most; past it the oldest name goes. */
+/** Names, and values of each name, kept at most; the oldest are forgotten first. */
 const NAMES_MAX = 1000;
 const VALUES_MAX = 10_000;
 
@@ -14,7 +15,7 @@ const VALUES_MAX = 10_000;
 export class RevokedStamps {
   #stamps = new Map<string, Set<string>>();
 
-  /** How many names there are. 0: nobody needs to look. */
+  /** Number of names; 0: nothing needs to be checked. */
   get size(): number {
     return this.#stamps.size;
   }
@@ -31,7 +32,7 @@ export class RevokedStamps {
     forgetOldest(this.#stamps, NAMES_MAX);
   }
 
-  /** The name of a revoked stamp that a task bears, or null. Per message, if there are any. */
+  /** Returns the name of a revoked stamp that a task bears, or null. Per message, if there are any. */
   find(stamps: Readonly<Record<string, unknown>>): string | null {
     for (const name in stamps) {
       const revoked = this.#stamps.get(name);

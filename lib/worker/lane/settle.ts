@@ -1,9 +1,12 @@
 /**
- * The other half of the data lane: what the pool reports of its jobs becomes acks, results, log lines and events.
+ * The second half of the data lane: turns the pool's reports on its jobs into acknowledgements, results, log
+ * lines and events.
  *
- * Order, as Celery's: store → chord part → log → late ack → event. The late ack hangs on the store's own callback.
+ * The order is Celery's: store → chord part → log → late acknowledgement → event. The late acknowledgement is
+ * sent by the store's callback.
  *
- * Source: celery 5.2.6 worker/request.py Request.on_accepted … reject, app/trace.py; protocol.md 8.1, 8.2, 10.2.
+ * Source: celery 5.2.6 worker/request.py Request.on_accepted … reject, app/trace.py; protocol.md 8.1, 8.2,
+ * 10.2.
  */
 
 import { errorText, forgetOldest, type LogError, MAIN_PROCESS } from "../../base/mod.ts";
@@ -16,26 +19,29 @@ import type { Request } from "./request.ts";
 import { advance, RequestState } from "./request_states.ts";
 import { SIGNUMS } from "../signums.ts";
 
-/** What becomes of a message after its outcome; "done": it is acknowledged, and has succeeded. */
+/** How a message is settled after its outcome; "done": acknowledged, and recorded as succeeded. */
 type Settlement = "ack" | "done" | "drop" | "requeue";
 
-/** Acceptance and settlement. */
+/** Handles acceptance and outcomes of jobs. */
 export class Settler implements PoolEvents {
   #parts: LaneParts;
   #lane: Lane;
-  #doesInfo = false;
-  /** The slot whose outcomes are being settled, and the task that a line is about. */
+  #logsInfo = false;
+  /** Context of log lines: the slot whose outcomes are being settled, and the request. */
   #slot = {
     process: MAIN_PROCESS as string,
-    /** 0: the worker's own. */
+    /** 0: the worker's own process. */
     pid: 0,
     logger: LOGGER,
     about: null as Request | null,
     error: null as LogError | null,
   };
-  /** True from a cold shutdown on: what is cut off now goes back instead of failing. */
+  /** True from the start of a cold shutdown: tasks that are cut off go back instead of failing. */
   isCold = false;
-  /** Lost processes and hard time limits seen here, by task id: the transport counts only deaths of whole workers. */
+  /**
+   * Lost processes and hard time limits seen here, by task id. The transport counts only deaths of whole
+   * workers.
+   */
   #crashes = new Map<string, number>();
 
   constructor(parts: LaneParts, lane: Lane) {
@@ -43,11 +49,11 @@ export class Settler implements PoolEvents {
     this.#lane = lane;
   }
 
-  /** A live slot has begun these jobs. Data lane: per batch. */
+  /** Handles the start of jobs in a live slot. Data lane: per batch. */
   onAccepted(jobs: readonly Job[], pid: number): void {
     const { state, world, events } = this.#parts;
     const now = world.clock.monoMs();
-    const doesDebug = world.log.isOn("DEBUG");
+    const logsDebug = world.log.isOn("DEBUG");
     for (let i = 0; i < jobs.length; i++) {
       const request = state.inPool.get(jobs[i]!.seq);
       if (request === undefined || request.state !== RequestState.submitted) continue;
@@ -61,7 +67,7 @@ export class Settler implements PoolEvents {
       else if (request.delivery.attempts > 0) state.begun(request);
       if (request.strategy.trackStarted && request.storesStates) this.#storeStarted(request);
       if (events.wants(request)) events.task("task-started", request, {});
-      if (doesDebug) world.log.debug(`Task accepted: ${request.human} pid:${pid}`);
+      if (logsDebug) world.log.debug(`Task accepted: ${request.human} pid:${pid}`);
       if (request.terminateSignal !== null) this.#parts.pool.terminate(request.seq, request.terminateSignal);
     }
     state.consumer?.wake();
@@ -79,15 +85,15 @@ export class Settler implements PoolEvents {
     if (request !== undefined) events.custom(type, request, fields);
   }
 
-  /** Jobs have ended, in the slot whose log lines bear the name `process`. Data lane: per batch. */
+  /** Handles ended jobs. `process` is the slot's name in log lines. Data lane: per batch. */
   onOutcomes(batch: readonly Outcome[], process: string): void {
     const { state, world, window } = this.#parts;
     this.#slot.process = process;
-    this.#doesInfo = world.log.isOn("INFO");
+    this.#logsInfo = world.log.isOn("INFO");
     let count = 0;
     let sumMs = 0;
     let longestMs = 0;
-    // Backwards, so that several returned jobs stand at the head of the queue in their old order.
+    // Backwards, so that several returned jobs stand at the head of the ready queue in their old order.
     for (let i = batch.length - 1; i >= 0; i--) {
       const outcome = batch[i]!;
       if (outcome.kind !== "returned") continue;
@@ -126,7 +132,10 @@ export class Settler implements PoolEvents {
     this.#parts.world.log.error(`Process '${slot.name}' pid:${slot.pid} exited with '${slot.reason}'`);
   }
 
-  /** Cuts off a running late-acked task whose connection is lost: its message is someone else's now. */
+  /**
+   * Terminates a running late-acknowledged task whose connection is lost, since its message is delivered
+   * again.
+   */
   cancel(request: Request): void {
     const { events, pool } = this.#parts;
     if (!pool.terminate(request.seq, "SIGTERM")) return;
@@ -145,7 +154,7 @@ export class Settler implements PoolEvents {
     this.#slot.about = request;
     this.#slot.pid = this.#slot.process === MAIN_PROCESS ? 0 : request.pid;
     if (isCancelled) {
-      // A copy that comes is to run.
+      // The copy of a cancelled request must run.
       this.#parts.state.orphans.forget(request);
       return;
     }
@@ -160,7 +169,7 @@ export class Settler implements PoolEvents {
       case "retry":
         return this.#retried(request, outcome);
       case "ignore":
-        if (this.#doesInfo) this.#log("INFO", `Task ${request.human} ignored`);
+        if (this.#logsInfo) this.#log("INFO", `Task ${request.human} ignored`);
         return this.#parts.state.ack(request);
       case "reject":
         return this.#rejected(request, outcome);
@@ -184,8 +193,8 @@ export class Settler implements PoolEvents {
   }
 
   #succeeded(request: Request, outcome: Outcome): void {
-    this.#keep(request, outcome, "done");
-    if (this.#doesInfo) {
+    this.#storeOutcome(request, outcome, "done");
+    if (this.#logsInfo) {
       this.#log(
         "INFO",
         `Task ${request.human} succeeded in ${pythonFloat(outcome.runtime)}s: ${outcome.summary}`,
@@ -204,10 +213,10 @@ export class Settler implements PoolEvents {
   #failed(request: Request, outcome: Outcome): void {
     this.#parts.state.failed++;
     this.#parts.failures?.add(request, outcome.summary);
-    this.#keep(request, outcome, request.strategy.acksOnFailure ? "ack" : "drop");
+    this.#storeOutcome(request, outcome, request.strategy.acksOnFailure ? "ack" : "drop");
     if (outcome.also) this.#parts.finalizer.alsoFailed(outcome.also, request);
     const how = outcome.expected ? "raised expected" : "raised unexpected";
-    if (!outcome.expected || this.#doesInfo) {
+    if (!outcome.expected || this.#logsInfo) {
       this.#slot.error = errorOf(outcome);
       this.#log(outcome.expected ? "INFO" : "ERROR", `Task ${request.human} ${how}: ${outcome.summary}`);
       this.#slot.error = null;
@@ -216,8 +225,8 @@ export class Settler implements PoolEvents {
   }
 
   #retried(request: Request, outcome: Outcome): void {
-    this.#keep(request, outcome, "ack");
-    if (this.#doesInfo) this.#log("INFO", `Task ${request.human} retry: ${outcome.summary}`);
+    this.#storeOutcome(request, outcome, "ack");
+    if (this.#logsInfo) this.#log("INFO", `Task ${request.human} retry: ${outcome.summary}`);
     if (request.series !== null) request.series.retried++;
     this.#failedEvent(request, "task-retried", outcome.exception, outcome.traceback);
   }
@@ -233,14 +242,14 @@ export class Settler implements PoolEvents {
     if (outcome.requeue) {
       if (isOpen) state.reject(request, "requeue");
     } else {
-      // It will not run again: to whoever waits for it, it has failed.
+      // The task will not run again, so it counts as failed.
       state.failed++;
       this.#parts.failures?.add(request, outcome.exception);
-      this.#keep(request, outcome, "drop");
+      this.#storeOutcome(request, outcome, "drop");
       if (outcome.also) this.#parts.finalizer.alsoFailed(outcome.also, request);
       this.#failedEvent(request, "task-failed", outcome.exception, outcome.traceback);
     }
-    // Of an early-acked message, which is gone already, Celery sends no such event.
+    // Celery sends no such event if the message was acknowledged early.
     if (!isOpen) return;
     if (request.series !== null) request.series.rejected++;
     if (events.wants(request)) {
@@ -290,7 +299,7 @@ export class Settler implements PoolEvents {
     this.#parts.finalizer.revoke(request, { reason: "terminated", signum });
   }
 
-  /** The last attempt has ended: the task fails, and its message is kept for somebody to look at. */
+  /** Fails a task after its last attempt, and makes its message a dead letter. */
   #deadLetter(request: Request, error: Error, given: { why: string; reason: string }): void {
     this.#log("ERROR", `Task ${request.human} ${given.why}: it is kept in the dead letters`);
     const settle = (): void => this.#parts.state.deadLetter(request, given.reason);
@@ -301,7 +310,10 @@ export class Settler implements PoolEvents {
     this.#parts.finalizer.fail(request, error, "failure", () => this.#settle(request, settlement));
   }
 
-  /** A cold shutdown has ended it: a late-acked message goes back, an early-acked task is stored as RETRY. */
+  /**
+   * Handles a task that a cold shutdown ended: a late-acknowledged message goes back, an early-acknowledged
+   * task is stored as RETRY.
+   */
   #cutOff(request: Request): void {
     const { state, events } = this.#parts;
     if (!request.isSettled) {
@@ -317,7 +329,7 @@ export class Settler implements PoolEvents {
     const { state } = this.#parts;
     if (request.isLeftover) this.#leftoverEnded(request);
     if (!request.isSettled && request.epoch !== state.epoch) {
-      // Its connection is lost: the broker gives the message to someone again.
+      // Its connection is lost: the broker delivers the message again.
       state.inPool.delete(request.seq);
       state.orphans.forget(request);
       advance(request, RequestState.done);
@@ -326,8 +338,8 @@ export class Settler implements PoolEvents {
     this.#lane.onReturned(request);
   }
 
-  // A message that ends its process each time must not go round for ever. Deaths of processes under a worker that
-  // lives are counted here, per worker; the transport counts deaths of workers.
+  // A message whose process dies each time must not be tried for ever. This worker counts deaths of its
+  // slots' processes; the transport counts deaths of workers.
   #isExhausted(request: Request): boolean {
     const count = (this.#crashes.get(request.id) ?? 0) + 1;
     this.#crashes.delete(request.id);
@@ -336,11 +348,13 @@ export class Settler implements PoolEvents {
     return count + request.delivery.attempts >= this.#parts.options.attemptsMax;
   }
 
-  /** Stores an outcome's document, counts its chord part, and settles the message if that comes late. */
-  #keep(request: Request, outcome: Outcome, settlement: Settlement): void {
+  /**
+   * Stores an outcome's document, counts its chord part, and settles the message if it is acknowledged late.
+   */
+  #storeOutcome(request: Request, outcome: Outcome, settlement: Settlement): void {
     const { chord, state: name, document } = outcome;
     const isOpen = !request.isSettled;
-    if (chord !== null) return this.#keepChord(request, outcome, settlement);
+    if (chord !== null) return this.#storeChordMember(request, outcome, settlement);
     if (name === null || document === null) {
       if (isOpen) this.#settle(request, settlement);
       return;
@@ -353,8 +367,8 @@ export class Settler implements PoolEvents {
     });
   }
 
-  // The part is counted only once the result is there, since who completes the chord may read it.
-  #keepChord(request: Request, outcome: Outcome, settlement: Settlement): void {
+  // The part is counted only after the result is stored, because whoever completes the chord may read it.
+  #storeChordMember(request: Request, outcome: Outcome, settlement: Settlement): void {
     const { chord, state: name, document } = outcome;
     const after = request.isSettled ? null : (): void => this.#settle(request, settlement);
     const count = (): void => this.#parts.finalizer.chord(request, name ?? kindState(outcome), chord!, after);
@@ -384,13 +398,13 @@ export class Settler implements PoolEvents {
       taskId: request.id,
       state: name,
       document,
-      // Another worker may have ended the next attempt by now.
+      // Another worker may have stored the end of the next attempt by now.
       guard: request.isGuarded || name === "RETRY",
       replyTo: request.replyTo,
     }, done ?? this.#stored);
   }
 
-  // One function for all early-acked results.
+  // One function for the results of all early-acknowledged tasks.
   #stored = (error: Error | null): void => {
     if (error) this.#storeFailed(error);
   };
@@ -421,7 +435,7 @@ export class Settler implements PoolEvents {
   #failedEvent(request: Request, type: string, exception: string | null, traceback: string | null): void {
     if (type === "task-failed") request.series?.fail(exception ?? "");
     const { events } = this.#parts;
-    // A retry without a cause: Python prints its None.
+    // A retry without a cause: Celery sends Python's None as text.
     if (events.wants(request)) events.task(type, request, { exception: exception ?? "None", traceback });
   }
 
@@ -430,16 +444,16 @@ export class Settler implements PoolEvents {
   }
 }
 
-/** The logger of what Celery logs of ended tasks. Source: celery 5.2.6 app/trace.py. */
+/** The logger that Celery uses for ended tasks. Source: celery 5.2.6 app/trace.py. */
 const LOGGER = "celery.app.trace";
 
-/** An outcome's error for the log; an expected one is logged without its traceback. */
+/** Returns an outcome's error for the log. An expected error has no traceback there. */
 function errorOf({ summary, exception, traceback, expected }: Outcome): LogError {
   const repr = exception ?? summary;
   return { type: /^[\w.]+/.exec(repr)?.[0] ?? "", repr, traceback: expected ? null : traceback };
 }
 
-/** Ids whose crashes are counted at most. */
+/** Task ids whose crashes are counted at most. */
 const CRASHES_MAX = 10_000;
 
 /** The exception of a task that a cold shutdown cut off. Source: celery 5.6.3, protocol.md 10.8. */

@@ -1,6 +1,6 @@
 /**
- * What the lane's parts share: the consumer of the moment, the requests in the pool, and the counts that the window
- * and `inspect` read.
+ * State that the lane's parts share: the current consumer, the requests in the pool, and the counts that the
+ * window and `inspect` read.
  */
 
 import { forgetOldest, SeqMap } from "../../base/mod.ts";
@@ -9,40 +9,45 @@ import type { Request } from "./request.ts";
 
 /** Shared state of one worker's lane. */
 export class LaneState {
-  /** The consumer that deliveries come from; null while there is no connection. */
+  /** The consumer that deliveries come from; null if there is no connection. */
   consumer: Consumer | null = null;
-  /** Counts connections. A request of an older one cannot be settled: the broker has given its message back. */
+  /**
+   * Number of the connection. Requests of an older one cannot be settled: the broker has their messages back.
+   */
   epoch = 0;
-  /** Deliveries of this epoch that are not settled. */
+  /** Unsettled deliveries of this epoch. */
   unsettled = 0;
   /** Requests held here until their eta. */
   etaHeld = 0;
-  /** The number of the job made last. */
+  /** Number of the newest job. */
   seq = 0;
-  /** Requests in the pool, by the job's number. */
+  /** Requests in the pool, by job number. */
   readonly inPool: SeqMap<Request> = new SeqMap();
   /** Tasks begun since the start. */
   processed = 0;
-  /** Tasks that failed since the start: what `--burst` exits with 1 for. */
+  /** Tasks that failed since the start; if any did, `--burst` exits with 1. */
   failed = 0;
   /** Results that could not be stored, since the start. */
   storeErrors = 0;
   /** Messages moved to the dead letters since the start. */
   deadLettered = 0;
-  /** Slots that ended without being asked to, since the start. */
+  /** Slots that ended unexpectedly, since the start. */
   slotsLost = 0;
   /** Tasks that had to wait for their rate limit, since the start. */
   limited = 0;
   /** Messages given back since shutdown began. */
   restored = 0;
-  /** Requests in the pool whose connection was lost: they hold slots that the new one's prefetch must not count on. */
+  /**
+   * Requests in the pool whose connection was lost. They hold slots that the new connection's prefetch must
+   * not count on.
+   */
   leftovers = 0;
-  /** When the last message came, on the monotonic clock. */
+  /** When the last message came, on the monotonic clock; on a new connection, when it began to consume. */
   heardMonoMs = 0;
-  /** What happened to late-acked requests whose connection was lost before they ended. */
+  /** Late-acknowledged requests whose connection was lost before they ended. */
   readonly orphans: Orphans = new Orphans();
 
-  /** Done with: appends the ack, unless the request belongs to a lost connection. Data lane: per message. */
+  /** Appends the acknowledgement, unless the request belongs to a lost connection. Data lane: per message. */
   ack(request: Request): void {
     if (request.isSettled) return;
     request.isSettled = true;
@@ -54,7 +59,7 @@ export class LaneState {
     if (this.consumer !== null) this.consumer.ack(request.tag);
   }
 
-  /** Not done with: appends the rejection; false if it was settled before or its connection is lost. */
+  /** Appends the rejection. Returns false if the request was settled before or its connection is lost. */
   reject(request: Request, how: "drop" | "requeue" | "restore"): boolean {
     if (request.isSettled) return false;
     request.isSettled = true;
@@ -74,7 +79,7 @@ export class LaneState {
     if (!request.isSettled && request.epoch === this.epoch) this.consumer?.begun?.(request.tag);
   }
 
-  /** Moves the message to the dead letters if the broker has some, else drops it. */
+  /** Makes the message a dead letter if the transport keeps some, else drops it. */
   deadLetter(request: Request, reason: string): void {
     if (request.isSettled) return;
     if (
@@ -89,41 +94,41 @@ export class LaneState {
   }
 }
 
-/** Orphans remembered at most; past that the oldest are forgotten and their copies run again. */
+/** Orphans remembered at most. The oldest are forgotten first, and their copies run again. */
 const ORPHANS_MAX = 10_000;
 
 /**
- * Late-acked requests whose connection was lost under them. The broker gives their messages to someone again; where
- * that is this worker, a copy of one that still runs is joined to it, and a copy of one that has finished is
- * acknowledged without running.
+ * Late-acknowledged requests whose connection was lost while the pool had them. The broker delivers their
+ * messages again. If one comes to this worker, the copy of a request that still runs is joined to it, and the
+ * copy of one that has finished is acknowledged without running.
  */
 class Orphans {
-  // A request that still runs, or null for one that has finished.
+  // The running request, or null if it has finished.
   #byKey = new Map<string, Request | null>();
 
-  /** How many are remembered. 0: nobody needs to look. */
+  /** Number of orphans; 0: nothing needs to be checked. */
   get size(): number {
     return this.#byKey.size;
   }
 
-  /** A request in the pool has lost its connection. */
+  /** Records a request in the pool that has lost its connection. */
   add(request: Request): void {
     this.#set(key(request), request);
   }
 
-  /** It has finished; its copy, when it comes, is only acknowledged. */
+  /** Records that a request has finished: its copy is only acknowledged when it comes. */
   finish(request: Request): void {
     if (request.isLate || this.#byKey.has(key(request))) this.#set(key(request), null);
   }
 
-  /** It is to run again. */
+  /** Forgets a request, so that its copy runs. */
   forget(request: Request): void {
     if (this.#byKey.size > 0) this.#byKey.delete(key(request));
   }
 
   /**
-   * Looks up a copy that has come: the running request to join, null for one that is finished (and is forgotten
-   * now), undefined for one nobody knows.
+   * Looks up the copy of a request, and forgets it. Returns the running request to join, null if it has
+   * finished, undefined if the request is not known.
    */
   take(copy: Request): Request | null | undefined {
     const found = this.#byKey.get(key(copy));
@@ -138,7 +143,7 @@ class Orphans {
   }
 }
 
-// A retry keeps the id of what it retries, and is another run.
+// A retry has the id of the task that it retries, but is another run.
 function key(request: Request): string {
   return `${request.id} ${request.headers.retries}`;
 }

@@ -1,5 +1,5 @@
 /**
- * What this worker knows of one task type: its rules, merged once, and what its runs were like.
+ * What this worker prepares once for each task type: its merged options, and statistics of its runs.
  *
  * Source: celery 5.2.6 worker/strategy.py default, worker/request.py create_request_cls.
  */
@@ -7,16 +7,19 @@
 import { TokenBucket } from "./rate_limit.ts";
 import type { WorkerTask } from "../worker_app.ts";
 
-/** Runs of a type before its mean counts as known. */
+/** Runs of a type after which its mean is used. */
 const KNOWN_AFTER_RUNS = 5;
 /** The weight of the newest run in the moving mean. */
 const NEWEST_WEIGHT = 0.2;
 
-/** The worker's and the settings' part in a type's rules. */
+/** Options of the worker and the settings that a type falls back to. */
 export interface StrategyDefaults {
-  /** `delivery: "at-least-once"`: late ack and requeue on a lost process, whatever the task says. */
+  /**
+   * `delivery: "at-least-once"`: late acknowledgement, and requeue if a process is lost, whatever the task
+   * says.
+   */
   readonly isAtLeastOnce: boolean;
-  /** Of the worker's options or the settings; seconds, null none. */
+  /** From the worker's options or the settings; seconds, null: none. */
   readonly timeLimit: number | null;
   readonly softTimeLimit: number | null;
 }
@@ -31,14 +34,14 @@ export class Strategy {
   readonly rejectOnWorkerLost: boolean;
   readonly trackStarted: boolean;
   readonly sendEvents: boolean;
-  /** Results are not stored, unless the sender says otherwise. */
+  /** True if results are not stored, unless the sender says otherwise. */
   readonly ignoresResults: boolean;
-  /** Seconds; null: none. Changed by remote control. */
+  /** Seconds; null: none. Remote control can change it. */
   timeLimit: number | null;
   softTimeLimit: number | null;
-  /** Null: no rate limit. Changed by remote control. */
+  /** Null: no rate limit. Remote control can change it. */
   bucket: TokenBucket | null = null;
-  /** How often one was begun here. */
+  /** Number of tasks of this type begun here. */
   total = 0;
   #runs = 0;
   #meanMs = 0;
@@ -58,19 +61,21 @@ export class Strategy {
     this.softTimeLimit = options.softTimeLimit || defaults.softTimeLimit || null;
   }
 
-  /** The moving mean of its runtime in milliseconds; Infinity until it has run a few times. */
+  /** The moving mean of the runtime in milliseconds; Infinity until the type has run a few times. */
   get expectedMs(): number {
     return this.#runs < KNOWN_AFTER_RUNS ? Infinity : this.#meanMs;
   }
 
-  /** Adds a run. A run far above the mean becomes the mean: one long task is reason enough to hand out fewer. */
+  /**
+   * Adds a run. A runtime far above the mean replaces it: one long task is reason enough to hand out fewer.
+   */
   observe(runtimeMs: number): void {
     this.#runs++;
     if (this.#runs === 1 || runtimeMs > 8 * this.#meanMs + 1) this.#meanMs = runtimeMs;
     else this.#meanMs += (runtimeMs - this.#meanMs) * NEWEST_WEIGHT;
   }
 
-  /** Sets or lifts (0) the rate limit. */
+  /** Sets the rate limit, or lifts it (0). */
   limit(perSecond: number, nowMs: number): void {
     this.bucket = perSecond > 0 ? new TokenBucket(perSecond, nowMs) : null;
   }

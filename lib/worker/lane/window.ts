@@ -1,29 +1,28 @@
 /**
- * How many messages this worker may hold that it has not settled: Celery's prefetch, and what short tasks allow
- * beyond it.
+ * How many unsettled messages this worker may hold: Celery's prefetch count, and more while tasks are short.
  *
- * Celery holds `concurrency × worker_prefetch_multiplier`. Where nobody has set the multiplier and tasks are short,
- * that starves the pool between fetches, so the limit grows while about 20 ms of measured work is on hand, and falls
- * back at once when tasks turn out long.
+ * Celery holds `concurrency × worker_prefetch_multiplier`. If the multiplier is not set and tasks are short,
+ * that leaves the pool idle between fetches. So the limit grows until about 20 ms of measured work is held,
+ * and falls back at once when tasks turn out to be long.
  *
- * Source: celery 5.2.6 worker/components.py Consumer.create; 5.6.3 worker/consumer/consumer.py (reduction after a
- * reconnect).
+ * Source: celery 5.2.6 worker/components.py Consumer.create; 5.6.3 worker/consumer/consumer.py (reduction
+ * after a reconnect).
  */
 
-/** Messages held at most, whatever the settings say. */
+/** Maximum number of messages held, whatever the settings say. */
 export const WINDOW_MAX = 10_000;
 /**
- * Messages held at most if the limit has grown by itself: enough to hide a fetch, and few enough to be gone before
- * the collector looks twice.
+ * Maximum number of messages held after the limit has grown: enough to hide the time of a fetch, few enough
+ * to be settled before the collector sees them twice.
  */
 export const ADAPTIVE_MAX = 512;
-/** Milliseconds of measured work that are worth having on hand, per slot. */
+/** Milliseconds of measured work to hold per slot. */
 const WORK_ON_HAND_MS = 20;
-/** A batch whose mean is this much above the running mean is a change of work, not noise. */
+/** If a batch's mean is this many times the running mean, the work has changed; it is not noise. */
 const TURNED_LONG = 4;
 const NEWEST_WEIGHT = 0.2;
 
-/** The limit and its growth. Plain numbers; the lane asks it before every fetch. */
+/** The limit and its growth, as plain numbers. The lane reads it before every fetch. */
 export class PrefetchWindow {
   #concurrency: number;
   #multiplier: number;
@@ -31,7 +30,7 @@ export class PrefetchWindow {
   #limit: number;
   #meanMs = NaN;
 
-  /** `multiplier` 0: no limit but WINDOW_MAX. `isAdaptive`: the multiplier was nobody's choice. */
+  /** `multiplier` 0: only WINDOW_MAX limits. `isAdaptive`: the user has not set the multiplier. */
   constructor(options: { concurrency: number; multiplier: number; isAdaptive: boolean }) {
     this.#concurrency = options.concurrency;
     this.#multiplier = options.multiplier;
@@ -39,23 +38,23 @@ export class PrefetchWindow {
     this.#limit = this.base;
   }
 
-  /** Celery's own count. */
+  /** Celery's prefetch count. */
   get base(): number {
     if (this.#multiplier === 0) return WINDOW_MAX;
     return Math.min(WINDOW_MAX, Math.max(1, this.#concurrency * this.#multiplier));
   }
 
-  /** What may be held now. */
+  /** How many messages may be held now. */
   get limit(): number {
     return this.#limit;
   }
 
-  /** True while more than Celery's count may be held. */
+  /** True if more than Celery's prefetch count may be held. */
   get isGrown(): boolean {
     return this.#limit > this.base;
   }
 
-  /** The pool has changed its size. */
+  /** Follows a new size of the pool. */
   resize(concurrency: number): void {
     const grown = this.isGrown;
     this.#concurrency = concurrency;
@@ -63,15 +62,18 @@ export class PrefetchWindow {
   }
 
   /**
-   * The limit after a reconnect, while `running` tasks of the old connection still hold their slots: lower by their
-   * share, at least one slot's worth.
+   * The limit after a reconnect, while `running` tasks of the old connection still hold their slots: lower by
+   * their share, but at least one slot's.
    */
   reduced(running: number): number {
     if (running === 0 || this.#multiplier === 0) return this.#limit;
     return Math.max(this.#multiplier, this.base - running * this.#multiplier);
   }
 
-  /** Learns from ended runs: their number, the sum and the longest of their milliseconds. Once per batch. */
+  /**
+   * Learns from ended runs: their number, and the sum and the longest of their runtimes in milliseconds. Once
+   * per batch.
+   */
   observe(count: number, sumMs: number, longestMs: number): void {
     if (!this.#isAdaptive || count === 0) return;
     const mean = sumMs / count;
@@ -82,11 +84,11 @@ export class PrefetchWindow {
       this.#limit = Math.min(this.#limit, this.#target());
       return;
     }
-    // At most doubled per batch: the first measurements are of few tasks.
+    // Doubles per batch at most: the first measurements are of few tasks.
     this.#limit = Math.max(this.base, Math.min(this.#target(), this.#limit * 2));
   }
 
-  /** Back to Celery's count at once: something has run for `ms` and runs still. */
+  /** Returns to Celery's prefetch count at once, because a task has run for `ms` and still runs. */
   shrink(ms: number): void {
     this.#meanMs = Number.isNaN(this.#meanMs) ? ms : Math.max(this.#meanMs, ms);
     this.#limit = this.base;

@@ -1,12 +1,12 @@
 /** The rule of scaling, on numbers alone. */
 
 import assert from "node:assert/strict";
-import { Autoscaler, type Scaled } from "../../../lib/worker/autoscale.ts";
+import { Autoscaler, type ScaledPool } from "../../../lib/worker/autoscale.ts";
 
 function scaler(range: { max: number; min: number }, size = range.min) {
   const lines: string[] = [];
   const at = { size, busy: 0, load: 0, nowMs: 0 };
-  const scaled: Scaled = {
+  const scaled: ScaledPool = {
     get size() {
       return at.size;
     },
