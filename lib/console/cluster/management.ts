@@ -5,6 +5,7 @@
  */
 
 import {
+  type Clock,
   errorText,
   isRecord,
   LogThrottle,
@@ -24,6 +25,7 @@ export type ManagedQueue = Readonly<Record<string, unknown>>;
 
 /** The management API of one virtual host. */
 export class Management {
+  readonly #clock: Clock;
   readonly #url: URL;
   /** The path of the virtual host's queues. */
   readonly #queues: string;
@@ -35,6 +37,7 @@ export class Management {
    * UsageError.
    */
   constructor(world: World, { api, broker }: { api: string; broker: string }) {
+    this.#clock = world.clock;
     this.#throttle = new LogThrottle(world, { everyMs: 60_000 });
     const given = urlOf(api);
     const { username, password, pathname } = new URL(broker.replace(/^[a-z+]+:/, "http:"));
@@ -71,10 +74,15 @@ export class Management {
 
   /** What the API has at a path; null if there is nothing, and if it does not answer, which is logged. */
   async #ask<T>(path: string, isExpected: (value: unknown) => value is T): Promise<T | null> {
+    const late = new AbortController();
+    const disarm = this.#clock.arm(
+      this.#clock.monoMs() + ANSWER_MS,
+      () => late.abort(new OperatingError(`no answer in ${ANSWER_MS / 1000} s`)),
+    );
     try {
       const response = await fetch(new URL(path, this.#url), {
         headers: { authorization: this.#authorization },
-        signal: AbortSignal.timeout(ANSWER_MS),
+        signal: late.signal,
       });
       const text = await response.text();
       if (response.status === 404 && path !== this.#queues) return null;
@@ -85,6 +93,8 @@ export class Management {
     } catch (error) {
       this.#throttle.log("WARNING", `Cannot ask RabbitMQ's management API: ${errorText(error)}`);
       return null;
+    } finally {
+      disarm();
     }
   }
 }

@@ -160,3 +160,21 @@ Deno.test("management API: what does not answer is told in the log, and is not k
   assert.match(world.log.messages().join(), /management API: it answered 401/);
   assert.throws(() => new Management(world, { api: "host:15672", broker: "amqp://h" }), /such as http:/);
 });
+
+Deno.test("management API: it has two seconds to answer, by the world's clock", async () => {
+  const asked = Promise.withResolvers<void>();
+  const answer = Promise.withResolvers<Response>();
+  await using server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, () => {
+    asked.resolve();
+    return answer.promise;
+  });
+  const world = fakeWorld();
+  const api = `http://127.0.0.1:${server.addr.port}/api/`;
+  const asking = new Management(world, { api, broker: "amqp://h" }).queues();
+  await asked.promise;
+  await world.clock.advance(2000);
+  assert.equal(await asking, null);
+  assert.match(world.log.messages().join(), /management API: no answer in 2 s/);
+  world.clock.checkNothingArmed();
+  answer.resolve(new Response());
+});
