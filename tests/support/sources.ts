@@ -121,13 +121,40 @@ function declaredIn(text: string): Map<string, string> {
   return new Map([...text.matchAll(declaration)].map(([, kind, name]) => [name!, kind!]));
 }
 
-/** Blanks comments and the contents of strings, keeping the lines. */
+/** A comment, a text, a regular expression, a bracket, or what lies between them. */
+const TOKEN = new RegExp(
+  [
+    /\/\*[^]*?\*\/|\/\/[^\n]*|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'/,
+    /(?<=(?:[(,=:[!&|?{;]|=>|\breturn)\s*)\/(?:[^/\\\n[]|\\.|\[(?:[^\]\\\n]|\\.)*\])+\//,
+    /[`{}]|[^"'`{}/]+|[^]/,
+  ].map(({ source }) => source).join("|"),
+  "y",
+);
+/** The text of a template up to its end or its next expression. */
+const TEMPLATE = /(?:[^`\\$]|\\[^]|\$(?!\{))*(`|\$\{)?/y;
+
+/** Blanks comments and the contents of texts and regular expressions; lines and expressions in templates stay. */
 function codeOf(text: string): string {
   const blank = (part: string) => part.replace(/[^\n]/g, " ");
-  return text.replace(
-    /\/\*[\s\S]*?\*\/|\/\/[^\n]*|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`/g,
-    blank,
-  );
+  let code = "";
+  /** For each template that is open: how many brackets its expression has open. */
+  const open: number[] = [];
+  for (let at = 0; at < text.length;) {
+    TOKEN.lastIndex = at;
+    const [token] = TOKEN.exec(text)!;
+    at += token.length;
+    if (token === "{" && open.length > 0) open[open.length - 1]!++;
+    const isOver = token === "}" && open.length > 0 && open[open.length - 1]!-- === 0;
+    if (isOver) open.pop();
+    code += isOver || /^["'`]|^\/./.test(token) ? blank(token) : token;
+    if (!isOver && token !== "`") continue;
+    TEMPLATE.lastIndex = at;
+    const [part, end] = TEMPLATE.exec(text)!;
+    at += part.length;
+    code += blank(part);
+    if (end === "${") open.push(0);
+  }
+  return code;
 }
 
 /** The functions of a file: from the line that opens the body to the one that closes it at the same indentation. */
