@@ -2,8 +2,8 @@
  * The AMQP transport: RabbitMQ, with Celery's topology on the wire.
  *
  * Two sockets: one for declaring and publishing, and one, opened with the first consumer or subscription, for
- * receiving. A broker that is short of memory stops reading from those who publish; acks must not wait behind that.
- * If one is lost, both are: the owner connects anew and declares again.
+ * receiving. A broker that is short of memory stops reading from publishing connections; acks must not wait
+ * for that. If one is lost, both are: the owner connects and declares again.
  *
  * Source: protocol.md 3; kombu 5.2.4 transport/pyamqp.py; celery 5.2.6 app/amqp.py.
  */
@@ -46,10 +46,10 @@ const RESOURCE_LOCKED = "405";
 const DEAD_LETTERS = "lovage.dead";
 
 /**
- * Opens a connection to `amqp://`, `amqps://` or `pyamqp://`. Options of `broker_transport_options` that matter here:
- * `confirm_publish` (default true: a publish ends when the broker has the message), `dead_letter_queue`,
- * `native_delayed_delivery` (true: also where no queue is a quorum queue), and those of `Credentials`. Rejects with
- * UsageError, DialError, AccessRefused or ConnectionLost.
+ * Opens a connection to `amqp://`, `amqps://` or `pyamqp://`. Reads these options of
+ * `broker_transport_options`: `confirm_publish` (default true: a publish ends when the broker has the
+ * message), `dead_letter_queue`, `native_delayed_delivery` (true: also without quorum queues), and those of
+ * `Credentials`. Rejects with UsageError, DialError, AccessRefused or ConnectionLost.
  */
 export const connectAmqp: Connect = async (
   world: World,
@@ -102,7 +102,7 @@ class AmqpTransport extends JointConnection implements Connection {
   #main: AmqpConnection;
   #server: AmqpServer;
   #control: AmqpControl;
-  /** Declares and asks on the receiving connection: exclusive queues are its own. */
+  /** The control channel of the receiving connection, which owns the exclusive queues. */
   #receivingControl: AmqpControl | null = null;
   #publisher: AmqpPublisher;
   #receiving: Promise<AmqpConnection> | null = null;
@@ -131,7 +131,7 @@ class AmqpTransport extends JointConnection implements Connection {
     });
     this.ledger = new AmqpLedger(world, {
       main: parts.main,
-      way: async (out) => await this.#delayedWay(out) ?? out,
+      delayed: async (out) => await this.#delayed(out) ?? out,
       publish: (batch) => this.#publisher.publish(batch),
     });
     this.watch(parts.main);
@@ -144,7 +144,7 @@ class AmqpTransport extends JointConnection implements Connection {
     try {
       count = await control.run((channel) => declareQueue(channel, queue, this.#server));
     } catch (error) {
-      // Who may not declare a queue may still use it.
+      // A user who may not declare a queue may still use it.
       const found = error instanceof AccessRefused ? await this.queueLength(queue.name) : null;
       if (found === null) throw error;
       this.#world.log.warning(`${errorText(error)}. It exists, and is used as it is`);
@@ -177,11 +177,11 @@ class AmqpTransport extends JointConnection implements Connection {
       consume: options,
       events,
       server: this.#server,
-      // A quorum queue refuses another way, whether it was looked for or not.
+      // A quorum queue refuses any other prefetch, even if `detectQuorumQueues` is off.
       isPerConsumer: this.#server.countsPerConsumer ||
         options.queues.some((queue) => this.#server.mayBeQuorum(queue)),
       publish: (batch) => this.#publisher.publish(batch),
-      delayed: (queue, dueMs) => delays?.way(queue, dueMs) ?? null,
+      delayed: (queue, dueMs) => delays?.routeTo(queue, dueMs) ?? null,
       deadLetters: () => this.#openDeadLetters(),
       onQueue: async (queue) => await delays?.bind(queue, await this.#controlOf(queue)),
       onClosed: () => this.consumer = null,
@@ -190,8 +190,9 @@ class AmqpTransport extends JointConnection implements Connection {
 
   async subscribe(given: Queue, onNote: (note: Note) => void): Promise<Subscription> {
     const queue = this.#server.shaped(given);
-    // A node's queue of requests is named by the node. Exclusive, it would lock out a worker of the same name, and this
-    // one's next connection while the broker does not know that the last is over.
+    // The queue of a node's remote control requests is named after the node. If it were exclusive under that
+    // name, it would lock out a worker of the same name, and this worker's next connection until the broker
+    // notices that the last has ended.
     const isShareable = queue.exclusive && !given.exclusive && queue.exchange.type === "fanout";
     if (isShareable) return await this.#subscribe(this.#ownNamed(queue), onNote);
     try {
@@ -205,7 +206,9 @@ class AmqpTransport extends JointConnection implements Connection {
     }
   }
 
-  /** A queue under a name that nobody else has; its exchange knows it by its binding. It keeps the end of its name. */
+  /**
+   * Returns a queue with a unique name, which the exchange reaches by its binding. The name keeps its ending.
+   */
   #ownNamed(queue: Queue): Queue {
     const tail = queue.name.endsWith(`.${queue.exchange.name}`) ? `.${queue.exchange.name}` : "";
     const head = queue.name.slice(0, queue.name.length - tail.length);
@@ -287,7 +290,7 @@ class AmqpTransport extends JointConnection implements Connection {
     return Promise.resolve(all);
   }
 
-  /** The protocol has no question for it. */
+  /** Resolves with null: AMQP cannot ask for it. */
   listeners(_exchangeName: string): Promise<number | null> {
     return Promise.resolve(null);
   }
@@ -317,7 +320,7 @@ class AmqpTransport extends JointConnection implements Connection {
   #openReceiving(): Promise<AmqpConnection> {
     if (this.#receiving === null) {
       this.#receiving = this.join(() => open(this.#world, this.#target, this.#options));
-      // The next one tries anew; this one hears the error itself.
+      // The next caller tries again; this one gets the error.
       this.#receiving.catch(() => this.#receiving = null);
     }
     return this.#receiving;
@@ -327,14 +330,18 @@ class AmqpTransport extends JointConnection implements Connection {
     return Promise.all([this.#main.close(), this.#receiving?.then((opened) => opened.close(), () => {})]);
   }
 
-  /** Where a queue is declared and asked: an exclusive one is of the connection that receives from it. */
+  /**
+   * Resolves with the control channel for a queue: an exclusive queue belongs to the receiving connection.
+   */
   async #controlOf(queue: Queue | string): Promise<AmqpControl> {
     const known = typeof queue === "string" ? this.#declared.get(queue) : this.#server.shaped(queue);
     if (known?.exclusive !== true) return this.#control;
     return this.#receivingControl ??= new AmqpControl(await this.#openReceiving());
   }
 
-  /** Whether messages that are not due wait in the broker: with quorum queues, or where it is asked for. */
+  /**
+   * Whether messages that are not due wait at the broker: with quorum queues, or if the option asks for it.
+   */
   #delays(queues: readonly Queue[]): boolean {
     return this.#options.transportOptions["native_delayed_delivery"] === true || this.#hasQuorum(queues);
   }
@@ -357,10 +364,13 @@ class AmqpTransport extends JointConnection implements Connection {
     });
   }
 
-  /** Publishes tasks that are not due into the delays, where their queues have them, and the others as always. */
+  /**
+   * Publishes tasks that are not due to the delay exchange, if their queues are bound to it, and the others
+   * as usual.
+   */
   async #publishDelayed(batch: readonly OutgoingMessage[]): Promise<void> {
     const routed = new Map<OutgoingMessage, OutgoingMessage>();
-    for (const out of batch) routed.set(await this.#delayedWay(out) ?? { ...out }, out);
+    for (const out of batch) routed.set(await this.#delayed(out) ?? { ...out }, out);
     try {
       await this.#publisher.publish([...routed.keys()]);
     } catch (error) {
@@ -373,7 +383,8 @@ class AmqpTransport extends JointConnection implements Connection {
     }
   }
 
-  async #delayedWay(out: OutgoingMessage): Promise<OutgoingMessage | null> {
+  /** Resolves with a task as published to the delay exchange; null if it does not wait there. */
+  async #delayed(out: OutgoingMessage): Promise<OutgoingMessage | null> {
     const { exchange, routingKey, message, isMandatory = false } = out;
     const eta = message.headers["eta"];
     if (typeof eta !== "string" || exchange === this.#delayEntry) return null;
@@ -386,22 +397,22 @@ class AmqpTransport extends JointConnection implements Connection {
     try {
       dueMs = parseIso(eta, { assumeUtc: true });
     } catch {
-      // The worker refuses it with words of its own.
+      // The worker refuses it with an error of its own.
       return null;
     }
-    const way = exchange === ""
-      ? delays.way(routingKey, dueMs)
-      : delays.routedWay(queues[0]!, routingKey, dueMs);
-    if (way === null) return null;
-    // How long it may live is in its headers; here it would end the wait too soon.
+    const route = exchange === ""
+      ? delays.routeTo(routingKey, dueMs)
+      : delays.routeBy(queues[0]!, routingKey, dueMs);
+    if (route === null) return null;
+    // Expiration would end the wait too soon; the headers still have `expires`.
     return {
-      ...way,
+      ...route,
       isMandatory,
       message: { ...message, properties: { ...message.properties, expiration: null } },
     };
   }
 
-  /** The declared queues that a message may be meant for. */
+  /** Returns the declared queues that a message may be meant for. */
   #queuesOf({ exchange, routingKey }: OutgoingMessage): Queue[] {
     if (exchange !== "") {
       return [...this.#declared.values()].filter((queue) => queue.exchange.name === exchange);
@@ -422,7 +433,10 @@ class AmqpTransport extends JointConnection implements Connection {
     return this.#deadLetters;
   }
 
-  /** The result of an operation on a queue, or `none` if there is no such queue, or it is another connection's. */
+  /**
+   * Resolves with the result of an operation on a queue, or with `none` if there is no such queue or it
+   * belongs to another connection.
+   */
   async #orNone<T>(none: T, operation: () => Promise<T>): Promise<T> {
     try {
       return await operation();

@@ -1,12 +1,12 @@
 /**
  * The data lane of one worker on AMQP: deliveries in batches, acks combined, prefetch that follows the window.
  *
- * The broker pushes up to the prefetch count; the owner's window may be smaller at any moment (it changes with every
- * outcome), so what comes beyond it waits here, unsettled, until `wake`. Acks of a turn leave as one `multiple` where
- * nothing older is open.
+ * The broker pushes up to the prefetch count; the owner's window may be smaller at any moment (it changes
+ * with every outcome), so deliveries beyond it wait here, unsettled, until `wake`. The acks of a turn leave
+ * as one `multiple`, if nothing older is open.
  *
- * A quorum queue counts how often it got a message back, and drops it at a limit. What comes back from here does not
- * reach that limit: shortly before it a copy is published, whose count begins anew.
+ * A quorum queue counts how often a message was returned, and drops it at a limit. Messages returned from
+ * here do not reach that limit: before they do, a copy is published, whose count starts at 0.
  *
  * Source: AMQP 0-9-1 specification 1.8.3; RabbitMQ "Consumer Prefetch"; protocol.md 3.4, 3.6.
  */
@@ -22,20 +22,20 @@ import type { Queue } from "../entity.ts";
 import type { ConsumeOptions, Consumer, ConsumerEvents } from "../transport.ts";
 import type { Delivery, OutgoingMessage } from "../message.ts";
 
-/** What a consumer is opened with. */
+/** Options of `AmqpConsumer.open`. */
 export interface AmqpConsumerOptions {
   readonly consume: ConsumeOptions;
   readonly events: ConsumerEvents;
   readonly server: AmqpServer;
-  /** Prefetch is counted per consumer: a quorum queue is among them, or the broker has no other way. */
+  /** Prefetch is counted per consumer: a quorum queue is consumed, or the broker has no other prefetch. */
   readonly isPerConsumer: boolean;
-  /** Publishes a message that leaves this consumer's hands: parked, dead-lettered. */
+  /** Publishes the copy of a message that is parked, dead-lettered or sent again. */
   publish(batch: readonly OutgoingMessage[]): Promise<void>;
-  /** Where a message waits until a time; null: it cannot. */
+  /** Returns where a message is published to wait until `dueMs`; null: it cannot wait. */
   delayed(queue: string, dueMs: number): { exchange: string; routingKey: string } | null;
-  /** Declares the queue of dead letters; its name. */
+  /** Declares the queue of dead letters; resolves with its name. */
   deadLetters(): Promise<string>;
-  /** Hears of each queue that is consumed from later. */
+  /** Called for each queue that is added after `open`, before it is consumed. */
   onQueue(queue: Queue): Promise<void>;
   onClosed(): void;
 }
@@ -43,16 +43,16 @@ export interface AmqpConsumerOptions {
 /** A queue that is consumed. */
 interface Source {
   readonly queue: Queue;
-  /** How often its broker gives a message out again at most. */
+  /** How often the broker redelivers a message at most. */
   readonly limit: number;
   /** Null while paused or starting. */
   tag: string | null;
-  /** Its consumer was cancelled by us; a queue that deletes itself is gone. */
+  /** We have cancelled its consumer; an `autoDelete` queue is gone. */
   isLeft: boolean;
 }
 
 const UNDECODABLE_BYTES_MAX = 64 * 1024;
-/** How long a message that could not be moved waits before the broker gets it back, milliseconds. */
+/** How long a message that could not be moved waits before it is returned to the broker, milliseconds. */
 const MOVE_RETRY_MS = 1000;
 
 /** A Consumer on AMQP. Tags are the channel's delivery tags. */
@@ -63,16 +63,19 @@ export class AmqpConsumer implements Consumer {
   #options: AmqpConsumerOptions;
   #channel: AmqpChannel;
   #sources: Source[] = [];
-  /** Unsettled deliveries by tag, oldest first; those in the backlog and those being moved among them. */
+  /**
+   * Unsettled deliveries by tag, oldest first, including those in the backlog and those being moved. Null:
+   * undecodable.
+   */
   #held = new Map<number, AmqpDelivery | null>();
-  /** Deliveries of queues with `noAck`, until their owner settles them: the broker has forgotten them. */
+  /** Deliveries of `noAck` queues, until their owner settles them: the broker does not hold them any more. */
   #free = new Set<number>();
   #nextFree = -1;
   #acked: number[] = [];
   #batch: Delivery[] = [];
-  /** Received and not handed on: the window was full. */
+  /** Received and not yet delivered, because the window was full. */
   #backlog: Delivery[] = [];
-  /** Parked and dead-lettered: their copies are on the way. */
+  /** Deliveries whose copies are being published: parked, dead-lettered or sent again. */
   #moving = new Map<number, Promise<void>>();
   #prefetch: AmqpPrefetch;
   #isStarted = false;
@@ -102,7 +105,7 @@ export class AmqpConsumer implements Consumer {
     connection.beforeWrite = () => this.#onWrite();
   }
 
-  /** Begins to consume, once the window is open. Rejects as the server says. */
+  /** Begins to consume once the window is open. Rejects with the server's refusal. */
   static async open(world: World, channel: AmqpChannel, options: AmqpConsumerOptions): Promise<AmqpConsumer> {
     const consumer = new AmqpConsumer(world, channel, options);
     for (const queue of options.consume.queues) consumer.#sources.push(consumer.#sourceOf(queue));
@@ -155,12 +158,12 @@ export class AmqpConsumer implements Consumer {
   park(tag: number | string, dueMs: number): boolean {
     const delivery = this.#held.get(tag as number);
     if (delivery === undefined || delivery === null) return false;
-    const way = this.#options.delayed(delivery.queue, dueMs);
-    if (way === null) return false;
+    const route = this.#options.delayed(delivery.queue, dueMs);
+    if (route === null) return false;
     const { message } = delivery;
-    // How long it may live is in its headers; here it would end the wait too soon.
+    // Expiration would end the wait too soon; the headers still have `expires`.
     const properties = { ...message.properties, expiration: null };
-    this.#move(delivery, { ...way, message: { ...message, properties }, isMandatory: true });
+    this.#move(delivery, { ...route, message: { ...message, properties }, isMandatory: true });
     return true;
   }
 
@@ -208,7 +211,8 @@ export class AmqpConsumer implements Consumer {
     await Promise.all(this.#moving.values());
     this.#writeAcks();
     if (this.#channel.isLost) return;
-    // Answers of a channel come in order: this one comes after every settlement before it was looked at.
+    // A channel answers in order, so this answer comes after the broker has processed all earlier
+    // settlements.
     await this.#channel.call("basic.qos", this.#prefetch.args, "wait for the broker").catch(
       (error: unknown) => {
         if (!this.#channel.isLost) throw error;
@@ -216,7 +220,7 @@ export class AmqpConsumer implements Consumer {
     );
   }
 
-  /** The channel or its connection is gone. What is held comes back to the queues by itself. */
+  /** Handles the loss of the channel or its connection. The broker returns held messages to their queues. */
   fail(error: Error): void {
     if (this.#isLost) return;
     this.#isLost = true;
@@ -248,8 +252,8 @@ export class AmqpConsumer implements Consumer {
       this.#writeAcks();
     }
     const count = this.#isLost || this.#channel.isLost ? 0 : this.#held.size;
-    // What is unacknowledged goes back to its old place. Left to the closing, RabbitMQ would see to it when it notices
-    // that the channel has died, after it has answered; queues whose consumers were cancelled are not told before.
+    // Unacknowledged messages go back to their old places now. On the close of a channel RabbitMQ would
+    // return them only after its answer, once it notices that the channel has ended.
     if (this.#held.size > 0) {
       this.#channel.send("basic.nack", { "delivery-tag": 0, multiple: true, requeue: true });
     }
@@ -270,19 +274,22 @@ export class AmqpConsumer implements Consumer {
 
   #giveBack(tag: number, how: "drop" | "requeue" | "restore"): void {
     if (!this.#release(tag)) return;
-    // The server puts it back where it was, or as near to the head as it can. RabbitMQ 4.3 counts a reject as a failure
-    // and a nack as none.
+    // The server puts the message back in its old place, or as near to the head as it can. RabbitMQ 4.3
+    // counts a reject as a failed delivery, but not a nack.
     if (how === "restore") this.#channel.send("basic.nack", { "delivery-tag": tag, requeue: true });
     else this.#channel.send("basic.reject", { "delivery-tag": tag, requeue: how === "requeue" });
   }
 
-  /** Puts a copy into the delivery's queue, whose count begins anew: given back once more, the broker would drop it. */
+  /**
+   * Publishes a copy to the delivery's queue, whose count starts at 0: if returned once more, the broker
+   * would drop it.
+   */
   #sendAgain(delivery: AmqpDelivery): void {
     const { queue, message } = delivery;
     this.#move(delivery, { exchange: "", routingKey: queue, message, isMandatory: true });
   }
 
-  /** Forgets a delivery; false if the broker need not be told. */
+  /** Forgets a delivery; returns false if nothing is to be sent to the broker. */
   #release(tag: number): boolean {
     if (this.#isClosed || this.#free.delete(tag)) return false;
     assert(!this.#moving.has(tag) && this.#held.delete(tag), "a delivery is settled once");
@@ -308,7 +315,7 @@ export class AmqpConsumer implements Consumer {
     const { queue } = source;
     if (source.tag !== null) return;
     const tag = source.tag = `lovage-${++this.#nextConsumer}`;
-    // A pause was its last consumer's end.
+    // The queue is deleted if a pause ended its last consumer.
     if (queue.autoDelete && source.isLeft) await declareQueue(this.#channel, queue, this.#options.server);
     source.isLeft = false;
     await this.#channel.consume(queue.name, {
@@ -321,7 +328,10 @@ export class AmqpConsumer implements Consumer {
     });
   }
 
-  /** Puts new consumers in the place of those that run: a queue that deletes itself must never be without one. */
+  /**
+   * Starts new consumers before it cancels the old ones: an `autoDelete` queue must never be without a
+   * consumer.
+   */
   async #restart(before: () => void): Promise<void> {
     before();
     await Promise.all(this.#sources.map(async (source) => {
@@ -340,7 +350,10 @@ export class AmqpConsumer implements Consumer {
     }));
   }
 
-  /** The server has ended a consumer: its queue was deleted, or its node has gone. It is declared and consumed anew. */
+  /**
+   * Handles a consumer that the server has ended because its queue was deleted or its node stopped: declares
+   * and consumes the queue again.
+   */
   #onCancelled(source: Source): void {
     source.tag = null;
     if (this.#isClosing || !this.#sources.includes(source)) return;
@@ -350,7 +363,7 @@ export class AmqpConsumer implements Consumer {
     ).catch((error) => this.#failed(error));
   }
 
-  /** Data lane: one message. */
+  /** Reads one message. Data lane. */
   #onMessage(source: Source, received: AmqpMessage): void {
     const isFree = source.queue.noAck;
     const tag = isFree ? this.#nextFree-- : Number(received.call.args["delivery-tag"]);
@@ -373,24 +386,24 @@ export class AmqpConsumer implements Consumer {
     });
   }
 
-  /** Data lane: per chunk that was read. */
+  /** Called after each chunk is read. Data lane. */
   #onRead(): void {
     if (this.#batch.length === 0) return;
-    this.#handOn();
-    // Nothing may be written for it before the tasks have run.
+    this.#deliver();
+    // The next write, which follows the window too, may come only after the tasks have run.
     if (this.#options.isPerConsumer && !this.#isPaused && !this.#isClosing) this.#followWindow();
   }
 
-  /** Data lane: per write. */
+  /** Called before each write. Data lane. */
   #onWrite(): void {
     if (this.#isClosed || this.#isLost) return;
-    if (this.#backlog.length > 0) this.#handOn();
+    if (this.#backlog.length > 0) this.#deliver();
     this.#writeAcks();
     if (this.#isStarted && !this.#isPaused) this.#followWindow();
   }
 
-  /** Hands on what the window has room for, oldest first; the rest waits. */
-  #handOn(): void {
+  /** Delivers as many messages as the window has room for, oldest first; the others wait. */
+  #deliver(): void {
     while (true) {
       let waiting = this.#batch;
       this.#batch = [];
@@ -404,7 +417,10 @@ export class AmqpConsumer implements Consumer {
     }
   }
 
-  /** Acks of this turn: one `multiple` for all below the oldest open delivery, the others one by one. */
+  /**
+   * Writes the acks of this turn: one `multiple` for all below the oldest open delivery, the others one by
+   * one.
+   */
   #writeAcks(): void {
     const acked = this.#acked;
     if (acked.length === 0) return;
@@ -431,7 +447,7 @@ export class AmqpConsumer implements Consumer {
     this.#prefetch.follow(this.#options.consume.window(), this.unsettled, this.#held.size);
   }
 
-  /** Sends a copy elsewhere; the delivery is acknowledged when the broker has the copy, else given back. */
+  /** Publishes a copy elsewhere. The delivery is acknowledged when the broker has the copy, else returned. */
   #move(delivery: AmqpDelivery, outgoing: OutgoingMessage | Promise<OutgoingMessage>): void {
     const { tag } = delivery;
     assert(!this.#moving.has(tag), "a delivery is settled once");

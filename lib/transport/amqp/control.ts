@@ -1,6 +1,6 @@
 /**
- * A channel for what is declared, asked and deleted: one thing after the other, since an error of one ends the channel
- * for all. A channel that was lost is opened again by the next use.
+ * A channel for declaring, asking and deleting: one operation after the other, since an error ends the
+ * channel for all. The next operation opens a lost channel again.
  */
 
 import type { AmqpChannel, AmqpConnection } from "../../amqp/mod.ts";
@@ -18,7 +18,10 @@ export class AmqpControl {
     this.#connection = connection;
   }
 
-  /** Runs `fn` when everything before it has ended; again with a new login, as `withLogin`. Rejects as `fn` does. */
+  /**
+   * Runs `fn` when all earlier operations have ended, and again with a new login, as `withLogin` does.
+   * Rejects as `fn` does.
+   */
   run<T>(fn: (channel: AmqpChannel) => Promise<T>): Promise<T> {
     const result = this.#last.then(() =>
       withLogin(this.#connection, async () => {
@@ -29,15 +32,16 @@ export class AmqpControl {
       })
     );
     this.#last = result.catch(() => {
-      // Told to whoever asked.
+      // The caller gets the error.
     });
     return result;
   }
 }
 
 /**
- * Runs something. If the server refuses it and the login is one that rotates, it is renewed, and the thing is run once
- * more: a token may have expired before the next one came. Rejects as `run` does, or as the renewal.
+ * Runs an operation. If the server refuses it and the login rotates, the login is renewed and the operation
+ * runs once more: a token may have expired before the next one came. Rejects as `run` does, or as the
+ * renewal.
  */
 export async function withLogin<T>(connection: AmqpConnection, run: () => Promise<T>): Promise<T> {
   try {
@@ -49,7 +53,9 @@ export async function withLogin<T>(connection: AmqpConnection, run: () => Promis
   }
 }
 
-/** Declares an exchange; "" and the server's own `amq.` ones are there already. */
+/**
+ * Declares an exchange, unless the server has it already: "" and `amq.*`. Rejects with the server's refusal.
+ */
 export async function declareExchange(channel: AmqpChannel, exchange: Exchange): Promise<void> {
   if (exchange.name === "" || exchange.name.startsWith("amq.") || exchange.noDeclare) return;
   await channel.call("exchange.declare", {
@@ -62,8 +68,8 @@ export async function declareExchange(channel: AmqpChannel, exchange: Exchange):
 }
 
 /**
- * How many messages wait in a queue, and how many consumers it has. Rejects with ServerError 404 if there is no such
- * queue.
+ * Counts the messages that wait in a queue, and its consumers. Rejects with ServerError 404 if there is no
+ * such queue.
  */
 export async function lookAtQueue(
   channel: AmqpChannel,
@@ -75,8 +81,9 @@ export async function lookAtQueue(
 }
 
 /**
- * Declares exchange, queue and binding as `server` has them, sent together; the number of messages that wait. A queue
- * that is not to be declared is only looked at. Rejects as the server says, with UsageError for what it has withdrawn.
+ * Declares exchange, queue and binding as `server` shapes them, in one write; resolves with the number of
+ * waiting messages. A `noDeclare` queue is only looked up. Rejects with the server's refusal, and with
+ * UsageError for arguments that the server no longer supports.
  */
 export async function declareQueue(channel: AmqpChannel, given: Queue, server: AmqpServer): Promise<number> {
   if (given.noDeclare) return (await lookAtQueue(channel, given.name)).ready;

@@ -1,8 +1,8 @@
 /**
- * Dead letters on AMQP: a durable queue of the messages as they were, with headers that say why they are there.
+ * Dead letters on AMQP: a durable queue of the original messages, with headers that say why they are dead.
  *
- * A queue has no index: to find one, the messages are taken unacknowledged, looked at and given back in their order.
- * While one connection looks, another finds none.
+ * A queue has no index: to find a letter, the messages are fetched without acknowledgement, read and returned
+ * in their order. Meanwhile other connections find none.
  */
 
 import type { AmqpChannel, AmqpConnection, AmqpMessage } from "../../amqp/mod.ts";
@@ -21,7 +21,7 @@ const OURS: ReadonlySet<string> = new Set([REASON, QUEUE, AT, ID]);
 /** How many characters of a random id name a dead letter. */
 const ID_CHARS = 8;
 
-/** What the dead letters need of their connection. */
+/** Options of `AmqpDeadLetters`. */
 export interface AmqpDeadOptions {
   /** The queue's name. */
   readonly name: string;
@@ -32,18 +32,18 @@ export interface AmqpDeadOptions {
   publish(batch: readonly OutgoingMessage[]): Promise<void>;
 }
 
-/** The queue of dead letters; the oldest go past the most that a broker keeps. */
+/** Returns the queue of dead letters. Beyond DEAD_LETTERS_MAX the broker drops the oldest. */
 export function deadQueue(name: string): Queue {
   const plain = makeQueue(name);
   return {
     ...plain,
-    // The default exchange reaches it by name.
+    // The default exchange routes to it by name.
     exchange: { ...plain.exchange, name: "" },
     queueArguments: { "x-max-length": DEAD_LETTERS_MAX },
   };
 }
 
-/** A message as it becomes a dead letter now. */
+/** Returns a message as a dead letter of this moment. */
 export function deadMessage(
   world: World,
   message: EncodedMessage,
@@ -57,7 +57,7 @@ export function deadMessage(
     [AT]: world.clock.wallMs(),
     [ID]: world.random.id().slice(0, ID_CHARS),
   };
-  // Dead letters wait for a person, however long.
+  // Dead letters wait for a person and do not expire.
   return { ...message, headers, properties: { ...message.properties, expiration: null } };
 }
 
@@ -99,12 +99,18 @@ export class AmqpDeadLetters implements DeadLetters {
     return this.take(letter, () => Promise.resolve());
   }
 
-  /** Has one used and takes it away; false if it is not there any more. */
+  /**
+   * Passes a letter to `use`, then removes it; resolves with false if it is gone. Rejects as `use` does, and
+   * keeps it.
+   */
   async take(letter: DeadLetter, use: (note: Note) => Promise<void>): Promise<boolean> {
     return await this.#scan((found) => letterOf(found).id === letter.id, use);
   }
 
-  /** Goes through the letters, oldest first, until one is the one; it is used and acknowledged, the rest given back. */
+  /**
+   * Reads the letters, oldest first, up to the wanted one, which is used and acknowledged; returns the others
+   * to the queue.
+   */
   async #scan(
     isWanted: (found: AmqpDelivery) => boolean,
     use?: (note: Note) => Promise<void>,
@@ -124,17 +130,17 @@ export class AmqpDeadLetters implements DeadLetters {
       }
       return false;
     } finally {
-      await giveBack(channel);
+      await returnAll(channel);
     }
   }
 }
 
-async function giveBack(channel: AmqpChannel): Promise<void> {
-  // Tag 0 with `multiple`: everything that is open.
+async function returnAll(channel: AmqpChannel): Promise<void> {
+  // Tag 0 with `multiple` means all open deliveries.
   channel.send("basic.nack", { "delivery-tag": 0, multiple: true, requeue: true });
-  // Answers come in order: after this one all is back in its place.
+  // Answers come in order: after this one every message is back in its place.
   await channel.call("basic.qos", {}, "give dead letters back").catch(() => {
-    // A lost channel gives them back as well.
+    // The loss of a channel returns them as well.
   });
   await channel.close();
 }

@@ -1,27 +1,28 @@
 /**
- * Native delayed delivery, as data: 28 levels of exchanges and queues through which a message waits for its time.
+ * Native delayed delivery, as data: 28 levels of exchanges and queues in which a message waits until it is
+ * due.
  *
- * A message for in 5 seconds goes to `celery_delayed_27` with the key `0.0.….1.0.1.<key>`: 28 binary digits. At each
- * level its digit sends it through the level's queue, where it waits 2^level seconds, or past it. At the end stands
- * `celery_delayed_delivery`, to which the task queues are bound.
+ * A message due in 5 seconds is published to `celery_delayed_27` with the key `0.0.….1.0.1.<key>`: 28 binary
+ * digits. At each level its digit sends it to the level's queue, where it waits 2^level seconds, or past that
+ * queue. After the last level comes `celery_delayed_delivery`, to which the task queues are bound.
  *
- * Two ways lead out of it. Celery's publishers keep the task's routing key; the exchange of the queue is bound for it.
- * What a worker parks has one word for a key that names its queue, so that it comes back to that one queue, whatever
- * its exchange.
+ * It routes in two ways. Celery's publishers keep the task's routing key, for which the queue's exchange is
+ * bound. A message parked by a worker has a key of one word that names its queue, and returns to that queue
+ * only, whatever its exchange.
  *
  * Source: protocol.md 3.5; kombu 5.5 transport/native_delayed_delivery.py.
  */
 
 import { type Exchange, exchange, type Queue } from "../entity.ts";
 
-/** Digits of the delay; 2^28 - 1 seconds are eight and a half years. */
+/** Binary digits of the delay; 2^28 - 1 seconds are eight and a half years. */
 const LEVELS = 28;
 /** The longest delay, seconds. */
 export const DELAY_SECONDS_MAX = 2 ** LEVELS - 1;
 const DIGITS = /^(?:[01]\.){28}/;
 const PARKED = "lovage-queue:";
 
-/** Arguments of one level's queue. */
+/** One level: its exchange, queue and bindings. */
 export interface DelayLevel {
   /** The name of the exchange and of the queue. */
   readonly name: string;
@@ -34,17 +35,20 @@ export interface DelayLevel {
   readonly next: string;
 }
 
-/** Where messages go in. `prefix` is `broker_native_delayed_delivery_queue_prefix`; "": none. */
+/**
+ * Returns the exchange that delayed messages are published to. `prefix` is
+ * `broker_native_delayed_delivery_queue_prefix`; "": none.
+ */
 export function entryExchange(prefix: string): string {
   return levelName(LEVELS - 1, prefix);
 }
 
-/** Where messages come out. */
+/** Returns the exchange that due messages come to. */
 export function deliveryExchange(prefix: string): string {
   return prefixed("celery_delayed_delivery", prefix);
 }
 
-/** The levels, the longest wait first. `queueType` is `broker_native_delayed_delivery_queue_type`. */
+/** Returns the levels, the longest wait first. `queueType` is `broker_native_delayed_delivery_queue_type`. */
 export function delayLevels(queueType: "classic" | "quorum", prefix: string): DelayLevel[] {
   return Array.from({ length: LEVELS }, (_, index) => {
     const level = LEVELS - 1 - index;
@@ -65,37 +69,40 @@ export function delayLevels(queueType: "classic" | "quorum", prefix: string): De
   });
 }
 
-/** An exchange of the delays. */
+/** Returns an exchange of delayed delivery. */
 export function delayExchange(name: string): Exchange {
   return exchange(name, { type: "topic" });
 }
 
-/** The routing key that lets a message wait: whole seconds from 0 to DELAY_SECONDS_MAX, more is the maximum. */
+/** Returns the routing key of a message that waits for whole seconds, clamped to 0 to DELAY_SECONDS_MAX. */
 export function delayKey(seconds: number, routingKey: string): string {
   const whole = Math.max(0, Math.min(Math.trunc(seconds), DELAY_SECONDS_MAX));
   return `${[...whole.toString(2).padStart(LEVELS, "0")].join(".")}.${routingKey}`;
 }
 
-/** What a key was before `delayKey`; null if it did not come from there. */
+/** Returns the key that was given to `delayKey`; null for any other key. */
 export function withoutDelay(routingKey: string): string | null {
   return routingKey.length > LEVELS * 2 && DIGITS.test(routingKey) ? routingKey.slice(LEVELS * 2) : null;
 }
 
-/** The key of what a worker parks for a queue: one word, whatever the queue's name. */
+/** Returns the key of a message that a worker parks for a queue: one word, whatever the queue's name. */
 export function parkedKey(queueName: string): string {
   return PARKED + queueName.replaceAll("%", "%25").replaceAll(".", "%2E");
 }
 
-/** For which keys a queue, or the exchange before it, is bound to the delivery exchange. */
+/** Returns the keys by which a queue, or its exchange, is bound to the delivery exchange. */
 export function deliveryKeys(queue: Queue): { parked: string; routed: string | null } {
   return {
     parked: `#.${parkedKey(queue.name)}`,
-    // A direct exchange compares whole keys: a delayed message's never matches.
+    // A direct exchange compares whole keys, and a delayed message's key never matches.
     routed: queue.exchange.type === "direct" || queue.exchange.name === "" ? null : `#.${queue.routingKey}`,
   };
 }
 
-/** Whether messages for a queue can be delayed: a copy of each consumer's own, as of a broadcast, has no one queue. */
+/**
+ * Whether messages for a queue can be delayed. Broadcasts cannot: each consumer gets a copy in a queue of its
+ * own.
+ */
 export function isDelayable(queue: Queue): boolean {
   return queue.exchange.type !== "fanout";
 }

@@ -1,5 +1,5 @@
 /**
- * Native delayed delivery, set up on a broker: exchanges, queues and bindings of delay.ts.
+ * Sets up native delayed delivery on a broker: the exchanges, queues and bindings of delay.ts.
  *
  * Source: protocol.md 3.5; celery 5.6.3 worker/consumer/delayed_delivery.py.
  */
@@ -19,16 +19,16 @@ import {
 } from "./delay.ts";
 import type { Queue } from "../entity.ts";
 
-/** What is set up for whom. */
+/** Options of `AmqpDelays`. */
 export interface AmqpDelaysOptions {
   readonly queueType: "classic" | "quorum";
-  /** What the names of exchanges and queues begin with; "": nothing. */
+  /** The prefix of the names of exchanges and queues; "": none. */
   readonly prefix: string;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-/** The delays of one connection. */
+/** Delayed delivery on one connection. */
 export class AmqpDelays {
   #control: AmqpControl;
   #options: AmqpDelaysOptions;
@@ -40,8 +40,8 @@ export class AmqpDelays {
   }
 
   /**
-   * Declares everything, again is not an error; null, with a line in the log, if the broker refuses: delayed tasks are
-   * then held by the worker.
+   * Declares everything; idempotent. If the broker refuses, logs that and resolves with null: then workers
+   * hold delayed tasks.
    */
   static async setUp(control: AmqpControl, options: AmqpDelaysOptions): Promise<AmqpDelays | null> {
     try {
@@ -54,8 +54,8 @@ export class AmqpDelays {
   }
 
   /**
-   * Binds a queue, once; `control` is of the connection that may: that of an exclusive queue. Never rejects: one that
-   * cannot be bound does not keep the others from it.
+   * Binds a queue, once. `control` must belong to the connection that owns the queue, if it is exclusive.
+   * Never rejects: a queue that cannot be bound is logged, so that the others are still bound.
    */
   async bind(queue: Queue, control: AmqpControl = this.#control): Promise<void> {
     if (this.#bound.has(queue.name) || !isDelayable(queue)) return;
@@ -68,13 +68,18 @@ export class AmqpDelays {
     }
   }
 
-  /** Where a message waits until `dueMs`, wall clock, to go into one queue; null if it cannot. */
-  way(queueName: string, dueMs: number): { exchange: string; routingKey: string } | null {
+  /**
+   * Returns where a message is published to reach one queue at `dueMs`, wall clock; null if it cannot wait.
+   */
+  routeTo(queueName: string, dueMs: number): { exchange: string; routingKey: string } | null {
     return this.#bound.has(queueName) ? this.#wait(parkedKey(queueName), dueMs) : null;
   }
 
-  /** The same to go the way of its routing key; a direct exchange knows only whole keys, and cannot. */
-  routedWay(
+  /**
+   * As `routeTo`, for a message that is routed by its key. Null for a direct exchange, which matches whole
+   * keys only.
+   */
+  routeBy(
     queue: Queue,
     routingKey: string,
     dueMs: number,
@@ -85,7 +90,7 @@ export class AmqpDelays {
 
   #wait(key: string, dueMs: number): { exchange: string; routingKey: string } | null {
     const seconds = Math.floor((dueMs - this.#options.clock.wallMs()) / 1000);
-    // The rest of a second is waited for in the worker.
+    // The worker waits for the remaining fraction of a second.
     return seconds < 1 ? null : {
       exchange: entryExchange(this.#options.prefix),
       routingKey: delayKey(seconds, key),
@@ -104,7 +109,7 @@ async function declareLevels(channel: AmqpChannel, { queueType, prefix }: AmqpDe
       call(channel, "exchange.bind", { destination: next, source: name, "routing-key": passKey }),
     );
   }
-  // All leave in one write; the first error is the cause of the others.
+  // All calls leave in one write; the first error causes the others.
   const ended = await Promise.allSettled(calls);
   const failed = ended.find((one) => one.status === "rejected");
   if (failed) throw failed.reason;

@@ -1,7 +1,7 @@
 /**
- * Failed tasks on AMQP: a queue as that of the dead letters. How long one is kept is its own expiration. How many, its
- * length says, which every client must declare alike: one past it is dropped by the broker, and one past a smaller
- * `failed_keep.count` by the worker that keeps another.
+ * Failed tasks on AMQP: a queue like that of the dead letters. A message's expiration limits how long it is
+ * kept. The queue's length limits how many, and every client must declare the same: beyond it the broker
+ * drops the oldest, and beyond a smaller `failed_keep.count` the worker that stores another one does.
  */
 
 import type { World } from "../../base/mod.ts";
@@ -16,10 +16,10 @@ import { AmqpDeadLetters, type AmqpDeadOptions, deadMessage } from "./dead.ts";
 import type { FailedEntry, FailedLimits, FailedTasks } from "../failed.ts";
 import { DEAD_LETTERS_MAX, type DeadLetter } from "../message.ts";
 
-/** The queue. */
+/** The queue of failed tasks. */
 export const FAILED_QUEUE = "lovage.failed";
 
-/** The failed tasks as a connection sees them. `declare` makes sure of the queue. */
+/** The failed tasks as a connection sees them. `declare` declares the queue. */
 export class AmqpFailedTasks implements FailedTasks {
   #world: World;
   #options: AmqpDeadOptions;
@@ -49,7 +49,7 @@ export class AmqpFailedTasks implements FailedTasks {
     if (count < DEAD_LETTERS_MAX) await this.#dropOldest(count);
   }
 
-  /** Drops the oldest past the most that are kept. */
+  /** Drops the oldest tasks beyond `most`. */
   async #dropOldest(most: number): Promise<void> {
     let surplus = await this.count() - most;
     if (surplus <= 0) return;
@@ -82,7 +82,7 @@ export class AmqpFailedTasks implements FailedTasks {
   }
 }
 
-/** An envelope's message as AMQP carries it: with its body as bytes. */
+/** Returns an envelope's message as AMQP carries it, with its body as bytes. */
 function plain(envelope: string): EncodedMessage {
   const { message } = decodeEnvelope(envelope, fromCarriedJson);
   if (message.bodyEncoding === "none") return message;

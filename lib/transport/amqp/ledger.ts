@@ -2,10 +2,10 @@
  * The ledger on RabbitMQ: a lease is an exclusive queue, which the broker deletes with its connection; a
  * namespace is a queue of changes, and a change goes into it in one transaction with its message.
  *
- * Who holds the lease publishes on the same connection: with the connection the lease is gone, and with it
- * the way to publish, so nobody who was overtaken can. A namespace belongs to its lease's holder, which has read
- * it and is the only one to write; every so often all of it is written as one change, and older changes
- * fall off the queue's head.
+ * The lease's holder publishes on the same connection. If the connection is lost, so are the lease and the
+ * means to publish: a former holder cannot publish any more. A namespace belongs to its lease's holder, which
+ * has read it and is the only one that writes it. From time to time all records are written as one change,
+ * and older changes are dropped from the queue's head.
  *
  * Source: RabbitMQ "Queues: Exclusive", "Queue Length Limit", "Broker Semantics" (tx).
  */
@@ -19,34 +19,39 @@ import { isReturned, LOW_ON_DISK, LOW_ON_DISK_MS } from "./publish.ts";
 import type { LeaseState, Ledger, LedgerEntry, LedgerScope } from "../ledger.ts";
 import type { OutgoingMessage } from "../message.ts";
 
-/** Asked how long a lease lasts, the broker cannot tell: it ends with its connection. */
+/**
+ * Reported as the time that another's lease has left. The broker cannot tell: the lease ends with its
+ * connection.
+ */
 const ASK_AGAIN_MS = 5000;
 /**
- * All records are written with every so many changes; the queue holds twice as many, so one whole is
- * there.
+ * After so many changes all records are written. The queue holds twice as many changes, so always one with
+ * all records.
  */
 const CHANGES_PER_WHOLE = 100;
 const CHANGES_MAX = 2 * CHANGES_PER_WHOLE + 50;
 /**
- * A queue of records that nobody looked at for so long goes (the broker's limit is 49.7 days); its holder looks once a
- * day.
+ * A queue of records that was not used for so long expires (the broker's limit is 49.7 days); its holder uses
+ * it once a day.
  */
 const KEPT_MS = 49 * 86_400_000;
-const LOOK_MS = 86_400_000;
+const RENEW_MS = 86_400_000;
 
-/** A change as it lies in the records' queue. `whole`: nothing before it counts. */
+/** A change as stored in the records' queue. `whole`: it has all records and replaces earlier changes. */
 interface Change {
   readonly whole: boolean;
   readonly set: Readonly<Record<string, string | null>>;
 }
 
-/** What the ledger needs of its transport. */
+/** Options of `AmqpLedger`. */
 export interface AmqpLedgerOptions {
   /** The connection that publishes. */
   readonly main: AmqpConnection;
-  /** Where a message goes that is not due yet; others unchanged. */
-  way(out: OutgoingMessage): Promise<OutgoingMessage>;
-  /** Publishes by other means what came back: its queue is gone, and is declared again there. */
+  /**
+   * Resolves with a message that is not due as published to the delay exchange; any other message unchanged.
+   */
+  delayed(out: OutgoingMessage): Promise<OutgoingMessage>;
+  /** Publishes returned messages outside of a transaction, which declares their missing queues again. */
   publish(batch: readonly OutgoingMessage[]): Promise<void>;
 }
 
@@ -59,7 +64,7 @@ export class AmqpLedger implements Ledger {
   #held: { name: string; token: number } | null = null;
   #records: Map<string, string> | null = null;
   #changes = 0;
-  #lookedMs = 0;
+  #renewedMs = 0;
 
   constructor(world: World, options: AmqpLedgerOptions) {
     this.#world = world;
@@ -98,12 +103,12 @@ export class AmqpLedger implements Ledger {
     );
   }
 
-  /** The records of the lease that is held; empty without one. */
+  /** Reads the records of the held lease; empty without a lease. */
   async records(namespace: string): Promise<Map<string, string>> {
     if (!this.#held) return new Map();
     const queue = recordsQueue(namespace, this.#held.name);
     const channel = await this.#open();
-    await this.#look(queue);
+    await this.#renew(queue);
     const records = new Map<string, string>();
     let tag: number | null = null;
     for (let message; (message = await channel.get(queue, false)) !== null;) {
@@ -115,7 +120,7 @@ export class AmqpLedger implements Ledger {
         else records.set(key, value);
       }
     }
-    // Read and written anew in one step: a beat that dies in between has changed nothing.
+    // Read and written again in one step: a beat that dies in between has changed nothing.
     if (tag !== null) {
       this.#write(channel, queue, { whole: true, set: Object.fromEntries(records) });
       channel.ack(tag, true);
@@ -151,17 +156,17 @@ export class AmqpLedger implements Ledger {
       return null;
     });
     if (Object.keys(set).length === 0) return found;
-    const ways: OutgoingMessage[] = [];
-    for (const message of messages) ways.push(await this.#options.way(message));
-    if (this.#world.clock.wallMs() - this.#lookedMs > LOOK_MS) await this.#look(queue);
+    const outgoing: OutgoingMessage[] = [];
+    for (const message of messages) outgoing.push(await this.#options.delayed(message));
+    if (this.#world.clock.wallMs() - this.#renewedMs > RENEW_MS) await this.#renew(queue);
     const isWhole = ++this.#changes >= CHANGES_PER_WHOLE;
     if (isWhole) this.#changes = 0;
     const change = { whole: isWhole, set: isWhole ? { ...Object.fromEntries(records), ...set } : set };
     let returned: OutgoingMessage[];
     try {
-      returned = await withLogin(this.#options.main, () => this.#transact(ways, queue, change));
+      returned = await withLogin(this.#options.main, () => this.#transact(outgoing, queue, change));
     } catch (error) {
-      // Whether it was done is in the records alone: who goes on reads it, under a new token.
+      // Only the records tell whether the change was made: the next holder reads them, under a new token.
       this.#hold(held.name);
       throw error;
     }
@@ -174,20 +179,23 @@ export class AmqpLedger implements Ledger {
     return found;
   }
 
-  /** Publishes and writes a change in one transaction; what came back, since it reaches no queue. */
+  /**
+   * Publishes and writes a change in one transaction; resolves with the returned messages, which reach no
+   * queue.
+   */
   async #transact(
-    ways: readonly OutgoingMessage[],
+    outgoing: readonly OutgoingMessage[],
     queue: string,
     change: Change,
   ): Promise<OutgoingMessage[]> {
     const { main } = this.#options;
     for (;;) {
       const channel = await this.#open();
-      // What reaches no queue comes back before the transaction is answered.
+      // Messages that reach no queue are returned before the transaction is answered.
       const returned: OutgoingMessage[] = [];
-      channel.onReturn = (received) => returned.push(...ways.filter((out) => isReturned(out, received)));
+      channel.onReturn = (received) => returned.push(...outgoing.filter((out) => isReturned(out, received)));
       try {
-        for (const { exchange, routingKey, message, isMandatory = false } of ways) {
+        for (const { exchange, routingKey, message, isMandatory = false } of outgoing) {
           channel.publish(
             { exchange, routingKey, mandatory: isMandatory },
             toAmqpProperties(message),
@@ -200,21 +208,21 @@ export class AmqpLedger implements Ledger {
         return returned;
       } catch (error) {
         await channel.close();
-        // The channel ended before the transaction did: nothing of it was done.
+        // The channel ended before the transaction, so nothing of it was done.
         if (!isLowOnDisk(error) || main.isLost) throw error;
         main.hold(LOW_ON_DISK, LOW_ON_DISK_MS);
       }
     }
   }
 
-  /** Says that the lease is ours, under a token that was not used before. */
+  /** Records that we hold the lease, under a new token. */
   #hold(name: string): void {
     const token = Math.max(Math.floor(this.#world.clock.wallMs()), (this.#held?.token ?? 0) + 1);
     this.#held = { name, token };
     this.#records = null;
   }
 
-  /** The channel of the transactions. */
+  /** Resolves with the channel of the transactions. */
   async #open(): Promise<AmqpChannel> {
     const { main } = this.#options;
     if (main.blockedReason !== null) await main.unblocked();
@@ -226,8 +234,8 @@ export class AmqpLedger implements Ledger {
     return this.#channel;
   }
 
-  /** Declares the records' queue, which counts as use of it. */
-  async #look(queue: string): Promise<void> {
+  /** Declares the records' queue, which restarts its expiry. */
+  async #renew(queue: string): Promise<void> {
     await this.#control.run((channel) =>
       channel.call("queue.declare", {
         queue,
@@ -235,7 +243,7 @@ export class AmqpLedger implements Ledger {
         arguments: { "x-max-length": CHANGES_MAX, "x-expires": KEPT_MS },
       }, `declare queue "${queue}"`)
     );
-    this.#lookedMs = this.#world.clock.wallMs();
+    this.#renewedMs = this.#world.clock.wallMs();
   }
 
   #write(channel: AmqpChannel, queue: string, change: Change): void {
@@ -252,11 +260,11 @@ function leaseQueue(name: string): string {
 }
 
 function recordsQueue(namespace: string, lease: string): string {
-  // A lease's name begins with its namespace here; the queue bears it once.
+  // A lease's name usually begins with its namespace; the queue's name has it once.
   return `lovage.book.${lease.startsWith(namespace) ? lease : `${namespace}.${lease}`}`;
 }
 
-/** A change as text; null for any other text, which counts for nothing. */
+/** Parses a change; null for any other text, which is ignored. */
 function readChange(body: Uint8Array | string): Change | null {
   try {
     const change = fromTypedJson(bodyText(body)) as Partial<Change> | null;

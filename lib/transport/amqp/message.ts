@@ -1,5 +1,5 @@
 /**
- * Messages between our shape and AMQP's: properties, headers, body.
+ * Conversion of messages to and from AMQP: properties, headers, body.
  *
  * Source: protocol.md 1.1, 1.3, 3.3; kombu 5.2.4 transport/pyamqp.py Message.
  */
@@ -17,11 +17,15 @@ import {
 import { withoutDelay } from "./delay.ts";
 import type { Delivery } from "../message.ts";
 
-/** The longest time to live that RabbitMQ takes, milliseconds: a longer one would end the channel (406). */
+/**
+ * The longest time to live that RabbitMQ accepts, milliseconds: a longer one would close the channel (406).
+ */
 const EXPIRATION_MAX = 4_294_967_295;
-/** How often a quorum queue got a message back: from RabbitMQ 4.3 on failed deliveries alone. */
+/** How often a message was returned to a quorum queue; from RabbitMQ 4.3 on, only failed deliveries count. */
 const DELIVERY_COUNT = "x-delivery-count";
-/** What brokers write into the headers of a message that has died or was returned; a message sent anew has no past. */
+/**
+ * Headers that brokers add to a dead-lettered or returned message; they are removed when it is sent again.
+ */
 const BROKER_HEADERS: ReadonlySet<string> = new Set([
   "x-death",
   "x-first-death-exchange",
@@ -34,7 +38,7 @@ const BROKER_HEADERS: ReadonlySet<string> = new Set([
   "x-acquired-count",
 ]);
 
-/** AMQP's properties of a message. Data lane: per message sent. */
+/** Returns the AMQP properties of a message. Data lane: per message sent. */
 export function toAmqpProperties(message: EncodedMessage): AmqpProperties {
   const { properties } = message;
   const result = new AmqpProperties();
@@ -45,7 +49,7 @@ export function toAmqpProperties(message: EncodedMessage): AmqpProperties {
   result.priority = Math.min(255, Math.max(0, Math.trunc(properties.priority) || 0));
   result.correlationId = properties.correlationId;
   result.replyTo = properties.replyTo;
-  // Whoever receives it still sees `expires` in the headers.
+  // The receiver still gets `expires` in the headers.
   if (properties.expiration !== null && Number(properties.expiration) <= EXPIRATION_MAX) {
     result.expiration = properties.expiration;
   }
@@ -57,17 +61,20 @@ export function toAmqpProperties(message: EncodedMessage): AmqpProperties {
   return result;
 }
 
-/** A body as AMQP carries it: bytes, or text that is sent as UTF-8. Throws DecodeError on wrong base64. */
+/**
+ * Returns a body as AMQP carries it: bytes, or text that is sent as UTF-8. Throws DecodeError for wrong
+ * base64.
+ */
 export function toAmqpBody(message: EncodedMessage): Uint8Array | string {
   return message.bodyEncoding === "base64" ? bodyBytes(message) : message.body;
 }
 
-/** A received body as text, whatever it is. */
+/** Returns a received body as text; wrong UTF-8 is replaced. */
 export function bodyText(body: Uint8Array | string): string {
   return typeof body === "string" ? body : new TextDecoder().decode(body);
 }
 
-/** A received message in our shape. Its properties must have been readable. Data lane: per message received. */
+/** Converts a received message, whose properties must have been readable. Data lane: per message received. */
 export function fromAmqp(received: AmqpMessage): EncodedMessage {
   const from = received.properties!;
   const properties: MessageProperties = {
@@ -95,33 +102,34 @@ export function fromAmqp(received: AmqpMessage): EncodedMessage {
   };
 }
 
-/** How a received message travelled. The way through the delay exchanges is left out. */
+/** Returns how a received message was routed, without the delay exchanges. */
 export function infoOf(received: AmqpMessage, queue: string): DeliveryInfo {
   const { args } = received.call;
   const routingKey = args["routing-key"] as string;
   const redelivered = args["redelivered"] === true;
-  // A retry must not go back into an exchange of delays: the queue itself is where it came from.
+  // A retry must not go back into a delay exchange, so the queue itself is given as the origin.
   if (withoutDelay(routingKey) !== null) return { exchange: "", routingKey: queue, redelivered };
   return { exchange: args["exchange"] as string, routingKey, redelivered };
 }
 
-/** A delivery whose envelope is made only for the pools that need one. */
+/** A delivery whose envelope is encoded when it is first read. */
 export class AmqpDelivery implements Delivery {
   readonly tag: number;
   readonly queue: string;
   readonly message: EncodedMessage;
   readonly info: DeliveryInfo;
   /**
-   * Mostly 0: a broker counts deliveries, and those whose connection was cut would count as deaths. If the broker would
-   * drop the message after this delivery, its count: such a message is not begun again, but kept as a dead letter.
+   * 0, unless the broker would drop the message after this delivery: then its delivery count, so that the
+   * message becomes a dead letter and is not begun again. Otherwise the count does not serve, since it
+   * includes cut connections.
    */
   readonly attempts: number;
   readonly wasReported = false;
-  /** If it is given back, the broker counts that as a failure, and the next delivery is the last or none. */
+  /** If the message is returned once more, its next delivery is the last, or there is none. */
   readonly isNearLimit: boolean;
   #envelope: string | null = null;
 
-  /** `limit`: how often its queue gives a message out again at most (`AmqpServer.deliveryLimit`). */
+  /** `limit`: how often the queue redelivers a message at most (`AmqpServer.deliveryLimit`). */
   constructor(tag: number, queue: string, received: AmqpMessage, limit = Infinity) {
     this.tag = tag;
     this.queue = queue;

@@ -1,9 +1,10 @@
 /**
  * How much the broker may push to a consumer: `basic.qos`, which follows the owner's window.
  *
- * The count is of the channel, or of each of its consumers: if a quorum queue is consumed, and on brokers that have no
- * other way. A consumer keeps the count it began with, so others take the place of all when the window has
- * doubled or halved, or when what is held for long (tasks that are not due) has used up the count.
+ * The count applies to the channel, or to each of its consumers if a quorum queue is consumed or the broker
+ * has no other prefetch. A consumer keeps the count that it started with. So all consumers are replaced when
+ * the window has doubled or halved, or when messages held for long (tasks that are not due) have used up the
+ * count.
  *
  * Source: RabbitMQ "Consumer Prefetch"; protocol.md 3.4.
  */
@@ -11,7 +12,7 @@
 import type { AmqpChannel } from "../../amqp/mod.ts";
 import type { Clock, Disarm } from "../../base/mod.ts";
 
-/** What a prefetch works on. */
+/** Options of `AmqpPrefetch`. */
 export interface AmqpPrefetchOptions {
   readonly clock: Clock;
   readonly channel: AmqpChannel;
@@ -23,9 +24,12 @@ export interface AmqpPrefetchOptions {
 }
 
 const PREFETCH_MAX = 65_535;
-/** A count this much (1/8) beside the wanted one is left as it is. */
+/** A right shift: a change of the count by up to 1/8 is not sent. */
 const PREFETCH_SLACK = 3;
-/** How often consumers that count for themselves are started again at most, milliseconds; and if nothing more comes. */
+/**
+ * The shortest time between two restarts of consumers with counts of their own, milliseconds; and if the
+ * count is used up, so that no more messages arrive.
+ */
 const RESTART_EVERY_MS = 1000;
 const USED_UP_EVERY_MS = 50;
 
@@ -42,17 +46,17 @@ export class AmqpPrefetch {
     this.#options = options;
   }
 
-  /** What `basic.qos` says now. */
+  /** The arguments of the latest `basic.qos`. */
   get args(): Record<string, unknown> {
     return { "prefetch-count": Math.max(0, this.#count), global: !this.#options.isPerConsumer };
   }
 
-  /** Resolves when consumers are not being started again. */
+  /** Resolves when no restart of consumers is under way. */
   get idle(): Promise<void> {
     return this.#restarting ?? Promise.resolve();
   }
 
-  /** Asks for a count; Infinity: no limit. Consumers that run and count for themselves keep theirs. */
+  /** Sets the count; Infinity: no limit. Running consumers with counts of their own keep theirs. */
   set(wanted: number): void {
     // No limit is 0 on the wire.
     const count = wanted === Infinity ? 0 : Math.max(1, Math.min(PREFETCH_MAX, wanted));
@@ -62,11 +66,12 @@ export class AmqpPrefetch {
   }
 
   /**
-   * Follows the window: `room` more messages may come, `unsettled` are with their owner, `held` of the broker's are not
-   * acknowledged. Data lane: per chunk and write.
+   * Follows the window: `room` more messages may come, the owner has `unsettled`, and `held` are not
+   * acknowledged to the broker. Data lane: per chunk and write.
    */
   follow(room: number, unsettled: number, held: number): void {
-    // A window that is closed for a moment opens again: the backlog holds what comes until then.
+    // A window that is closed for a moment opens again; the backlog holds the messages that arrive until
+    // then.
     if (room <= 0) return;
     const wanted = unsettled + room;
     const now = this.#count;
@@ -79,7 +84,7 @@ export class AmqpPrefetch {
     this.#restart(wanted, left <= 0 ? USED_UP_EVERY_MS : RESTART_EVERY_MS);
   }
 
-  /** Starts nothing more. */
+  /** Ends restarts. */
   stop(): void {
     this.#isStopped = true;
     this.#lookAgain?.();

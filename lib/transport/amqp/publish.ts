@@ -1,19 +1,19 @@
 /**
- * Publishing to AMQP: a channel with confirms, whole batches, and what becomes of a message that comes back.
+ * Publishing to AMQP: a channel with confirms, whole batches, and the handling of returned messages.
  *
- * A mandatory message that reaches no queue comes back (`basic.return`). The queues that it was meant for are declared
- * again, it is sent once more, and if it comes back again that is the caller's error.
+ * A mandatory message that reaches no queue is returned (`basic.return`). The queues that it was meant for
+ * are declared again and it is sent once more; if it is returned again, the publish rejects.
  *
- * RabbitMQ answers some messages (larger than it accepts, to an exchange that is not there) by closing the channel, and
- * what was sent behind them is gone. So the first message to an exchange, and one that is larger than all before, is
- * sent while nothing else is open on the channel: its refusal is its caller's alone. If a channel is closed although
- * several batches are open, each of them is sent again by itself.
+ * RabbitMQ answers some messages (too large, or to an exchange that does not exist) by closing the channel,
+ * which loses the messages sent after them. So the first message to an exchange, and a message larger than
+ * all before it, are sent while nothing else is open on the channel: a refusal then affects only their
+ * caller. If a channel with several open batches is closed, each of them is sent again alone.
  *
- * A token that has expired before the next one came has a publish refused too. Then the login is renewed, and what was
- * refused is sent once more.
+ * A token that expires before the next one comes makes a publish fail too. Then the login is renewed, and the
+ * refused messages are sent once more.
  *
- * LavinMQ closes the channel too when its disk is nearly full, where RabbitMQ blocks the connection. Both mean the same
- * to publishers: they wait, and what the broker had not confirmed is sent again.
+ * LavinMQ closes the channel too when its disk is nearly full, where RabbitMQ blocks the connection.
+ * Publishers treat both alike: they wait, and unconfirmed messages are sent again.
  *
  * Source: RabbitMQ "Consumer Acknowledgements and Publisher Confirms"; protocol.md 3.3.
  */
@@ -32,39 +32,39 @@ import { type OutgoingMessage, PublishError } from "../message.ts";
 
 /** Bytes that may wait for the socket before a batch is appended. */
 const OUTBOX_BYTES_MAX = 4 * 1024 * 1024;
-/** Bodies up to this are taken by every broker. */
+/** Every broker accepts bodies up to this size. */
 const SMALL_BODY_BYTES = 1024;
 /** How long publishers wait for a broker that is low on disk space before one of them tries again, milliseconds. */
 export const LOW_ON_DISK_MS = 1000;
-/** Why they wait, as the log says it. */
+/** The reason of that wait, for the log. */
 export const LOW_ON_DISK = "low on disk space";
 /** RabbitMQ's code for a message that reaches no queue. */
 const NO_ROUTE = 312;
 
-/** What a publisher needs of its transport. */
+/** Options of `AmqpPublisher`. */
 export interface AmqpPublisherOptions {
-  /** Whether a publish waits until the broker has taken it. */
+  /** Whether a publish waits for the broker's confirms. */
   readonly confirms: boolean;
   readonly log: Log;
-  /** The queues that this connection has declared and that a message may be meant for. */
+  /** Returns the queues declared by this connection that a message may be meant for. */
   queuesOf(out: OutgoingMessage): Queue[];
   declare(queue: Queue): Promise<unknown>;
 }
 
-/** What a batch that was refused may still do. */
-interface Chances {
-  /** What comes back is sent again, once its queues are declared anew. */
+/** The retries that a refused batch has left. */
+interface Retries {
+  /** Returned messages are sent again after their queues are declared. */
   readonly mayReturn: boolean;
   /** A refused login is renewed. */
   readonly mayRenew: boolean;
 }
 
-const ALL_CHANCES: Chances = { mayReturn: true, mayRenew: true };
+const ALL_RETRIES: Retries = { mayReturn: true, mayRenew: true };
 
-/** What of a batch is to be sent again. */
+/** The part of a batch that is to be sent again. */
 interface Rest {
   readonly messages: readonly OutgoingMessage[];
-  readonly chances: Chances;
+  readonly retries: Retries;
 }
 
 /** Publishes over one connection. */
@@ -73,16 +73,16 @@ export class AmqpPublisher {
   #options: AmqpPublisherOptions;
   #channel: Promise<AmqpChannel> | null = null;
   #opened: AmqpChannel | null = null;
-  /** Batches that are not settled, oldest first; and who waits until there are none. */
+  /** Batches that are not settled, oldest first; and the waiters for the moment without any. */
   #open = new Set<PublishBatch>();
   #idleWaiters: (() => void)[] = [];
-  /** Batches that were open on a channel that has just been closed, and how each goes on. */
+  /** Batches that were open on a channel that has just been closed, with the callback of each. */
   #lost: [PublishBatch, (isShared: boolean) => void][] = [];
   /** Batches that wait for a channel. */
   #starting = 0;
-  /** The end of the line of publishes of which some must be sent alone; null: no line. */
+  /** The end of the queue of publishes, kept while some must be sent alone; null: no queue. */
   #line: Promise<void> | null = null;
-  /** What the broker has taken: exchanges, and the largest body. */
+  /** What the broker has accepted so far: exchanges, and the largest body. */
   #provenExchanges = new Set([""]);
   #provenBytes = SMALL_BODY_BYTES;
 
@@ -91,14 +91,14 @@ export class AmqpPublisher {
     this.#options = options;
   }
 
-  /** As Connection.publish. What can leave at once has left when this returns. */
+  /** As `Connection.publish`. A batch that can leave at once has left when this returns. */
   async publish(batch: readonly OutgoingMessage[]): Promise<void> {
     if (batch.length === 0) return;
     if (!this.#options.confirms) return await this.#publishUnconfirmed(batch);
     if (this.#line !== null || !this.#isProven(batch)) {
-      return await this.#publishInLine({ messages: batch, chances: ALL_CHANCES });
+      return await this.#publishInLine({ messages: batch, retries: ALL_RETRIES });
     }
-    await this.#publishRest(await this.#publishConfirmed(batch, ALL_CHANCES));
+    await this.#publishRest(await this.#publishConfirmed(batch, ALL_RETRIES));
   }
 
   async #publishUnconfirmed(batch: readonly OutgoingMessage[]): Promise<void> {
@@ -112,17 +112,20 @@ export class AmqpPublisher {
     if (channel.isLost) await this.#ready();
   }
 
-  /** Publishes in turn; a batch that is not proven, or `isAlone`, while no other one is open on the channel. */
-  async #publishInLine({ messages: batch, chances }: Rest, { isAlone = false } = {}): Promise<void> {
+  /**
+   * Publishes in turn. A batch that is not proven, or `isAlone`, is sent while no other batch is open on the
+   * channel.
+   */
+  async #publishInLine({ messages: batch, retries }: Rest, { isAlone = false } = {}): Promise<void> {
     const before = this.#line;
     const { promise: next, resolve: end } = Promise.withResolvers<void>();
     this.#line = next;
     await before;
     const mustBeAlone = isAlone || !this.#isProven(batch);
     if (mustBeAlone) await this.#idle();
-    const publishing = this.#publishConfirmed(batch, chances);
+    const publishing = this.#publishConfirmed(batch, retries);
     if (mustBeAlone) {
-      // A refusal is told below.
+      // A refusal rejects below.
       await publishing.then(() => this.#prove(batch), () => {});
     }
     if (this.#line === next) this.#line = null;
@@ -148,19 +151,25 @@ export class AmqpPublisher {
     }
   }
 
-  /** Somebody waits for just one. In a burst of them the write that is under way gathers the next. */
+  /**
+   * Writes a single message at once, since a caller waits for it. In a burst, the next messages collect
+   * during that write.
+   */
   #leave(count: number): void {
     if (count === 1) this.#connection.flush();
     else this.#connection.touch();
   }
 
-  /** Whether `#ready` has nothing to wait for. */
+  /** Whether `#ready` would not wait. */
   get #isReady(): boolean {
     const { blockedReason, outbox } = this.#connection;
     return blockedReason === null && outbox.length <= OUTBOX_BYTES_MAX && this.#opened?.isLost === false;
   }
 
-  /** A channel to publish on, when the broker takes messages and the socket has taken what was sent. */
+  /**
+   * Resolves with a channel to publish on, when the broker accepts messages and the socket has taken earlier
+   * output.
+   */
   async #ready(): Promise<AmqpChannel> {
     const connection = this.#connection;
     await connection.unblocked();
@@ -187,11 +196,12 @@ export class AmqpPublisher {
   }
 
   /**
-   * Publishes one batch. Null: done. Else the broker has closed the channel for want of room, for one of several
-   * batches or for a login that is renewed by now, and these are to be sent again by themselves.
+   * Publishes one batch. Resolves with null when it is done, or with the messages to send again alone: the
+   * broker closed the channel for lack of disk space, for one of several batches, or for a login that is
+   * renewed by now.
    */
-  async #publishConfirmed(batch: readonly OutgoingMessage[], chances: Chances): Promise<Rest | null> {
-    const { mayReturn, mayRenew } = chances;
+  async #publishConfirmed(batch: readonly OutgoingMessage[], retries: Retries): Promise<Rest | null> {
+    const { mayReturn, mayRenew } = retries;
     let channel = this.#opened!;
     if (!this.#isReady) {
       this.#starting++;
@@ -199,7 +209,7 @@ export class AmqpPublisher {
         channel = await this.#ready();
       } finally {
         this.#starting--;
-        // Without a channel nothing is opened below.
+        // Without a channel, no batch is opened below.
         queueMicrotask(() => this.#notifyIdle());
       }
     }
@@ -210,7 +220,7 @@ export class AmqpPublisher {
       try {
         for (; count < batch.length; count++) append(channel, batch[count]!);
       } catch (thrown) {
-        // What was appended before is on its way.
+        // The messages appended before are sent.
         error = thrown instanceof Error ? thrown : new OperatingError(String(thrown));
       }
       if (count === 0) return reject(error);
@@ -228,13 +238,13 @@ export class AmqpPublisher {
           this.#onLost(open, (isShared) => {
             if (error !== null || this.#connection.isLost) return reject(error ?? failure);
             const isRefusal = failure instanceof ServerError || failure instanceof AccessRefused;
-            if (isFull || (isShared && isRefusal)) return resolve({ messages, chances });
+            if (isFull || (isShared && isRefusal)) return resolve({ messages, retries });
             const { renewLogin } = this.#connection;
             if (!(failure instanceof AccessRefused) || !mayRenew || renewLogin === null) {
               return reject(failure);
             }
             renewLogin().then(
-              () => resolve({ messages, chances: { mayReturn, mayRenew: false } }),
+              () => resolve({ messages, retries: { mayReturn, mayRenew: false } }),
               reject,
             );
           });
@@ -246,7 +256,7 @@ export class AmqpPublisher {
     });
   }
 
-  /** What the broker's answers to a batch mean for its caller. */
+  /** Resolves or rejects a batch by the broker's answers; sends returned messages again. */
   async #answer({ messages, refused, returned, first }: PublishBatch, mayReturn: boolean): Promise<void> {
     let failure: PublishError | null = null;
     if (refused.length > 0) {
@@ -262,12 +272,12 @@ export class AmqpPublisher {
     if (failure !== null) throw failure;
   }
 
-  /** Declares the queues that are gone, and sends what came back once more. */
+  /** Declares the missing queues, and sends returned messages once more. */
   async #again(returned: readonly OutgoingMessage[]): Promise<void> {
     const queues = new Set(returned.flatMap((out) => this.#options.queuesOf(out)));
     if (queues.size === 0) throw unroutable(returned);
     for (const queue of queues) await this.#options.declare(queue);
-    await this.#publishRest(await this.#publishConfirmed(returned, { ...ALL_CHANCES, mayReturn: false }));
+    await this.#publishRest(await this.#publishConfirmed(returned, { ...ALL_RETRIES, mayReturn: false }));
   }
 
   #close(batch: PublishBatch): void {
@@ -287,11 +297,11 @@ export class AmqpPublisher {
     for (const resolve of this.#idleWaiters.splice(0)) resolve();
   }
 
-  /** The channel of a batch is gone. `settle` is told whether other batches were open on it. */
+  /** Handles the loss of a batch's channel. `settle` gets whether other batches were open on it. */
   #onLost(batch: PublishBatch, settle: (isShared: boolean) => void): void {
     this.#lost.push([batch, settle]);
     if (this.#lost.length > 1) return;
-    // By then all that were open have been told.
+    // By then all open batches have been reported lost.
     queueMicrotask(() => {
       const lost = this.#lost.splice(0);
       for (const [one] of lost) this.#open.delete(one);
@@ -300,7 +310,7 @@ export class AmqpPublisher {
     });
   }
 
-  /** A message has come back: it belongs to the oldest open batch that sent it. */
+  /** Handles a returned message: it belongs to the oldest open batch that sent it. */
   #onReturn(message: AmqpMessage): void {
     for (const batch of this.#open) {
       const out = batch.messages.find((one) => !batch.returned.includes(one) && isReturned(one, message));
@@ -313,7 +323,7 @@ export class AmqpPublisher {
   }
 }
 
-/** One batch on its way. */
+/** A batch that is not settled. */
 class PublishBatch implements ConfirmBatch {
   readonly first: number;
   readonly last: number;
@@ -335,14 +345,14 @@ class PublishBatch implements ConfirmBatch {
     this.onLost = events.onLost;
   }
 
-  /** What the broker has not taken, if these numbers had no answer: refused and returned messages among it. */
+  /** Returns the messages that the broker has not accepted: those without an answer, refused or returned. */
   without(unanswered: readonly number[]): readonly OutgoingMessage[] {
     const open = new Set([...unanswered, ...this.refused]);
     return this.messages.filter((out, index) => open.has(this.first + index) || this.returned.includes(out));
   }
 }
 
-/** Whether a message that came back is this one. */
+/** Whether a returned message is this one. */
 export function isReturned(out: OutgoingMessage, { call: { args }, properties }: AmqpMessage): boolean {
   return out.routingKey === args["routing-key"] && out.exchange === args["exchange"] &&
     out.isMandatory === true && (out.message.properties.correlationId ?? null) === properties?.correlationId;

@@ -1,9 +1,10 @@
 /**
- * What kind of broker a connection leads to, and what follows from that for queues, prefetch and deliveries.
+ * Which broker a connection leads to, and what follows from that for queues, prefetch and deliveries.
  *
- * RabbitMQ 4.0 has no mirrored queues and lets quorum queues drop what was returned 20 times; a virtual host may make
- * quorum queues of those that name no type. RabbitMQ 4.3 refuses `basic.qos` for a whole channel, queues that are
- * neither durable nor exclusive, and some arguments. LavinMQ is known by its product name.
+ * RabbitMQ 4.0 has no mirrored queues, and its quorum queues drop messages that were returned 20 times; a
+ * virtual host may make quorum queues of queues without a type. RabbitMQ 4.3 refuses `basic.qos` for a whole
+ * channel, queues that are neither durable nor exclusive, and some arguments. LavinMQ is known by its product
+ * name.
  *
  * Source: RabbitMQ 4.3.0 release notes, "Deprecated Features", "Quorum Queues"; kombu main #2481, #2531.
  */
@@ -13,12 +14,12 @@ import { errorText, OperatingError, UsageError } from "../../base/mod.ts";
 import type { AmqpTable } from "../../wire/mod.ts";
 import type { Queue } from "../entity.ts";
 
-/** How often a quorum queue of RabbitMQ 4 gives a message out again before it drops it, unless it says otherwise. */
+/** How often a quorum queue of RabbitMQ 4 redelivers a message before it drops it, by default. */
 const DELIVERY_LIMIT = 20;
 /** Levels of priority of a quorum queue from RabbitMQ 4.3 on: 0 to this. */
 const QUORUM_PRIORITY_MAX = 31;
 
-/** What RabbitMQ 4.3 takes no more of a queue's arguments, with the value if only one is refused. */
+/** Queue arguments that RabbitMQ 4.3 no longer accepts, with the value if only one is refused. */
 const WITHDRAWN: readonly (readonly [name: string, value: unknown])[] = [
   ["x-queue-mode", undefined],
   ["x-queue-version", 1],
@@ -34,29 +35,29 @@ export class AmqpServer {
     this.#product = new AmqpProduct(properties);
   }
 
-  /** Prefetch is counted per consumer, whatever the queues. */
+  /** Whether prefetch is counted per consumer, whatever the queues. */
   get countsPerConsumer(): boolean {
     return this.#product.isLavin || this.#product.isRabbitFrom(4, 0);
   }
 
-  /** Queues that one process alone uses are exclusive, unless a setting says otherwise. */
+  /** Whether queues that a single process uses are exclusive, unless a setting says otherwise. */
   get wantsExclusive(): boolean {
     return this.#product.isLavin || this.#product.isRabbitFrom(4, 0);
   }
 
   /**
-   * Whether a queue is a quorum queue, or may be one: where it names no type, that of its virtual host counts, which
+   * Whether a queue is a quorum queue, or may be one: without a type it has its virtual host's default, which
    * clients cannot ask for.
    */
   mayBeQuorum(queue: Queue): boolean {
     const type = queue.queueArguments["x-queue-type"];
     if (type !== undefined) return type === "quorum";
     if (!this.#product.isRabbitFrom(4, 0)) return false;
-    // RabbitMQ makes quorum queues only of those that such a queue can be.
+    // RabbitMQ makes a quorum queue only of a queue that can be one.
     return queue.durable && !this.#isExclusive(queue) && !queue.autoDelete;
   }
 
-  /** How often the broker gives a message of a queue out again at most; Infinity: as often as needed. */
+  /** Returns how often the broker redelivers a message of a queue at most; Infinity: no limit. */
   deliveryLimit(queue: Queue): number {
     if (!this.mayBeQuorum(queue)) return Infinity;
     const given = queue.queueArguments["x-delivery-limit"];
@@ -64,7 +65,7 @@ export class AmqpServer {
     return this.#product.isRabbitFrom(4, 0) ? DELIVERY_LIMIT : Infinity;
   }
 
-  /** A queue as it is declared here. */
+  /** Returns a queue as it is declared on this broker. */
   shaped(queue: Queue): Queue {
     const queueArguments = this.#arguments(queue);
     const exclusive = this.#isExclusive(queue);
@@ -73,8 +74,9 @@ export class AmqpServer {
   }
 
   /**
-   * The error of a queue that could not be declared. Where the broker has withdrawn what it asks for, a UsageError
-   * with the broker's words, the name of the setting and what to do; else the error as it came.
+   * Returns the error of a queue that could not be declared: if the broker no longer supports what the queue
+   * asks for, a UsageError with the broker's message, the name of the setting and what to do; else the error
+   * itself.
    */
   refused(queue: Queue, error: unknown): unknown {
     if (!(error instanceof OperatingError) || error instanceof UsageError) return error;
@@ -97,7 +99,9 @@ export class AmqpServer {
     return exclusive || (isPersonal === true && !durable && this.wantsExclusive);
   }
 
-  /** Priorities are an argument of classic queues, and of quorum queues from 4.3 on. */
+  /**
+   * Returns the arguments of a queue. Priorities are one of classic queues, and of quorum queues from 4.3 on.
+   */
   #arguments(queue: Queue): Queue["queueArguments"] {
     const { queueArguments } = queue;
     const max = queueArguments["x-max-priority"];
@@ -108,18 +112,18 @@ export class AmqpServer {
       return isTooHigh ? { ...queueArguments, "x-max-priority": QUORUM_PRIORITY_MAX } : queueArguments;
     }
     if (type === "quorum") {
-      // Such a queue has two priorities without being asked.
+      // Such a queue has two priorities without an argument.
       const { "x-max-priority": _, ...rest } = queueArguments;
       return rest;
     }
-    // In a virtual host of quorum queues it would be refused.
+    // As a quorum queue, its virtual host's default, it would be refused.
     return type === undefined && this.mayBeQuorum(queue)
       ? { ...queueArguments, "x-queue-type": "classic" }
       : queueArguments;
   }
 }
 
-/** How a queue becomes one that RabbitMQ 4.3 takes. */
+/** Returns what to change so that RabbitMQ 4.3 accepts a queue. */
 function adviceFor({ exchange, name }: Queue): string {
   if (exchange.name.endsWith(".pidbox")) return "set control_queue_exclusive to true";
   if (exchange.name === "celeryev" || name.startsWith("celeryev.")) {

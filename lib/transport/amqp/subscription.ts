@@ -1,9 +1,10 @@
 /**
- * Receiving what nobody settles on AMQP: remote control, replies, events, rpc results.
+ * Receiving without settlement on AMQP: remote control, replies, events, rpc results.
  *
- * With `noAck` a message is gone once the broker has written it. Without, it is acknowledged when it was heard, and the
- * queue is there for the next connection of its process: declared without auto-delete, it goes when the subscription is
- * closed, or when nobody came back before its `x-expires`.
+ * With `noAck` the broker forgets a message once it has written it. Otherwise a message is acknowledged after
+ * it was received, and the queue is kept for the next connection of the process: it is declared without
+ * auto-delete, and is deleted when the subscription is closed, or by its `x-expires` if the process does not
+ * return.
  */
 
 import type { AmqpChannel, AmqpMessage } from "../../amqp/mod.ts";
@@ -15,7 +16,7 @@ import type { Queue } from "../entity.ts";
 import type { Note } from "../message.ts";
 import type { Subscription } from "../transport.ts";
 
-/** What a subscription is opened with. */
+/** Options of `AmqpSubscription.open`. */
 export interface AmqpSubscriptionOptions {
   readonly queue: Queue;
   readonly server: AmqpServer;
@@ -30,7 +31,7 @@ export class AmqpSubscription implements Subscription {
   #options: AmqpSubscriptionOptions;
   #queue: Queue;
   #tag: string | null = null;
-  /** The delivery tag up to which all was heard, and is to be acknowledged. */
+  /** The delivery tag up to which received messages are to be acknowledged; 0: none. */
   #heard = 0;
   #closing: Promise<void> | null = null;
 
@@ -40,7 +41,7 @@ export class AmqpSubscription implements Subscription {
     this.#queue = options.queue.noAck ? options.queue : lasting(options.queue);
   }
 
-  /** Declares the queue and begins. Rejects as the server says. */
+  /** Declares the queue and begins to receive. Rejects with the server's refusal. */
   static async open(channel: AmqpChannel, options: AmqpSubscriptionOptions): Promise<AmqpSubscription> {
     const subscription = new AmqpSubscription(channel, options);
     try {
@@ -53,7 +54,7 @@ export class AmqpSubscription implements Subscription {
     }
   }
 
-  /** Twice is once. A queue that is `autoDelete` goes with it. */
+  /** Idempotent. An `autoDelete` queue is deleted. */
   close(): Promise<void> {
     return this.#closing ??= this.#close();
   }
@@ -97,7 +98,7 @@ export class AmqpSubscription implements Subscription {
     onNote({ message: fromAmqp(received), info: infoOf(received, queue.name) });
   }
 
-  /** What one chunk brought is acknowledged together, when it was heard. */
+  /** Acknowledges the messages of one chunk together, after they were received. */
   #ackSoon(tag: number): void {
     const isPlanned = this.#heard > 0;
     this.#heard = tag;
@@ -108,16 +109,19 @@ export class AmqpSubscription implements Subscription {
     });
   }
 
-  /** The queue was deleted under us. */
+  /** Handles a queue that somebody deleted: declares and consumes it again. */
   #onCancelled(): void {
     this.#tag = null;
     if (this.#closing !== null) return;
     this.#start().catch(() => {
-      // That ended the channel, which tells of it.
+      // The error has ended the channel, and `#onLost` reports it.
     });
   }
 
-  /** The channel is gone by itself, and nobody would hear: so the connection goes, and its owner makes another. */
+  /**
+   * Ends the connection if the channel alone is lost, which its owner would not notice: the owner connects
+   * again.
+   */
   #onLost(error: Error): void {
     const { connection } = this.#channel;
     if (this.#closing !== null || connection.isLost) return;
@@ -126,7 +130,10 @@ export class AmqpSubscription implements Subscription {
   }
 }
 
-/** A queue that is there for the next connection. It is for one process: nothing is gained by replicas. */
+/**
+ * Returns a queue that is kept for the next connection. It is a classic queue: replicas are of no use to one
+ * process.
+ */
 function lasting(queue: Queue): Queue {
   return {
     ...queue,

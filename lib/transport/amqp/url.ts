@@ -1,5 +1,5 @@
 /**
- * AMQP URLs: which server, which virtual host, which login, with TLS.
+ * AMQP URLs: server, virtual host, login and TLS.
  *
  * Source: protocol.md 3.1; kombu 5.2.4 transport/pyamqp.py Transport.establish_connection, default_connection_params.
  */
@@ -12,9 +12,9 @@ const PORT = 5672;
 const TLS_PORT = 5671;
 
 /**
- * The server of `amqp://`, `pyamqp://` or `amqps://`: default `guest:guest@localhost:5672//`. An empty path and `//`
- * are the virtual host "/"; escapes are undone. `useSsl` is Celery's `broker_use_ssl`; `ssl_…` in the query wins over
- * it. Rejects with UsageError (URL, certificates), with the password masked.
+ * Parses `amqp://`, `pyamqp://` or `amqps://`; the default is `guest:guest@localhost:5672//`. An empty path
+ * and `//` are the virtual host "/"; escapes are decoded. `useSsl` is Celery's `broker_use_ssl`; `ssl_…` in
+ * the query wins over it. Rejects with UsageError (URL, certificates), with the password masked.
  */
 export async function amqpTarget(
   url: string,
