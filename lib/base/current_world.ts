@@ -19,7 +19,10 @@ export function currentWorld(): World {
   return current;
 }
 
-/** Makes the program's World where none is set yet: for the library's door, which may not be the first to run. */
+/**
+ * Sets and returns the program's World, made by `make` unless one is set already. For the library's entry,
+ * which may run after another one.
+ */
 export function ensureCurrentWorld(make: () => World): World {
   return current ??= make();
 }

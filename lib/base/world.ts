@@ -45,7 +45,10 @@ export type Address =
 
 /** The TLS options of one address. All texts are PEM. */
 export interface TlsOptions {
-  /** Certificate authorities; empty: the system's. */
+  /**
+   * Certificate authorities; empty: the default ones. Deno trusts the default ones in addition, node:tls does
+   * not.
+   */
   readonly caCerts: readonly string[];
   readonly cert: string | null;
   readonly key: string | null;
@@ -59,15 +62,15 @@ export interface TlsOptions {
 export interface ByteStream {
   /**
    * Reads into `buffer`. Resolves with the number of bytes, or null at the end of the stream. Rejects if the
-   * stream was closed or failed.
+   * connection fails.
    */
   read(buffer: Uint8Array): Promise<number | null>;
   /**
    * Writes all of `bytes`, in order with earlier writes. The caller must not change the buffer until it
-   * resolves. Rejects if the stream was closed or failed.
+   * resolves. Rejects if the connection fails or is closed.
    */
   write(bytes: Uint8Array): Promise<void>;
-  /** Closes the stream; pending reads and writes fail. Idempotent. */
+  /** Closes the stream. A pending write fails; a pending read fails or resolves with null. Idempotent. */
   close(): void;
 }
 

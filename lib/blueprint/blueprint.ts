@@ -1,27 +1,27 @@
 /**
- * Builds a parent from steps, starts them in order and ends them in reverse.
+ * Builds a parent from steps, starts them in order and stops them in reverse order.
  *
- * Source: celery 5.2.6 celery/bootsteps.py Blueprint; its debug lines are Celery's, word for word.
+ * Source: celery 5.2.6 celery/bootsteps.py Blueprint; the debug lines are the same as Celery's.
  */
 
 import { assert, errorText, type Log } from "../base/mod.ts";
 import { bootOrder } from "./graph.ts";
 import { StartStopStep, type Step } from "./step.ts";
 
-/** Where a blueprint is in its life. It goes through them once, in this order. */
+/** The state of a blueprint. It passes through them once, in this order. */
 export type BlueprintState = "initializing" | "running" | "closing" | "terminating";
 
-/** What a blueprint tells its owner. Each may be left out. */
+/** Calls from a blueprint to its owner. Each is optional. */
 export interface BlueprintHooks {
-  /** Before the first step starts. */
+  /** Called before the first step starts. */
   onStart?(): Promise<void> | void;
-  /** Before the steps are closed. */
+  /** Called before the steps are closed. */
   onClose?(): Promise<void> | void;
-  /** After the last step has stopped. */
+  /** Called after the last step has stopped. */
   onStopped?(): Promise<void> | void;
 }
 
-/** The methods of a step that `sendAll` can call; steps that lack one are passed over. */
+/** The methods of a step that `sendAll` can call. A step without the method is skipped. */
 export type StepMethod = "start" | "close" | "stop" | "terminate" | "shutdown" | "register";
 
 /** One blueprint, applied to one parent. */
@@ -40,17 +40,17 @@ export class Blueprint<P> {
     this.#hooks = hooks;
   }
 
-  /** Where it is in its life. */
+  /** The current state. */
   get state(): BlueprintState {
     return this.#state;
   }
 
-  /** Every step in boot order, also those that were not included. */
+  /** Every step in boot order, including steps that the parent excluded. */
   get order(): readonly Step<P>[] {
     return this.#order;
   }
 
-  /** Orders `steps` and lets each included one build its part of `parent`. Throws CycleError. */
+  /** Orders `steps` and calls `create` of each step that the parent includes. Throws CycleError. */
   apply(parent: P, steps: readonly Step<P>[]): void {
     assert(this.#order.length === 0, "a blueprint is applied once");
     this.#debug("Preparing bootsteps.");
@@ -67,7 +67,7 @@ export class Blueprint<P> {
     }
   }
 
-  /** Starts every service in order. Rejects with the first error; what started before it stays started. */
+  /** Starts every service in order. Rejects with the first error; services started before it stay started. */
   async start(parent: P): Promise<void> {
     this.#state = "running";
     await this.#hooks.onStart?.();
@@ -80,7 +80,7 @@ export class Blueprint<P> {
     }
   }
 
-  /** What all steps tell `inspect stats`. */
+  /** Returns what all steps report for `inspect stats`, merged by key. */
   info(parent: P): Record<string, unknown> {
     const info: Record<string, unknown> = {};
     for (const step of this.#services) Object.assign(info, step.info(parent));
@@ -88,8 +88,8 @@ export class Blueprint<P> {
   }
 
   /**
-   * Calls one method of every service that has it, backwards unless `forward`. An error of a step is logged and the
-   * others are called all the same.
+   * Calls one method of every service that has it, in reverse order unless `forward`. An error is logged, and
+   * the next service is called.
    */
   async sendAll(
     parent: P,
@@ -110,14 +110,15 @@ export class Blueprint<P> {
     }
   }
 
-  /** Stops every service backwards, to be started again: after a connection was lost. */
+  /** Stops every service in reverse order, so that it can be started again after a connection was lost. */
   async restart(parent: P): Promise<void> {
     await this.sendAll(parent, "stop", { description: "Restarting" });
   }
 
   /**
-   * Ends the blueprint: closes every service, then stops (or terminates) them backwards. What never started is
-   * stopped too, since a step may have built something in `create`. Again is not an error.
+   * Ends the blueprint: closes every service, then stops or terminates them in reverse order. Once the first
+   * service was started, this includes those that were not, since a step may have built something in
+   * `create`. If none was started, no service is called. Idempotent.
    */
   async stop(parent: P, options: { terminate?: boolean } = {}): Promise<void> {
     if (this.#state === "closing" || this.#state === "terminating") return;
@@ -133,7 +134,7 @@ export class Blueprint<P> {
     this.#state = "terminating";
   }
 
-  /** Calls `shutdown` of the services that have it: the last of the consumer's connections. */
+  /** Calls `shutdown` of the services that have it, which close the last connections of the consumer. */
   async shutdown(parent: P): Promise<void> {
     await this.sendAll(parent, "shutdown", { description: "Shutdown" });
   }

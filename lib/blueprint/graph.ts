@@ -1,12 +1,13 @@
 /**
- * Order and picture of a blueprint's steps.
+ * The boot order of a blueprint's steps, and their graph in DOT.
  *
- * Source: celery 5.2.6 celery/utils/graph.py DependencyGraph, GraphFormatter; celery/bootsteps.py StepFormatter.
+ * Source: celery 5.2.6 celery/utils/graph.py DependencyGraph, GraphFormatter; celery/bootsteps.py
+ * StepFormatter.
  */
 
 import { OperatingError, shownLine } from "../base/mod.ts";
 
-/** What the graph needs to know of a step. */
+/** The part of a step that the graph reads. */
 export interface GraphNode {
   readonly name: string;
   readonly label: string;
@@ -15,15 +16,16 @@ export interface GraphNode {
   readonly last: boolean;
 }
 
-/** Steps that wait for one another in a circle. */
+/** The error of steps that require one another in a cycle. */
 export class CycleError extends OperatingError {
   override name = "CycleError";
 }
 
 /**
- * The steps in an order in which each follows what it requires, and the `last` one ends. Where the graph leaves a
- * choice, the order of `nodes` decides, so that the boot order is the same on every start (Celery's varies with
- * Python's hashing). A required step that is not in `nodes` is passed over. Throws CycleError.
+ * Returns the steps in an order in which each follows the steps that it requires; a `last` step comes at the
+ * end. If several orders are possible, the order of `nodes` decides, so that the boot order is the same at
+ * every start (Celery's varies with Python's hashing). A required step that is not in `nodes` is ignored.
+ * Throws CycleError.
  */
 export function bootOrder<N extends GraphNode>(nodes: readonly N[]): N[] {
   const present = new Set(nodes.map((node) => node.name));
@@ -55,8 +57,9 @@ const EDGE = `${SHAPE}, color="darkseagreen4", arrowcolor="black", arrowsize="0.
 const LAST_EDGE = `${SHAPE}, color="darkseagreen3", arrowcolor="black", arrowsize="0.7", arrowhead="none"`;
 
 /**
- * The steps of one or several blueprints as a DOT digraph for `graph bootsteps`; each blueprint's `last` step hangs
- * on all others of its own, and the first step of a later blueprint on the last of the one before.
+ * Returns the steps of one or several blueprints as a DOT digraph for `graph bootsteps`. The `last` step of a
+ * blueprint depends on all its other steps; the first step of a later blueprint depends on the `last` step of
+ * the one before.
  */
 export function graphToDot(blueprints: readonly (readonly GraphNode[])[]): string {
   const lines: string[] = [];
@@ -90,7 +93,7 @@ function caption(node: GraphNode): string {
   return dotQuoted(`${node.last ? "⧉" : node.conditional ? "∘" : ""}${node.label}`);
 }
 
-/** A text as an identifier or a value of DOT, whatever is in it. */
+/** Returns any text as a quoted identifier or value of DOT. */
 export function dotQuoted(text: string): string {
   return `"${shownLine(text).replace(/["\\]/g, "\\$&")}"`;
 }

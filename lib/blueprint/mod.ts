@@ -1,11 +1,11 @@
 /**
- * blueprint: a program as a graph of named steps that start in order and end in the reverse order.
+ * blueprint: a program as a graph of named steps, which start in order and stop in reverse order.
  *
- * The worker is two of them: "Worker" (Hub, Timer, Pool, Consumer …), and "Consumer" (Connection, Tasks, event
- * loop …), which is stopped and started again whenever the broker's connection is lost. Users add steps of their own
- * through `app.steps`. Imports only base.
+ * The worker has two blueprints: "Worker" (Hub, Timer, Pool, Consumer …) and "Consumer" (Connection, Tasks,
+ * event loop …), which is stopped and started again whenever the connection to the broker is lost. Users add
+ * their own steps through `app.steps`. Imports only base.
  *
- * Reading order: step.ts (what one step may do), graph.ts (order and DOT), blueprint.ts (start, close, stop,
+ * Reading order: step.ts (the methods of a step), graph.ts (order and DOT), blueprint.ts (start, close, stop,
  * terminate, restart).
  *
  *     start      forward   | Worker: Starting Pool      ^-- substep ok

@@ -1,51 +1,58 @@
 /**
- * What one step of a blueprint is.
+ * The steps of a blueprint.
  *
  * Source: celery 5.2.6 celery/bootsteps.py Step, StartStopStep.
  */
 
-/** A step that takes part in building its parent, and does nothing later. `P` is the parent's type. */
+/** A step that helps to build its parent and is not started or stopped. `P` is the parent's type. */
 export abstract class Step<P> {
-  /** Unique in its blueprint; what others name in `requires`. */
+  /** Unique in its blueprint. Other steps name it in `requires`. */
   abstract readonly name: string;
-  /** Shown in logs and graphs. */
+  /** The name shown in logs and graphs. */
   get label(): string {
     return this.name;
   }
-  /** Names of the steps that must be started before; those that the blueprint does not hold are left out. */
+  /**
+   * Names of the steps that must start before this one. Names that the blueprint does not have are ignored.
+   */
   readonly requires: readonly string[] = [];
-  /** Depends on an option; marked so in graphs. */
+  /** True if an option decides whether the step is included; graphs mark such steps. */
   readonly conditional: boolean = false;
-  /** Runs after all others; at most one in a blueprint. */
+  /** True if the step comes after all others. A blueprint has at most one such step. */
   readonly last: boolean = false;
 
-  /** Whether this parent wants the step. */
+  /** Returns true if this parent includes the step. */
   isIncluded(_parent: P): boolean {
     return true;
   }
 
-  /** Builds what the step adds to its parent; called once, in boot order, for included steps only. */
+  /** Builds the step's part of the parent. Called once, in boot order, for included steps only. */
   create(_parent: P): void {}
 
-  /** What the step tells `inspect stats`; merged by key. */
+  /** Returns what the step reports for `inspect stats`; the results of all steps are merged by key. */
   info(_parent: P): Record<string, unknown> {
     return {};
   }
 }
 
-/** A step that is also started and stopped. Each method may be overridden; the defaults do nothing. */
+/**
+ * A step that is also started and stopped. Each method may be overridden. By default `terminate` calls
+ * `stop`, and the others do nothing.
+ */
 export abstract class StartStopStep<P> extends Step<P> {
-  /** Starts the service; the next step starts when it has resolved. */
+  /**
+   * Starts the service. The next step starts when this resolves. A rejection ends the start of the blueprint.
+   */
   start(_parent: P): Promise<void> | void {}
-  /** Says that the end is near: takes no more work. Called for all steps before any is stopped. */
+  /** Makes the service accept no more work. Called for all steps before any is stopped. */
   close(_parent: P): Promise<void> | void {}
-  /** Ends the service in good order. Safe twice and before `start`. */
+  /** Stops the service in good order. Must be idempotent and safe before `start`. */
   stop(_parent: P): Promise<void> | void {}
-  /** Ends the service at once. */
+  /** Stops the service at once. */
   terminate(parent: P): Promise<void> | void {
     return this.stop(parent);
   }
 }
 
-/** How a blueprint is given its steps: one instance is made per parent. */
+/** The class of a step. One instance is made per parent. */
 export type StepClass<P> = new () => Step<P>;

@@ -1,8 +1,8 @@
 /**
- * What every client connection is beneath its protocol: a stream that is read until it ends, and an outbox whose bytes
- * of one turn leave in one write.
+ * The transport layer of every client connection: a stream that is read until it ends, and an outbox whose
+ * bytes are written once per turn.
  *
- * One that is lost stays lost: it is an epoch of its own, its owner opens another one.
+ * A lost stream is never reused; its owner opens a new one.
  */
 
 import {
@@ -17,31 +17,37 @@ import {
 } from "../base/mod.ts";
 import { SLICE_BYTES, WAITED_MS } from "./patience.ts";
 
-/** What the owner does. Called synchronously. */
+/** The owner's callbacks, called synchronously. */
 export interface BatchedStreamEvents {
-  /** A chunk was read; it is free again when this returns. Throws OperatingError on bytes that break the protocol. */
+  /**
+   * Receives a chunk, which is valid until this returns. Throws OperatingError on bytes that break the
+   * protocol.
+   */
   onBytes(chunk: Uint8Array): void;
-  /** A write is about to leave: the time to append what was only collected during the turn. */
+  /** Called before a write, so that the owner can append what it has only collected during the turn. */
   onWrite(): void;
-  /** Bytes have been handed to the socket. */
+  /** Called when bytes have been handed to the socket. */
   onSent?(): void;
-  /** It is over, by `end`, `fail` or by itself. Once; `lost` is settled by then. */
+  /**
+   * Called once when the stream has ended: by `close`, by `fail`, or because the connection was lost. `lost`
+   * is settled by then.
+   */
   onEnd(failure: Error): void;
 }
 
 const READ_BYTES = 256 * 1024;
 
-/** A stream with its outbox. `logIn` starts the reading. */
+/** A stream with its outbox. `logIn` starts reading. */
 export class BatchedStream {
-  /** Where it goes: "host:port", or the path of a socket. */
+  /** The peer: "host:port", or the path of a socket. */
   readonly name: string;
-  /** Resolves when it is gone: with the cause, or with null after `close`. Never rejects. */
+  /** Resolves when the stream has ended: with the cause, or with null after `close`. Never rejects. */
   readonly lost: Promise<Error | null>;
-  /** Where bytes are appended; `touch` sees to it that they leave. */
+  /** The output buffer. After appending to it, call `touch` to have it written. */
   readonly outbox: Outbox = new Outbox();
-  /** When bytes came last, monotonic milliseconds. */
+  /** When bytes were last received, monotonic milliseconds. */
   heardMs: number;
-  /** When the peer last took bytes that had waited for it, monotonic milliseconds. */
+  /** When a write that had waited for the peer last went on, monotonic milliseconds. */
   takenMs: number;
   #clock: Clock;
   #stream: ByteStream;
@@ -64,7 +70,7 @@ export class BatchedStream {
     this.heardMs = this.takenMs = clock.monoMs();
   }
 
-  /** Why it is gone; null: it is not. */
+  /** The error that ended the stream; null while it is open. */
   get failure(): Error | null {
     return this.#failure;
   }
@@ -80,8 +86,8 @@ export class BatchedStream {
   }
 
   /**
-   * Begins to read and runs a login. Where that rejects, takes longer than `timeoutMs` (then with `late`'s error) or is
-   * aborted, the stream ends and the error, or the signal's reason, is thrown.
+   * Starts reading and runs `login`. If that rejects, takes longer than `timeoutMs` or is aborted, the stream
+   * ends. Rejects with the error of the login, the error from `late`, or the signal's reason.
    */
   async logIn<T>(
     options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
@@ -105,17 +111,18 @@ export class BatchedStream {
     }
   }
 
-  /** Makes sure that what was appended leaves at the end of this turn. Cheap; any number of times is once. */
+  /** Schedules one write at the end of this turn. Cheap, and idempotent within a turn. */
   touch(): void {
     if (this.#isScheduled || this.#isWriting || this.#failure !== null) return;
     this.#isScheduled = true;
     this.#clock.defer(() => this.flush());
   }
 
-  /** Writes now what was appended; while a write is under way, right after it. */
+  /** Writes the outbox now, or right after the write that is under way. */
   flush(): void {
     if (this.#isWriting || this.#failure !== null) return;
-    // What the owner appends is written right here, not in a turn of its own.
+    // Set so that a `touch` in `onWrite` schedules nothing: what the owner appends there is part of this
+    // write.
     this.#isScheduled = true;
     this.#events.onWrite();
     this.#isScheduled = false;
@@ -136,15 +143,15 @@ export class BatchedStream {
     });
   }
 
-  /** Resolves when at most `bytes` wait to be handed to the socket, or it is gone. */
+  /** Resolves when the outbox holds at most `bytes`, or the stream has ended. Never rejects. */
   drained(bytes: number): Promise<void> {
     if (this.outbox.length <= bytes || this.#failure !== null) return Promise.resolve();
     return new Promise((resolve) => this.#drainWaiters.push({ bytes, resolve }));
   }
 
   /**
-   * Ends it in order: `ask` appends what the peer answers last and resolves with its answer, for which it waits
-   * `graceMs` at most; 0 asks nothing. A second call waits for the first one. Never rejects.
+   * Closes the stream in good order. `ask` appends a last command and resolves with the peer's reply, for at
+   * most `graceMs`; with 0 it is not called. A second call waits for the first. Rejects only if `ask` does.
    */
   async close(graceMs: number, ask: () => Promise<void>): Promise<void> {
     if (this.#failure !== null) return;
@@ -157,7 +164,7 @@ export class BatchedStream {
     this.fail(new ConnectionLost(`The connection to ${this.name} is closed`));
   }
 
-  /** Gives it up with a cause. Twice is once. */
+  /** Ends the stream at once with a cause. Idempotent. */
   fail(error: Error): void {
     if (this.#failure !== null) return;
     this.#failure = error;
@@ -167,12 +174,12 @@ export class BatchedStream {
     this.#events.onEnd(error);
   }
 
-  /** The error of a connection that went by itself; `why` in a few words. */
+  /** Returns the error of a connection that was lost; `why` is the reason in a few words. */
   lostError(why: string, cause: unknown = null): ConnectionLost {
     return new ConnectionLost(`Lost the connection to ${this.name}: ${why}`, { cause, isRetryable: true });
   }
 
-  /** Writes much, step by step, and notes when the peer took some of it. */
+  /** Writes a large view in slices and notes when a slice that had waited was taken. */
   async #writeSlices(view: Uint8Array): Promise<void> {
     for (let from = 0; from < view.length && this.#failure === null; from += SLICE_BYTES) {
       const beganMs = this.#clock.monoMs();
@@ -198,7 +205,8 @@ export class BatchedStream {
         this.#events.onBytes(buffer.subarray(0, count));
       } catch (error) {
         this.fail(error instanceof Error ? error : new ConnectionLost(errorText(error)));
-        // Bytes that break the protocol end the connection; an error of our own code ends the program.
+        // Bytes that break the protocol end the connection. Any other error is a fault of this program and
+        // must end it.
         if (!(error instanceof OperatingError)) throw error;
       }
     }
@@ -208,9 +216,9 @@ export class BatchedStream {
     if (this.#drainWaiters.length === 0) return;
     const waiting = this.outbox.length;
     this.#drainWaiters = this.#drainWaiters.filter((waiter) => {
-      const isOver = waiting <= waiter.bytes || this.#failure !== null;
-      if (isOver) waiter.resolve();
-      return !isOver;
+      const isDrained = waiting <= waiter.bytes || this.#failure !== null;
+      if (isDrained) waiter.resolve();
+      return !isDrained;
     });
   }
 }

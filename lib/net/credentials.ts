@@ -1,10 +1,10 @@
 /**
- * Credentials that rotate: the options `credentials` and `password_command` of `broker_transport_options` and
- * `result_backend_transport_options`, read and asked alike for every server.
+ * Rotating credentials: the options `credentials` and `password_command` of `broker_transport_options` and
+ * `result_backend_transport_options`. They work in the same way for every server.
  *
- * They are asked at each connection, when the server refuses what they gave, and before what they gave expires. When
- * that is, the function says itself (`expires`), else the claim `exp` of a password that is a JSON Web Token, else the
- * option `credentials_lifetime`.
+ * Credentials are requested for each connection, when the server refuses them, and before they expire. The
+ * expiry is `expires` in the function's result, else the claim `exp` if the password is a JSON Web Token,
+ * else it follows from the option `credentials_lifetime`.
  *
  * Source: kombu main credential providers (#2476, #2563); redis-py 5 CredentialProvider; RFC 7519 4.1.4;
  * ElastiCache, Entra ID and RabbitMQ OAuth 2 on tokens of limited life.
@@ -23,56 +23,65 @@ import {
 } from "../base/mod.ts";
 import { fromPlainJson } from "../wire/mod.ts";
 
-/** Who we are at a server, as it was given last. */
+/** User and password for a server. */
 export interface Login {
-  /** Null: the user of the URL. */
+  /** Null: the user in the URL. */
   readonly username: string | null;
   readonly password: string;
-  /** When it is no longer good, wall-clock milliseconds; Infinity: nobody said. */
+  /** When the login expires, wall-clock milliseconds; Infinity if unknown. */
   readonly expiresMs: number;
 }
 
-/** Keeps the login of one open connection fresh until it is stopped. */
+/** Renews the login of one open connection until it is stopped. */
 export interface Renewal {
   /**
-   * Asks at once, since the server has refused something, and applies what is given. Rejects as `Credentials.ask` and
-   * `apply` do. Calls made meanwhile share one renewal.
+   * Renews at once, after the server has refused the login: requests credentials and applies them. Rejects as
+   * `Credentials.ask` and `apply` do. Calls made meanwhile share one renewal.
    */
   now(): Promise<void>;
-  /** Twice is once. */
+  /** Stops the renewal. Idempotent. */
   stop(): void;
 }
 
-/** How long the function or the command may take. */
+/** The time limit of the function or the command. */
 const ASK_TIMEOUT_MS = 10_000;
-/** The longest password; tokens of cloud services have some kilobytes. */
+/** The maximum size of a password; tokens of cloud services have a few kilobytes. */
 const PASSWORD_BYTES_MAX = 64 * 1024;
-/** A login is renewed so long before it expires, or in the last fifth of its life where that is shorter. */
+/**
+ * A login is renewed this long before it expires, or in the last fifth of its remaining life if that is
+ * shorter.
+ */
 const MARGIN_MS = 60_000;
 const MARGIN_SHARE = 0.2;
-/** A renewal that failed, or that gave what is about to expire, is tried again after this; doubled up to the most. */
+/**
+ * The delay after a renewal that failed, or whose login is about to expire. It doubles with each failure up
+ * to the maximum.
+ */
 const RETRY_MS = 1000;
 const RETRY_MAX_MS = 30_000;
-/** The longest that a timer is armed for. */
+/** The longest time for which a timer is armed. */
 const TIMER_MAX_MS = 86_400_000;
-/** The connections of one process are made together: they share an answer for so long. */
+/** A process opens its connections together, so they share one answer for this long. */
 const RECENT_MS = 1000;
-/** After a refusal, if nothing new is given at once: how long until the credentials are asked once more. */
+/**
+ * After a refusal: the waits before credentials are requested again, if the first request gave nothing new.
+ */
 const REFUSED_WAITS_MS = [100, 200, 300, 400];
 
 /**
- * One function or command that gives credentials. All that a process opens with it share it: the connections that are
- * made together after a change, to broker and results, wait for one answer and not for one after the other.
+ * One function or command that gives credentials. All connections of the process that use it share this
+ * object: when they reconnect together after a change, to the broker and to the result store, they wait for
+ * one answer instead of one after the other.
  */
 interface Source {
   ask(signal: AbortSignal): Promise<Login>;
-  /** What was given last, and when on the monotonic clock. */
+  /** The last login, and when it was given on the monotonic clock. */
   last: { readonly login: Login; readonly atMs: number } | null;
-  /** The answer that is awaited; null: none. */
+  /** The pending request; null if there is none. */
   asking: Promise<Login> | null;
 }
 
-/** By function or command, and then by lifetime. A program has few. */
+/** Sources by function or command, then by lifetime. A program has few. */
 const sources = new WeakMap<World, Map<unknown, Map<number, Source>>>();
 
 function sourceOf(world: World, from: unknown, lifetimeMs: number, ask: Source["ask"]): Source {
@@ -85,7 +94,7 @@ function sourceOf(world: World, from: unknown, lifetimeMs: number, ask: Source["
   return source;
 }
 
-/** Asks for credentials. */
+/** Requests credentials and logs in with them. */
 export class Credentials {
   #world: World;
   #setting: string;
@@ -98,8 +107,8 @@ export class Credentials {
   }
 
   /**
-   * Reads the options of a setting ("broker_transport_options"); null where they name no credentials: those of the URL
-   * are then used. Throws UsageError that names the option with a wrong value.
+   * Reads the options of a setting ("broker_transport_options"). Returns null if they name no credentials;
+   * those of the URL are used then. Throws UsageError, which names the invalid option.
    */
   static of(
     world: World,
@@ -140,8 +149,8 @@ export class Credentials {
   }
 
   /**
-   * Asks once, for 10 s at most. Rejects with DialError (retryable) that says why there are none, without what was
-   * given; and with the signal's reason.
+   * Requests credentials once, for at most 10 s. Rejects with a retryable DialError, which gives the reason
+   * but never the credentials, or with the signal's reason.
    */
   async ask(signal?: AbortSignal): Promise<Login> {
     const { clock } = this.#world;
@@ -170,7 +179,9 @@ export class Credentials {
     }
   }
 
-  /** As `ask`, or what another connection is about to be given. */
+  /**
+   * Waits for the request of another connection if one is pending; else, or if that fails, the same as `ask`.
+   */
   async #together(signal: AbortSignal | undefined): Promise<Login> {
     const { asking } = this.#source;
     if (asking === null) return await this.ask(signal);
@@ -180,9 +191,10 @@ export class Credentials {
   }
 
   /**
-   * Asks, unless another connection has asked just now, and has `attempt` log in. Where that is refused
-   * (AccessRefused), asks again, at once and then within a second, since a password may have changed between the asking
-   * and the login, or reach the server later than us. Rejects with the last refusal, and as `ask` and `attempt` do.
+   * Requests credentials, unless another connection did so in the last second, and calls `attempt` to log in.
+   * If that is refused (AccessRefused), requests them again, at once and then within a second: a password may
+   * have changed between the request and the login, or may reach the server later than this process. Rejects
+   * with the last refusal, or as `ask` and `attempt` do.
    */
   async logIn<T>(attempt: (login: Login) => Promise<T>, signal?: AbortSignal): Promise<T> {
     const { last } = this.#source;
@@ -193,7 +205,7 @@ export class Credentials {
         return await attempt(login);
       } catch (error) {
         if (!(error instanceof AccessRefused)) throw error;
-        // Another connection may have been given something newer meanwhile.
+        // Another connection may have received newer credentials meanwhile.
         const newest = this.#source.last?.login ?? login;
         let fresh = newest === login ? await this.#together(signal) : newest;
         if (fresh.password === login.password && fresh.username === login.username) {
@@ -207,15 +219,15 @@ export class Credentials {
   }
 
   /**
-   * From a login on, asks anew before it expires and hands what it got to `apply` (a second login on the open
-   * connection), for as long as the connection lives. What fails is logged once and tried again.
+   * Renews a login each time before it expires, and passes the new one to `apply`, which logs in again on the
+   * open connection. Goes on until it is stopped. Failures are retried; the first one is logged.
    */
   keepFresh(login: Login, apply: (login: Login) => Promise<void>): Renewal {
     return new Renewing(this.#world, { ask: (signal) => this.ask(signal), apply }, login);
   }
 }
 
-/** A renewal that is armed. */
+/** The renewal of one login. */
 class Renewing implements Renewal {
   #world: World;
   #parts: { ask(signal: AbortSignal): Promise<Login>; apply(login: Login): Promise<void> };
@@ -251,7 +263,7 @@ class Renewing implements Renewal {
     const leftMs = this.#login.expiresMs - this.#world.clock.wallMs();
     if (leftMs === Infinity) return;
     const waitMs = Math.max(leastMs, leftMs - Math.min(MARGIN_MS, leftMs * MARGIN_SHARE));
-    // The wall clock may be set meanwhile, and timers have a limit: look again at a day's end.
+    // The wall clock may be changed meanwhile, and timers have a limit: plan again after a day.
     if (waitMs > TIMER_MAX_MS) this.#arm(TIMER_MAX_MS, () => this.#plan(0));
     else this.#armRenewal(waitMs);
   }
@@ -264,7 +276,7 @@ class Renewing implements Renewal {
   #armRenewal(ms: number): void {
     this.#arm(ms, () =>
       this.now().catch(() => {
-        // It is logged, and tried again.
+        // `#renew` has logged it and armed the next attempt.
       }));
   }
 
@@ -291,7 +303,7 @@ class Renewing implements Renewal {
   }
 }
 
-/** Rejects with the signal's reason when it aborts. */
+/** Returns a promise that rejects with the signal's reason when it aborts. */
 function aborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });
@@ -302,7 +314,7 @@ function isSame(a: Login, b: Login): boolean {
   return a.password === b.password && a.username === b.username && a.expiresMs === b.expiresMs;
 }
 
-/** What a `credentials` function gave. */
+/** Reads the result of a `credentials` function. Throws OperatingError if it is invalid. */
 function readLogin(given: unknown, clock: Clock, lifetimeMs: number): Login {
   const { username = null, password, expires = null } = (given ?? {}) as Record<string, unknown>;
   if (typeof password !== "string" || (username !== null && typeof username !== "string")) {
@@ -320,7 +332,7 @@ function readLogin(given: unknown, clock: Clock, lifetimeMs: number): Login {
   return { username, password, expiresMs };
 }
 
-/** When a password expires: a token says so itself. */
+/** Returns when a password expires: the token's own time, else now plus `lifetimeMs`. */
 function expiryOf(password: string, clock: Clock, lifetimeMs: number): number {
   const claims = /^[\w-]+\.([\w-]+)\.[\w-]*$/.exec(password)?.[1];
   if (claims !== undefined) {
@@ -329,13 +341,16 @@ function expiryOf(password: string, clock: Clock, lifetimeMs: number): number {
       const { exp } = fromPlainJson(new TextDecoder().decode(bytes)) as { exp?: unknown };
       if (typeof exp === "number") return exp * 1000;
     } catch {
-      // It only looks like a token.
+      // It looks like a token but is none.
     }
   }
   return clock.wallMs() + lifetimeMs;
 }
 
-/** The first line that a program writes. Rejects with what went wrong, never with what was written. */
+/**
+ * Returns the first line that a program writes. Rejects with the reason of a failure; the text never contains
+ * the output.
+ */
 async function passwordFrom(world: World, command: string, signal: AbortSignal): Promise<string> {
   let child: ChildProcess;
   try {
@@ -346,7 +361,7 @@ async function passwordFrom(world: World, command: string, signal: AbortSignal):
   const output = child.stdout!.getReader();
   const kill = () => {
     child.kill("SIGKILL");
-    // What it started may hold the pipe and have left its group.
+    // A process that it started may have left its group and still hold the pipe.
     output.cancel().catch(() => {});
   };
   signal.addEventListener("abort", kill, { once: true });
@@ -356,7 +371,7 @@ async function passwordFrom(world: World, command: string, signal: AbortSignal):
     signal.throwIfAborted();
     if (line === null) throw new OperatingError(`"${command}" wrote more than ${PASSWORD_BYTES_MAX} bytes`);
     if (ender !== null) throw new OperatingError(`"${command}" was ended by ${ender}`);
-    // What ties it to this process answers 126 and 127 if it cannot run it.
+    // setpriv, which ties the child to this process, ends with 126 or 127 if it cannot run the program.
     if (code === 126 || code === 127) throw new OperatingError(`cannot run "${command}"; ${ONE_PATH}`);
     if (code !== 0) {
       throw new OperatingError(`"${command}" ended with status ${code}; run it by hand to see why`);
@@ -371,7 +386,10 @@ async function passwordFrom(world: World, command: string, signal: AbortSignal):
 
 const ONE_PATH = "it must be the path of one executable, without arguments";
 
-/** The first line of what is read to its end; null, and an end to the writer, where that is too much. */
+/**
+ * Reads to the end and returns the first line. If there are too many bytes, kills the writer and returns
+ * null.
+ */
 async function firstLine(
   output: ReadableStreamDefaultReader<Uint8Array>,
   kill: () => void,

@@ -1,23 +1,23 @@
-/** The real Dialer: TCP, TLS and unix sockets, each within a deadline. */
+/** The real Dialer: TCP, TLS and unix sockets, with a time limit. */
 
 import { type Address, type ByteStream, type Dialer, DialError, errorText } from "../base/mod.ts";
 import { byteStream, type RawConnection } from "./stream.ts";
 import { openNodeSocket } from "./node_socket.ts";
 
-/** Opens a stream to an address; closes what it opened, or is opening, when the signal aborts. */
+/** Opens a stream to an address. If the signal aborts, the caller closes a stream that arrives later. */
 type Open = (address: Address, signal: AbortSignal) => Promise<ByteStream>;
 
-/** A Dialer on the operating system's sockets. TCP connections have no delay (Nagle off) and keep alive. */
+/** Returns a Dialer on Deno's sockets. Plain TCP connections have Nagle's algorithm off and keep-alive on. */
 export function realDialer(): Dialer {
   return { dial: (address, options) => dial(address, options, openDeno) };
 }
 
-/** A Dialer on the sockets of node:net and node:tls. */
+/** Returns a Dialer on the sockets of node:net and node:tls. */
 export function nodeDialer(): Dialer {
   return { dial: (address, options) => dial(address, options, openNodeSocket) };
 }
 
-/** An address as a person reads it: `tcp://host:port`, `tls://host:port`, `unix:/path`. */
+/** Returns an address as text: `tcp://host:port`, `tls://host:port` or `unix:/path`. */
 export function addressText(address: Address): string {
   if (address.kind === "unix") return `unix:${address.path}`;
   const host = address.host.includes(":") ? `[${address.host}]` : address.host;
@@ -36,7 +36,7 @@ async function dial(
   try {
     return await raced(opening, signal);
   } catch (error) {
-    // Deno's TLS and unix calls take no signal: a connection that arrives after all is closed.
+    // Deno's TLS and unix calls take no signal, so a connection that arrives too late is closed here.
     void opening.then((late) => late.close(), () => {});
     options.signal?.throwIfAborted();
     const why = deadline.aborted ? `no answer in ${options.timeoutMs / 1000} s` : dialCause(error);
@@ -62,7 +62,7 @@ async function openDeno(address: Address, signal: AbortSignal): Promise<ByteStre
   }
   const { host, port, tls } = address;
   if (tls !== null) {
-    // Deno's own API verifies in any case.
+    // Deno's own API always verifies certificates.
     if (!tls.verify) return openNodeSocket(address, signal);
     const identity = tls.cert !== null && tls.key !== null ? { cert: tls.cert, key: tls.key } : {};
     const connection = await Deno.connectTls({
@@ -73,7 +73,7 @@ async function openDeno(address: Address, signal: AbortSignal): Promise<ByteStre
       ...identity,
     });
     try {
-      // The handshake is done here, so that a refused certificate is an error of dialing.
+      // Done here, so that a refused certificate is a dial error.
       await connection.handshake();
     } catch (error) {
       connection.close();
@@ -87,7 +87,9 @@ async function openDeno(address: Address, signal: AbortSignal): Promise<ByteStre
   return byteStream(raw(connection));
 }
 
-/** Deno's types want an ArrayBuffer behind each view; our buffers are never shared memory. */
+/**
+ * Adapts the types: Deno's require an ArrayBuffer behind each view, and our buffers are never shared memory.
+ */
 function raw(connection: Deno.Conn): RawConnection {
   return {
     read: (buffer) => connection.read(buffer as Uint8Array<ArrayBuffer>),
@@ -96,7 +98,7 @@ function raw(connection: Deno.Conn): RawConnection {
   };
 }
 
-/** The cause in the words of the field, without the runtime's own prefix. */
+/** Returns the cause in common terms, without the runtime's prefix. */
 function dialCause(error: unknown): string {
   const text = errorText(error);
   if (/connection refused|ECONNREFUSED/i.test(text)) return "connection refused";

@@ -2,7 +2,7 @@
 
 import type { HttpAddress, HttpHandler, HttpServer, Listener } from "../base/mod.ts";
 
-/** A Listener on the operating system's sockets. */
+/** Returns a Listener on the operating system's sockets. */
 export function realListener(): Listener {
   return { serve };
 }
@@ -12,14 +12,15 @@ function serve(address: HttpAddress, handler: HttpHandler): HttpServer {
     const { remoteAddr: peer } = info;
     return await handler(request, "hostname" in peer ? peer.hostname : null);
   };
-  // Nothing is printed: who serves says where.
+  // Keeps Deno from printing the address; the caller logs it.
   const common = { onListen() {} };
   if (address.kind === "unix") {
     const server = privately(() => Deno.serve({ ...common, path: address.path }, answer));
     return running(server, 0);
   }
   const { host: hostname, port, tls, isRenewal = false } = address;
-  // With new certificates a second server takes the port before the first gives it up. Others may not.
+  // `reusePort` lets a server with new certificates take the port before the old one releases it. For any
+  // other server, this check finds out whether the port is taken.
   if (tls !== null && !isRenewal) Deno.listen({ hostname, port }).close();
   const server = tls === null
     ? Deno.serve({ ...common, hostname, port }, answer)
@@ -35,7 +36,7 @@ function running(
   return { port, close: () => ending ??= server.shutdown() };
 }
 
-/** Makes files that only their user may open. */
+/** Runs `make` so that only the user can access the files that it creates. */
 function privately<T>(make: () => T): T {
   if (Deno.build.os === "windows") return make();
   const before = Deno.umask(0o177);

@@ -1,17 +1,17 @@
-/** Unix sockets that this program listens on. */
+/** Listening unix sockets. */
 
 import type { ByteStream } from "../base/mod.ts";
 import { byteStream } from "./stream.ts";
 
-/** A socket that is listened on. */
+/** A listening socket. */
 export interface Listener {
-  /** Accepts no more; streams that are open stay so. Twice is once. */
+  /** Accepts no more connections; open streams stay open. Idempotent. */
   close(): void;
 }
 
 /**
- * Listens at `path`; a first character NUL makes it an abstract one, of which no file exists (Linux). `onStream` is
- * given each connection; `onError` hears once where accepting fails. Throws what `Deno.listen` throws.
+ * Listens at `path`. If its first character is NUL, the socket is abstract and has no file (Linux). Calls
+ * `onStream` for each connection, and `onError` once if accepting fails. Throws what `Deno.listen` throws.
  */
 export function listenUnix(
   path: string,

@@ -1,11 +1,11 @@
-/** Sockets of node:net and node:tls as byte streams: where Deno has none, and for TLS that verifies nothing. */
+/** Sockets of node:net and node:tls as byte streams, for Node and for TLS without verification. */
 
 import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import type { ConnectionOptions } from "node:tls";
 import { type Address, type ByteStream, ConnectionLost, type TlsOptions } from "../base/mod.ts";
 
-/** The options of `node:tls` for these: also those of a library that connects by it. */
+/** Returns TLS options as options of node:tls, also for libraries that connect through it. */
 export function nodeTlsOptions(tls: TlsOptions): ConnectionOptions {
   const { caCerts, cert, key } = tls;
   return {
@@ -18,11 +18,11 @@ export function nodeTlsOptions(tls: TlsOptions): ConnectionOptions {
 }
 
 /**
- * Connects by node:net, or node:tls. TCP connections have no delay (Nagle off) and keep alive. Rejects with the
- * socket's own error; closes what it opened when the signal aborts.
+ * Connects by node:net or node:tls. Plain TCP connections have Nagle's algorithm off and keep-alive on.
+ * Rejects with the socket's error, or with the signal's reason after closing the socket.
  */
 export async function openNodeSocket(address: Address, signal: AbortSignal): Promise<ByteStream> {
-  // Loaded only here: node:tls takes 40 ms, which every start would pay.
+  // The modules are loaded on use: node:tls would add 40 ms to every start.
   const isTls = address.kind === "tcp" && address.tls !== null;
   const connect = isTls
     ? await tlsConnect(address.host, address.port, address.tls!)
@@ -51,7 +51,7 @@ export async function openNodeSocket(address: Address, signal: AbortSignal): Pro
 
 async function tlsConnect(host: string, port: number, tls: TlsOptions): Promise<() => Socket> {
   const { connect } = await import("node:tls");
-  // A server's name is sent unless it is an address.
+  // The server's name is sent unless the host is an IP address.
   const servername = /^[\d.]+$|:/.test(host) ? {} : { servername: host };
   return () => connect({ host, port, ...servername, ...nodeTlsOptions(tls) });
 }
@@ -62,27 +62,29 @@ async function plainConnect(address: Address): Promise<() => Socket> {
   return () => connect({ host: address.host, port: address.port, noDelay: true, keepAlive: true });
 }
 
-/** A socket as a ByteStream: paused reading, so that the peer is held back while nobody reads. */
+/**
+ * Wraps a socket as a ByteStream. It reads in paused mode, so that the peer has to wait while nobody reads.
+ */
 function socketStream(socket: Socket): ByteStream {
   let failure: Error | null = null;
   let isEnded = false;
-  let wake: (() => void) | null = null;
-  const stir = () => {
-    wake?.();
-    wake = null;
+  let resolveRead: (() => void) | null = null;
+  const wakeReader = () => {
+    resolveRead?.();
+    resolveRead = null;
   };
-  socket.on("readable", stir);
+  socket.on("readable", wakeReader);
   socket.on("end", () => {
     isEnded = true;
-    stir();
+    wakeReader();
   });
   socket.on("error", (error: Error) => {
     failure = error;
-    stir();
+    wakeReader();
   });
   socket.on("close", () => {
     isEnded = true;
-    stir();
+    wakeReader();
   });
   return {
     async read(buffer) {
@@ -100,7 +102,7 @@ function socketStream(socket: Socket): ByteStream {
         }
         if (failure !== null) throw failure;
         if (isEnded) return null;
-        await new Promise<void>((resolve) => wake = resolve);
+        await new Promise<void>((resolve) => resolveRead = resolve);
       }
     },
     write(bytes) {

@@ -2,21 +2,21 @@
 
 import type { ByteStream } from "../base/mod.ts";
 
-/** What `Deno.connect` and `Deno.connectTls` resolve with, as far as a stream needs it. */
+/** The part of a `Deno.Conn` that a stream needs. */
 export interface RawConnection {
   read(buffer: Uint8Array): Promise<number | null>;
   write(bytes: Uint8Array): Promise<number>;
   close(): void;
 }
 
-/** Wraps a connection. Writes made while one is under way follow it in order. */
+/** Wraps a connection. Writes made while another is under way follow it in order. */
 export function byteStream(connection: RawConnection): ByteStream {
   let lastWrite: Promise<void> | null = null;
   let isClosed = false;
 
   async function writeAll(bytes: Uint8Array): Promise<void> {
     let written = await connection.write(bytes);
-    // Deno may write less than asked.
+    // Deno may write fewer bytes than given.
     while (written < bytes.length) written += await connection.write(bytes.subarray(written));
   }
 
@@ -37,7 +37,7 @@ export function byteStream(connection: RawConnection): ByteStream {
       try {
         connection.close();
       } catch {
-        // The runtime closed it already: what was asked for holds.
+        // The runtime has closed it already.
       }
     },
   };

@@ -1,27 +1,28 @@
 /**
- * TLS: certificates from the settings that Celery reads (`broker_use_ssl`, `redis_backend_use_ssl`, the query of
+ * TLS options from the settings that Celery reads (`broker_use_ssl`, `redis_backend_use_ssl`, the query of
  * `rediss://`).
  *
- * Source: celery 5.2.6 backends/redis.py (`ssl_cert_reqs` and its neighbours), kombu 5.2.4 transport/pyamqp.py
- * (`ca_certs` and its neighbours), redis-py 4.3.4 SSLConnection.
+ * Source: celery 5.2.6 backends/redis.py (`ssl_cert_reqs` and its neighbours), kombu 5.2.4
+ * transport/pyamqp.py (`ca_certs` and its neighbours), redis-py 4.3.4 SSLConnection.
  */
 
 import { errorText, nodeFs, type TlsOptions, UsageError } from "../base/mod.ts";
 
-/** Where the parts of a TLS set-up are, as settings name them. Paths are files of PEM text. */
+/** The TLS files and checks that settings name. Paths name PEM files. */
 export interface TlsFiles {
   readonly caCerts: string | null;
   readonly certfile: string | null;
   readonly keyfile: string | null;
-  /** False: any certificate will do. */
+  /** False: any certificate is accepted. */
   readonly verify: boolean;
-  /** False: a valid certificate of another host will do. */
+  /** False: a valid certificate for another host is accepted. */
   readonly checkHostname: boolean;
 }
 
 /**
- * The TLS that a URL and its setting (`broker_use_ssl`, `redis_backend_use_ssl`) ask for; null: neither does. Any
- * `ssl_` in the query asks for it. The query wins over the setting. Throws UsageError as `tlsFilesOf` does.
+ * Returns the TLS options that a URL and its setting (`broker_use_ssl`, `redis_backend_use_ssl`) ask for, or
+ * null if neither asks for TLS. Any `ssl_` parameter in the query asks for it. The query overrides the
+ * setting. Throws UsageError as `tlsFilesOf` does.
  *
  * Source: kombu 5.2.4 utils/url.py parse_url.
  */
@@ -37,10 +38,11 @@ export function tlsAsked(asked: {
 }
 
 /**
- * The TLS settings in a record as Celery's users write it: `ssl_cert_reqs`, `ssl_ca_certs`, `ssl_certfile`,
- * `ssl_keyfile`, `ssl_check_hostname`, each also without `ssl_` (AMQP's spelling). `true` and `{}`: verified, with the
- * system's authorities. Requirements are `required`, `optional` (as `required`: a client always has a certificate to
- * look at) and `none`, also as `CERT_NONE` or Python's numbers. Throws UsageError on another word.
+ * Reads TLS settings as Celery's users write them: `ssl_cert_reqs`, `ssl_ca_certs`, `ssl_certfile`,
+ * `ssl_keyfile`, `ssl_check_hostname`, each also without `ssl_` (AMQP's spelling). A boolean and `{}` mean
+ * verification with the system's authorities. The requirement is `required`, `optional` (the same as
+ * `required`, since a server always has a certificate) or `none`, also as `CERT_NONE` or Python's number.
+ * Throws UsageError on any other value.
  */
 export function tlsFilesOf(settings: boolean | Readonly<Record<string, unknown>>): TlsFiles {
   const given = typeof settings === "boolean" ? {} : settings;
@@ -72,7 +74,7 @@ function isVerified(requirement: unknown): boolean {
   );
 }
 
-/** Reads the files. Throws UsageError that names the file which cannot be read. */
+/** Reads the files. Rejects with UsageError, which names the unreadable file. */
 export async function readTlsOptions(files: TlsFiles): Promise<TlsOptions> {
   return {
     caCerts: files.caCerts === null ? [] : [await readPem(files.caCerts)],
