@@ -1,7 +1,7 @@
 /**
- * One channel: calls with their answers in order, consumers, messages, confirms.
+ * One channel: calls with replies in order, consumers, messages and confirms.
  *
- * An error of a channel ends the channel and not the connection; what was open on it hears so once.
+ * A channel error ends the channel and not the connection. Pending calls and confirms are notified once.
  */
 
 import { assert, ConnectionLost, OperatingError, Outbox, ProtocolError } from "../base/mod.ts";
@@ -20,15 +20,15 @@ import type { AmqpConnection } from "./connection.ts";
 import { type AmqpMessage, ContentAssembler } from "./content.ts";
 import { type CloseReason, toOperatingError } from "./errors.ts";
 
-/** Who hears of a consumer's messages. Called synchronously; none may throw. */
+/** Receives a consumer's messages. Called synchronously; the methods must not throw. */
 export interface AmqpConsumerSink {
-  /** One message (`basic.deliver`). */
+  /** Receives one message (`basic.deliver`). */
   onMessage(message: AmqpMessage): void;
-  /** The server has ended the consumer: its queue was deleted or has moved. */
+  /** Called when the server has ended the consumer, because its queue was deleted or has moved. */
   onCancelled(): void;
 }
 
-/** An answer that is waited for. */
+/** A call whose reply is pending. */
 interface Waiter {
   readonly method: AmqpMethod;
   readonly doing: string;
@@ -45,11 +45,11 @@ const scratch = new Outbox();
 export class AmqpChannel {
   readonly id: number;
   readonly connection: AmqpConnection;
-  /** Publishes of this channel that wait for their confirm; in use after `selectConfirms`. */
+  /** The publishes that wait for their confirm; used after `selectConfirms`. */
   readonly confirms: Confirms = new Confirms();
-  /** Hears of messages that came back (`basic.return`), before they are confirmed. */
+  /** Called for each returned message (`basic.return`), before it is confirmed. */
   onReturn: ((message: AmqpMessage) => void) | null = null;
-  /** Hears once that the channel is gone otherwise than by `close`. */
+  /** Called once when the channel has ended, except by `close`. */
   onLost: ((error: Error) => void) | null = null;
   #waiters: Waiter[] = [];
   #consumers = new Map<string, AmqpConsumerSink>();
@@ -57,62 +57,63 @@ export class AmqpChannel {
   #failure: Error | null = null;
   #isClosing = false;
   #nextConsumer = 1;
-  /** The frames of the publish method that was sent last, which is often the next one's too. */
-  #way = { exchange: "", routingKey: "", mandatory: false, frame: new Uint8Array(0) };
+  /** The frame of the last `basic.publish` method, kept because the next one is often the same. */
+  #publishFrame = { exchange: "", routingKey: "", mandatory: false, frame: new Uint8Array(0) };
 
-  /** Of AmqpConnection. */
+  /** For AmqpConnection only. */
   constructor(connection: AmqpConnection, id: number) {
     this.connection = connection;
     this.id = id;
   }
 
-  /** True once the channel is gone or closed. */
+  /** True once the channel has ended or is closing. */
   get isLost(): boolean {
     return this.#failure !== null || this.#isClosing;
   }
 
-  /** Whether something is waited for. */
+  /** True while a reply or a confirm is pending. */
   get isWaiting(): boolean {
     return this.#waiters.length > 0 || this.confirms.open > 0;
   }
 
-  /** Appends a method that nothing answers (acks and their kin). On a lost channel it vanishes. */
+  /** Appends a method without a reply, such as an ack. Does nothing on a lost channel. */
   send(method: AmqpMethod | string, args: AmqpArgs): void {
     if (this.isLost) return;
     encodeMethod(this.connection.outbox, this.id, method, args);
     this.connection.touch();
   }
 
-  /** Appends `basic.ack`. Data lane: per run of messages. */
+  /** Appends `basic.ack`. Data lane: once per run of messages. */
   ack(deliveryTag: number, multiple: boolean): void {
     this.send(BASIC_ACK, { "delivery-tag": deliveryTag, multiple });
   }
 
   /**
-   * Sends a method and resolves with its answer's arguments. Rejects with AccessRefused or ServerError where the
-   * server closes the channel for it, and with the channel's error where that is gone; `doing` names it in the error.
+   * Sends a method and resolves with the arguments of its reply. Rejects with AccessRefused or ServerError if
+   * the server closes the channel because of it, and with the channel's error if the channel has ended.
+   * `doing` describes the call in errors.
    */
   async call(method: string, args: AmqpArgs, doing: string): Promise<AmqpCall["args"]> {
     return (await this.#call(method, args, doing) as AmqpCall).args;
   }
 
-  /** Appends a method whose answer nobody waits for (`basic.qos` on the data lane). */
+  /** Appends a method and ignores its reply (`basic.qos` on the data lane). */
   callUnheard(method: string, args: AmqpArgs): void {
     if (this.isLost) return;
     this.#call(method, args, method).catch(() => {
-      // The channel is gone; whoever owns it hears that by onLost.
+      // The channel has ended; its owner is notified by onLost.
     });
   }
 
-  /** `basic.get`: one message, or null where none waits. */
+  /** Sends `basic.get`. Resolves with one message, or null if the queue is empty. Rejects as `call` does. */
   async get(queue: string, noAck: boolean): Promise<AmqpMessage | null> {
     const answer = await this.#call("basic.get", { queue, "no-ack": noAck }, `read queue "${queue}"`);
     return "body" in answer ? answer : null;
   }
 
   /**
-   * Consumes from a queue; resolves with the consumer's tag when the server has begun. Messages may reach the sink
-   * before that.
+   * Consumes from a queue. Resolves with the consumer's tag when the server has started it; messages may
+   * reach the sink before that. Rejects as `call` does.
    */
   async consume(
     queue: string,
@@ -141,19 +142,21 @@ export class AmqpChannel {
     return tag;
   }
 
-  /** Ends a consumer; what was on its way until the server's answer still reaches its sink. */
+  /**
+   * Ends a consumer. Messages sent before the server's reply still reach its sink. Rejects as `call` does.
+   */
   async cancel(tag: string): Promise<void> {
     if (!this.#consumers.has(tag)) return;
     await this.call("basic.cancel", { "consumer-tag": tag }, "cancel a consumer");
     this.#consumers.delete(tag);
   }
 
-  /** Asks for confirms of everything published from now on. */
+  /** Requests confirms for everything published from now on. Rejects as `call` does. */
   async selectConfirms(): Promise<void> {
     await this.call("confirm.select", {}, "ask for publisher confirms");
   }
 
-  /** As `append`; it leaves at the end of this turn. */
+  /** Appends one message as `append` does, and has it written at the end of this turn. */
   publish(
     to: { exchange: string; routingKey: string; mandatory: boolean },
     properties: AmqpProperties,
@@ -164,8 +167,9 @@ export class AmqpChannel {
   }
 
   /**
-   * Appends one message, which leaves with the next `flush` or `touch`. Throws EncodeError where it cannot be sent, and
-   * then nothing of it was appended. On a lost channel it throws the channel's error. Data lane: per message.
+   * Appends one message, which is written with the next `flush` or `touch`. Throws EncodeError if it cannot
+   * be encoded; nothing was appended then. Throws the channel's error on a lost channel. Data lane: once per
+   * message.
    */
   append(
     to: { exchange: string; routingKey: string; mandatory: boolean },
@@ -174,13 +178,13 @@ export class AmqpChannel {
   ): void {
     this.#mustBeOpen("publish");
     const { outbox, frameMax } = this.connection;
-    const way = this.#way;
+    const last = this.#publishFrame;
     if (
-      way.frame.length === 0 || way.routingKey !== to.routingKey || way.exchange !== to.exchange ||
-      way.mandatory !== to.mandatory
-    ) this.#setWay(to);
+      last.frame.length === 0 || last.routingKey !== to.routingKey || last.exchange !== to.exchange ||
+      last.mandatory !== to.mandatory
+    ) this.#setPublishFrame(to);
     const start = outbox.length;
-    outbox.bytes(this.#way.frame);
+    outbox.bytes(this.#publishFrame.frame);
     try {
       encodeContent(outbox, this.id, properties, body, frameMax);
     } catch (error) {
@@ -189,7 +193,7 @@ export class AmqpChannel {
     }
   }
 
-  /** Closes the channel; the server puts back what was not acknowledged. Twice is once. Never rejects. */
+  /** Closes the channel; the server requeues unacknowledged messages. Idempotent. Never rejects. */
   async close(): Promise<void> {
     if (this.isLost) return;
     const closing = this.#call(
@@ -201,35 +205,36 @@ export class AmqpChannel {
     try {
       await closing;
     } catch {
-      // Gone with its connection: closed all the same.
+      // The connection was lost, which closes the channel too.
     }
     this.#end(new ConnectionLost(`Cannot use AMQP: ${CLOSED}`));
   }
 
-  /** Of AmqpConnection: a frame for this channel. Throws ProtocolError. */
+  /** For AmqpConnection: handles a frame for this channel. Throws ProtocolError. */
   onFrame(type: number, payload: Uint8Array): void {
     if (type === 1) return this.#onMethod(decodeMethod(payload));
-    // What comes while we close was sent before the server knew.
+    // While the channel is closing, messages still arrive that the server sent before; `#onMessage` drops
+    // them.
     const message = type === 2 ? this.#content.head(payload) : this.#content.part(payload);
     if (message !== null) this.#onMessage(message);
   }
 
-  /** Of AmqpConnection: the connection is gone. */
+  /** For AmqpConnection: ends the channel after the connection was lost. */
   fail(error: Error): void {
     this.#end(error);
   }
 
-  #setWay(to: { exchange: string; routingKey: string; mandatory: boolean }): void {
+  #setPublishFrame(to: { exchange: string; routingKey: string; mandatory: boolean }): void {
     const { exchange, routingKey, mandatory } = to;
     encodeMethod(scratch, this.id, BASIC_PUBLISH, { exchange, "routing-key": routingKey, mandatory });
     const view = scratch.take();
-    this.#way = { exchange, routingKey, mandatory, frame: view.slice() };
+    this.#publishFrame = { exchange, routingKey, mandatory, frame: view.slice() };
     scratch.release(view);
   }
 
   #call(method: string, args: AmqpArgs, doing: string): Promise<AmqpCall | AmqpMessage> {
     const known = amqpMethod(method);
-    assert(known.replies.length > 0, "a call has an answer");
+    assert(known.replies.length > 0, "a call has a reply");
     return new Promise((resolve, reject) => {
       this.#mustBeOpen(doing);
       encodeMethod(this.connection.outbox, this.id, known, args);
@@ -246,7 +251,7 @@ export class AmqpChannel {
 
   #onMethod(call: AmqpCall): void {
     if (this.#content.isOpen && !this.#isClosing) {
-      throw new ProtocolError(`Cannot read ${call.method.name}: a message's content was to come`);
+      throw new ProtocolError(`Cannot read ${call.method.name}: the content of a message was expected`);
     }
     const { method, args } = call;
     if (method.name === "channel.close") return this.#onClose(args);
@@ -266,7 +271,7 @@ export class AmqpChannel {
       case "channel.flow":
         return this.send("channel.flow-ok", { active: args["active"] });
     }
-    throw new ProtocolError(`Cannot understand ${method.name}: nothing was asked that it answers`);
+    throw new ProtocolError(`Cannot understand ${method.name}: it answers no open request`);
   }
 
   #onMessage(message: AmqpMessage): void {
@@ -274,7 +279,8 @@ export class AmqpChannel {
     const { method, args } = message.call;
     switch (method.name) {
       case "basic.deliver":
-        // Unknown: cancelled just now, and this was on its way. The server takes it back with the channel.
+        // A message for an unknown tag was sent before its consumer was cancelled. The server requeues it
+        // when the channel is closed.
         this.#consumers.get(args["consumer-tag"] as string)?.onMessage(message);
         return;
       case "basic.return":
@@ -283,7 +289,7 @@ export class AmqpChannel {
       default: {
         const waiter = this.#waiters.shift();
         if (waiter?.method.name !== "basic.get") {
-          throw new ProtocolError("Cannot understand basic.get-ok: nothing was asked that it answers");
+          throw new ProtocolError("Cannot understand basic.get-ok: it answers no open request");
         }
         waiter.resolve(message);
       }
@@ -313,8 +319,9 @@ export class AmqpChannel {
   }
 
   /**
-   * The call that a server closed the channel for; it gets the words. The server names its method, and of several such
-   * calls that wait for their answers, its words name the queue or exchange.
+   * Removes and returns the call because of which the server closed the channel; it is rejected with the
+   * server's text. The server names the method; if several pending calls have this method, its text names the
+   * queue or exchange.
    */
   #blamedBy({ methodId, text }: CloseReason): Waiter | null {
     const all = this.#waiters.filter(({ method }) => method.id === methodId);

@@ -1,52 +1,58 @@
 /**
- * Publisher confirms: which publishes of a channel the broker has taken. Batches settle by range.
+ * Publisher confirms: tracks which publishes of a channel the broker has accepted, in batches of consecutive
+ * numbers.
  *
  * Source: RabbitMQ "Consumer Acknowledgements and Publisher Confirms".
  */
 
 import { Ring } from "../base/mod.ts";
 
-/** A run of publishes that was sent together. */
+/** A run of publishes that were sent together. */
 export interface ConfirmBatch {
-  /** Sequence numbers on the channel, both included. */
+  /** The first and last sequence number on the channel, both included. */
   readonly first: number;
   readonly last: number;
-  /** Sequence numbers that the broker refused. */
+  /** The sequence numbers that the broker refused. */
   readonly refused: number[];
-  /** All of it was answered; `refused` says what was not taken. */
+  /** Called when every publish was answered; `refused` has the ones that were not accepted. */
   onSettled(): void;
-  /** The channel or its connection is gone; the numbers in `unanswered` will have no answer. */
+  /**
+   * Called when the channel or its connection has ended; the numbers in `unanswered` will never be answered.
+   */
   onLost(error: Error, unanswered: readonly number[]): void;
 }
 
-/** The open confirms of one channel. */
+/** The pending confirms of one channel. */
 export class Confirms {
   #sent = 0;
-  /** Everything up to here is answered. */
+  /** Every number up to this one is answered. */
   #low = 0;
-  /** Answered out of order, above `#low`. */
+  /** Numbers above `#low` that were answered out of order. */
   #ahead = new Set<number>();
   #batches = new Ring<ConfirmBatch>();
 
-  /** How many publishes wait for their answer. */
+  /** The number of publishes without an answer. */
   get open(): number {
     return this.#sent - this.#low - this.#ahead.size;
   }
 
-  /** The number that the next publish has. */
+  /** The sequence number of the next publish. */
   get next(): number {
     return this.#sent + 1;
   }
 
-  /** Counts publishes just sent: their batch begins at `next` and is the newest. */
+  /** Adds the batch of publishes just sent. It must begin at `next`. */
   expect(batch: ConfirmBatch): void {
     this.#sent = batch.last;
     this.#batches.push(batch);
   }
 
-  /** An ack or a nack of one number, or of all up to it. A number never sent is ignored. */
+  /**
+   * Handles an ack (`isTaken`) or a nack of one number or, with `multiple`, of all up to it. Numbers never
+   * sent are ignored.
+   */
   answer(tag: number, multiple: boolean, isTaken: boolean): void {
-    // With `multiple`, 0 means everything so far.
+    // With `multiple`, 0 means everything sent so far.
     const upTo = multiple && tag === 0 ? this.#sent : Math.min(tag, this.#sent);
     if (!isTaken) this.#refuse(multiple ? this.#low + 1 : upTo, upTo);
     if (multiple) {
@@ -64,7 +70,7 @@ export class Confirms {
     }
   }
 
-  /** Tells every open batch that no answer will come. */
+  /** Calls `onLost` of every open batch. */
   fail(error: Error): void {
     for (let batch = this.#batches.shift(); batch !== undefined; batch = this.#batches.shift()) {
       const unanswered: number[] = [];

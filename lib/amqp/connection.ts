@@ -1,10 +1,11 @@
 /**
  * One connection to an AMQP 0-9-1 server.
  *
- * Everything sent in a turn of the loop leaves in one socket write. A connection that is lost stays lost: it is an
- * epoch of its own, its owner opens another one and declares there what it needs.
+ * Everything sent in one turn leaves in one socket write. A lost connection is never reused; its owner opens
+ * a new one and declares there what it needs.
  *
- * Source: AMQP 0-9-1 specification 2.2.4, 4.2; RabbitMQ "Blocked Connection Notifications", "Authentication Failures".
+ * Source: AMQP 0-9-1 specification 2.2.4, 4.2; RabbitMQ "Blocked Connection Notifications", "Authentication
+ * Failures".
  */
 
 import {
@@ -37,7 +38,7 @@ import { Heartbeat } from "./heartbeat.ts";
 import { saslAnswer } from "./login.ts";
 import { AmqpProduct } from "./product.ts";
 
-/** A server and who we are there. */
+/** A server and the login for it. */
 export interface AmqpTarget {
   readonly address: Address;
   readonly virtualHost: string;
@@ -45,31 +46,36 @@ export interface AmqpTarget {
   readonly password: string;
 }
 
-/** How to behave on a connection. */
+/** The options of a connection. */
 export interface AmqpConnectionOptions {
-  /** Milliseconds for connecting and for logging in, each. */
+  /** The time limit of connecting and of logging in, milliseconds each. */
   readonly timeoutMs: number;
-  /** What we ask for; the smaller of ours and the server's is agreed on. 0: none. */
+  /**
+   * The heartbeat interval that we request; the smaller of ours and the server's is used. 0: no heartbeats.
+   */
   readonly heartbeatSeconds: number;
   /** PLAIN, AMQPLAIN or EXTERNAL; null: PLAIN. */
   readonly loginMethod: string | null;
-  /** Shown by the server among its connections. */
+  /** The name that the server shows in its list of connections. */
   readonly clientName: string;
   /**
-   * Without heartbeats: with an answer open, so many milliseconds without a byte mean a dead peer; 0: wait for ever.
-   * Default 60 000. Not while the server has blocked us.
+   * Without heartbeats: while a reply is pending, the peer counts as dead after this many milliseconds
+   * without a byte; 0: never. Default 60 000. Does not apply while the server has blocked the connection.
    */
   readonly replyTimeoutMs?: number;
-  /** Hears that the server takes no publishes, with its reason, and with null that it does again. */
+  /**
+   * Called with the reason when the server stops accepting publishes, and with null when it accepts them
+   * again.
+   */
   readonly onBlocked?: (reason: string | null) => void;
   readonly signal?: AbortSignal;
 }
 
 const REPLY_TIMEOUT_MS = 60_000;
 const CLOSE_GRACE_MS = 2000;
-/** Channels asked for at most; servers offer 2047. */
+/** The maximum number of channels that we request; servers offer 2047. */
 const CHANNEL_MAX = 2047;
-/** Frames we send are at most this, also where a server knows no limit. */
+/** The maximum size of a frame if the server sets no limit, bytes. */
 const FRAME_MAX = 131_072;
 
 const CLIENT_CAPABILITIES: AmqpTable = {
@@ -85,11 +91,11 @@ const CLIENT_CAPABILITIES: AmqpTable = {
 export class AmqpConnection implements AsyncDisposable {
   /** Called right before a write, to append what was only collected during the turn (acks). */
   beforeWrite: (() => void) | null = null;
-  /** Called after each chunk that was read: what came in it may be handed on together. */
+  /** Called after each chunk that was read, so that its messages can be handed on together. */
   afterRead: (() => void) | null = null;
   /**
-   * Gives the server the login of now, since it has refused something. Null: the login does not change. Set by whoever
-   * logs in with credentials that rotate.
+   * Sends the server a fresh login after it has refused something. Null if the login never changes. Set by an
+   * owner with rotating credentials.
    */
   renewLogin: (() => Promise<void>) | null = null;
   #world: World;
@@ -104,7 +110,7 @@ export class AmqpConnection implements AsyncDisposable {
   #handshake: ((call: AmqpCall) => void) | null = null;
   #rejectHandshake: ((error: Error) => void) | null = null;
   #blockedReason: string | null = null;
-  /** Why the server was taken for blocked; until a publish is taken again. And the end of the wait. */
+  /** Set by `hold` until the server accepts a publish again; and the timer that ends the wait. */
   #holdReason: string | null = null;
   #disarmHold: Disarm | null = null;
   #unblockWaiters: (() => void)[] = [];
@@ -122,7 +128,7 @@ export class AmqpConnection implements AsyncDisposable {
         this.#decoder.feed(chunk);
         this.afterRead?.();
       },
-      // Nothing follows our goodbye.
+      // Nothing may follow `connection.close`.
       onWrite: () => this.#stream.isClosing || this.beforeWrite?.(),
       onSent: () => this.#heartbeat?.sent(),
       onEnd: (failure) => this.#onEnd(failure),
@@ -149,42 +155,42 @@ export class AmqpConnection implements AsyncDisposable {
     return connection;
   }
 
-  /** Resolves when the connection is gone: with the cause, or with null after `close`. Never rejects. */
+  /** Resolves when the connection has ended: with the cause, or with null after `close`. Never rejects. */
   get lost(): Promise<Error | null> {
     return this.#stream.lost;
   }
 
-  /** Where channels append whole frames; `touch` sees to it that they leave. */
+  /** The output buffer. Channels append whole frames to it and call `touch` to have them written. */
   get outbox(): Outbox {
     return this.#stream.outbox;
   }
 
-  /** Where it goes, "host:port". */
+  /** The peer: "host:port", or the path of a socket. */
   get name(): string {
     return this.#stream.name;
   }
 
-  /** What the server says of itself: product, version, capabilities. */
+  /** What the server reports about itself: product, version, capabilities. */
   get serverProperties(): AmqpTable {
     return this.#serverProperties;
   }
 
-  /** Bytes of a frame at most. */
+  /** The maximum size of a frame, bytes. */
   get frameMax(): number {
     return this.#frameMax;
   }
 
-  /** True once the connection is gone or closed. */
+  /** True once the connection has ended or is closing. */
   get isLost(): boolean {
     return this.#stream.failure !== null || this.#stream.isClosing;
   }
 
-  /** Why the server takes no publishes right now; null: it does. */
+  /** Why the server does not accept publishes now; null: it does. */
   get blockedReason(): string | null {
     return this.#blockedReason;
   }
 
-  /** Resolves when the server takes publishes; rejects where the connection goes. */
+  /** Resolves when the server accepts publishes. Rejects with the connection's error if it is lost. */
   async unblocked(): Promise<void> {
     while (this.#blockedReason !== null && this.#stream.failure === null) {
       await new Promise<void>((resolve) => this.#unblockWaiters.push(resolve));
@@ -193,8 +199,8 @@ export class AmqpConnection implements AsyncDisposable {
   }
 
   /**
-   * Takes the server for blocked for `ms` milliseconds, though it has not said so: it refused a publish for want of
-   * room. Publishers wait, and the next publish is an attempt.
+   * Treats the server as blocked for `ms` milliseconds, after it has refused a publish for lack of space
+   * without blocking the connection. Publishers wait, and the next publish after that is a new attempt.
    */
   hold(reason: string, ms: number): void {
     if (this.#blockedReason !== null || this.isLost) return;
@@ -204,7 +210,7 @@ export class AmqpConnection implements AsyncDisposable {
     this.#disarmHold = clock.arm(clock.monoMs() + ms, () => this.#unblock());
   }
 
-  /** The server has taken a publish: it has room again. Cheap. */
+  /** Notes that the server has accepted a publish, so that a `hold` is over. Cheap. */
   taken(): void {
     if (this.#holdReason === null || this.#blockedReason !== null) return;
     this.#holdReason = null;
@@ -212,19 +218,22 @@ export class AmqpConnection implements AsyncDisposable {
   }
 
   /**
-   * Gives the server a new password for this open connection (`connection.update-secret`). Resolves when it has taken
-   * it, or has no such thing: then the connection goes on as it is. A server that refuses it closes the connection,
-   * which rejects.
+   * Sends the server a new password for this open connection (`connection.update-secret`). Resolves when the
+   * server has accepted it, or if the server does not support it: then the connection stays as it is. Rejects
+   * with the connection's error: a server that refuses the password closes the connection.
    */
   async updateSecret(password: string): Promise<void> {
     if (this.#stream.failure !== null) throw this.#stream.failure;
     if (!takesSecret(new AmqpProduct(this.#serverProperties), password) || this.isLost) return;
-    assert(this.#handshake === null, "one answer is waited for at a time");
+    assert(this.#handshake === null, "one reply is pending at a time");
     this.#send("connection.update-secret", { "new-secret": password, reason: "The password has changed" });
     await this.#next("connection.update-secret-ok");
   }
 
-  /** Opens a channel. Rejects where the connection is gone, or has as many as the server allows. */
+  /**
+   * Opens a channel. Rejects with the connection's error if it is lost, with OperatingError if the server
+   * allows no more channels, and as `AmqpChannel.call` does.
+   */
   async openChannel(): Promise<AmqpChannel> {
     if (this.#stream.failure !== null) throw this.#stream.failure;
     let id = 1;
@@ -238,40 +247,43 @@ export class AmqpConnection implements AsyncDisposable {
     return channel;
   }
 
-  /** Makes sure that what was appended leaves at the end of this turn. Cheap; any number of times is once. */
+  /** Schedules one write at the end of this turn. Cheap, and idempotent within a turn. */
   touch(): void {
     this.#stream.touch();
   }
 
-  /** Writes now what was appended, without waiting for the end of the turn. */
+  /** Writes the outbox now instead of at the end of the turn. */
   flush(): void {
     this.#stream.flush();
   }
 
-  /** Resolves when at most `bytes` wait to be handed to the socket, or the connection is gone. */
+  /** Resolves when the outbox holds at most `bytes`, or the connection has ended. Never rejects. */
   drained(bytes: number): Promise<void> {
     return this.#stream.drained(bytes);
   }
 
-  /** Of AmqpChannel: an answer is waited for. */
+  /** For AmqpChannel: notes that a reply is pending. */
   waits(): void {
     if (this.#heartbeat === null) this.#watchReplies();
   }
 
-  /** Of AmqpChannel: it is gone. */
+  /** For AmqpChannel: removes a channel that has ended. */
   forget(channel: AmqpChannel): void {
     if (this.#channels.get(channel.id) === channel) this.#channels.delete(channel.id);
   }
 
-  /** Gives the connection up with a cause: every channel hears it once. Twice is once. */
+  /** Ends the connection at once with a cause, which every channel gets once. Idempotent. */
   fail(error: Error): void {
     this.#stream.fail(error);
   }
 
-  /** Writes what was appended, says goodbye, waits for the answer a while, and closes. Twice is once. */
+  /**
+   * Writes the outbox, sends `connection.close`, waits at most 2 s for the reply, and closes. Idempotent;
+   * never rejects.
+   */
   close(): Promise<void> {
     const stream = this.#stream;
-    // What was collected and not appended yet goes first.
+    // Append what was only collected so far; nothing may follow `connection.close`.
     if (stream.failure === null && !stream.isClosing) this.beforeWrite?.();
     return stream.close(CLOSE_GRACE_MS, () => {
       const answer = new Promise<void>((resolve) => this.#handshake = () => resolve());
@@ -315,7 +327,10 @@ export class AmqpConnection implements AsyncDisposable {
     this.#startHeartbeat(heartbeat);
   }
 
-  /** Agrees on limits: the smaller of both where both have one. The heartbeat, in seconds. */
+  /**
+   * Replies with the agreed limits: the smaller value if both sides have one. Returns the heartbeat interval
+   * in seconds.
+   */
   #tune(args: Record<string, unknown>): number {
     const frameMax = args["frame-max"] as number;
     if (frameMax !== 0 && frameMax < AMQP_FRAME_MIN) {
@@ -352,7 +367,7 @@ export class AmqpConnection implements AsyncDisposable {
     this.touch();
   }
 
-  /** The next method of the handshake, which must be this one. */
+  /** Waits for the next method on channel 0, which must have this name. */
   async #next(name: string): Promise<AmqpCall> {
     for (;;) {
       const call = await new Promise<AmqpCall>((resolve, reject) => {
@@ -365,7 +380,7 @@ export class AmqpConnection implements AsyncDisposable {
       if (call.method.name !== "connection.secure") {
         throw new ProtocolError(`Cannot log in: ${call.method.name} came instead of ${name}`);
       }
-      // None of our mechanisms has a second step.
+      // Our mechanisms all have a single step.
       this.#send("connection.secure-ok", { response: "" });
     }
   }
@@ -382,7 +397,7 @@ export class AmqpConnection implements AsyncDisposable {
     }
     const channel = this.#channels.get(channelId);
     if (channel === undefined) {
-      // A channel that both sides close at once: what came on it meanwhile is nobody's.
+      // The frame belongs to a channel that has been closed; it is ignored while the connection closes.
       if (this.#stream.isClosing) return;
       throw new ProtocolError(`Cannot read a frame of channel ${channelId}: it is not open`);
     }
@@ -424,7 +439,7 @@ export class AmqpConnection implements AsyncDisposable {
     for (const resolve of this.#unblockWaiters.splice(0)) resolve();
   }
 
-  /** Without heartbeats: looks while answers are open whether anything comes at all. */
+  /** Without heartbeats: checks that bytes arrive while replies are pending. */
   #watchReplies(): void {
     const limitMs = this.#options.replyTimeoutMs ?? REPLY_TIMEOUT_MS;
     if (limitMs === 0 || this.#disarmWatch !== null || this.#stream.failure !== null) return;
@@ -437,7 +452,7 @@ export class AmqpConnection implements AsyncDisposable {
         const nowMs = clock.monoMs();
         const isWaiting = [...this.#channels.values()].some((channel) => channel.isWaiting);
         if (!isWaiting) return;
-        // Stopped ourselves, or told to wait: the peer gets its time anew.
+        // This process was stopped, or the server has blocked us: restart the peer's time.
         if (nowMs - plannedMs > limitMs / 4 || this.#blockedReason !== null) sinceMs = nowMs;
         if (nowMs - Math.max(sinceMs, this.#stream.heardMs, this.#stream.takenMs) > limitMs) {
           return this.fail(this.#stream.lostError(`no answer in ${limitMs / 1000} s`));
@@ -462,15 +477,16 @@ export class AmqpConnection implements AsyncDisposable {
 }
 
 /**
- * Whether a server takes a secret by `connection.update-secret`: RabbitMQ from 3.8 on; LavinMQ tokens alone (it closes
- * the connection of a user with a password for it). Source: LavinMQ src/lavinmq/amqp/client.cr handle_update_secret.
+ * Returns true if the server accepts this secret in `connection.update-secret`. RabbitMQ does from 3.8 on.
+ * LavinMQ accepts only tokens, and closes the connection of a user with a password. Source: LavinMQ
+ * src/lavinmq/amqp/client.cr handle_update_secret.
  */
 function takesSecret(server: AmqpProduct, secret: string): boolean {
   if (server.isLavin) return /^[\w-]+\.[\w-]+\.[\w-]+$/.test(secret);
   return server.isRabbitFrom(3, 8);
 }
 
-/** Stands for the answer that a closed connection no longer gives. */
+/** Stands for the reply that a closed connection no longer sends. */
 const CLOSED_METHOD = {
   id: 0,
   classId: 0,

@@ -1,5 +1,5 @@
 /**
- * Messages put together from their frames: the method that carries content, its header, its body.
+ * Assembles messages from their frames: a method with content, its header and its body.
  *
  * Source: AMQP 0-9-1 specification 4.2.6.
  */
@@ -14,23 +14,26 @@ import {
   readProperties,
 } from "../wire/mod.ts";
 
-/** A message that was received, by delivery, get or return. */
+/** A received message, by deliver, get or return. */
 export interface AmqpMessage {
   /** `basic.deliver`, `basic.get-ok` or `basic.return`, with its arguments. */
   readonly call: AmqpCall;
-  /** Null where they could not be read; `error` says why. */
+  /** Null if they could not be read; `error` is the reason. */
   readonly properties: AmqpProperties | null;
   readonly error: ProtocolError | null;
-  /** Its own copy; of short JSON in ASCII, as most calls are, the text: it is read next, and costs less than bytes. */
+  /**
+   * A copy of the body. JSON in ASCII that arrived in one frame, as most calls do, is a string, which is read
+   * next anyway and costs less than bytes.
+   */
   readonly body: Uint8Array | string;
 }
 
-/** The largest body accepted: RabbitMQ's own greatest `max_message_size`. */
+/** The largest accepted body, which is the largest value of RabbitMQ's `max_message_size`. */
 const BODY_BYTES_MAX = 512 * 1024 * 1024;
-/** Bodies up to this are allocated at once; larger ones grow with what comes. */
+/** The buffer of a body up to this size is allocated at once; for a larger one it grows as bytes arrive. */
 const ALLOCATED_BYTES_MAX = 1024 * 1024;
 
-/** Puts together the messages of one channel, one after the other. */
+/** Assembles the messages of one channel, one after the other. */
 export class ContentAssembler {
   #call: AmqpCall | null = null;
   #properties: AmqpProperties | null = null;
@@ -45,7 +48,7 @@ export class ContentAssembler {
     return this.#call !== null;
   }
 
-  /** A method with content has come. */
+  /** Starts a message with a method that has content. */
   begin(call: AmqpCall): void {
     this.#call = call;
     this.#hasHead = false;
@@ -53,7 +56,7 @@ export class ContentAssembler {
     this.#error = null;
   }
 
-  /** A header frame; the message where its body is empty, else null. Throws ProtocolError. */
+  /** Adds the header frame. Returns the message if its body is empty, else null. Throws ProtocolError. */
   head(payload: Uint8Array): AmqpMessage | null {
     if (this.#call === null || this.#hasHead) {
       throw new ProtocolError("Cannot read a content header out of turn");
@@ -68,7 +71,7 @@ export class ContentAssembler {
     try {
       this.#properties = readProperties(reader);
     } catch (error) {
-      // The frames after it are in order: one message is unreadable, not the connection.
+      // The frames that follow are intact: only this message is unreadable, not the connection.
       if (!(error instanceof ProtocolError)) throw error;
       this.#error = error;
     }
@@ -78,7 +81,9 @@ export class ContentAssembler {
     return bodySize === 0 ? this.#end(EMPTY) : null;
   }
 
-  /** A body frame; the message where it was the last one, else null. Throws ProtocolError. */
+  /**
+   * Adds a body frame. Returns the message if the frame was the last one, else null. Throws ProtocolError.
+   */
   part(payload: Uint8Array): AmqpMessage | null {
     if (this.#call === null || !this.#hasHead) {
       throw new ProtocolError("Cannot read a message body out of turn");

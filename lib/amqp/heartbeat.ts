@@ -1,23 +1,25 @@
 /**
- * Heartbeats both ways, on a timer of their own.
+ * Heartbeats in both directions, on a timer of their own.
  *
- * One is sent where nothing else was for half the interval. A peer of which nothing was heard for two intervals is
- * dead, however open its socket looks.
+ * One is sent if nothing else was sent for half the interval. A peer that sends nothing for two intervals
+ * counts as dead, even if its socket is open.
  *
  * Source: AMQP 0-9-1 specification 4.2.7; RabbitMQ "Detecting Dead TCP Connections with Heartbeats".
  */
 
 import type { Clock, Disarm } from "../base/mod.ts";
 
-/** Who sends, and who is told. */
+/** The owner's callbacks. */
 export interface HeartbeatEvents {
-  /** Nothing was sent for half an interval. */
+  /** Called when nothing was sent for half an interval. */
   onQuiet(): void;
-  /** Nothing was heard for two intervals; `seconds` of them. Told once. */
+  /** Called once when nothing was received for two intervals, which are `seconds` together. */
   onDead(seconds: number): void;
 }
 
-/** The heartbeat of one connection. `heard` and `sent` are called whenever bytes come or go. */
+/**
+ * The heartbeat of one connection. The owner calls `heard` and `sent` whenever bytes are received or sent.
+ */
 export class Heartbeat {
   #clock: Clock;
   #intervalMs: number;
@@ -26,7 +28,7 @@ export class Heartbeat {
   #sentMs: number;
   #disarm: Disarm | null = null;
 
-  /** `intervalSeconds` is what was agreed on, more than 0. */
+  /** `intervalSeconds` is the agreed interval, greater than 0. */
   constructor(clock: Clock, intervalSeconds: number, events: HeartbeatEvents) {
     this.#clock = clock;
     this.#intervalMs = intervalSeconds * 1000;
@@ -35,17 +37,17 @@ export class Heartbeat {
     this.#arm();
   }
 
-  /** Bytes have come. */
+  /** Notes that bytes were received. */
   heard(): void {
     this.#heardMs = this.#clock.monoMs();
   }
 
-  /** Bytes have gone. */
+  /** Notes that bytes were sent. */
   sent(): void {
     this.#sentMs = this.#clock.monoMs();
   }
 
-  /** Twice is once. */
+  /** Stops the heartbeat. Idempotent. */
   stop(): void {
     this.#disarm?.();
     this.#disarm = null;
@@ -56,7 +58,8 @@ export class Heartbeat {
     const plannedMs = this.#clock.monoMs() + everyMs;
     this.#disarm = this.#clock.arm(plannedMs, () => {
       const nowMs = this.#clock.monoMs();
-      // We ourselves were stopped (a suspended machine, a long turn): the peer gets its time anew.
+      // This process was stopped (a suspended machine, a long turn): the peer gets at least one more
+      // interval.
       if (nowMs - plannedMs > everyMs) this.#heardMs = Math.max(this.#heardMs, nowMs - this.#intervalMs);
       if (nowMs - this.#heardMs >= 2 * this.#intervalMs) {
         this.#disarm = null;

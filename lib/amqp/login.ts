@@ -1,13 +1,14 @@
 /**
- * SASL: how we say who we are.
+ * SASL: the login mechanisms.
  *
- * Source: AMQP 0-9-1 specification 2.2.4; RabbitMQ "Access Control" (PLAIN, AMQPLAIN, EXTERNAL); py-amqp 5.1.1 sasl.py.
+ * Source: AMQP 0-9-1 specification 2.2.4; RabbitMQ "Access Control" (PLAIN, AMQPLAIN, EXTERNAL); py-amqp
+ * 5.1.1 sasl.py.
  */
 
 import { AccessRefused, Outbox, UsageError } from "../base/mod.ts";
 import { writeTable } from "../wire/mod.ts";
 
-/** A mechanism and what it answers to the server's greeting. */
+/** A mechanism and its response to the server's greeting. */
 export interface SaslAnswer {
   readonly mechanism: string;
   readonly response: Uint8Array;
@@ -16,8 +17,9 @@ export interface SaslAnswer {
 const MECHANISMS = ["PLAIN", "AMQPLAIN", "EXTERNAL"];
 
 /**
- * The answer for a login method: Celery's `broker_login_method`, null for PLAIN. `offered` is what the server greets
- * with. Throws UsageError for a method that is not ours, AccessRefused for one that the server does not offer.
+ * Returns the response for a login method: Celery's `broker_login_method`, null for PLAIN. `offered` is the
+ * server's list of mechanisms. Throws UsageError for an unknown method, AccessRefused for one that the server
+ * does not offer.
  */
 export function saslAnswer(
   method: string | null,
@@ -40,11 +42,11 @@ function responseOf(
   mechanism: string,
   { username, password }: { username: string; password: string },
 ): Uint8Array {
-  // The certificate of the TLS connection says who we are.
+  // The server identifies us by the certificate of the TLS connection.
   if (mechanism === "EXTERNAL") return new Uint8Array(0);
   if (mechanism === "PLAIN") return new TextEncoder().encode(`\0${username}\0${password}`);
   const outbox = new Outbox();
   writeTable(outbox, { LOGIN: username, PASSWORD: password });
-  // The entries of a table without its length.
+  // The response is a table without its length.
   return outbox.take().slice(4);
 }

@@ -1,15 +1,16 @@
 /**
- * amqp: a client of AMQP 0-9-1 brokers (RabbitMQ). It knows connections, channels and messages; what queues and
- * exchanges mean is transport's.
+ * amqp: a client for AMQP 0-9-1 brokers (RabbitMQ). It handles connections, channels and messages; the
+ * meaning of queues and exchanges belongs to transport.
  *
- * May touch: a ByteStream from the World's dialer. Imports base and wire.
+ * May touch: a ByteStream from the World's dialer. Imports base, net and wire.
  *
- * Reading order: connection.ts (one socket: log in, one write a turn, blocked, close), login.ts (SASL), product.ts
- * (which server it is), heartbeat.ts, channel.ts (calls in order, consumers, publishing), content.ts (messages from
- * frames), confirms.ts (what the broker has taken), errors.ts (close codes in words).
+ * Reading order: connection.ts (one socket: login, one write per turn, blocked, close), login.ts (SASL),
+ * product.ts (the server's product and version), heartbeat.ts, channel.ts (calls in order, consumers,
+ * publishing), content.ts (assembles messages from frames), confirms.ts (publisher confirms), errors.ts
+ * (close codes as errors).
  *
- * A connection that is lost is not mended: its owner opens another and declares again, which is cheap. Methods of the
- * data lane (`publish`, `ack`, `onMessage`) make no promise per message.
+ * A lost connection is never reused: its owner opens a new one and declares everything again, which is cheap.
+ * Methods of the data lane (`publish`, `ack`, `onMessage`) make no promise per message.
  */
 
 export { AmqpChannel } from "./channel.ts";

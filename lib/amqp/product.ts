@@ -1,4 +1,4 @@
-/** Which server a connection leads to, by what it says of itself in `connection.start`. */
+/** The product and version that a server reports in `connection.start`. */
 
 import type { AmqpTable } from "../wire/mod.ts";
 
@@ -9,7 +9,7 @@ export class AmqpProduct {
   readonly #major: number;
   readonly #minor: number;
 
-  /** `properties` are those of `connection.start`. */
+  /** Takes the server properties of `connection.start`. */
   constructor({ product, version }: AmqpTable) {
     this.#isRabbit = product === "RabbitMQ";
     this.isLavin = product === "LavinMQ";
@@ -20,7 +20,7 @@ export class AmqpProduct {
     this.#minor = minor;
   }
 
-  /** Whether it is RabbitMQ of this version or a later one. */
+  /** Returns true for RabbitMQ of this version or a later one. */
   isRabbitFrom(major: number, minor: number): boolean {
     return this.#isRabbit && (this.#major > major || (this.#major === major && this.#minor >= minor));
   }

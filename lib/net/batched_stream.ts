@@ -151,7 +151,8 @@ export class BatchedStream {
 
   /**
    * Closes the stream in good order. `ask` appends a last command and resolves with the peer's reply, for at
-   * most `graceMs`; with 0 it is not called. A second call waits for the first. Rejects only if `ask` does.
+   * most `graceMs`; it must not reject, and is not called if `graceMs` is 0. A second call waits for the
+   * first. Never rejects.
    */
   async close(graceMs: number, ask: () => Promise<void>): Promise<void> {
     if (this.#failure !== null) return;

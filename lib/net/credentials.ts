@@ -341,7 +341,7 @@ function expiryOf(password: string, clock: Clock, lifetimeMs: number): number {
       const { exp } = fromPlainJson(new TextDecoder().decode(bytes)) as { exp?: unknown };
       if (typeof exp === "number") return exp * 1000;
     } catch {
-      // It looks like a token but is none.
+      // It only looks like a token.
     }
   }
   return clock.wallMs() + lifetimeMs;

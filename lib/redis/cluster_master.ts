@@ -1,6 +1,6 @@
 /**
- * The way to the master of a slot: the seeds are asked in order, the node that they name is connected to, and followed
- * where it names another.
+ * Connects to the master of a slot: asks the seeds in order, connects to the node that they name, and follows
+ * its redirections.
  */
 
 import {
@@ -26,21 +26,21 @@ import {
 import { RedisConnection, type RedisConnectionOptions, type RedisTarget } from "./connection.ts";
 import { toOperatingError } from "./errors.ts";
 
-/** How often a redirection is followed on the way to a slot's master. */
+/** How many redirections are followed to find a slot's master. */
 const REDIRECTIONS_MAX = 5;
-/** The pause before a cluster is asked again that has no master for a slot: an election takes a second or so. */
+/** The pause before asking again if a slot has no master. An election takes about a second. */
 const ELECTION_PAUSE_MS = 100;
 const NO_CLUSTER = "the server is not in cluster mode; use redis:// for it";
 
-/** What a connection to a cluster's node is opened for. */
+/** The slot whose master is wanted, and how to log in. */
 export interface ClusterQuestion {
-  /** At least one; asked in order. */
+  /** At least one; tried in order. */
   readonly seeds: readonly Address[];
-  /** Whose slot is meant. */
+  /** The key whose slot is meant. */
   readonly key: string;
   readonly username: string | null;
   readonly password: string | null;
-  /** Credentials that rotate; null: these. */
+  /** Rotating credentials; null: `username` and `password`. */
   readonly credentials: Credentials | null;
 }
 
@@ -51,9 +51,9 @@ export interface ClusterMaster {
 }
 
 /**
- * Opens a connection to the master of a key's slot. A cluster that is electing one is asked again until `timeoutMs`
- * have passed. Rejects with DialError that has the answer of each seed, AccessRefused, ServerError (not a cluster), or
- * with the signal's reason.
+ * Opens a connection to the master of a key's slot. While the cluster elects one, tries again until
+ * `timeoutMs` has passed. Rejects with DialError (which contains each seed's answer), AccessRefused,
+ * ServerError (not a cluster), or with the signal's reason.
  */
 export async function openClusterMaster(
   world: World,
@@ -79,7 +79,7 @@ export async function openClusterMaster(
   }
 }
 
-/** Connects to the node that is said to be the master, and follows it where it says otherwise. */
+/** Connects to the presumed master and follows its MOVED replies. */
 async function openMaster(
   world: World,
   question: ClusterQuestion,
@@ -91,7 +91,7 @@ async function openMaster(
     const target = targetAt(question, node, range.replicas.length);
     const connection = await RedisConnection.open(world, target, options);
     const reply = await connection.ask(["EXISTS", question.key]);
-    // ASK comes while the slot is moved: it is this node's still.
+    // ASK comes while the slot is being moved: it still belongs to this node.
     if (!(reply instanceof RespError) || reply.code === "ASK") return { target, connection };
     await connection.close(0);
     const next = reply.code === "MOVED" ? redirectionOf(reply, node.host) : null;
@@ -107,7 +107,7 @@ function targetAt(question: ClusterQuestion, node: ClusterNode, replicas: number
   return { address, username, password, credentials, db: 0, cluster: { replicas } };
 }
 
-/** CLUSTER SLOTS of the first seed that answers. */
+/** Returns the reply to CLUSTER SLOTS of the first seed that gives one. */
 async function askSeeds(
   world: World,
   question: ClusterQuestion,
@@ -145,7 +145,7 @@ function refused(reply: RespError): OperatingError {
   return toOperatingError(reply, "use the cluster");
 }
 
-/** One refusal that trying again does not mend is the answer; else what each seed said. */
+/** Returns the first error that a retry cannot mend, else a DialError with each seed's answer. */
 function noSeed(refusals: readonly { where: string; error: unknown }[]): Error {
   for (const { error } of refusals) {
     const isDial = error instanceof DialError || error instanceof ProtocolError;

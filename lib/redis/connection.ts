@@ -1,8 +1,8 @@
 /**
  * One connection to a Redis server.
  *
- * Everything sent in a turn of the loop leaves in one socket write. Replies are matched to commands by order. A
- * connection that is lost stays lost: it is an epoch of its own, its owner opens another one.
+ * Everything sent in one turn leaves in one socket write. Replies are matched to commands by order. A lost
+ * connection is never reused; its owner opens a new one.
  */
 
 import {
@@ -20,36 +20,41 @@ import { login, type ServerFacts } from "./login.ts";
 import { Redirects } from "./redirects.ts";
 import { ReplyQueue, type ReplySink } from "./reply_queue.ts";
 
-/** A server and who we are there. */
+/** A server and the login for it. */
 export interface RedisTarget {
   readonly address: Address;
   /** Null: the user `default`. */
   readonly username: string | null;
   readonly password: string | null;
   readonly db: number;
-  /** A node of a cluster, and how many replicas its slots have; null or absent: a server by itself. */
+  /**
+   * Set for a node of a cluster, with the number of replicas of its slots. Null or absent: a single server.
+   */
   readonly cluster?: { readonly replicas: number } | null;
-  /** Credentials that rotate, which stand for the password (and the username where they have one); default none. */
+  /** Rotating credentials. They replace the password, and the username if they have one. Default none. */
   readonly credentials?: Credentials | null;
 }
 
-/** How to behave on a connection. */
+/** The options of a connection. */
 export interface RedisConnectionOptions {
-  /** Milliseconds for connecting and for logging in, each. */
+  /** The time limit of connecting and of logging in, milliseconds each. */
   readonly timeoutMs: number;
   readonly clientName?: string | null;
-  /** A PING after so many quiet milliseconds; 0: none. Default 25 000 (redis-py's 25 s in kombu). */
+  /**
+   * Milliseconds without traffic after which a PING is sent; 0: never. Default 25 000 (kombu's 25 s for
+   * redis-py).
+   */
   readonly healthCheckMs?: number;
   /**
-   * With a reply open, so many milliseconds without a byte mean a dead peer; 0: wait for ever. Default 10 000.
-   * A connection that blocks on purpose (BRPOP) needs more than it blocks.
+   * While a reply is pending, the peer counts as dead after this many milliseconds without a byte; 0: never.
+   * Default 10 000. A connection with blocking commands (BRPOP) needs more than they block.
    */
   readonly replyTimeoutMs?: number;
-  /** What bulk strings become; default "text". */
+  /** The type of bulk strings in replies; default "text". */
   readonly bulk?: "text" | "bytes";
-  /** Hears push messages, and on RESP2 what comes to a subscriber. */
+  /** Called with each push message, and on RESP2 with each message to a subscriber. */
   readonly onPush?: (items: Reply[]) => void;
-  /** Hears error replies to commands sent with no sink. Default: a line in the log. */
+  /** Called with the error reply to a command that was sent without a sink. Default: logs a warning. */
   readonly onUnheardError?: (error: OperatingError) => void;
   readonly signal?: AbortSignal;
 }
@@ -58,7 +63,7 @@ const HEALTH_CHECK_MS = 25_000;
 const REPLY_TIMEOUT_MS = 10_000;
 const CLOSE_GRACE_MS = 2000;
 
-/** The kinds of message that RESP2 sends a subscriber as if they were replies. */
+/** The kinds of message that RESP2 sends to a subscriber in place of replies. */
 const SUBSCRIBER_KINDS: ReadonlySet<unknown> = new Set([
   "message",
   "pmessage",
@@ -71,8 +76,8 @@ const SUBSCRIBER_KINDS: ReadonlySet<unknown> = new Set([
 /** A logged-in connection. `send` is the data lane, `call` the control lane. */
 export class RedisConnection implements AsyncDisposable {
   /**
-   * Called right before a write, to append what was only collected during the turn (settlements, the next fetch).
-   * Set once by the connection's owner; `touch` sees to it that a write comes.
+   * Called right before a write, to append what was only collected during the turn (settlements, the next
+   * fetch). Set once by the connection's owner. `touch` schedules the write.
    */
   beforeWrite: (() => void) | null = null;
   #world: World;
@@ -82,16 +87,19 @@ export class RedisConnection implements AsyncDisposable {
   #decoder: RespDecoder;
   #facts: ServerFacts = { protocol: 2, version: [0, 0], name: "the server", role: "" };
   #waitingSinceMs = 0;
-  /** Commands sent and replies heard so far; large commands without a reply by their number, with their bytes. */
+  /**
+   * Commands sent and replies received so far; and the large commands whose reply is pending, by number, with
+   * their size in bytes.
+   */
   #sent = 0;
   #answered = 0;
   #large: { readonly number: number; readonly bytes: number }[] = [];
   #disarmWatch: Disarm | null = null;
-  /** Null: not a cluster's node. */
+  /** Null unless the server is a node of a cluster. */
   #redirects: Redirects | null = null;
-  /** Between MULTI and EXEC, whose commands cannot be sent elsewhere one by one. */
+  /** True between MULTI and EXEC: commands of a transaction cannot be redirected one by one. */
   #isInTransaction = false;
-  /** Whether the next connection logs in with new credentials. */
+  /** True if the login comes from rotating credentials, so that the next connection may get new ones. */
   #isRotating = false;
 
   private constructor(world: World, stream: ByteStream, address: Address, options: RedisConnectionOptions) {
@@ -114,8 +122,8 @@ export class RedisConnection implements AsyncDisposable {
   }
 
   /**
-   * Connects and logs in. Rejects with DialError, AccessRefused, ServerError, or with the signal's reason; nothing
-   * stays open then.
+   * Connects and logs in. Rejects with DialError, AccessRefused, ServerError, ConnectionLost or
+   * ProtocolError, or with the signal's reason; nothing stays open then.
    */
   static async open(
     world: World,
@@ -158,50 +166,50 @@ export class RedisConnection implements AsyncDisposable {
     return connection;
   }
 
-  /** Resolves when the connection is gone: with the cause, or with null after `close`. Never rejects. */
+  /** Resolves when the connection has ended: with the cause, or with null after `close`. Never rejects. */
   get lost(): Promise<Error | null> {
     return this.#stream.lost;
   }
 
-  /** 3 where the server speaks RESP3. */
+  /** 3 if the server speaks RESP3. */
   get protocol(): 2 | 3 {
     return this.#facts.protocol;
   }
 
-  /** Whether the server's version is at least this. */
+  /** Returns true if the server has at least this version. */
   isAtLeast(major: number, minor: number): boolean {
     const [ours, oursMinor] = this.#facts.version;
     return ours > major || (ours === major && oursMinor >= minor);
   }
 
-  /** What the server calls itself, for errors. */
+  /** The server's name and version, for errors. */
   get serverName(): string {
     return this.#facts.name;
   }
 
-  /** What the server says that it is ("master"); "" if it does not. */
+  /** The role that the server reports ("master"); "" if it reports none. */
   get role(): string {
     return this.#facts.role;
   }
 
-  /** Bytes appended and not yet handed to the socket. */
+  /** The number of bytes appended and not yet handed to the socket. */
   get outboxBytes(): number {
     return this.#stream.outbox.length;
   }
 
-  /** How many replies are open. */
+  /** The number of pending replies. */
   get openReplies(): number {
     return this.#replies.length;
   }
 
-  /** True once the connection is gone or closed. */
+  /** True once the connection has ended. */
   get isLost(): boolean {
     return this.#stream.failure !== null;
   }
 
   /**
-   * Data lane: appends one command; its reply goes to `sink`, or to nobody where that is null. On a lost connection
-   * the sink hears so at once. `args` is free again on return.
+   * Data lane: appends one command. Its reply goes to `sink`; null ignores it, except for errors. On a lost
+   * connection `onLost` of the sink is called at once. `args` may be reused on return.
    */
   send(args: readonly RespArg[], sink: ReplySink | null): void {
     if (this.#redirects === null) return this.#append(args, sink);
@@ -227,26 +235,27 @@ export class RedisConnection implements AsyncDisposable {
     this.#stream.touch();
   }
 
-  /** Appends one command that has no reply of its own (PSUBSCRIBE and its kin: what they answer is pushed). */
+  /** Appends one command without a reply in order, such as PSUBSCRIBE, whose answer is a push message. */
   sendUnanswered(args: readonly RespArg[]): void {
     if (this.isLost) return;
     encodeCommand(this.#stream.outbox, args);
     this.#stream.touch();
   }
 
-  /** Writes now what was appended, without waiting for the end of the turn. For what the server can begin with. */
+  /** Writes the outbox now instead of at the end of the turn, so that the server can start earlier. */
   flush(): void {
     this.#stream.flush();
   }
 
-  /** Makes sure that `beforeWrite` is called at the end of this turn. Cheap; any number of times is once. */
+  /** Schedules `beforeWrite` and a write at the end of this turn. Cheap, and idempotent within a turn. */
   touch(): void {
     this.#stream.touch();
   }
 
   /**
-   * Control lane: sends one command, resolves with its reply. Rejects with AccessRefused or ServerError on an error
-   * reply, with ConnectionLost where the connection went; then the command may or may not have been done.
+   * Control lane: sends one command and resolves with its reply. Rejects with AccessRefused or ServerError on
+   * an error reply, and with the connection's error if it is lost; then the command may or may not have been
+   * executed.
    */
   call(args: readonly RespArg[]): Promise<Reply> {
     return new Promise((resolve, reject) => {
@@ -258,15 +267,18 @@ export class RedisConnection implements AsyncDisposable {
     });
   }
 
-  /** `call` that resolves with an error reply too, a redirection of a cluster's node included. */
+  /**
+   * Like `call`, but also resolves with an error reply, including a redirection of a cluster's node. Rejects
+   * only if the connection is lost.
+   */
   async ask(args: readonly RespArg[]): Promise<Reply> {
     const [reply] = await this.#exchange([args]);
     return reply!;
   }
 
-  /** `call` for several commands that leave together; rejects with the first error. */
+  /** Like `call`, for several commands that are sent together. Rejects with the first error. */
   async callAll(commands: readonly (readonly RespArg[])[]): Promise<Reply[]> {
-    // Replies that come from several nodes come in any order.
+    // Replies from several nodes arrive in any order.
     const replies = this.#redirects === null
       ? await this.#exchange(commands)
       : await Promise.all(commands.map((command) => this.#redirected(command)));
@@ -277,17 +289,20 @@ export class RedisConnection implements AsyncDisposable {
     return replies;
   }
 
-  /** Resolves when at most `bytes` wait to be handed to the socket, or the connection is gone. */
+  /** Resolves when the outbox holds at most `bytes`, or the connection has ended. Never rejects. */
   drained(bytes: number): Promise<void> {
     return this.#stream.drained(bytes);
   }
 
-  /** Gives the connection up with a cause: every open sink hears it once. Twice is once. */
+  /** Ends the connection at once with a cause, and calls `onLost` of every pending sink once. Idempotent. */
   fail(error: Error): void {
     this.#stream.fail(error);
   }
 
-  /** Writes what was appended, waits `graceMs` at most for open replies, and closes. Twice is once. */
+  /**
+   * Writes the outbox, waits at most `graceMs` for pending replies, and closes. Idempotent; never rejects.
+   * Default 2000 ms.
+   */
   close(graceMs: number = CLOSE_GRACE_MS): Promise<void> {
     const stream = this.#stream;
     const isQuiet = this.#replies.length === 0 && !stream.isBusy;
@@ -302,7 +317,10 @@ export class RedisConnection implements AsyncDisposable {
     await this.close();
   }
 
-  /** Sends commands together; their replies with error replies among them. Rejects where the connection goes. */
+  /**
+   * Sends commands together. Resolves with their replies, error replies included. Rejects if the connection
+   * is lost.
+   */
   #exchange(commands: readonly (readonly RespArg[])[]): Promise<Reply[]> {
     if (commands.length === 0) return Promise.resolve([]);
     return new Promise((resolve, reject) => {
@@ -337,7 +355,7 @@ export class RedisConnection implements AsyncDisposable {
     });
   }
 
-  /** A command as an error names it: by its name alone, for its arguments may hold a password. */
+  /** Describes a command for errors, by its name only, since its arguments may contain a password. */
   #doing(args: readonly RespArg[]): string {
     const name = String(args[0]).toUpperCase();
     return `run ${name} on ${this.#stream.name}`;
@@ -353,7 +371,7 @@ export class RedisConnection implements AsyncDisposable {
     if (this.#large.length > 0 && this.#large[0]!.number === this.#answered) this.#large.shift();
     this.#answered++;
     if (this.#isRotating && reply instanceof RespError && reply.code === "NOAUTH") {
-      // Those that we logged in with have expired: the next connection asks for new ones.
+      // The credentials of this connection have expired; the next connection requests new ones.
       const failure = this.#stream.lostError(reply.text);
       this.fail(failure);
       sink?.onLost(failure);
@@ -371,8 +389,8 @@ export class RedisConnection implements AsyncDisposable {
   }
 
   /**
-   * Looks a few times per limit whether the peer is still there: a PING after a long quiet, and the end of the
-   * connection where an answer is overdue. A half-open socket shows itself in no other way.
+   * Checks a few times per limit that the peer is alive: sends a PING after a long silence, and ends the
+   * connection if a reply is overdue. A half-open socket can be detected in no other way.
    */
   #watch(): void {
     if (this.isLost) return;
@@ -384,7 +402,7 @@ export class RedisConnection implements AsyncDisposable {
     const plannedMs = clock.monoMs() + everyMs;
     this.#disarmWatch = clock.arm(plannedMs, () => {
       const nowMs = clock.monoMs();
-      // We ourselves were stopped (a suspended machine, a long turn): the peer gets its time anew.
+      // This process was stopped (a suspended machine, a long turn): restart the peer's time.
       if (nowMs - plannedMs > everyMs) this.#stream.heardMs = nowMs;
       const quietSinceMs = Math.max(this.#stream.heardMs, this.#stream.takenMs, this.#waitingSinceMs);
       if (this.#replies.length > 0) {

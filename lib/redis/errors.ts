@@ -1,4 +1,4 @@
-/** Errors that a Redis server reports, as errors of ours. The one place that reads their texts. */
+/** Maps error replies of a Redis server to our errors. The only place that reads their texts. */
 
 import { AccessRefused, type OperatingError, ServerError } from "../base/mod.ts";
 import type { RespError } from "../wire/mod.ts";
@@ -19,22 +19,22 @@ const RETRYABLE_CODES: ReadonlySet<string> = new Set([
   "UNBLOCKED",
 ]);
 
-/** What servers and the proxies before them say, without a code of its own, of a state that passes. */
+/** Error texts of servers and proxies that mean a temporary state but have no code of their own. */
 const PASSING_TEXT =
   /max(imum)? number of clients|upstream|\bconnection (refused|reset|timed out)|server closed|try again/i;
 
-/** Codes of a server that is not, or no longer, the master: its owner must connect anew. */
+/** Codes of a server that is not, or is no longer, the master: the connection's owner must connect again. */
 const MOVED_CODES: ReadonlySet<string> = new Set(["READONLY", "MASTERDOWN", "UNBLOCKED", "MOVED"]);
 
 /**
- * The error to throw for an error reply. `doing` is what was tried, as in "Cannot <doing>". Refused logins and
- * permissions are AccessRefused, all else ServerError with Redis's first word as `code`.
+ * Returns the error to throw for an error reply. `doing` says what failed, as in "Cannot <doing>". A refused
+ * login or permission gives AccessRefused, anything else ServerError with Redis's first word as `code`.
  */
 export function toOperatingError(reply: RespError, doing: string): OperatingError {
   return errorOf(reply, `Cannot ${doing}: ${visibleText(reply)}`);
 }
 
-/** The same for the text of an error reply, under a message of the caller's. */
+/** Returns the same for the text of an error reply, with the caller's own message. */
 export function errorOfText(text: string, message: string, cause: unknown): OperatingError {
   return errorOf({ code: /^[A-Z]+(?=\s|$)/.exec(text)?.[0] ?? "ERR", text }, message, cause);
 }
@@ -46,18 +46,21 @@ function errorOf(reply: Pick<RespError, "code" | "text">, message: string, cause
   return new ServerError(message, { code: reply.code, isRetryable, ...options });
 }
 
-/** Whether the server is no longer the one to write to. */
+/** Returns true if the server is no longer the one to write to. */
 export function isMovedError(reply: { readonly code: string }): boolean {
   return MOVED_CODES.has(reply.code);
 }
 
-/** Whether the server does not know the command at all (an old or a restricted one). */
+/** Returns true if the server does not know the command, because it is old or restricted. */
 export function isUnknownCommand(reply: RespError): boolean {
   return reply.code === "NOPROTO" ||
     /^ERR (unknown|Unsupported|syntax|wrong number of arguments for .hello)/i.test(reply.text);
 }
 
-/** Whether there is no such command for us: the server does not know it, a service has left it out, or we may not. */
+/**
+ * Returns true if we cannot use the command: the server does not know it, the service does not offer it, or
+ * we have no permission.
+ */
 export function isUnavailable(reply: RespError): boolean {
   return isUnknownCommand(reply) || reply.code === "NOPERM" ||
     /unknown command|not allowed|unsupported/i.test(reply.text);
@@ -70,7 +73,10 @@ function isAccessError(reply: Pick<RespError, "code" | "text">): boolean {
     );
 }
 
-/** Redis repeats the arguments of a command it does not know: a password may be among them. */
+/**
+ * Removes arguments from the text. Redis repeats the arguments of an unknown command, and they may contain a
+ * password.
+ */
 function visibleText(reply: RespError): string {
   return reply.text.replace(/,? with args beginning with:.*$/s, "").replaceAll(/\s+/g, " ");
 }

@@ -1,15 +1,15 @@
 /**
- * The first commands of a connection: protocol, credentials, name, database.
+ * The first commands on a connection: protocol, credentials, name and database.
  *
- * Servers from Redis 6 take all of it in HELLO; older ones, and those whose administrator hid HELLO, are spoken to in
- * RESP2 with AUTH and SELECT.
+ * Redis 6 and later takes protocol, credentials and name in HELLO. Older servers, and those whose
+ * administrator has hidden HELLO, get AUTH and SELECT in RESP2.
  */
 
 import { ProtocolError, ServerError } from "../base/mod.ts";
 import { type Reply, type RespArg, RespError } from "../wire/mod.ts";
 import { isUnknownCommand, toOperatingError } from "./errors.ts";
 
-/** Who logs in where. */
+/** The login and database of a connection. */
 export interface Credentials {
   /** Null: the user `default`. */
   readonly username: string | null;
@@ -19,21 +19,24 @@ export interface Credentials {
   readonly clientName: string | null;
 }
 
-/** What the server is. */
+/** What a server reports about itself. */
 export interface ServerFacts {
   readonly protocol: 2 | 3;
   /** Major and minor version; 0.0 if the server does not say. */
   readonly version: readonly [number, number];
-  /** What it calls itself and its version, as far as it says so; "the server" if it does not. */
+  /** Its product and version; "the server" if it does not report them. */
   readonly name: string;
-  /** "master", "replica", or what else it says that it is; "" if it does not. */
+  /** The role that it reports, such as "master" or "replica"; "" if it reports none. */
   readonly role: string;
 }
 
-/** Sends commands together; their replies, error replies included. */
+/** Sends commands together and resolves with their replies, error replies included. */
 export type Exchange = (commands: readonly RespArg[][]) => Promise<Reply[]>;
 
-/** Logs in. Throws AccessRefused, or ServerError (a server that is still loading is retryable). */
+/**
+ * Logs in. Rejects with AccessRefused, ServerError (retryable if the server is still loading) or
+ * ProtocolError, or as `exchange` does.
+ */
 export async function login(exchange: Exchange, who: Credentials): Promise<ServerFacts> {
   const name = who.clientName === null ? null : who.clientName.replaceAll(/[^\x21-\x7e]/g, "_");
   const hello: RespArg[] = ["HELLO", 3];
@@ -53,13 +56,14 @@ export async function login(exchange: Exchange, who: Credentials): Promise<Serve
       role: text(map.get("role")),
     };
   }
-  // A loading server greets, but answers PING with an error: better heard here than at the first task.
+  // A loading server replies to HELLO, but PING gets an error. PING makes it show here and not at the first
+  // task.
   const rest: RespArg[][] = who.db === 0 ? [["PING"]] : [["SELECT", who.db], ["PING"]];
   const replies = await exchange(rest);
   for (const reply of replies) {
     if (reply instanceof RespError) throw toOperatingError(reply, `use database ${who.db}`);
   }
-  // Something else may answer every line; it would be waited for from now on.
+  // A service that is not Redis may reply to every line with something else; replies would never match then.
   if (text(replies.at(-1)) !== "PONG") {
     throw new ProtocolError("Cannot log in: PING was not answered by PONG");
   }

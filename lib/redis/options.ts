@@ -1,8 +1,11 @@
-/** Transport options (`broker_transport_options`, `result_backend_transport_options`), read one by one. */
+/** Typed readers for transport options (`broker_transport_options`, `result_backend_transport_options`). */
 
 import { UsageError } from "../base/mod.ts";
 
-/** One setting's options. Each reader throws UsageError that names the option if its value is of another kind. */
+/**
+ * The options of one setting. Each reader throws UsageError, which names the option, if the value has another
+ * type.
+ */
 export class OptionReader {
   readonly #setting: string;
   readonly #given: Readonly<Record<string, unknown>>;
@@ -13,12 +16,12 @@ export class OptionReader {
     this.#given = given;
   }
 
-  /** The value as given; undefined if there is none. */
+  /** Returns the value as given; undefined if there is none. */
   value(name: string): unknown {
     return this.#given[name] ?? undefined;
   }
 
-  /** A string, or `preset` if there is none. */
+  /** Returns a string, or `preset` if there is none. */
   text<T extends string | null>(name: string, preset: T): string | T {
     const value = this.value(name);
     if (value === undefined) return preset;
@@ -26,7 +29,7 @@ export class OptionReader {
     return value;
   }
 
-  /** A boolean, also as 0 or 1. */
+  /** Returns a boolean, also given as 0 or 1; `preset` if there is none. */
   flag(name: string, preset: boolean): boolean {
     const value = this.value(name) ?? preset;
     if (typeof value === "boolean") return value;
@@ -34,7 +37,7 @@ export class OptionReader {
     throw this.wrong(name, "true or false");
   }
 
-  /** A number that is not negative. */
+  /** Returns a non-negative number, or `preset` if there is none. */
   number<T extends number | null>(name: string, preset: T): number | T {
     const value = this.value(name);
     if (value === undefined) return preset;
@@ -42,20 +45,20 @@ export class OptionReader {
     return value;
   }
 
-  /** Seconds as given, milliseconds as returned. */
+  /** Reads seconds and returns milliseconds, or `presetMs` if there is none. */
   seconds<T extends number | null>(name: string, presetMs: T): number | T {
     const value = this.number(name, null);
     return value === null ? presetMs : value * 1000;
   }
 
-  /** Options within an option; empty if there are none. */
+  /** Returns the options within an option; empty if there are none. */
   options(name: string): OptionReader {
     const value = this.value(name) ?? {};
     if (typeof value !== "object" || Array.isArray(value)) throw this.wrong(name, "an object");
     return new OptionReader(`${this.#setting}["${name}"]`, value as Record<string, unknown>);
   }
 
-  /** The error of an option that must be something else. */
+  /** Returns the error of an option with a wrong value; `needed` says what it must be. */
   wrong(name: string, needed: string): UsageError {
     return new UsageError(`Cannot use ${this.#setting}["${name}"]: it must be ${needed}`);
   }

@@ -1,11 +1,11 @@
-/** Pattern subscriptions on a connection of their own, shared by everybody who listens. */
+/** Pattern subscriptions on a connection of their own, shared by all listeners. */
 
 import type { World } from "../base/mod.ts";
 import { type Reply, RespError } from "../wire/mod.ts";
 import { RedisConnection, type RedisConnectionOptions, type RedisTarget } from "./connection.ts";
 import { toOperatingError } from "./errors.ts";
 
-/** Hears what was published: the payload and the channel it came through. */
+/** Receives a published message: its payload and its channel. */
 export type PatternListener = (payload: string, channel: string) => void;
 
 /** One subscriber connection. Patterns are Redis's globs. */
@@ -18,7 +18,7 @@ export class PubSub {
     this.#listeners = listeners;
   }
 
-  /** Connects; rejects as RedisConnection.open does. */
+  /** Connects. Rejects as RedisConnection.open does. */
   static async open(world: World, target: RedisTarget, options: RedisConnectionOptions): Promise<PubSub> {
     const listeners = new Map<string, Set<PatternListener>>();
     const connection = await RedisConnection.open(world, target, {
@@ -28,14 +28,15 @@ export class PubSub {
     return new PubSub(connection, listeners);
   }
 
-  /** Resolves when the connection is gone: with the cause, or with null after `close`. */
+  /** Resolves when the connection has ended: with the cause, or with null after `close`. Never rejects. */
   get lost(): Promise<Error | null> {
     return this.#connection.lost;
   }
 
   /**
-   * Subscribes; resolves when the server has it, so that nothing published later is missed. Rejects with the
-   * server's error; the connection is given up then, since the replies no longer match the commands.
+   * Subscribes a listener to a pattern. Resolves when the subscription is in effect, so that nothing
+   * published later is missed. Rejects with the server's error and then ends the connection, since replies no
+   * longer match commands; or rejects with the connection's error if it is lost.
    */
   async subscribe(pattern: string, listener: PatternListener): Promise<void> {
     const listeners = this.#listeners.get(pattern);
@@ -48,7 +49,9 @@ export class PubSub {
     await this.#settled();
   }
 
-  /** Ends one listener; the last one of a pattern ends the subscription. */
+  /**
+   * Removes a listener; the last listener of a pattern ends the subscription. Rejects as `subscribe` does.
+   */
   async unsubscribe(pattern: string, listener: PatternListener): Promise<void> {
     const listeners = this.#listeners.get(pattern);
     if (listeners === undefined || !listeners.delete(listener)) return;
@@ -58,12 +61,12 @@ export class PubSub {
     await this.#settled();
   }
 
-  /** Closes the connection. Twice is once. */
+  /** Closes the connection. Idempotent; never rejects. */
   async close(): Promise<void> {
     await this.#connection.close();
   }
 
-  /** Resolves when the server has done everything sent before: it answers PING after that. */
+  /** Resolves when the server has executed everything sent before, by a PING sent after it. */
   #settled(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#connection.send(["PING"], {
@@ -79,7 +82,9 @@ export class PubSub {
   }
 }
 
-/** RESP3 and RESP2 carry the same items: kind, pattern, channel, payload. */
+/**
+ * Calls the listeners of one message. RESP3 and RESP2 have the same items: kind, pattern, channel, payload.
+ */
 function deliver(listeners: Map<string, Set<PatternListener>>, items: Reply[]): void {
   if (items[0] !== "pmessage") return;
   const [, pattern, channel, payload] = items;

@@ -1,14 +1,14 @@
 /**
- * A connection to a cluster's node whose slots may move: what becomes of a command that the node does not serve now.
+ * Redirections of a cluster's node: handles the replies to commands that the node does not serve now.
  *
- * | the node says | then |
+ * | the node replies | then |
  * |---|---|
- * | `ASK` (the slot is being moved, the key is there already) | the command is sent to that node, after ASKING |
- * | `TRYAGAIN` (of several keys some are there already) | it is sent again a moment later |
- * | `MOVED`, `CLUSTERDOWN`, `READONLY` | the connection is given up: its owner finds the slot's master and goes on |
+ * | `ASK` (the slot is being moved, the key has moved already) | the command is sent to the new node, after ASKING |
+ * | `TRYAGAIN` (some of several keys have moved already) | it is sent again a moment later |
+ * | `MOVED`, `CLUSTERDOWN`, `READONLY`, `MASTERDOWN` | the connection is ended: its owner connects to the slot's master |
  *
- * A command's sink hears of none of them. It hears that the connection is lost, as it would of a broken socket, so that
- * what was not answered is done on the next connection.
+ * A command's sink never receives these replies. If the connection is ended, the sink gets `onLost`, as after
+ * a broken socket, so that unanswered commands are repeated on the next connection.
  */
 
 import type { Address, Clock, Disarm, OperatingError } from "../base/mod.ts";
@@ -17,24 +17,24 @@ import { addressAt, redirectionOf } from "./cluster.ts";
 import { toOperatingError } from "./errors.ts";
 import type { ReplySink } from "./reply_queue.ts";
 
-/** The connection that commands are redirected from. */
+/** The connection from which commands are redirected. */
 export interface RedirectedConnection {
   readonly address: Address;
   readonly clock: Clock;
   send(args: readonly RespArg[], sink: ReplySink): void;
   fail(error: Error): void;
   onUnheardError(error: OperatingError): void;
-  /** Opens a connection to another node. */
+  /** Opens a connection to another node. Rejects as RedisConnection.open does. */
   open(address: Address): Promise<AskedConnection>;
 }
 
-/** A connection to a node that a slot is moved to. */
+/** A connection to a node to which a slot is being moved. */
 export interface AskedConnection {
   send(args: readonly RespArg[], sink: ReplySink | null): void;
   close(graceMs: number): Promise<void>;
 }
 
-/** The first and the longest pause before a command is tried again, and how long it is tried. */
+/** The first and the longest pause before a command is retried, and how long it is retried, milliseconds. */
 const PAUSE_MS = 20;
 const PAUSE_MAX_MS = 320;
 const TRIED_MS = 30_000;
@@ -43,24 +43,24 @@ const GONE_CODES: ReadonlySet<string> = new Set(["MOVED", "CLUSTERDOWN", "READON
 /** The redirections of one connection. */
 export class Redirects {
   #from: RedirectedConnection;
-  /** Connections to nodes that slots are moved to, by host and port. */
+  /** Connections to nodes to which slots are being moved, by host and port. */
   #asked = new Map<string, Promise<AskedConnection>>();
-  /** Commands that wait to be tried again. */
+  /** Commands that wait for a retry. */
   #waiting = new Map<Redirected, Disarm>();
-  /** Sinks that have heard of the loss: each hears of it once, however many commands it has. */
-  #told = new WeakSet<ReplySink>();
+  /** Sinks whose `onLost` was called: once per sink, however many commands it has. */
+  #notified = new WeakSet<ReplySink>();
   #failure: Error | null = null;
 
   constructor(from: RedirectedConnection) {
     this.#from = from;
   }
 
-  /** The sink to send a command with. Keeps a copy of the arguments. */
+  /** Returns the sink with which to send a command. Keeps a copy of the arguments. */
   wrap(args: readonly RespArg[], sink: ReplySink | null): ReplySink {
     return sink instanceof Redirected ? sink : new Redirected(this, args.slice(), sink);
   }
 
-  /** The connection is gone. */
+  /** Ends all redirections after the connection was lost. */
   end(failure: Error): void {
     this.#failure = failure;
     const waiting = [...this.#waiting];
@@ -73,17 +73,17 @@ export class Redirects {
     this.#asked.clear();
   }
 
-  /** A command's sink hears of the loss. */
+  /** Calls `onLost` of a command's sink, unless it was called before. */
   lose(sink: ReplySink | null, error: Error): void {
-    if (sink === null || this.#told.has(sink)) return;
-    this.#told.add(sink);
+    if (sink === null || this.#notified.has(sink)) return;
+    this.#notified.add(sink);
     sink.onLost(error);
   }
 
-  /** What to do with an error reply. */
+  /** Handles an error reply. */
   onError(command: Redirected, reply: RespError): void {
     if (GONE_CODES.has(reply.code)) {
-      return this.#give(command, toOperatingError(reply, "go on with this node"));
+      return this.#giveUp(command, toOperatingError(reply, "go on with this node"));
     }
     if (reply.code === "TRYAGAIN") return this.#later(command, reply);
     if (reply.code === "ASK") return this.#ask(command, reply);
@@ -91,8 +91,8 @@ export class Redirects {
     else this.#from.onUnheardError(toOperatingError(reply, "run a command"));
   }
 
-  /** Gives the connection up; the command is one of those that were not answered. */
-  #give(command: Redirected, error: Error): void {
+  /** Ends the connection and reports the command as lost. */
+  #giveUp(command: Redirected, error: Error): void {
     this.#from.fail(error);
     this.lose(command.sink, error);
   }
@@ -103,7 +103,7 @@ export class Redirects {
     const nowMs = clock.monoMs();
     if (command.triedMs === 0) command.triedMs = nowMs;
     else if (nowMs - command.triedMs > TRIED_MS) {
-      return this.#give(command, toOperatingError(reply, "run a command"));
+      return this.#giveUp(command, toOperatingError(reply, "run a command"));
     }
     const disarm = clock.arm(nowMs + command.pauseMs, () => {
       this.#waiting.delete(command);
@@ -125,13 +125,14 @@ export class Redirects {
       this.#asked.set(name, asked);
     }
     asked.then((connection) => {
-      connection.send(["ASKING"], NOBODY);
+      connection.send(["ASKING"], IGNORED);
       connection.send(command.args, {
         onReply: (answer) => this.#onAnswer(command, answer),
-        // It may have been done: what the next connection does a second time it does once.
-        onLost: (error) => this.#give(command, error),
+        // The command may have been executed. Repeating it on the next connection is safe, since it then
+        // takes effect once.
+        onLost: (error) => this.#giveUp(command, error),
       });
-    }, (error) => this.#give(command, error));
+    }, (error) => this.#giveUp(command, error));
   }
 
   #onAnswer(command: Redirected, answer: Reply): void {
@@ -145,11 +146,11 @@ export class Redirects {
   }
 }
 
-/** A command whose reply may be a redirection. */
+/** The sink of a command whose reply may be a redirection. */
 class Redirected implements ReplySink {
   readonly args: readonly RespArg[];
   readonly sink: ReplySink | null;
-  /** When it was first tried again; 0: never. */
+  /** When the command was first retried, monotonic milliseconds; 0: never. */
   triedMs = 0;
   pauseMs = PAUSE_MS;
   #redirects: Redirects;
@@ -170,4 +171,4 @@ class Redirected implements ReplySink {
   }
 }
 
-const NOBODY: ReplySink = { onReply(): void {}, onLost(): void {} };
+const IGNORED: ReplySink = { onReply(): void {}, onLost(): void {} };

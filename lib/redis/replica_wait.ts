@@ -1,6 +1,6 @@
 /**
- * Waiting until replicas have what was written (WAIT): a master that dies takes along what only it had, and says
- * before that that it has it.
+ * Waits until replicas have received writes (WAIT). A master that dies may lose writes that it has confirmed
+ * and not yet replicated.
  *
  * Source: Redis command WAIT.
  */
@@ -9,14 +9,15 @@ import type { Clock } from "../base/mod.ts";
 import { type Reply, RespError } from "../wire/mod.ts";
 import { isUnavailable } from "./errors.ts";
 
-/** How long one wait lasts at most, milliseconds. */
+/** The longest time of one wait, milliseconds. */
 const WAIT_MS = "1000";
-/** After a wait in vain nothing is waited for so long. */
+/** After a wait that failed, no command waits for this long, milliseconds. */
 const PAUSE_MS = 10_000;
 
 /**
- * What came of a wait: `reached` the replicas have it; `behind` they do not follow; `refused` this server cannot wait
- * now; `unavailable` it never can: a service that keeps its replicas by its own means.
+ * The outcome of a wait. `reached`: the replicas have the writes. `behind`: too few replicas did in time.
+ * `refused`: the server cannot wait now. `unavailable`: it never can, as with a service that replicates by
+ * its own means.
  */
 export type ReplicaWaitOutcome = "reached" | "behind" | "refused" | "unavailable";
 
@@ -27,19 +28,19 @@ export class ReplicaWait {
   readonly #command: readonly string[];
   #pausedUntilMs = 0;
 
-  /** `count`: replicas, at least 1. */
+  /** `count` is the number of replicas, at least 1. */
   constructor(clock: Clock, count: number) {
     this.#clock = clock;
     this.#count = count;
     this.#command = ["WAIT", String(count), WAIT_MS];
   }
 
-  /** What waits for everything sent before it; null: nothing is waited for now. */
+  /** The command that waits for the replication of everything sent before it; null while waits are paused. */
   get command(): readonly string[] | null {
     return this.#clock.monoMs() < this.#pausedUntilMs ? null : this.#command;
   }
 
-  /** Reads the reply to it. */
+  /** Reads the reply to the command. Pauses later waits after `behind`, and ends them after `unavailable`. */
   read(reply: Reply): ReplicaWaitOutcome {
     if (reply instanceof RespError) {
       if (!isUnavailable(reply)) return "refused";

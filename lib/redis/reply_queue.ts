@@ -1,13 +1,16 @@
-/** Whose answer comes next: a ring of (sink, count) runs, so that n equal commands take one entry. */
+/**
+ * Matches replies to commands: a ring of (sink, count) runs, so that n commands in a row with one sink take
+ * one entry.
+ */
 
 import { ProtocolError, Ring } from "../base/mod.ts";
 import type { Reply } from "../wire/mod.ts";
 
-/** Who hears the replies to its commands, in order. Called synchronously; none may throw. */
+/** Receives the replies to its commands in order. Called synchronously; the methods must not throw. */
 export interface ReplySink {
-  /** One reply; an error reply comes as RespError. */
+  /** Receives one reply; an error reply is a RespError. */
   onReply(reply: Reply): void;
-  /** The connection is gone and no further reply comes. Once, however many were open. */
+  /** Called once when the connection is lost, however many replies were pending. No reply comes after it. */
   onLost(error: Error): void;
 }
 
@@ -16,17 +19,17 @@ interface Run {
   count: number;
 }
 
-/** The open replies of one connection. */
+/** The pending replies of one connection. */
 export class ReplyQueue {
   #runs = new Ring<Run>();
   #length = 0;
 
-  /** How many replies are open. */
+  /** The number of pending replies. */
   get length(): number {
     return this.#length;
   }
 
-  /** Expects one more reply for `sink`; null: nobody wants it. */
+  /** Expects one more reply for `sink`; null ignores it. */
   expect(sink: ReplySink | null): void {
     this.#length++;
     const last = this.#runs.peekLast();
@@ -34,7 +37,7 @@ export class ReplyQueue {
     else this.#runs.push({ sink, count: 1 });
   }
 
-  /** The sink of the reply that has just come. Throws ProtocolError where none is open. */
+  /** Returns the sink of the reply that has just come. Throws ProtocolError if no reply is pending. */
   take(): ReplySink | null {
     const run = this.#runs.peek();
     if (run === undefined) throw new ProtocolError("Cannot match the server's reply: no command is open");
@@ -43,7 +46,7 @@ export class ReplyQueue {
     return run.sink;
   }
 
-  /** Tells every sink with open replies, each once, and forgets them. */
+  /** Calls `onLost` once for every sink with pending replies, and forgets them. */
   fail(error: Error): void {
     const sinks = new Set<ReplySink>();
     for (let run = this.#runs.shift(); run !== undefined; run = this.#runs.shift()) {

@@ -1,6 +1,6 @@
 /**
- * Lua scripts by their hash: EVAL until the server has returned the hash, then EVALSHA, and EVAL once more if a server
- * does not know the script.
+ * Runs Lua scripts by hash: with EVAL until the server has returned the hash, then with EVALSHA, and with
+ * EVAL again if a server does not know the script.
  */
 
 import { type Reply, type RespArg, RespError } from "../wire/mod.ts";
@@ -9,10 +9,13 @@ import { UsageError } from "../base/mod.ts";
 import { isUnknownCommand, toOperatingError } from "./errors.ts";
 import type { ReplySink } from "./reply_queue.ts";
 
-/** A script's text, and its hash once a server has returned it: to compute it would take milliseconds of a start. */
+/**
+ * A script's text, and its hash once a server has returned it. Computing the hash would add milliseconds to a
+ * start.
+ */
 export class Script {
   readonly text: string;
-  /** Its SHA-1 in hex; null: not known yet, or not allowed to be known (an ACL without SCRIPT). */
+  /** The SHA-1 of the text in hex; null if it is not known yet, or if the server's ACL forbids SCRIPT. */
   sha: string | null = null;
   #isAsked = false;
 
@@ -20,7 +23,7 @@ export class Script {
     this.text = text;
   }
 
-  /** Asks for the hash, once. */
+  /** Requests the hash from the server, unless it was requested before. */
   ask(connection: RedisConnection): void {
     if (this.#isAsked) return;
     this.#isAsked = true;
@@ -34,8 +37,8 @@ export class Script {
 }
 
 /**
- * Data lane: runs a script. `args` are the keys, then the arguments. Where the server does not know the script, it is
- * sent in full, behind whatever was sent meanwhile.
+ * Data lane: runs a script. `args` are the keys, then the arguments. If the server does not know the script,
+ * its text is sent, after commands sent in the meantime.
  */
 export function sendScript(
   connection: RedisConnection,
@@ -62,7 +65,10 @@ export function sendScript(
   });
 }
 
-/** Control lane: runs a script. Rejects as RedisConnection.call does; `doing` says what was tried. */
+/**
+ * Control lane: runs a script. Rejects as RedisConnection.call does, or with UsageError if the server has no
+ * Lua. `doing` says what failed, as in "Cannot <doing>".
+ */
 export function callScript(
   connection: RedisConnection,
   script: Script,
@@ -77,7 +83,10 @@ export function callScript(
   });
 }
 
-/** A server without Lua is one that we cannot work with: nothing else changes two keys in one step. */
+/**
+ * Returns the error for a refused script. A server without Lua cannot be used, since only a script can read
+ * and change several keys in one step.
+ */
 function refusedScript(connection: RedisConnection, reply: RespError, doing: string): Error {
   if (!isUnknownCommand(reply)) return toOperatingError(reply, doing);
   return new UsageError(
@@ -86,5 +95,5 @@ function refusedScript(connection: RedisConnection, reply: RespError, doing: str
   );
 }
 
-/** The exit status of a server that cannot be used (EX_UNAVAILABLE of sysexits.h). */
+/** The exit status for a server that cannot be used (EX_UNAVAILABLE in sysexits.h). */
 export const UNUSABLE_SERVER = 69;

@@ -1,5 +1,5 @@
 /**
- * Who is master: asked of Redis Sentinels.
+ * Finds the master through Redis Sentinels.
  *
  * Source: Redis "Sentinel client spec"; redis-py 4.3.4 sentinel.py Sentinel.discover_master.
  */
@@ -9,31 +9,31 @@ import type { Reply } from "../wire/mod.ts";
 import { RedisConnection, type RedisConnectionOptions } from "./connection.ts";
 import { OptionReader } from "./options.ts";
 
-/** Who watches over a master, and what its answers must hold. */
+/** The master that is wanted, the login for its sentinels, and which answers count. */
 interface SentinelRules {
   readonly masterName: string;
   /** Credentials for the sentinels, not for the master. */
   readonly username: string | null;
   readonly password: string | null;
-  /** An answer of a sentinel that sees fewer others does not count. Default in Celery 0. */
+  /** The answer of a sentinel that sees fewer other sentinels does not count. Celery's default is 0. */
   readonly minOtherSentinels: number;
 }
 
-/** A group of sentinels as URL and settings name it. */
+/** A group of sentinels, from the URL and settings. */
 export interface SentinelGroup extends SentinelRules {
   /** At least one; asked in order. */
   readonly nodes: readonly { readonly host: string; readonly port: number }[];
 }
 
-/** A group of sentinels to ask. */
+/** A group of sentinels, by their addresses. */
 export interface SentinelQuestion extends SentinelRules {
   /** At least one; asked in order. */
   readonly sentinels: readonly Address[];
 }
 
 /**
- * The group of these nodes with the options of `setting`: `master_name` (which the URL's query may also give),
- * `min_other_sentinels`, and `username` and `password` in `sentinel_kwargs`. Throws UsageError.
+ * Returns the group of `nodes` with the options of `setting`: `master_name` (also taken from the URL's
+ * query), `min_other_sentinels`, and `username` and `password` in `sentinel_kwargs`. Throws UsageError.
  */
 export function sentinelGroup(
   nodes: SentinelGroup["nodes"],
@@ -56,7 +56,10 @@ export function sentinelGroup(
   };
 }
 
-/** The master's host and port. Rejects with DialError that has the answer of each sentinel. */
+/**
+ * Returns the master's host and port. Rejects with DialError, which contains each sentinel's answer, or with
+ * the signal's reason.
+ */
 export async function findMaster(
   world: World,
   question: SentinelQuestion,
@@ -108,7 +111,7 @@ async function ask(
   return { host, port };
 }
 
-/** A map in RESP3, a flat list in RESP2. */
+/** Reads a map, which RESP2 sends as a flat list. */
 function pairs(reply: Reply): Map<string, string> {
   const found = new Map<string, string>();
   if (reply instanceof Map) {

@@ -1,4 +1,4 @@
-/** From a URL to the server to connect to: certificates read, sentinels or a cluster's nodes asked. */
+/** From a URL to the server to connect to: reads certificates, and asks sentinels or a cluster's nodes. */
 
 import type { Address, World } from "../base/mod.ts";
 import { type Credentials, readTlsOptions } from "../net/mod.ts";
@@ -7,9 +7,9 @@ import { RedisConnection, type RedisConnectionOptions, type RedisTarget } from "
 import type { RedisServer } from "./url.ts";
 
 /**
- * The server to connect to now: a master found by sentinels may be another one next time. Rejects with UsageError
- * (certificates) or DialError (no sentinel knows the master). `timeoutMs` is for each sentinel. Of a cluster it is the
- * first node of the URL; `openMaster` finds the one to use.
+ * Returns the server to connect to now. A master found through sentinels may be another one next time.
+ * `timeoutMs` applies to each sentinel. For a cluster it is the first node in the URL; `openMaster` finds the
+ * node to use. Rejects with UsageError (certificates) or DialError (no sentinel knows the master).
  */
 export async function resolveTarget(
   world: World,
@@ -28,17 +28,17 @@ export async function resolveTarget(
   return { address: at(master), username, password, db };
 }
 
-/** What a connection is opened with besides its server. */
+/** The options of `openMaster`. */
 export interface OpenOptions extends RedisConnectionOptions {
-  /** Of a cluster the master of this key's slot is meant. */
+  /** In a cluster, the master of this key's slot is used. */
   readonly key: string;
-  /** Credentials that rotate; null: those of the URL. */
+  /** Rotating credentials; null: those in the URL. */
   readonly credentials: Credentials | null;
 }
 
 /**
- * Opens a connection to the server that takes writes now. Rejects as `resolveTarget` and `RedisConnection.open` do, or
- * as `openClusterMaster`; nothing stays open then.
+ * Opens a connection to the server that accepts writes now. Rejects as `resolveTarget`,
+ * `RedisConnection.open` and `openClusterMaster` do; nothing stays open then.
  */
 export async function openMaster(
   world: World,

@@ -1,11 +1,11 @@
 /**
- * Redis URLs and the settings that complete them: which server, which database, which login, with TLS and sentinels.
- * Brokers and result stores are read by the same rules, apart from what Celery itself reads differently:
+ * Redis URLs and the settings that complete them: server, database, login, TLS and sentinels. The rules are
+ * the same for brokers and result stores, except where Celery's differ:
  *
  * | | broker (kombu) | results (Celery) |
  * |---|---|---|
  * | no host, port or login in the URL | `127.0.0.1`, 6379, none | `redis_host`, `redis_port`, `redis_username` … |
- * | `username`, `password` in the query | not read | win over the URL |
+ * | `username`, `password` in the query | not read | override the URL |
  * | database of a unix socket | `virtual_host` | `db`, else `virtual_host` |
  * | `ssl_…` with `redis://` | asks for TLS | an error |
  * | `ssl_…` with `redis-cluster://` | asks for TLS | asks for TLS |
@@ -20,7 +20,7 @@ import { tlsAsked, type TlsFiles } from "../net/mod.ts";
 import type { ClusterNode } from "./cluster.ts";
 import { type SentinelGroup, sentinelGroup } from "./sentinel.ts";
 
-/** A Redis URL, read. */
+/** A parsed Redis URL. */
 export interface RedisServer {
   /** One server, a unix socket, sentinels to ask, or nodes of a cluster. */
   readonly place:
@@ -38,14 +38,16 @@ export interface RedisServer {
   readonly query: Readonly<Record<string, string>>;
 }
 
-/** What a URL is for, and the settings beside it. */
+/** The use of a URL, and the settings that complete it. */
 export interface RedisUrlContext {
   readonly kind: "broker" | "results";
   /** `broker_use_ssl` or `redis_backend_use_ssl`. */
   readonly useSsl: boolean | Readonly<Record<string, unknown>>;
-  /** `broker_transport_options` or `result_backend_transport_options`; sentinels are described there. */
+  /**
+   * `broker_transport_options` or `result_backend_transport_options`; they contain the options of sentinels.
+   */
   readonly transportOptions: Readonly<Record<string, unknown>>;
-  /** What a URL of results that lacks it takes from the settings. */
+  /** Values from the settings for a result URL that lacks them. */
   readonly defaults?: {
     readonly host: string | null;
     readonly port: number | null;
@@ -55,9 +57,9 @@ export interface RedisUrlContext {
 }
 
 const REDIS_PORT = 6379;
-/** Celery's results take 6379 here too, where no sentinel ever listens. */
+/** Celery's result backend uses 6379 here too, where sentinels never listen. */
 const SENTINEL_PORT = 26379;
-/** A ";" parts URLs where another one begins: elsewhere it belongs to a password. */
+/** A ";" separates URLs only if another URL follows; elsewhere it is part of a password. */
 const BETWEEN_URLS = /;(?=\s*(?:[a-z][a-z0-9+.-]*:\/\/|;|$))/i;
 const TLS_SCHEMES: ReadonlySet<string> = new Set(["rediss", "valkeys", "rediss-cluster"]);
 const CLUSTER_SCHEMES: ReadonlySet<string> = new Set(["redis-cluster", "rediss-cluster", "rediscluster"]);
@@ -66,9 +68,10 @@ const SSL_AND_SCHEME_MISMATCH =
   "A Redis SSL connection URL should use the scheme rediss://.";
 
 /**
- * Reads `redis://`, `rediss://`, `redis+socket://`, `socket://`, `sentinel://` (also several, joined by `;`), the
- * `valkey` spellings, and `redis-cluster://`, `rediss-cluster://` and `rediscluster://` with one or more nodes. Of
- * several URLs, login, database and query of the first count. Throws UsageError, with the password masked.
+ * Reads `redis://`, `rediss://`, `redis+socket://`, `socket://`, `sentinel://` (also several, joined by `;`),
+ * the `valkey` spellings, and `redis-cluster://`, `rediss-cluster://` and `rediscluster://` with one or more
+ * nodes. If there are several URLs, login, database and query come from the first. Throws UsageError, with
+ * the password masked.
  */
 export function parseRedisUrl(given: string, context: RedisUrlContext): RedisServer {
   const isBroker = context.kind === "broker";

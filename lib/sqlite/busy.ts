@@ -1,24 +1,24 @@
 /**
- * How long a database that another process writes to is waited for. SQLite itself waits for a moment, during which
- * this isolate stands still; then the loop runs on, and the statement is tried again.
+ * Waits for a database that another process writes to. SQLite itself waits for a moment, which blocks this
+ * isolate. After that the event loop goes on, and the statement is retried.
  */
 
 import { type Clock, isRetryable } from "../base/mod.ts";
 
-/** How long SQLite itself waits for another process's write, milliseconds. The loop stands still meanwhile. */
+/** How long SQLite itself waits for another process's write, milliseconds. It blocks the event loop. */
 export const BUSY_TIMEOUT_MS = 250;
-/** How long a database is tried that another process is making, milliseconds. */
+/** How long opening is retried while another process creates the database, milliseconds. */
 export const OPEN_WITHIN_MS = 5000;
-/** The time between two such tries, milliseconds. */
+/** The time between two attempts to open it, milliseconds. */
 export const OPEN_AGAIN_MS = 10;
 /** How long a write waits for other processes' writes before it fails, milliseconds. */
 export const BUSY_MAX_MS = 10_000;
-/** The time between two tries of a write, milliseconds. */
+/** The time between two attempts of a write, milliseconds. */
 export const BUSY_PAUSE_MS = 20;
 
 /**
- * Runs `run` until no other process is in its way, for at most 10 s. Rejects with what `run` threw last, at once if it
- * is not an OperatingError with `isRetryable`.
+ * Runs `run`, and retries it for at most 10 s while another process is in its way. Rejects with the last
+ * error of `run`, at once if it is not an OperatingError with `isRetryable`.
  */
 export async function whenFree<T>(clock: Clock, run: () => T): Promise<T> {
   for (const endMs = clock.monoMs() + BUSY_MAX_MS;;) {

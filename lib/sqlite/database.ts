@@ -9,50 +9,53 @@ import { fileId, makeDatabaseFile, protectDatabase } from "../platform/mod.ts";
 import { BUSY_TIMEOUT_MS, OPEN_AGAIN_MS, OPEN_WITHIN_MS } from "./busy.ts";
 import { databaseError, openingError } from "./errors.ts";
 
-/** What is left of the log of writes after it was copied into the database, bytes. */
+/** The size to which the write-ahead log is cut after a checkpoint, bytes. */
 const WAL_BYTES_MAX = 64 * 1024 * 1024;
-/** One table of each kind of database that is ours: the embedded broker's, the result store's, the console's. */
+/** One table of each kind of our databases: the embedded broker, the result store, the console. */
 const OUR_TABLES = ["broker_counter", "result_chord", "console_task"];
 
-/** How often a use looks whether the file is still the one at its path, milliseconds. */
+/** How often a call checks that the open file is still the one at its path, milliseconds. */
 const LOOK_MS = 1000;
 
-/** A row by its columns' names. */
+/** A row, by column name. */
 export type Row = Record<string, SQLInputValue>;
 
-/** How a database is opened. */
+/** The options for opening a database. */
 export interface DatabaseOptions {
   readonly path: string;
   readonly clock: Clock;
-  /** What errors call it before its path: "database". */
+  /** The word for it in errors, before the path: "database". */
   readonly noun: string;
-  /** Only this process may use it; another one that opens it meanwhile is refused. Default false. */
+  /**
+   * Only this process may use the database; another process that opens it meanwhile is refused. Default
+   * false.
+   */
   readonly isExclusive?: boolean;
   /**
-   * What becomes of a use if the file was removed, or another one put in its place: SQLite goes on with the file that
-   * nobody else sees any more. "fail": every use throws ConnectionLost. "reopen": it goes on with what is at the path
-   * now. Default: nobody looks. It is noticed within a second.
+   * What to do if the file was removed or replaced by another: SQLite itself would go on with the old file,
+   * which no other process sees. "fail": every call throws ConnectionLost. "reopen": calls go on with the
+   * file that is at the path now. Default: no check. A replacement is noticed within a second.
    */
   readonly whenReplaced?: "fail" | "reopen";
-  /** Makes the tables that are missing. May run several times, alongside other processes. */
+  /** Creates missing tables. May run several times, and in several processes at once. */
   makeTables(database: Database): void;
 }
 
 /**
- * An open database. Every call is synchronous, and throws an OperatingError that names the database; one with
+ * An open database. Every call is synchronous and throws an OperatingError, which names the database and has
  * `isRetryable` if another process was in the way (busy.ts).
  */
 export class Database {
   readonly path: string;
-  /** How often it was opened: what was read before the last time is void. */
+  /** How often the file was opened. After a change, everything read before is void. */
   openings = 1;
   readonly #name: string;
   readonly #options: DatabaseOptions | null;
   #database: DatabaseSync;
-  /** Of the file; null: nobody looks. */
+  /** The id of the open file; null if it is not checked. */
   #id: string | null;
   #lookMs = 0;
-  /** Texts are constants of the program, so their number is bounded. */
+  /** The keys are SQL texts that are constants in the program, so their number is bounded. */
   readonly #prepared = new Map<string, StatementSync>();
   #isClosed = false;
 
@@ -65,14 +68,15 @@ export class Database {
   }
 
   /**
-   * Opens a database, with its folder (0700), file (0600) and tables if they are missing; while another process makes
-   * it, it is tried again for 5 s. Rejects with AccessRefused if its file cannot be used (not writable, damaged, no
-   * database, a full disk), DialError if another process keeps it locked, and with what `makeTables` throws.
+   * Opens a database, and creates its folder (0700), file (0600) and tables if they are missing. Retries for
+   * 5 s while another process creates it. Rejects with AccessRefused if the file cannot be used (not
+   * writable, damaged, not a database, a full disk), with DialError if another process keeps it locked, and
+   * with what `makeTables` throws.
    */
   static async open(options: DatabaseOptions): Promise<Database> {
     const { path, clock, noun, makeTables } = options;
     const name = `${noun} "${path}"`;
-    // Loaded here: only programs that use a database pay for it.
+    // Loaded here, so that only programs with a database pay for it.
     const { DatabaseSync } = await import("node:sqlite");
     for (const untilMs = clock.monoMs() + OPEN_WITHIN_MS;;) {
       let opened: DatabaseSync | null = null;
@@ -83,7 +87,8 @@ export class Database {
         return database;
       } catch (error) {
         if (opened?.isOpen) opened.close();
-        // When two processes make one database, SQLite refuses one of them the switch to WAL at once.
+        // If two processes create the database together, SQLite refuses one of them the switch to WAL without
+        // waiting.
         const reason = openingError(error, name);
         if (!(reason instanceof DialError) || clock.monoMs() >= untilMs) throw reason;
       }
@@ -91,7 +96,7 @@ export class Database {
     }
   }
 
-  /** A database in memory, which ends with it. */
+  /** Opens a database in memory, which is lost when it is closed. */
   static async openInMemory(
     { noun, makeTables }: Pick<DatabaseOptions, "noun" | "makeTables">,
   ): Promise<Database> {
@@ -101,7 +106,7 @@ export class Database {
     return database;
   }
 
-  /** Runs statements without values or results; for making tables. */
+  /** Runs statements without values or results, for creating tables. */
   exec(sql: string): void {
     try {
       this.#database.exec(sql);
@@ -110,14 +115,20 @@ export class Database {
     }
   }
 
-  /** The prepared statement of a text, to be run inside `transact`: no array is made for its values. */
+  /**
+   * Returns the prepared statement of an SQL text, to be run inside `transact`. Avoids the array of values
+   * that `run` takes.
+   */
   statement(sql: string): StatementSync {
     let statement = this.#prepared.get(sql);
     if (!statement) this.#prepared.set(sql, statement = this.#database.prepare(sql));
     return statement;
   }
 
-  /** Prepares a text that is made for one use, and is not kept. What it gives runs it, and gives every row. */
+  /**
+   * Prepares an SQL text for one use, without keeping the statement. Returns a function that runs it and
+   * returns all rows.
+   */
   prepared(sql: string): (...values: SQLInputValue[]) => Row[] {
     try {
       const statement = this.#database.prepare(sql);
@@ -133,7 +144,7 @@ export class Database {
     }
   }
 
-  /** Runs a statement; how many rows it changed. */
+  /** Runs a statement. Returns the number of changed rows. */
   run(sql: string, ...values: SQLInputValue[]): number {
     try {
       this.#mustBeThere();
@@ -143,7 +154,7 @@ export class Database {
     }
   }
 
-  /** The first row, if any. */
+  /** Runs a query. Returns the first row, if there is one. */
   get(sql: string, ...values: SQLInputValue[]): Row | undefined {
     try {
       this.#mustBeThere();
@@ -153,7 +164,7 @@ export class Database {
     }
   }
 
-  /** Every row. */
+  /** Runs a query. Returns all rows. */
   all(sql: string, ...values: SQLInputValue[]): Row[] {
     try {
       this.#mustBeThere();
@@ -163,7 +174,7 @@ export class Database {
     }
   }
 
-  /** Runs `fn` as one unit that is written wholly or not at all. */
+  /** Runs `fn` as one transaction, and rolls back if it throws. */
   transact<T>(fn: () => T): T {
     if (this.#isClosed) throw new ConnectionLost(`Cannot use ${this.#name}: it is closed`);
     this.#mustBeThere();
@@ -174,13 +185,13 @@ export class Database {
       database.exec("COMMIT");
       return result;
     } catch (error) {
-      // SQLite rolls back by itself after some errors.
+      // After some errors SQLite has rolled back already.
       if (database.isTransaction) database.exec("ROLLBACK");
       throw databaseError(error, this.#name);
     }
   }
 
-  /** Closes it; twice is once. */
+  /** Closes the database. Idempotent. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -188,7 +199,7 @@ export class Database {
     this.#database.close();
   }
 
-  /** Looks now and then, and not inside a transaction. */
+  /** Checks the file at most once a second, and never inside a transaction. */
   #mustBeThere(): void {
     const options = this.#options;
     if (this.#id === null || options === null || this.#isClosed || this.#database.isTransaction) return;
@@ -212,7 +223,7 @@ export class Database {
       throw openingError(error, this.#name);
     }
     this.#prepared.clear();
-    // SQLite sees that the file is not the one at the path, and leaves those beside it alone.
+    // SQLite notices that its file is not the one at the path, and does not touch the new file's log.
     this.#database.close();
     this.#database = opened;
     this.#id = fileId(this.path);
@@ -221,14 +232,17 @@ export class Database {
   }
 }
 
-/** Opens the file of a database, made if it is missing. Throws SQLite's errors and those of the file system. */
+/**
+ * Opens the file of a database, and creates it if it is missing. Throws SQLite's errors and those of the file
+ * system.
+ */
 function openFile(make: typeof DatabaseSync, { path, isExclusive = false }: DatabaseOptions): DatabaseSync {
   makeDatabaseFile(path);
   const opened = new make(path);
   try {
     if (isExclusive) opened.exec("PRAGMA locking_mode = EXCLUSIVE");
     configure(opened);
-    // Before there is anything to read in it.
+    // Protected before anything is written to it.
     protectDatabase(opened, path, OUR_TABLES);
     return opened;
   } catch (error) {
@@ -240,7 +254,8 @@ function openFile(make: typeof DatabaseSync, { path, isExclusive = false }: Data
 function configure(database: DatabaseSync): void {
   database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
   database.exec("PRAGMA journal_mode = WAL");
-  // The log is flushed when it is copied: a crash of the process loses nothing, one of the machine the last moment.
+  // The write-ahead log is flushed at checkpoints only: a crash of the process loses nothing, a crash of the
+  // machine the last moments.
   database.exec("PRAGMA synchronous = NORMAL");
   database.exec(`PRAGMA journal_size_limit = ${WAL_BYTES_MAX}`);
   database.exec("PRAGMA temp_store = MEMORY");

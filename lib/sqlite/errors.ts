@@ -1,13 +1,13 @@
-/** SQLite's errors as ours. */
+/** Maps SQLite's errors to ours. */
 
 import { AccessRefused, DialError, errorText, OperatingError, ServerError } from "../base/mod.ts";
 
-/** SQLite's own result codes that are told apart. Source: sqlite.org/rescode.html. */
+/** The SQLite result codes that we distinguish. Source: sqlite.org/rescode.html. */
 const BUSY = 5, LOCKED = 6, READONLY = 8, IOERR = 10, CORRUPT = 11, FULL = 13, CANTOPEN = 14, NOTADB = 26;
 
 const ACCESS = "this user must be able to write it and its folder";
 const DAMAGE = "move it and the files beside it away, or name another";
-/** What to do about a file that cannot be used: nothing that this program tries again changes it. */
+/** Advice for a file that cannot be used. Retrying does not help in these cases. */
 const ADVICE: ReadonlyMap<number | null, string> = new Map([
   [READONLY, ACCESS],
   [CANTOPEN, ACCESS],
@@ -18,9 +18,9 @@ const ADVICE: ReadonlyMap<number | null, string> = new Map([
 ]);
 
 /**
- * An error of an open database: AccessRefused if its file cannot be used, else ServerError; an OperatingError stays
- * what it is. `isRetryable`: another process was in the way, and the same call will succeed soon. `name` is the
- * database's in the text: `database "/path"`.
+ * Returns the error of a call on an open database: AccessRefused if its file cannot be used, else
+ * ServerError. An OperatingError is returned as it is. `isRetryable`: another process was in the way, and the
+ * same call may soon succeed. `name` names the database in the text: `database "/path"`.
  */
 export function databaseError(error: unknown, name: string): OperatingError {
   if (error instanceof OperatingError) return error;
@@ -37,11 +37,11 @@ export function databaseError(error: unknown, name: string): OperatingError {
 }
 
 /**
- * An error while a database is opened: DialError if another process keeps it locked, AccessRefused if its file cannot
- * be used, ServerError if it is a database that we cannot use.
+ * Returns the error of opening a database: DialError if another process keeps it locked, AccessRefused if its
+ * file cannot be used, ServerError if its contents cannot be used.
  */
 export function openingError(thrown: unknown, name: string): OperatingError {
-  // Of our own finding, such as tables of a later version.
+  // A check of our own has failed, such as one for tables of a later version.
   if (thrown instanceof ServerError && thrown.cause === undefined) return thrown;
   const isOurs = thrown instanceof ServerError || thrown instanceof AccessRefused;
   const error = isOurs && thrown.cause !== undefined ? thrown.cause : thrown;
@@ -55,7 +55,7 @@ export function openingError(thrown: unknown, name: string): OperatingError {
   return new ServerError(text, { code: "SQLITE", cause: error });
 }
 
-/** Whether the disk of a database is full: there may be room again. */
+/** Returns true if the disk of a database is full. It may have space again later. */
 export function isDiskFull(error: unknown): boolean {
   return error instanceof AccessRefused && resultCode(error.cause) === FULL;
 }
@@ -64,10 +64,10 @@ function isBusy(code: number | null): boolean {
   return code === BUSY || code === LOCKED;
 }
 
-/** The primary result code, from the error's number or, if it has none, from its text. */
+/** Returns the primary result code, from the error's number or, if it has none, from its text. */
 function resultCode(error: unknown): number | null {
   if (!(error instanceof Error)) return null;
-  // Extended codes keep the plain one in their low byte.
+  // Extended codes have the primary one in their low byte.
   if ("errcode" in error && typeof error.errcode === "number") return error.errcode & 0xff;
   const { message } = error;
   if (message.includes("database is locked")) return BUSY;

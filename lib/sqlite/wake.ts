@@ -1,32 +1,32 @@
 /**
- * Wake files: processes that share a database tell each other through files beside it that there is something new. A
- * touch can be missed, so whoever relies on one also looks from time to time.
+ * Wake files: processes that share a database notify each other of new entries by touching files next to it.
+ * A touch can be missed, so a waiting process must also check from time to time.
  */
 
 import type { Clock } from "../base/mod.ts";
 import { touchFile, type TouchWatch, watchTouches } from "../platform/mod.ts";
 
-/** Touches wake files and watches those of other processes. */
+/** Touches and watches wake files. */
 export class WakeFiles {
   readonly #clock: Clock;
   readonly #onTouch: (path: string) => void;
   readonly #paths = new Set<string>();
   #watch: TouchWatch | null = null;
 
-  /** `onTouch` is called with the path of a watched file, also for touches of our own. */
+  /** `onTouch` is called with the path of a touched file, even if this process touched it. */
   constructor(clock: Clock, onTouch: (path: string) => void) {
     this.#clock = clock;
     this.#onTouch = onTouch;
   }
 
-  /** Wakes whoever watches a file. Never throws. */
+  /** Wakes the processes that watch a file. Never throws. */
   touch(path: string): void {
     touchFile(path, this.#clock.wallMs());
   }
 
   /**
-   * Watches files in addition to those watched already. Throws OperatingError if the system has no watch left; then
-   * no file is watched any more.
+   * Adds files to those that are watched. Throws OperatingError if the system has no watches left; then
+   * nothing is watched any more.
    */
   watch(paths: Iterable<string>): void {
     const before = this.#paths.size;
@@ -41,7 +41,7 @@ export class WakeFiles {
     }
   }
 
-  /** Ends the watch. `watch` begins anew. */
+  /** Ends the watch. `watch` may be called again. */
   close(): void {
     this.#paths.clear();
     this.#watch?.close();

@@ -304,7 +304,7 @@ Deno.test("AmqpConnection: what breaks the protocol ends the connection with one
       /claims 4294967295/,
     ],
     ["an unknown channel", (script) => script.say(9, "basic.qos-ok"), /channel 9: it is not open/],
-    ["an answer to nothing", (script, id) => script.say(id, "queue.purge-ok"), /nothing was asked/],
+    ["an answer to nothing", (script, id) => script.say(id, "queue.purge-ok"), /answers no open request/],
     [
       "an unknown method",
       (script) => script.raw(new Uint8Array([1, 0, 0, 0, 0, 0, 4, 0, 99, 0, 9, 206])),
@@ -321,7 +321,7 @@ Deno.test("AmqpConnection: what breaks the protocol ends the connection with one
         script.say(id, "basic.deliver", { "consumer-tag": "c", "delivery-tag": 1 });
         script.say(id, "basic.qos-ok");
       },
-      /content was to come/,
+      /content of a message was expected/,
     ],
   ];
   for (const [what, attack, pattern] of hostile) {
