@@ -12,7 +12,7 @@ import type QueueModule from "@redis/client/dist/lib/client/commands-queue.js";
 import type SocketModule from "@redis/client/dist/lib/client/socket.js";
 import { type Clock, ConnectionLost } from "../base/mod.ts";
 import { extraMs, type Renewal, SLICE_BYTES, WAITED_MS } from "../net/mod.ts";
-import { type Credentials, login, ReplicaWait, type ServerFacts } from "../redis/mod.ts";
+import { login, type RedisLogin, ReplicaWait, type ServerFacts } from "../redis/mod.ts";
 import { type Reply, type RespArg, RespError } from "../wire/mod.ts";
 
 /** An argument of a command. */
@@ -63,7 +63,7 @@ export interface NodeRedisOptions {
   readonly socket: Readonly<Record<string, unknown>>;
   /** How subscriptions are read: a server that speaks RESP2 sends them as replies. */
   readonly resp: 2 | 3;
-  readonly credentials: Credentials;
+  readonly credentials: RedisLogin;
   /** Pause between the pings of an idle connection; null for none. */
   readonly pingMs: number | null;
   /** How many replicas `replicated` waits for; 0: none. */

@@ -10,7 +10,7 @@ import { type Reply, type RespArg, RespError } from "../wire/mod.ts";
 import { isUnknownCommand, toOperatingError } from "./errors.ts";
 
 /** The login and database of a connection. */
-export interface Credentials {
+export interface RedisLogin {
   /** Null: the user `default`. */
   readonly username: string | null;
   readonly password: string | null;
@@ -37,7 +37,7 @@ export type Exchange = (commands: readonly RespArg[][]) => Promise<Reply[]>;
  * Logs in. Rejects with AccessRefused, ServerError (retryable if the server is still loading) or
  * ProtocolError, or as `exchange` does.
  */
-export async function login(exchange: Exchange, who: Credentials): Promise<ServerFacts> {
+export async function login(exchange: Exchange, who: RedisLogin): Promise<ServerFacts> {
   const name = who.clientName === null ? null : who.clientName.replaceAll(/[^\x21-\x7e]/g, "_");
   const hello: RespArg[] = ["HELLO", 3];
   if (who.password !== null) hello.push("AUTH", who.username ?? "default", who.password);
@@ -70,7 +70,7 @@ export async function login(exchange: Exchange, who: Credentials): Promise<Serve
   return facts;
 }
 
-async function loginOldWay(exchange: Exchange, who: Credentials, name: string | null): Promise<ServerFacts> {
+async function loginOldWay(exchange: Exchange, who: RedisLogin, name: string | null): Promise<ServerFacts> {
   if (who.password !== null) {
     const auth: RespArg[] = who.username === null
       ? ["AUTH", who.password]

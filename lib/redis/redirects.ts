@@ -3,9 +3,9 @@
  *
  * | the node replies | then |
  * |---|---|
- * | `ASK` (the slot is being moved, the key has moved already) | the command is sent to the new node, after ASKING |
+ * | `ASK` (the slot is moving, the key has moved already) | the command is sent to the new node, after ASKING |
  * | `TRYAGAIN` (some of several keys have moved already) | it is sent again a moment later |
- * | `MOVED`, `CLUSTERDOWN`, `READONLY`, `MASTERDOWN` | the connection is ended: its owner connects to the slot's master |
+ * | `MOVED`, `CLUSTERDOWN`, `READONLY`, `MASTERDOWN` | the connection ends; its owner connects to the new master |
  *
  * A command's sink never receives these replies. If the connection is ended, the sink gets `onLost`, as after
  * a broken socket, so that unanswered commands are repeated on the next connection.
