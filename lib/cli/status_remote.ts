@@ -26,8 +26,9 @@ export async function remoteStatus(context: CommandContext, options: StatusValue
     return await waited(context, () => openCluster(context, app), { ask, options });
   }
   await using cluster = await openCluster(context, app);
-  const answer = await askAndPrint(context, cluster, ask, { json: options.json ?? false, body: false });
-  if (answer !== null && !context.globals.quiet) {
+  const json = options.json ?? false;
+  const answer = await askAndPrint(context, cluster, ask, { json, body: false });
+  if (answer !== null && !json && !context.globals.quiet) {
     context.world.terminal.out(onlineText(Object.keys(byNode(answer)).length));
   }
   return exitOf(answer);
@@ -46,7 +47,7 @@ async function waited(
   if (json) terminal.out(`${pythonJson(byNode(answer))}\n`);
   else for (const [node, reply] of nodes) terminal.styled(replyText(node, reply, style, false));
   reportSilent(context, answer, ask);
-  if (nodes.length > 0 && !context.globals.quiet) terminal.out(onlineText(nodes.length));
+  if (nodes.length > 0 && !json && !context.globals.quiet) terminal.out(onlineText(nodes.length));
   if (nodes.length >= min) return EXIT.OK;
   terminal.err(`Error: ${nodes.length === 0 ? NOBODY : `${nodes.length} of ${min} nodes replied`}\n`);
   return EXIT.UNAVAILABLE;

@@ -171,6 +171,12 @@ Deno.test("the embedded broker: workers of several processes are asked, told, an
   await using two = await startWorker(place, ["-n", "l2@test", "-P", "solo", "-Q", "two"]);
   const ask = (...words: string[]) => lovage(["-b", broker, ...words], place);
   assert.match((await ask("status")).out, /^(-> {2}l[12]@test: OK\n){2}\n2 nodes online\.\n$/);
+  for (const words of [["status", "-j"], ["status", "-j", "--min", "2", "--wait", "5"]]) {
+    assert.deepEqual(Object.keys(JSON.parse((await ask(...words)).out) as object).sort(), [
+      "l1@test",
+      "l2@test",
+    ]);
+  }
   const queues = await ask("inspect", "active_queues", "-j");
   const names = JSON.parse(queues.out) as Record<string, { name: string }[]>;
   assert.deepEqual(names["l2@test"]!.map(({ name }) => name), ["two"]);

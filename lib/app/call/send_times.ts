@@ -6,7 +6,7 @@
  */
 
 import { quoted, UsageError } from "../../base/mod.ts";
-import { parseIso, toPythonIso } from "../../wire/mod.ts";
+import { isPythonTime, parseIso, toPythonIso } from "../../wire/mod.ts";
 import { checkPriority, type SendOptions } from "./send_options.ts";
 
 /** An expiry as its message carries it. */
@@ -18,10 +18,6 @@ export interface Expiry {
   /** Seconds since then; above 0 where it is past. */
   readonly pastSeconds: number;
 }
-
-/** Milliseconds at the start of the year 1 and at the end of the year 9999. */
-const FIRST_MS = -62_135_596_800_000;
-const LAST_MS = 253_402_300_799_999;
 
 /**
  * The time from which a call may run, as text; null: at once. A countdown of 0 means none. Throws UsageError for a time
@@ -99,7 +95,7 @@ function momentOf(
     const wanted = what === "countdown" ? "a number of seconds" : "seconds, a Date or ISO 8601 text";
     throw refused(name, what, value, `must be ${what === "eta" ? "a Date or ISO 8601 text" : wanted}`);
   }
-  if (atMs < FIRST_MS || atMs > LAST_MS) {
+  if (!isPythonTime(atMs)) {
     const hint = typeof value === "number"
       ? "it is counted in seconds from now, not in milliseconds or from 1970"
       : "the years are 1 to 9999";

@@ -15,6 +15,7 @@ import {
   type SettingTable,
   shaped,
   text,
+  timeZone,
 } from "./kinds.ts";
 import type { BeatEntry } from "./schedules.ts";
 
@@ -139,7 +140,7 @@ export const GENERAL_SETTINGS: SettingTable<GeneralSettings> = {
   accept_content: names(["json"]),
   result_accept_content: orNull(names([])),
   enable_utc: flag(true),
-  timezone: orNull(text("")),
+  timezone: timeZone(),
   imports: names([]),
   include: names([]),
   control_exchange: text("celery"),

@@ -6,7 +6,7 @@
  */
 
 import { booleanOf, isRecord, trimmedUrl } from "../../base/mod.ts";
-import { canCompress, shownJson } from "../../wire/mod.ts";
+import { canCompress, isTimeZone, shownJson } from "../../wire/mod.ts";
 
 /** What `accept` and `parse` give for a value that is not of the kind. */
 export const REFUSED: unique symbol = Symbol("refused");
@@ -112,6 +112,19 @@ export function text(defaultValue: string): Setting<string> {
     defaultValue,
     (value) => typeof value === "string" ? value : REFUSED,
     (given) => given,
+  );
+}
+
+/** The name of a time zone, or null; "" is null, as in Celery. */
+export function timeZone(): Setting<string | null> {
+  return setting<string | null>(
+    'a time zone such as "Europe/Prague" or null',
+    null,
+    (value) => {
+      if (value === null || value === undefined || value === "") return null;
+      return typeof value === "string" && isTimeZone(value) ? value : REFUSED;
+    },
+    (given) => NULL_WORDS.has(given.toLowerCase()) ? null : given,
   );
 }
 

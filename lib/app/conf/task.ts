@@ -117,10 +117,17 @@ export interface TaskSettings {
   task_track_started: boolean;
 }
 
+function areAnnotations(value: unknown): boolean {
+  return isRecord(value) && Object.values(value).every((options) => options === null || isRecord(options));
+}
+
 const annotations = shaped<TaskAnnotations>(
   "an object of task name to options, or a list of those",
   {},
-  (value) => isRecord(value) || Array.isArray(value),
+  (value) =>
+    Array.isArray(value)
+      ? value.every((one) => typeof one === "function" || areAnnotations(one))
+      : areAnnotations(value),
 );
 const taskQueues = shaped<TaskQueues>(
   "a list of queues, or an object of name to options",

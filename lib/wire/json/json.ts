@@ -14,6 +14,7 @@ import { isBoxed, lostKind } from "./form.ts";
 import { EncodeError } from "../errors.ts";
 import { isPlainDate, isPlainTime } from "../plain_times.ts";
 import { isRawJson } from "../raw_json.ts";
+import { dateFault } from "../times.ts";
 
 /** How deep a value that is read may nest: about what Python's own reader takes. */
 export const JSON_DEPTH_MAX = 1000;
@@ -192,11 +193,15 @@ class JsonWriter {
     if (Array.isArray(value)) return null;
     if (isRawJson(value)) return value.rawJSON;
     if (value instanceof Date) {
-      if (Number.isNaN(value.getTime())) throw this.#refuse("an invalid Date");
+      const fault = dateFault(value);
+      if (fault !== null) throw this.#refuse(fault);
       const iso = value.toISOString().replace(/\.000Z$/, "Z").replace(/(\.\d{3})Z$/, "$1000Z");
       return typedJson("datetime", iso.replace("Z", "+00:00"));
     }
-    if (isPlainDate(value)) return typedJson("date", value.toString());
+    if (isPlainDate(value)) {
+      if (value.year < 1 || value.year > 9999) throw this.#refuse("a date outside of the years 1 to 9999");
+      return typedJson("date", value.toString());
+    }
     if (isPlainTime(value)) return typedJson("time", value.toString());
     if (value instanceof AmqpDecimal) return typedJson("decimal", value.toString());
     if (value instanceof Uint8Array) return bytesJson(value);

@@ -9,6 +9,7 @@ import { isBoxed, lostKind } from "../json/form.ts";
 import { isRawJson } from "../raw_json.ts";
 import { JSON_DEPTH_MAX, WRITTEN_DEPTH_MAX } from "../json/json.ts";
 import { setOwn } from "../record.ts";
+import { dateFault } from "../times.ts";
 
 /** What a format can carry beside texts, numbers, booleans, null, arrays and records. */
 export interface PlainTreeOptions {
@@ -139,7 +140,8 @@ class Copier {
     if (value instanceof Uint8Array) return value;
     if (isRawJson(value)) return Number(value.rawJSON);
     if (value instanceof Date) {
-      if (!this.#options.dates || Number.isNaN(value.getTime())) throw this.#refuse("a Date");
+      const fault = this.#options.dates ? dateFault(value) : "a Date";
+      if (fault !== null) throw this.#refuse(fault);
       return value;
     }
     if (this.#open.includes(value)) throw this.#refuse("it contains itself");

@@ -90,6 +90,16 @@ Deno.test("settings: an ill-typed one says what is expected, and nothing is chan
       'task_default_rate_limit must be a rate such as "10/m" or null, ' +
       'not "ten a day"',
     ],
+    [
+      "timezone",
+      "Mars/Phobos",
+      'timezone must be a time zone such as "Europe/Prague" or null, not "Mars/Phobos"',
+    ],
+    [
+      "task_annotations",
+      { "*": "10/s" },
+      'task_annotations must be an object of task name to options, or a list of those or null, not {"*":"10/s"}',
+    ],
     ["redis_password", 12345, "redis_password must be text or null, not ********"],
   ];
   for (const [name, value, text] of wrong) {

@@ -195,6 +195,9 @@ Deno.test("what JSON cannot carry is refused with its place", () => {
     [new Error("x"), "Cannot encode value: an error (Error)"],
     [[Promise.resolve(1)], 'Cannot encode "[0]": a Promise (await it)'],
     [[new Date(NaN)], 'Cannot encode "[0]": an invalid Date'],
+    [[new Date(8.64e15)], 'Cannot encode "[0]": a Date outside of the years 1 to 9999'],
+    [Temporal.PlainDate.from("+010000-01-01"), "Cannot encode value: a date outside of the years 1 to 9999"],
+    [Temporal.PlainDate.from("0000-12-31"), "Cannot encode value: a date outside of the years 1 to 9999"],
     [[new Float64Array(1)], 'Cannot encode "[0]": Float64Array (use Uint8Array)'],
   ];
   for (const [value, message] of refusals) {
