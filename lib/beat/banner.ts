@@ -1,14 +1,18 @@
-/** What beat prints when it starts. Source: celery 5.2.6 apps/beat.py Beat.startup_info; protocol.md 10.4. */
+/**
+ * What beat prints when it starts.
+ *
+ * Source: celery 5.2.6 apps/beat.py Beat.startup_info; protocol.md 10.4.
+ */
 
 import { humanizeSeconds } from "../base/mod.ts";
 
 /** What the banner tells. */
 export interface BeatBannerFacts {
-  /** e.g. "0.1.0 (lovage)". */
+  /** Such as "0.1.0 (lovage)". */
   readonly version: string;
-  /** Local time, "2026-11-22 15:44:34". */
+  /** Local time, such as "2026-11-22 15:44:34". */
   readonly timestamp: string;
-  /** With its password masked. */
+  /** The broker's URL with its password masked. */
   readonly broker: string;
   /** "persistent" or "memory". */
   readonly scheduler: string;
@@ -20,12 +24,12 @@ export interface BeatBannerFacts {
   readonly maxIntervalSeconds: number;
 }
 
-/** The first line, before anything is opened. */
+/** Returns the first line, printed before anything is opened. */
 export function startingLine(version: string): string {
   return `lovage beat v${version} is starting.\n`;
 }
 
-/** The rest of it, with its end of line. Pure. */
+/** Returns the rest of the banner, with a final line break. Pure. */
 export function beatBanner(facts: BeatBannerFacts): string {
   const seconds = facts.maxIntervalSeconds;
   return [

@@ -1,9 +1,9 @@
 /**
- * The beat service: sleeps until something is due, sends it, keeps what was sent.
+ * The beat service: sleeps until an entry is due, sends its task, and records what was sent.
  *
- * One loop. A turn sends all that is due and says when it wants to be woken; the loop sleeps until then, at
- * most `beat_max_loop_interval`, and looks on waking whether the clock was set or the process held up
- * meanwhile.
+ * It is one loop. A turn sends all that is due and returns how long to sleep, at most
+ * `beat_max_loop_interval`. After each sleep the loop checks whether the clock was set or the process was
+ * stalled meanwhile.
  *
  * Source: celery 5.2.6 beat.py Service.start, Scheduler.tick (texts, intervals, order); protocol.md 9.2,
  * 10.4.
@@ -18,51 +18,53 @@ import { type Entry, fingerprint, readEntries } from "./entry.ts";
 import { Scheduler, usableState } from "./scheduler.ts";
 import { decodeState, encodeState, type RunState, type ScheduleStore } from "./store.ts";
 
-/** The longest sleep where no setting says otherwise, seconds. */
+/** The longest sleep if no setting gives one, seconds. */
 const MAX_INTERVAL_SECONDS = 300;
 
-/** How to run. */
+/** Options of a beat. */
 export interface BeatOptions {
   /** Seconds; null: `beat_max_loop_interval`, else 300. */
   readonly maxInterval?: number | null;
   readonly store: ScheduleStore;
-  /** Inside a worker. */
+  /** True inside a worker (`worker -B`). */
   readonly isEmbedded?: boolean;
 }
 
-/** Numbers of a beat. */
+/** Statistics of a beat. */
 export interface BeatFigures {
-  /** Its schedule is loaded. */
+  /** True once its schedule is loaded. */
   readonly isRunning: boolean;
-  /** It sends; false: it stands by, or has not begun. */
+  /** True if this beat sends; false if it stands by or has not begun. */
   readonly isLeader: boolean;
-  /** The last attempt to reach the broker failed. */
+  /** True if the last attempt to reach the broker failed. */
   readonly isBrokerAway: boolean;
   readonly entries: number;
   /** Tasks sent since the start. */
   readonly sent: number;
-  /** How late the last of them was. */
+  /** How late the last sent task was. */
   readonly lagSeconds: number;
 }
 
-/** Runs to a batch, which leaves in one publish. */
+/** Runs in one publish at most. */
 const BATCH_MAX = 100;
-/** A difference of clock and stopwatch that is told, and a waking this much late, milliseconds. */
+/**
+ * Difference of wall and monotonic clock that is logged, and delay of a wake-up that is logged, milliseconds.
+ */
 const JUMP_MS = 1000;
 const HELD_UP_MS = 5000;
-/** Between two syncs that are told, as Celery's. */
+/** Between two syncs that are logged, as in Celery. */
 const SYNC_MS = 180_000;
-/** Between two looks whether the schedule's object has other names. */
+/** Between two checks whether the number of names in the schedule object has changed. */
 const COUNT_MS = 10_000;
-/** After a failed publish, seconds: the first wait and the longest. */
+/** Seconds to wait after a failed publish: the first wait, and the longest. */
 const RETRY_FIRST = 2;
 const RETRY_MAX = 30;
-/** How long the end waits for what is being sent, milliseconds. */
+/** How long the end of beat waits for a publish under way, milliseconds. */
 const END_WAIT_MS = 5000;
-/** Records of entries that are no longer in the schedule and were not sent for so long are deleted. */
+/** Records of entries that left the schedule are deleted if nothing was sent for them for so long. */
 const FORGET_MS = 35 * 86_400_000;
 
-/** A beat. `run` once. */
+/** A beat. `run` may be called once. */
 export class Beat {
   readonly app: App;
   readonly maxIntervalMs: number;
@@ -73,7 +75,7 @@ export class Beat {
   readonly #publisher: BeatPublisher;
   #leadership: BeatLeadership | null = null;
   #connection: Connection | null = null;
-  /** A broker that refuses us after that may take us again. */
+  /** True once the broker has accepted us: if it refuses later, that may pass. */
   #wasConnected = false;
   #seen = { conf: null as unknown, names: 0, countedMs: 0 };
   #isSaveFailing = false;
@@ -82,11 +84,11 @@ export class Beat {
   #sentSinceSync = 0;
   #retries = 0;
   #isStandby = false;
-  #isAloneTold = false;
+  #isNoLedgerLogged = false;
   #isLoaded = false;
   #isBrokerAway = false;
   #hasRun = false;
-  /** True once the store knew an earlier beat: an entry that it lacks is new and counts from now. */
+  /** True if the store has states of an earlier beat: an entry missing there is new and counts from now. */
   #hasPast = false;
 
   constructor(app: App, options: BeatOptions) {
@@ -97,7 +99,7 @@ export class Beat {
     this.scheduler = new Scheduler({ deadlineSeconds: conf.beat_cron_starting_deadline });
     this.#store = options.store;
     this.#isEmbedded = options.isEmbedded ?? false;
-    // In Celery it is a process of its own.
+    // In Celery, embedded beat is a process of its own; its log lines show that.
     const process = this.#isEmbedded ? { process: "Beat" } : {};
     this.#world = { ...app.world, log: logFrom(app.world.log, { logger: "celery.beat", ...process }) };
     this.#publisher = new BeatPublisher(app, this.scheduler, this.#world.log);
@@ -108,7 +110,7 @@ export class Beat {
     return this.#isStandby;
   }
 
-  /** What it has done and where it stands, as plain numbers. */
+  /** Its statistics, as plain numbers. */
   get figures(): BeatFigures {
     const { sent, lagMs } = this.#publisher;
     return {
@@ -122,8 +124,8 @@ export class Beat {
   }
 
   /**
-   * Runs until `signal` aborts, then saves, gives the lease up and resolves. Rejects with UsageError for a
-   * schedule that cannot be read, with the broker's error where it is not reached after all retries.
+   * Runs until `signal` aborts, then saves, releases the lease and resolves. Rejects with UsageError if the
+   * schedule cannot be read, with the broker's error if it is not reached after all retries.
    */
   async run(signal: AbortSignal): Promise<void> {
     assert(!this.#hasRun, "a beat runs once");
@@ -131,7 +133,7 @@ export class Beat {
     const world = this.#world;
     world.log.info("beat: Starting...");
     const ended = new AbortController();
-    // A broker that takes nothing for now must not keep beat: the next one takes up what was being sent.
+    // A broker that accepts nothing must not keep beat from ending: the next beat sends what is under way.
     const onAbort = () => {
       world.clock.sleep(END_WAIT_MS, ended.signal).then(() => this.#disconnect(), () => {});
     };
@@ -163,11 +165,11 @@ export class Beat {
       if (log.isOn("DEBUG")) log.debug(`beat: Waking up ${humanizeSeconds(sleepMs / 1000, "in ")}.`);
       const before = { monoMs: clock.monoMs(), wallMs: clock.wallMs() };
       await clock.sleep(sleepMs, signal);
-      this.#lookAtClocks(before, sleepMs);
+      this.#checkClocks(before, sleepMs);
     }
   }
 
-  /** One turn: sends all that is due. Milliseconds until the next. */
+  /** Runs one turn: sends all that is due. Returns milliseconds until the next turn. */
   async #turn(signal: AbortSignal): Promise<number> {
     const { clock, log } = this.#world;
     try {
@@ -178,16 +180,16 @@ export class Beat {
         if (askAgainMs !== null) return askAgainMs;
       }
       while (!signal.aborted) {
-        const slots = this.scheduler.take(clock.wallMs(), BATCH_MAX);
-        if (slots.length === 0) break;
+        const runs = this.scheduler.take(clock.wallMs(), BATCH_MAX);
+        if (runs.length === 0) break;
         let connection: Connection;
         try {
           connection = await this.#connected(signal);
         } catch (error) {
-          for (const { entry } of slots) this.scheduler.putBack(entry);
+          for (const { entry } of runs) this.scheduler.putBack(entry);
           throw error;
         }
-        const { isLeader, states } = await this.#publisher.send(slots, {
+        const { isLeader, states } = await this.#publisher.send(runs, {
           connection,
           leadership: beat_lock && connection.ledger ? this.#leadership : null,
           idleMs: () => this.#idleMs(),
@@ -211,21 +213,23 @@ export class Beat {
     }
   }
 
-  /** Leads, and null; or milliseconds until the next look, where another beat does. */
+  /**
+   * Takes or renews the lead. Returns null if this beat leads, else milliseconds until it should ask again.
+   */
   async #lead(signal: AbortSignal): Promise<number | null> {
     const { log } = this.#world;
     const connection = await this.#connected(signal);
     const { ledger } = connection;
     if (!ledger) {
-      if (!this.#isAloneTold) {
-        this.#isAloneTold = true;
+      if (!this.#isNoLedgerLogged) {
+        this.#isNoLedgerLogged = true;
         log.info(`beat: This broker (${connection.transport}) cannot elect a leader: run one beat only`);
       }
       return null;
     }
     const leadership = this.#leadership!;
     const { token } = leadership;
-    // With a run due, committing it prolongs the lease.
+    // If a run is due, its commit renews the lease.
     if (token > 0 && this.#idleMs() === 0) return null;
     const askAgainMs = await leadership.lead(ledger, this.#idleMs());
     if (askAgainMs !== null) {
@@ -241,30 +245,30 @@ export class Beat {
     return null;
   }
 
-  /** Takes over what the beats before have recorded, and records entries that are new. */
+  /** Takes over the records of earlier beats, and records entries that are new. */
   async #readRecords(connection: Connection): Promise<void> {
     const ledger = connection.ledger!;
     const leadership = this.#leadership!;
     const records = await ledger.records(leadership.namespace);
     const now = this.#world.clock.wallMs();
     const entries = [...this.scheduler.entries.values()];
-    const adopted = new Map<string, RunState>();
-    const adopt = (entry: Entry, text: string) => {
-      // Our own last word: what became of the state since (a clock that was set) holds.
+    const takenOver = new Map<string, RunState>();
+    const takeOver = (entry: Entry, text: string) => {
+      // The record is our own last one: a change of the state since then (after a set clock) stays.
       if (entry.record === text) return;
       entry.record = text;
       const state = decodeState(text);
       if (state === null) return;
-      // An entry that has no past here has one in the broker. Where a store knows better, the later run counts.
+      // An entry unknown to the store takes the broker's record. Otherwise the later run counts.
       const isUnknownHere = entry.state.count === 0 && !this.#hasPast;
       if (state.lastMs <= entry.state.lastMs && !isUnknownHere) return;
       entry.state = usableState(entry, state, now);
-      adopted.set(entry.name, entry.state);
+      takenOver.set(entry.name, entry.state);
     };
     const missing: Entry[] = [];
     for (const entry of entries) {
       const text = records.get(entry.key);
-      if (text !== undefined) adopt(entry, text);
+      if (text !== undefined) takeOver(entry, text);
       else {
         entry.record = null;
         missing.push(entry);
@@ -281,12 +285,12 @@ export class Beat {
       this.#idleMs(),
     );
     missing.forEach((entry, n) => {
-      const inTheWay = found?.[n] ?? null;
-      if (inTheWay !== null) adopt(entry, inTheWay);
+      const conflicting = found?.[n] ?? null;
+      if (conflicting !== null) takeOver(entry, conflicting);
       else if (found !== null) entry.record = encodeState(entry.state);
     });
     this.scheduler.refresh();
-    await this.#save(adopted, false);
+    await this.#save(takenOver, false);
     const known = new Set(entries.map((entry) => entry.key));
     const stale = [...records].filter(([key, text]) =>
       !known.has(key) && (decodeState(text)?.lastMs ?? 0) < now - FORGET_MS
@@ -295,7 +299,7 @@ export class Beat {
   }
 
   /**
-   * Reads the schedule and merges what was kept. Source: celery 5.2.6 beat.py merge_inplace,
+   * Reads the schedule and merges the stored states. Source: celery 5.2.6 beat.py merge_inplace,
    * setup_schedule.
    */
   async #load(): Promise<void> {
@@ -338,7 +342,7 @@ export class Beat {
     const { conf } = this.app;
     const schedule = conf.beat_schedule;
     if (schedule === this.#seen.conf) {
-      // Counting ten thousand names costs more than a turn: entries put into the object are seen later.
+      // Counting ten thousand names costs more than a turn, so entries added to the object are noticed later.
       const now = this.#world.clock.monoMs();
       if (now - this.#seen.countedMs < COUNT_MS) return;
       this.#seen.countedMs = now;
@@ -359,7 +363,7 @@ export class Beat {
       if (!old) changes.set(name, entry.state);
       else if (old.key === entry.key) entry.record = old.record;
     }
-    // Another schedule, another lease: beats that have the old one go on with theirs.
+    // A changed schedule has a lease of its own; beats that have the old one keep theirs.
     if (this.#connection?.ledger) await this.#leadership!.resign(this.#connection.ledger);
     this.#leadership = this.#leadershipOf(entries);
     await this.#save(changes, false);
@@ -377,7 +381,7 @@ export class Beat {
     this.#seen = { conf: schedule, names: Object.keys(schedule).length, countedMs };
   }
 
-  /** Saves states. A disk that refuses is told once; what it did not take is saved with the next. */
+  /** Saves states. If the disk refuses, that is logged once, and they are saved with the next. */
   async #save(states: ReadonlyMap<string, RunState | null>, areSent: boolean): Promise<void> {
     const { clock, log } = this.#world;
     for (const [name, state] of states) this.#unsaved.set(name, state);
@@ -408,19 +412,19 @@ export class Beat {
     }
   }
 
-  #lookAtClocks(before: { monoMs: number; wallMs: number }, sleepMs: number): void {
+  #checkClocks(before: { monoMs: number; wallMs: number }, sleepMs: number): void {
     const { clock, log } = this.#world;
     const passedMs = clock.monoMs() - before.monoMs;
     const jumpMs = clock.wallMs() - before.wallMs - passedMs;
-    const told = humanizeSeconds(Math.abs(jumpMs) / 1000);
+    const amount = humanizeSeconds(Math.abs(jumpMs) / 1000);
     if (jumpMs >= JUMP_MS) {
       log.warning(
-        `beat: The clock went forward by ${told} (it was set, or the machine slept): ` +
+        `beat: The clock went forward by ${amount} (it was set, or the machine slept): ` +
           "missed runs are made up for as their entries say",
       );
     } else if (jumpMs <= -JUMP_MS) {
       log.warning(
-        `beat: The clock was set back by ${told}: intervals go on, and no run of a crontab comes twice`,
+        `beat: The clock was set back by ${amount}: intervals go on, and no run of a crontab comes twice`,
       );
       this.scheduler.clockWasSet(jumpMs);
     }
@@ -434,7 +438,7 @@ export class Beat {
     }
   }
 
-  /** Milliseconds until the next run, at most the longest sleep. */
+  /** Returns milliseconds until the next run, at most the longest sleep. */
   #idleMs(): number {
     const { clock } = this.#world;
     return Math.min(Math.max(0, this.scheduler.nextMs - clock.wallMs()), this.maxIntervalMs);
@@ -471,7 +475,7 @@ export class Beat {
     const connection = this.#connection;
     this.#connection = null;
     await connection?.close().catch(() => {
-      // It is gone either way.
+      // It is closed either way.
     });
   }
 

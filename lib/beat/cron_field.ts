@@ -1,11 +1,11 @@
 /**
- * One field of a crontab: Celery's grammar.
+ * One field of a crontab, in Celery's grammar.
  *
  *   field := part ("," part)*
  *   part  := "*" | "*" "/" step | value | value "-" value | value "-" value "/" step
  *
- * A value is a number, or a name of a month or a weekday by its first three letters; ranges may wrap
- * ("sat-mon", "22-2"). There is no "a/n", no "L", "W", "#" or "?", and Sunday is 0 alone.
+ * A value is a number, or the first three letters of a month or weekday. Ranges may wrap ("sat-mon", "22-2").
+ * There is no "a/n", "L", "W", "#" or "?", and Sunday is only 0.
  *
  * Source: celery 5.2.6 schedules.py crontab_parser, crontab._expand_cronspec; month names since 5.3;
  * protocol.md 9.5.
@@ -15,9 +15,9 @@ import type { CrontabField } from "../app/mod.ts";
 import { UsageError } from "../base/mod.ts";
 import { shownJson } from "../wire/mod.ts";
 
-/** What a field counts. */
+/** The name and range of a field. */
 export interface FieldKind {
-  /** Celery's name of it. */
+  /** Celery's name of the field. */
   readonly name: string;
   readonly min: number;
   readonly max: number;
@@ -35,7 +35,7 @@ export const FIELDS = {
 const MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
-/** The values of a field, ascending, each once. Throws UsageError that names field, text and reason. */
+/** Returns the values of a field, ascending, each once. Throws UsageError with field, text and reason. */
 export function expandField(field: CrontabField, kind: FieldKind): number[] {
   const values = new Set<number>();
   if (typeof field === "string") {
@@ -92,7 +92,7 @@ function valueOf(text: string, field: string, kind: FieldKind): number {
   if (/^-\d/.test(text)) throw wrong(kind, field, "values must not be negative");
   if (/^\d+$/.test(text)) return checked(Number(text), field, kind);
   const short = text.slice(0, 3).toLowerCase();
-  // A field takes any name that comes to one of its values, months before weekdays.
+  // As in Celery, each field takes the name of any month or weekday whose number is in its range.
   const month = MONTHS.indexOf(short) + 1;
   if (month > 0) return checked(month, field, kind);
   const weekday = WEEKDAYS.indexOf(short);

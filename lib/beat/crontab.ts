@@ -1,15 +1,15 @@
 /**
- * The meaning of a crontab: which moments match, in a zone, over changes of its clocks.
+ * The meaning of a crontab: which moments match, in a time zone, across changes of its clocks.
  *
- * All five fields must match, days of the month and of the week both. At a change of clocks:
+ * All five fields must match, days of the month as well as days of the week. When clocks change:
  *
- *  - hours that are named (`hour: 2`): each local time fires once. A time that exists twice fires the first
- *    time; one that does not exist fires as much later as the clocks went forward. So does Celery.
- *  - every hour (`hour: "*"`): the entry goes on in real time. The repeated hour fires again, the missing
- *    one does not. Celery is silent for the whole repeated hour here.
+ * - hours that are named (`hour: 2`): each local time fires once. A time that occurs twice fires the first
+ *   time; one that does not occur fires later by as much as the clocks went forward. Celery does the same.
+ * - every hour (`hour: "*"`): the entry continues in real time. The repeated hour fires again, the missing
+ *   hour does not. Celery sends nothing during the whole repeated hour.
  *
- * The search is over plain numbers, because 10,000 entries are asked at every start: a calendar library
- * takes 0.1 ms and more an answer, this some 0.5 µs. Croner is the second opinion in the tests.
+ * The search uses plain numbers, because it runs for each of 10,000 entries at every start: a calendar
+ * library takes 0.1 ms or more for each, this about 0.5 µs. The tests compare it with Croner.
  *
  * Source: celery 5.2.6 schedules.py crontab; 5.6.3 where they differ; protocol.md 9.5.
  */
@@ -23,16 +23,19 @@ import type { Zone } from "./zone.ts";
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
-/** The 29th of February on a given weekday comes within 40 years, also over 2100. */
+/** The 29th of February falls on a given weekday at least once in 40 years, across 2100 too. */
 const DAYS_MAX = 41 * 366;
-/** Where clocks change by more (whole days, when the date line moved), that much is looked at instead. */
+/**
+ * How far around a change of clocks to search; more if clocks change by more (a whole day when the date line
+ * moved).
+ */
 const CHANGE_MS = 3 * 3_600_000;
 
-/** A crontab in a zone. */
+/** A crontab in a time zone. */
 export class Crontab implements Timing {
   readonly kind = "crontab";
   readonly zone: Zone;
-  /** By value: the smallest value of the field that is not below, or -1. */
+  /** For each number: the smallest value of the field that is not below it, or -1. */
   readonly #minute: Int8Array;
   readonly #hour: Int8Array;
   readonly #days: Uint8Array;
@@ -42,7 +45,7 @@ export class Crontab implements Timing {
   readonly #isEveryHour: boolean;
   readonly #isEveryDay: boolean;
 
-  /** Throws UsageError where a field cannot be read, or where no day ever matches. */
+  /** Throws UsageError if a field cannot be read, or if no day ever matches. */
   constructor(fields: CrontabSchedule, zone: Zone) {
     const { minute, hour, dayOfMonth, monthOfYear, dayOfWeek } = fields;
     this.zone = zone;
@@ -79,11 +82,13 @@ export class Crontab implements Timing {
     return latestByNext(this, lastMs, nowMs, 2 * MINUTE_MS);
   }
 
-  resume(slotMs: number, _nowMs: number): number {
-    return slotMs;
+  resume(dueMs: number, _nowMs: number): number {
+    return dueMs;
   }
 
-  /** Span by span: what a span's local times hold fires, also where the span before held them too. */
+  /**
+   * Goes through spans of constant offset. A local time in a span fires, even if the span before had it too.
+   */
   #nextInRealTime(lastMs: number): number | null {
     let span = this.zone.spanAt(lastMs);
     let wall = lastMs + span.offset;
@@ -107,7 +112,7 @@ export class Crontab implements Timing {
       if (next === null) return null;
       if (next - span.offset < span.end) return next - span.offset;
     }
-    // Near a change a later local time may be an earlier moment: all within reach are compared.
+    // Near a change, a later local time may be an earlier moment: compare all within reach.
     const reach = Math.max(
       CHANGE_MS,
       change,
@@ -122,7 +127,7 @@ export class Crontab implements Timing {
     return best;
   }
 
-  /** The first matching local time after `wall`; null where none comes. */
+  /** Returns the first matching local time after `wall`; null if there is none. */
   #nextWall(wall: number): number | null {
     let day = Math.floor(wall / DAY_MS);
     const minutes = Math.floor((wall - day * DAY_MS) / MINUTE_MS) + 1;
@@ -136,7 +141,7 @@ export class Crontab implements Timing {
     return null;
   }
 
-  /** Minutes since midnight of the first match from an hour and minute on; -1: none that day. */
+  /** Returns minutes since midnight of the first match at or after an hour and minute; -1: none that day. */
   #inDay(fromHour: number, fromMinute: number): number {
     const hour = this.#hour[fromHour]!;
     if (hour < 0) return -1;
@@ -156,8 +161,8 @@ export class Crontab implements Timing {
 }
 
 /**
- * Month and day of a day counted from 1970-01-01. Source: Howard Hinnant, chrono-compatible low-level date
- * algorithms.
+ * Returns month and day of the month of a day counted from 1970-01-01. Source: Howard Hinnant,
+ * chrono-compatible low-level date algorithms.
  */
 function civil(day: number): { month: number; dayOfMonth: number } {
   const shifted = day + 719_468;
@@ -175,11 +180,13 @@ function civil(day: number): { month: number; dayOfMonth: number } {
   };
 }
 
-/** A field, read. Shared by all crontabs that have the same, of which there may be ten thousand. */
+/**
+ * A field as lookup tables. Crontabs with equal fields share them, since there may be ten thousand crontabs.
+ */
 interface FieldTables {
-  /** By value: the smallest value of the field that is not below, or -1. */
+  /** For each number: the smallest value of the field that is not below it, or -1. */
   readonly next: Int8Array;
-  /** By value: 1 where it is one of the field's. */
+  /** For each number: 1 if the field has it. */
   readonly has: Uint8Array;
   readonly isEvery: boolean;
 }

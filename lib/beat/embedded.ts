@@ -1,6 +1,7 @@
 /**
- * Beat inside a worker (`worker -B`): a step of its blueprint. Source: celery 5.2.6 worker/components.py
- * Beat.
+ * Beat inside a worker (`worker -B`): a step of its blueprint.
+ *
+ * Source: celery 5.2.6 worker/components.py Beat.
  */
 
 import type { App } from "../app/mod.ts";
@@ -9,19 +10,19 @@ import { StartStopStep } from "../blueprint/mod.ts";
 import { Beat } from "./beat.ts";
 import { openStore } from "./open_store.ts";
 
-/** The options of a worker that beat reads. */
+/** Options of a worker that beat uses. */
 export interface EmbeddedBeatOptions {
   /** `-s`: the schedule file. */
   readonly schedule?: string | undefined;
   /** `--scheduler`. */
   readonly scheduler?: string | undefined;
-  /** Holds the beat while it runs. */
+  /** An object of the caller's; its `beat` is set while beat runs. */
   readonly shown?: { beat: Beat | null };
 }
 
 /**
- * The step class of an App's beat, for `WorkController.create`. Its start fails as `openStore` does; a beat that
- * fails later is told, and the worker goes on without.
+ * Returns the step class of an App's beat, for `WorkController.create`. Its start fails as `openStore` does.
+ * If beat fails later, that is logged, and the worker continues without beat.
  */
 export function embeddedBeat(app: App, options: EmbeddedBeatOptions): new () => StartStopStep<unknown> {
   return class BeatStep extends StartStopStep<unknown> {

@@ -1,5 +1,5 @@
 /**
- * Entries: a call, when it is due, and what is known of its runs.
+ * Entries of the schedule: a call, when it is due, and the state of its runs.
  *
  * Source: celery 5.2.6 beat.py ScheduleEntry, Scheduler.install_default_entries; protocol.md 9.1, 9.3.
  */
@@ -27,15 +27,15 @@ import type { RunState } from "./store.ts";
 import type { Timing } from "./timing.ts";
 import { Zone } from "./zone.ts";
 
-/** Celery's own entry, where the result store needs it: what has expired is deleted at four. */
+/** Celery's own entry, if the result store needs it: deletes expired results at four o'clock. */
 const CLEANUP = "celery.backend_cleanup";
 const CLEANUP_EXPIRES = 12 * 3600;
-/** Result stores whose results go by themselves. */
+/** Result stores that expire results themselves. */
 const EXPIRING = /^(redis|rediss|sentinel|rpc|disabled|memory)\b/;
-/** What task ids of slots are derived in: UUIDv5 of "https://lovage.invalid/beat" as a URL. */
+/** The namespace of task ids of runs: UUIDv5 of "https://lovage.invalid/beat" as a URL. */
 const NAMESPACE = "8b6d2a7e0f5c5a1fb3c49e71d2f80a64";
 
-/** Shared by the entries that give none. */
+/** Shared by the entries that have none of their own. */
 const NO_ARGS: readonly unknown[] = [];
 const NO_KWARGS: Readonly<Record<string, unknown>> = {};
 const NO_OPTIONS: SendOptions = {};
@@ -44,7 +44,7 @@ const NO_STATE: RunState = { lastMs: 0, count: 0, taskId: null, sendingMs: null 
 const INTERVAL_NAMES = namesOf<IntervalSchedule>({ kind: true, seconds: true, relative: true });
 const SOLAR_NAMES = namesOf<SolarSchedule>({ kind: true, event: true, latitude: true, longitude: true });
 
-/** What becomes of runs that were missed. */
+/** Which missed runs are sent. */
 export type CatchUp = "latest" | "all" | "none";
 
 /** An entry of the schedule. */
@@ -57,18 +57,18 @@ export class Entry {
   readonly timing: Timing;
   readonly zone: Zone;
   readonly catchUp: CatchUp;
-  /** False: not sent while the last one has not ended. */
+  /** False: a run is skipped if the last one has not ended. */
   readonly mayOverlap: boolean;
-  /** What is known of its runs. */
+  /** The state of its runs. */
   state: RunState = NO_STATE;
-  /** The broker's record of it as read or written last; null: none. */
+  /** The broker's record of the entry as last read or written; null: none. */
   record: string | null = null;
   /** When it is due; Infinity: never. */
   dueMs = Infinity;
-  /** Missed runs are being sent one by one. */
+  /** True while missed runs are sent one by one. */
   isCatchingUp = false;
 
-  /** Throws UsageError where the entry cannot be read. */
+  /** Throws UsageError if the entry cannot be read. */
   constructor(name: string, given: BeatEntry, zone: Zone) {
     if (typeof given !== "object" || given === null) throw new UsageError("an object is expected");
     refuseUnknownKey(given);
@@ -90,12 +90,12 @@ export class Entry {
     this.mayOverlap = overlapOf(given.overlap);
   }
 
-  /** Names it in the broker's ledger: another task under the same name is another entry. */
+  /** The entry's key in the broker's ledger. If its task changes, it is another entry. */
   get key(): string {
     return `${this.name}\n${this.task}`;
   }
 
-  /** As Celery prints it. */
+  /** The entry as Celery prints it. */
   get repr(): string {
     const call = [
       ...this.args.map((one) => pythonRepr(one)),
@@ -104,17 +104,17 @@ export class Entry {
     return `<ScheduleEntry: ${this.name} ${this.task}(${call}) ${this.timing.repr}`;
   }
 
-  /** The id of the task of a run: whoever sends that run gives it the same. */
-  taskIdOf(app: string, slotMs: number): string {
+  /** Returns the task id of a run. Every beat that sends this run uses the same id. */
+  taskIdOf(app: string, dueMs: number): string {
     const { taskId } = this.options;
     if (typeof taskId === "string") return taskId;
-    return uuid5(`${app}\n${this.key}\n${slotMs}\n${this.state.count}`);
+    return uuid5(`${app}\n${this.key}\n${dueMs}\n${this.state.count}`);
   }
 }
 
 /**
- * The entries of an App's schedule, Celery's own included. Rejects with UsageError that names the entry
- * that cannot be read.
+ * Returns the entries of an App's schedule, with Celery's own. Rejects with UsageError that names the entry
+ * which cannot be read.
  */
 export async function readEntries(app: App): Promise<Map<string, Entry>> {
   const { conf } = app;
@@ -142,13 +142,13 @@ export async function readEntries(app: App): Promise<Map<string, Entry>> {
   return entries;
 }
 
-/** The zone that crontabs are read in: `timezone`, else UTC, or local time where `enable_utc` is off. */
+/** Returns the zone of crontabs: `timezone`, else UTC, or local time if `enable_utc` is off. */
 function scheduleZone(app: App): Zone {
   const { timezone, enable_utc } = app.conf;
   return timezone ? Zone.of(timezone) : enable_utc ? Zone.of("UTC") : Zone.local();
 }
 
-/** Tells schedules apart: the same entries with the same times give the same text. */
+/** Returns a text that is equal for schedules with the same entries and times. */
 export function fingerprint(entries: Iterable<Entry>): string {
   const hash = createHash("sha256");
   for (const entry of [...entries].sort((a, b) => a.name < b.name ? -1 : a.name > b.name ? 1 : 0)) {
@@ -157,7 +157,7 @@ export function fingerprint(entries: Iterable<Entry>): string {
   return hash.digest("hex").slice(0, 16);
 }
 
-/** Throws UsageError for a key of an entry that there is not. */
+/** Throws UsageError for an unknown key of an entry. */
 function refuseUnknownKey(given: BeatEntry): void {
   for (const key of Object.keys(given)) {
     if (BEAT_ENTRY_NAMES.has(key)) continue;
@@ -220,9 +220,9 @@ function timingOf({ schedule, relative }: BeatEntry, zone: Zone): Timing {
       `schedule has the unknown kind ${shownJson(kind)}: use crontab, interval or solar`,
     );
   }
-  // From JSON or TOML: the fields alone.
+  // From JSON or TOML: only the fields.
   const { kind: _, ...fields } = schedule as Record<string, unknown>;
-  // A date, a Map and the like have no fields, and would be due every minute.
+  // A Date, a Map and the like have no fields, and would be due every minute.
   if (kind === undefined && Object.keys(fields).length === 0) {
     throw new UsageError("schedule names no field of a crontab: every minute is crontab()");
   }
@@ -244,7 +244,7 @@ function overlapOf(given: unknown): boolean {
   throw new UsageError(`overlap must be allow or skip: ${shownJson(given)}`);
 }
 
-/** A name-based UUID, version 5. Source: RFC 9562 5.5. */
+/** Returns a name-based UUID, version 5. Source: RFC 9562 5.5. */
 function uuid5(name: string): string {
   const hash = createHash("sha1").update(NAMESPACE, "hex").update(name).digest();
   hash[6] = (hash[6]! & 0x0f) | 0x50;

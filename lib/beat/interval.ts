@@ -1,8 +1,8 @@
 /**
- * Intervals: every so many seconds since the last run, or (`relative`) at the turn of the unit.
+ * Intervals: every so many seconds since the last run, or (`relative`) when the clock's unit turns.
  *
  * The rhythm is kept: the next run counts from when the last one was due, not from when it was sent. Only
- * after a run was missed altogether the interval starts again from now, as Celery's does after every run.
+ * after a whole run was missed does the interval start again from now, as Celery's does after every run.
  *
  * Source: celery 5.2.6 schedules.py schedule, utils/time.py remaining, delta_resolution; protocol.md 9.6.
  */
@@ -11,17 +11,17 @@ import { humanizeSeconds, UsageError } from "../base/mod.ts";
 import type { Timing } from "./timing.ts";
 import type { Zone } from "./zone.ts";
 
-/** Units that a relative interval is rounded to, milliseconds. */
+/** Units that a relative interval is rounded down to, milliseconds. */
 const UNITS = [86_400_000, 3_600_000, 60_000];
 
 const COUNT = "(\\d+(?:[.,]\\d+)?)";
-/** Weeks alone, or days and a time; nothing empty. */
+/** Weeks alone, or days and a time; not empty. */
 const DURATION = new RegExp(
   `^P(?=.)(?:${COUNT}W|(?:${COUNT}D)?(?:T(?=.)(?:${COUNT}H)?(?:${COUNT}M)?(?:${COUNT}S)?)?)$`,
   "i",
 );
 
-/** The longest interval; dates of the runtime end some hundred times later. */
+/** The longest interval; the runtime's dates reach about a hundred times further. */
 const SECONDS_MAX = 1e10;
 
 /** An interval. */
@@ -56,7 +56,7 @@ export class Interval implements Timing {
     if (this.#unit === 1000) return Math.floor(end / 1000) * 1000;
     const wall = this.#zone.wallOf(end);
     const rounded = this.#zone.instantOf(Math.floor(wall / this.#unit) * this.#unit);
-    // Where the clocks went back within the unit, the first of two equal times may lie before the last run.
+    // If the clocks went back within the unit, the first of two equal times may lie before the last run.
     return rounded > lastMs ? rounded : Math.round(end);
   }
 
@@ -65,14 +65,14 @@ export class Interval implements Timing {
     return first + Math.floor(Math.floor((nowMs - first) / this.everyMs) * this.everyMs);
   }
 
-  resume(_slotMs: number, nowMs: number): number {
+  resume(_dueMs: number, nowMs: number): number {
     return nowMs;
   }
 }
 
 /**
- * Seconds of an ISO 8601 duration: "PT30S", "PT1H30M", "P1DT12H", "P2W". Years and months have no fixed
- * length and are refused with a UsageError, as is anything else.
+ * Returns the seconds of an ISO 8601 duration: "PT30S", "PT1H30M", "P1DT12H", "P2W". Throws UsageError for
+ * years and months, whose length varies, and for anything else.
  */
 export function isoDurationSeconds(text: string): number {
   const read = DURATION.exec(text.trim());

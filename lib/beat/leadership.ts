@@ -1,23 +1,23 @@
 /**
- * Which of several beats sends: a lease of the broker's ledger.
+ * Which of several beats sends, by a lease in the broker's ledger.
  *
- * Whoever holds the lease leads. It is taken for as long as nothing is due and three seconds more, so that
- * a leader with nothing to do does nothing, and one that died is missed three seconds after the first run
- * it did not send. Whoever stands by asks when the leader's next run is due (it may have gone in order) and
- * when its lease ends.
+ * The holder of the lease leads. It takes the lease until three seconds after its next run is due. So a
+ * leader with nothing to send sends nothing, and a dead one is replaced three seconds after the first run
+ * that it missed. A standby asks again when the leader's next run is due (it may have ended in order) and
+ * when the lease ends.
  *
- * The lease spares work; that nothing is sent twice rests on the records: each run changes its entry's
- * record in the one step that publishes it, from the value that this beat has read.
+ * The lease only saves work. The records ensure that nothing is sent twice: each run replaces the record that
+ * this beat has read, in the same step that publishes it.
  */
 
 import type { Ledger, LedgerEntry } from "../transport/mod.ts";
 
-/** How long after a run is due its leader is missed, milliseconds. */
+/** How long after a run is due its leader is replaced, milliseconds. */
 const GRACE_MS = 3000;
-/** Between two looks at a lease that is held, at least. */
+/** Shortest time between two requests for a lease that is held, milliseconds. */
 const LOOK_MIN_MS = 1000;
 
-/** What the leases and records of an App's beats are called in the ledger. */
+/** Returns the names of leases and records of an App's beats in the ledger. */
 export function beatNames(app: string): { records: string; hosts: string; lease(schedule: string): string } {
   return {
     records: `beat:${app}`,
@@ -26,9 +26,9 @@ export function beatNames(app: string): { records: string; hosts: string; lease(
   };
 }
 
-/** What one beat does to become, stay and stop being the one that sends. */
+/** Takes, keeps and releases one beat's lead. */
 export class BeatLeadership {
-  /** Where the records of all beats of this App lie. */
+  /** The namespace of the records of all beats of this App. */
   readonly namespace: string;
   readonly #lease: string;
   readonly #owner: string;
@@ -37,7 +37,8 @@ export class BeatLeadership {
   #token = 0;
 
   /**
-   * `schedule` is the schedule's fingerprint: beats of other schedules lead beside us. `host` is what people are shown.
+   * `schedule` is the schedule's fingerprint: beats of other schedules have leases of their own. `host` is
+   * shown to people.
    */
   constructor(app: string, { schedule, owner, host }: { schedule: string; owner: string; host: string }) {
     const names = beatNames(app);
@@ -49,27 +50,28 @@ export class BeatLeadership {
   }
 
   /**
-   * Fencing token at the last check; 0: we do not lead. If it changed, another beat may have led in between.
+   * Fencing token at the last check; 0: this beat does not lead. If it changed, another beat may have led in
+   * between.
    */
   get token(): number {
     return this.#token;
   }
 
   /**
-   * Asks to lead, or to go on leading, until `idleMs` from now and the grace. Null: we do; else
-   * milliseconds after which to ask again.
+   * Takes or renews the lease until the grace time after `idleMs` from now. Resolves with null if this beat
+   * leads, else with the milliseconds after which to ask again. Rejects as the ledger does.
    */
   async lead(ledger: Ledger, idleMs: number): Promise<number | null> {
     const wanted = idleMs + GRACE_MS;
     let state = await ledger.lease(this.#lease, this.#owner, wanted, this.#token);
     if (state.token === 0 && this.#token > 0) {
-      // Overtaken while we were away; perhaps by nobody who lives.
+      // The lease was lost while this beat was away; its new holder may be dead too.
       state = await ledger.lease(this.#lease, this.#owner, wanted, 0);
     }
     const before = this.#token;
     this.#token = state.token;
     if (state.token > 0) {
-      if (state.token !== before && ledger.holder) await this.#tellHost(ledger, wanted);
+      if (state.token !== before && ledger.holder) await this.#recordHost(ledger, wanted);
       return null;
     }
     if (state.leftMs <= LOOK_MIN_MS) return state.leftMs + 20;
@@ -77,8 +79,9 @@ export class BeatLeadership {
   }
 
   /**
-   * Publishes runs with their records, and goes on leading until `idleMs` from now. Null: we lead no more,
-   * nothing was done. Else per entry null, or the record that stood in the way.
+   * Publishes runs together with their records, and renews the lease as `lead` does. Resolves with null if
+   * this beat does not lead any more; nothing was done then. Else with null for each entry that was written,
+   * or the record that differed from the one expected. Rejects as the ledger does.
    */
   async commit(
     ledger: Ledger,
@@ -96,8 +99,8 @@ export class BeatLeadership {
     return found;
   }
 
-  /** Writes who we are and where we run, for those who look who leads: one record for each schedule. */
-  async #tellHost(ledger: Ledger, leaseMs: number): Promise<void> {
+  /** Records who leads and on which host, for `beat list` and the console: one record for each schedule. */
+  async #recordHost(ledger: Ledger, leaseMs: number): Promise<void> {
     const under = { namespace: this.#hosts, lease: this.#lease, token: this.#token, leaseMs };
     const entry = { key: this.#lease, value: `${this.#owner} ${this.#host}`, message: null };
     const [before = null] = await ledger.commit(under, [{ ...entry, expected: null }]) ?? [];
@@ -106,7 +109,10 @@ export class BeatLeadership {
     }
   }
 
-  /** The connection is gone: whether we lead is asked anew, and the token still says that it was us. */
+  /**
+   * Stops leading and releases the lease, so that another beat may take it at once. Rejects as the ledger
+   * does.
+   */
   async resign(ledger: Ledger): Promise<void> {
     const token = this.#token;
     this.#token = 0;

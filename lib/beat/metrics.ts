@@ -1,9 +1,9 @@
-/** A beat's own numbers for Prometheus. */
+/** A beat's own metrics for Prometheus. */
 
 import { FAMILIES, MetricsText, type MetricsTextOptions, writeProcess } from "../metrics/mod.ts";
 import type { Beat } from "./beat.ts";
 
-/** The text of a beat's metrics. `startedWallMs`: when the process began. */
+/** Returns the text of a beat's metrics. `startedWallMs`: when the process began. */
 export function beatMetrics(beat: Beat, startedWallMs: number, options: MetricsTextOptions = {}): string {
   const text = new MetricsText(options);
   writeBeat(text, beat);
@@ -12,7 +12,7 @@ export function beatMetrics(beat: Beat, startedWallMs: number, options: MetricsT
   return text.end();
 }
 
-/** Writes what only a beat has, for a process that is more than a beat. */
+/** Writes the metrics that only a beat has, for a process that does more than beat. */
 export function writeBeat(text: MetricsText, { figures }: Beat): void {
   const { isLeader, entries, sent, lagSeconds } = figures;
   text.single(FAMILIES.beatLeader, {}, isLeader ? 1 : 0);

@@ -1,14 +1,14 @@
 /**
- * beat: sends tasks when they are due, one of many beats at a time, and none of them twice.
+ * beat: sends tasks when they are due. Of many beats one sends at a time, and no run is sent twice.
  *
- *   beat_schedule -> Entry (a Timing, and what is known of its runs) -> Scheduler (heap by due time)
+ *   beat_schedule -> Entry (a Timing, and the state of its runs) -> Scheduler (heap by due time)
  *     -> Beat (the loop) -> BeatPublisher (messages) -> the broker, together with the record of the run
  *                        -> ScheduleStore (celerybeat-schedule)
  *
  * Reading order: timing.ts (when something is due), zone.ts (local time), cron_field.ts, crontab.ts,
- * interval.ts, solar.ts; entry.ts, scheduler.ts (pure: it is told the time); beat.ts (the loop),
- * publisher.ts, leadership.ts; store.ts, store_kv.ts, store_memory.ts, open_store.ts; preview.ts (`beat next`),
- * banner.ts, metrics.ts (its own numbers), embedded.ts (`worker -B`).
+ * interval.ts, solar.ts; entry.ts, scheduler.ts (pure: the caller gives the time); beat.ts (the loop),
+ * publisher.ts, leadership.ts; store.ts, store_kv.ts, store_memory.ts, open_store.ts; preview.ts (`beat
+ * next`), banner.ts, metrics.ts, embedded.ts (`worker -B`).
  *
  * May import base, blueprint, metrics, wire, transport, backend, platform and app.
  */

@@ -1,6 +1,6 @@
 /**
- * The store that a beat gets: its file, or memory where it is asked for, or where the default file cannot be
- * made and the broker keeps what was sent.
+ * Opens the store of a beat: the schedule file; or memory, if that is asked for, or if the default file
+ * cannot be made and the broker keeps the records.
  */
 
 import type { App } from "../app/mod.ts";
@@ -10,13 +10,13 @@ import { MemoryStore } from "./store_memory.ts";
 import { KvStore } from "./store_kv.ts";
 import type { ScheduleStore } from "./store.ts";
 
-/** Schedulers by the names they are known under; all of them are ours. */
+/** Names of schedulers that are accepted; all of them mean ours. */
 const SCHEDULERS = /^(?:celery\.beat[:.])?(?:Persistent)?Scheduler$|^(?:persistent|kv|memory)$/;
 
 /**
- * Opens the schedule file. Throws UsageError with exit status 73 where it cannot be made. Only the default
- * file is done without, after a warning, where the working folder cannot be written and beats share what was
- * sent through the broker.
+ * Opens the schedule file. Rejects with UsageError if it cannot be made (exit status 73) or the scheduler is
+ * unknown. If the path is the default and beats share their records through the broker (`beat_lock`), a file
+ * that cannot be made is only a warning, and states are kept in memory.
  */
 export async function openStore(
   app: App,

@@ -1,4 +1,7 @@
-/** What will be sent when, and who sends it: `beat next`, `beat list`, the console. Nothing is sent or written. */
+/**
+ * Which tasks will be sent when, and which beat sends them: for `beat next`, `beat list` and the console.
+ * Sends and writes nothing.
+ */
 
 import type { App } from "../app/mod.ts";
 import type { Ledger } from "../transport/mod.ts";
@@ -8,7 +11,7 @@ import { Scheduler, usableState } from "./scheduler.ts";
 import { decodeState } from "./store.ts";
 import { KvStore } from "./store_kv.ts";
 
-/** A run to come. */
+/** A future run. */
 export interface UpcomingRun {
   readonly name: string;
   readonly task: string;
@@ -26,25 +29,28 @@ export interface ListedEntry {
   readonly kwargs: Readonly<Record<string, unknown>>;
   readonly options: Readonly<Record<string, unknown>>;
   readonly next: string | null;
-  /** When it ran last, as the schedule file or the broker knows; null: neither knows of a run. */
+  /** When it ran last, from the schedule file or the broker; null: neither has a run. */
   readonly last: string | null;
   readonly lastId: string | null;
   readonly count: number;
 }
 
-/** What the beats of an App keep in the broker. */
+/** What the beats of an App record in the broker. */
 export interface BeatOnBroker {
-  /** The host of the beat that sends, or the name of its store; null: none does, or the broker does not tell. */
+  /**
+   * The host of the beat that sends, or its owner id if the host is not recorded; null: no beat sends, or the
+   * broker does not report it.
+   */
   readonly leader: string | null;
-  /** What ran, by the keys of entries. */
+  /** Records of runs, by entry key. */
   readonly records: ReadonlyMap<string, string>;
 }
 
 /**
- * Looks who sends for this App's schedule, and what was sent. `holderOf` asks RabbitMQ's management API who holds an
- * exclusive queue. Rejects as the broker's calls do.
+ * Reads from the broker which beat sends for this App's schedule, and what was sent. `holderOf` asks
+ * RabbitMQ's management API who holds an exclusive queue. Rejects as the broker's calls do.
  */
-export async function lookAtBeat(
+export async function readBeatOnBroker(
   app: App,
   entries: ReadonlyMap<string, Entry>,
   ledger: Ledger,
@@ -54,7 +60,7 @@ export async function lookAtBeat(
   const lease = names.lease(fingerprint(entries.values()));
   const queue = ledger.queueOf?.(lease);
   const owner = queue !== undefined ? await holderOf?.(queue) ?? null : await ledger.holder?.(lease) ?? null;
-  // "OWNER HOST" of the one who took it last; who holds it may not have written yet.
+  // "OWNER HOST" of the beat that wrote last. The current holder may not have written yet.
   const written = owner === null ? "" : (await ledger.records(names.hosts)).get(lease) ?? "";
   return {
     leader: written.startsWith(`${owner} `) ? written.slice(`${owner} `.length) : owner,
@@ -62,23 +68,26 @@ export async function lookAtBeat(
   };
 }
 
-/** What `previewBeat` looks for. */
+/** Options of `previewBeat`. */
 export interface PreviewOptions {
-  /** Runs to come, of all entries together; 0: none are looked for. */
+  /** Number of future runs, of all entries together; 0: none. */
   readonly count?: number;
-  /** What the broker knows; absent: the schedule file alone is believed. */
+  /** The broker's records; if not given, only the schedule file is used. */
   readonly beat?: BeatOnBroker;
 }
 
-/** A schedule, as it was when it was read. */
+/** A schedule at the time it was read. */
 export interface BeatPreview {
   /** All entries, by name. */
   readonly entries: readonly ListedEntry[];
-  /** The next `count` runs, soonest first; missed ones count as one run now. */
+  /** The next `count` runs, soonest first; all missed runs of an entry count as one run now. */
   readonly runs: readonly UpcomingRun[];
 }
 
-/** What the App's entries (`readEntries`) and the schedule file at `path` say. The entries are used up by it. */
+/**
+ * Returns the App's entries (from `readEntries`) with the states of the schedule file at `path`. Changes the
+ * entries. Rejects if the file cannot be opened.
+ */
 export async function previewBeat(
   app: App,
   entries: Map<string, Entry>,
@@ -87,7 +96,7 @@ export async function previewBeat(
 ): Promise<BeatPreview> {
   const now = app.world.clock.wallMs();
   const scheduler = await read(app, entries, { path, beat, now });
-  // Entries first: looking for runs moves them on.
+  // Entries first, because the search for runs changes them.
   return { entries: listed(scheduler, now), runs: upcoming(scheduler, { count, now }) };
 }
 
@@ -110,14 +119,14 @@ function listed({ entries }: Scheduler, now: number): ListedEntry[] {
 function upcoming(scheduler: Scheduler, { count, now }: { count: number; now: number }): UpcomingRun[] {
   const runs: UpcomingRun[] = [];
   while (runs.length < count && scheduler.nextMs < Infinity) {
-    const [slot] = scheduler.take(Math.max(now, scheduler.nextMs), 1);
-    if (!slot) break;
-    const { entry, slotMs, after, skipped } = slot;
+    const [run] = scheduler.take(Math.max(now, scheduler.nextMs), 1);
+    if (!run) break;
+    const { entry, dueMs, after, skipped } = run;
     if (skipped === null) {
-      const atMs = Math.max(slotMs, Math.floor(now));
+      const atMs = Math.max(dueMs, Math.floor(now));
       runs.push({ name: entry.name, task: entry.task, time: entry.zone.format(atMs) });
     }
-    scheduler.settle(slot, after);
+    scheduler.settle(run, after);
   }
   return runs;
 }

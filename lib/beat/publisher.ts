@@ -1,6 +1,6 @@
 /**
- * Publishing what is due: over the broker's ledger, where it has one and beats elect one, else as any
- * message.
+ * Publishes the runs that are due: through the broker's ledger if it has one and beats elect a leader, else
+ * as plain messages.
  *
  * Source: celery 5.2.6 beat.py Scheduler.apply_async, apply_entry (options, texts).
  */
@@ -14,18 +14,18 @@ import type { Entry } from "./entry.ts";
 import type { DueRun, Scheduler } from "./scheduler.ts";
 import { decodeState, encodeState, type RunState } from "./store.ts";
 
-/** What came of a batch of runs. */
+/** The result of a batch of runs. */
 export interface Sent {
-  /** False: another beat leads; nothing was sent, and the runs are in line again. */
+  /** False: another beat leads; nothing was sent, and the entries are scheduled again. */
   readonly isLeader: boolean;
   /** States to be saved, by entry name. */
   readonly states: ReadonlyMap<string, RunState>;
 }
 
-/** One run on its way. */
+/** A run with its message. */
 interface Call {
-  readonly slot: DueRun;
-  /** Null: nothing is published, the state alone goes on. */
+  readonly run: DueRun;
+  /** Null: nothing is published, only the state changes. */
   readonly prepared: PreparedSend | null;
   readonly state: RunState;
 }
@@ -37,10 +37,10 @@ export class BeatPublisher {
   readonly #log: Log;
   #connection: Connection | null = null;
   #declared = new Set<string>();
-  #isStoreMissingTold = false;
-  /** Tasks that were published. */
+  #isNoStoreLogged = false;
+  /** Number of tasks published. */
   sent = 0;
-  /** How long after the moment of its schedule the last of them was published, milliseconds. */
+  /** How long after its due time the last task was published, milliseconds. */
   lagMs = 0;
 
   constructor(app: App, scheduler: Scheduler, log: Log) {
@@ -50,68 +50,69 @@ export class BeatPublisher {
   }
 
   /**
-   * Sends runs that were taken; all their entries are in line again when it settles. Rejects with an
-   * operating error where the broker could not be reached: then none of them counts as sent, and the same
-   * runs come again.
+   * Sends runs that the scheduler gave. When it settles, all their entries are scheduled again. Rejects with
+   * an operating error if the broker could not be reached: then no run counts as sent, and the same runs come
+   * again.
    *
-   * `beforeSend` is waited for before anything is published without a ledger: the states to keep meanwhile.
+   * Without a ledger, `beforeSend` is awaited before anything is published, to save the states of the runs
+   * under way.
    */
   async send(
-    slots: readonly DueRun[],
-    way: {
+    runs: readonly DueRun[],
+    options: {
       readonly connection: Connection;
       readonly leadership: BeatLeadership | null;
-      /** Milliseconds until something else is due. */
+      /** Milliseconds until another entry is due. */
       idleMs(): number;
       beforeSend(states: ReadonlyMap<string, RunState>): Promise<void>;
     },
   ): Promise<Sent> {
     const log = this.#log;
-    const inHand = new Set(slots.map(({ entry }) => entry));
+    const unsettled = new Set(runs.map(({ entry }) => entry));
     try {
       const calls: Call[] = [];
-      for (const slot of slots) calls.push(await this.#prepare(slot));
-      for (const { slot: { entry, skipped }, prepared } of calls) {
+      for (const run of runs) calls.push(await this.#prepare(run));
+      for (const { run: { entry, skipped }, prepared } of calls) {
         if (prepared) log.info(`Scheduler: Sending due task ${entry.name} (${entry.task})`);
         else if (skipped !== null) {
           log.info(`Scheduler: Skipping due task ${entry.name} (${entry.task}): ${skipped}`);
         }
       }
       const batch = calls.flatMap(({ prepared }) => prepared ? [prepared.outgoing] : []);
-      await this.#declare(way.connection, batch);
-      const { ledger } = way.connection;
+      await this.#declare(options.connection, batch);
+      const { ledger } = options.connection;
       const states = new Map<string, RunState>();
-      const settle = ({ slot }: Call, state: RunState) => {
-        inHand.delete(slot.entry);
-        this.#scheduler.settle(slot, state);
-        states.set(slot.entry.name, state);
+      const settle = ({ run }: Call, state: RunState) => {
+        unsettled.delete(run.entry);
+        this.#scheduler.settle(run, state);
+        states.set(run.entry.name, state);
       };
-      if (way.leadership && ledger) {
-        const idleMs = this.#idleMs(calls, way.idleMs());
-        const found = await way.leadership.commit(ledger, calls.map(ledgerEntry), idleMs);
+      if (options.leadership && ledger) {
+        const idleMs = this.#idleMs(calls, options.idleMs());
+        const found = await options.leadership.commit(ledger, calls.map(ledgerEntry), idleMs);
         if (found === null) return { isLeader: false, states };
         const published: Call[] = [];
         calls.forEach((call, n) => {
-          const inTheWay = found[n] ?? null;
+          const conflicting = found[n] ?? null;
           const ours = encodeState(call.state);
-          const theirs = inTheWay === null || inTheWay === ours ? null : decodeState(inTheWay);
-          call.slot.entry.record = theirs ? inTheWay : ours;
+          const theirs = conflicting === null || conflicting === ours ? null : decodeState(conflicting);
+          call.run.entry.record = theirs ? conflicting : ours;
           if (!theirs) published.push(call);
-          else log.debug(`Scheduler: ${call.slot.entry.name} was sent by another beat`);
+          else log.debug(`Scheduler: ${call.run.entry.name} was sent by another beat`);
           settle(call, theirs ?? call.state);
         });
         await this.#deliver(published);
       } else {
-        await way.beforeSend(
+        await options.beforeSend(
           new Map(
-            calls.map(({ slot }) => [slot.entry.name, { ...slot.entry.state, sendingMs: slot.slotMs }]),
+            calls.map(({ run }) => [run.entry.name, { ...run.entry.state, sendingMs: run.dueMs }]),
           ),
         );
-        const unsent = await this.#publish(way.connection, batch);
+        const unsent = await this.#publish(options.connection, batch);
         for (const call of calls) settle(call, call.state);
-        for (const { slot, prepared } of calls) {
+        for (const { run, prepared } of calls) {
           if (prepared === null || !unsent?.unpublished.includes(prepared.outgoing)) continue;
-          log.error(couldNotApply(slot.entry, unsent));
+          log.error(couldNotApply(run.entry, unsent));
         }
         await this.#deliver(
           unsent === null
@@ -121,19 +122,19 @@ export class BeatPublisher {
       }
       return { isLeader: true, states };
     } finally {
-      for (const entry of inHand) this.#scheduler.putBack(entry);
+      for (const entry of unsettled) this.#scheduler.putBack(entry);
     }
   }
 
-  /** The message of a run. What cannot be sent at all is told, and that run is lost, as with Celery. */
-  async #prepare(slot: DueRun): Promise<Call> {
-    const { entry, after } = slot;
-    if (slot.skipped !== null) return { slot, prepared: null, state: after };
+  /** Makes the message of a run. If that fails, the error is logged and the run is lost, as in Celery. */
+  async #prepare(run: DueRun): Promise<Call> {
+    const { entry, after } = run;
+    if (run.skipped !== null) return { run, prepared: null, state: after };
     const running = entry.mayOverlap ? null : await this.#running(entry);
     if (running !== null) {
       const skipped = `its last run ${running} has not ended`;
       const state = { ...after, count: entry.state.count };
-      return { slot: { ...slot, skipped }, prepared: null, state };
+      return { run: { ...run, skipped }, prepared: null, state };
     }
     try {
       const args = entry.args.map(evaluated);
@@ -144,23 +145,24 @@ export class BeatPublisher {
       const options: SendOptions = {
         ...own,
         ...entry.options,
-        taskId: entry.taskIdOf(this.#app.name, slot.slotMs),
-        // As Celery shows arguments that were given as a list.
+        taskId: entry.taskIdOf(this.#app.name, run.dueMs),
+        // Arguments given as a list are shown as Celery shows them.
         argsrepr: entry.options.argsrepr ?? own.argsrepr ??
           (args.length > 0 && !areTuple(entry.args) ? pythonRepr(args) : null),
       };
       await this.#app.readyToSend(options);
       const prepared = this.#app.prepareSend({ name: entry.task, args, kwargs, options });
-      return { slot, prepared, state: { ...after, taskId: prepared.taskId } };
+      return { run, prepared, state: { ...after, taskId: prepared.taskId } };
     } catch (error) {
       this.#log.error(couldNotApply(entry, error));
-      return { slot, prepared: null, state: after };
+      return { run, prepared: null, state: after };
     }
   }
 
   /**
-   * What could not be sent, for good or while the rest was: those runs are lost, and do not come again beside runs
-   * that were sent. Null: all was sent. Rejects where the same may be sent later.
+   * Publishes messages. Resolves with the error for those that could not be sent: their runs are lost, because they
+   * can never be sent, or because sending the batch again would send the others twice. Null: all were sent. Rejects
+   * if nothing was sent and a retry may succeed.
    */
   async #publish(
     connection: Connection,
@@ -176,15 +178,15 @@ export class BeatPublisher {
     }
   }
 
-  /** The id of the last run where it has not ended. */
+  /** Returns the id of the last run if it has not ended. */
   async #running(entry: Entry): Promise<string | null> {
     const { taskId } = entry.state;
     if (taskId === null) return null;
     const { conf, world } = this.#app;
     const backend = await this.#app.openBackend();
     if (backend.kind === "disabled") {
-      if (!this.#isStoreMissingTold) {
-        this.#isStoreMissingTold = true;
+      if (!this.#isNoStoreLogged) {
+        this.#isNoStoreLogged = true;
         this.#log.warning(
           `beat: overlap "skip" of ${entry.name} has no effect: it needs a result store (result_backend)`,
         );
@@ -193,7 +195,7 @@ export class BeatPublisher {
     }
     const meta = await backend.fetch(taskId);
     if (meta !== null && READY_STATES.has(meta.state)) return null;
-    // A result that never came, or is gone, must not hold an entry up for ever.
+    // If its result never comes, or has expired, it must not block the entry for ever.
     const heldMs = (conf.result_expires || 86_400) * 1000;
     return world.clock.wallMs() - entry.state.lastMs > heldMs ? null : taskId;
   }
@@ -206,12 +208,12 @@ export class BeatPublisher {
     await declareWays(this.#app, connection, batch, { declared: this.#declared });
   }
 
-  /** Milliseconds until the next run of all, with those of these entries. */
+  /** Returns milliseconds until the next run of all entries, these included. */
   #idleMs(calls: readonly Call[], othersMs: number): number {
     const now = this.#app.world.clock.wallMs();
     let least = othersMs;
-    for (const { slot, state } of calls) {
-      const next = slot.entry.timing.next(state.lastMs);
+    for (const { run, state } of calls) {
+      const next = run.entry.timing.next(state.lastMs);
       if (next !== null) least = Math.min(least, Math.max(0, next - now));
     }
     return least;
@@ -220,14 +222,14 @@ export class BeatPublisher {
   async #deliver(calls: readonly Call[]): Promise<void> {
     const { clock } = this.#app.world;
     const log = this.#log;
-    for (const { slot, prepared } of calls) {
+    for (const { run, prepared } of calls) {
       if (prepared === null) continue;
       this.sent++;
-      this.lagMs = Math.max(0, clock.wallMs() - slot.slotMs);
+      this.lagMs = Math.max(0, clock.wallMs() - run.dueMs);
     }
     const published = calls.flatMap(({ prepared }) => prepared ? [prepared] : []);
     if (log.isOn("DEBUG")) {
-      for (const { slot: { entry }, prepared } of calls) {
+      for (const { run: { entry }, prepared } of calls) {
         if (prepared) log.debug(`${entry.task} sent. id->${prepared.taskId}`);
       }
     }
@@ -243,16 +245,16 @@ function couldNotApply(entry: Entry, error: unknown): string {
   return `Message Error: Couldn't apply scheduled task ${entry.name}: ${errorText(error)}`;
 }
 
-function ledgerEntry({ slot, prepared, state }: Call): LedgerEntry {
+function ledgerEntry({ run, prepared, state }: Call): LedgerEntry {
   return {
-    key: slot.entry.key,
-    expected: slot.entry.record,
+    key: run.entry.key,
+    expected: run.entry.record,
     value: encodeState(state),
     message: prepared?.outgoing ?? null,
   };
 }
 
-/** A function in place of an argument is called for each run. Source: celery 5.2.6 beat.py BeatLazyFunc. */
+/** Calls an argument that is a function, for each run. Source: celery 5.2.6 beat.py BeatLazyFunc. */
 function evaluated(value: unknown): unknown {
   return typeof value === "function" ? (value as () => unknown)() : value;
 }

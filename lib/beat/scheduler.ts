@@ -1,6 +1,6 @@
 /**
- * The scheduler: which entries are due, for which run, and what that makes of them. It has no clock and
- * sends nothing; every call says what time it is.
+ * The scheduler: decides which entries are due, for which run, and how their states change. It has no clock
+ * and sends nothing; the caller gives the time.
  *
  * Source: celery 5.2.6 beat.py Scheduler (merging, order); 5.6.3 schedules.py crontab.is_due (starting
  * deadline).
@@ -10,21 +10,21 @@ import { assert, Heap } from "../base/mod.ts";
 import type { Entry } from "./entry.ts";
 import type { RunState } from "./store.ts";
 
-/** A run later than this is one that was missed, for entries that do not catch up. */
+/** If a run is later than this, entries with `catchUp: "none"` skip it. */
 const LATE_MS = 30_000;
-/** How many missed runs of one entry are sent one by one; of more only the latest is. */
+/** Missed runs of one entry that are sent one by one at most; of more only the latest is sent. */
 const CATCH_UP_MAX = 1000;
-/** A last run that lies further ahead than this is of a clock that was wrong. */
+/** If a last run lies further ahead than this, the clock was wrong. */
 const AHEAD_MAX_MS = 24 * 3_600_000;
 
 /** A run that is due. */
 export interface DueRun {
   readonly entry: Entry;
   /** When it was due. */
-  readonly slotMs: number;
-  /** What the entry's state becomes with it; the task's id is added by who sends it. */
+  readonly dueMs: number;
+  /** The entry's state after this run; the sender adds the task id. */
   readonly after: RunState;
-  /** Why it is not sent; null: it is. */
+  /** Why the run is not sent; null: it is sent. */
   readonly skipped: string | null;
 }
 
@@ -45,7 +45,7 @@ export class Scheduler {
   }
 
   /**
-   * Takes the place of what was there: entries keep the state that `stateOf` gives, new ones count from now.
+   * Replaces all entries. Each takes the state that `stateOf` returns; null: it is new and counts from now.
    */
   replace(
     entries: Map<string, Entry>,
@@ -61,34 +61,34 @@ export class Scheduler {
     this.#heap.fill(entries.values());
   }
 
-  /** Reads every entry's state anew: they changed outside, or the clock did. */
+  /** Computes all due times again, after states or the clock changed. */
   refresh(): void {
     for (const entry of this.#heap) entry.dueMs = dueAfter(entry);
     this.#heap.fill();
   }
 
-  /** When the next entry is due; Infinity: none ever. */
+  /** When the next entry is due; Infinity: never. */
   get nextMs(): number {
     return this.#heap.peek()?.dueMs ?? Infinity;
   }
 
   /**
-   * The runs due now, soonest first, at most `max`. Their entries are out of the order until `settle` or
+   * Returns the runs due now, soonest first, at most `max`. Their entries are not scheduled until `settle` or
    * `putBack`.
    */
   take(nowMs: number, max: number): DueRun[] {
-    const slots: DueRun[] = [];
-    while (slots.length < max && this.nextMs <= nowMs) slots.push(this.#slot(this.#heap.pop(), nowMs));
-    return slots;
+    const runs: DueRun[] = [];
+    while (runs.length < max && this.nextMs <= nowMs) runs.push(this.#run(this.#heap.pop(), nowMs));
+    return runs;
   }
 
-  /** A run is done with: its entry takes the state and stands in line for its next. */
-  settle(slot: DueRun, state: RunState): void {
-    slot.entry.state = state;
-    this.putBack(slot.entry);
+  /** Ends a run: its entry takes the state and is scheduled for its next run. */
+  settle(run: DueRun, state: RunState): void {
+    run.entry.state = state;
+    this.putBack(run.entry);
   }
 
-  /** An entry stands in line by its state as it is. */
+  /** Schedules an entry by its present state. */
   putBack(entry: Entry): void {
     assert(this.#entries.get(entry.name) === entry, "an entry put back is one of the schedule");
     entry.dueMs = dueAfter(entry);
@@ -96,8 +96,8 @@ export class Scheduler {
   }
 
   /**
-   * The wall clock was set by `byMs`. Intervals are lengths of time and go on in it, where it went back;
-   * crontabs and the sun are of the wall clock itself and do not come twice.
+   * Adjusts to a wall clock that was set by `byMs`. If it was set back, intervals continue as lengths of
+   * time; crontabs and solar events follow the wall clock and do not fire twice.
    */
   clockWasSet(byMs: number): void {
     if (byMs >= 0) return;
@@ -108,13 +108,13 @@ export class Scheduler {
     this.refresh();
   }
 
-  #slot(entry: Entry, nowMs: number): DueRun {
+  #run(entry: Entry, nowMs: number): DueRun {
     const { timing, state, catchUp } = entry;
     const first = entry.dueMs;
     const now = Math.floor(nowMs);
-    const made = (slotMs: number, lastMs: number, skipped: string | null = null): DueRun => ({
+    const made = (dueMs: number, lastMs: number, skipped: string | null = null): DueRun => ({
       entry,
-      slotMs,
+      dueMs,
       skipped,
       after: {
         lastMs,
@@ -138,7 +138,7 @@ export class Scheduler {
     return made(latest, lastMs);
   }
 
-  /** Whether the runs missed are few enough to be sent one by one; looked at when the first of them is. */
+  /** Whether the missed runs are few enough to be sent one by one; decided at the first of them. */
   #mayCatchUp(entry: Entry, nowMs: number): boolean {
     if (entry.isCatchingUp) return true;
     let at: number | null = entry.dueMs;
@@ -148,8 +148,8 @@ export class Scheduler {
 }
 
 /**
- * A kept state as it can be used now. A last run far ahead of the clock, for an interval a minute, is of a
- * clock that was wrong: the entry counts from now.
+ * Returns a stored state as it can be used now. If its last run is far ahead of the clock (for an interval, a
+ * minute), the clock was wrong then, and the entry counts from now.
  */
 export function usableState(entry: Entry, state: RunState, nowMs: number): RunState {
   const aheadMs = entry.timing.kind === "interval" ? 60_000 : AHEAD_MAX_MS;

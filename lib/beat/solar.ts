@@ -1,12 +1,12 @@
 /**
- * The sun: dawns, sunrise, noon, sunset and dusks at a place. The astronomy is astronomy-engine's, loaded
- * with the first such entry.
+ * Solar events: dawns, sunrise, noon, sunset and dusks at a place. The package astronomy-engine computes
+ * them; it is loaded with the first such entry.
  *
- * Where an event does not happen on a day (polar day and night, white nights), the next day on which it
- * does is meant.
+ * If an event does not occur on a day (polar day and night, white nights), the next day on which it occurs
+ * counts.
  *
  * Source: celery 5.6.3 schedules.py solar (events, horizons); protocol.md 9.7. Celery 5.2's
- * `dusk_astronomical` has the sign of its horizon wrong and comes in daylight; here it is 18 degrees below,
+ * `dusk_astronomical` has the wrong sign of its horizon and fires in daylight; here it is 18 degrees below,
  * as in 5.6.
  */
 
@@ -17,7 +17,10 @@ import { latestByNext, type Timing } from "./timing.ts";
 
 type Astronomy = typeof import("astronomy-engine");
 
-/** Height of the sun's centre in degrees, null: the upper limb at the refracted horizon; 0: transit. */
+/**
+ * Altitude of the sun's centre in degrees; null: the upper limb at the refracted horizon. Direction 0:
+ * transit.
+ */
 const EVENTS: Readonly<Record<string, { direction: 1 | -1 | 0; altitude: number | null }>> = {
   dawn_astronomical: { direction: 1, altitude: -18 },
   dawn_nautical: { direction: 1, altitude: -12 },
@@ -30,18 +33,18 @@ const EVENTS: Readonly<Record<string, { direction: 1 | -1 | 0; altitude: number 
   dusk_astronomical: { direction: -1, altitude: -18 },
 };
 
-/** Days looked ahead: an event that does not come within a year never does. */
+/** Days searched: an event that does not occur within a year never does. */
 const DAYS_AHEAD = 370;
 const HOUR_MS = 3_600_000;
 
 let astronomy: Astronomy | null = null;
 
-/** Loads the astronomy; needed before the first `Solar`. */
+/** Loads the astronomy package; call it before the first `Solar`. Rejects if it cannot be loaded. */
 export async function loadAstronomy(): Promise<void> {
   astronomy ??= await import("astronomy-engine");
 }
 
-/** An event of the sun. */
+/** A solar event. */
 export class Solar implements Timing {
   readonly kind = "solar";
   readonly repr: string;
@@ -49,7 +52,7 @@ export class Solar implements Timing {
   readonly #latitude: number;
   readonly #longitude: number;
 
-  /** Throws UsageError for an unknown event or a place that is not one. `loadAstronomy` comes first. */
+  /** Throws UsageError for an unknown event or an impossible place. */
   constructor({ event, latitude, longitude }: SolarSchedule) {
     const known = Object.hasOwn(EVENTS, event) ? EVENTS[event] : undefined;
     if (!known) {
@@ -70,7 +73,7 @@ export class Solar implements Timing {
     const { Body, Observer, SearchAltitude, SearchHourAngle, SearchRiseSet } = astronomy;
     const { direction, altitude } = this.#event;
     const observer = new Observer(this.#latitude, this.#longitude, 0);
-    // A second on, since an event found is exact to less, and must not be found again.
+    // Search from a second later: an event's time is exact to less than that, and it must not be found again.
     const from = new Date(lastMs + 1000);
     if (direction === 0) {
       return Math.round(SearchHourAngle(Body.Sun, observer, 0, from).time.date.getTime());
@@ -85,8 +88,8 @@ export class Solar implements Timing {
     return latestByNext(this, lastMs, nowMs, 30 * HOUR_MS);
   }
 
-  resume(slotMs: number, _nowMs: number): number {
-    return slotMs;
+  resume(dueMs: number, _nowMs: number): number {
+    return dueMs;
   }
 }
 

@@ -1,8 +1,8 @@
-/** Where beat keeps what it has sent, over restarts. */
+/** The store in which beat keeps the states of entries over restarts. */
 
 import { toJson } from "../wire/mod.ts";
 
-/** What is known of an entry's runs. */
+/** The state of an entry's runs. */
 export interface RunState {
   /**
    * The time that the next run is counted from, epoch milliseconds: the last run's, or when the entry was
@@ -11,29 +11,30 @@ export interface RunState {
   readonly lastMs: number;
   /** How often it was sent. */
   readonly count: number;
-  /** The last task sent; null: none. */
+  /** Id of the last task sent; null: none. */
   readonly taskId: string | null;
-  /** The run that is being sent, where the broker cannot keep a record of it; null: none. */
+  /** Due time of the run being sent, if the broker keeps no records; null: none. */
   readonly sendingMs: number | null;
 }
 
-/** A store. Everything is kept per entry, so that one send writes one row. */
+/** A store. Every entry is a row of its own, so that a run writes one row. */
 export interface ScheduleStore {
-  /** Names this beat among others, over restarts; unique to the store. */
+  /** Identifies this beat, over restarts; unique to the store. */
   readonly owner: string;
-  /** For the banner; null: nothing is kept. */
+  /** The file, for the banner; null: none. */
   readonly path: string | null;
-  /** Everything kept, by entry name. */
+  /** Reads all states, by entry name. Rejects if the file cannot be read. */
   load(): Promise<Map<string, RunState>>;
   /**
-   * Writes states, null deletes one. On disk when it resolves; rejects with OperatingError, and then wrote
-   * some or none.
+   * Writes states; null deletes one. They are on disk when it resolves. Rejects with OperatingError; some may
+   * have been written then.
    */
   save(states: ReadonlyMap<string, RunState | null>): Promise<void>;
+  /** Closes the store; a second call has no effect. Never rejects. */
   close(): Promise<void>;
 }
 
-/** A state as it is kept: one JSON text. */
+/** Encodes a state as one JSON text. */
 export function encodeState(state: RunState): string {
   const { lastMs, count, taskId, sendingMs } = state;
   return toJson({
@@ -44,7 +45,7 @@ export function encodeState(state: RunState): string {
   });
 }
 
-/** The state in a text; null where it is not one. */
+/** Decodes a state; null if the text is not one. */
 export function decodeState(text: unknown): RunState | null {
   if (typeof text !== "string") return null;
   let value: unknown;

@@ -1,9 +1,9 @@
 /**
- * The schedule file: `celerybeat-schedule`, a key-value file of ours, not Python's shelve.
+ * The schedule file: `celerybeat-schedule`, a key-value file in our format, not Python's shelve.
  *
- * One beat has it at a time, by a lock on `celerybeat-schedule.lock` that ends with its process. Only its user may read
- * it. A damaged or later one of ours and Celery's own are renamed and told; anything else is refused and stays as it
- * is. Every save is on disk when it resolves.
+ * One beat uses it at a time, by a lock on `celerybeat-schedule.lock` that ends with its process. Only its
+ * user may read it. If the file is damaged, of a later version, or Celery's, it is renamed and that is
+ * logged; any other file is refused and left as it is. Every save is on disk when it resolves.
  *
  *   ["lovage"]  { schema, owner }    ["entry", name]  state    ["long", hash of the name]  { name, state }
  */
@@ -24,23 +24,23 @@ import {
 } from "../platform/mod.ts";
 import { decodeState, encodeState, type RunState, type ScheduleStore } from "./store.ts";
 
-/** The version of what is kept; a file of a later one is set aside. */
+/** The version of the format; a file of a later one is renamed. */
 const SCHEMA = 1;
-/** Changes to one commit; the format's own limit is 1000 and 800 KiB. */
+/** Changes in one commit; the format allows 1000, and 800 KiB. */
 const ROWS_PER_COMMIT = 500;
-/** Longest name, in characters, that is a key itself; the format's limit is 2048 bytes. */
+/** Longest name, in characters, that is used as a key; the format allows 2048 bytes. */
 const NAME_MAX = 500;
 
-/** Files that are out of the way under another name, and why. */
+/** Kinds of files that are renamed, and why. */
 const SET_ASIDE: Readonly<Record<string, string>> = { python: "is one of Python's", damaged: "is damaged" };
-/** Files that are not ours to rename, and what they are. */
+/** Kinds of files that are refused, and what they are. */
 const FOREIGN = {
   sqlite: "a database of something else",
   other: "not a schedule",
   kv: "a key-value file of something else",
 } as const;
 
-/** The store over one file. */
+/** A store in a file. */
 export class KvStore implements ScheduleStore {
   readonly owner: string;
   readonly path: string;
@@ -56,11 +56,11 @@ export class KvStore implements ScheduleStore {
   }
 
   /**
-   * Opens the file, made where there is none. Rejects with UsageError (exit status 73) where another beat
-   * has it or it is not a schedule, with OperatingError where folder or file cannot be written.
+   * Opens the file, or makes it. Rejects with UsageError (exit status 73) if another beat uses it or it is
+   * not a schedule, with OperatingError if folder or file cannot be written.
    */
   static async open(world: World, path: string): Promise<KvStore> {
-    // Before a lock file is made beside it.
+    // Checked before a lock file is made next to it.
     refuseSpecial(path, "the schedule file");
     await ownKind(path);
     const lock = lockFile(`${path}.lock`);
@@ -93,7 +93,7 @@ export class KvStore implements ScheduleStore {
     }
   }
 
-  /** What a file holds, read beside the beat that has it; nothing where there is no file of ours. */
+  /** Reads the states in a file while a beat may use it; empty if there is no file of ours. */
   static async peek(path: string): Promise<Map<string, RunState>> {
     if (await fileKind(path) !== "kv") return new Map();
     const opened = await read(path);
@@ -132,7 +132,7 @@ export class KvStore implements ScheduleStore {
   }
 }
 
-/** What lies there. Rejects with UsageError where it is not ours. */
+/** Returns the kind of the file. Rejects with UsageError if it is not ours. */
 async function ownKind(path: string): Promise<FileKind> {
   const kind = await fileKind(path);
   if (kind === "sqlite" || kind === "other") throw foreign(path, FOREIGN[kind]);
@@ -147,8 +147,8 @@ function foreign(path: string, what: string): UsageError {
 }
 
 /**
- * Opens a file; null: it is something else's; a text: what is wrong with ours. Rejects with OperatingError where it
- * cannot be opened at all.
+ * Opens a file. Resolves with null if it belongs to another program, with a text if it is ours and cannot be
+ * used. Rejects with OperatingError if it cannot be opened at all.
  */
 async function read(path: string): Promise<{ kv: Deno.Kv; owner: string | null } | null | string> {
   const kv = await openKv(path);

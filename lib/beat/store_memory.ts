@@ -1,4 +1,4 @@
-/** A store that lives as long as its process: where no file can be written, and for tests. */
+/** A store in memory: for a beat that can write no file, and for tests. */
 
 import type { RunState, ScheduleStore } from "./store.ts";
 
@@ -7,7 +7,7 @@ export class MemoryStore implements ScheduleStore {
   readonly owner: string;
   readonly path = null;
   readonly states: Map<string, RunState> = new Map();
-  /** How often it was written to. */
+  /** Number of calls of `save`. */
   saves = 0;
 
   constructor(owner: string) {

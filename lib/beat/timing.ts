@@ -1,23 +1,24 @@
-/** When an entry is due: what crontab, interval and solar all are. */
+/** When an entry is due: the interface of crontab, interval and solar event. */
 
-/** A schedule that can be asked. All times are epoch milliseconds, whole. */
+/** A schedule. All times are epoch milliseconds, whole. */
 export interface Timing {
-  /** How an entry of this schedule catches up: a crontab has `beat_cron_starting_deadline`. */
+  /** The kind decides how an entry catches up: `beat_cron_starting_deadline` applies to crontabs. */
   readonly kind: "crontab" | "interval" | "solar";
-  /** The first moment after `lastMs`, the time of the last run, at which it is due; null: never again. */
+  /** Returns the first due time after `lastMs`, the time of the last run; null: never again. */
   next(lastMs: number): number | null;
-  /**
-   * The last moment not after `nowMs` at which it was due, given that `next(lastMs)` is not after `nowMs`.
-   */
+  /** Returns the last due time that is not after `nowMs`. `next(lastMs)` must not be after `nowMs`. */
   latest(lastMs: number, nowMs: number): number;
-  /** The time to count the next run from, after a run for `slotMs` that was late by one run or more. */
-  resume(slotMs: number, nowMs: number): number;
-  /** As Celery prints it: "<freq: 30.00 seconds>". */
+  /**
+   * Returns the time from which to count the next run, after a run due at `dueMs` that was late by one run or
+   * more.
+   */
+  resume(dueMs: number, nowMs: number): number;
+  /** The schedule as Celery prints it: "<freq: 30.00 seconds>". */
   readonly repr: string;
 }
 
 /**
- * The last of a schedule's moments that is not after `nowMs`. It is sought backwards in windows that
+ * Returns the last due time of a schedule that is not after `nowMs`. It searches backwards in windows that
  * double, from `grainMs` on, so that neither a year of minutes nor a yearly entry takes long.
  */
 export function latestByNext(timing: Timing, lastMs: number, nowMs: number, grainMs: number): number {

@@ -1,14 +1,14 @@
 /**
- * A time zone as spans of constant offset: local time by addition, without a calendar object per question.
+ * A time zone as spans of constant offset, so that local time is an addition and needs no calendar object.
  *
- * Transitions come from Temporal, once per span; a year of questions costs two of them.
+ * Transitions come from Temporal, once for each span; a year has two.
  */
 
 import { UsageError } from "../base/mod.ts";
 
 /**
- * A stretch of time with one offset. `start` included, `end` not; infinite where the zone knows no more
- * changes.
+ * A span of time with one offset. `start` is included, `end` is not; infinite if the zone has no further
+ * change.
  */
 export interface Span {
   /** Epoch milliseconds. */
@@ -18,14 +18,14 @@ export interface Span {
   readonly offset: number;
 }
 
-/** The spans that are kept; with more the oldest go. Ten years of the busiest zone are 40. */
+/** Spans kept at most; the oldest are dropped first. Ten years of the zone with the most changes have 40. */
 const SPANS_MAX = 256;
-/** More than the largest offset there is, so that a guess of this width meets the instant meant. */
+/** More than the largest offset, so that the search around a local time includes its moment. */
 const OFFSET_MAX_MS = 15 * 3_600_000;
 
 const zones = new Map<string, Zone>();
 
-/** One zone. All wall times are milliseconds as if local time were UTC. */
+/** A time zone. Wall times are milliseconds as if local time were UTC. */
 export class Zone {
   readonly name: string;
   #spans: Span[] = [];
@@ -36,7 +36,7 @@ export class Zone {
     this.spanAt(0);
   }
 
-  /** The zone of an IANA name or an offset such as "+02:00". Throws UsageError for one there is not. */
+  /** Returns the zone of an IANA name or an offset such as "+02:00". Throws UsageError for an unknown one. */
   static of(name: string): Zone {
     let zone = zones.get(name);
     if (!zone) {
@@ -53,12 +53,12 @@ export class Zone {
     return zone;
   }
 
-  /** The zone of this machine. */
+  /** Returns the zone of this machine. */
   static local(): Zone {
     return Zone.of(Temporal.Now.timeZoneId());
   }
 
-  /** The span that holds a moment. */
+  /** Returns the span that a moment is in. */
   spanAt(ms: number): Span {
     const last = this.#last;
     if (last !== null && ms >= last.start && ms < last.end) return last;
@@ -71,15 +71,14 @@ export class Zone {
     return this.#last = found;
   }
 
-  /** Local time of a moment. */
+  /** Returns the local time of a moment. */
   wallOf(ms: number): number {
     return ms + this.spanAt(ms).offset;
   }
 
   /**
-   * The moment of a local time. One that exists twice (clocks went back) is the first of the two; one that
-   * does not exist (clocks went forward) is as far after the gap as it lies in it, as if the clocks had not
-   * been changed yet.
+   * Returns the moment of a local time. If the time occurs twice (clocks went back), it is the first. If it
+   * does not occur (clocks went forward), it is the moment at which it would have come without the change.
    */
   instantOf(wall: number): number {
     const before = this.spanAt(wall - OFFSET_MAX_MS);
@@ -90,7 +89,7 @@ export class Zone {
     return late >= after.start ? late : early;
   }
 
-  /** ISO 8601 with the offset, to the second: "2026-11-23T04:00:00+01:00". */
+  /** Formats a moment as ISO 8601 with its offset, to the second: "2026-11-23T04:00:00+01:00". */
   format(ms: number): string {
     const { offset } = this.spanAt(ms);
     const local = new Date(ms + offset).toISOString().slice(0, 19);
@@ -100,7 +99,7 @@ export class Zone {
   }
 
   #read(ms: number): Span {
-    // `previous` is strictly before, and a transition's own moment belongs to what comes after it.
+    // `previous` searches strictly before, and the moment of a transition belongs to the span that it starts.
     const at = Temporal.Instant.fromEpochMilliseconds(Math.floor(ms) + 1).toZonedDateTimeISO(this.name);
     const here = Temporal.Instant.fromEpochMilliseconds(Math.floor(ms)).toZonedDateTimeISO(this.name);
     return {

@@ -85,9 +85,9 @@ async function onBroker(
   try {
     const { ledger } = await cluster.connection();
     if (ledger === undefined) return undefined;
-    const { lookAtBeat } = await import("../../beat/mod.ts");
+    const { readBeatOnBroker } = await import("../../beat/mod.ts");
     const { management } = cluster;
-    const beat = await lookAtBeat(
+    const beat = await readBeatOnBroker(
       cluster.app,
       entries,
       ledger,

@@ -6,7 +6,7 @@ import { ConnectionLost, OperatingError } from "../../../lib/base/mod.ts";
 import { Beat, type BeatOptions } from "../../../lib/beat/beat.ts";
 import { BeatLeadership, beatNames } from "../../../lib/beat/leadership.ts";
 import { readEntries } from "../../../lib/beat/entry.ts";
-import { lookAtBeat, previewBeat } from "../../../lib/beat/preview.ts";
+import { previewBeat, readBeatOnBroker } from "../../../lib/beat/preview.ts";
 import type { RunState } from "../../../lib/beat/store.ts";
 import { MemoryStore } from "../../../lib/beat/store_memory.ts";
 import { connect, type Connection } from "../../../lib/transport/mod.ts";
@@ -278,14 +278,14 @@ Deno.test("beat: two of them, one sends; it stops in order and the other sends t
   assert.equal(two.store.states.get("tick")!.lastMs, START + 40_000);
 });
 
-Deno.test("lookAtBeat: who leads, and what was sent, by the broker alone", async () => {
+Deno.test("readBeatOnBroker: reads from the broker alone which beat leads and what was sent", async () => {
   const broker = `memory://${crypto.randomUUID()}`;
   const schedule = { tick: { task: "t.add", schedule: 10 } };
   const lab = await new Lab(schedule, { broker }).start();
   await using app = new App("lab", { broker_url: broker, beat_schedule: schedule }, { world: lab.world });
   await using connection = await connect(lab.world, broker, CONNECT_OPTIONS);
   await lab.world.clock.advance(25_000);
-  const beat = await lookAtBeat(app, await readEntries(app), connection.ledger!);
+  const beat = await readBeatOnBroker(app, await readEntries(app), connection.ledger!);
   assert.equal(beat.leader, lab.world.host.hostname);
   const path = `/nowhere/${crypto.randomUUID()}`;
   const { entries: [entry], runs: [next] } = await previewBeat(app, await readEntries(app), path, {
@@ -295,7 +295,7 @@ Deno.test("lookAtBeat: who leads, and what was sent, by the broker alone", async
   assert.deepEqual([entry!.count, entry!.last?.slice(11, 19), entry!.lastId?.length], [2, "00:00:20", 36]);
   assert.deepEqual([entry!.next, next!.time].map((time) => time?.slice(11, 19)), ["00:00:30", "00:00:30"]);
   await lab.end();
-  assert.equal((await lookAtBeat(app, await readEntries(app), connection.ledger!)).leader, null);
+  assert.equal((await readBeatOnBroker(app, await readEntries(app), connection.ledger!)).leader, null);
 });
 
 Deno.test("BeatLeadership: who leads next takes the place of the last one's host", async () => {

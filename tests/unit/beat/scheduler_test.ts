@@ -26,16 +26,15 @@ function scheduler(
 /** Takes everything due and settles it. */
 function run(made: Scheduler, now: number): DueRun[] {
   const all: DueRun[] = [];
-  for (let slots; (slots = made.take(now, 100)).length > 0;) {
-    for (const slot of slots) made.settle(slot, slot.after);
-    all.push(...slots);
+  for (let runs; (runs = made.take(now, 100)).length > 0;) {
+    for (const run of runs) made.settle(run, run.after);
+    all.push(...runs);
   }
   return all;
 }
 
-const sent = (slots: readonly DueRun[]) => slots.filter(({ skipped }) => skipped === null);
-const iso = (slots: readonly DueRun[]) =>
-  slots.map(({ slotMs }) => new Date(slotMs).toISOString().slice(0, 19));
+const sent = (runs: readonly DueRun[]) => runs.filter(({ skipped }) => skipped === null);
+const iso = (runs: readonly DueRun[]) => runs.map(({ dueMs }) => new Date(dueMs).toISOString().slice(0, 19));
 
 /** How many moments of the year have each minute of an hour as their local one. */
 function momentsByMinute(zone: Zone): number[] {
@@ -105,12 +104,12 @@ Deno.test("scheduler: a year of 500 mixed entries in seconds, exactly the sends 
       const now = made.nextMs;
       assert.ok(now > last, "time goes on");
       last = now;
-      for (const slot of made.take(now, 1000)) {
-        assert.equal(slot.slotMs, now);
-        assert.equal(slot.skipped, null);
-        counts.set(slot.entry.name, (counts.get(slot.entry.name) ?? 0) + 1);
+      for (const run of made.take(now, 1000)) {
+        assert.equal(run.dueMs, now);
+        assert.equal(run.skipped, null);
+        counts.set(run.entry.name, (counts.get(run.entry.name) ?? 0) + 1);
         total++;
-        made.settle(slot, slot.after);
+        made.settle(run, run.after);
       }
     }
   });
@@ -140,10 +139,10 @@ Deno.test("scheduler: missed runs come to one, and an interval starts again from
     b: { task: "t", schedule: crontab({ minute: "*/5" }) },
   });
   const now = START + 3 * HOUR + 17_000;
-  const slots = run(made, now);
-  assert.deepEqual(slots.map(({ entry }) => entry.name).sort(), ["a", "b"]);
+  const runs = run(made, now);
+  assert.deepEqual(runs.map(({ entry }) => entry.name).sort(), ["a", "b"]);
   assert.equal(made.entries.get("a")!.dueMs, now + 60_000);
-  assert.equal(slots.find(({ entry }) => entry.name === "b")!.slotMs, START + 3 * HOUR);
+  assert.equal(runs.find(({ entry }) => entry.name === "b")!.dueMs, START + 3 * HOUR);
   assert.equal(made.entries.get("b")!.dueMs, START + 3 * HOUR + 300_000);
 });
 
@@ -155,9 +154,9 @@ Deno.test("scheduler: catchUp all sends each, latest one, none only what is not 
     none: { task: "t", schedule: every, catchUp: "none" },
   } as const;
   const made = scheduler(given);
-  const slots = sent(run(made, START + HOUR + 40_000));
+  const runs = sent(run(made, START + HOUR + 40_000));
   const of = (name: string) =>
-    iso(slots.filter(({ entry }) => entry.name === name)).map((time) => time.slice(11, 16));
+    iso(runs.filter(({ entry }) => entry.name === name)).map((time) => time.slice(11, 16));
   assert.deepEqual(of("all"), ["00:10", "00:20", "00:30", "00:40", "00:50", "01:00"]);
   assert.deepEqual(of("latest"), ["01:00"]);
   assert.deepEqual(of("none"), []);
@@ -223,9 +222,9 @@ Deno.test("scheduler: a kept last run in the future is of a wrong clock", () => 
 
 Deno.test("scheduler: an entry put back is due as before", () => {
   const made = scheduler({ a: { task: "t", schedule: 1 } });
-  const [slot] = made.take(START + 1000, 10);
+  const [run] = made.take(START + 1000, 10);
   assert.equal(made.nextMs, Infinity);
-  made.putBack(slot!.entry);
+  made.putBack(run!.entry);
   assert.equal(made.nextMs, START + 1000);
 });
 
