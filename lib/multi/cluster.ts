@@ -1,13 +1,14 @@
 /**
- * A fleet of nodes: started side by side, stopped and restarted in the order of their names.
+ * A fleet of nodes: started at the same time, stopped and restarted in the order of their names.
  *
  *     const cluster = Cluster.parse(["3", "-A", "tasks.ts", "-c", "2"]);
  *     await cluster.start();                 // each node is ready, or its outcome says why not
  *     await cluster.restart();
  *     await cluster.stopwait();
  *
- * Source: celery 5.2.6 apps/multi.py Cluster (what it does and tells). Beyond it: nodes start at the same time, a start
- * ends with ready or an error, and a signal goes only to the process that the pid file was written by.
+ * Source: celery 5.2.6 apps/multi.py Cluster (actions and texts). Other than in Celery, nodes start at the
+ * same time, a start resolves when the node is ready or has failed, and a signal is sent only to the process
+ * that wrote the pid file.
  */
 
 import {
@@ -25,15 +26,15 @@ import { Node, type NodeOutcome } from "./node.ts";
 import { NodeHost } from "./node_host.ts";
 import { type NodeOptions, readWords } from "./options.ts";
 
-/** How often a stopping node is looked at, and how often that is told, milliseconds. */
+/** How often a stopping node is checked, and how often progress is reported, milliseconds. */
 const LOOK_MS = 50;
 const PROGRESS_MS = 2000;
-/** How long a killed node may take to be gone, milliseconds. */
+/** How long a killed node may take to end, milliseconds. */
 const KILL_MS = 5000;
-/** Nodes that start at the same time, at most: some for each CPU, since a start also waits. */
+/** Nodes that start at the same time for each CPU at most; more than one, since a start also waits. */
 const STARTS_PER_CPU = 4;
 
-/** What a cluster tells while it works; the names are Celery's. */
+/** What a cluster reports while it works; the names are Celery's. */
 export interface ClusterEvents {
   onNodeStart?(node: Node): void;
   onNodeRestart?(node: Node): void;
@@ -44,9 +45,9 @@ export interface ClusterEvents {
   onSendSignal?(node: Node, signal: string, pid: number): void;
   onNodeSignal?(node: Node, signal: string, pid: number): void;
   onNodeSignalDead?(node: Node, pid: number): void;
-  /** The system does not let us signal it. */
+  /** The system does not allow us to signal it. */
   onNodeRefused?(node: Node, pid: number): void;
-  /** The pid file names a process that is not a worker of ours. */
+  /** The pid file names a process that is not our worker. */
   onNodeForeign?(node: Node, pid: number): void;
   onStillWaitingFor?(nodes: readonly Node[], pids: readonly number[]): void;
   onStillWaitingProgress?(nodes: readonly Node[]): void;
@@ -55,19 +56,30 @@ export interface ClusterEvents {
   onNodeDown?(node: Node): void;
 }
 
-/** Where a cluster comes from and what it tells. */
+/** Options of a cluster. */
 export interface ClusterOptions {
   readonly events?: ClusterEvents;
   readonly world?: World;
-  /** Options of an earlier start hold where none are given: for stop and restart. Default false. */
+  /** If true, options of an earlier start apply where none are given; for stop and restart. Default false. */
   readonly recalls?: boolean;
-  /** Ends starts and waits. */
+  /** Aborts starts and waits. */
   readonly signal?: AbortSignal;
 }
 
 const NAMES = namesOf<ClusterOptions>({ events: true, world: true, recalls: true, signal: true });
 
-/** A fleet. */
+/**
+ * A fleet of nodes.
+ *
+ * @example
+ * ```ts
+ * import { Cluster } from "lovage";
+ *
+ * const cluster = Cluster.of(["w1", "w2"], { app: "tasks.ts", concurrency: 2 });
+ * for (const { name, status } of await cluster.start()) console.log(name, status);
+ * await cluster.stopwait();
+ * ```
+ */
 export class Cluster {
   readonly nodes: readonly Node[];
   readonly #events: ClusterEvents;
@@ -85,8 +97,9 @@ export class Cluster {
   }
 
   /**
-   * The nodes that words mean, as `multi` reads them: `["3", "-c:1", "10"]`. Throws UsageError for words that name no
-   * node, and for names that cannot be.
+   * Reads words as `multi` does, such as `["3", "-c:1", "10"]`, and makes their nodes.
+   *
+   * @throws {UsageError} if words name no node, or a name is invalid.
    */
   static parse(words: readonly string[], options: ClusterOptions = {}): Cluster {
     const { host } = options.world ?? currentWorld();
@@ -113,8 +126,10 @@ export class Cluster {
   }
 
   /**
-   * Nodes by name with the same options for all, by their long names: `Cluster.of(["w1"], { app: "tasks.ts" })`. True
-   * is an option without a value, false one that is left out.
+   * Makes nodes with the same options for all, by their long names: `Cluster.of(["w1"], { app: "tasks.ts"
+   * })`. True is an option without a value; false leaves the option out.
+   *
+   * @throws {UsageError} if a name is invalid.
    */
   static of(
     names: readonly string[],
@@ -133,18 +148,21 @@ export class Cluster {
     ], options);
   }
 
-  /** The node of a whole name, or null. */
+  /** Returns the node with a whole name, or null. */
   find(name: string): Node | null {
     return this.nodes.find((node) => node.name === name) ?? null;
   }
 
-  /** The pid of a node that runs, or null. */
+  /** Returns the pid of a running node, or null. */
   pidOf(node: Node): number | null {
     const pid = this.#host.pidOf(node);
     return pid !== null && this.#host.isRunning(node, pid) && this.#host.isTrusted(node, pid) ? pid : null;
   }
 
-  /** Starts every node; resolves when each is ready or has failed. Never rejects for a node's own failure. */
+  /**
+   * Starts every node; resolves when each is ready or has failed. A node's failure is in its outcome and
+   * rejects nothing.
+   */
   async start(): Promise<NodeOutcome[]> {
     const starting = this.#startAll(this.nodes);
     const outcomes: NodeOutcome[] = [];
@@ -155,22 +173,28 @@ export class Cluster {
     return outcomes;
   }
 
-  /** Sends a signal to every node that runs, and waits for nothing. */
+  /** Sends a signal to every running node, without waiting for its end. */
   stop(signal: SignalName = "SIGTERM"): Promise<NodeOutcome[]> {
     return this.#stopNodes(signal, { isWaiting: false, isRestart: false });
   }
 
-  /** As `stop`, and waits until every node has ended. */
+  /**
+   * Does the same as `stop`, and waits until every node has ended. Rejects with the abort reason if `signal`
+   * of the options aborts meanwhile.
+   */
   stopwait(signal: SignalName = "SIGTERM"): Promise<NodeOutcome[]> {
     return this.#stopNodes(signal, { isWaiting: true, isRestart: false });
   }
 
-  /** Stops every node, and starts each as soon as it has ended; those that were down are started as well. */
+  /**
+   * Stops every node, and starts each as soon as it has ended. Nodes that were down are started too. Rejects
+   * as `stopwait` does.
+   */
   restart(signal: SignalName = "SIGTERM"): Promise<NodeOutcome[]> {
     return this.#stopNodes(signal, { isWaiting: true, isRestart: true });
   }
 
-  /** Kills every node that runs, and clears away what it cannot any more. */
+  /** Kills every running node, and removes pid files that the nodes cannot remove any more. */
   async kill(): Promise<NodeOutcome[]> {
     const outcomes: NodeOutcome[] = [];
     for (const node of this.nodes) {
@@ -230,7 +254,7 @@ export class Cluster {
     return this.nodes.map((node) => outcomes.get(node)!);
   }
 
-  /** Signals; takes out of `up` those that need no waiting for. */
+  /** Signals nodes, and removes from `up` those that need no wait. */
   #sendAll(
     up: Map<Node, number>,
     signal: SignalName,
@@ -309,7 +333,7 @@ export class Cluster {
     return outcome;
   }
 
-  /** Runs at most so many at a time, in order. */
+  /** Returns a function that runs work in order, a limited number at a time. */
   #limit(): <T>(work: () => Promise<T>) => Promise<T> {
     let free = Math.max(2, this.#world.host.cpus * STARTS_PER_CPU);
     const waiting: Disarm[] = [];

@@ -1,5 +1,5 @@
 /**
- * From the words of a command line to the nodes they mean: ranges, prefixes, hosts, and options of single nodes.
+ * Makes nodes from the words of a command line: ranges, prefixes, hosts, and options of single nodes.
  *
  * Source: celery 5.2.6 apps/multi.py MultiParser (behaviour, vectors multi-*).
  */
@@ -9,19 +9,19 @@ import { mergeOptions, type Remembered } from "./memory.ts";
 import { absoluteFormat, Node } from "./node.ts";
 import type { MultiWords, NodeOptions } from "./options.ts";
 
-/** A fleet of more nodes than this is a slip of the keyboard. */
+/** More nodes than this are a typing mistake. */
 const NODES_MAX = 10_000;
 
-/** What the words leave open. */
+/** What applies if the words do not say it. */
 export interface FleetDefaults {
   readonly hostname: string;
   readonly pidfile: string;
   readonly logfile: string;
-  /** Where the nodes are started. */
+  /** The folder in which the nodes are started. */
   readonly folder: string;
   /**
-   * How a node was started before: its options hold where none are given now. `isHostGiven`: the words name the host,
-   * so that only the very name will do. `pidfile`: the one given now, not expanded.
+   * Returns how a node was started before; those options apply where none are given now. `isHostGiven`: the
+   * words name the host, so only the exact name matches. `pidfile`: the one given now, not expanded.
    */
   readonly recall?: (
     name: string,
@@ -30,8 +30,9 @@ export interface FleetDefaults {
 }
 
 /**
- * The nodes. One number N means `celery1` to `celeryN` (`--range-prefix`); other names are taken as given, with the
- * host of `-n`/`--hostname`, `--suffix` or the machine. Throws UsageError where a node's options name no node.
+ * Makes the nodes. One number N means `celery1` to `celeryN` (`--range-prefix`). Other names are used as they
+ * are, with the host of `-n`/`--hostname`, `--suffix` or the machine. Throws UsageError if a node's options
+ * name no node.
  */
 export function nodesOf(words: MultiWords, defaults: FleetDefaults): Node[] {
   const options: NodeOptions = new Map(words.options);
@@ -77,14 +78,15 @@ export function nodesOf(words: MultiWords, defaults: FleetDefaults): Node[] {
   });
 }
 
-/** A node as it was started before, with what is given now on top. */
+/** Makes a node as it was started before, with the options given now on top. */
 function recalled(
   before: Remembered,
   given: NodeOptions,
   now: { words: MultiWords; cmd: string | null; append: string | null; defaults: FleetDefaults },
 ): Node {
   const { words, cmd, append, defaults } = now;
-  // A module or folder given now is meant from here; everything else from where the node was started.
+  // A module or folder given now is relative to the present folder; everything else to the folder of the
+  // earlier start.
   const isHere = ["-A", "--app", "--config", "--workdir"].some((one) => given.has(one));
   const folder = isHere ? defaults.folder : before.folder;
   const options = new Map(given);
@@ -103,7 +105,10 @@ function recalled(
   });
 }
 
-/** The whole name; `%h`, `%n` and `%d` in it are the machine's. Any other percent sign stays, and is refused. */
+/**
+ * Returns the whole name; `%h`, `%n` and `%d` in it are the machine's. Any other percent sign stays, and is
+ * refused later.
+ */
 function expandHost(short: string, host: string, hostname: string): string {
   const dot = hostname.indexOf(".");
   const parts: Record<string, string> = {
@@ -115,9 +120,10 @@ function expandHost(short: string, host: string, hostname: string): string {
 }
 
 /**
- * Spreads `-c:2`, `-c:1-3` and `-c:1,2` over the nodes they mean. A single number is an index into the names; numbers
- * in lists and ranges are names, which only numbered fleets have. Lists and ranges win over single nodes, wherever
- * they stand. Source: celery 5.2.6 apps/multi.py MultiParser._update_ns_opts, _update_ns_ranges.
+ * Distributes `-c:2`, `-c:1-3` and `-c:1,2` to their nodes. A single number is an index into the names.
+ * Numbers in lists and ranges are names, which only numbered fleets have. Lists and ranges override single
+ * nodes, whatever their order. Source: celery 5.2.6 apps/multi.py MultiParser._update_ns_opts,
+ * _update_ns_ranges.
  */
 function spread(
   given: ReadonlyMap<string, NodeOptions>,

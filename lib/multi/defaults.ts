@@ -1,4 +1,4 @@
-/** Where nodes keep their pid and log files when nobody says: the system's folders, else the user's. */
+/** Default folders of pid and log files: the system's, else the user's. */
 
 import { embeddedHome, type Host } from "../base/mod.ts";
 import { isWritableFolder } from "../platform/mod.ts";
@@ -7,8 +7,8 @@ import { isWritableFolder } from "../platform/mod.ts";
 const SYSTEM = { pidfile: "/var/run/celery", logfile: "/var/log/celery" };
 
 /**
- * The pid and log file of a node, each with `%n`: Celery's own folders where they can be written, else `run` and `log`
- * in the user's state folder. Nothing is made.
+ * Returns the pid and log file of a node, each with `%n`: in Celery's folders if they can be written, else in
+ * `run` and `log` of the user's state folder. Creates nothing.
  */
 export function defaultFiles(host: Host): { pidfile: string; logfile: string } {
   const folder = (kind: "pidfile" | "logfile", name: string) =>

@@ -1,8 +1,9 @@
 /**
- * What a fleet's nodes were started with, remembered, so that `restart` and `stop` need no options again.
+ * Remembers how a fleet's nodes were started, so that `restart` and `stop` need no options again.
  *
- * One small file per node and pid file in the user's state folder, readable by the user alone (a broker's URL may hold
- * a password), replaced whole. It also knows the process it started from any later one of the same pid.
+ * There is one small file for each node and pid file in the user's state folder. Only the user may read it,
+ * since a broker's URL may hold a password; it is replaced whole. It also identifies the process, so that a
+ * later process with the same pid is not taken for the node.
  */
 
 import { embeddedHome, type Host, UsageError } from "../base/mod.ts";
@@ -21,27 +22,27 @@ import { longOption, type NodeOptions } from "./options.ts";
 /** Files kept at most; the oldest starts are forgotten first. */
 const FILES_MAX = 2000;
 
-/** Options that are files, remembered as absolute paths. */
+/** Options whose values are files; they are remembered as absolute paths. */
 const FILES: ReadonlySet<string> = new Set(["--pidfile", "-p", "--logfile", "-f"]);
 
-/** One node as it was started. */
+/** How a node was started. */
 export interface Remembered {
   readonly name: string;
   readonly folder: string;
-  /** Absolute. */
+  /** Absolute path. */
   readonly pidfile: string;
   readonly options: readonly (readonly [string, string | null])[];
   readonly passThrough: readonly string[];
   readonly cmd: string | null;
   readonly append: string | null;
   readonly pid: number;
-  /** Tells the process from a later one of the same pid; null where the system does not say. */
+  /** Distinguishes the process from a later one with the same pid; null if the system gives no such mark. */
   readonly mark: string | null;
   /** Wall clock, milliseconds. */
   readonly startedMs: number;
 }
 
-/** The files. */
+/** The remembered starts. */
 export class FleetMemory {
   readonly #host: Host;
 
@@ -49,7 +50,7 @@ export class FleetMemory {
     this.#host = host;
   }
 
-  /** Remembers a node that was started as process `pid`. Throws OperatingError where the folder cannot be written. */
+  /** Remembers a node started as process `pid`. Throws OperatingError if the folder cannot be written. */
   remember(node: Node, pid: number, startedMs: number): void {
     const folder = this.#folder();
     if (folder === null) return;
@@ -74,9 +75,9 @@ export class FleetMemory {
   }
 
   /**
-   * How a node was last started: the one of that pid file where one is asked for, else the one started from `folder`,
-   * else the latest. `name` is a whole node name, or, with `isShort`, a name before the @ that only one node has.
-   * `pidfile` gives the path that a node of a name would have now.
+   * Returns how a node was last started: with that pid file if one is given, else from `folder`, else the
+   * latest start. `name` is a whole node name, or with `isShort` a name before the @ that only one node has.
+   * `pidfile` returns the path that a node of a given name would have now.
    */
   recall(
     name: string,
@@ -96,13 +97,13 @@ export class FleetMemory {
     return found.find((record) => record.folder === folder) ?? found[0] ?? null;
   }
 
-  /** The record of the process that a pid file names, or null. */
+  /** Returns the record of the process that a pid file names, or null. */
   recordOf(node: Node, pid: number): Remembered | null {
     const record = this.#read(fileName(node.name, node.pidfilePath));
     return record?.pid === pid ? record : null;
   }
 
-  /** Null where the environment names no place for state: then nothing is remembered. */
+  /** Null if the environment names no place for state: then nothing is remembered. */
   #folder(): string | null {
     try {
       return `${embeddedHome(this.#host)}/multi`;
@@ -120,7 +121,7 @@ export class FleetMemory {
       const record = JSON.parse(text) as Remembered;
       return typeof record.name === "string" && Array.isArray(record.options) ? record : null;
     } catch {
-      return null; // not ours: as good as none
+      return null; // not ours: treated as missing
     }
   }
 
@@ -133,7 +134,7 @@ export class FleetMemory {
   }
 }
 
-/** Remembered options with those given now on top, whatever their spelling. */
+/** Returns remembered options with the options given now on top, whatever their spelling. */
 export function mergeOptions(remembered: Remembered["options"], given: NodeOptions): NodeOptions {
   const now = new Set([...given.keys()].map(longOption));
   return new Map([
@@ -146,7 +147,7 @@ function encode(name: string): string {
   return encodeURIComponent(name).replaceAll("%40", "@").replaceAll("~", "%7E");
 }
 
-/** The pid file is part of the name: two fleets may use the same node names. */
+/** The pid file is part of the file name, since two fleets may use the same node names. */
 function fileName(name: string, pidfile: string): string {
   let hash = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(pidfile)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;

@@ -1,16 +1,17 @@
 /**
- * multi: a fleet of named nodes, from the shell and at boot.
+ * multi: a fleet of named nodes, started from the shell or at boot.
  *
  *     words ──options.ts──► names and options ──cluster_names.ts──► Node ──cluster.ts──► started, signalled, waited for
  *                                                    ▲                └──units.ts──► files for systemd
  *                                    memory.ts: how it was started before
  *
- * Reading order: options.ts (the words of a command line, sorted), cluster_names.ts (from words to nodes: ranges,
- * prefixes, options of single nodes), node.ts (one node: its names, files and command line), node_names.ts (what a
- * name may be), units.ts (systemd's units of a fleet): these are pure. defaults.ts (pid and log folders), memory.ts
- * (what was started, remembered), node_host.ts (processes), cluster.ts (the fleet), unit_files.ts (installing units).
+ * Reading order: options.ts (sorts the words of a command line), cluster_names.ts (makes nodes of words:
+ * ranges, prefixes, options of single nodes), node.ts (one node: its names, files and command line),
+ * node_names.ts (valid names), units.ts (systemd units of a fleet): these are pure. defaults.ts (pid and log
+ * folders), memory.ts (earlier starts), node_host.ts (processes), cluster.ts (the fleet), unit_files.ts
+ * (installs units).
  *
- * May import base/ and platform/.
+ * May import base, platform and wire.
  */
 
 export * from "./cluster.ts";

@@ -1,4 +1,4 @@
-/** The machine that nodes run on: starting one, finding its process, signalling it, clearing up behind it. */
+/** The machine that nodes run on: starts a node, finds its process, signals it, and removes what it left. */
 
 import { errorText, type SignalName, type World } from "../base/mod.ts";
 import {
@@ -20,14 +20,14 @@ import {
 import { FleetMemory } from "./memory.ts";
 import type { Node, NodeOutcome } from "./node.ts";
 
-/** How long a node may take to be ready, seconds; `--ready-timeout` says otherwise. */
+/** How long a node may take to be ready, seconds, unless `--ready-timeout` is given. */
 const READY_SECONDS = 60;
-/** Exit status where a node runs already. */
+/** Exit status if a node already runs. */
 const EX_CANTCREAT = 73;
-/** What means "no file" to a worker. */
+/** The file name that means "no file" to a worker. */
 const NO_FILE = "/dev/null";
 
-/** The machine. */
+/** Starts and signals the processes of nodes. */
 export class NodeHost {
   readonly #world: World;
   readonly #memory: FleetMemory;
@@ -37,7 +37,7 @@ export class NodeHost {
     this.#memory = new FleetMemory(world.host);
   }
 
-  /** Starts a node and resolves when it is ready or has failed; never rejects. */
+  /** Starts a node and resolves when it is ready or has failed. Never rejects. */
   async start(
     node: Node,
     signal: AbortSignal | null,
@@ -58,19 +58,19 @@ export class NodeHost {
     }
   }
 
-  /** The program and words that a node is started with, as a person would type them. */
+  /** Returns the command line of a node, as a person would type it. */
   commandLine(node: Node): string[] {
     return [...node.executable === null ? programWords() : [node.executable], ...node.argv()];
   }
 
-  /** The pid in a node's pid file, or null. */
+  /** Returns the pid in a node's pid file, or null. */
   pidOf(node: Node): number | null {
     return readPidfile(node.pidfilePath);
   }
 
   /**
-   * Whether that process may be signalled as the node: we have started it ourselves, or it is a worker that its pid
-   * file may speak for.
+   * Whether the process may be signalled as the node: we started it, or it is a worker that uses this pid
+   * file.
    */
   isTrusted(node: Node, pid: number): boolean {
     const mark = this.#memory.recordOf(node, pid)?.mark ?? null;
@@ -78,17 +78,17 @@ export class NodeHost {
     return isOurs(pid, node.pidfilePath, node.executable);
   }
 
-  /** Whether that process is the node: it lives, and it is the one that the pid file was written by. */
+  /** Whether the process is the node: it is alive, and it wrote the pid file. */
   isRunning(node: Node, pid: number): boolean {
     const record = this.#memory.recordOf(node, pid);
     if (record !== null && record.mark !== null && processMark(pid) !== record.mark) return false;
-    // The file of a node that has just removed it says nothing any more; the process does.
+    // A node that is ending may have removed its pid file already; then the process itself is checked.
     return readPidfile(node.pidfilePath) === pid
       ? isOwnerAlive(pid, node.pidfilePath)
       : processMark(pid) !== null;
   }
 
-  /** False where there is no such process, or it is not ours to signal. */
+  /** Sends a signal; returns false if there is no such process, or we may not signal it. */
   signal(pid: number, name: SignalName): boolean {
     return sendSignal(pid, name);
   }
@@ -114,7 +114,9 @@ export class NodeHost {
     return { outcome: { name: node.name, status: "ok", pid: start.pid } as const, signal: null };
   }
 
-  /** Another program, Celery's own for one: it is done when it returns, and says itself what it has to say. */
+  /**
+   * Starts another program, such as Celery's own. It is done when it returns, and prints its own messages.
+   */
   async #startOther(node: Node) {
     const child = this.#world.spawner.spawn(node.executable!, {
       args: node.argv(),
@@ -129,7 +131,7 @@ export class NodeHost {
     return { outcome: { name: node.name, status: "ok", pid } as const, signal: null };
   }
 
-  /** A node that runs is not a failure because the disk is full. */
+  /** If the disk is full, a node that runs has not failed. */
   #remember(node: Node, pid: number): void {
     try {
       this.#memory.remember(node, pid, this.#world.clock.wallMs());
@@ -138,7 +140,7 @@ export class NodeHost {
     }
   }
 
-  /** The folders of pid and log file, for whom the node becomes. */
+  /** Creates the folders of pid and log file, for the user that the node runs as. */
   async #makeFolders(node: Node): Promise<void> {
     const user = await findUser(node.option("--uid") ?? undefined, node.option("--gid") ?? undefined);
     for (const path of [node.pidfilePath, node.logfilePath]) {
@@ -150,12 +152,12 @@ export class NodeHost {
   }
 }
 
-/** What a person types to start this program. */
+/** Returns the words that a person types to start this program. */
 export function programWords(): string[] {
   const path = selfPath();
   if (path !== null) return [path];
   const { program, args } = selfCommand();
-  // Spelt out: `-A` on this line is the app.
+  // Spelt out, since `-A` on this line means the app.
   return [program, ...args.map((word) => word === "-A" ? "--allow-all" : word)];
 }
 

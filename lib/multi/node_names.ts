@@ -1,11 +1,14 @@
-/** Which node names there may be: they become files, command lines and units, so what could leave those is refused. */
+/**
+ * Valid node names. They become file names, command lines and units, so characters that could break out of
+ * those are refused.
+ */
 
 import { quoted, UsageError } from "../base/mod.ts";
 
-/** The longest node name, characters: with an ending it is still a file name. */
+/** The longest node name, in characters: with a suffix it is still a file name. */
 const NAME_MAX = 200;
 
-/** Checks a whole node name, "w1@host". Throws UsageError, in one line, for one that is not a name. */
+/** Checks a whole node name, such as "w1@host". Throws UsageError, in one line, for an invalid one. */
 export function checkNodename(nodename: string): void {
   const at = nodename.indexOf("@");
   const name = nodename.slice(0, at);

@@ -1,16 +1,17 @@
 /**
- * Reads the words of a `multi` command line: names, options, options of single nodes, and what is passed through.
+ * Reads the words of a `multi` command line: names, options, options of single nodes, and words that are
+ * passed through.
  *
- * `-c 3` and `--concurrency=3` hold for every node, `-c:1 10` and `--concurrency:image=10` for those that are named
- * behind the colon. A short option takes the next word as its value unless that begins with a dash; a long one has a
- * value only behind `=`. Everything from `--` on is handed over as it stands.
+ * `-c 3` and `--concurrency=3` apply to every node, `-c:1 10` and `--concurrency:image=10` to the nodes named
+ * after the colon. A short option takes the next word as its value unless that begins with a dash; a long
+ * option has a value only after `=`. Everything from `--` on is passed through unchanged.
  *
  * Source: celery 5.2.6 apps/multi.py NamespacedOptionParser (behaviour).
  */
 
 import type { SignalName } from "../base/mod.ts";
 
-/** Options by their spelling with dashes; the value is null where there is none. Order is the order given. */
+/** Options by their spelling with dashes, in the order given; the value is null if there is none. */
 export type NodeOptions = Map<string, string | null>;
 
 /** The words, sorted. */
@@ -18,18 +19,18 @@ export interface MultiWords {
   /** Node names, or one number. */
   readonly names: readonly string[];
   readonly options: NodeOptions;
-  /** By what stands behind the colon: "1", "1-3", "image", "w1,w2". */
+  /** By the text after the colon: "1", "1-3", "image", "w1,w2". */
   readonly perNode: Map<string, NodeOptions>;
-  /** From "--" on, "--" included; empty where there is none. */
+  /** The words from "--" on, "--" included; empty if there is none. */
   readonly passThrough: readonly string[];
 }
 
-/** True for a word that names a signal: `-9`, `-KILL`, `-SIGQUIT`. */
+/** Returns true if a word names a signal: `-9`, `-KILL`, `-SIGQUIT`. */
 export function isSignalWord(word: string): boolean {
   return signalOf([word], "SIGCONT") !== "SIGCONT" || /^-(SIG)?CONT$|^-18$/.test(word);
 }
 
-/** Sorts the words behind `multi COMMAND`. Empty words are passed over. */
+/** Sorts the words after `multi COMMAND`. Empty words are ignored. */
 export function readWords(argv: readonly string[]): MultiWords {
   const words = argv.filter((word) => word !== "");
   const names: string[] = [];
@@ -63,7 +64,7 @@ export function readWords(argv: readonly string[]): MultiWords {
   return { names, options, perNode, passThrough };
 }
 
-/** The last signal among the words (`-9`, `-KILL`, `-SIGQUIT`), as a name such as "SIGTERM". */
+/** Returns the last signal among the words (`-9`, `-KILL`, `-SIGQUIT`) under its name, such as "SIGTERM". */
 export function signalOf(words: readonly string[], fallback: SignalName): SignalName {
   for (const word of words.toReversed()) {
     const text = /^-(?:SIG)?([A-Z][A-Z0-9]*|\d{1,2})$/.exec(word)?.[1];
@@ -89,7 +90,10 @@ const SIGNALS: Readonly<Record<string, number>> = {
   STOP: 19,
 };
 
-/** Long spellings of the worker's options by their others: given under one, remembered under the other. */
+/**
+ * Long spellings of the worker's options, by their other spellings: an option may be given under one and
+ * remembered under another.
+ */
 const LONG: Readonly<Record<string, string>> = {
   "-A": "--app",
   "-b": "--broker",
@@ -114,12 +118,12 @@ const LONG: Readonly<Record<string, string>> = {
   "-D": "--detach",
 };
 
-/** An option's long spelling. */
+/** Returns an option's long spelling. */
 export function longOption(option: string): string {
   return LONG[option] ?? option;
 }
 
-/** Options of the program, by their long spellings: they stand before the command. `--loader` is Celery's. */
+/** Options of the program, by their long spellings; they stand before the command. `--loader` is Celery's. */
 const GLOBALS: ReadonlySet<string> = new Set([
   ...[
     "--app",

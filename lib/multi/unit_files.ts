@@ -1,8 +1,8 @@
 /**
- * Installing a fleet's units, and removing just what was installed.
+ * Installs a fleet's units, and removes only what was installed.
  *
- * A list beside the environment files says what was written and how it read; what has been changed by hand since is
- * left alone, and a file that is not ours is never written over.
+ * A list next to the environment files has the path and digest of each file written. A file that was changed
+ * by hand since is left alone, and a file that is not ours is never overwritten.
  */
 
 import { OperatingError, UsageError } from "../base/mod.ts";
@@ -19,26 +19,27 @@ import { shownJson } from "../wire/mod.ts";
 import { ENV_FOLDER, type UnitFile } from "./units.ts";
 
 const LIST = `${ENV_FOLDER}/installed.json`;
-/** The only paths that a list may name: one that was tampered with removes nothing else. */
+/** The only paths that a list may name, so that a manipulated list cannot remove other files. */
 const OURS = /^(lovage@\.service|lovage\.target|lovage-beat\.service|lovage\/(beat|node-[^/]+)\.env)$/;
 
-/** What an uninstall or install did to the files, by path from the units' folder. */
+/** What an install or uninstall did, by path from the units' folder. */
 export interface UnitChanges {
   readonly written: readonly string[];
   readonly removed: readonly string[];
-  /** Changed by hand since they were installed, and left. */
+  /** Changed by hand since they were installed, and left alone. */
   readonly kept: readonly string[];
 }
 
 /**
- * Writes the files into a folder, made where it is missing, and removes those of an earlier fleet that this one has no
- * more. Throws UsageError, before anything is written, where a file of that name is not ours.
+ * Writes the files into a folder, which is created if it is missing, and removes those of an earlier fleet
+ * that are not in this one. Rejects with UsageError, before anything is written, if a file of that name is
+ * not ours.
  */
 export async function installUnits(folder: string, files: readonly UnitFile[]): Promise<UnitChanges> {
   const before = readList(folder);
   for (const { path, text } of [...files, { path: LIST, text: "" }]) {
     const special = specialFile(`${folder}/${path}`);
-    // Systemd masks a unit by a link to /dev/null.
+    // systemd masks a unit by a link to /dev/null.
     if (special !== null) throw new UsageError(`Cannot write "${folder}/${path}": it is ${special}`);
     if (path === LIST) continue;
     const there = readFile(`${folder}/${path}`);
@@ -58,14 +59,14 @@ export async function installUnits(folder: string, files: readonly UnitFile[]): 
   const gone = Object.fromEntries(Object.entries(before).filter(([path]) => !now.has(path)));
   const { removed, kept } = await remove(folder, gone);
   const list: Record<string, string> = {};
-  // The list first: a write that fails half way leaves nothing that an uninstall would not find.
+  // The list is written first: after a write that failed half way, an uninstall still finds every file.
   for (const { path, text } of files) list[path] = await digest(text);
   writeList(folder, list);
   for (const { path, text, mode } of files) replaceFile(`${folder}/${path}`, text, mode);
   return { written: [...now], removed, kept };
 }
 
-/** Removes what was installed there. Throws UsageError where nothing was. */
+/** Removes the installed files. Rejects with UsageError if there are none. */
 export async function uninstallUnits(folder: string): Promise<UnitChanges> {
   const list = readList(folder);
   if (Object.keys(list).length === 0) throw new UsageError(`No units of ours are installed in "${folder}"`);
@@ -90,7 +91,7 @@ async function remove(folder: string, list: Readonly<Record<string, string>>) {
   return { removed, kept };
 }
 
-/** The digests of what was written, by path. */
+/** Returns the digests of the installed files, by path. */
 function readList(folder: string): Record<string, string> {
   const text = readFile(`${folder}/${LIST}`);
   if (text === null) return {};

@@ -1,47 +1,52 @@
 /**
- * A fleet as units for systemd: a template unit, an environment file per node, a target that starts them all, and one
- * unit for beat. Pure: texts by file name.
+ * A fleet as systemd units: a template unit, an environment file for each node, a target that starts them
+ * all, and a unit for beat. Pure: returns texts by file name.
  *
- * What a node is told stands in its environment file, where systemd expands nothing; the template splits it into words
- * (systemd.service(5), "Command lines": `$NAME` as a word of its own). A name or value can therefore not reach the
- * unit's text. Source: systemd.unit(5), systemd.service(5), systemd.exec(5), systemd 252.
+ * A node's options are in its environment file, where systemd expands nothing; the template splits them into
+ * words (systemd.service(5), "Command lines": `$NAME` as a word of its own). So no name or value can become
+ * part of the unit's text.
+ *
+ * Source: systemd.unit(5), systemd.service(5), systemd.exec(5), systemd 252.
  */
 
 import { quoted, UsageError } from "../base/mod.ts";
 import { isGlobalOption, longOption } from "./options.ts";
 import { type Node, optionWords } from "./node.ts";
 
-/** The folder of the environment files, beside the units. */
+/** The folder of the environment files, in the units' folder. */
 export const ENV_FOLDER = "lovage";
-/** A warm shutdown may take as long as a task may; so long where tasks have no limit, seconds. */
+/** How long a stop may take if tasks have no time limit, seconds: a warm shutdown waits for running tasks. */
 const STOP_SECONDS = 300;
-/** What is added to a time limit for storing results and settling, seconds. */
+/** Added to a time limit, for storing results and settling messages, seconds. */
 const STOP_MARGIN_SECONDS = 30;
-/** How long a worker may give no sign of life, seconds. */
+/** How long a worker may send no sign of life, seconds. */
 const WATCHDOG_SECONDS = 60;
-/** The longest unit name systemd takes, characters. */
+/** The longest unit name that systemd accepts, characters. */
 const UNIT_NAME_MAX = 255;
 
-/** Options that a unit says in its own words, or that make no sense under systemd. */
+/** Options that the unit sets itself, or that make no sense under systemd. */
 const LEFT_OUT: ReadonlySet<string> = new Set([
   ...["--detach", "--uid", "--gid", "--ready-timeout", "--hostname", "--pidfile", "--logfile"],
 ]);
-/** Pools that run tasks in the worker's own loop: a task that computes is not a sign of death there. */
+/**
+ * Pools that run tasks in the worker's own event loop: a task that computes there blocks the watchdog's
+ * signal.
+ */
 const LOOP_POOLS = /^(solo|async|gevent|eventlet)$/;
 
 const MARK = "# Written by `lovage multi systemd`; `lovage multi systemd --uninstall` removes it.\n";
 
-/** What the units need to know beside the nodes. */
+/** What the units need to know apart from the nodes. */
 export interface UnitPlace {
-  /** Where the units will be: an absolute path. */
+  /** Absolute path of the units' folder. */
   readonly folder: string;
   /** The words that start this program. */
   readonly program: readonly string[];
-  /** Where the nodes work. */
+  /** The folder that the nodes work in. */
   readonly workdir: string;
-  /** For a user's own manager instead of the system's. */
+  /** True: for the user's own systemd instead of the system's. */
   readonly isUser: boolean;
-  /** Variables that the services need as they are now, e.g. CELERY_BROKER_URL. */
+  /** Environment variables that the services need with their present values, such as CELERY_BROKER_URL. */
   readonly env: Readonly<Record<string, string>>;
 }
 
@@ -52,7 +57,10 @@ export interface UnitFile {
   readonly mode: number;
 }
 
-/** The files. Throws UsageError for a fleet that systemd cannot have: no nodes, or commands of another program. */
+/**
+ * Returns the files. Throws UsageError if systemd cannot run the fleet: no nodes, or commands of another
+ * program.
+ */
 export function fleetUnits(nodes: readonly Node[], place: UnitPlace): UnitFile[] {
   if (nodes.length === 0) throw new UsageError("No nodes: give their names, or a number of them");
   if (nodes.some((node) => node.init.cmd !== null || node.executable !== null)) {
@@ -76,7 +84,10 @@ export function fleetUnits(nodes: readonly Node[], place: UnitPlace): UnitFile[]
   ];
 }
 
-/** The instances' names: the short name where it is one node's alone, escaped as unit names are. */
+/**
+ * Returns the instance names: the short name if only one node has it, else the whole name, escaped as unit
+ * names are.
+ */
 function instancesOf(nodes: readonly Node[]): string[] {
   const names = nodes.map((node) => {
     const isAlone = nodes.filter((other) => other.shortName === node.shortName).length === 1;
@@ -89,7 +100,7 @@ function instancesOf(nodes: readonly Node[]): string[] {
   return names;
 }
 
-/** What a unit's name cannot hold, as `\xNN`; with the dash as it is, since only `%i` reads it. */
+/** Escapes what a unit's name cannot hold as `\xNN`. A dash is kept, since only `%i` reads the name. */
 function unitEscape(name: string): string {
   return [...new TextEncoder().encode(name)].map((byte, n) => {
     const letter = String.fromCharCode(byte);
@@ -180,20 +191,23 @@ WantedBy=${place.isUser ? "default.target" : "multi-user.target"}
 `;
 }
 
-/** Who runs it, and where. */
+/** Returns the settings of user and folders. */
 function common(nodes: readonly Node[], place: UnitPlace): string {
   const lines = [`WorkingDirectory=${path(place.workdir)}`];
   const user = same(nodes, "--uid");
   const group = same(nodes, "--gid");
   if (user !== null) lines.push(`User=${account(user, "--uid")}`);
   if (group !== null) lines.push(`Group=${account(group, "--gid")}`);
-  // The system's manager gives a home only to services with a user.
+  // The system's systemd sets HOME only for services with a user.
   if (!place.isUser && user === null) lines.push("Environment=HOME=%h");
   if (!place.isUser) lines.push("CacheDirectory=lovage", "Environment=LOVAGE_CACHE=%C/lovage");
   return lines.join("\n");
 }
 
-/** What a service may not do, and no ordinary task wants to. Left out: what forbids JavaScript its compiler. */
+/**
+ * Returns settings that forbid what no ordinary task does. Not among them: what would forbid the JavaScript
+ * compiler.
+ */
 function hardening(isUser: boolean): string {
   const always = [
     "NoNewPrivileges=yes",
@@ -222,7 +236,7 @@ function stopSeconds(nodes: readonly Node[]): number {
   return Number.isFinite(longest) ? Math.ceil(longest) + STOP_MARGIN_SECONDS : STOP_SECONDS;
 }
 
-/** The value of an option that is one for the whole fleet; null where it is not given. */
+/** Returns the value of an option that must be the same for the whole fleet; null if it is not given. */
 function same(nodes: readonly Node[], option: string): string | null {
   const values = new Set(nodes.map((node) => node.option(option)));
   if (values.size > 1) {
@@ -241,8 +255,8 @@ function account(name: string, option: string): string {
 }
 
 /**
- * The words of a node's command line, the program left out. Pid and log files only where they were given: systemd keeps
- * both by itself.
+ * Returns the words of a node's command line, without the program. Pid and log files only if they were given,
+ * since systemd manages both itself.
  */
 export function nodeWords(node: Node): string[] {
   const given = [...node.init.options.keys()].map(longOption);
@@ -263,14 +277,17 @@ function globalsOf(node: Node): string[] {
     .flatMap(([option, value]) => optionWords(longOption(option), node.expanded(option, value)));
 }
 
-/** Words for `$NAME` in a command line: split at white space, quotes respected, a backslash takes the next as it is. */
+/**
+ * Encodes words for `$NAME` in a command line: systemd splits at white space, respects quotes, and takes the
+ * character after a backslash literally.
+ */
 function envWords(words: readonly string[]): string {
   return words.map((word) =>
     /^[\w@%+=:,./~-]+$/.test(word) ? word : `"${printable(word).replace(/[\\"]/g, "\\$&")}"`
   ).join(" ");
 }
 
-/** An environment file: values in double quotes, with a backslash before what means something there. */
+/** Returns an environment file: values in double quotes, with a backslash before special characters. */
 function envFile(values: Readonly<Record<string, string>>): string {
   const lines = Object.entries(values).map(([name, value]) =>
     `${name}="${printable(value).replace(/["\\`$]/g, "\\$&")}"`
@@ -278,19 +295,19 @@ function envFile(values: Readonly<Record<string, string>>): string {
   return `${MARK}${lines.join("\n")}\n`;
 }
 
-/** A path in a unit's setting: only percent signs mean something. */
+/** Escapes a path in a setting of a unit, where only percent signs are special. */
 function path(text: string): string {
   return printable(text).replaceAll("%", "%%");
 }
 
-/** A path that systemd takes for a pattern of file names. */
+/** Escapes a path that systemd treats as a file name pattern. */
 function pattern(text: string): string {
   return path(text).replace(/[\\*?[]/g, "\\$&");
 }
 
 /**
- * The program in ExecStart, where percent, backslash and quotes mean something, and in its arguments the dollar sign as
- * well.
+ * Escapes the command of ExecStart: percent, backslash and quotes are special, and in arguments the dollar
+ * sign too.
  */
 function commandLine(words: readonly string[]): string {
   return words.map((word, n) => {
@@ -300,7 +317,7 @@ function commandLine(words: readonly string[]): string {
   }).join(" ");
 }
 
-/** Refuses what would end a line. */
+/** Refuses control characters, which would end a line. */
 function printable(text: string): string {
   // deno-lint-ignore no-control-regex
   if (/[\x00-\x1f\x7f]/.test(text)) {
