@@ -1,6 +1,6 @@
 /**
- * A cluster to ask: a connection to its broker and a mailbox on it. With an App's settings, or without an App at all,
- * by a URL alone, which is what makes `lovage status` start fast.
+ * A client of remote control: a connection to a cluster's broker and a mailbox on it. It uses an App's
+ * settings, or only a URL; the latter makes `lovage status` start fast.
  */
 
 import { maskUrl, UsageError, type World } from "../base/mod.ts";
@@ -12,10 +12,10 @@ import { connect, type Connection, type Exchange } from "../transport/mod.ts";
 /** Celery's `broker_connection_timeout`. */
 const CONNECT_TIMEOUT_MS = 4000;
 
-/** Variables of the environment that name the broker, strongest first. */
+/** Environment variables that name the broker, in order of precedence. */
 const BROKER_VARIABLES = ["CELERY_BROKER_WRITE_URL", "CELERY_BROKER_URL"];
 
-/** An open way to a cluster's nodes. */
+/** A connection to a cluster's nodes. */
 export class ControlClient implements AsyncDisposable {
   readonly connection: Connection;
   readonly mailbox: Mailbox;
@@ -26,8 +26,9 @@ export class ControlClient implements AsyncDisposable {
   }
 
   /**
-   * By URL alone: one, or several joined by `;`, tried in turn; null: the environment's, else the embedded broker.
-   * Settings are Celery's defaults. Rejects with the last broker's error, with UsageError for a URL that is not one.
+   * Opens a client by URL: one, or several joined by `;`, tried in turn; null: from the environment, else the
+   * embedded broker. Settings are Celery's defaults. Rejects with the last broker's error, or with UsageError
+   * for an invalid URL.
    */
   static async openUrl(world: World, given: string | null): Promise<ControlClient> {
     const named = given ?? BROKER_VARIABLES.map((name) => world.host.env(name)).find(Boolean) ?? "sqlite://";
@@ -51,7 +52,9 @@ export class ControlClient implements AsyncDisposable {
     throw failure;
   }
 
-  /** By an App's settings; each of its brokers is tried once. Rejects as `App.connectBroker`. */
+  /**
+   * Opens a client with an App's settings; each of its brokers is tried once. Rejects as `App.connectBroker`.
+   */
   static async openApp(app: App): Promise<ControlClient> {
     await loadMailboxSerializers(app.conf);
     const connection = await app.connectBroker({ forWriting: true, retry: false });
@@ -64,17 +67,17 @@ export class ControlClient implements AsyncDisposable {
     );
   }
 
-  /** Where its requests go: whoever listens there is a node. */
+  /** The exchange of its requests; every listener there is a node. */
   get exchange(): Exchange {
     return requestExchange(this.mailbox.settings);
   }
 
-  /** Asks every node that the request is for. */
+  /** Asks every node that the request is for. Rejects as `Mailbox.ask`. */
   ask(ask: Ask): Promise<Answer> {
     return this.mailbox.ask(ask);
   }
 
-  /** Ends the mailbox and the connection. */
+  /** Closes the mailbox and the connection. */
   async close(): Promise<void> {
     await this.mailbox.close();
     await this.connection.close();
@@ -85,7 +88,7 @@ export class ControlClient implements AsyncDisposable {
   }
 }
 
-/** The clock of an asker that has no App: it only ever asks. */
+/** The clock of a client without an App. */
 class Ticks implements MailboxClock {
   #value = 0;
 

@@ -1,8 +1,9 @@
 /**
- * The remote commands that every worker answers: names, arguments, and how a command line's words become arguments.
+ * The remote commands that every worker answers: names, arguments, and how words of a command line become
+ * arguments.
  *
- * Source: celery 5.2.6 and 5.6.3 worker/control.py (names, signatures, aliases), bin/control.py _compile_arguments;
- * protocol.md 6.3.
+ * Source: celery 5.2.6 and 5.6.3 worker/control.py (names, signatures, aliases), bin/control.py
+ * _compile_arguments; protocol.md 6.3.
  */
 
 import { booleanOf, nearest, UsageError } from "../base/mod.ts";
@@ -96,12 +97,12 @@ const REMOTE_COMMANDS: ReadonlyMap<string, RemoteCommandFacts> = new Map(
     .map((one) => [one.name, one]),
 );
 
-/** Built-in commands by their other names. */
+/** Names of built-in commands by alias. */
 export const REMOTE_ALIASES: ReadonlyMap<string, string> = new Map(
   [...REMOTE_COMMANDS.values()].flatMap(({ alias, name }) => alias === null ? [] : [[alias, name] as const]),
 );
 
-/** The commands of one kind that a command line may call, the App's own behind Celery's. */
+/** Returns the commands of one kind that a command line may call, Celery's first, then the App's own. */
 export function commandsOf(
   kind: "inspect" | "control",
   own: Iterable<RemoteCommandFacts> = [],
@@ -124,8 +125,8 @@ export function findCommand(
 }
 
 /**
- * The arguments of a command from a command line's words: positions by the command's list, the rest to its variadic
- * argument. Throws UsageError for a word too many, or one of the wrong kind.
+ * Makes the arguments of a command from words of a command line: by position, the rest for its variadic
+ * argument. Throws UsageError for a word too many, or a value of the wrong type.
  */
 export function argumentsFrom(
   command: RemoteCommandFacts,

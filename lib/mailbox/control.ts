@@ -1,5 +1,6 @@
 /**
- * `app.control`: remote control over a connection of its own, opened by the first call and again when it was lost.
+ * `app.control`: remote control over a connection of its own, which is opened by the first call and again
+ * after it was lost.
  *
  * Source: celery 5.2.6 app/control.py Control (method by method the same arguments on the wire).
  */
@@ -20,7 +21,7 @@ import { AppInspect } from "./inspect.ts";
 import { type Ask, Mailbox } from "./mailbox.ts";
 import { loadMailboxSerializers, mailboxSettings } from "./places.ts";
 
-/** What commands and questions take, and what single commands take beside. */
+/** Options of all commands, and those of single commands. */
 const OPTION_NAMES = namesOf<
   RemoteOptions & CommandOptions & {
     arguments?: unknown;
@@ -63,7 +64,7 @@ export class AppControl implements Control {
   #opening: Promise<Mailbox> | null = null;
   #connection: Connection | null = null;
 
-  /** `connecting`: how the broker is sought; by the settings, as for every other connection, if nothing is said. */
+  /** `connecting`: how to connect to the broker; by default as the settings say. */
   constructor(app: App, connecting: Connecting = {}) {
     this.#app = app;
     this.#connecting = connecting;
@@ -191,7 +192,7 @@ export class AppControl implements Control {
   async close(): Promise<void> {
     const opening = this.#opening;
     this.#opening = null;
-    // One that never opened has told its caller so.
+    // If it never opened, its caller has the error.
     const mailbox = await opening?.catch(() => null);
     await mailbox?.close();
     const connection = this.#connection;
@@ -249,7 +250,7 @@ export class AppControl implements Control {
   }
 }
 
-/** The warning about nodes that share a name. Source: celery 5.2.6 app/control.py W_DUPNODE. */
+/** Returns the warning about nodes that share a name. Source: celery 5.2.6 app/control.py W_DUPNODE. */
 export function duplicateNode(names: readonly string[]): string {
   return `Received multiple replies from node ${names.length === 1 ? "name" : "names"}: ${
     names.join(", ")

@@ -1,4 +1,8 @@
-/** Questions to workers, each one remote command. Source: celery 5.2.6 app/control.py Inspect. */
+/**
+ * Inspect commands, each one request to workers.
+ *
+ * Source: celery 5.2.6 app/control.py Inspect.
+ */
 
 import { namesOf, refuseUnknown } from "../base/mod.ts";
 import type { Inspect, RemoteAnswer, Replies, RequestInfo } from "../app/mod.ts";
@@ -6,7 +10,7 @@ import type { Inspect, RemoteAnswer, Replies, RequestInfo } from "../app/mod.ts"
 const ACTIVE_NAMES = namesOf<{ safe?: boolean }>({ safe: true });
 const CONF_NAMES = namesOf<{ withDefaults?: boolean }>({ withDefaults: true });
 
-/** Asks nodes, as `app.control` was told to. */
+/** Asks nodes, with the options that `inspect` was called with. Rejects as `Mailbox.ask`. */
 export type Asker = (command: string, args: Record<string, unknown>) => Promise<Replies>;
 
 /** `app.control.inspect()`. Shapes of replies are Celery's (protocol.md 6.3). */

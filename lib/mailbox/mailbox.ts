@@ -1,9 +1,10 @@
 /**
- * The asking side of remote control, over one connection: publishes a request to every node, gathers the replies, and
- * stops waiting when everybody who is there has answered.
+ * The asking side of remote control, over one connection: publishes a request to every node, gathers the
+ * replies, and stops waiting when all nodes have answered.
  *
- * Who is there: the broker counts the listeners of the fanout (Redis, sqlite, memory). Where it cannot (AMQP), the
- * replies are taken to be complete when none has come for a while.
+ * To know how many nodes there are, it asks the broker for the number of listeners of the fanout exchange
+ * (Redis, sqlite, memory). If the broker cannot count them (AMQP), the replies count as complete when none
+ * has come for a while.
  *
  * Source: kombu 5.2.4 pidbox.py Mailbox._broadcast, _publish, _collect; protocol.md 6.1, 6.2.
  */
@@ -22,11 +23,11 @@ import {
   requestExchange,
 } from "./places.ts";
 
-/** Where the broker cannot count: the shortest time without a reply that ends the wait. */
+/** If the broker cannot count: the shortest time without a reply that ends the wait. */
 const QUIET_MS = 250;
-/** And how many times the slowest gap so far it must be. */
+/** If the broker cannot count: the time is this many times the longest gap between replies. */
 const QUIET_FACTOR = 4;
-/** How long the names of silent nodes are looked for. */
+/** How long to look for the names of silent nodes. */
 const NAMES_MS = 500;
 
 /** The logical clock that messages carry. */
@@ -35,7 +36,7 @@ export interface MailboxClock {
   adjust(other: number): number;
 }
 
-/** How a mailbox speaks. */
+/** Options of a mailbox. */
 export interface MailboxOptions {
   readonly settings?: MailboxSettings;
   readonly clock: MailboxClock;
@@ -45,44 +46,44 @@ export interface MailboxOptions {
 export interface Ask {
   readonly command: string;
   readonly arguments?: Readonly<Record<string, unknown>>;
-  /** Node names; null or empty: all, or whom `pattern` selects. */
+  /** Node names; null or empty: all nodes, or those that `pattern` selects. */
   readonly destination?: readonly string[] | null;
   readonly pattern?: string | null;
   readonly matcher?: "glob" | "pcre" | null;
-  /** Milliseconds without a reply after which the wait ends whoever is missing. Default 1000. */
+  /** Milliseconds without a reply after which the wait ends, even if replies are missing. Default 1000. */
   readonly timeoutMs?: number;
-  /** Replies after which the wait ends. */
+  /** Number of replies that ends the wait. */
   readonly limit?: number | null;
-  /** Hears each reply as it comes. */
+  /** Called with each reply as it comes. */
   readonly onReply?: (node: string, reply: unknown) => void;
   readonly abort?: AbortSignal;
 }
 
-/** What came of a request. */
+/** The result of a request. */
 export interface Answer {
-  /** Node and reply, in the order they came; a node's name given twice answers twice. */
+  /** Nodes and replies, in the order they came; a name that two nodes share appears twice. */
   readonly replies: readonly (readonly [node: string, reply: unknown])[];
-  /** Nodes that are there, or were named, and did not answer in time. */
+  /** Nodes that exist, or were named, and did not answer in time. */
   readonly silent: SilentNodes;
 }
 
 interface Pending {
   readonly replies: [string, unknown][];
   readonly onReply: ((node: string, reply: unknown) => void) | null;
-  /** How many replies end the wait; Infinity: nobody knows. */
+  /** Number of replies that ends the wait; Infinity: not known. */
   expected: number;
   /** Milliseconds without a reply that end the wait. */
   patienceMs: number;
-  /** Where nobody knows how many there are: when the last reply came, and the longest gap. */
+  /** If the number is not known: when the last reply came, and the longest gap. */
   isCounted: boolean;
   lastMs: number;
   gapMs: number;
   deadline: Deadline | null;
-  /** Ends the wait, with an error or with what there is. */
+  /** Ends the wait, with an error or with the replies there are. */
   finish: ((error?: unknown) => void) | null;
 }
 
-/** A client of remote control. The connection is the caller's; `close` ends only the mailbox. */
+/** A client of remote control. The connection belongs to the caller; `close` ends only the mailbox. */
 export class Mailbox {
   readonly settings: MailboxSettings;
   #world: World;
@@ -107,15 +108,16 @@ export class Mailbox {
     });
   }
 
-  /** Sends a request that nobody answers. Rejects with what the broker said, or EncodeError. */
+  /** Sends a request without waiting for replies. Rejects with the broker's error, or EncodeError. */
   async send(ask: Ask): Promise<void> {
     await this.#declare();
     await this.#publish(ask, null);
   }
 
   /**
-   * Sends a request and gathers its replies. The reply queue is there before the request leaves, and is deleted with
-   * the last wait. Rejects with ConnectionLost and the like, with EncodeError, and with the abort signal's reason.
+   * Sends a request and gathers its replies. The reply queue exists before the request is sent, and is
+   * deleted with the last wait. Rejects with ConnectionLost and other broker errors, with EncodeError, and
+   * with the abort signal's reason.
    */
   async ask(ask: Ask): Promise<Answer> {
     ask.abort?.throwIfAborted();
@@ -134,7 +136,10 @@ export class Mailbox {
     }
   }
 
-  /** Ends waits that are open (they resolve with what there is) and the reply queue. Twice is once. */
+  /**
+   * Ends open waits (they resolve with the replies there are) and deletes the reply queue. A second call has
+   * no effect.
+   */
   async close(): Promise<void> {
     for (const pending of this.#pending.values()) pending.finish?.();
     await this.#stopListening();
@@ -161,7 +166,8 @@ export class Mailbox {
     this.#pending.set(ticket, pending);
     const onAbort = (): void => finish(ask.abort!.reason);
     ask.abort?.addEventListener("abort", onAbort, { once: true });
-    // A broker that takes no messages for now holds the request back: the wait ends in its time all the same.
+    // A broker that accepts no messages at present delays the request; the wait must end in time
+    // nevertheless.
     this.#arm(pending, pending.patienceMs);
     let count: number | null = null;
     try {
@@ -174,15 +180,18 @@ export class Mailbox {
     return { replies: pending.replies, silent: await this.#silent(ask, pending, count) };
   }
 
-  /** Publishes a request; how many listen to it, where the broker knows. What is then waited for begins here. */
+  /**
+   * Publishes a request and returns the number of its listeners, or null if the broker does not know it. The
+   * wait for replies begins here.
+   */
   async #send(ask: Ask, ticket: string, pending: Pending): Promise<number | null> {
     const isForAll = pending.expected === Infinity;
-    // Both leave in one turn: who is counted hears the request.
+    // Both are sent in one turn, so that each listener counted receives the request.
     const counting = this.#connection.listeners(requestExchange(this.settings).name);
     counting.catch(() => {});
     await this.#publish(ask, ticket);
     const count = await counting;
-    // Its asker has gone home meanwhile.
+    // The request has ended meanwhile.
     if (this.#pending.get(ticket) !== pending) return count;
     if (count === 0) pending.finish?.();
     if (isForAll && count !== null) pending.expected = await this.#meant(ask, count);
@@ -197,7 +206,7 @@ export class Mailbox {
     try {
       const { ticket, clock, replies } = decodeMailboxReply(message, this.settings.accept);
       if (clock !== null) this.#clock.adjust(clock);
-      // One whose asker has gone home is nobody's.
+      // Ignore replies to a request that has already ended.
       const pending = ticket === null ? undefined : this.#pending.get(ticket);
       if (pending === undefined) return;
       for (const [node, reply] of Object.entries(replies)) {
@@ -220,7 +229,10 @@ export class Mailbox {
     this.#arm(pending, this.#patience(pending));
   }
 
-  /** How long the next reply is waited for; replies may have come while the request was still being confirmed. */
+  /**
+   * Returns how long to wait for the next reply. Replies may have come while the request was still being
+   * confirmed.
+   */
   #patience(pending: Pending): number {
     if (pending.isCounted || pending.replies.length === 0) return pending.patienceMs;
     return Math.min(pending.patienceMs, Math.max(QUIET_MS, QUIET_FACTOR * pending.gapMs));
@@ -261,7 +273,7 @@ export class Mailbox {
   async #stopListening(): Promise<void> {
     const listening = this.#listening;
     this.#listening = null;
-    // A subscription that never came about has told its asker so.
+    // If the subscription failed, its caller has the error.
     await listening?.then((subscription) => subscription.close(), () => {});
   }
 
@@ -281,7 +293,10 @@ export class Mailbox {
     return meant.length === 0 ? NOBODY : { count: Math.min(missing, meant.length), names: meant };
   }
 
-  /** How many of `count` listeners a request is for. A pattern tells only where every listener's name is known. */
+  /**
+   * Returns how many of `count` listeners a request is for. A pattern is applied only if the name of every
+   * listener is known.
+   */
   async #meant(ask: Ask, count: number): Promise<number> {
     const { pattern, matcher } = ask;
     if (!pattern || !matcher || count === 0) return count;
@@ -289,7 +304,9 @@ export class Mailbox {
     return nodes.length === count ? nodes.filter((node) => matches(node, pattern, matcher)).length : count;
   }
 
-  /** Names of nodes, as the broker's bindings tell them. On Redis those of crashed workers may be among them. */
+  /**
+   * Returns the names of nodes from the broker's bindings. On Redis, workers that crashed may be among them.
+   */
   async #nodes(): Promise<string[]> {
     const { name } = requestExchange(this.settings);
     let bindings: readonly Binding[] = [];
@@ -298,7 +315,7 @@ export class Mailbox {
       const queues = bindings.filter((binding) => binding.exchange === name).map(({ queue }) => queue);
       return queues.map((queue) => nodeOfQueue(queue, this.settings)).filter((node) => node !== null).sort();
     } catch {
-      // Names are a courtesy: the count is told without them.
+      // Names are optional: the count is reported without them.
       return [];
     }
   }

@@ -1,5 +1,5 @@
 /**
- * Which nodes a request is for: its destination, else its pattern, else everybody.
+ * Which nodes a request is for: its destination, else its pattern, else all.
  *
  * Source: kombu 5.2.4 pidbox.py Node.handle_message, matcher.py.
  */
@@ -13,12 +13,12 @@ export interface Addressed {
   readonly matcher: "glob" | "pcre" | null;
 }
 
-/** Patterns that are longer are refused: one from outside must stay small. */
+/** Longer patterns are refused: they come from outside. */
 const PATTERN_CHARS_MAX = 1000;
 /**
- * True where the request is for this node. An empty destination names nobody in particular and so means all, as in
- * Celery. Throws RangeError for a pattern of more than 1000 characters or one that cannot be matched in bounded time,
- * SyntaxError for one that cannot be read.
+ * Returns true if the request is for this node. An empty destination means all nodes, as in Celery. Throws
+ * RangeError for a pattern of more than 1000 characters or one that cannot be matched in bounded time,
+ * SyntaxError for an invalid one.
  */
 export function isFor(nodename: string, request: Addressed): boolean {
   if (request.destination !== null && request.destination.length > 0) {
@@ -28,7 +28,7 @@ export function isFor(nodename: string, request: Addressed): boolean {
   return true;
 }
 
-/** Whether a name matches: "glob" as a whole, "pcre" from its start. */
+/** Whether a name matches: "glob" as a whole, "pcre" from its start. Throws as `isFor`. */
 export function matches(name: string, pattern: string, matcher: "glob" | "pcre"): boolean {
   if (pattern.length > PATTERN_CHARS_MAX) {
     throw new RangeError(`a pattern has at most ${PATTERN_CHARS_MAX} characters`);

@@ -1,14 +1,15 @@
 /**
- * Where remote control's messages go: a fanout that every worker listens to, and a queue of replies per asker.
+ * Exchanges and queues of remote control: a fanout exchange that every worker listens to, and a reply queue
+ * for each client.
  *
- * Source: kombu 5.2.4 pidbox.py Mailbox.get_queue, get_reply_queue; celery 5.2.6 app/control.py Control.__init__;
- * protocol.md 3.2, 6.
+ * Source: kombu 5.2.4 pidbox.py Mailbox.get_queue, get_reply_queue; celery 5.2.6 app/control.py
+ * Control.__init__; protocol.md 3.2, 6.
  */
 
 import { type Exchange, exchange, type Queue, queue } from "../transport/mod.ts";
 import { type Accept, acceptedTypes, loadSerializer } from "../wire/mod.ts";
 
-/** The settings that name and shape them, and say what stands in messages. Durations are seconds. */
+/** Settings of names, queues and message content. Durations are seconds. */
 export interface MailboxSettings {
   /** `control_exchange`. */
   readonly namespace: string;
@@ -17,9 +18,9 @@ export interface MailboxSettings {
   /** `control_queue_expires`: how long a queue outlives its reader. */
   readonly expires: number;
   readonly isDurable: boolean;
-  /** Null: if the broker wants it so. */
+  /** Null: exclusive if the broker requires it. */
   readonly isExclusive: boolean | null;
-  /** `task_serializer`: control messages are written as tasks are. */
+  /** `task_serializer`: control messages are encoded as tasks are. */
   readonly serializer: string;
   /** `accept_content`, as content types. */
   readonly accept: Accept;
@@ -36,7 +37,7 @@ export const MAILBOX_DEFAULTS: MailboxSettings = {
   accept: acceptedTypes(["json"]),
 };
 
-/** What of an App's settings the mailbox reads. */
+/** The settings of an App that the mailbox uses. */
 export interface MailboxConf {
   readonly control_exchange: string;
   readonly control_queue_ttl: number;
@@ -47,7 +48,7 @@ export interface MailboxConf {
   readonly accept_content: readonly string[];
 }
 
-/** The mailbox's part of an App's settings. */
+/** Returns the mailbox's settings from an App's. */
 export function mailboxSettings(conf: MailboxConf): MailboxSettings {
   return {
     namespace: conf.control_exchange,
@@ -60,27 +61,30 @@ export function mailboxSettings(conf: MailboxConf): MailboxSettings {
   };
 }
 
-/** Loads what a mailbox of these settings reads and writes. Rejects with UsageError for what cannot be had. */
+/**
+ * Loads the serializers that a mailbox with these settings needs. Rejects with UsageError for one that is
+ * unknown or not available.
+ */
 export async function loadMailboxSerializers(conf: MailboxConf): Promise<void> {
   for (const name of [conf.task_serializer, ...conf.accept_content]) await loadSerializer(name);
 }
 
-/** The exchange that requests are published to: fanout, neither durable nor deleted. */
+/** Returns the exchange that requests are published to: fanout, neither durable nor auto-deleted. */
 export function requestExchange({ namespace }: MailboxSettings): Exchange {
   return exchange(`${namespace}.pidbox`, { type: "fanout", durable: false });
 }
 
-/** The exchange that replies go through. */
+/** Returns the exchange of replies. */
 export function replyExchange({ namespace }: MailboxSettings): Exchange {
   return exchange(replyExchangeName(namespace), { durable: false });
 }
 
-/** Its name: `reply.celery.pidbox`. */
+/** Returns the name of the reply exchange: `reply.celery.pidbox`. */
 export function replyExchangeName(namespace: string): string {
   return `reply.${namespace}.pidbox`;
 }
 
-/** A node's own queue of requests: `<node name>.celery.pidbox`. */
+/** Returns a node's queue of requests: `<node name>.celery.pidbox`. */
 export function requestQueue(nodename: string, settings: MailboxSettings): Queue {
   return queue(`${nodename}.${settings.namespace}.pidbox`, {
     exchange: requestExchange(settings),
@@ -89,13 +93,13 @@ export function requestQueue(nodename: string, settings: MailboxSettings): Queue
   });
 }
 
-/** The node of a request queue's name, or null where it is another queue. */
+/** Returns the node of a request queue, or null if the queue is another one. */
 export function nodeOfQueue(name: string, { namespace }: MailboxSettings): string | null {
   const tail = `.${namespace}.pidbox`;
   return name.endsWith(tail) && name.length > tail.length ? name.slice(0, -tail.length) : null;
 }
 
-/** An asker's queue of replies: `<id>.reply.celery.pidbox`. */
+/** Returns a client's queue of replies: `<id>.reply.celery.pidbox`. */
 export function replyQueue(id: string, settings: MailboxSettings): Queue {
   return queue(`${id}.${replyExchangeName(settings.namespace)}`, {
     exchange: replyExchange(settings),

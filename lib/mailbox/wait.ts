@@ -1,24 +1,25 @@
-/** Waiting until a cluster has as many nodes as it should: for scripts, deployments and CI. */
+/** Waits until a cluster has enough nodes: for scripts, deployments and CI. */
 
 import { DialError, isRetryable, type World } from "../base/mod.ts";
 import type { Answer, Ask } from "./mailbox.ts";
 import type { ControlClient } from "./client.ts";
 
-/** Milliseconds between two looks. */
+/** Milliseconds between two requests. */
 const LOOK_MS = 100;
 
 /** What to wait for. */
 export interface WaitOptions {
   /** Nodes that must answer. */
   readonly min: number;
-  /** Milliseconds until the last look. 0: one look. */
+  /** Milliseconds until the last request; 0: one request. */
   readonly waitMs: number;
   readonly ask: Ask;
 }
 
 /**
- * Asks until `min` nodes have answered or the time is over; the last answer. A broker that cannot be reached yet is
- * tried again too; its error is what rejects when the time is over.
+ * Asks until `min` nodes have answered or the time is over, and resolves with the last answer. A broker that
+ * cannot be reached yet is tried again; if the time is over, rejects with its error. Other errors reject at
+ * once.
  */
 export async function waitForNodes(
   world: World,
