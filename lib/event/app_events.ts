@@ -1,5 +1,5 @@
 /**
- * `app.events`: what a user's code has of events.
+ * `app.events`: events as user code sends and receives them.
  *
  * Source: celery 5.2.6 app/events.py Events.
  */
@@ -14,10 +14,20 @@ declare module "../app/app.ts" {
   interface EventsApi extends AppEvents {}
 }
 
-/** Events of one App's broker. */
+/**
+ * Events of one App's broker.
+ *
+ * @example
+ * ```ts
+ * import { app } from "./tasks.ts";
+ *
+ * await using receiver = await app.events.receiver();
+ * for await (const event of receiver.capture({ limit: 10 })) console.log(event.type, event.hostname);
+ * ```
+ */
 export class AppEvents {
   readonly #app: App;
-  /** `new app.events.State()`: workers and tasks as their events tell of them. */
+  /** `new app.events.State()`: workers and tasks as their events describe them. */
   readonly State: new (options?: StateOptions) => ClusterState;
 
   constructor(app: App) {
@@ -29,17 +39,24 @@ export class AppEvents {
     };
   }
 
-  /** As `new app.events.State()`. */
+  /**
+   * Does the same as `new app.events.State()`.
+   *
+   * @throws {UsageError} for an unknown option.
+   */
   state(options: StateOptions = {}): ClusterState {
     return new this.State(options);
   }
 
-  /** Listens to the cluster; resolves when it does. Close the receiver when done (`await using`). */
+  /**
+   * Connects and listens to the cluster. Close the receiver when done (`await using`). Rejects as
+   * `EventReceiver.open`.
+   */
   receiver(options: ReceiverOptions = {}): Promise<EventReceiver> {
     return EventReceiver.open(this.#app, options);
   }
 
-  /** Sends events of one's own. Close it when done. Default sender: `gen<pid>@<host>`. */
+  /** Makes a sender of events. Close it when done. Default sender name: `gen<pid>@<host>`. */
   dispatcher(options: Partial<DispatcherOptions> = {}): EventDispatcher {
     const { host } = this.#app.world;
     return new EventDispatcher(this.#app, { hostname: anonNodename(host.pid, host.hostname), ...options });

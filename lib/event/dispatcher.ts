@@ -1,9 +1,9 @@
 /**
- * Events on their way out: made at once, sent in batches, never waited for.
+ * Sends events: encoded when they happen, published in batches, never waited for.
  *
- * An event becomes text when it happens (so that its clock and time are right) and leaves at the end of the turn,
- * neighbouring task events together as one array. One batch is on its way at a time; what happens meanwhile goes with
- * the next. While the broker is away events are kept, the newest `EVENTS_MAX` of them.
+ * An event is encoded when it happens, so that its clock and time are right, and is published at the end of
+ * the turn; consecutive task events share one array. One batch is published at a time; later events wait for
+ * the next. While the broker is away, the newest `EVENTS_MAX` events are kept.
  *
  * Source: celery 5.2.6 events/dispatcher.py EventDispatcher; protocol.md 5.1, 5.2.
  */
@@ -25,22 +25,22 @@ import {
 } from "../wire/mod.ts";
 import { eventGroup, utcOffset } from "./event.ts";
 
-/** Task events in one array at most. Celery's writer stops at 24; every reader takes an array of any length. */
+/** Task events in one array at most. Celery sends 24 at most; every reader accepts any length. */
 export const MULTI_MAX = 100;
-/** Characters of an array after which another is begun. */
+/** Characters of an array after which a new one is begun. */
 const MULTI_CHARS_MAX = 256 * 1024;
-/** Events of one batch at most. */
+/** Events in one batch at most. */
 const BATCH_MAX = 2000;
-/** Events kept while the broker is away at most, and their characters; past it the oldest go. */
+/** Events kept while the broker is away at most, and their characters; the oldest are dropped first. */
 export const EVENTS_MAX = 10_000;
 const CHARS_MAX = 16 << 20;
-/** Milliseconds until a batch that failed is tried again: at first, and at most. */
+/** Milliseconds until a failed batch is tried again: the first time, and at most. */
 const RETRY_MS = 1000;
 const RETRY_MAX_MS = 15_000;
-/** How often the time zone is looked up: it changes twice a year. */
+/** How often the UTC offset is read, milliseconds: it changes twice a year. */
 const ZONE_EVERY_MS = 60_000;
 
-/** Common fields, which an event's own may not take the place of. */
+/** Common fields, which an event's own fields must not replace. */
 const RESERVED: ReadonlySet<string> = new Set([
   "hostname",
   "utcoffset",
@@ -51,30 +51,41 @@ const RESERVED: ReadonlySet<string> = new Set([
   "type",
 ]);
 
-/** How to make a dispatcher. */
+/** Options of a dispatcher. */
 export interface DispatcherOptions {
   /** The sender's name. */
   hostname: string;
-  /** False: no event is sent until a group is enabled. Default true. */
+  /** False: send no event until a group is enabled. Default true. */
   enabled?: boolean;
-  /** Groups whose events are sent, such as "worker"; empty (the default): all. */
+  /** Groups whose events are sent, such as "worker"; empty: all. Default empty. */
   groups?: readonly string[];
-  /** Where messages go. Default the App's publisher. */
+  /** Publishes the messages. Default the App's publisher. */
   publisher?: Publisher;
 }
 
 interface Entry {
   readonly isTask: boolean;
   readonly type: string;
-  /** The JSON text; with another serializer the event itself. */
+  /** The JSON text; if another serializer is configured, the event itself. */
   readonly content: string | EventMessage;
   readonly chars: number;
 }
 
-/** Sends the events of one sender. */
+/**
+ * Sends the events of one sender.
+ *
+ * @example
+ * ```ts
+ * import { app } from "./tasks.ts";
+ *
+ * const dispatcher = app.events.dispatcher();
+ * dispatcher.send("task-progress", { uuid: "8d0…", done: 40 });
+ * await dispatcher.close();
+ * ```
+ */
 export class EventDispatcher {
   readonly hostname: string;
-  /** Read by the data lane before an event is made: whether task events are sent. */
+  /** Whether task events are sent; the data lane checks it before it makes one. */
   sendsTasks = false;
   readonly #world: World;
   readonly #clock: LamportClock;
@@ -118,22 +129,22 @@ export class EventDispatcher {
     return this.#isOn;
   }
 
-  /** The groups that are sent; empty: all. */
+  /** The groups whose events are sent; empty: all. */
   get groups(): ReadonlySet<string> {
     return this.#groups;
   }
 
-  /** Events not sent yet. */
+  /** Number of events not published yet. */
   get pending(): number {
     return this.#entries.length;
   }
 
-  /** True where events of this group are sent. */
+  /** Returns true if events of this group are sent. */
   sends(group: string): boolean {
     return this.#isOn && (this.#groups.size === 0 || this.#groups.has(group));
   }
 
-  /** Sends a group's events from now on; whether they were not sent before. */
+  /** Starts to send a group's events; returns false if they were sent already. */
   enableGroup(group: string): boolean {
     if (this.sends(group)) return false;
     if (!this.#isOn) this.#groups.clear();
@@ -144,8 +155,8 @@ export class EventDispatcher {
   }
 
   /**
-   * Stops a group's events; whether they were sent by name. Where all groups are sent, as with `-E`, it has no
-   * effect, as in Celery.
+   * Stops sending a group's events; returns false if the group was not enabled by name. If all groups are
+   * sent, as with `-E`, it has no effect, as in Celery.
    */
   disableGroup(group: string): boolean {
     if (!this.#groups.delete(group)) return false;
@@ -155,19 +166,22 @@ export class EventDispatcher {
   }
 
   /**
-   * Sends an event of a group that is enabled, with its own fields in their order. Never throws: fields that JSON
-   * cannot carry are one line in the log. Cost: per event one text; no promise.
+   * Sends an event if its group is enabled, with its own fields in their order. Never throws: fields that
+   * JSON cannot carry are logged in one line. Cost for each event: one text, no promise.
    */
   send(type: string, fields: Readonly<Record<string, unknown>>): void {
     if (this.sends(eventGroup(type))) this.#add(type, null, fields);
   }
 
-  /** As `send`, about one task: its id stands in front. */
+  /** Does the same as `send` for an event of a task, whose id comes first. */
   task(type: string, uuid: string, fields: Readonly<Record<string, unknown>>): void {
     if (this.sendsTasks) this.#add(type, uuid, fields);
   }
 
-  /** Sends an event that a task's own code asked for, whatever groups are enabled. Reserved names are left out. */
+  /**
+   * Sends an event that a task's own code asked for, whatever groups are enabled. Fields with reserved names
+   * are left out.
+   */
   custom(type: string, uuid: string | null, fields: Readonly<Record<string, unknown>>): void {
     let own = fields;
     for (const key in fields) {
@@ -178,7 +192,10 @@ export class EventDispatcher {
     this.#add(type, uuid, own);
   }
 
-  /** Sends what is waiting now, not at the turn's end; resolves when it has left, failed, or `withinMs` passed. */
+  /**
+   * Publishes pending events now instead of at the end of the turn. Resolves when they are published, when
+   * that failed, or after `withinMs`. Never rejects.
+   */
   async flush(withinMs = 1000): Promise<void> {
     const waiting = new AbortController();
     const late = this.#world.clock.sleep(withinMs, waiting.signal).then(() => true, () => false);
@@ -191,7 +208,7 @@ export class EventDispatcher {
     await late;
   }
 
-  /** Tries again at once what could not be sent: the broker is back. */
+  /** Retries at once what could not be published, because the broker is back. */
   retry(): void {
     this.#retryMs = 0;
     this.#disarmRetry?.();
@@ -199,7 +216,10 @@ export class EventDispatcher {
     this.#schedule();
   }
 
-  /** Sends what waits and ends; what cannot be sent within `withinMs` is dropped. Twice is once. */
+  /**
+   * Publishes pending events and ends; what cannot be published within `withinMs` is dropped. A second call
+   * has no effect. Never rejects.
+   */
   async close(withinMs = 1000): Promise<void> {
     if (this.#isClosed) return;
     await this.flush(withinMs);
@@ -218,7 +238,7 @@ export class EventDispatcher {
 
   #add(type: string, uuid: string | null, fields: Readonly<Record<string, unknown>>): void {
     if (this.#isClosed) return;
-    // A heartbeat that could not be sent says nothing any more when it can.
+    // A heartbeat that is sent late has no use.
     if (this.#retryMs > 0 && type === "worker-heartbeat") return;
     const nowMs = this.#world.clock.wallMs();
     if (nowMs >= this.#zoneUntilMs || nowMs < this.#zoneUntilMs - ZONE_EVERY_MS) this.#lookUpZone(nowMs);
@@ -258,7 +278,7 @@ export class EventDispatcher {
     this.#head = eventTextHead(this.hostname, this.#offset, this.#world.host.pid);
   }
 
-  // A tenth goes at once, so that a full buffer does not cost a copy per event.
+  // Drops a tenth at once, so that a full buffer does not cost a copy for each event.
   #makeRoom(): void {
     let count = Math.ceil(this.#entries.length / 10);
     let left = this.#chars;
@@ -335,7 +355,7 @@ export class EventDispatcher {
     });
   }
 
-  /** The messages of some events: neighbouring task events as arrays, others alone. */
+  /** Makes the messages of events: consecutive task events as arrays, others alone. */
   #messages(entries: readonly Entry[]): OutgoingMessage[] {
     const messages: OutgoingMessage[] = [];
     let group: Entry[] = [];

@@ -1,27 +1,31 @@
 /**
- * Elections among workers: who does something that only one is to do.
+ * Elections among workers: which of them does something that only one should do.
  *
- * A worker that is asked to (remote command `election`) announces itself with its clock; everybody acknowledges every
- * announcement. The lowest clock wins; of equal clocks the lowest name. Celery decides as soon as there are as many
- * acknowledgements as other workers alive, which may be before the last announcement; here the decision then waits up
- * to a second for the announcements that are missing, so that all decide on the same list. For the same reason a
- * worker acknowledges others once it has announced itself: a Python worker that has as many acknowledgements as
- * neighbours, and one announcement, ends with an IndexError.
+ * A worker that is asked to (remote command `election`) announces itself with its clock; every worker
+ * acknowledges every announcement. The lowest clock wins; of equal clocks the lowest name. Celery decides as
+ * soon as there are as many acknowledgements as other live workers, which may be before the last
+ * announcement. Here the decision then waits up to a second for missing announcements, so that all decide on
+ * the same list. For the same reason a worker acknowledges others only after its own announcement: a Python
+ * worker that has as many acknowledgements as neighbours, but only one announcement, fails with an
+ * IndexError.
  *
- * Source: celery 5.2.6 worker/consumer/gossip.py Gossip.election, on_elect, on_elect_ack; kombu clocks.py sort_heap;
- * protocol.md 7.3.
+ * Source: celery 5.2.6 worker/consumer/gossip.py Gossip.election, on_elect, on_elect_ack; kombu clocks.py
+ * sort_heap; protocol.md 7.3.
  */
 
 import { forgetOldest } from "../base/mod.ts";
 
-/** How long announcements are waited for when acknowledgements suffice, and our own before others are acknowledged. */
+/**
+ * How long to wait for announcements after enough acknowledgements, and for our own announcement before
+ * others are acknowledged.
+ */
 const PATIENCE_MS = 1000;
-/** Elections remembered at most; past it the oldest are forgotten. */
+/** Elections remembered at most; the oldest are forgotten first. */
 const ELECTIONS_MAX = 100;
-/** Candidates of one election at most. */
+/** Candidates in one election at most. */
 const CANDIDATES_MAX = 10_000;
 
-/** Who stands. */
+/** A candidate. */
 export interface Candidate {
   readonly clock: number;
   /** `name@host.pid`. */
@@ -32,15 +36,15 @@ export interface Candidate {
   readonly action: unknown;
 }
 
-/** What came of an election that this worker took part in. */
+/** The result of an election that this worker took part in. */
 export interface Decision {
   readonly election: string;
   readonly winner: Candidate;
 }
 
-/** What elections ask of their worker. */
+/** What elections need from their worker. */
 export interface GossipElectionOptions {
-  /** Node names of the other workers that are alive. */
+  /** Returns the node names of the other live workers. */
   others(): readonly string[];
   /** Calls `fn` once, `ms` later. */
   arm(ms: number, fn: () => void): void;
@@ -55,11 +59,11 @@ interface Election {
   acks: number;
   isArmed: boolean;
   isDecided: boolean;
-  /** Acknowledgements of announcements that came before our own. */
+  /** Number of announcements, before our own, that are not acknowledged yet. */
   owed: number;
 }
 
-/** The elections under way. */
+/** The elections that are under way. */
 export class GossipElections {
   readonly #options: GossipElectionOptions;
   readonly #elections = new Map<string, Election>();
@@ -69,8 +73,8 @@ export class GossipElections {
   }
 
   /**
-   * This worker takes part: `announce` says so to all. Its own announcement, and every acknowledgement from now on,
-   * counts.
+   * Takes part in an election: `announce` sends this worker's announcement. From now on acknowledgements
+   * count.
    */
   join(id: string, announce: () => void): void {
     if (this.#elections.get(id)?.isDecided) this.#elections.delete(id);
@@ -78,22 +82,24 @@ export class GossipElections {
     election.takesPart = true;
     election.acks = 0;
     announce();
-    this.#pay(id, election);
+    this.#acknowledgeOwed(id, election);
   }
 
-  /** Someone stands, this worker itself included. It is acknowledged now, or when we stand too. */
+  /**
+   * Takes an announcement, this worker's own included. It is acknowledged now, or after our own announcement.
+   */
   stand(id: string, candidate: Candidate): void {
     const election = this.#of(id);
     if (election.takesPart) this.#options.acknowledge(id);
     else if (election.owed < CANDIDATES_MAX && election.owed++ === 0) {
-      this.#options.arm(PATIENCE_MS, () => this.#pay(id, election));
+      this.#options.arm(PATIENCE_MS, () => this.#acknowledgeOwed(id, election));
     }
     if (election.isDecided || election.candidates.length >= CANDIDATES_MAX) return;
     election.candidates.push(candidate);
     this.#consider(id, election);
   }
 
-  /** Someone has acknowledged an announcement. */
+  /** Takes an acknowledgement. */
   acknowledge(id: string): void {
     const election = this.#elections.get(id);
     if (!election?.takesPart || election.isDecided) return;
@@ -101,7 +107,7 @@ export class GossipElections {
     this.#consider(id, election);
   }
 
-  #pay(id: string, election: Election): void {
+  #acknowledgeOwed(id: string, election: Election): void {
     for (; election.owed > 0; election.owed--) this.#options.acknowledge(id);
   }
 
@@ -117,7 +123,8 @@ export class GossipElections {
   #consider(id: string, election: Election): void {
     if (!election.takesPart || election.candidates.length === 0) return;
     const others = this.#options.others();
-    // Alone, one's own acknowledgement is waited for: then the announcement has been round.
+    // If there is no other worker, wait for our own acknowledgement: it shows that the announcement was
+    // delivered.
     if (election.acks < Math.max(1, others.length)) return;
     const standing = new Set(election.candidates.map((one) => one.hostname));
     if (standing.size > others.length && others.every((name) => standing.has(name))) {

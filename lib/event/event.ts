@@ -1,7 +1,8 @@
 /**
- * An event on its way in: from a message to what handlers are given, whatever the message holds.
+ * Received events: from a message, whatever it holds, to what handlers are given.
  *
- * Source: celery 5.2.6 events/receiver.py EventReceiver.event_from_message, events/event.py; protocol.md 5.2, 5.3.
+ * Source: celery 5.2.6 events/receiver.py EventReceiver.event_from_message, events/event.py; protocol.md 5.2,
+ * 5.3.
  */
 
 import { errorText, LogThrottle, quoted, shownLine, type World } from "../base/mod.ts";
@@ -9,47 +10,50 @@ import { type App, eventExchange, type LamportClock } from "../app/mod.ts";
 import { type Note, type Queue, queue, type TransportKind } from "../transport/mod.ts";
 import { type Accept, acceptedTypes, decodeEvents, type EventMessage, eventRecord } from "../wire/mod.ts";
 
-/** Bytes or base64 characters of one message at most; a larger one is dropped unread. */
+/** Bytes or base64 characters of one message at most; a larger one is dropped undecoded. */
 export const EVENT_BODY_MAX = 4 << 20;
-/** Events of one message at most; one that holds more is dropped. */
+/** Events in one message at most; a message with more is dropped. */
 const EVENTS_PER_MESSAGE_MAX = 10_000;
-/** Characters of a node's name: RabbitMQ takes no longer one, and it stands wherever the node is shown. */
+/**
+ * Characters of a node's name at most: RabbitMQ accepts no longer one, and it is part of every line about the
+ * node.
+ */
 const SENDER_CHARS_MAX = 255;
-/** No event is later than the year 9999, the end of Python's dates, or as far before 1970. */
+/** Largest time of an event: the end of the year 9999, where Python's dates end; and as far before 1970. */
 const TIME_MAX = 253_402_300_799;
-/** Between two lines about messages that are not events. */
+/** Milliseconds between two log lines about messages that are not events. */
 const LINE_EVERY_MS = 1000;
 
-/** An event as handlers get it: the wire's names, its own fields beside the common ones. Times are epoch seconds. */
+/** An event as handlers get it: names as on the wire, common fields and its own. Times are epoch seconds. */
 export interface ReceivedEvent {
-  /** "task-received", "worker-heartbeat" … */
+  /** Such as "task-received" or "worker-heartbeat". */
   type: string;
   /** The sender's node name; never empty. */
   hostname: string;
-  /** Hours west of UTC, of the sender. */
+  /** The sender's offset from UTC, hours west. */
   utcoffset: number;
   pid: number;
-  /** The sender's logical clock; ours where it has none, or where it is a client's. */
+  /** The sender's logical clock; ours if it has none or is a client. */
   clock: number;
-  /** When it was sent, by the sender's clock: seconds since the epoch, which are the same in every zone. */
+  /** When it was sent, by the sender's clock: seconds since the epoch, independent of time zones. */
   timestamp: number;
-  /** When it came, by our clock. */
+  /** When it was received, by our clock. */
   local_received: number;
   [field: string]: unknown;
 }
 
-/** Hours west of UTC here and then, as Celery counts them: whole, rounded down. */
+/** Returns the offset from UTC in hours west at a time, as Celery counts it: whole, rounded down. */
 export function utcOffset(wallMs: number): number {
   return Math.floor(new Date(wallMs).getTimezoneOffset() / 60);
 }
 
-/** The group of an event: "task" of "task-sent". */
+/** Returns the group of an event: "task" of "task-sent". */
 export function eventGroup(type: string): string {
   const dash = type.indexOf("-");
   return dash < 0 ? type : type.slice(0, dash);
 }
 
-/** The queue of one monitor. `ttlSeconds`: how long an event waits for a slow reader (RabbitMQ). */
+/** Returns the queue of one monitor. `ttlSeconds`: how long an event waits for a slow reader (RabbitMQ). */
 export function eventQueue(
   app: App,
   transport: TransportKind,
@@ -85,17 +89,20 @@ export class EventReader {
     this.#world = app.world;
     this.#clock = app.clock;
     const { event_serializer: own } = app.conf;
-    // As in Celery; but who signs events believes no other.
+    // As in Celery; but if events are signed, only signed ones are accepted.
     this.#accept = acceptedTypes(own === "auth" ? [own] : [own, "json"]);
     this.#throttle = new LogThrottle(app.world, { everyMs: LINE_EVERY_MS });
   }
 
-  /** The events of a message, clocks adjusted; none, and a line in the log, where it is not an event or too large. */
+  /**
+   * Returns the events of a message, and adjusts our clock. Returns none, and logs it, if the message is not
+   * an event or too large.
+   */
   read(note: Note): ReceivedEvent[] {
     return this.decode(note).map((event) => this.receive(event));
   }
 
-  /** As `read`, with our clock left alone. */
+  /** Does the same as `read`, without adjusting our clock. */
   decode({ message, info }: Note): EventMessage[] {
     if (message.body.length > EVENT_BODY_MAX) {
       return this.#dropped(info.routingKey, `its body of ${message.body.length} bytes is too large`);
@@ -107,7 +114,7 @@ export class EventReader {
       }
       const sender = message.headers["hostname"];
       const named = events.filter((event) => {
-        // Workers of the first protocol named themselves in the header alone.
+        // Workers of the first protocol give their name only in the header.
         if (event.hostname === "" && typeof sender === "string") event.hostname = sender;
         return event.hostname !== "" && event.hostname.length <= SENDER_CHARS_MAX &&
           Math.abs(event.timestamp) <= TIME_MAX;
@@ -119,11 +126,11 @@ export class EventReader {
     }
   }
 
-  /** What handlers are given for an event; our clock is adjusted by its. */
+  /** Returns what handlers are given for an event, and adjusts our clock to its. */
   receive(event: EventMessage): ReceivedEvent {
     const nowMs = this.#world.clock.wallMs();
     if (event.type === "task-sent") {
-      // Clients never hear of other clocks, so theirs says nothing.
+      // Clients never learn other clocks, so theirs means nothing.
       event.clock = (this.#clock.value || 1) - 1;
       this.#clock.adjust(event.clock);
     } else if (event.clock > 0 && event.clock <= Number.MAX_SAFE_INTEGER) this.#clock.adjust(event.clock);

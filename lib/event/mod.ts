@@ -1,16 +1,16 @@
 /**
- * event: what workers and clients tell monitors, out and in.
+ * event: the events that workers and clients send to monitors, and their receivers.
  *
  *   worker, self.sendEvent -> EventDispatcher -> exchange "celeryev" -> EventReceiver -> handlers, ClusterState
  *
- * Writing costs the data lane one text per event and nothing where events are off; a batch a turn leaves through the
- * App's publisher, and what a lost broker cannot take waits in a bounded buffer. Reading believes nothing: what is not
- * an event, or too large, is one line in the log.
+ * An event costs the data lane one text, and nothing if events are off. One batch each turn is published by
+ * the App's publisher; if the connection is lost, events wait in a bounded buffer. Received messages are not
+ * trusted: one that is not an event, or too large, is logged in one line.
  *
- * Reading order: event.ts (what handlers get), dispatcher.ts, receiver.ts; fields.ts, worker_state.ts, task_state.ts,
- * state.ts (the cluster); election.ts; app_events.ts (`app.events`). May import app and what is below it; the wire's
- * form of events is wire/message/event_message.ts. The steps that use it are in worker/consumer: events, heart,
- * gossip, mingle.
+ * Reading order: event.ts (what handlers get), dispatcher.ts, receiver.ts; fields.ts, worker_state.ts,
+ * task_state.ts, state.ts (the cluster); election.ts; app_events.ts (`app.events`). May import app and lower
+ * layers; the wire's form of events is wire/message/event_message.ts. The steps that use this room are in
+ * worker/consumer: events, heart, gossip, mingle.
  */
 
 export { AppEvents } from "./app_events.ts";

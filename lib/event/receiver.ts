@@ -1,5 +1,5 @@
 /**
- * Listening to the events of a cluster, for as long as wanted: a lost broker is found again.
+ * Receives the events of a cluster until it is closed, and reconnects when the connection is lost.
  *
  * Source: celery 5.2.6 events/receiver.py EventReceiver; protocol.md 5.1, 5.3.
  */
@@ -10,30 +10,36 @@ import { type Connection, exchange, type Note } from "../transport/mod.ts";
 import { encodeMailboxRequest, loadSerializer } from "../wire/mod.ts";
 import { eventQueue, EventReader, type ReceivedEvent } from "./event.ts";
 
-/** Events that wait for a loop over a receiver at most; past it the oldest go. */
+/** Events that wait for a loop over a receiver at most; the oldest are dropped first. */
 const QUEUE_MAX = 10_000;
 
-/** How to receive. */
+/** Options of a receiver. */
 export interface ReceiverOptions {
-  /** By event type; "*" hears what has no handler of its own. What a handler throws is logged. */
+  /**
+   * Handlers by event type; "*" gets events that have no handler of their own. An error of a handler is
+   * logged.
+   */
   handlers?: Readonly<Record<string, (event: ReceivedEvent) => void>>;
-  /** Which events: "#" (the default) all, "worker.#" those of a group. */
+  /** Which events to receive: "#" all (the default), "worker.#" those of a group. */
   routingKey?: string;
-  /** Asks workers for a heartbeat at the start, so that all are known at once. Default true. */
+  /** Ask workers for a heartbeat at the start, so that all are known at once. Default true. */
   wakeup?: boolean;
-  /** The last part of its queue's name. Default an id of its own. */
+  /** The last part of the queue's name. Default a random id. */
   nodeId?: string;
-  /** The first part. Default `event_queue_prefix`. */
+  /** The first part of the queue's name. Default `event_queue_prefix`. */
   queuePrefix?: string;
-  /** Seconds an event waits for us. Default `event_queue_ttl`. */
+  /** Seconds that an event waits in the queue. Default `event_queue_ttl`. */
   queueTtl?: number | null;
-  /** The connection was lost; another is being made. */
+  /** Called when the connection was lost; a new one is then made. */
   onLost?: (error: Error) => void;
-  /** A broker could not be had; another attempt follows in `seconds` (0: another broker's at once). */
+  /**
+   * Called after a failed attempt to connect; the next follows in `seconds` (0: with another broker, at
+   * once).
+   */
   onAttempt?: (error: Error, seconds: number, url: string) => void;
-  /** It listens, at first and after each loss. */
+  /** Called when it listens, at first and after each reconnect. */
   onReady?: (url: string) => void;
-  /** Ends it as `close` does; while it still connects `open` rejects. */
+  /** Ends the receiver as `close` does. If it aborts while `open` connects, `open` rejects. */
   signal?: AbortSignal;
 }
 
@@ -50,17 +56,27 @@ const RECEIVER_NAMES = namesOf<ReceiverOptions>({
   signal: true,
 });
 
-/** What a loop may be told. */
+/** Options of `capture`. */
 export interface CaptureOptions {
-  /** Ends after so many events. */
+  /** End after this many events. */
   limit?: number;
-  /** Ends when nothing came for so many seconds. */
+  /** End when no event came for this many seconds. */
   timeout?: number;
 }
 
 const CAPTURE_NAMES = namesOf<CaptureOptions>({ limit: true, timeout: true });
 
-/** Receives events until it is closed. */
+/**
+ * Receives events until it is closed.
+ *
+ * @example
+ * ```ts
+ * import { app } from "./tasks.ts";
+ *
+ * await using receiver = await app.events.receiver({ routingKey: "worker.#" });
+ * for await (const event of receiver) console.log(event.hostname, event.type);
+ * ```
+ */
 export class EventReceiver implements AsyncDisposable {
   readonly #app: App;
   readonly #options: ReceiverOptions;
@@ -79,7 +95,12 @@ export class EventReceiver implements AsyncDisposable {
     this.#reader = new EventReader(app);
   }
 
-  /** Connects and listens. Rejects where the broker cannot be had after the retries of the settings. */
+  /**
+   * Connects and listens.
+   *
+   * @throws {UsageError} for an unknown option.
+   * @throws {OperatingError} if the broker cannot be reached after the retries of the settings.
+   */
   static async open(app: App, options: ReceiverOptions = {}): Promise<EventReceiver> {
     refuseUnknown(options, RECEIVER_NAMES, "an event receiver");
     const { signal } = options;
@@ -97,13 +118,16 @@ export class EventReceiver implements AsyncDisposable {
     return receiver;
   }
 
-  /** Resolves when it has ended: by `close`, or with the error where the broker cannot be had any more. */
+  /**
+   * Resolves when the receiver has ended by `close`; rejects with the error if the broker cannot be reached
+   * any more.
+   */
   async ended(): Promise<void> {
     await this.#running;
     if (this.#failure !== null) throw this.#failure;
   }
 
-  /** The events as they come. Those that come between two turns of the loop wait, at most 10000 of them. */
+  /** Yields events as they come. Events that come while the loop is busy wait, at most 10,000 of them. */
   async *capture(options: CaptureOptions = {}): AsyncGenerator<ReceivedEvent, void> {
     refuseUnknown(options, CAPTURE_NAMES, "capture");
     this.#isQueued = true;
@@ -125,12 +149,15 @@ export class EventReceiver implements AsyncDisposable {
     }
   }
 
-  /** All events, until it is closed. */
+  /** Yields all events until the receiver is closed. */
   [Symbol.asyncIterator](): AsyncGenerator<ReceivedEvent, void> {
     return this.capture();
   }
 
-  /** Asks all workers for a heartbeat event now. */
+  /**
+   * Asks all workers for a heartbeat event now. Rejects as publishing does; does nothing without a
+   * connection.
+   */
   async wakeupWorkers(): Promise<void> {
     const connection = this.#connection;
     if (connection === null) return;
@@ -154,7 +181,7 @@ export class EventReceiver implements AsyncDisposable {
     await connection.publish([{ exchange: name, routingKey: "", message }]);
   }
 
-  /** Ends. Twice is once. */
+  /** Ends the receiver. A second call has no effect. */
   async close(): Promise<void> {
     this.#ending.abort(new Error("the receiver was closed"));
     this.#wake?.();
@@ -185,7 +212,7 @@ export class EventReceiver implements AsyncDisposable {
     }
   }
 
-  /** Connects and subscribes; `isReconnect` as in ConnectBrokerOptions. */
+  /** Connects and subscribes. `isReconnect` is that of ConnectBrokerOptions. */
   async #listen(isReconnect = false): Promise<Connection> {
     const app = this.#app;
     const options = this.#options;
@@ -237,7 +264,7 @@ export class EventReceiver implements AsyncDisposable {
     this.#wake?.();
   }
 
-  /** True when something came; false after `seconds`, and at the end. */
+  /** Resolves with true when an event has come, with false after `seconds` or at the end. */
   async #untilMore(seconds: number | null): Promise<boolean> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#wake = resolve;

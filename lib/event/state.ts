@@ -1,5 +1,5 @@
 /**
- * The cluster as its events tell of it: workers and tasks, the newest ones, in bounded memory.
+ * The cluster as its events describe it: workers and tasks, the newest ones, in bounded memory.
  *
  * Source: celery 5.2.6 events/state.py State; protocol.md 5.3.
  */
@@ -9,30 +9,30 @@ import { eventGroup, type ReceivedEvent } from "./event.ts";
 import { eventSubject, TaskState } from "./task_state.ts";
 import { DRIFT_MAX_SECONDS, WorkerState } from "./worker_state.ts";
 
-/** Characters of all tasks together at most; past it the oldest tasks go. */
+/** Characters of all tasks together at most; the oldest tasks are dropped first. */
 const CHARS_MAX = 64 << 20;
-/** Names of tasks remembered. */
+/** Task names remembered at most. */
 const TYPES_MAX = 10_000;
 
-/** How a state is made. */
+/** Options of a cluster state. */
 export interface StateOptions {
-  /** Default 5000; past it the worker known longest goes. */
+  /** Workers kept at most; the worker known longest is dropped first. Default 5000. */
   maxWorkersInMemory?: number;
-  /** Default 10000; past it the task known longest goes. */
+  /** Tasks kept at most; the task known longest is dropped first. Default 10000. */
   maxTasksInMemory?: number;
-  /** A worker came, or came back. */
+  /** Called when a worker has come, or come back. */
   onNodeJoin?: (worker: WorkerState) => void;
-  /** A worker said goodbye. */
+  /** Called when a worker has gone offline in order. */
   onNodeLeave?: (worker: WorkerState) => void;
-  /** Hears every event before it is taken in. */
+  /** Called with every event before it is recorded. */
   callback?: (state: ClusterState, event: ReceivedEvent) => void;
-  /** Default the program's. */
+  /** Default the World of the program. */
   world?: World;
 }
 
-/** How to list tasks. */
+/** Options of lists of tasks. */
 export interface ListOptions {
-  /** Default: all. */
+  /** Maximum number of tasks. Default: all. */
   limit?: number;
   /** Newest first. Default true. */
   reverse?: boolean;
@@ -48,20 +48,32 @@ const STATE_NAMES = namesOf<StateOptions>({
   world: true,
 });
 
-/** Records events. `state.event` is what a receiver's handlers call. */
+/**
+ * Records events. A receiver's handler passes them to `state.event`.
+ *
+ * @example
+ * ```ts
+ * import { app } from "./tasks.ts";
+ *
+ * const state = app.events.state();
+ * await using receiver = await app.events.receiver({ handlers: { "*": (event) => state.event(event) } });
+ * await receiver.ended();
+ * console.log(state.aliveWorkers().length, state.tasksByTime({ limit: 5 }));
+ * ```
+ */
 export class ClusterState {
   readonly workers: Map<string, WorkerState> = new Map();
   readonly tasks: Map<string, TaskState> = new Map();
-  /** Events taken in. */
+  /** Number of events recorded. */
   eventCount = 0;
-  /** Tasks received by workers. */
+  /** Number of tasks that workers have received. */
   taskCount = 0;
   readonly #options: StateOptions;
   readonly #world: World;
   readonly #maxWorkers: number;
   readonly #maxTasks: number;
   readonly #types = new Set<string>();
-  /** Children that came before their parent, by the parent's id. */
+  /** Children whose parent is not known yet, by the parent's id. */
   readonly #orphans = new Map<string, Set<string>>();
   readonly #sizes = new Map<string, number>();
   #chars = 0;
@@ -74,7 +86,7 @@ export class ClusterState {
     this.#maxTasks = options.maxTasksInMemory ?? 10_000;
   }
 
-  /** Takes in an event. Groups other than "worker" and "task" only count. */
+  /** Records an event. Events of groups other than "worker" and "task" are only counted. */
   event(event: ReceivedEvent): void {
     this.eventCount++;
     this.#options.callback?.(this, event);
@@ -83,7 +95,7 @@ export class ClusterState {
     else if (group === "task") this.#taskEvent(event);
   }
 
-  /** The worker of a name, made where it is not known. */
+  /** Returns the worker of a name, which is added if it is not known. */
   getOrCreateWorker(hostname: string): [worker: WorkerState, isNew: boolean] {
     const known = this.workers.get(hostname);
     if (known) return [known, false];
@@ -93,7 +105,7 @@ export class ClusterState {
     return [worker, true];
   }
 
-  /** The task of an id, made where it is not known. */
+  /** Returns the task of an id, which is added if it is not known. */
   getOrCreateTask(uuid: string): [task: TaskState, isNew: boolean] {
     const known = this.tasks.get(uuid);
     if (known) return [known, false];
@@ -103,7 +115,7 @@ export class ClusterState {
     return [task, true];
   }
 
-  /** Tasks by logical time, newest first. Sorts: for people's eyes, not per event. */
+  /** Returns tasks by logical time, newest first. It sorts all tasks: not to be called for each event. */
   tasksByTime(options: ListOptions = {}): TaskState[] {
     refuseUnknown(options, LIST_NAMES, "a list of tasks");
     const all = [...this.tasks.values()].sort(compareTime);
@@ -111,7 +123,7 @@ export class ClusterState {
     return options.limit === undefined ? all : all.slice(0, options.limit);
   }
 
-  /** Tasks of one name, newest first. */
+  /** Returns tasks of one name, newest first. */
   tasksByType(name: string, options: ListOptions = {}): TaskState[] {
     refuseUnknown(options, LIST_NAMES, "a list of tasks");
     return limited(
@@ -120,29 +132,29 @@ export class ClusterState {
     );
   }
 
-  /** Tasks of one worker, newest first. */
+  /** Returns tasks of one worker, newest first. */
   tasksByWorker(hostname: string, options: ListOptions = {}): TaskState[] {
     refuseUnknown(options, LIST_NAMES, "a list of tasks");
     const all = this.tasksByTime({ reverse: options.reverse ?? true });
     return limited(all.filter((one) => one.worker?.hostname === hostname), options);
   }
 
-  /** Names of the tasks seen, sorted. */
+  /** Returns the names of tasks seen, sorted. */
   taskTypes(): string[] {
     return [...this.#types].sort();
   }
 
-  /** Workers that count as alive now. */
+  /** Returns the workers that count as alive now. */
   aliveWorkers(): WorkerState[] {
     return [...this.workers.values()].filter((worker) => worker.alive);
   }
 
-  /** Forgets tasks: those that have ended, or with `ready` false all of them. */
+  /** Forgets tasks that have ended; with `ready` false, all tasks. */
   clearTasks(ready = true): void {
     for (const [uuid, task] of this.tasks) if (!ready || task.ready) this.#forget(uuid);
   }
 
-  /** Forgets workers, counts, and tasks as `clearTasks` does. */
+  /** Forgets workers and counts, and tasks as `clearTasks` does. */
   clear(ready = true): void {
     this.workers.clear();
     this.clearTasks(ready);
@@ -187,7 +199,7 @@ export class ClusterState {
 
   #relate(task: TaskState): void {
     const { parentId, uuid } = task;
-    // A retry is its own parent.
+    // A retry has its own id as its parent.
     if (parentId !== null && parentId !== uuid) {
       const parent = this.tasks.get(parentId);
       if (parent) parent.children.add(uuid);
@@ -224,8 +236,8 @@ export class ClusterState {
 
   #watchDrift(worker: WorkerState, event: ReceivedEvent): void {
     const drift = Math.abs(Math.trunc(event.local_received) - Math.trunc(event.timestamp));
-    if (worker.isDriftTold || drift <= DRIFT_MAX_SECONDS) return;
-    worker.isDriftTold = true;
+    if (worker.isDriftLogged || drift <= DRIFT_MAX_SECONDS) return;
+    worker.isDriftLogged = true;
     this.#world.log.warning(
       `Substantial drift from ${
         shownLine(worker.hostname, 200)
@@ -239,7 +251,9 @@ export class ClusterState {
   }
 }
 
-/** Logical clocks where both have one, else the wall clock's. Source: kombu 5.2 clocks.py timetuple. */
+/**
+ * Compares logical clocks if both tasks have one, else wall clocks. Source: kombu 5.2 clocks.py timetuple.
+ */
 function compareTime(a: TaskState, b: TaskState): number {
   if (a.lastClock > 0 && b.lastClock > 0 && a.lastClock !== b.lastClock) return a.lastClock - b.lastClock;
   return a.lastTimestamp - b.lastTimestamp;

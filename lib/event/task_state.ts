@@ -1,5 +1,5 @@
 /**
- * What is known of a task from its events, put together in whatever order they came.
+ * A task as its events describe it, in whatever order they came.
  *
  * Source: celery 5.2.6 events/state.py Task, TASK_EVENT_TO_STATE; states.py PRECEDENCE.
  */
@@ -19,7 +19,7 @@ const STATES: Readonly<Record<string, string>> = {
   rejected: "REJECTED",
 };
 
-/** From the state that outdoes all others down; the empty name stands for states that users made up. */
+/** States in order of precedence, highest first; the empty name stands for states of custom events. */
 const PRECEDENCE = [
   "SUCCESS",
   "FAILURE",
@@ -31,11 +31,11 @@ const PRECEDENCE = [
   "RETRY",
   "PENDING",
 ];
-/** States after which nothing more is expected. */
+/** Final states. */
 const READY: ReadonlySet<string> = new Set(["SUCCESS", "FAILURE", "REVOKED"]);
 /** States with an exception to show. */
 const EXCEPTION: ReadonlySet<string> = new Set(["RETRY", "FAILURE", "REVOKED"]);
-/** What an event that came late still tells: nothing but a task-received's own fields. */
+/** Fields of a late task-received event that are still recorded; other fields of it are ignored. */
 const LATE_RECEIVED: ReadonlySet<string> = new Set([
   "name",
   "args",
@@ -46,7 +46,7 @@ const LATE_RECEIVED: ReadonlySet<string> = new Set([
   "eta",
   "expires",
 ]);
-/** Fields of the users' own that are kept of one task. */
+/** Custom fields kept for one task at most. */
 const EXTRA_MAX = 50;
 
 /** The fields that `info` shows, in this order. */
@@ -65,18 +65,18 @@ const INFO_FIELDS = [
   "parentId",
 ] as const;
 
-/** Where a task is looked up by id: the state it belongs to. */
+/** Finds other tasks by id: the state that the task belongs to. */
 export interface TaskLookup {
   readonly tasks: ReadonlyMap<string, TaskState>;
 }
 
-/** A task. Times are epoch seconds; what no event has told is null. */
+/** A task. Times are epoch seconds; a field that no event has given is null. */
 export class TaskState {
   readonly uuid: string;
   name: string | null = null;
   /** PENDING, RECEIVED, STARTED, SUCCESS, FAILURE, RETRY, REVOKED, REJECTED, or a custom event's subject. */
   state = "PENDING";
-  /** When each event happened. */
+  /** Times of the events. */
   sent: number | null = null;
   received: number | null = null;
   started: number | null = null;
@@ -85,22 +85,22 @@ export class TaskState {
   retried: number | null = null;
   revoked: number | null = null;
   rejected: number | null = null;
-  /** Python's text of the arguments. */
+  /** The arguments as Python text. */
   args: string | null = null;
   kwargs: string | null = null;
   eta: string | null = null;
   expires: string | null = null;
   retries: number | null = null;
-  /** Where it runs or ran. */
+  /** The worker that runs or ran it. */
   worker: WorkerState | null = null;
-  /** Who sent it. */
+  /** The node name of its sender. */
   client: string | null = null;
   result: string | null = null;
   exception: string | null = null;
   traceback: string | null = null;
   /** Seconds. */
   runtime: number | null = null;
-  /** When its state was reached. */
+  /** When it reached its state. */
   timestamp: number | null = null;
   clock = 0;
   queue: string | null = null;
@@ -108,11 +108,11 @@ export class TaskState {
   routingKey: string | null = null;
   rootId: string | null = null;
   parentId: string | null = null;
-  /** Ids of the tasks it sent, as far as they are known here. */
+  /** Ids of known tasks that it sent. */
   readonly children: Set<string> = new Set();
-  /** What custom events told, under the wire's names; at most 50 fields. */
+  /** Fields of custom events, by wire name; at most 50. */
   extra: Record<string, string | number | boolean | null> = {};
-  /** Of the last event, whatever it told: the order of `tasksByTime`. */
+  /** Clock and time of the last event, of any kind: the order of `tasksByTime`. */
   lastClock = 0;
   lastTimestamp = 0;
   readonly #cluster: TaskLookup;
@@ -127,32 +127,32 @@ export class TaskState {
     return this.uuid;
   }
 
-  /** True where it has ended. */
+  /** True if the task has ended. */
   get ready(): boolean {
     return READY.has(this.state);
   }
 
-  /** True where it has an exception to show. */
+  /** True if it has an exception to show. */
   get isException(): boolean {
     return EXCEPTION.has(this.state);
   }
 
-  /** The task that sent it, where it is known here. */
+  /** The task that sent it, if that is known here. */
   get parent(): TaskState | null {
     return this.parentId === null ? null : this.#cluster.tasks.get(this.parentId) ?? null;
   }
 
-  /** The first task of its tree, where it is known here. */
+  /** The first task of its tree, if that is known here. */
   get root(): TaskState | null {
     return this.rootId === null ? null : this.#cluster.tasks.get(this.rootId) ?? null;
   }
 
-  /** The id of its worker, else who sent it. */
+  /** The id of its worker, else its sender's name. */
   get origin(): string | null {
     return this.worker === null ? this.client : this.worker.id;
   }
 
-  /** About how many characters it holds. */
+  /** Approximate number of characters that it holds. */
   get chars(): number {
     let sum = 200;
     for (const text of [this.args, this.kwargs, this.result, this.exception, this.traceback]) {
@@ -162,7 +162,7 @@ export class TaskState {
     return sum;
   }
 
-  /** Takes in a task event; `subject` is what follows "task-". */
+  /** Records a task event; `subject` is the type without "task-". */
   event(subject: string, event: ReceivedEvent): void {
     const known = Object.hasOwn(STATES, subject) ? STATES[subject]! : null;
     const timestamp = event.timestamp;
@@ -170,7 +170,7 @@ export class TaskState {
     const state = known ?? subject.toUpperCase();
     this.lastClock = event.clock;
     this.lastTimestamp = timestamp;
-    // Retries begin anew, so that nothing comes too late for them.
+    // A retry starts the states again, so no event is too late then.
     const isLate = state !== "RETRY" && this.state !== "RETRY" && precedence(state) > precedence(this.state);
     for (const key in event) {
       if (COMMON.has(key)) continue;
@@ -183,7 +183,7 @@ export class TaskState {
     this.clock = event.clock;
   }
 
-  /** What is worth showing, without what is not known. */
+  /** Returns the fields to show, without those that are null. */
   info(): Record<string, string | number> {
     const info: Record<string, string | number> = {};
     for (const field of INFO_FIELDS) {
@@ -247,7 +247,7 @@ function precedence(state: string): number {
   return index < 0 ? PRECEDENCE.indexOf("") : index;
 }
 
-/** The subject of an event: what follows its group, such as "received". */
+/** Returns the subject of an event: the type without its group, such as "received". */
 export function eventSubject(type: string): string {
   return type.slice(eventGroup(type).length + 1);
 }

@@ -1,37 +1,44 @@
-/** What is known of a worker from its events. Source: celery 5.2.6 events/state.py Worker. */
+/**
+ * A worker as its events describe it.
+ *
+ * Source: celery 5.2.6 events/state.py Worker.
+ */
 
 import type { ReceivedEvent } from "./event.ts";
 import { integer, shortText } from "./fields.ts";
 
-/** A worker is alive for this part of its heartbeat's period after the last one. Source: HEARTBEAT_EXPIRE_WINDOW. */
+/**
+ * Heartbeat intervals after the last heartbeat for which a worker counts as alive. Source:
+ * HEARTBEAT_EXPIRE_WINDOW.
+ */
 const HEARTBEAT_WINDOW = 2;
-/** Seconds between a worker's clock and ours that are worth a warning. Source: HEARTBEAT_DRIFT_MAX. */
+/** Seconds between a worker's clock and ours that are logged. Source: HEARTBEAT_DRIFT_MAX. */
 export const DRIFT_MAX_SECONDS = 16;
-/** Heartbeats remembered. */
+/** Number of heartbeats remembered. */
 const HEARTBEATS_MAX = 4;
-/** A worker that never told its period. */
+/** Interval of a worker that has not sent one, seconds. */
 const FREQ_DEFAULT = 60;
 
-/** A worker. Times are epoch seconds; what it has not told is null. */
+/** A worker. Times are epoch seconds; a field that no event has given is null. */
 export class WorkerState {
   readonly hostname: string;
   pid: number | null = null;
-  /** Seconds between its heartbeats. Default 60 until it says. */
+  /** Seconds between its heartbeats. 60 until it sends the field. */
   freq: number = FREQ_DEFAULT;
-  /** When the last ones came, oldest first. */
+  /** Times of the last heartbeats, oldest first. */
   heartbeats: number[] = [];
   clock = 0;
-  /** Tasks that run. */
+  /** Number of running tasks. */
   active: number | null = null;
-  /** Tasks begun since its start. */
+  /** Number of tasks begun since its start. */
   processed: number | null = null;
   loadavg: number[] | null = null;
   /** Name, version and system of its program. */
   swIdent: string | null = null;
   swVer: string | null = null;
   swSys: string | null = null;
-  /** Its clock and ours differed too much, and that was told. */
-  isDriftTold = false;
+  /** True once a difference between its clock and ours was logged. */
+  isDriftLogged = false;
   readonly #nowSeconds: () => number;
 
   constructor(hostname: string, nowSeconds: () => number) {
@@ -44,13 +51,13 @@ export class WorkerState {
     return `${this.hostname}.${this.pid ?? "None"}`;
   }
 
-  /** When it counts as gone unless it is heard of again; -Infinity where it said goodbye or was never heard. */
+  /** When it counts as gone unless it sends again; -Infinity if it went offline or never sent. */
   get heartbeatExpires(): number {
     const last = this.heartbeats.at(-1);
     return last === undefined ? -Infinity : last + this.freq * HEARTBEAT_WINDOW;
   }
 
-  /** Whether it was heard of within two periods. */
+  /** Whether it has sent within two heartbeat intervals. */
   get alive(): boolean {
     return this.#nowSeconds() < this.heartbeatExpires;
   }
@@ -60,7 +67,7 @@ export class WorkerState {
     return this.alive ? "ONLINE" : "OFFLINE";
   }
 
-  /** Takes in a worker event; `subject` is what follows "worker-". */
+  /** Records a worker event; `subject` is the type without "worker-". */
   event(subject: string, event: ReceivedEvent): void {
     this.pid = integer(event.pid) ?? this.pid;
     this.clock = integer(event.clock) ?? this.clock;
@@ -76,7 +83,7 @@ export class WorkerState {
     else this.beat(event.local_received);
   }
 
-  /** It was heard of. */
+  /** Records that the worker has sent something. */
   beat(atSeconds: number): void {
     this.heartbeats.push(atSeconds);
     const { length } = this.heartbeats;
