@@ -1,5 +1,5 @@
 /**
- * The families that more than one program shows.
+ * Metric families that more than one program shows.
  *
  * Source: celery-exporter (August 2026) exporter.py (names, help texts and labels of everything up to
  * `activeProcessCount`).
@@ -11,7 +11,7 @@ import type { Family, MetricsText } from "./text.ts";
 const counter = (name: string, help: string): Family => ({ name, type: "counter", help });
 const gauge = (name: string, help: string): Family => ({ name, type: "gauge", help });
 
-/** Counters of tasks by the field that has them; the order is that of the text. */
+/** Counters of tasks by their field, in the order of the text. */
 const TASK_COUNTERS: readonly [keyof TaskSeries & Counted | "failed", Family][] = [
   ["sent", counter("celery_task_sent_total", "Sent when a task message is published.")],
   ["received", counter("celery_task_received_total", "Sent when the worker receives a task.")],
@@ -47,7 +47,7 @@ const TASK_QUEUE_WAIT: Family = {
     "ETA/countdown delay.",
 };
 
-/** The families beside those of tasks. */
+/** Families other than those of tasks. */
 export const FAMILIES = {
   workerUp: gauge("celery_worker_up", "Indicates if a worker has recently sent a heartbeat."),
   workerTasksActive: gauge(
@@ -116,7 +116,7 @@ export function writeTasks(text: MetricsText, tasks: TaskMetrics): void {
   for (const [field, family] of TASK_COUNTERS) {
     text.family(family);
     for (const series of all) {
-      // Whoever sends is often no worker, and would make a series of zeros for each counter.
+      // A sender is often not a worker, and would get a series of zeros for each counter.
       if (field === "sent" ? series.sent === 0 : !series.isKnown) continue;
       if (field === "failed") writeFailed(text, series);
       else text.sample(labelsOf(series), series[field]);
@@ -137,7 +137,7 @@ function labelsOf({ name, hostname, queue }: TaskSeries): Record<string, string>
   return { name, hostname, queue_name: queue };
 }
 
-/** The one without an exception is 0: it is there so that a rate has a beginning. */
+/** Writes failures by exception. A series without exception has 0, so that a rate has a first value. */
 function writeFailed(text: MetricsText, series: TaskSeries): void {
   const { name, hostname, queue } = series;
   text.sample({ name, hostname, exception: "", queue_name: queue }, 0);

@@ -1,8 +1,8 @@
-/** Histograms as Prometheus has them: counts by upper bound, a sum and a count. */
+/** Histograms as Prometheus defines them: counts by upper bound, a sum and a count. */
 
 /**
- * Upper bounds of runtimes, seconds. Source: prometheus_client Histogram.DEFAULT_BUCKETS, as celery-exporter has, and
- * flower options.py task_runtime_metric_buckets.
+ * Upper bounds of runtimes, seconds. Source: prometheus_client Histogram.DEFAULT_BUCKETS, which
+ * celery-exporter uses, and flower options.py task_runtime_metric_buckets.
  */
 export const RUNTIME_BUCKETS: readonly number[] = [
   0.005,
@@ -43,7 +43,7 @@ export const QUEUE_WAIT_BUCKETS: readonly number[] = [
 export class Histogram {
   /** Upper bounds, ascending, without +Inf. */
   readonly bounds: readonly number[];
-  /** Observations up to each bound and above the one before; the last is what is above all bounds. */
+  /** Observations above the previous bound and up to this one; the last is above all bounds. */
   readonly counts: Float64Array;
   sum = 0;
   count = 0;

@@ -1,15 +1,15 @@
 /**
- * metrics: what is counted, and how it is told to Prometheus.
+ * metrics: what is counted, and its text for Prometheus.
  *
- * Numbers are plain fields that the data lane raises without an allocation; a text is made of them only when somebody
- * asks. Names, labels, help texts and buckets of what celery-exporter has too are its own, so that dashboards and
- * alerts written for it hold.
+ * Counts are plain fields that the data lane raises without an allocation. The text is made only when
+ * somebody asks for it. Metrics that celery-exporter has too have its names, labels, help texts and buckets,
+ * so that dashboards and alerts written for it work.
  *
  * Reading order: histogram.ts, task_metrics.ts (counts by task, node and queue, bounded in number), text.ts
- * (Prometheus' text format), families.ts (the families that workers, beat and the view of the cluster share),
- * process.ts, samples.ts (a text read again, for JSON).
+ * (Prometheus' text format), families.ts (the families that workers, beat and the console share), process.ts,
+ * samples.ts (parses a text again, for JSON).
  *
- * May import base. Knows no clock, no broker and no socket.
+ * May import base. Uses no clock, no broker and no socket.
  */
 
 export * from "./families.ts";

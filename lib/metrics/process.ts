@@ -1,10 +1,10 @@
-/** What Prometheus' client libraries show of every process, and which build this is. */
+/** Metrics that Prometheus' client libraries show of every process, and the build's version. */
 
 import { VERSION, type World } from "../base/mod.ts";
 import { FAMILIES } from "./families.ts";
 import type { MetricsText } from "./text.ts";
 
-/** Writes them. `startedWallMs`: when the process began. */
+/** Writes the metrics of the process. `startedWallMs`: when it began. */
 export function writeProcess(text: MetricsText, { host }: World, startedWallMs: number): void {
   text.single(FAMILIES.buildInfo, { version: VERSION, runtime: "deno" }, 1);
   const usage = host.resourceUsage?.();

@@ -1,13 +1,13 @@
-/** A text of metrics read again, for programs that would rather have JSON. */
+/** Parses a text of metrics, for programs that want JSON. */
 
 import type { MetricType } from "./text.ts";
 
 /** One line of a text. */
 export interface Sample {
-  /** The family's, or with `_bucket`, `_sum`, `_count` of a histogram behind it. */
+  /** The family's name; for a histogram followed by `_bucket`, `_sum` or `_count`. */
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** As text where JSON has no such number: "NaN", "+Inf", "-Inf". */
+  /** A text if JSON has no such number: "NaN", "+Inf", "-Inf". */
   readonly value: number | string;
 }
 
@@ -19,7 +19,7 @@ export interface SampledFamily {
   readonly samples: Sample[];
 }
 
-/** The families of a text that `MetricsText` wrote in Prometheus' format. */
+/** Parses a text that `MetricsText` wrote in Prometheus' format. */
 export function sampledFamilies(text: string): SampledFamily[] {
   const families: SampledFamily[] = [];
   let help = "";
@@ -35,7 +35,7 @@ export function sampledFamilies(text: string): SampledFamily[] {
 const LABEL = /([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"/gs;
 
 function sampleOf(line: string): Sample {
-  // No value and no name has a blank or a brace; a label's text may have both.
+  // A value or name has no blank and no brace; a label's text may have both.
   const [, name, labels = "", value] = /^([^\s{]+)(?:\{(.*)\})? (\S+)$/s.exec(line)!;
   const number = Number(value);
   return {

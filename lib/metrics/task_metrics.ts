@@ -1,25 +1,26 @@
 /**
- * Counts of tasks by name, node and queue: one object for each combination, found once for each message.
+ * Counts of tasks by name, node and queue: one object for each combination, looked up once for each message.
  *
- * Names come from messages, and so from outside: at most `seriesMax` combinations and `EXCEPTIONS_MAX` exceptions of
- * each are told apart. What comes later is counted under "other", and `overflowed` says how often that happened.
+ * Names come from messages, and so from outside: at most `seriesMax` combinations, and `EXCEPTIONS_MAX`
+ * exceptions of each, are counted separately. Further ones are counted under "other", and `overflowed` is the
+ * number of such lookups.
  */
 
 import { Histogram, QUEUE_WAIT_BUCKETS, RUNTIME_BUCKETS } from "./histogram.ts";
 
-/** Combinations of task, node and queue that are told apart unless asked otherwise. */
+/** Default maximum of combinations of task, node and queue. */
 const SERIES_MAX = 2000;
-/** Exceptions of one series that are told apart. */
+/** Exceptions of one series that are counted separately. */
 const EXCEPTIONS_MAX = 50;
-/** Characters of a name that are told apart and shown: names come from messages, and each stands in each line. */
+/** Characters kept of a name: names come from messages, and each is part of every line. */
 const LABEL_MAX = 255;
-/** What everything beyond a limit is called. */
+/** The name for everything beyond a limit. */
 const OTHER = "other";
 
 /** The counts of one task on one node from one queue. The data lane raises the fields. */
 export class TaskSeries {
   readonly name: string;
-  /** The part of the node's name behind the "@", as celery-exporter labels it. */
+  /** The part of the node's name after "@", as in celery-exporter. */
   readonly hostname: string;
   readonly queue: string;
   sent = 0;
@@ -29,11 +30,11 @@ export class TaskSeries {
   rejected = 0;
   revoked = 0;
   retried = 0;
-  /** A worker has told of this task: the counts above are shown, also while they are 0. */
+  /** True once a worker has reported this task: the counts above are then shown even if they are 0. */
   isKnown = false;
-  /** When it was last counted, seconds, for who forgets what was silent for long. */
+  /** When it was last counted, seconds, so that series unused for long can be forgotten. */
   heard = 0;
-  /** By the exception's class. */
+  /** Failures by exception class. */
   readonly failed: Map<string, number> = new Map();
   readonly runtime: Histogram;
   readonly queueWait: Histogram;
@@ -60,7 +61,7 @@ export interface Buckets {
   readonly queueWait: readonly number[];
 }
 
-/** How tasks are counted. */
+/** Options of the counts. */
 export interface TaskMetricsOptions {
   readonly seriesMax?: number;
   readonly buckets?: Partial<Buckets>;
@@ -69,7 +70,7 @@ export interface TaskMetricsOptions {
 /** All counts of tasks. */
 export class TaskMetrics {
   readonly seriesMax: number;
-  /** Lookups that found no room for a series of their own. */
+  /** Number of lookups that found no room for a series of their own. */
   overflowed = 0;
   readonly #buckets: Buckets;
   readonly #all = new Map<string, TaskSeries>();
@@ -83,22 +84,25 @@ export class TaskMetrics {
     };
   }
 
-  /** The series of a task; made if there is room, else that of "other". Data lane: per message. */
+  /**
+   * Returns the series of a task, which is added if there is room; else that of "other". Data lane: per
+   * message.
+   */
   of(name: string, hostname: string, queue: string): TaskSeries {
     const last = this.#last;
-    // Tasks of one kind come in rows.
+    // Tasks of one kind often come one after the other.
     if (last !== null && last.name === name && last.queue === queue && last.hostname === hostname) {
       return last;
     }
     return this.#last = this.#find(shortened(name), shortened(hostname), shortened(queue));
   }
 
-  /** Whether what is new would be counted under "other". */
+  /** Whether a new combination would be counted under "other". */
   get isFull(): boolean {
     return this.#all.size >= this.seriesMax;
   }
 
-  /** Forgets series: those of a node that has been gone for long. */
+  /** Forgets series, such as those of a node that has been gone for long. */
   forget(isGone: (series: TaskSeries) => boolean): void {
     this.#last = null;
     for (const [key, series] of this.#all) if (isGone(series)) this.#all.delete(key);
@@ -123,7 +127,10 @@ export class TaskMetrics {
   }
 }
 
-/** The class in front of `(`; "UnknownException" if there is none. Source: celery-exporter get_exception_class_name. */
+/**
+ * Returns the class before `(`; "UnknownException" if there is none. Source: celery-exporter
+ * get_exception_class_name.
+ */
 function exceptionClass(text: string): string {
   return /^([\p{L}\p{N}_]{1,200})\(/u.exec(text)?.[1] ?? "UnknownException";
 }
@@ -132,7 +139,7 @@ function shortened(name: string): string {
   return name.length > LABEL_MAX ? `${name.slice(0, LABEL_MAX)}…` : name;
 }
 
-/** The part of a node's name behind the first "@"; the whole, if there is none. */
+/** Returns the part of a node's name after the first "@"; the whole name if there is none. */
 export function hostLabel(node: string): string {
   return node.slice(node.indexOf("@") + 1);
 }

@@ -1,39 +1,39 @@
 /**
- * Prometheus' text format, and OpenMetrics' for those who ask for it.
+ * Prometheus' text format, and OpenMetrics if it is asked for.
  *
  * Source: prometheus/docs instrumenting/exposition_formats.md (version 0.0.4); OpenMetrics 1.0.0.
  */
 
 import type { Histogram } from "./histogram.ts";
 
-/** What a family is. */
+/** The type of a family. */
 export type MetricType = "counter" | "gauge" | "histogram";
 
 /** Labels by name, in the order of the text. */
 export type Labels = Readonly<Record<string, string>>;
 
-/** One family: counters are named with their `_total`. */
+/** A family; names of counters end with `_total`. */
 export interface Family {
   readonly name: string;
   readonly type: MetricType;
   readonly help: string;
 }
 
-/** The content types of the two formats. */
+/** The content type of Prometheus' format. */
 export const TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
-/** OpenMetrics. */
+/** The content type of OpenMetrics. */
 export const OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/** How a text is written. */
+/** Options of a text. */
 export interface MetricsTextOptions {
   readonly isOpenMetrics?: boolean;
-  /** Stands in front of a name instead of "celery_". */
+  /** Replaces the prefix "celery_" of names. */
   readonly prefix?: string;
-  /** Labels that every sample gets besides its own; where a sample has one of that name itself, its own stands. */
+  /** Labels that are added to every sample, unless the sample has one of that name. */
   readonly labels?: Labels;
 }
 
-/** A text in the making: families one after the other, each with its samples. */
+/** Builds a text: families one after the other, each with its samples. */
 export class MetricsText {
   #text = "";
   #name = "";
@@ -49,7 +49,7 @@ export class MetricsText {
     this.#commonText = labelText(labels);
   }
 
-  /** Begins a family; its samples follow. */
+  /** Begins a family; its samples must follow. */
   family({ name, type, help }: Family): void {
     this.#name = name.startsWith("celery_") ? this.#prefix + name.slice("celery_".length) : name;
     const shown = this.#isOpenMetrics && type === "counter" ? this.#name.replace(/_total$/, "") : this.#name;
@@ -58,12 +58,12 @@ export class MetricsText {
     this.#text += `# HELP ${shown} ${text}\n# TYPE ${shown} ${type}\n`;
   }
 
-  /** One sample of the family. */
+  /** Writes a sample of the present family. */
   sample(labels: Labels, value: number): void {
     this.#line("", this.#labelsOf(labels), value);
   }
 
-  /** The series of a histogram's labels. */
+  /** Writes the series of a histogram. */
   histogram(labels: Labels, { bounds, counts, sum, count }: Histogram): void {
     const own = this.#labelsOf(labels);
     let below = 0;
@@ -76,18 +76,21 @@ export class MetricsText {
     this.#line("_count", own, count);
   }
 
-  /** A family with one sample. */
+  /** Writes a family with one sample. */
   single(family: Family, labels: Labels, value: number): void {
     this.family(family);
     this.sample(labels, value);
   }
 
-  /** The whole text. */
+  /** Returns the whole text. */
   end(): string {
     return this.#isOpenMetrics ? `${this.#text}# EOF\n` : this.#text;
   }
 
-  /** A sample's labels and the common ones, each name once: a scrape with two of a name is refused as a whole. */
+  /**
+   * Returns a sample's labels and the common ones, each name once: a scrape with a duplicate name is refused
+   * as a whole.
+   */
   #labelsOf(own: Labels): string {
     let common = this.#commonText;
     if (common !== "" && Object.keys(own).some((name) => Object.hasOwn(this.#common, name))) {
@@ -114,7 +117,10 @@ function labelText(labels: Labels): string {
   return text;
 }
 
-/** As in a label: backslash, quote and line end escaped. A lone surrogate has no form in UTF-8. */
+/**
+ * Escapes a label's text: backslash, quote and line break. A lone surrogate has no form in UTF-8 and is
+ * replaced.
+ */
 function escaped(text: string): string {
   const safe = /["\\\n]/.test(text)
     ? text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n")
@@ -127,7 +133,7 @@ function numberText(value: number): string {
   return Number.isNaN(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf";
 }
 
-/** A bound as Python prints a float: 1.0 and not 1, since queries select by the label's text. */
+/** Returns a bound as Python prints a float: 1.0, not 1, since queries select by the label's text. */
 function boundText(bound: number): string {
   return Number.isInteger(bound) ? bound.toFixed(1) : String(bound);
 }
