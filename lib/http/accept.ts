@@ -1,8 +1,12 @@
-/** What the other end takes, as the headers of the Accept family say it. Source: RFC 9110 section 12.4.2, 12.5. */
+/**
+ * Reads the headers of the Accept family.
+ *
+ * Source: RFC 9110 section 12.4.2, 12.5.
+ */
 
 import { OPENMETRICS_TYPE, TEXT_TYPE } from "../metrics/mod.ts";
 
-/** How much a header wants `name`, from 0 to 1, the most that it says; null if it does not name it. */
+/** Returns the highest quality that a header gives `name`, from 0 to 1; null if it does not name it. */
 function qualityOf(header: string, name: string): number | null {
   let most: number | null = null;
   for (const item of header.toLowerCase().split(",")) {
@@ -15,14 +19,14 @@ function qualityOf(header: string, name: string): number | null {
   return most;
 }
 
-/** Whether OpenMetrics is taken, and no less liked than Prometheus' own format. */
+/** Whether OpenMetrics is accepted, and preferred at least as much as Prometheus' own format. */
 export function wantsOpenMetrics({ headers }: Request): boolean {
   const accept = headers.get("accept") ?? "";
   const wanted = qualityOf(accept, bare(OPENMETRICS_TYPE)) ?? 0;
   return wanted > 0 && wanted >= (qualityOf(accept, bare(TEXT_TYPE)) ?? 0);
 }
 
-/** Whether an answer may be compressed with gzip. */
+/** Whether a response may be compressed with gzip. */
 export function takesGzip({ headers }: Request): boolean {
   return (qualityOf(headers.get("accept-encoding") ?? "", "gzip") ?? 0) > 0;
 }

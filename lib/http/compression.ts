@@ -1,17 +1,23 @@
 /**
- * Answers compressed with gzip, for those who take it: Prometheus asks for it at each scrape.
+ * Compresses responses with gzip if the client accepts it: Prometheus asks for it at each scrape.
  *
- * The runtime's own compression knows only types that browsers show, and so not OpenMetrics.
+ * The runtime's own compression knows only types that browsers show, so not OpenMetrics.
  */
 
 import { takesGzip } from "./accept.ts";
 
-/** Types that are texts, and become a fraction of their size. Not streams of events, which are to arrive at once. */
+/**
+ * Text types, which gzip makes much smaller. Event streams are not among them, since each event must arrive
+ * at once.
+ */
 const TEXTS = /^(?:text\/(?:plain|html)|application\/(?:json|openmetrics-text))\b/;
-/** Shorter answers fit a packet or two as they are. */
+/** Shorter responses fit into a packet or two without compression. */
 const BYTES_MIN = 2048;
 
-/** The response, compressed if the request takes that and it is a text of some length. */
+/**
+ * Returns the response, compressed if the request accepts that and the body is a text of some length. Rejects
+ * if the body cannot be read.
+ */
 export async function compressed(request: Request, response: Response): Promise<Response> {
   const { headers, status } = response;
   if (headers.has("content-encoding") || !TEXTS.test(headers.get("content-type") ?? "")) return response;

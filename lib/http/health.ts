@@ -1,8 +1,8 @@
-/** Answers to probes: whether a process turns, and whether it does its work. */
+/** Responses to probes: whether a process is alive, and whether it does its work. */
 
 import { toJson } from "../wire/mod.ts";
 
-/** One thing that was looked at. `text` says in words what was found. */
+/** The result of one check; `text` describes it. */
 export interface HealthCheck {
   readonly name: string;
   readonly isOk: boolean;
@@ -10,9 +10,9 @@ export interface HealthCheck {
 }
 
 /**
- * The answer to a request: 200 if all holds, else 503. The text is "ok", or "not ready" below what does not hold; with
- * `?verbose` there is a line for each check. JSON for those who accept it. Without checks it says that the process
- * turns.
+ * Returns the response to a probe: 200 if every check passes, else 503. The body is "ok", or the failed
+ * checks and "not ready"; with `?verbose` it has a line for each check. JSON if the request accepts it.
+ * Without checks it only shows that the process is alive.
  */
 export function healthResponse(request: Request, checks: readonly HealthCheck[]): Response {
   const isOk = checks.every((check) => check.isOk);

@@ -1,4 +1,4 @@
-/** Where the isolate of an IsolatedService begins. In the bundle this is a file beside main.js. */
+/** The entry of the isolate of an IsolatedService. In the bundle it is a file next to main.js. */
 
 import { errorText, type Level, LevelLog, type LogContext } from "../base/mod.ts";
 import { realWorld } from "../platform/mod.ts";
@@ -6,12 +6,12 @@ import { healthResponse } from "./health.ts";
 import type { Answer, FromIsolate, ToIsolate } from "./isolated_service.ts";
 import { HttpService } from "./service.ts";
 
-/** How long the main isolate has for an answer: less than the ten seconds that Prometheus waits for a scrape. */
+/** How long the main isolate has to answer: less than the ten seconds that Prometheus waits for a scrape. */
 const ANSWER_MS = 5000;
-/** Requests that the main isolate has not taken yet; more are not put to it. */
+/** Requests waiting for the main isolate at most; further ones are not passed to it. */
 const ASKED_MAX = 64;
 
-/** What an isolate has of its global scope. */
+/** The part of an isolate's global scope that is used here. */
 interface IsolateScope {
   onmessage: ((event: MessageEvent<ToIsolate>) => void) | null;
   postMessage(message: FromIsolate): void;
@@ -20,7 +20,7 @@ interface IsolateScope {
 const scope = globalThis as unknown as IsolateScope;
 const say = (message: FromIsolate): void => scope.postMessage(message);
 
-/** The log of the main isolate. */
+/** Relays log lines to the main isolate's log. */
 class RelayedLog extends LevelLog {
   emit(level: Level, message: string, context?: LogContext): void {
     say({ level, message, context });
@@ -29,7 +29,7 @@ class RelayedLog extends LevelLog {
 
 const world = { ...realWorld(), log: new RelayedLog("DEBUG") };
 
-/** Who waits for answers of the main isolate; null once it has waited for too long, and the answer is still to come. */
+/** Waiting requests by id; null if one has timed out and its answer is still to come. */
 const asked = new Map<number, ((answer: Answer) => void) | null>();
 let lastId = 0;
 
@@ -37,16 +37,16 @@ async function answer(request: Request): Promise<Response> {
   const [, path = "/", query = ""] = /^[^/]*\/\/[^/]*([^?#]*)(\?[^#]*)?/.exec(request.url) ?? [];
   const isRead = request.method === "GET" || request.method === "HEAD";
   if (isRead && path === "/livez") return healthResponse(request, []);
-  const told = await askMain(request, `${path}${query}`);
-  if (told !== null) {
-    const { status, headers, body } = told;
+  const reply = await askMain(request, `${path}${query}`);
+  if (reply !== null) {
+    const { status, headers, body } = reply;
     return new Response(body, { status, headers: [...headers] });
   }
   const text = `it runs a task that has not given way for ${ANSWER_MS / 1000} s`;
   return healthResponse(request, [{ name: "loop", isOk: false, text }]);
 }
 
-/** The main isolate's answer; null if there is none in time. */
+/** Resolves with the main isolate's answer; null if there is none in time. Never rejects. */
 function askMain(request: Request, target: string): Promise<Answer | null> {
   if (asked.size >= ASKED_MAX) return Promise.resolve(null);
   const { promise, resolve } = Promise.withResolvers<Answer | null>();

@@ -1,9 +1,9 @@
 /**
- * Serving probes from an isolate of their own, for a process that runs its users' code where it would answer requests:
- * a task of the pool `solo` that loops keeps the main isolate from everything else.
+ * Serves probes from an isolate of their own, for a process that runs user code in the isolate that would
+ * answer: a task of the pool `solo` that loops blocks everything else in the main isolate.
  *
- * That isolate has the sockets (isolate_main.ts). It answers `/livez` by itself, as long as the process lives, and asks
- * the main isolate for the rest.
+ * The other isolate owns the sockets (isolate_main.ts). It answers `/livez` itself as long as the process is
+ * alive, and asks the main isolate for the rest.
  */
 
 import {
@@ -18,7 +18,7 @@ import { moduleUrl } from "../platform/mod.ts";
 import { type HttpPlace, placeUrl } from "./place.ts";
 import type { Serving } from "./service.ts";
 
-/** A request that the main isolate is asked about. `target` is its path and query. */
+/** A request passed to the main isolate. `target` is its path and query. */
 export interface Ask {
   readonly id: number;
   readonly method: string;
@@ -26,7 +26,7 @@ export interface Ask {
   readonly headers: readonly [string, string][];
 }
 
-/** The answer to one. */
+/** The main isolate's answer to a request. */
 export interface Answer {
   readonly id: number;
   readonly status: number;
@@ -34,13 +34,13 @@ export interface Answer {
   readonly body: string;
 }
 
-/** What the isolate is told: first where to serve. */
+/** Messages to the isolate; the first is the place to serve at. */
 export type ToIsolate =
   | { readonly place: HttpPlace }
   | { readonly answer: Answer }
   | { readonly close: true };
 
-/** What it says: first that it serves, or why it cannot. */
+/** Messages from the isolate; the first says that it serves, or why it cannot. */
 export type FromIsolate =
   | { readonly port: number }
   | { readonly failure: string }
@@ -48,7 +48,7 @@ export type FromIsolate =
   | { readonly level: Level; readonly message: string; readonly context: LogContext | undefined }
   | { readonly closed: true };
 
-/** What serves, seen from the main isolate. */
+/** The service as the main isolate sees it. */
 export class IsolatedService implements Serving {
   readonly #world: World;
   readonly #place: HttpPlace;
@@ -66,14 +66,17 @@ export class IsolatedService implements Serving {
     this.#isolate = new Worker(entry, { type: "module", name: "http" });
     this.#isolate.onmessage = ({ data }: MessageEvent<FromIsolate>) => this.#take(data);
     this.#isolate.onerror = (event) => {
-      // Unhandled it would end the program.
+      // An unhandled error would end the program.
       event.preventDefault();
       this.#fail(event.message);
     };
-    this.#say({ place });
+    this.#post({ place });
   }
 
-  /** Serves at a place, as `HttpService.open` does. `handler` is asked for every path but `/livez`. */
+  /**
+   * Serves at a place, as `HttpService.open` does, and rejects with OperatingError. `handler` is called for
+   * every path except `/livez`.
+   */
   static async open(world: World, place: HttpPlace, handler: HttpHandler): Promise<IsolatedService> {
     const service = new IsolatedService(world, place, handler);
     service.#port = await service.#opened.promise;
@@ -89,7 +92,7 @@ export class IsolatedService implements Serving {
   }
 
   async close(): Promise<void> {
-    this.#say({ close: true });
+    this.#post({ close: true });
     await this.#ended.promise;
     this.#isolate.terminate();
   }
@@ -98,7 +101,7 @@ export class IsolatedService implements Serving {
     return this.close();
   }
 
-  #say(message: ToIsolate): void {
+  #post(message: ToIsolate): void {
     this.#isolate.postMessage(message);
   }
 
@@ -110,12 +113,12 @@ export class IsolatedService implements Serving {
     else this.#ended.resolve();
   }
 
-  /** It could not be opened, or the isolate ended: what it served is served no more. */
+  /** Ends the service, because it could not be opened or the isolate has ended. */
   #fail(reason: string): void {
     this.#isolate.terminate();
     this.#ended.resolve();
     this.#opened.reject(new OperatingError(reason));
-    // Unless it was to be opened, in which case whoever opens it hears the reason.
+    // If it was not open yet, the caller of `open` gets the reason instead.
     if (this.#port !== 0) this.#world.log.error(`Nothing is served at ${this.url} any more: ${reason}`);
   }
 
@@ -124,10 +127,10 @@ export class IsolatedService implements Serving {
       const request = new Request(`http://localhost${target}`, { method, headers: [...headers] });
       const response = await this.#handler(request, null);
       const body = await response.text();
-      this.#say({ answer: { id, status: response.status, headers: [...response.headers], body } });
+      this.#post({ answer: { id, status: response.status, headers: [...response.headers], body } });
     } catch (error) {
       this.#world.log.error(`Cannot answer ${method} ${target}: ${errorText(error)}`);
-      this.#say({ answer: { id, status: 500, headers: [], body: "Internal Server Error\n" } });
+      this.#post({ answer: { id, status: 500, headers: [], body: "Internal Server Error\n" } });
     }
   }
 }

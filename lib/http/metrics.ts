@@ -1,9 +1,9 @@
-/** The answer to Prometheus: its text format, or OpenMetrics if that is accepted. */
+/** The response to a scrape: Prometheus' text format, or OpenMetrics if that is preferred. */
 
 import { OPENMETRICS_TYPE, TEXT_TYPE } from "../metrics/mod.ts";
 import { wantsOpenMetrics } from "./accept.ts";
 
-/** Answers with the text that `write` makes. Rejects as `write` does. */
+/** Responds with the text that `write` makes. Rejects as `write` does. */
 export async function metricsResponse(
   request: Request,
   write: (isOpenMetrics: boolean) => string | Promise<string>,

@@ -1,9 +1,9 @@
 /**
- * http: what processes of ours serve by HTTP: a place to listen at, and answers to probes.
+ * http: what our processes serve by HTTP: a place to listen at, and responses to probes.
  *
- * Reading order: place.ts (where, from options), accept.ts, compression.ts (what the other end takes), service.ts (the
- * server, its TLS files renewed), health.ts, metrics.ts; isolated_service.ts with isolate_main.ts (the same from an
- * isolate of its own, for probes of a busy process).
+ * Reading order: place.ts (the place, from options), accept.ts, compression.ts (what the client accepts),
+ * service.ts (the server, which renews its TLS files), health.ts, metrics.ts; isolated_service.ts with
+ * isolate_main.ts (the same from an isolate of its own, for probes of a busy process).
  *
  * May import base, metrics, wire (JSON) and platform.
  */

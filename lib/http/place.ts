@@ -1,8 +1,8 @@
-/** Where HTTP is served, as options say it. */
+/** The place at which HTTP is served, as options give it. */
 
 import { UsageError } from "../base/mod.ts";
 
-/** A place to serve at. `cert` and `key` are paths of PEM files, read again when they change. */
+/** A place to serve at. `cert` and `key` are paths of PEM files, which are read again when they change. */
 export type HttpPlace =
   | {
     readonly kind: "tcp";
@@ -12,12 +12,12 @@ export type HttpPlace =
   }
   | { readonly kind: "unix"; readonly path: string };
 
-/** True where nobody but this machine can come from. */
+/** Returns true if only this machine can connect. */
 export function isLoopback(place: HttpPlace): boolean {
   return place.kind === "unix" || isLoopbackHost(place.host);
 }
 
-/** True of "localhost", 127.0.0.0/8 and ::1. */
+/** Returns true for "localhost" and its subdomains, 127.0.0.0/8 and ::1. */
 export function isLoopbackHost(host: string): boolean {
   const name = host.replace(/^\[|\]$/g, "").toLowerCase();
   return name === "localhost" || name.endsWith(".localhost") || name === "::1" ||
@@ -25,7 +25,7 @@ export function isLoopbackHost(host: string): boolean {
     /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(name);
 }
 
-/** A place as a person opens it: `http://127.0.0.1:5555`, `unix:/path`. */
+/** Returns a place as a person opens it: `http://127.0.0.1:5555`, `unix:/path`. */
 export function placeUrl(place: HttpPlace, port: number): string {
   if (place.kind === "unix") return `unix:${place.path}`;
   const host = place.host.includes(":") ? `[${place.host}]` : place.host;
@@ -33,7 +33,7 @@ export function placeUrl(place: HttpPlace, port: number): string {
   return `${place.tls === null ? "http" : "https"}://${shown}:${port}`;
 }
 
-/** Checks a port given as text; 0 is any that is free. Throws UsageError. */
+/** Checks a port given as text; 0 means any free port. Throws UsageError. */
 export function portOf(text: string, what: string): number {
   const port = Number(text);
   if (/^\d{1,5}$/.test(text) && port <= 65_535) return port;

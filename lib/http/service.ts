@@ -1,4 +1,4 @@
-/** A server of HTTP at one place: TCP, TLS whose files may be renewed while it runs, or a unix socket. */
+/** An HTTP server at one place: TCP, TLS whose files may be renewed while it runs, or a unix socket. */
 
 import {
   type Disarm,
@@ -14,7 +14,7 @@ import { EXIT, readFile, removeSocket } from "../platform/mod.ts";
 import { compressed } from "./compression.ts";
 import { type HttpPlace, placeUrl } from "./place.ts";
 
-/** Between two looks at the files of TLS. */
+/** Milliseconds between two checks of the TLS files. */
 const TLS_LOOK_MS = 10_000;
 
 interface Pem {
@@ -22,17 +22,17 @@ interface Pem {
   readonly key: string;
 }
 
-/** A place that is served. */
+/** A running server. */
 export interface Serving extends AsyncDisposable {
-  /** As a person opens it. */
+  /** The address as a person opens it. */
   readonly url: string;
-  /** The port that it got; 0 for a unix socket. */
+  /** The port it listens at; 0 for a unix socket. */
   readonly port: number;
-  /** Stops; resolves when every request is answered. */
+  /** Stops listening; resolves when every open request is answered. Never rejects. */
   close(): Promise<void>;
 }
 
-/** What serves. */
+/** A server in this isolate. */
 export class HttpService implements Serving {
   readonly #world: World;
   readonly #place: HttpPlace;
@@ -49,8 +49,9 @@ export class HttpService implements Serving {
   }
 
   /**
-   * Serves at a place. Rejects with OperatingError that names it: taken, not allowed, certificates that cannot be
-   * read. A socket left by a process that is gone is replaced.
+   * Serves at a place. Rejects with OperatingError that names the place: in use, not permitted; with
+   * UsageError if certificates cannot be read or a unix socket cannot be made. A socket of a process that is
+   * gone is replaced.
    */
   static async open(world: World, place: HttpPlace, handler: HttpHandler): Promise<HttpService> {
     const service = new HttpService(world, place, handler);
@@ -99,7 +100,10 @@ export class HttpService implements Serving {
     });
   }
 
-  /** Serves with new files, if they changed and are good. Connections that are open go on with the old ones. */
+  /**
+   * Serves with new TLS files, if they have changed and are valid. Open connections continue with the old
+   * ones.
+   */
   #renew(): void {
     const { log, listener } = this.#world;
     const { tls } = this.#place as Extract<HttpPlace, { kind: "tcp" }>;
@@ -118,7 +122,9 @@ export class HttpService implements Serving {
   }
 }
 
-/** Answers what no handler could look at: what is not a URL, a method that the runtime makes no request of. */
+/**
+ * Answers requests that no handler can read: an invalid URL, a method for which the runtime makes no request.
+ */
 function refused({ method, url }: Request): Response | null {
   if (/^(?:TRACE|TRACK|CONNECT)$/i.test(method)) return new Response("Method Not Allowed\n", { status: 405 });
   return URL.canParse(url) ? null : new Response("Bad Request\n", { status: 400 });
@@ -142,7 +148,7 @@ async function isAnswered(world: World, path: string): Promise<boolean> {
     (await world.dialer.dial({ kind: "unix", path }, { timeoutMs: 1000 })).close();
     return true;
   } catch {
-    // Nobody there, which is what is asked.
+    // Nobody listens there: that is the question.
     return false;
   }
 }
