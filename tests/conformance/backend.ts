@@ -1,7 +1,8 @@
 /**
- * What every result store promises, as one suite: each runner names a store and says where it is.
+ * What every result store must do, as one suite; each runner names a store and its place.
  *
- * Two backends on the same place are always open, so that what one stores the other reads, as producer and worker do.
+ * Two backends on the same place are always open, so that one reads what the other stores, as client and
+ * worker do.
  */
 
 import { countChordPart } from "../support/chords.ts";
@@ -28,12 +29,12 @@ import {
 import { eventually } from "../support/ports.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
 
-/** Where a store under test lives. */
+/** The place of a store under test. */
 export interface StorePlace extends AsyncDisposable {
   readonly url: string;
 }
 
-/** The options of a store with Celery's defaults. */
+/** Returns options of a store with Celery's defaults. */
 export function backendOptions(changes: Partial<BackendOptions> = {}): BackendOptions {
   return {
     expiresSeconds: 86_400,
@@ -49,7 +50,7 @@ export function backendOptions(changes: Partial<BackendOptions> = {}): BackendOp
   };
 }
 
-/** A record of a finished task. For exception states `result` is a WireException. */
+/** Returns a record of a finished task. For exception states `result` is a WireException. */
 export function resultRecord(
   taskId: string,
   state: string,
@@ -71,7 +72,7 @@ export function resultRecord(
 
 export { stored };
 
-/** Waits for results as AsyncResult does: resolves when every id was told in a ready state. */
+/** Waits for results as AsyncResult does: resolves when a final state of every id was reported. */
 export function awaited(
   backend: Backend,
   ids: readonly string[],
@@ -92,7 +93,7 @@ export function awaited(
 
 const FAILURE: WireException = { excType: "ValueError", excModule: "builtins", args: ["boom ✗"] };
 
-/** Runs the suite. `open` is called once; every step uses ids of its own. */
+/** Runs the suite. `open` is called once; every step uses new ids. */
 export function backendConformance(name: string, open: () => Promise<StorePlace>): void {
   Deno.test(`backend ${name}`, async (t) => {
     const world: World = realTestWorld();
@@ -106,7 +107,7 @@ export function backendConformance(name: string, open: () => Promise<StorePlace>
     await waiting(t, pair);
     await groups(t, pair);
     await chords(t, pair);
-    await t.step("close: twice is once; who waits, and what is stored after it, is told so", async () => {
+    await t.step("close: a second call has no effect; waits and later stores are rejected", async () => {
       const closed = await openBackend(world, place.url, backendOptions());
       const last = id();
       const waiting = assert.rejects(awaited(closed, ids(2)).ready, /The result store is closed/);
@@ -132,12 +133,12 @@ interface Pair {
 }
 
 async function storing(t: Deno.TestContext, { world, place, ours, theirs, id, ids }: Pair): Promise<void> {
-  await t.step("fetch: null for what was never stored", async () => {
+  await t.step("fetch: null for a result that was never stored", async () => {
     assert.equal(await ours.fetch(id()), null);
     assert.deepEqual(await ours.fetchMany(ids(2)), [null, null]);
     assert.deepEqual(await ours.fetchMany([]), []);
   });
-  await t.step("store: the other one reads it", async () => {
+  await t.step("store: the other backend reads it", async () => {
     const task = id();
     await stored(ours, resultRecord(task, "SUCCESS", { sum: 3, text: "ß 漢字 😀 \u2028", none: null }));
     const meta = await theirs.fetch(task);
@@ -173,7 +174,7 @@ async function storing(t: Deno.TestContext, { world, place, ours, theirs, id, id
     const metas = await ours.fetchMany([done, failed, none]);
     assert.deepEqual(metas.map((meta) => meta?.result), [1, 2, 2]);
   });
-  await t.step("store: a guarded retry keeps every end, and overwrites what is none", async () => {
+  await t.step("store: a guarded retry keeps final states and overwrites others", async () => {
     const ends = { SUCCESS: 1, FAILURE, REVOKED: { ...FAILURE, excType: "TaskRevokedError" }, STARTED: null };
     for (const [state, value] of Object.entries(ends)) {
       const task = id();
@@ -221,13 +222,13 @@ async function storing(t: Deno.TestContext, { world, place, ours, theirs, id, id
       { taskId: "m", state: "SUCCESS", result: { x: 1 }, sentErrbacks: [], traceparents: [] },
     ]);
   });
-  await t.step("forget: gone for both", async () => {
+  await t.step("forget: the result is gone for both backends", async () => {
     const task = id();
     await stored(ours, resultRecord(task, "SUCCESS", 1));
     await theirs.forget(task);
     assert.equal(await ours.fetch(task), null);
   });
-  await t.step("store: a result goes when its time is over", async () => {
+  await t.step("store: a result expires", async () => {
     await using brief = await openBackend(world, place.url, backendOptions({ expiresSeconds: 1 }));
     const task = id();
     await stored(brief, resultRecord(task, "SUCCESS", 1));
@@ -238,7 +239,7 @@ async function storing(t: Deno.TestContext, { world, place, ours, theirs, id, id
 }
 
 async function waiting(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Promise<void> {
-  await t.step("watch: told of what is stored later, in order", async () => {
+  await t.step("watch: reports results stored later, in order", async () => {
     const task = id();
     const { told, ready } = awaited(ours, [task]);
     await stored(theirs, resultRecord(task, "STARTED", { pid: 1, hostname: "h" }));
@@ -247,7 +248,7 @@ async function waiting(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pr
     assert.equal((await ready)[0]?.result, "late");
     assert.deepEqual(told.map((meta) => meta.state), ["STARTED", "SUCCESS"]);
   });
-  await t.step("watch: told of what is stored already, and not before watch returns", async () => {
+  await t.step("watch: reports a result that is stored already, after watch has returned", async () => {
     const task = id();
     await stored(theirs, resultRecord(task, "SUCCESS", "early"));
     let isReturned = false;
@@ -257,7 +258,7 @@ async function waiting(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pr
     });
     assert.equal(meta.result, "early");
   });
-  await t.step("watch: its own results too", async () => {
+  await t.step("watch: reports the backend's own results too", async () => {
     const task = id();
     const { ready } = awaited(ours, [task]);
     ours.store(resultRecord(task, "SUCCESS", "own"), null);
@@ -271,7 +272,7 @@ async function waiting(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pr
       assert.equal((await ready).length, 5);
     }
   });
-  await t.step("watch: many ids, some there already, more added later", async () => {
+  await t.step("watch: many ids, some stored already, more added later", async () => {
     const before = ids(700);
     const after = ids(700);
     for (const task of before) theirs.store(resultRecord(task, "SUCCESS", "b"), null);
@@ -291,7 +292,7 @@ async function waiting(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pr
     watch.close();
     watch.close();
   });
-  await t.step("watch: nothing after drop and close; another's wait for the same id goes on", async () => {
+  await t.step("watch: reports nothing after drop and close; other waits for the same id go on", async () => {
     const task = id();
     const dropped: ResultMeta[] = [];
     const watch = ours.watch([task], (meta) => dropped.push(meta), () => {});
@@ -320,7 +321,7 @@ async function groups(t: Deno.TestContext, { ours, theirs, id }: Pair): Promise<
 
 async function chords(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Promise<void> {
   if (!ours.countsChords) return;
-  await t.step("countChordPart: the last one gets all members in order of index", async () => {
+  await t.step("countChordPart: the last member gets all members in order of index", async () => {
     const group = id();
     await ours.startChord(group, 3);
     assert.equal(await countChordPart(theirs, part(group, 2, "c", "SUCCESS", { v: "ä" })), null);
@@ -339,7 +340,7 @@ async function chords(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pro
     );
   });
   await t.step(
-    "countChordPart: a header that is sent again after its end does not complete again",
+    "countChordPart: a header sent again after its end does not complete again",
     async () => {
       const group = id();
       for (const time of ["first", "second"]) {
@@ -376,42 +377,45 @@ async function chords(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pro
     const again = await countChordPart(ours, part(group, 1, "b", "SUCCESS", 2));
     assert.equal(again?.length, 2, "run again after a crash, the one that completed it goes on");
   });
-  await t.step("countChordParts: many of two headers at once, some again, complete once each", async () => {
-    const [one, two] = [id(), id()];
-    await ours.startChord(one, 8);
-    await ours.startChord(two, 3);
-    const of = (group: string, n: number, value: unknown = n) => part(group, n, `t${n}`, "SUCCESS", value);
-    const counted = async (parts: ChordPart[]) => {
-      const headers = await ours.countChordParts(parts);
-      return await Promise.all(headers.map(async (header) => ({
-        by: header.part.taskId,
-        results: (await header.members())!.map((member) => member.result),
-      })));
-    };
-    assert.deepEqual(await counted([0, 1, 2, 3].map((n) => of(one, n))), []);
-    const again = [
-      of(one, 2, "again"),
-      of(one, 3),
-      of(one, 4),
-      of(two, 0),
-      of(two, 1),
-      of(one, 5),
-      of(one, 5, "once"),
-    ];
-    assert.deepEqual(await counted(again), []);
-    assert.deepEqual(await counted([of(one, 6), of(one, 7), of(two, 2)]), [
-      { by: "t7", results: [0, 1, "again", 3, 4, "once", 6, 7] },
-      { by: "t2", results: [0, 1, 2] },
-    ]);
-    assert.deepEqual(
-      await counted([of(one, 6), of(two, 0), of(two, 1)]),
-      [],
-      "who completed nothing gets nothing",
-    );
-    assert.deepEqual((await counted([of(one, 6), of(one, 7)])).map((header) => header.by), ["t7"]);
-  });
   await t.step(
-    "countChordParts: a header that another has ended meanwhile has its members, or none at all",
+    "countChordParts: parts of two headers at once, some repeated, complete each once",
+    async () => {
+      const [one, two] = [id(), id()];
+      await ours.startChord(one, 8);
+      await ours.startChord(two, 3);
+      const of = (group: string, n: number, value: unknown = n) => part(group, n, `t${n}`, "SUCCESS", value);
+      const counted = async (parts: ChordPart[]) => {
+        const headers = await ours.countChordParts(parts);
+        return await Promise.all(headers.map(async (header) => ({
+          by: header.part.taskId,
+          results: (await header.members())!.map((member) => member.result),
+        })));
+      };
+      assert.deepEqual(await counted([0, 1, 2, 3].map((n) => of(one, n))), []);
+      const again = [
+        of(one, 2, "again"),
+        of(one, 3),
+        of(one, 4),
+        of(two, 0),
+        of(two, 1),
+        of(one, 5),
+        of(one, 5, "once"),
+      ];
+      assert.deepEqual(await counted(again), []);
+      assert.deepEqual(await counted([of(one, 6), of(one, 7), of(two, 2)]), [
+        { by: "t7", results: [0, 1, "again", 3, 4, "once", 6, 7] },
+        { by: "t2", results: [0, 1, 2] },
+      ]);
+      assert.deepEqual(
+        await counted([of(one, 6), of(two, 0), of(two, 1)]),
+        [],
+        "who completed nothing gets nothing",
+      );
+      assert.deepEqual((await counted([of(one, 6), of(one, 7)])).map((header) => header.by), ["t7"]);
+    },
+  );
+  await t.step(
+    "countChordParts: a header that was ended meanwhile has all its members or none",
     async () => {
       const group = id();
       await ours.startChord(group, 2);
@@ -424,7 +428,7 @@ async function chords(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pro
     },
   );
   await t.step(
-    "countChordParts: a member too many behind the last one does not hold the chord up",
+    "countChordParts: a surplus member after the last one does not block the chord",
     async () => {
       const group = id();
       await ours.startChord(group, 2);
@@ -437,32 +441,35 @@ async function chords(t: Deno.TestContext, { ours, theirs, id, ids }: Pair): Pro
       assert.deepEqual(members?.slice(0, 2).map((member) => member.result), [1, 2]);
     },
   );
-  await t.step("countChordParts: members have their spans; another run of one takes its place", async () => {
-    const group = id();
-    await ours.startChord(group, 4);
-    const traced = (n: number, span: string, result: number) => ({
-      ...part(group, n, `t${n}`, "SUCCESS", result),
-      traceparent: `00-0af7651916cd43dd8448eb211c80319c-${span.repeat(16)}-01`,
-    });
-    await ours.countChordParts([traced(0, "a", 0), traced(1, "b", 1), traced(2, "c", 2)]);
-    assert.equal(await countChordPart(theirs, traced(1, "d", 1)), null);
-    assert.deepEqual(await ours.countChordParts([traced(0, "e", 0), traced(1, "f", 7)]), []);
-    const members = await countChordPart(theirs, part(group, 3, "t3", "SUCCESS", 3));
-    assert.deepEqual(members!.map(({ result }) => result), [0, 7, 2, 3]);
-    const spans = members!.map(({ traceparents }) => traceparents.map((one) => one[36]));
-    assert.deepEqual(spans, [["e"], ["f"], ["c"], []]);
-  });
-  await t.step("countChordParts: none is none", async () => {
+  await t.step(
+    "countChordParts: members have their spans; a second run of a member replaces the first",
+    async () => {
+      const group = id();
+      await ours.startChord(group, 4);
+      const traced = (n: number, span: string, result: number) => ({
+        ...part(group, n, `t${n}`, "SUCCESS", result),
+        traceparent: `00-0af7651916cd43dd8448eb211c80319c-${span.repeat(16)}-01`,
+      });
+      await ours.countChordParts([traced(0, "a", 0), traced(1, "b", 1), traced(2, "c", 2)]);
+      assert.equal(await countChordPart(theirs, traced(1, "d", 1)), null);
+      assert.deepEqual(await ours.countChordParts([traced(0, "e", 0), traced(1, "f", 7)]), []);
+      const members = await countChordPart(theirs, part(group, 3, "t3", "SUCCESS", 3));
+      assert.deepEqual(members!.map(({ result }) => result), [0, 7, 2, 3]);
+      const spans = members!.map(({ traceparents }) => traceparents.map((one) => one[36]));
+      assert.deepEqual(spans, [["e"], ["f"], ["c"], []]);
+    },
+  );
+  await t.step("countChordParts: no parts complete nothing", async () => {
     assert.deepEqual(await ours.countChordParts([]), []);
   });
-  await t.step("growChord: one more is waited for", async () => {
+  await t.step("growChord: the chord waits for one more member", async () => {
     const group = id();
     await ours.startChord(group, 1);
     await theirs.growChord(group, 1);
     assert.equal(await countChordPart(ours, part(group, 0, "a", "SUCCESS", 1)), null);
     assert.equal((await countChordPart(ours, part(group, 0, "b", "SUCCESS", 2)))?.length, 2);
   });
-  await t.step("countChordPart: counted at once from two sides, exactly one gets the members", async () => {
+  await t.step("countChordPart: counted at once by two backends, exactly one gets the members", async () => {
     for (let round = 0; round < 10; round++) {
       const group = id();
       const size = 40;

@@ -1,6 +1,6 @@
 /**
- * Results as messages, over the memory broker. The common suite does not apply: a result has one reader, the process
- * that sent the task. Over RabbitMQ and with Python: tests/interop/amqp_test.ts.
+ * The rpc store, over the memory broker. The common suite does not apply, since only the process that sent a
+ * task can read its result. tests/interop/amqp_test.ts tests it over RabbitMQ and with Python.
  */
 
 import assert from "node:assert/strict";
@@ -17,11 +17,11 @@ import { CONNECT_OPTIONS } from "./transport.ts";
 
 const FAILURE = { excType: "ValueError", excModule: "builtins", args: ["boom ✗"] };
 
-/** A client and a worker on one broker; `connections` are those opened so far. */
+/** Opens a client and a worker on one broker; `connections` are those opened so far. */
 async function setUp(name: string) {
   const world = realTestWorld();
   const connections: Connection[] = [];
-  // The broker lives while somebody is connected.
+  // The memory broker exists as long as a connection is open.
   const keeper = await connect(world, `memory://${name}`, CONNECT_OPTIONS);
   const rpc = {
     isPersistent: false,
@@ -52,7 +52,7 @@ const to = (replyTo: string | null, ...args: Parameters<typeof resultRecord>) =>
   replyTo,
 });
 
-Deno.test("rpc: every state reaches who listens, in order, and nobody else", async () => {
+Deno.test("rpc: every state reaches the client in order, and nobody else", async () => {
   await using place = await setUp("states");
   const { client, worker } = place;
   assert.deepEqual([client.kind, client.url, client.countsChords], ["rpc", "rpc://", false]);
@@ -73,21 +73,21 @@ Deno.test("rpc: every state reaches who listens, in order, and nobody else", asy
   assert.deepEqual(await client.fetchMany(["a", "nobody"]), [null, null]);
 });
 
-Deno.test("rpc: a retry that comes behind the end that it led to changes nothing", async () => {
+Deno.test("rpc: a RETRY that comes after the final state is ignored", async () => {
   await using place = await setUp("overtaken");
   const { client, worker } = place;
   await client.listen!();
   const { told, ready } = awaited(client, ["a", "b"]);
   await stored(worker, to(client.replyTo, "a", "SUCCESS", 1));
   await stored(worker, to(client.replyTo, "a", "RETRY", FAILURE));
-  // What comes behind both shows that both have come.
+  // When this later result has come, both before it have come.
   await stored(worker, to(client.replyTo, "b", "SUCCESS", 2));
   await ready;
   assert.deepEqual(told.map(({ taskId, state }) => [taskId, state]), [["a", "SUCCESS"], ["b", "SUCCESS"]]);
   assert.equal((await client.fetch("a"))?.result, 1);
 });
 
-Deno.test("rpc: a message that names no queue is nobody's, and no error", async () => {
+Deno.test("rpc: a result without a reply queue is dropped without an error", async () => {
   await using place = await setUp("nobody");
   await stored(place.worker, to(null, "a", "SUCCESS", 1));
   await stored(place.worker, to("", "a", "SUCCESS", 1));
@@ -95,7 +95,7 @@ Deno.test("rpc: a message that names no queue is nobody's, and no error", async 
   await stored(place.worker, to("gone", "a", "SUCCESS", 1));
 });
 
-Deno.test("rpc: results that came before anybody waited are told; thousands in one turn", async () => {
+Deno.test("rpc: results that came before the wait are reported; thousands in one turn", async () => {
   await using place = await setUp("early");
   const { client, worker } = place;
   await client.listen!();
@@ -114,7 +114,7 @@ Deno.test("rpc: chords and saved groups are refused", async () => {
   assert.equal(await place.client.fetchGroup("g"), null);
 });
 
-Deno.test("rpc: a lost connection is opened again, by who listens and by who stores", async () => {
+Deno.test("rpc: client and worker reopen a lost connection", async () => {
   await using place = await setUp("lost");
   const { client, worker, connections, world } = place;
   await client.listen!();
@@ -128,7 +128,7 @@ Deno.test("rpc: a lost connection is opened again, by who listens and by who sto
   assert.equal((await ready)[0]!.result, 2);
 });
 
-/** A connection under the test's hand: `subscribe` waits for `begin`, `lose` ends it. */
+/** A connection that the test controls: `subscribe` waits for `begin`, `lose` ends it. */
 function heldConnection() {
   const lost = Promise.withResolvers<Error | null>();
   const subscribed = Promise.withResolvers<{ close(): Promise<void> }>();
@@ -149,7 +149,10 @@ function heldConnection() {
   return held;
 }
 
-/** A store whose connections are those of a list; when that is empty, the broker is away. */
+/**
+ * Opens a store that uses the given connections in turn; when there is none left, the broker cannot be
+ * reached.
+ */
 async function overHeld(connections: ReturnType<typeof heldConnection>[]) {
   const world = fakeWorld();
   const rpc = {
@@ -162,12 +165,12 @@ async function overHeld(connections: ReturnType<typeof heldConnection>[]) {
   return { world, store: await openBackend(world, "rpc://", backendOptions({ rpc })) };
 }
 
-Deno.test("rpc: a connection that is lost while it begins to listen is not listened on", async () => {
+Deno.test("rpc: a connection lost while it subscribes is not used", async () => {
   const [first, second] = [heldConnection(), heldConnection()];
   const { world, store } = await overHeld([first, second]);
   const listening = assert.rejects(store.listen!(), /lost/);
   await world.clock.settle();
-  // Its end and the broker's answer come in one breath.
+  // The loss and the broker's answer come in the same turn.
   first.lose();
   await world.clock.settle();
   first.begin();
@@ -179,7 +182,7 @@ Deno.test("rpc: a connection that is lost while it begins to listen is not liste
   await store.close();
 });
 
-Deno.test("rpc: lost again as soon as it listens anew, it begins once more", async () => {
+Deno.test("rpc: a connection lost again right after it reconnected is replaced once more", async () => {
   const all = [heldConnection(), heldConnection(), heldConnection()];
   const [first, second, third] = all as [typeof all[0], typeof all[0], typeof all[0]];
   const { world, store } = await overHeld(all);
@@ -192,7 +195,7 @@ Deno.test("rpc: lost again as soon as it listens anew, it begins once more", asy
   await world.clock.advance(10_000);
   assert.equal(store.isListening, true);
   assert.ok(third.queue);
-  // The broker may take a consumer for alive that is gone: the newest one comes first.
+  // The broker may still count a lost consumer as alive, so the newest one needs the highest priority.
   assert.ok(
     Number(third.queue.consumerArguments["x-priority"]) >
       Number(first.queue!.consumerArguments["x-priority"]),
@@ -200,7 +203,7 @@ Deno.test("rpc: lost again as soon as it listens anew, it begins once more", asy
   await store.close();
 });
 
-Deno.test("rpc: who begins to wait while the broker is away fails neither the others nor at once", async () => {
+Deno.test("rpc: a wait begun while the broker is away fails neither at once nor other waits", async () => {
   const [first, second] = [heldConnection(), heldConnection()];
   const connections = [first];
   const { world, store } = await overHeld(connections);
@@ -221,7 +224,7 @@ Deno.test("rpc: who begins to wait while the broker is away fails neither the ot
   assert.deepEqual(errors.map(({ message }) => message), Array(2).fill("The result store is closed"));
 });
 
-Deno.test("rpc: a queue waits for its client for an hour, or as long as results last", async () => {
+Deno.test("rpc: a queue outlives its client by an hour, or by the results' expiry", async () => {
   for (const [expiresSeconds, ms] of [[86_400, 3_600_000], [null, 3_600_000], [60, 60_000]] as const) {
     const held = heldConnection();
     held.begin();
@@ -234,7 +237,7 @@ Deno.test("rpc: a queue waits for its client for an hour, or as long as results 
   }
 });
 
-Deno.test("rpc: a result that the broker refuses takes no other of its batch with it; what passes is tried again", async () => {
+Deno.test("rpc: a refused result does not fail others of its batch; passing errors are retried", async () => {
   const held = heldConnection();
   const world = fakeWorld();
   const batches: string[][] = [];
@@ -266,7 +269,7 @@ Deno.test("rpc: a result that the broker refuses takes no other of its batch wit
   await store.close();
 });
 
-Deno.test("rpc: who waits for a result that the broker refuses is told so", async () => {
+Deno.test("rpc: a wait for a refused result ends as FAILURE", async () => {
   await using place = await setUp("refused");
   const { world, client } = place;
   await client.listen!();
@@ -296,7 +299,7 @@ Deno.test("rpc: who waits for a result that the broker refuses is told so", asyn
   assert.match(String(args), /^Cannot store a result of \d{6} characters: larger than max_message_size$/);
 });
 
-Deno.test("rpc: closing sends what waits, and is told to who waits", async () => {
+Deno.test("rpc: close sends pending results and rejects waits", async () => {
   const place = await setUp("closing");
   const { client, worker } = place;
   await client.listen!();
@@ -312,7 +315,7 @@ Deno.test("rpc: closing sends what waits, and is told to who waits", async () =>
   await place.keeper.close();
 });
 
-Deno.test("rpc: close waits five seconds at most for a broker that takes nothing; what was not sent hears of it", async () => {
+Deno.test("rpc: close waits at most five seconds for a broker that accepts nothing; unsent results fail", async () => {
   const world = fakeWorld();
   const { promise, reject } = Promise.withResolvers<never>();
   promise.catch(() => {});

@@ -1,4 +1,6 @@
-/** The ledger over every broker that has one: leases, and records that change together with what is published. */
+/**
+ * The ledger on every broker that has one: leases, and records that change together with published messages.
+ */
 
 import assert from "node:assert/strict";
 import { connect, type Connection, type LedgerEntry, queue } from "../../lib/transport/mod.ts";
@@ -67,7 +69,8 @@ for (const lab of LABS) {
 }
 
 /**
- * RabbitMQ's leases end with their connection, not with time, and a connection holds one. The rest is the same promise.
+ * RabbitMQ's leases end with their connection instead of with time, and a connection holds one lease. The
+ * rest is the same.
  */
 Deno.test("ledger on amqp", async (t) => {
   await using rabbit = await startRabbit();
@@ -83,7 +86,7 @@ Deno.test("ledger on amqp", async (t) => {
   };
   let token = 0;
 
-  await t.step("one holds it; the other is told to ask again", async () => {
+  await t.step("one holds the lease; the other is asked to try later", async () => {
     token = (await one.ledger!.lease("b:l", "A", 5000, 0)).token;
     assert.ok(token > 0);
     assert.equal((await one.ledger!.lease("b:l", "A", 5000, token)).token, token);
@@ -92,7 +95,7 @@ Deno.test("ledger on amqp", async (t) => {
     assert.ok(refused.leftMs > 0);
   });
 
-  await t.step("a change and its message go together; one not expected does neither", async () => {
+  await t.step("a record and its message change together; a wrong expected value does neither", async () => {
     const ledger = one.ledger!;
     assert.equal((await ledger.records("b")).size, 0);
     assert.deepEqual(
@@ -117,7 +120,7 @@ Deno.test("ledger on amqp", async (t) => {
   });
 
   await t.step(
-    "many changes; the queue of records stays short, and whoever follows reads all of it",
+    "many changes: the queue of records stays short, and the next holder reads all records",
     async () => {
       for (let n = 0; n < 320; n++) {
         const expected = n === 0 ? null : String(n - 1);
@@ -148,7 +151,7 @@ Deno.test("ledger on amqp", async (t) => {
     },
   );
 
-  await t.step("given up, the next has it, and reads what was", async () => {
+  await t.step("after a release the next holder gets the lease and reads the records", async () => {
     await two.close();
     two = await open();
     const state = await two.ledger!.lease("b:l", "C", 5000, 0);
@@ -170,7 +173,7 @@ async function suite(t: Deno.TestContext, one: Connection, two: Connection, redi
     return texts;
   };
 
-  await t.step("one holds it; the other is told for how long", async () => {
+  await t.step("one holds the lease; the other learns for how long", async () => {
     assert.deepEqual(await a.lease("l1", "A", 5000, 0), { token: 1, leftMs: 5000 });
     const refused = await b.lease("l1", "B", 5000, 0);
     assert.equal(refused.token, 0);
@@ -180,22 +183,25 @@ async function suite(t: Deno.TestContext, one: Connection, two: Connection, redi
     assert.deepEqual([await b.holder!("l1"), await b.holder!("l0")], ["A", null]);
   });
 
-  await t.step("given up, the next has it under a greater token, and the old one is nothing", async () => {
-    await a.release("l1", 1);
-    assert.equal(await b.holder!("l1"), null);
-    assert.deepEqual(await b.lease("l1", "B", 5000, 0), { token: 2, leftMs: 5000 });
-    assert.equal((await a.lease("l1", "A", 5000, 1)).token, 0);
-    await a.release("l1", 1);
-    assert.equal((await a.lease("l1", "A", 5000, 0)).token, 0);
-  });
+  await t.step(
+    "after a release the next holder gets a greater token, and the old token is void",
+    async () => {
+      await a.release("l1", 1);
+      assert.equal(await b.holder!("l1"), null);
+      assert.deepEqual(await b.lease("l1", "B", 5000, 0), { token: 2, leftMs: 5000 });
+      assert.equal((await a.lease("l1", "A", 5000, 1)).token, 0);
+      await a.release("l1", 1);
+      assert.equal((await a.lease("l1", "A", 5000, 0)).token, 0);
+    },
+  );
 
-  await t.step("the same owner follows itself at once, and overtakes what it was", async () => {
+  await t.step("the same owner takes its lease again at once under a new token", async () => {
     assert.equal((await a.lease("l2", "A", 60_000, 0)).token, 1);
     assert.equal((await b.lease("l2", "A", 60_000, 0)).token, 2);
     assert.equal((await a.lease("l2", "A", 60_000, 1)).token, 0);
   });
 
-  await t.step("ended, anybody has it, and its holder must take it anew", async () => {
+  await t.step("after its end anybody may take the lease, and its holder must take it again", async () => {
     await a.lease("l3", "A", 60, 0);
     const taken = await eventually(async () => {
       const state = await b.lease("l3", "B", 60, 0);
@@ -209,7 +215,7 @@ async function suite(t: Deno.TestContext, one: Connection, two: Connection, redi
     assert.equal(again.token, 3);
   });
 
-  await t.step("a change and its message go together; one not expected does neither", async () => {
+  await t.step("a record and its message change together; a wrong expected value does neither", async () => {
     const under = {
       namespace: "b1",
       lease: "l4",
@@ -233,7 +239,7 @@ async function suite(t: Deno.TestContext, one: Connection, two: Connection, redi
     assert.deepEqual(await waiting(), ["m3"]);
   });
 
-  await t.step("whoever was overtaken changes nothing", async () => {
+  await t.step("a holder whose lease was taken over changes nothing", async () => {
     const token = (await a.lease("l5", "A", 60_000, 0)).token;
     assert.equal((await b.lease("l5", "A", 60_000, 0)).token, token + 1);
     const old = { namespace: "b2", lease: "l5", token, leaseMs: 5000 };
@@ -242,7 +248,7 @@ async function suite(t: Deno.TestContext, one: Connection, two: Connection, redi
     assert.deepEqual(await waiting(), []);
   });
 
-  await t.step("a commit prolongs the lease", async () => {
+  await t.step("a commit renews the lease", async () => {
     const token = (await a.lease("l6", "A", 1000, 0)).token;
     await a.commit({ namespace: "b3", lease: "l6", token, leaseMs: 30_000 }, [entry("x", null, "1")]);
     assert.ok((await b.lease("l6", "B", 1000, 0)).leftMs > 20_000);
@@ -263,7 +269,7 @@ async function suite(t: Deno.TestContext, one: Connection, two: Connection, redi
   });
 
   if (redis) {
-    await t.step("what is kept on Redis goes by itself", async () => {
+    await t.step("keys on Redis expire", async () => {
       for (const key of (await redis.cli("keys", "lovage:*")).split("\n")) {
         assert.ok(Number(await redis.cli("ttl", key)) > 0, key);
       }

@@ -1,6 +1,5 @@
 /**
- * What every pool must do, whatever it runs tasks on. One suite; runners under tests/unit/pool/ name the
- * pool.
+ * What every pool must do, whatever its tasks run on. One suite; pool_test.ts names the pools.
  *
  * The user module is written to a temporary folder, as a user's would be; tasks are plain functions
  * (tests/support/plain_runner.ts).
@@ -14,17 +13,17 @@ import { PATIENCE_MS } from "../support/ports.ts";
 import { type RealTestWorld, realTestWorld } from "../support/real_test_world.ts";
 import { childOptions, isRunning, poolOptions } from "../support/pools.ts";
 
-/** What a pool can do. */
+/** A pool and its abilities. */
 export interface PoolUnderTest {
   readonly name: string;
   make(world: World, options: PoolOptions, events: PoolEvents): Pool;
-  /** Ends tasks in a busy loop. */
+  /** Can end tasks in a busy loop. */
   readonly endsBusyLoops: boolean;
-  /** Slots that die and are replaced. */
+  /** Slots can die and are replaced. */
   readonly hasSlots: boolean;
   /** Slots are processes. */
   readonly hasProcesses: boolean;
-  /** Many tasks await at once in one slot. */
+  /** Many tasks await at the same time in one slot. */
   readonly isConcurrent: boolean;
 }
 
@@ -67,13 +66,13 @@ export const publish = async (self, key) => {
 export const hold = (_self, bytes) => { (globalThis.held ??= []).push(new Uint8Array(bytes).fill(1)); return 1; };
 `;
 
-/** The group of a process. */
+/** Returns the process group of a process. */
 function processGroup(pid: number): number {
   const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
   return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[2]);
 }
 
-/** A pool with everything it said, and ways to wait for it. */
+/** A pool that records everything it reports, and ways to wait for it. */
 export class Rig {
   readonly world: RealTestWorld;
   readonly pool: Pool;
@@ -137,7 +136,7 @@ export class Rig {
     };
   }
 
-  /** Submits as `free` allows and waits for every outcome. */
+  /** Submits jobs as `free` allows and waits for every outcome. */
   async run(jobs: Job[]): Promise<Outcome[]> {
     let at = 0;
     await this.until(() => {
@@ -151,7 +150,7 @@ export class Rig {
     return jobs.map(({ seq }) => this.outcomes.get(seq)!);
   }
 
-  /** Resolves when short jobs go out several at a time. */
+  /** Resolves when short jobs are sent several at a time. */
   async batching(): Promise<void> {
     await this.one("add", [1, 1], { expectedMs: 0.01 });
     await this.until(() => this.pool.free >= 64 * this.pool.info().pids.length);
@@ -161,7 +160,7 @@ export class Rig {
     return (await this.run([this.job(name, args, more)]))[0]!;
   }
 
-  /** Woken by what the pool says; looked at every 20 ms besides. */
+  /** Checks after each report of the pool, and every 20 ms. */
   async until(condition: () => boolean): Promise<void> {
     const end = performance.now() + PATIENCE_MS;
     while (!condition()) {
@@ -270,7 +269,7 @@ export function testPool(subject: PoolUnderTest): void {
   });
 
   test(
-    "what a task prints and what it leaves behind is logged with its id; the slot lives on",
+    "output of a task, and errors of its stray timers, are logged with its id; the slot lives on",
     {},
     async (rig) => {
       await rig.pool.start();
@@ -292,7 +291,7 @@ export function testPool(subject: PoolUnderTest): void {
     },
   );
 
-  test("the soft limit interrupts what is awaited", {}, async (rig) => {
+  test("the soft limit interrupts an awaiting task", {}, async (rig) => {
     await rig.pool.start();
     await rig.one("add", [1, 1]);
     const outcome = await rig.one("slowAdd", [300_000, 1, 1], { softTimeLimit: 0.2, timeLimit: 300 });
@@ -315,7 +314,7 @@ export function testPool(subject: PoolUnderTest): void {
     assert.equal(next!.document, "5");
   });
 
-  test("terminateAll ends what runs as lost and gives back the rest", { concurrency: 1 }, async (rig) => {
+  test("terminateAll ends running jobs as lost and gives back the rest", { concurrency: 1 }, async (rig) => {
     await rig.pool.start();
     await rig.one("add", [1, 1]);
     const jobs = Array.from({ length: 3 }, () => rig.job("stay", [20_000]));
@@ -340,7 +339,7 @@ type Test = (
 ) => void;
 
 function testConcurrent(test: Test): void {
-  test("what had ended, or not begun, when its isolate began to spin is not lost", {
+  test("jobs that had ended, or not begun, when their isolate began to spin are not lost", {
     concurrency: 10,
   }, async (rig) => {
     await rig.pool.start();
@@ -351,7 +350,7 @@ function testConcurrent(test: Test): void {
 
   test("many tasks await at once", { concurrency: 500 }, async (rig, folder) => {
     await rig.pool.start();
-    // The last one opens the gate for all others: none ends before all have begun.
+    // The last task opens the gate for all others: none ends before all have begun.
     const go = `${folder}/go`;
     const outcomes = await rig.run(
       Array.from({ length: 500 }, (_, n) => n < 499 ? rig.job("gate", [go]) : rig.job("open", [go])),
@@ -374,7 +373,7 @@ function testBusyLoops(subject: PoolUnderTest, test: Test): void {
   });
 
   test(
-    "what spins ends with its process, once what runs beside it has ended",
+    "a spinning task ends with its process, after the tasks next to it have ended",
     { concurrency: 2 },
     async (rig) => {
       await rig.pool.start();
@@ -385,7 +384,7 @@ function testBusyLoops(subject: PoolUnderTest, test: Test): void {
       if (!subject.isConcurrent) assert.equal((await beside)[0]!.document, "2");
       else await beside;
       const after = Number((await rig.one("pid")).document);
-      // Two processes: which of the two had it is chance.
+      // With two processes it is chance which of them ran it.
       if (!subject.hasProcesses) {
         assert.notEqual(after, before);
         await rig.until(() => !isRunning(before));
@@ -403,7 +402,7 @@ function testBusyLoops(subject: PoolUnderTest, test: Test): void {
 
   if (subject.isConcurrent) return;
   test(
-    "in a frame only the job that hangs is timed out; none runs twice",
+    "only the hanging job of a frame times out; none runs twice",
     { concurrency: 1 },
     async (rig) => {
       await rig.pool.start();
@@ -436,7 +435,7 @@ function testBusyLoops(subject: PoolUnderTest, test: Test): void {
     await long;
   });
 
-  test("jobs of some milliseconds behind one that spins run elsewhere, none twice", {
+  test("jobs of some milliseconds behind a spinning one run elsewhere, none twice", {
     concurrency: 2,
   }, async (rig, folder) => {
     await rig.pool.start();
@@ -451,7 +450,7 @@ function testBusyLoops(subject: PoolUnderTest, test: Test): void {
     await rig.until(() => rig.outcomes.size >= 1 + 39);
     assert.ok(!rig.outcomes.has(jobs[2]!.seq));
     Deno.writeTextFileSync(go, "");
-    // What waited behind it; on a busy machine also what waited behind others.
+    // Jobs that waited in the same slot; on a busy machine, jobs that waited in other slots too.
     let outcomes = await all;
     while (outcomes.some(({ kind }) => kind === "returned")) {
       const back = outcomes.filter(({ kind }) => kind === "returned").map(({ seq }) => seq);
@@ -468,7 +467,7 @@ function short(timeLimit: number | null): Partial<Job> {
 }
 
 function testSlots(subject: PoolUnderTest, test: Test): void {
-  test("a slot whose task exits is replaced; the others never notice", {}, async (rig) => {
+  test("a slot whose task exits is replaced; the others are not affected", {}, async (rig) => {
     await rig.pool.start();
     const neighbour = rig.job("slowAdd", [600, 1, 2]);
     const dying = rig.job("exit", [3]);
@@ -512,14 +511,14 @@ function testSlots(subject: PoolUnderTest, test: Test): void {
     if (!subject.isConcurrent) await rig.until(() => rig.pool.info().pids.length === 1);
   });
 
-  test("what supervisors send to all processes of a worker leaves its slots alone", {}, async (rig) => {
+  test("signals that supervisors send to all processes of a worker do not end its slots", {}, async (rig) => {
     await rig.pool.start();
     const jobs = [rig.job("slowAdd", [400, 1, 1]), rig.job("slowAdd", [400, 2, 2])];
     const work = rig.run(jobs);
     await rig.until(() => jobs.every(({ seq }) => rig.accepted.includes(seq)));
     for (const pid of new Set(rig.pool.info().pids)) {
       assert.notEqual(pid, Deno.pid);
-      // Also where the signal goes to our whole group: the slots have sessions of their own.
+      // A signal to our whole group does not reach them either: slots have sessions of their own.
       assert.equal(processGroup(pid), pid);
       for (const name of ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const) {
         Deno.kill(pid, name);
@@ -588,7 +587,7 @@ function testProcesses(test: Test): void {
       (_, n) => rig.job(n % 3 ? "slowAdd" : "add", n % 3 ? [5, n, 0] : [n, 0]),
     );
     let kills = 0;
-    // Work that was done since the last kill, not time, brings the next: the pool gets on at any speed.
+    // Kills follow finished work instead of time, so that the pool makes progress at any speed.
     const storm = setInterval(() => {
       const [pid] = rig.pool.info().pids;
       if (pid === undefined || rig.outcomes.size < (kills + 1) * 25) return;
@@ -596,7 +595,7 @@ function testProcesses(test: Test): void {
         Deno.kill(pid, "SIGKILL");
         kills++;
       } catch (error) {
-        // Killed at the turn before; the pool has not heard of it yet.
+        // It was killed a turn ago, and the pool has not noticed yet.
         if (!(error instanceof Deno.errors.NotFound)) throw error;
       }
     }, 5);

@@ -1,4 +1,4 @@
-/** Tasks that are commands, in every pool: what they give back, and that limits end all that they started. */
+/** Tasks that are commands, in every pool: their results, and that limits end every process they started. */
 
 import assert from "node:assert/strict";
 import { eventually } from "../support/ports.ts";
@@ -28,7 +28,7 @@ argv = ["sh", "-c", "trap '' TERM; echo $$ > $0; while :; do sleep 1; done", "{0
 
 const FILES = ["soft", "hard", "stubborn", "left"];
 
-/** The pids that the commands have written: two of each family, one each of the others. */
+/** Returns the pids that the commands have written: two of each family, one each of the others. */
 function pidsIn(folder: string): number[] {
   return FILES.map((file) => `${folder}/${file}`).filter(exists)
     .flatMap((path) => Deno.readTextFileSync(path).split("\n").filter(Boolean).map(Number));
@@ -56,7 +56,7 @@ for (const name of ["processes", "threads", "async", "solo"]) {
     const input = resultOf(ended[1]!) as { id: string; task: string; args: unknown[] };
     assert.deepEqual([input.id, input.task], ["id-1", "cmd.input"]);
     assert.deepEqual(input.args.slice(0, 2), [1, { two: [3] }]);
-    // Every digit, in and out.
+    // Large integers keep every digit, in and out.
     assert.match(String(ended[1]!.document), /"args":\[1,\{"two":\[3\]\},1180591620717411303424\]/);
     assert.equal(ended[2]!.exception, "CommandFailed('sh exited with status 3: why')");
     assert.match(ended[3]!.exception, /^CommandFailed\('Cannot start "\/no\/such\/program": /);
@@ -67,7 +67,8 @@ for (const name of ["processes", "threads", "async", "solo"]) {
     await using place = await disposableFolder();
     const folder = place.path;
     Deno.writeTextFileSync(`${folder}/tasks.toml`, MANIFEST);
-    // On a busy machine a second may be too short for a command to begin all that it begins: then it gets more.
+    // On a busy machine half a second may be too short for a command to start all its processes; then it gets
+    // more.
     let pids: number[] = [];
     for (let seconds = 0.5; pids.length < 6 && seconds <= 32; seconds *= 2) {
       for (const file of FILES) {

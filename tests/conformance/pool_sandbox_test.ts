@@ -1,4 +1,7 @@
-/** Tasks that declare permissions and memory, in every pool: what they may, what is refused, what survives them. */
+/**
+ * Tasks that declare permissions and memory, in every pool: what is allowed, what is refused, what survives
+ * them.
+ */
 
 import assert from "node:assert/strict";
 import { fileUrl } from "../../lib/base/mod.ts";
@@ -104,7 +107,7 @@ app.task("box.litters", { memoryLimit: 64 }, async () => {
 `;
 }
 
-/** A signature as messages carry it. */
+/** Returns a signature as messages carry it. */
 function call(task: string): Record<string, unknown> {
   return { task, args: [], kwargs: {}, options: {}, subtask_type: null, immutable: false };
 }
@@ -160,7 +163,7 @@ for (const name of POOLS) {
         { task: "box.packs", args: ["npm:croner@11.0.1"] },
         { task: "box.packs", args: [fileUrl(`${folder}/secret.ts`)] },
         ...refused.map((args) => ({ task: "box.does", args })),
-        // A map of it is no way around.
+        // Calling it through a map does not bypass the sandbox.
         { task: "celery.starmap", args: [call("box.does"), [["read", `${folder}/secret`]]] },
         {
           task: "celery.starmap",
@@ -174,14 +177,14 @@ for (const name of POOLS) {
       assert.equal(ended[1]!.summary, "36", ended[1]!.exception);
       assert.deepEqual(published, ["shop.add"]);
       assert.equal(ended[2]!.kind, "success", ended[2]!.exception);
-      // An isolate that the task starts may no more than the task.
+      // An isolate that the task starts has no more permissions than the task.
       assert.match(ended[3]!.exception, /NotCapable: Requires read access/);
       assert.match(ended[4]!.exception, /^NotCapable\(/);
       assert.equal(ended[5]!.summary, "3");
       assert.equal(ended[6]!.summary, "True", ended[6]!.exception);
       assert.match(states.join(), /box\.may PROGRESS .*"done": ?1/);
       assert.equal(resultOf(ended[7]!), 5);
-      // What it starts hears what it was sent at once, and is held as it is.
+      // The isolate that it starts receives messages at once, and is restricted in the same way.
       assert.equal(resultOf(ended[8]!), "early");
       assert.match(ended[9]!.exception, /NotCapable: Requires import access/);
       assert.match(ended[10]!.exception, /^TypeError\(/);
@@ -222,7 +225,7 @@ for (const name of POOLS) {
       ], { concurrency: 1 });
       assert.deepEqual([ended[0]!.kind, ended[0]!.exception], ["failure", "SoftTimeLimitExceeded()"]);
       assert.equal(ended[1]!.kind, "timeout");
-      // In the async pool these share one isolate, whose end is the end of all in it.
+      // In the async pool these tasks share one isolate and end with it.
       if (name !== "async") {
         for (const outcome of ended.slice(2, 5)) assert.equal(outcome.kind, "lost");
       }
@@ -231,8 +234,8 @@ for (const name of POOLS) {
       if (name !== "async") assert.equal(ended[7]!.kind, "success");
     }));
 
-  // Deno's sanitizers see the port and the timer of an isolate that nobody waited for.
-  Deno.test(`sandbox in ${name}: a pool that closes waits for the end of what it has ended`, () =>
+  // Deno's sanitizers report the port and the timer of an isolate that was not waited for.
+  Deno.test(`sandbox in ${name}: close waits until ended isolates are gone`, () =>
     inFolder(async (folder) => {
       const { ended } = await runTasks(name, folder, [
         { task: "box.waits", args: [1] },
@@ -243,9 +246,9 @@ for (const name of POOLS) {
 
   Deno.test(`sandbox in ${name}: more memory than declared ends the task and nothing else`, () =>
     inFolder(async (folder) => {
-      // What V8 does not count is seen where nothing else works in the process. First: what is ended after it may go on
-      // for a while, and hides what grows meanwhile. Objects and bytes spin, and tell nothing themselves: where one
-      // isolate has all tasks, the last one alone may spin.
+      // Memory that V8 does not count is measured while nothing else works in the process. These calls come
+      // first, because an ended isolate may go on for a while and hide what grows meanwhile. Objects and
+      // bytes spin and report nothing themselves: if one isolate has all tasks, only the last one may spin.
       const stores = { task: "box.stores", args: [200] };
       const [slow, objects, bytes] = [["slow", 400], ["objects", 1000], ["bytes", 1000]].map((args) => ({
         task: "box.hoards",

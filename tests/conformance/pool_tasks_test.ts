@@ -1,4 +1,6 @@
-/** The pools by their own names, with a user's module, the real tracer and this program's own children. */
+/**
+ * The pools under their own names, with a user's module, the real tracer and child processes of this program.
+ */
 
 import assert from "node:assert/strict";
 import { runTasks } from "../support/pool_tasks.ts";
@@ -43,10 +45,10 @@ for (const name of ["processes", "threads", "async"]) {
       });
       assert.ok(ended.every(({ kind }) => kind === "success"));
       const lines = world.log.records.map(({ message }) => message);
-      const told = lines.filter((line) =>
+      const found = lines.filter((line) =>
         /^child process exiting after exceeding memory limit \(\d+KiB \/ 1000KiB\)$/.test(line)
       );
-      assert.ok(told.length > 0, lines.join("\n"));
+      assert.ok(found.length > 0, lines.join("\n"));
     } finally {
       Deno.removeSync(folder, { recursive: true });
     }
@@ -54,7 +56,7 @@ for (const name of ["processes", "threads", "async"]) {
 }
 
 for (const name of ["solo", "processes", "threads", "async"]) {
-  Deno.test(`${name}: what a task's timers throw is logged with the task, however often it ran`, async () => {
+  Deno.test(`${name}: errors of a task's timers are logged with the task, however often it ran`, async () => {
     const folder = Deno.makeTempDirSync();
     Deno.writeTextFileSync(`${folder}/tasks.ts`, MODULE);
     try {

@@ -1,6 +1,6 @@
 /**
- * What every transport promises, as one suite. A runner brings a lab: a broker of its own and ways to do to it what
- * the interface cannot (dying, garbage).
+ * What every transport must do, as one suite. Each runner provides a lab: a broker of its own, and ways to do
+ * what the interface cannot (a process that dies, invalid messages).
  */
 
 import assert from "node:assert/strict";
@@ -21,31 +21,36 @@ import { bodyBytes, type EncodedMessage, encodeEnvelope } from "../../lib/wire/m
 import { eventually } from "../support/ports.ts";
 import { PROPERTIES } from "../support/messages.ts";
 
-/** One broker for one test, empty at the start. */
+/** A broker for one test, empty at the start. */
 export interface TransportLab extends AsyncDisposable {
   connect(): Promise<Connection>;
-  /** Ends a connection as the death of its process would: nothing is told to the broker. Null: cannot happen. */
+  /**
+   * Ends a connection as the death of its process would, without a word to the broker. Null: not possible.
+   */
   readonly abandon: ((connection: Connection) => void | Promise<void>) | null;
-  /** Puts a text into a queue as it is. Null: cannot be done. */
+  /** Puts a text into a queue unchanged. Null: not possible. */
   readonly putRaw: ((queueName: string, text: string) => Promise<void>) | null;
-  /** Puts up a queue with priorities; the default is a plain queue. */
+  /** Makes a queue with priorities; by default a plain queue. */
   priorityQueue?(name: string): Queue;
   /** Whether priority 0 comes first (Redis, memory, sqlite) or last (AMQP). */
   readonly isZeroFirst: boolean;
-  /** Whether the broker takes messages that are not yet due, and those that nobody can handle. */
+  /** Whether the broker can keep messages that are not due yet. */
   readonly canPark: boolean;
-  /** Parked messages come back at whole seconds, never late and up to one early. Default: to the millisecond. */
+  /**
+   * Parked messages come back at whole seconds, at most one second early and never late. Default: to the
+   * millisecond.
+   */
   readonly parksInSeconds?: boolean;
   readonly canDeadLetter: boolean;
-  /** Whether it counts how often a holder died. */
+  /** Whether it counts how often a message's owner died. */
   readonly countsAttempts: boolean;
   /** Whether `listeners` is known. */
   readonly knowsListeners: boolean;
-  /** The lease that tests of dying use, seconds; a pause of this process must not outlast it. Default: 4. */
+  /** The lease in tests of dying owners, seconds; a pause of this process must not outlast it. Default 4. */
   readonly leaseSeconds?: number;
 }
 
-/** The options a runner connects with. */
+/** The options that runners connect with. */
 export const CONNECT_OPTIONS: ConnectOptions = {
   timeoutMs: 5000,
   transportOptions: {},
@@ -55,29 +60,31 @@ export const CONNECT_OPTIONS: ConnectOptions = {
   clientName: "conformance",
 };
 
-/** The lease that tests of dying use, seconds: a busy machine may let us stand still for longer than two. */
+/**
+ * The lease in tests of dying owners, seconds: on a busy machine this process may pause for more than two.
+ */
 const LEASE_SECONDS = 4;
 
-/** A message whose body is a text. */
+/** Returns a message whose body is a text. */
 export function textMessage(text: string, priority = 0): EncodedMessage {
   return {
     body: new TextEncoder().encode(text).toBase64(),
     bodyEncoding: "base64",
     contentType: "text/plain",
     contentEncoding: "utf-8",
-    // AMQP's headers lie in one frame.
+    // AMQP's headers must fit into one frame.
     headers: { task: "t", id: text.slice(0, 1000) },
     // AMQP's correlation ids are short strings.
     properties: { ...PROPERTIES, correlationId: text.slice(0, 40), replyTo: "", priority },
   };
 }
 
-/** The text of a message made by `textMessage`. */
+/** Returns the text of a message made by `textMessage`. */
 export function textOf(of: { readonly message: EncodedMessage }): string {
   return new TextDecoder().decode(bodyBytes(of.message));
 }
 
-/** The id of a message made by `textMessage`, from its envelope. */
+/** Returns the id of a message made by `textMessage`, from its envelope. */
 function idOf(envelope: string): unknown {
   return JSON.parse(envelope).headers.id;
 }
@@ -86,7 +93,7 @@ function to(queueName: string, ...texts: string[]): OutgoingMessage[] {
   return texts.map((text) => ({ exchange: "", routingKey: queueName, message: textMessage(text) }));
 }
 
-/** A consumer that records what it is told. */
+/** A consumer that records what it receives. */
 class Recorder {
   readonly deliveries: Delivery[] = [];
   readonly undecodable: Undecodable[] = [];
@@ -94,7 +101,7 @@ class Recorder {
   /** Sizes of the batches. */
   readonly batches: number[] = [];
   restored = 0;
-  /** How many may be unsettled. */
+  /** Maximum number of unsettled messages. */
   window = Infinity;
   /** Called with each batch after it was recorded. */
   onBatch: (batch: Delivery[]) => void = () => {};
@@ -132,7 +139,7 @@ class Recorder {
     return recorder;
   }
 
-  /** Messages may arrive before the consumer is known. */
+  /** Messages may arrive before `consumer` is set. */
   get unsettled(): number {
     return this.consumer ? this.consumer.unsettled : this.deliveries.length;
   }
@@ -191,7 +198,7 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     const envelope = JSON.parse(first.envelope);
     assert.equal(envelope["content-type"], "text/plain");
     assert.equal(envelope.properties.body_encoding, "base64");
-    // What the broker does not count is null; a server may count a moment later.
+    // Null if the broker does not count it; a server may update the count a moment later.
     const stats = await sender.queueStats("celery");
     assert.deepEqual([stats?.ready, stats?.next], [0, null]);
     assert.ok(stats?.unacked === null || stats?.unacked === 5);
@@ -247,7 +254,7 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     assert.deepEqual(recorder.texts, ["e", "f", "g", "h"]);
   });
 
-  test("reject drops, requeues at the back, restores at the head, with marks", async (lab) => {
+  test("reject drops, requeues at the back, or restores at the head, and marks the message", async (lab) => {
     await using connection = await lab.connect();
     await using other = await lab.connect();
     const celery = queue("celery");
@@ -267,7 +274,7 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     if (lab.isZeroFirst) {
       assert.deepEqual(notes.map(textOf), ["c", "d", "e", "b"]);
     } else {
-      // AMQP's servers choose the place of what comes back.
+      // AMQP's servers decide where returned messages are put.
       assert.deepEqual(notes.map(textOf).sort(), ["b", "c", "d", "e"]);
     }
     for (const note of notes) {
@@ -275,7 +282,7 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     }
   });
 
-  test("settling twice is a programmer's error", async (lab) => {
+  test("settling twice is a programming error", async (lab) => {
     await using connection = await lab.connect();
     const celery = queue("celery");
     await connection.declare(celery);
@@ -286,7 +293,7 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     assert.throws(() => recorder.consumer.ack(a.tag), { name: "AssertionError" });
   });
 
-  test("closing gives back what is unsettled, at the head and in order", async (lab) => {
+  test("closing gives back unsettled messages, at the head and in order", async (lab) => {
     await using other = await lab.connect();
     const celery = queue("celery");
     await other.declare(celery);
@@ -344,7 +351,7 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
       assert.equal(back.attempts, 1);
       assert.equal(second.restored, 1);
     }
-    // The living one's own message stayed its own all the while.
+    // The live consumer kept its own message all the time.
     assert.equal(second.deliveries.length, 2);
     second.ackAll();
     await second.consumer.flush();
@@ -352,7 +359,7 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     await doomed.close();
   });
 
-  test("the first death counts in any case, a later one where the task had begun", async (lab) => {
+  test("the first death always counts, a later one only if the task had begun", async (lab) => {
     if (!lab.abandon || !lab.countsAttempts) return;
     await using sender = await lab.connect();
     const celery = queue("celery");
@@ -374,7 +381,7 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     }
   });
 
-  test("a death while a message is read counts against that one alone", async (lab) => {
+  test("a death while a message is read counts only against that message", async (lab) => {
     if (!lab.abandon || !lab.countsAttempts) return;
     const abandon = lab.abandon;
     await using sender = await lab.connect();
@@ -382,7 +389,7 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     await sender.declare(celery);
     await sender.publish(to("celery", "guilty", "neighbour"));
     const counts: Record<string, number> = {};
-    // Held at a first death, then read alone: each reading of the guilty one is the end of its process.
+    // Held at a first death, then read alone: each reading of the guilty message ends its process.
     for (const round of [0, 1, 2, 3]) {
       await using doomed = await lab.connect();
       let died = false;
@@ -445,7 +452,7 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     assert.equal(recorder.consumer.unsettled, 0);
     await recorder.consumer.flush();
     assert.equal(recorder.deliveries.length, 0);
-    // Anybody sees them, soonest first; but not where they lie in a broker's own delays.
+    // Every connection lists them, soonest first, unless they are in a broker's own delays.
     if (!lab.parksInSeconds) {
       const parked = await other.parked!(10);
       assert.deepEqual(
@@ -457,12 +464,12 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
       );
       assert.equal((await other.parked!(1)).length, 1);
     }
-    // Whoever consumes then gets it: this consumer is gone by the time the second is due.
+    // Any consumer gets it then: this one is closed by the time the second is due.
     await recorder.until(1);
     assert.ok(Date.now() >= soonMs - earlyMs, "not before it is due");
     assert.deepEqual(recorder.texts, ["soon"]);
     assert.equal(recorder.deliveries[0]!.attempts, 0);
-    // The worker that parked it has told of it; a broker's own delays come before any worker.
+    // The worker that parked it has logged it; with a broker's own delays no worker has seen it.
     assert.equal(recorder.deliveries[0]!.wasReported, !lab.parksInSeconds);
     recorder.ackAll();
     const successor = await Recorder.start(other, [celery]);
@@ -473,7 +480,7 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     assert.ok(Date.now() < laterMs + 2300, "soon after it is due");
   });
 
-  test("a dead letter is gone from its queue for good", async (lab) => {
+  test("a dead letter never comes back to its queue", async (lab) => {
     await using connection = await lab.connect();
     const celery = queue("celery");
     await connection.declare(celery);
@@ -558,10 +565,10 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     assert.equal(await theirs.count(), 1);
     assert.equal(textOf((await other.take("elsewhere"))!), "again");
     assert.equal(await other.take("elsewhere"), null);
-    // The oldest go past the count, and what is older than the time.
+    // The oldest are dropped past the count, and those older than the time.
     await failed.keep([entry("d", 15), entry("e", 10), entry("f", 5)], limits);
     assert.deepEqual((await failed.list(10)).map(({ envelope }) => idOf(envelope)), ["f", "e", "d"]);
-    // On AMQP time is counted from when a message was kept.
+    // On AMQP the time counts from when a message was kept.
     if (connection.transport === "amqp") return;
     await failed.keep([entry("old", 7_200_000)], limits);
     assert.ok(!(await failed.list(10)).some(({ envelope }) => idOf(envelope) === "old"));
@@ -619,7 +626,7 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     assert.ok(seen.indexOf("b0") < 45, `b's message came after ${seen.indexOf("b0")}`);
   });
 
-  test("direct and topic exchanges route; what nothing is bound for is dropped", async (lab) => {
+  test("direct and topic exchanges route; messages without a matching binding are dropped", async (lab) => {
     await using connection = await lab.connect();
     const media = exchange("media");
     const news = exchange("news", { type: "topic" });
@@ -659,7 +666,7 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
       );
     }
     const names = await connection.queueNames?.();
-    // The protocol of RabbitMQ has no question for it.
+    // RabbitMQ's protocol has no request for it.
     assert.equal(names === undefined, connection.transport === "amqp");
     for (const one of [video, image, sport, europe]) assert.equal(names?.includes(one.name), names && true);
   });
@@ -698,7 +705,7 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     if (lab.knowsListeners) assert.equal(await publisher.listeners("celery.pidbox"), 0);
   });
 
-  test("a consumer of a fanout's queue gets its own copy, holds and gives back like any other", async (lab) => {
+  test("a consumer of a fanout's queue gets its own copy, and settles it like any other", async (lab) => {
     await using publisher = await lab.connect();
     const news = exchange("news", { type: "fanout" });
     const copy = (name: string) =>
@@ -731,7 +738,7 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     await send("after");
     await one.until(1);
     one.ackAll();
-    // An ordinary queue beside it is not disturbed.
+    // An ordinary queue of the same consumer is not affected.
     await publisher.publish(to("plain", "p"));
     await one.until(1);
     one.ackAll();
@@ -741,7 +748,7 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     assert.deepEqual((await publisher.bindings()).filter(({ exchange }) => exchange === "news"), []);
   });
 
-  test("a reply queue hands on without acks and goes with its subscription", async (lab) => {
+  test("a reply queue delivers without acknowledgements and is deleted with its subscription", async (lab) => {
     await using worker = await lab.connect();
     await using client = await lab.connect();
     const replies = queue("oid.reply.celery.pidbox", {
@@ -789,7 +796,7 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     assert.equal(await connection.queueLength("other") ?? 0, 0);
   });
 
-  test("a message that is no message is told of, settled, and does not stop the rest", async (lab) => {
+  test("an invalid message is reported, settled, and does not stop the others", async (lab) => {
     if (!lab.putRaw) return;
     await using connection = await lab.connect();
     const celery = queue("celery");
@@ -856,7 +863,7 @@ export function transportConformance(name: string, openLab: () => Promise<Transp
     recorder.ackAll();
   });
 
-  test("a closed connection refuses, and closing needs no order", async (lab) => {
+  test("a closed connection refuses calls; connection and consumer may be closed in any order", async (lab) => {
     const connection = await lab.connect();
     await connection.declare(queue("celery"));
     const recorder = await Recorder.start(connection, [queue("celery")]);

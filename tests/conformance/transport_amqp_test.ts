@@ -3,7 +3,7 @@ import { pluggedConnections } from "../support/plugged_connections.ts";
 import { type RabbitServer, startRabbit } from "../support/servers.ts";
 import { CONNECT_OPTIONS, transportConformance } from "./transport.ts";
 
-/** One broker serves all tests; each has a virtual host of its own. */
+/** One broker serves all tests; each test has its own virtual host. */
 const VHOSTS = 64;
 let server: RabbitServer;
 let used = 0;

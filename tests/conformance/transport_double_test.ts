@@ -10,7 +10,7 @@ import { realTestWorld } from "../support/real_test_world.ts";
 import { CONNECT_OPTIONS, transportConformance } from "./transport.ts";
 
 transportConformance("redis double", () => {
-  // One clock for both ends: a pause of this process is none of the leases.
+  // Both ends share a clock that ignores pauses of this process, so that no lease expires by them.
   const real = realTestWorld();
   const world = { ...real, clock: steadyClock(real.clock) };
   const server = new RedisDouble(world.clock);
@@ -41,7 +41,7 @@ transportConformance("redis double", () => {
     countsAttempts: true,
     knowsListeners: true,
     leaseSeconds: 1,
-    // What is under way on closed connections has its timers.
+    // Bytes in transit on closed connections still have timers.
     [Symbol.asyncDispose]() {
       network.close();
       return Promise.resolve();

@@ -10,7 +10,7 @@ Deno.test.beforeAll(async () => {
 });
 Deno.test.afterAll(() => cluster.stop());
 
-// Each test has a hash tag of its own, so together they go to every master.
+// Each test has a hash tag of its own, so that together they use every master.
 transportConformance("redis-cluster", () => {
   const tag = `t${used++}`;
   return Promise.resolve({

@@ -1,6 +1,6 @@
 /**
- * A network in memory, on a fake clock and seeded chance: bytes arrive late, in pieces and in order. Connections can be
- * cut (what is under way may still arrive), stall without a word, and end with their process.
+ * A network in memory, on a fake clock and seeded randomness: bytes arrive late, in pieces and in order.
+ * Connections can be cut (bytes in transit may still arrive), stall silently, and end with their process.
  */
 
 import {
@@ -14,7 +14,7 @@ import {
 } from "../../lib/base/mod.ts";
 import { DoubleClient, type RedisDouble } from "./redis_double.ts";
 
-/** How long bytes are under way, milliseconds. */
+/** How long bytes are in transit, milliseconds. */
 const LATENCY_MIN_MS = 0.1;
 const LATENCY_SPREAD_MS = 2;
 
@@ -33,7 +33,7 @@ export class Network {
     this.#server = server;
   }
 
-  /** The network as one node dials it. */
+  /** Returns the dialer of one node. */
   dialer(node: string): Dialer {
     return {
       dial: async (_address, { timeoutMs }) => {
@@ -49,7 +49,7 @@ export class Network {
     };
   }
 
-  /** Once, at a moment of its clock. */
+  /** Calls `fn` once at a time of the clock. */
   arm(atMs: number, fn: () => void): void {
     const disarm = this.#clock.arm(atMs, () => {
       this.#armed.delete(disarm);
@@ -58,7 +58,7 @@ export class Network {
     this.#armed.add(disarm);
   }
 
-  /** What is under way never arrives. */
+  /** Drops all bytes in transit. */
   close(): void {
     for (const disarm of this.#armed) disarm();
     this.#armed.clear();
@@ -68,7 +68,7 @@ export class Network {
     return LATENCY_MIN_MS + this.#random.fraction() * LATENCY_SPREAD_MS;
   }
 
-  /** Every open link of a node, or of all workers. */
+  /** Returns every open link of a node; null: of all workers. */
   of(node: string | null): Link[] {
     return [...this.links].filter((link) => node === null ? link.node !== "producer" : link.node === node);
   }
@@ -88,7 +88,7 @@ export class Link implements ByteStream {
     | null = null;
   #upAtMs = 0;
   #downAtMs = 0;
-  /** Each timer takes the oldest: timers of a real clock may be late, but never out of order this way. */
+  /** Each timer takes the oldest piece: timers of a real clock may be late, but bytes stay in order. */
   #underWay: { up: Uint8Array[]; down: Uint8Array[] } = { up: [], down: [] };
   #isStalled = false;
   /** The client side is closed. */
@@ -120,7 +120,7 @@ export class Link implements ByteStream {
     await Promise.resolve();
   }
 
-  /** From our side: what was written may still arrive at the server. */
+  /** Closes the client's side; bytes that were written may still arrive at the server. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -132,7 +132,7 @@ export class Link implements ByteStream {
     this.#network.arm(atMs, () => this.#forget());
   }
 
-  /** Both sides lose it. `arrives`: what is under way to the server gets there all the same. */
+  /** Cuts the connection for both sides. `arrives`: bytes in transit to the server still arrive. */
   cut(arrives: boolean): void {
     if (!arrives) this.#forget();
     const reader = this.#reader;
@@ -145,7 +145,7 @@ export class Link implements ByteStream {
     return this.#isStalled;
   }
 
-  /** Nothing is carried any more, and nobody is told. */
+  /** Carries nothing any more, without an error on either side. */
   stall(): void {
     this.#isStalled = true;
   }

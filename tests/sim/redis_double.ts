@@ -1,7 +1,7 @@
 /**
- * A Redis of plain maps: the commands and scripts that the Redis transport uses, each atomic, on a clock of the test's.
- * What it does not know it throws, so that it cannot fall behind in silence; the transport's conformance suite runs on
- * it as on the real server.
+ * A Redis double of plain maps: the commands and scripts that the Redis transport uses, each atomic, on the
+ * test's clock. It throws for a command that it does not know, so that it cannot silently fall behind. The
+ * transport's conformance suite runs on it as on a real server.
  */
 
 import { createHash } from "node:crypto";
@@ -23,7 +23,7 @@ import {
 } from "../../lib/transport/redis/scripts.ts";
 import { RESEND } from "../../lib/transport/redis/failed.ts";
 
-/** Time, as the double needs it. */
+/** The clock that the double uses. */
 export interface DoubleClock {
   wallMs(): number;
 }
@@ -37,10 +37,10 @@ interface Entry {
   expiresMs: number;
 }
 
-/** One client's connection as the server sees it. Bytes in by `feed`, bytes out by `onBytes`. */
+/** One client's connection as the server sees it. Bytes come in by `feed` and leave by `onBytes`. */
 export class DoubleClient {
   isTracking = false;
-  /** Since MULTI. */
+  /** Commands since MULTI; null outside a transaction. */
   queued: string[][] | null = null;
   readonly patterns = new Set<string>();
   #decoder: RespDecoder;
@@ -58,7 +58,7 @@ export class DoubleClient {
     });
   }
 
-  /** Executes what the bytes complete; the replies leave together. */
+  /** Runs the commands that the bytes complete; the replies leave together. */
   feed(bytes: Uint8Array): void {
     this.#decoder.feed(bytes);
     this.flush();
@@ -90,7 +90,7 @@ export class RedisDouble {
     this.#startedMs = clock.wallMs();
   }
 
-  /** Its process ends and another one starts with the same data: scripts and clients are forgotten. */
+  /** Restarts the process with the same data: scripts and clients are forgotten. */
   restarted(): void {
     this.#seen.clear();
     this.#tracked.clear();
@@ -98,7 +98,7 @@ export class RedisDouble {
     this.#startedMs = this.#clock.wallMs();
   }
 
-  /** Runs one command of a test's own. */
+  /** Runs one command for a test. */
   run(...args: (string | number)[]): Answer {
     const answer = this.execute(NOBODY, args.map(String));
     for (const client of this.clients) client.flush();
@@ -277,7 +277,7 @@ export class RedisDouble {
         );
       }
       case "BRPOP":
-        // Nobody waits here: an answer at once is an answer in time.
+        // Never waits: the real server may answer at once too.
         for (const list of a.slice(0, -1)) {
           const got = this.#data(client, "RPOP", [list]);
           if (got !== null) return [list, got];
@@ -377,7 +377,7 @@ export class RedisDouble {
     else this.#tracked.set(key, new Set([client]));
   }
 
-  /** A key is announced once, to all who have read it but the one who changed it. */
+  /** Announces a changed key once, to all clients that have read it except the one that changed it. */
   #changed(by: DoubleClient, key: string): void {
     const clients = this.#tracked.get(key);
     if (!clients) return;
@@ -392,7 +392,7 @@ export class RedisDouble {
 
 type Call = (name: string, ...args: (string | number)[]) => Answer;
 
-/** The scripts, in this language. Each is compared with the Lua beside it by the conformance suite. */
+/** The scripts in TypeScript. The conformance suite compares each with its Lua. */
 const RUN = new Map<Script, (call: Call, keys: string[], argv: string[], now: () => string) => Answer>([
   [POP, (call, keys, argv, now) => {
     let left = Number(argv[0]);
@@ -509,7 +509,7 @@ const RUN = new Map<Script, (call: Call, keys: string[], argv: string[], now: ()
 const BY_TEXT = new Map([...RUN.keys()].map((script) => [script.text, script]));
 const BY_SHA = new Map([...RUN.keys()].map((script) => [shaOf(script.text), script]));
 
-/** What the double calls a script. */
+/** Returns the digest that names a script. */
 function shaOf(text: string): string {
   return createHash("sha1").update(text).digest("hex");
 }
@@ -531,7 +531,7 @@ function encoded(answer: Answer): string {
   }`;
 }
 
-/** Redis's globs, as far as the transport writes them. */
+/** Matches Redis's globs, as far as the transport uses them. */
 function matches(pattern: string, text: string): boolean {
   const source = pattern.replaceAll(/[.+^${}()|]/g, "\\$&").replaceAll("*", ".*").replaceAll("?", ".");
   return new RegExp(`^${source}$`, "s").test(text);

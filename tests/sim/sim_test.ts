@@ -1,8 +1,9 @@
 /**
- * The simulation over fixed seeds. A failure prints its seed, its plan and the end of its trace; the same again:
+ * The simulation over fixed seeds. A failure prints its seed, its plan and the end of its trace. To run it
+ * again:
  *
  *     SEED=17 deno test -A tests/sim         one seed, with its whole trace
- *     SEEDS=1000-1999 deno test -A tests/sim more of them
+ *     SEEDS=1000-1999 deno test -A tests/sim more seeds
  */
 
 import assert from "node:assert/strict";
@@ -11,7 +12,10 @@ import { type Plan, simulate } from "./simulation.ts";
 
 const FIXED = 20;
 
-/** What happens under a seed: every fourth knows cuts, restarts and stops alone, and more may not run twice there. */
+/**
+ * Returns the plan of a seed. Every fourth seed has only cuts, restarts and stops; no task may run twice
+ * because of them.
+ */
 function planOf(seed: number): Plan {
   const random = new SeededRandom(seed * 7919);
   const up = (to: number) => random.u32() % (to + 1);

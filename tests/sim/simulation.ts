@@ -1,9 +1,10 @@
 /**
- * One run of the simulation: a producer, workers with the real lane and the real Redis transport, and faults, on one
- * fake clock and one seed. The network, Redis and the pools are doubles; the same seed gives the same run.
+ * One run of the simulation: a producer, workers with the real lane and the real Redis transport, and faults,
+ * on one fake clock and one seed. The network, Redis and the pools are doubles; the same seed gives the same
+ * run.
  *
- * The checkers know ids only: every task that was sent comes to its end; how often it may have run follows from its
- * acknowledgement and from what happened to the worker that had it; nothing is left at the broker and no timer stays.
+ * The checks know only ids: every task sent ends; how often it may have run follows from its acknowledgement
+ * and from what happened to its worker; nothing is left at the broker, and no timer is left armed.
  */
 
 import { App, type Outcome } from "../../lib/app/mod.ts";
@@ -15,7 +16,7 @@ import { StandInPool } from "../unit/worker/rig.ts";
 import { Network } from "./network.ts";
 import { RedisDouble } from "./redis_double.ts";
 
-/** Which faults, how many of each, and what else. */
+/** The number of workers and tasks, and of faults of each kind. */
 export interface Plan {
   readonly workers: number;
   readonly tasks: number;
@@ -24,15 +25,15 @@ export interface Plan {
   readonly restarts: number;
   readonly kills: number;
   readonly stops: number;
-  /** How many tasks kill whatever worker begins them. */
+  /** Number of tasks that kill the worker which begins them. */
   readonly poison: number;
 }
 
-/** What came of a run. */
+/** The result of a run. */
 export interface Result {
-  /** What broke a promise; empty where all held. */
+  /** Broken promises; empty if all held. */
   readonly wrong: string[];
-  /** Every event in its order; the same for the same seed. */
+  /** Every event in order; the same for the same seed. */
   readonly trace: string[];
   readonly runs: number;
   readonly doubled: number;
@@ -47,23 +48,26 @@ interface Sent {
   readonly dueMs: number;
   begun: number;
   ended: number;
-  /** Begun on a worker that was killed then, or so close before that its acknowledgement may have died with it. */
+  /**
+   * Number of runs that ended with a killed worker, or ended so shortly before that their acknowledgement may
+   * be lost.
+   */
   excused: number;
 }
 
 const LEASE_SECONDS = 10;
 const SLOTS = 2;
 const ATTEMPTS_MAX = 3;
-/** The faults fall into this time; all is quiet after it. */
+/** Faults happen within this time; none happens after it. */
 const TROUBLE_MS = 60_000;
 /** Long enough for every lease, sweep, delay and retry. */
 const QUIET_MS = 400_000;
-/** The longest that a living worker is without a connection. */
+/** The longest time that a live worker is without a connection. */
 const AWAY_MS = 30_000;
-/** The longest that bytes are under way. */
+/** The longest time that bytes are in transit. */
 const FLIGHT_MS = 5;
 
-/** Runs one. */
+/** Runs the simulation. */
 export async function simulate(seed: number, plan: Plan): Promise<Result> {
   return await new Simulation(seed, plan).run();
 }
@@ -112,7 +116,7 @@ class Simulation {
     return { wrong: this.#wrong, trace: this.trace, runs, doubled: runs - this.sent.size };
   }
 
-  /** Moves time; module loading of the engine's own takes turns that the clock does not see. */
+  /** Advances the clock. */
   async advance(ms: number): Promise<void> {
     await this.clock.advance(ms);
   }
@@ -167,8 +171,8 @@ class Simulation {
     for (let n = 0; n < plan.restarts; n++) this.#later(at(), () => this.#restartServer());
     for (let n = 0; n < plan.kills; n++) this.#later(at(), () => this.kill(random.u32() % plan.workers));
     for (let n = 0; n < plan.stops; n++) {
-      const way = random.fraction() < 0.5 ? "warm" : "cold";
-      this.#later(at(), () => void this.#stopAndStart(random.u32() % plan.workers, way));
+      const mode = random.fraction() < 0.5 ? "warm" : "cold";
+      this.#later(at(), () => void this.#stopAndStart(random.u32() % plan.workers, mode));
     }
   }
 
@@ -184,12 +188,12 @@ class Simulation {
     });
   }
 
-  async #stopAndStart(n: number, way: "warm" | "cold"): Promise<void> {
+  async #stopAndStart(n: number, mode: "warm" | "cold"): Promise<void> {
     const node = this.nodes[n];
     if (!node) return;
     this.nodes[n] = null;
-    this.note(`stop w${n} ${way}`);
-    await node.stop(way);
+    this.note(`stop w${n} ${mode}`);
+    await node.stop(mode);
     await this.clock.sleep(this.random.fraction() * 2000);
     await this.start(n);
   }
@@ -207,11 +211,11 @@ class Simulation {
         continue;
       }
       if (dead.has(id)) {
-        // One death may be counted that it only waited through; any other it was there for.
+        // One death may be counted while it only waited; it must have run at every other.
         if (excused < ATTEMPTS_MAX - 1) this.wrong(`${id} is among the dead letters after ${begun} runs`);
         continue;
       }
-      // An early-acked task dies with its worker; every other one comes to its end.
+      // An early-acknowledged task is lost with its worker; every other task ends.
       if (ended === 0 && (kind !== "early" || excused === 0)) {
         this.wrong(`${id} never ended, begun ${begun} times`);
       }
@@ -234,7 +238,7 @@ class Simulation {
   }
 }
 
-/** A clock that stands still for its node once that is dead. */
+/** A clock that stops for its node when the node dies. */
 class NodeClock {
   isDead = false;
   #base: FakeClock;
@@ -312,14 +316,14 @@ class Node {
     await Promise.resolve();
   }
 
-  async stop(way: "warm" | "cold"): Promise<void> {
-    void this.#worker.stop(way);
+  async stop(mode: "warm" | "cold"): Promise<void> {
+    void this.#worker.stop(mode);
     await this.#ended;
     await this.#app.close();
     this.#simulation.note(`ended ${this.name}`);
   }
 
-  /** As SIGKILL: nothing of it runs any more, and its connections close. */
+  /** Acts as SIGKILL: nothing of the process runs any more, and its connections close. */
   die(): void {
     this.pool?.die();
     this.clock.die();
@@ -329,7 +333,7 @@ class Node {
   }
 }
 
-/** A pool whose tasks take simulated time. What a task does is to be counted as begun, and as ended. */
+/** A pool whose tasks take simulated time and are counted when they begin and end. */
 class SimPool extends StandInPool {
   #simulation: Simulation;
   #node: Node;
@@ -382,7 +386,7 @@ class SimPool extends StandInPool {
     if (given.kind === undefined) {
       this.#simulation.sent.get(job.id)!.ended++;
       this.#simulation.note(`${this.#node.name} ends ${job.id}`);
-      // Without a connection nobody can be told before it is back.
+      // Without a connection, the end cannot be reported before the connection is back.
       const links = this.#simulation.network.of(this.#node.name);
       const isConnected = links.length > 0 && links.every((link) => !link.isStalled);
       this.#lastEnded.push({
@@ -396,7 +400,7 @@ class SimPool extends StandInPool {
 
   #lastEnded: { id: string; atMs: number }[] = [];
 
-  /** The process is gone: what ran may run again, and so may what has just ended. */
+  /** Ends the process: running tasks may run again, and so may those that have just ended. */
   die(): void {
     const { sent, clock } = this.#simulation;
     for (const { job, disarm } of this.#running.values()) {
@@ -417,7 +421,7 @@ class SimPool extends StandInPool {
   }
 }
 
-/** Sends tasks over a connection that nothing happens to. */
+/** Sends tasks over a connection without faults. */
 class Producer {
   #simulation: Simulation;
   #app: App;

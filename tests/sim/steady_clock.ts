@@ -1,16 +1,17 @@
 /**
- * A clock on which a process never stands still for long: what passes between two looks counts up to a limit. For
- * simulations on real time, whose leases must not lapse because a busy machine ran something else meanwhile.
+ * A clock on which a process never stalls for long: the time between two readings counts up to a limit. For
+ * simulations in real time, whose leases must not expire because a busy machine ran another process
+ * meanwhile.
  */
 
 import type { Clock, Disarm } from "../../lib/base/mod.ts";
 
-/** Milliseconds between two looks that count at most. */
+/** Milliseconds between two readings that count at most. */
 const LOOK_MAX_MS = 100;
-/** Milliseconds between two looks while something is armed. */
+/** Milliseconds between two readings while a timer is armed. */
 const LOOK_MS = 20;
 
-/** The clock over a real one. Its two readings move together. */
+/** Makes the clock over a real one. Its wall and monotonic clock move together. */
 export function steadyClock(real: Clock): Clock {
   const startWallMs = real.wallMs();
   let seenMs = real.monoMs();
