@@ -1,4 +1,4 @@
-/** The console, put together: history, cluster, access, server. */
+/** Assembles the console from its parts: history, cluster, access, server. */
 
 import { UsageError, type World } from "../base/mod.ts";
 import type { App } from "../app/mod.ts";
@@ -16,13 +16,13 @@ import { History } from "./history/history.ts";
 import type { ConsoleOptions } from "./options.ts";
 import { consoleServer } from "./server.ts";
 
-/** Tasks kept without a file, where their number alone bounds the memory. */
+/** Tasks kept without a history file: their number is the only bound on memory. */
 const TASKS_IN_MEMORY = 50_000;
 
-/** A console that runs. */
+/** A running console. */
 export class Console implements AsyncDisposable {
   readonly #open: AsyncDisposableStack;
-  /** Where it is, as a person opens it. */
+  /** The URL to open in a browser. */
   readonly url: string;
 
   private constructor(open: AsyncDisposableStack, url: string) {
@@ -31,8 +31,9 @@ export class Console implements AsyncDisposable {
   }
 
   /**
-   * Opens the history, listens to HTTP, then to the cluster; it answers before the broker does. Throws UsageError for
-   * an address that strangers reach without any way to log in, unless `isOpenToAll`.
+   * Opens the history, serves HTTP, then connects to the cluster. HTTP requests are answered even before the
+   * broker can be reached. Rejects with UsageError if the address is not loopback and no way to log in is
+   * configured, unless `isOpenToAll`.
    */
   static async open(
     app: App,
@@ -85,7 +86,7 @@ export class Console implements AsyncDisposable {
     return new Console(open.move(), `${service.url}${options.prefix}/`);
   }
 
-  /** Ends it; what was not written is. */
+  /** Stops serving, writes what the history still holds in memory, and closes. */
   async close(): Promise<void> {
     await this.#open.disposeAsync();
   }
@@ -96,8 +97,8 @@ export class Console implements AsyncDisposable {
 }
 
 const NO_LOGIN =
-  "Cannot serve where others can come without a login: give --basic-auth, --token, --oidc-issuer or " +
-  "--proxy-auth-header, or say --no-auth; --address 127.0.0.1 is for this machine alone";
+  "Cannot serve other machines without a login: give --basic-auth, --token, --oidc-issuer or " +
+  "--proxy-auth-header, or let everybody in with --no-auth; --address 127.0.0.1 serves this machine only";
 
 function accessOf(world: World, options: ConsoleOptions): Access {
   return new Access(world, { ...options, hasOidc: options.oidc !== null });

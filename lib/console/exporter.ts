@@ -1,4 +1,4 @@
-/** The cluster's metrics without the console: what `lovage metrics` serves. */
+/** The metrics of the cluster without the console; `lovage metrics` serves them. */
 
 import type { App } from "../app/mod.ts";
 import { ClusterMetrics, type ClusterMetricsOptions } from "./cluster/metrics.ts";
@@ -7,13 +7,14 @@ import { Inspector } from "./cluster/inspector.ts";
 import { QueueWatch } from "./cluster/queues.ts";
 import { History } from "./history/history.ts";
 
-/** Tasks remembered, for the age of what waits. */
+/** Tasks remembered to compute the age of pending messages. */
 const TASKS_MAX = 10_000;
-/** Seconds that replies of workers are waited for, and workers remembered. */
+/** How long to wait for workers' replies, seconds. */
 const INSPECT_SECONDS = 1;
+/** Workers remembered. */
 const WORKERS_MAX = 5000;
 
-/** Listens to a cluster and counts. */
+/** Receives the events of a cluster and counts them. */
 export class ClusterExporter implements AsyncDisposable {
   readonly #open: AsyncDisposableStack;
   readonly #parts: { readonly cluster: Cluster; readonly inspector: Inspector; readonly queues: QueueWatch };
@@ -26,7 +27,7 @@ export class ClusterExporter implements AsyncDisposable {
     this.#parts = { cluster, inspector, queues: new QueueWatch(cluster, inspector) };
   }
 
-  /** Neither listens nor connects yet. `enablesEvents`: workers are asked for task events. */
+  /** Opens without connecting yet. `enablesEvents`: ask workers to send task events. */
   static async open(
     app: App,
     options: ClusterMetricsOptions & { readonly enablesEvents: boolean },
@@ -50,22 +51,22 @@ export class ClusterExporter implements AsyncDisposable {
     return new ClusterExporter(open.move(), cluster, metrics);
   }
 
-  /** Begins to listen; the broker may come later. */
+  /** Begins to receive events, and keeps trying while the broker cannot be reached. */
   listen(): void {
     this.#parts.cluster.start();
   }
 
-  /** Whether it listens to events. */
+  /** True while connected to the broker and receiving events. */
   get isConnected(): boolean {
     return this.#parts.cluster.isConnected;
   }
 
-  /** The metrics' text. Never rejects. */
+  /** Returns the metrics in Prometheus' text format. Never rejects. */
   text(isOpenMetrics: boolean): Promise<string> {
     return this.#metrics.text(this.#parts, isOpenMetrics);
   }
 
-  /** Asks the workers, looks into the queues, and gives the text of that. Rejects if the broker is away. */
+  /** Asks the workers, reads the queues, and returns the metrics. Rejects if the broker cannot be reached. */
   async textNow(): Promise<string> {
     const { cluster, inspector } = this.#parts;
     await cluster.connection();

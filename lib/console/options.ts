@@ -1,4 +1,4 @@
-/** What a console is started with. */
+/** Options that a console is started with. */
 
 import type { HttpPlace } from "../http/mod.ts";
 import type { OidcOptions } from "./auth/oidc.ts";
@@ -8,9 +8,9 @@ import type { ClusterMetricsOptions } from "./cluster/metrics.ts";
 /** Options of the console. */
 export interface ConsoleOptions extends ClusterOptions {
   readonly place: HttpPlace;
-  /** "" or "/x". */
+  /** The URL prefix: "" or "/x". */
   readonly prefix: string;
-  /** Names that the console answers to; empty: see auth/origin.ts. */
+  /** Host names that the console answers to; if empty, see auth/origin.ts. */
   readonly allowedHosts: readonly string[];
   readonly basic: readonly string[];
   readonly tokens: readonly string[];
@@ -19,18 +19,18 @@ export interface ConsoleOptions extends ClusterOptions {
   readonly trustedProxies: readonly string[];
   readonly cookieSecret: string | null;
   readonly isReadOnly: boolean;
-  /** The history's file; null: in memory. */
+  /** The history file; null keeps the history in memory. */
   readonly db: string | null;
   readonly historyBytes: number;
   readonly historyDays: number;
   readonly maxTasks: number;
-  /** Flower's API answers without a login too. */
+  /** Flower's API answers even without a login. */
   readonly hasOpenApi: boolean;
   readonly taskColumns: readonly string[];
   readonly isNaturalTime: boolean;
   readonly autoRefresh: boolean;
   readonly hasModule: boolean;
-  /** Of `/metrics`. */
+  /** Options for `/metrics`. */
   readonly metrics: ClusterMetricsOptions;
   readonly version: string;
 }

@@ -1,4 +1,4 @@
-/** The pages, drawn here for the first paint, and the files that they load. */
+/** The pages, rendered on the server for the first paint, and the files that they load. */
 
 import { Hono } from "hono/quick";
 import { atMost, OperatingError } from "../base/mod.ts";
@@ -9,27 +9,27 @@ import type { Ctx, Env, Parts } from "./api/request.ts";
 import type { ConsoleOptions } from "./options.ts";
 import type { Shape } from "./shapes.ts";
 
-/** What pages need. */
+/** Everything that pages need. */
 export interface PageParts {
   readonly parts: Parts;
   readonly options: ConsoleOptions;
   session(c: Ctx): Shape<"Session">;
-  /** The answer to one who is not known. */
+  /** Answers a request without a valid login. */
   login(c: Ctx): Response;
-  /** Asks the API for what a page is made of, for whoever asks for the page; posts if there is a body. */
+  /** Requests data from the API with the identity of the page's request; sends a POST if there is a body. */
   ask(c: Ctx, path: string, body?: string): Promise<Response>;
-  /** A path of our own to go to after the login. */
+  /** Returns `next` if it is a path of this console, else the start page. */
   safeNext(next: string | undefined): string;
 }
 
-/** How long the first paint waits for what it is made of; the browser fetches what comes later. */
+/** How long the first paint waits for its data; the browser fetches data that arrives later. */
 const ANSWER_MS = 500;
 const TYPES: Readonly<Record<string, string>> = {
   js: "text/javascript; charset=utf-8",
   css: "text/css; charset=utf-8",
   svg: "image/svg+xml",
 };
-/** How long after the start the files are read that nobody asked for yet. */
+/** How long after the start the pages' files are read, if no request came before. */
 const WARM_MS = 1500;
 const YEAR_SECONDS = 31_536_000;
 
@@ -43,7 +43,7 @@ interface Asset {
 export function pageRoutes(pages: PageParts): Hono<Env> {
   const routes = new Hono<Env>();
   const assets = new Assets();
-  // When the first page is out.
+  // Later, so that reading them does not delay the first page.
   const { clock } = pages.parts.cluster.world;
   clock.arm(clock.monoMs() + WARM_MS, () => assets.warm());
   routes.get("/assets/:name", (c) => assets.answer(c, c.req.param("name")));
@@ -60,7 +60,7 @@ export function pageRoutes(pages: PageParts): Hono<Env> {
   return routes;
 }
 
-/** The form of the login page, which needs no script. */
+/** Handles the form of the login page, which works without script. */
 async function loggedIn(c: Ctx, { options, ask, safeNext }: PageParts): Promise<Response> {
   const form = await c.req.parseBody();
   const given = ["user", "password", "token"].flatMap((name) => {
@@ -99,7 +99,7 @@ async function draw(c: Ctx, pages: PageParts, assets: Assets): Promise<Response>
       await atMost(pages.parts.cluster.world.clock, ANSWER_MS, asking);
     }));
   }
-  // Drawn in one turn: the state of the pages is the same for all who ask.
+  // Rendered in one turn, because all requests share the module state of the pages.
   const html = page(url, { ...data }, session, {
     cookie: c.req.header("cookie") ?? null,
     ...(assets.version === null ? {} : { version: assets.version }),
@@ -110,15 +110,17 @@ async function draw(c: Ctx, pages: PageParts, assets: Assets): Promise<Response>
 /** Script, stylesheet and icon, read once. */
 class Assets {
   readonly #read = new Map<PageFile, Promise<Asset>>();
-  /** Of all files together, once they are read: it stands behind their names, so that browsers keep them. */
+  /**
+   * A hash over all files, once they are read. It is appended to their names, so that browsers cache them.
+   */
   version: string | null = null;
 
-  /** Reads all. */
+  /** Reads all files. */
   warm(): void {
     const names = Object.keys(PAGE_FILES) as PageFile[];
     Promise.all(names.map((name) => this.#asset(name))).then(
       (all) => this.version = all.map(({ hash }) => hash.slice(0, 6)).join(""),
-      // Whoever asks for the file is told why it cannot be read.
+      // A request for the file reports why it cannot be read.
       () => {},
     );
   }

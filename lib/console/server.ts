@@ -1,10 +1,10 @@
 /**
- * What the console answers: who may come, then the API, Flower's API, the stream and the pages.
+ * The console's HTTP server: checks access, then serves the API, Flower's API, the stream and the pages.
  *
- *   Host, origin, who is it ──► /api/v1/*   /api/*   /livez /readyz /healthcheck   pages and their files
+ *   host, origin, identity ──► /api/v1/*   /api/*   /livez /readyz /healthcheck   pages and their files
  */
 
-// Its routers take routes in as they are: the others build patterns of all of them before the first answer.
+// This router registers routes as they are; the others compile all of them before the first answer.
 import { Hono } from "hono/quick";
 import { errorText, OperatingError } from "../base/mod.ts";
 import { type HealthCheck, healthResponse, type HttpPlace, metricsResponse } from "../http/mod.ts";
@@ -21,7 +21,7 @@ import type { Streams } from "./api/v1/stream.ts";
 import type { ConsoleOptions } from "./options.ts";
 import { pageRoutes } from "./pages.ts";
 
-/** What the server is made of. */
+/** The parts of the server. */
 export interface ServerParts {
   readonly parts: Parts;
   readonly options: ConsoleOptions;
@@ -31,7 +31,7 @@ export interface ServerParts {
   readonly metrics: ClusterMetrics;
 }
 
-/** Script, style and everything else come from here alone, and nobody may show the pages in theirs. */
+/** Scripts, styles and all else load from this origin only, and other pages may not embed these. */
 const CONTENT_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
   "connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 const HEADERS = {
@@ -43,7 +43,7 @@ const HEADERS = {
   "cross-origin-resource-policy": "same-origin",
 };
 
-/** The application: answers one request of a peer. */
+/** Returns the function that answers one request of a peer. */
 export function consoleServer(
   server: ServerParts,
 ): (request: Request, peer: string | null) => Promise<Response> {
@@ -60,11 +60,11 @@ export function consoleServer(
     const isOk = parts.cluster.isConnected;
     return [{ name: "events", isOk, text: isOk ? "they are read" : "the broker is away" }];
   };
-  // Of this type in Flower.
+  // Flower answers with HTML.
   root.get("/healthcheck", (c) => c.html("OK"));
   root.get("/livez", (c) => healthResponse(c.req.raw, []));
   root.get("/readyz", (c) => healthResponse(c.req.raw, checks()));
-  // As in Flower, without a login: it names tasks, queues and hosts, and no arguments.
+  // Needs no login, as in Flower: metrics name tasks, queues and hosts, but no arguments.
   root.get("/metrics", (c) => metricsResponse(c.req.raw, (isOpen) => metrics.text(parts, isOpen)));
 
   const now = () => parts.cluster.world.clock.wallMs() / 1000;
@@ -93,13 +93,13 @@ export function consoleServer(
     }),
   );
   return async (request, peer) => {
-    // The server leaves the body away, and tells its length; the router would make it an empty one.
+    // Routed as GET, so that the HTTP server can send the body's length without the body.
     const asked = request.method === "HEAD" ? new Request(request, { method: "GET" }) : request;
     return await app.fetch(asked, { peer });
   };
 }
 
-/** A request for another path by who made this one; a POST if there is a body. */
+/** Makes a request for another path with the headers of this one; a POST if there is a body. */
 function asked(c: Ctx, path: string, body?: string): Request {
   const headers = new Headers(c.req.raw.headers);
   const url = new URL(path, c.req.url);
@@ -109,7 +109,7 @@ function asked(c: Ctx, path: string, body?: string): Request {
   return new Request(url, { method: "POST", headers, body });
 }
 
-/** Who may come at all, who it is, and what every answer says. */
+/** Refuses foreign hosts and origins, identifies the user, and adds the security headers to every answer. */
 async function guarded(
   c: Ctx,
   next: () => Promise<void>,
@@ -145,7 +145,7 @@ function failed(error: Error, c: Ctx, { cluster, access }: Parts): Response {
     return withHeaders(fault(500, "The console failed; its log says why"));
   }
   const response = jsonResponse(found.fault, found.status);
-  // A browser's page asks by itself; only programs are asked by this header.
+  // Pages ask for a login themselves; this header is for programs only.
   if (found.status === 401 && access.hasBasic && c.req.header("sec-fetch-mode") === undefined) {
     response.headers.set("www-authenticate", 'Basic realm="lovage"');
   }
@@ -156,7 +156,7 @@ function fault(status: number, error: string): Response {
   return jsonResponse({ error, hint: null }, status);
 }
 
-/** Where one who is not known goes: the page to log in, or 401 for programs. */
+/** Redirects a browser without a login to the login page; answers 401 to programs. */
 function loginAnswer(c: Ctx, { parts, options }: ServerParts): Response {
   if (c.req.header("accept")?.includes("text/html")) {
     const query = c.req.url.indexOf("?");
@@ -193,14 +193,14 @@ function oidcRoutes(root: Hono<Env>, server: ServerParts, oidc: Oidc): void {
     } catch (error) {
       note(null, errorText(error));
       if (!(error instanceof OperatingError)) throw error;
-      // A person stands before it: the page to log in says why.
+      // The request comes from a browser, so the login page shows the reason.
       const location = `${options.prefix}/login?${new URLSearchParams({ error: errorText(error) })}`;
       return new Response(null, { status: 302, headers: { location } });
     }
   });
 }
 
-/** A path of our own to go to after the login. */
+/** Returns `next` if it is a path of this console, else the start page. */
 function safeNext(next: string | undefined, { prefix }: ConsoleOptions): string {
   const isOurs = next !== undefined && /^\/(?![/\\])/.test(next) && next.startsWith(prefix);
   return isOurs ? next : `${prefix}/`;
@@ -212,7 +212,7 @@ function isSecure(c: Ctx, { options, parts }: ServerParts): boolean {
   return parts.access.isTrusted(peer) && c.req.header("x-forwarded-proto") === "https";
 }
 
-/** The address of the browser: that of the other end, or what a trusted proxy says. */
+/** Returns the client's address: the peer's, or the one that a trusted proxy reports. */
 function clientOf(request: Request, peer: string | null, { access }: Parts): string | null {
   const forwarded = request.headers.get("x-forwarded-for") ?? request.headers.get("x-real-ip");
   if (forwarded === null || !access.isTrusted(peer)) return peer;

@@ -1,7 +1,8 @@
 /**
- * What /api/v1 answers with: the shapes of tasks, workers, queues and figures.
+ * The answers of /api/v1: the shapes of tasks, workers, queues and figures.
  *
- * Times are seconds since 1970, durations are seconds, both with fractions. What is not known is null, never absent.
+ * Times are seconds since 1970, durations are seconds, both with fractions. An unknown value is null, never
+ * absent.
  * A shape is JSON Schema and a TypeScript type at once (`Shape<"TaskRow">`), so that the OpenAPI document, the checks
  * of the server and the types of the page have one source.
  */
@@ -21,31 +22,31 @@ function about(description?: string): { description?: string } {
   return description === undefined ? {} : { description };
 }
 
-const Scope = words(["read", "operate", "admin"], "each holds those before it");
+const Scope = words(["read", "operate", "admin"], "each includes those before it");
 
 const Session = Type.Object({
-  user: maybe(text("null where nobody needs to log in")),
-  isLoggedIn: flag("true where the pages may be seen"),
+  user: maybe(text("null if no login is needed")),
+  isLoggedIn: flag("true if the pages may be seen"),
   scope: maybe(Scope),
   actions: list(
     text(),
-    "names of the actions (`Action`) that this session may do; the page hides all others",
+    "names of the actions (`Action`) that this session may take; the page hides all others",
   ),
   isReadOnly: flag("the console was started with --read-only"),
   logins: list(
     words(["basic", "token", "oidc"]),
-    "ways to log in; empty where a proxy does it or nobody needs to",
+    "ways to log in; empty if a proxy does it or no login is needed",
   ),
-  oidcName: maybe(text("what the button says: the issuer's host")),
+  oidcName: maybe(text("label of the login button: the issuer's host")),
   prefix: text('the URL prefix, "" or "/x"'),
   version: text(),
-  broker: text("its URL, the password masked"),
-  hasResults: flag("a result store is known"),
+  broker: text("its URL, with the password masked"),
+  hasResults: flag("a result store is configured"),
   hasHistory: flag("false with --no-history: only tasks in memory are found"),
   hasModule: flag("a task module was named with -A"),
   taskColumns: list(text(), "the columns of the list of tasks that --tasks-columns names"),
-  isNaturalTime: flag("times are shown as distances (--natural-time)"),
-  autoRefresh: flag("pages are live when they open (--auto-refresh)"),
+  isNaturalTime: flag("times are shown relative to now (--natural-time)"),
+  autoRefresh: flag("pages update live from the start (--auto-refresh)"),
   now: number("the server's clock"),
 });
 
@@ -53,21 +54,21 @@ const TaskRow = Type.Object({
   id: text(),
   name: maybe(text()),
   state: text(
-    "PENDING RECEIVED STARTED SUCCESS FAILURE RETRY REVOKED REJECTED, or a state of the user's own",
+    "PENDING RECEIVED STARTED SUCCESS FAILURE RETRY REVOKED REJECTED, or a custom state",
   ),
   args: maybe(text("Python's text of the arguments, as events carry it; possibly cut off")),
   kwargs: maybe(text()),
   result: maybe(text()),
   exception: maybe(text()),
   worker: maybe(text()),
-  queue: maybe(text("known from our workers and from task-sent events")),
+  queue: maybe(text("known from Lovage's workers and from task-sent events")),
   sent: maybe(number()),
   received: maybe(number()),
   started: maybe(number()),
   ended: maybe(number("when it succeeded, failed, was revoked or rejected")),
-  updated: number("the last event"),
+  updated: number("time of the last event"),
   runtime: maybe(number()),
-  waited: maybe(number("from sent (else received) or its eta, whichever is later, until started")),
+  waited: maybe(number("from sent (else received) or its eta, whichever is later, to started")),
   retries: maybe(integer()),
   eta: maybe(text("ISO 8601")),
   expires: maybe(text("ISO 8601")),
@@ -78,8 +79,8 @@ const TaskRow = Type.Object({
 const TaskEvent = Type.Object({
   type: text("task-sent, task-received, …"),
   at: number(),
-  worker: maybe(text("who sent the event")),
-  detail: maybe(text("what it adds: an exception, a result, who revoked it")),
+  worker: maybe(text("the sender of the event")),
+  detail: maybe(text("details of the event: an exception, a result, who revoked it")),
 });
 
 const GraphNode = Type.Object({
@@ -89,7 +90,7 @@ const GraphNode = Type.Object({
   runtime: maybe(number()),
   started: maybe(number()),
   isThis: flag("the task that the page shows"),
-  isPlanned: flag("known only from a message: it was not sent yet"),
+  isPlanned: flag("known only from another task's message; not sent yet"),
 });
 const GraphEdge = Type.Object({
   from: text(),
@@ -99,12 +100,12 @@ const GraphEdge = Type.Object({
 const Graph = Type.Object({
   nodes: list(GraphNode, "at most 500"),
   edges: list(GraphEdge),
-  isCut: flag("there are more tasks of this root"),
+  isCut: flag("this root has more tasks"),
 });
 
 const Exact = Type.Object({
   source: words(["failed", "dead", "parked", "result", "queue"], "where the arguments come from"),
-  args: text("JSON, big numbers with all their digits; a form sends it back as it stands"),
+  args: text("JSON, large numbers with all their digits; a form sends it back unchanged"),
   kwargs: text("JSON"),
   headers: text("JSON"),
   queue: maybe(text()),
@@ -112,18 +113,18 @@ const Exact = Type.Object({
 
 const StoredResult = Type.Object({
   state: text(),
-  result: maybe(text("JSON, or Python's text of what JSON cannot carry")),
+  result: maybe(text("JSON, or Python's repr of a value that JSON cannot carry")),
   traceback: maybe(text()),
   dateDone: maybe(text("ISO 8601")),
 });
 
 const Task = Type.Object({
   row: TaskRow,
-  client: maybe(text("who sent it")),
+  client: maybe(text("the client that sent it")),
   exchange: maybe(text()),
   routingKey: maybe(text()),
   traceback: maybe(text()),
-  extra: Type.Record(Type.String(), Type.Unknown(), { description: "fields of the user's own events" }),
+  extra: Type.Record(Type.String(), Type.Unknown(), { description: "fields of custom events" }),
   timeline: list(TaskEvent, "oldest first"),
   parent: maybe(TaskRow),
   root: maybe(TaskRow),
@@ -148,12 +149,12 @@ const Percentiles = Type.Object({
 const column = (description: string) => list(maybe(number()), description);
 const Series = Type.Object({
   step: integer("seconds between two points"),
-  times: list(number(), "the beginning of each step; the last one is not over yet"),
+  times: list(number(), "the beginning of each step; the last step is not complete yet"),
   received: column("tasks per step"),
   succeeded: column("tasks per step"),
   failed: column("tasks per step"),
   retried: column("tasks per step"),
-  runtimeP50: column("seconds; null where nothing ended"),
+  runtimeP50: column("seconds; null if no task ended"),
   runtimeP95: column("seconds"),
   waitedP50: column("seconds"),
   waitedP95: column("seconds"),
@@ -161,11 +162,11 @@ const Series = Type.Object({
 
 const Failure = Type.Object({
   exception: text("the class, such as ValueError"),
-  task: maybe(text("the task that failed so most often")),
+  task: maybe(text("the task that raised it most often")),
   count: integer(),
   lastAt: number(),
   lastId: text(),
-  lastText: text("the exception as its last task told it"),
+  lastText: text("the exception of the last failed task"),
 });
 
 const TaskType = Type.Object({
@@ -199,13 +200,13 @@ const QueueRow = Type.Object({
   ready: maybe(integer("all priorities summed")),
   priorities: list(
     Type.Object({ priority: integer(), ready: integer() }),
-    "where the broker keeps lists by priority",
+    "if the broker keeps a list for each priority",
   ),
-  unacked: maybe(integer("fetched by workers and not settled")),
+  unacked: maybe(integer("fetched by workers and not yet settled")),
   parked: maybe(integer("held by the broker until they are due")),
   limited: maybe(integer("held back by rate and concurrency rules")),
-  dead: maybe(integer("dead letters that came from it")),
-  failed: maybe(integer("kept failed tasks that came from it")),
+  dead: maybe(integer("dead letters from this queue")),
+  failed: maybe(integer("kept failed tasks from this queue")),
   consumers: maybe(integer("workers that consume it")),
   oldest: maybe(number("age of the message at its head, seconds")),
   isPaused: maybe(flag()),
@@ -214,9 +215,9 @@ const QueueRow = Type.Object({
 const WorkerRow = Type.Object({
   name: text(),
   isOnline: flag(),
-  active: maybe(integer("tasks that run")),
-  processed: maybe(integer("tasks since its start")),
-  succeeded: integer("as far as the console has heard"),
+  active: maybe(integer("running tasks")),
+  processed: maybe(integer("tasks since it started")),
+  succeeded: integer("as far as the console received events"),
   failed: integer(),
   retried: integer(),
   load: maybe(list(number(), "1, 5 and 15 minutes")),
@@ -228,7 +229,7 @@ const WorkerRow = Type.Object({
   system: maybe(text()),
   pid: maybe(integer()),
   lastSeen: maybe(number()),
-  sendsTaskEvents: maybe(flag("null until a task event or an answer tells")),
+  sendsTaskEvents: maybe(flag("null until a task event or an answer shows it")),
 });
 
 const RequestRow = Type.Object({
@@ -240,7 +241,7 @@ const RequestRow = Type.Object({
   pid: maybe(integer()),
   queue: maybe(text()),
   redelivered: maybe(flag()),
-  eta: maybe(text("ISO 8601, of scheduled ones")),
+  eta: maybe(text("ISO 8601; only for scheduled tasks")),
   priority: maybe(integer()),
 });
 
@@ -261,10 +262,12 @@ const TaskLimits = Type.Object({
 
 const Worker = Type.Object({
   row: WorkerRow,
-  answered: maybe(flag("false: it did not answer, and the lists below are empty; null: not yet, ask again")),
+  answered: maybe(
+    flag("false: it did not answer, and the lists below are empty; null: no answer yet, ask again"),
+  ),
   askedAt: maybe(number()),
-  pool: Type.Record(Type.String(), Type.Unknown(), { description: "stats.pool as the worker tells it" }),
-  poolMin: maybe(integer("of autoscaling")),
+  pool: Type.Record(Type.String(), Type.Unknown(), { description: "stats.pool as the worker reports it" }),
+  poolMin: maybe(integer("minimum of autoscaling")),
   poolMax: maybe(integer()),
   prefetch: maybe(integer()),
   uptime: maybe(number()),
@@ -273,21 +276,21 @@ const Worker = Type.Object({
   reserved: list(RequestRow),
   scheduled: list(RequestRow),
   revoked: list(text(), "ids"),
-  registered: list(TaskLimits, "with their limits, as far as the worker tells them"),
-  conf: Type.Record(Type.String(), Type.Unknown(), { description: "secrets are masked" }),
+  registered: list(TaskLimits, "with their limits, as far as the worker reports them"),
+  conf: Type.Record(Type.String(), Type.Unknown(), { description: "settings, secrets masked" }),
   stats: Type.Record(Type.String(), Type.Unknown(), {
-    description: "as the worker tells them, passwords masked",
+    description: "as the worker reports them, passwords masked",
   }),
 });
 
 const ScheduledRow = Type.Object({
-  id: text("of the task"),
+  id: text("id of the task"),
   name: maybe(text()),
   args: maybe(text()),
   kwargs: maybe(text()),
   due: number(),
   queue: maybe(text()),
-  worker: maybe(text("who holds it; null: the broker does")),
+  worker: maybe(text("the worker that holds it; null: the broker does")),
   retries: maybe(integer()),
 });
 
@@ -295,21 +298,21 @@ const PeriodicRow = Type.Object({
   name: text(),
   task: text(),
   schedule: text("as Celery writes it"),
-  inWords: text("as people say it"),
+  inWords: text("in plain words"),
   args: text(),
   kwargs: text(),
   queue: maybe(text()),
   timezone: maybe(text()),
   isEnabled: flag(),
   lastRun: maybe(number()),
-  lastId: maybe(text("the task of its last run that events told of")),
+  lastId: maybe(text("task id of the last run seen in events")),
   lastState: maybe(text()),
   totalRuns: maybe(integer()),
   next: list(number(), "the next runs, soonest first, at most 5"),
 });
 
 const Letter = Type.Object({
-  id: text("its name among the letters"),
+  id: text("id of the letter"),
   kind: words(["dead", "failed"]),
   taskId: maybe(text()),
   name: maybe(text()),
@@ -318,7 +321,7 @@ const Letter = Type.Object({
   at: number(),
   args: maybe(text()),
   kwargs: maybe(text()),
-  bytes: integer("of its message"),
+  bytes: integer("size of its message"),
   canRetry: flag(),
   whyNot: maybe(text()),
 });
@@ -360,10 +363,10 @@ const Done = Type.Object({
   message: text("what was done, in one sentence"),
   replies: list(
     Type.Object({ worker: text(), isOk: flag(), text: text() }),
-    "of the workers that were asked; empty where none was",
+    "replies of the workers that were asked; empty if none was",
   ),
 });
-const Sent = Type.Object({ message: text(), taskId: maybe(text("of the task that was sent")) });
+const Sent = Type.Object({ message: text(), taskId: maybe(text("id of the task that was sent")) });
 
 /** Every shape by its name in the OpenAPI document. */
 export const SHAPES = {
@@ -380,10 +383,10 @@ export const SHAPES = {
   Task,
   TaskPage: Type.Object({
     rows: list(TaskRow),
-    total: integer("how many match; counted up to 10000"),
+    total: integer("number of matches, counted up to 10000"),
     isTotalExact: flag(),
     next: maybe(text("the `cursor` of the next page")),
-    previous: maybe(text("the `cursor` of the page before")),
+    previous: maybe(text("the `cursor` of the previous page")),
     tookMs: number(),
   }),
   Percentiles,
@@ -392,7 +395,7 @@ export const SHAPES = {
   TaskType,
   Overview: Type.Object({
     now: number(),
-    window: integer("seconds that totals, percentiles and failures are of"),
+    window: integer("seconds covered by totals, percentiles and failures"),
     rates: Rates,
     totals: Totals,
     runtime: Percentiles,
@@ -406,16 +409,16 @@ export const SHAPES = {
     queues: list(QueueRow),
     hasTaskEvents: flag("false: no worker sends task events; -E or enable_events helps"),
     series: Series,
-    events: integer("taken in since the console began"),
+    events: integer("received since the console started"),
     isConnected: flag("to the broker"),
-    isBehind: flag("events come faster than they are taken in"),
+    isBehind: flag("events arrive faster than the console processes them"),
   }),
   QueueRow,
   QueueList: Type.Object({
     rows: list(QueueRow),
     dead: maybe(integer()),
     failed: maybe(integer()),
-    why: maybe(text("what this broker cannot tell, in one sentence")),
+    why: maybe(text("what this broker cannot report, in one sentence")),
   }),
   WorkerRow,
   WorkerList: Type.Object({ rows: list(WorkerRow) }),
@@ -424,17 +427,17 @@ export const SHAPES = {
   TaskLimits,
   Worker,
   TaskNames: Type.Object({
-    registered: list(text(), "by workers that are there"),
+    registered: list(text(), "by workers that are online"),
     seen: list(text(), "in events"),
   }),
   ScheduledRow,
   ScheduledList: Type.Object({ rows: list(ScheduledRow), isCut: flag() }),
   PeriodicRow,
   Periodic: Type.Object({
-    leader: maybe(text("the beat that leads")),
+    leader: maybe(text("the leading beat")),
     rows: list(PeriodicRow),
     why: maybe(text("why entries are not known, and what to do")),
-    whyNoLeader: maybe(text("why no leader is named, in a sentence or two")),
+    whyNoLeader: maybe(text("why the leader is not known, in a sentence or two")),
   }),
   Letter,
   LetterList: Type.Object({ rows: list(Letter), total: integer(), why: maybe(text()) }),
@@ -443,9 +446,9 @@ export const SHAPES = {
   Done,
   Sent,
   BulkDone: Type.Object({
-    count: integer("how many match"),
+    count: integer("number of matches"),
     isCountExact: flag(),
-    done: integer("0 where it was only counted"),
+    done: integer("0 if matches were only counted"),
     failures: list(Type.Object({ id: text(), why: text() }), "at most 50"),
   }),
   Purged: Type.Object({ message: text(), count: integer() }),
@@ -455,5 +458,5 @@ export const SHAPES = {
   }),
 } satisfies Record<string, TSchema>;
 
-/** What a shape is in TypeScript: `Shape<"TaskRow">`. */
+/** The TypeScript type of a shape: `Shape<"TaskRow">`. */
 export type Shape<Name extends keyof typeof SHAPES> = Static<(typeof SHAPES)[Name]>;

@@ -348,7 +348,10 @@ Deno.test("console: a history belongs to one console, and the second one is told
   await using _ui = await ConsoleProgram.start(place, db);
   const { code, err } = await lovage(["-b", redis.url(), "ui", "--port", "0", ...db], place);
   assert.equal(code, 1, err);
-  assert.match(err, /another console keeps it; --db names another file, --no-history keeps none\n$/);
+  assert.match(
+    err,
+    /another console has it open; name another file with --db, or keep none with --no-history\n$/,
+  );
 });
 
 Deno.test("console: who may come, and from where", async () => {

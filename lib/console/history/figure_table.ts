@@ -1,4 +1,7 @@
-/** Figures by minute and hour, of each task name and of all, on disk and, for the minute that runs, in memory. */
+/**
+ * Figures per minute and hour, for each task name and for all names: on disk, and in memory for the current
+ * minute.
+ */
 
 import type { Database, Row } from "../../sqlite/mod.ts";
 import { COUNTED, type Counted, Figures } from "./figures.ts";
@@ -6,12 +9,13 @@ import { COUNTED, type Counted, Figures } from "./figures.ts";
 const MINUTE = 60;
 const HOUR = 3600;
 const DAY = 86_400;
-/** Names that a minute tells apart; what is beyond counts with all alone. */
+/** Task names counted separately in a minute; further names count in the figures of all names only. */
 const NAMES_MAX = 2000;
-/** Exceptions that a minute tells apart. */
+/** Pairs of exception and task counted separately in a minute; further pairs are not counted. */
 const FAILURES_MAX = 500;
-/** How long figures by minute are kept of single names, and of all. */
+/** How long minutes of single names are kept. */
 const NAMES_KEPT = 2 * DAY;
+/** How long hours, and minutes of all names, are kept. */
 const KEPT = 30 * DAY;
 /** The number that stands for all names. */
 export const ALL_NAMES = 0;
@@ -26,7 +30,7 @@ interface FailureCount {
   isDirty: boolean;
 }
 
-/** How often an exception ended a task. `class` and `name` are numbers of words. */
+/** How often an exception ended a task. `class` and `name` are numbers in `Words`. */
 export interface FailureSum {
   readonly class: number;
   readonly name: number;
@@ -36,15 +40,16 @@ export interface FailureSum {
   readonly lastText: string;
 }
 
-/** The figures of a database. */
+/** The figures in a database. */
 export class FigureTable {
   readonly #database: Database;
   #minute: number;
   #now: Map<number, Figures>;
   #dirty = new Set<number>();
   #failures = new Map<string, FailureCount>();
-  /** Sums of windows without the minute that runs, by window; of that minute only. */
+  /** Sums by window, without the current minute; valid until that minute ends. */
   #sums = new Map<number, Map<number, Figures>>();
+  /** Points of charts whose step is over. */
   #points = new Map<string, Figures>();
 
   constructor(database: Database, nowSeconds: number) {
@@ -52,7 +57,7 @@ export class FigureTable {
     this.#minute = minuteOf(nowSeconds);
     this.#now = this.#read(MINUTE, this.#minute, this.#minute);
     this.#readFailures();
-    // Minutes that ended while nobody was here.
+    // Minutes that ended after the last console stopped are not in their hours yet.
     const left = this.#database.all(
       "SELECT DISTINCT at FROM console_figures WHERE step = ? AND at < ? AND at > " +
         "coalesce((SELECT value FROM console_meta WHERE key = 'summed'), 0)",
@@ -62,7 +67,7 @@ export class FigureTable {
     for (const { at } of left) this.#sumUp(Number(at));
   }
 
-  /** Counts an event; returns nothing. `name` is the number of a word. Cost: per event. */
+  /** Counts an event. `name` is a number in `Words`. Cost: per event. */
   count(kind: Counted, name: number | null, nowSeconds: number): void {
     this.#turn(nowSeconds);
     this.#of(ALL_NAMES).counts[kind]++;
@@ -91,7 +96,7 @@ export class FigureTable {
     known.isDirty = true;
   }
 
-  /** Writes what changed; part of a transaction. */
+  /** Writes changed figures; called within a transaction. */
   write(): void {
     for (const name of this.#dirty) this.#put(MINUTE, this.#minute, name, this.#now.get(name)!);
     this.#dirty.clear();
@@ -112,7 +117,7 @@ export class FigureTable {
     }
   }
 
-  /** The sums of the last `window` seconds, by name. The map and its figures belong to the caller. */
+  /** Returns the sums of the last `window` seconds, by name. The map and its figures belong to the caller. */
   sums(window: number, nowSeconds: number): Map<number, Figures> {
     this.#turn(nowSeconds);
     let before = this.#sums.get(window);
@@ -127,7 +132,9 @@ export class FigureTable {
     return sums;
   }
 
-  /** The points of a chart: the beginnings of the steps, and the figures of each; the last is not over. */
+  /**
+   * Returns the points of a chart: the beginning of each step and its figures. The last step is incomplete.
+   */
   points(window: number, step: number, options: { name: number; nowSeconds: number }): [number, Figures][] {
     const { name, nowSeconds } = options;
     this.#turn(nowSeconds);
@@ -139,7 +146,7 @@ export class FigureTable {
     return points;
   }
 
-  /** Failures of the last `window` seconds, the most frequent first. */
+  /** Returns the failures of the last `window` seconds, the most frequent first, at most 200. */
   failures(window: number, nowSeconds: number): FailureSum[] {
     const rows = this.#database.all(
       "SELECT class, name, sum(count) AS count, max(last_at) AS last_at, last_id, last_text FROM console_failure " +
@@ -156,7 +163,7 @@ export class FigureTable {
     }));
   }
 
-  /** Deletes what is too old; part of a transaction. */
+  /** Deletes figures that are too old. */
   prune(nowSeconds: number): void {
     this.#database.run(
       "DELETE FROM console_figures WHERE step = ? AND name <> ? AND at < ?",
@@ -164,7 +171,7 @@ export class FigureTable {
       ALL_NAMES,
       nowSeconds - NAMES_KEPT,
     );
-    // With its steps, or every row would be looked at: the table is in the order of step and time.
+    // Naming the steps lets SQLite use the primary key, which begins with step and time.
     this.#database.run(
       "DELETE FROM console_figures WHERE step IN (?, ?) AND at < ?",
       MINUTE,
@@ -174,10 +181,10 @@ export class FigureTable {
     this.#database.run("DELETE FROM console_failure WHERE at < ?", nowSeconds - KEPT);
   }
 
-  /** Ends the minute where it is over: what is unwritten of it is written. */
+  /** Closes the current minute if it is over, and writes its unwritten figures. */
   #turn(nowSeconds: number): void {
     const minute = minuteOf(nowSeconds);
-    // A clock that is set back goes on in the minute it was in.
+    // After the clock is set back, the current minute goes on.
     if (minute <= this.#minute) return;
     this.#database.transact(() => {
       this.write();
@@ -191,7 +198,7 @@ export class FigureTable {
     if (this.#points.size > 5000) this.#points.clear();
   }
 
-  /** Adds a minute that is over to its hour. */
+  /** Adds a finished minute to its hour. */
   #sumUp(minute: number): void {
     const hour = Math.floor(minute / HOUR) * HOUR;
     const sums = this.#read(HOUR, hour, hour);
@@ -203,7 +210,7 @@ export class FigureTable {
     this.#database.run("INSERT OR REPLACE INTO console_meta (key, value) VALUES ('summed', ?)", minute);
   }
 
-  /** The window up to the minute that runs: by minutes as long as those of names are kept, else by hours. */
+  /** Sums a window up to the current minute: from minutes while those of names are kept, else from hours. */
   #window(window: number): Map<number, Figures> {
     const from = this.#minute - window + MINUTE;
     if (window <= NAMES_KEPT) return this.#read(MINUTE, from, this.#minute - MINUTE);
@@ -216,12 +223,12 @@ export class FigureTable {
     if (known !== undefined) return known;
     const table = step % HOUR === 0 ? HOUR : MINUTE;
     const now = isLast ? this.#now.get(name) : undefined;
-    // The minute that runs may be in the table as it was a moment ago: it is read without it. Hours have the minutes
-    // that are over.
+    // The table may hold an earlier state of the current minute, so that minute is not read from it. Hours
+    // contain finished minutes only.
     const to = now !== undefined && table === MINUTE ? this.#minute - MINUTE : at + step - table;
     const figures = this.#read(table, at, to, name).get(name) ?? new Figures();
     if (now !== undefined) figures.merge(now);
-    // A step that ended in this minute is whole when the minute is.
+    // A step that ends within the current minute is complete only when the minute is.
     else if (!isLast && at + step <= this.#minute) this.#points.set(key, figures);
     return figures;
   }
@@ -289,7 +296,7 @@ function minuteOf(seconds: number): number {
   return Math.floor(seconds / MINUTE) * MINUTE;
 }
 
-/** The figures of a name, made where there are none. */
+/** Returns the figures of a name, and adds them if they are missing. */
 function figuresOf(all: Map<number, Figures>, name: number): Figures {
   let figures = all.get(name);
   if (figures === undefined) all.set(name, figures = new Figures());

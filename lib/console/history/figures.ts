@@ -1,11 +1,11 @@
 /**
- * What is counted of tasks: events by kind, and how runtimes and waiting times are spread, in 250 buckets of which each
- * is 10 % wider than the one before. A percentile is so right within 5 %.
+ * Counts of task events by kind, and distributions of runtimes and waiting times in 250 buckets, each 10 %
+ * wider than the one before. So percentiles are accurate to 5 %.
  */
 
 /**
- * The kinds of events that are counted, in the order of a task's life and of the database's columns: a task has the
- * moment of each.
+ * The kinds of events that are counted, in the order of a task's life and of the database's columns. A task
+ * stores the time of each.
  */
 export const COUNTED = [
   "sent",
@@ -18,22 +18,22 @@ export const COUNTED = [
   "rejected",
 ] as const;
 
-/** One of them. */
+/** A kind of event that is counted. */
 export type Counted = (typeof COUNTED)[number];
 
 const IS_COUNTED: ReadonlySet<string> = new Set(COUNTED);
 
-/** Whether events of a kind are counted. */
+/** Returns true if events of a kind are counted. */
 export function isCounted(kind: string): kind is Counted {
   return IS_COUNTED.has(kind);
 }
 
-/** The first bucket ends here, seconds. */
+/** The upper bound of the first bucket, seconds. */
 const LEAST = 1e-4;
 const GROWTH = Math.log(1.1);
 const BUCKETS = 250;
 
-/** How durations are spread. */
+/** The distribution of durations, seconds. */
 export class Spread {
   count = 0;
   sum = 0;
@@ -49,7 +49,7 @@ export class Spread {
     this.#buckets.set(bucket, (this.#buckets.get(bucket) ?? 0) + 1);
   }
 
-  /** Takes in another one. */
+  /** Adds another distribution to this one. */
   merge(other: Spread): void {
     this.count += other.count;
     this.sum += other.sum;
@@ -59,7 +59,7 @@ export class Spread {
     }
   }
 
-  /** The value that the part `q` (0 to 1) does not exceed; null if there is none. */
+  /** Returns the quantile `q` (0 to 1); null if nothing was added. */
   at(q: number): number | null {
     if (this.count === 0) return null;
     const wanted = q * this.count;
@@ -75,14 +75,14 @@ export class Spread {
     return this.count === 0 ? null : this.sum / this.count;
   }
 
-  /** As the database keeps it; "" for none. */
+  /** Returns the text form that the database stores; "" if empty. */
   text(): string {
     if (this.count === 0) return "";
     const parts = [...this.#buckets].map(([bucket, count]) => `${bucket}:${count}`);
     return `${this.sum} ${this.max} ${parts.join(" ")}`;
   }
 
-  /** Takes in what `text` wrote. */
+  /** Adds a distribution in the form that `text` returns. */
   mergeText(text: string): void {
     if (text === "") return;
     const [sum, max, ...parts] = text.split(" ");
@@ -97,7 +97,7 @@ export class Spread {
   }
 }
 
-/** What is known of a span of time, of one task name or of all. */
+/** The figures of a span of time, for one task name or for all. */
 export class Figures {
   readonly counts: Record<Counted, number> = {
     sent: 0,

@@ -1,10 +1,10 @@
 /**
- * The history: every task that events told of, and figures by minute, in one sqlite file or in memory.
+ * The history: every task seen in events, and figures per minute, in one SQLite file or in memory.
  *
  *   event ──► TaskRecord (in memory) ──a quarter of a second to a second──► one transaction ──► the file
  *
- * What a process loses that is killed is that time at most. Memory is bounded: of the tasks that are
- * written only the newest stay in it; an event for another one reads it back.
+ * A killed process loses at most that time. Memory is bounded: only the newest of the written tasks stay in
+ * it, and an event for another task reads that task back.
  */
 
 import { type Clock, DialError, OperatingError, type World } from "../../base/mod.ts";
@@ -20,25 +20,28 @@ import { makeTables, TABLES_VERSION } from "./tables.ts";
 import { SORTS, TaskTable } from "./task_table.ts";
 import { Words } from "./words.ts";
 
-/** Tasks in memory: beyond it those go that are written and that were heard of first. */
+/** Tasks in memory. Beyond this, written tasks are removed, the earliest added first. */
 const RECENT_MAX = 4000;
-/** Unwritten tasks that are written at once. */
+/** So many unwritten tasks are written immediately, without waiting for the timer. */
 const DIRTY_MAX = 4000;
-/** Between two writes: longer if a write takes long, so that writes take a fifth of the time at most. */
+/**
+ * Interval between two writes. It grows with a write's duration, so that writing takes at most a fifth of the
+ * time.
+ */
 const WRITE_EVERY_MS = 250;
 const WRITE_LATEST_MS = 1000;
 const WRITE_PART = 5;
-/** Between two looks at the budget. */
+/** Interval between two checks of the budget. */
 const PRUNE_EVERY_MS = 1000;
-/** How many matches are counted, and how many of the newest a sorted list is made of. */
+/** How many matches are counted, and how many of the newest matches a list in another order covers. */
 export const MATCHES_MAX = 10_000;
-/** Tasks that `slice` looks at, and how long it may take: programs ask for all there is. */
+/** How many tasks `slice` reads, and how long it may take, since programs may ask for everything. */
 const SLICE_MAX = 100_000;
 const SLICE_MS = 5000;
-/** How long a search may take before it answers with what it has. */
+/** How long a search may take before it returns what it has found so far. */
 const SEARCH_MS = 120;
 
-/** Events that bring arguments, a result or an exception. */
+/** Events that carry arguments, a result or an exception. */
 const WITH_TEXT: ReadonlySet<string> = new Set([
   "sent",
   "received",
@@ -48,24 +51,24 @@ const WITH_TEXT: ReadonlySet<string> = new Set([
   "revoked",
 ]);
 
-/** How a history is opened. */
+/** Options of `History.open`. */
 export interface HistoryOptions {
-  /** The file; null: in memory. */
+  /** The file; null keeps the history in memory. */
   readonly path: string | null;
   readonly limits: HistoryLimits;
 }
 
-/** What page is asked for. */
+/** A request for a page. */
 export interface PageRequest {
   readonly search: string;
-  /** A key of SORTS or "received"; `-` in front: descending. */
+  /** A key of SORTS or "received"; a leading `-` means descending. */
   readonly sort: string;
   readonly limit: number;
   /** `next` or `previous` of another page of the same search and order. */
   readonly cursor: string | null;
 }
 
-/** A page. */
+/** A page of tasks. */
 export interface Page {
   readonly records: readonly TaskRecord[];
   readonly total: number;
@@ -74,7 +77,7 @@ export interface Page {
   readonly previous: string | null;
 }
 
-/** A search, compiled. */
+/** A compiled search. */
 export type CompiledSearch = SearchSql;
 
 /** The tasks and figures of one cluster. */
@@ -92,7 +95,7 @@ export class History {
   #pruneAtMs = 0;
   #writeMs = WRITE_EVERY_MS;
   #failures = 0;
-  /** Hears which tasks were written, after each write. */
+  /** Called after each write with the tasks that were written. */
   onWritten: ((records: readonly TaskRecord[]) => void) | null = null;
 
   private constructor({ clock, log }: World, database: Database, limits: HistoryLimits) {
@@ -105,7 +108,9 @@ export class History {
     this.#pruning = new Pruning(database, { tasks: this.tasks, limits, monoMs: () => clock.monoMs() });
   }
 
-  /** Opens or makes it. Rejects as `Database.open`, also if another console has the file open. */
+  /**
+   * Opens the history, or creates it. Rejects as `Database.open`, and if another console has the file open.
+   */
   static async open(world: World, { path, limits }: HistoryOptions): Promise<History> {
     const noun = "history";
     const making = (database: Database) => {
@@ -121,7 +126,7 @@ export class History {
     return new History(world, database, limits);
   }
 
-  /** Takes in a task event. Cost: per event; nothing is written here. */
+  /** Records a task event in memory, and writes only if DIRTY_MAX tasks are unwritten. Cost: per event. */
   event(subject: string, event: ReceivedEvent): void {
     const id = event["uuid"];
     if (typeof id !== "string" || id === "" || id.length > 512) return;
@@ -139,7 +144,7 @@ export class History {
     else this.#disarm ??= this.#clock.arm(this.#clock.monoMs() + this.#writeMs, () => this.#onTimer());
   }
 
-  /** Writes what is unwritten. */
+  /** Writes unwritten tasks and figures. */
   write(): void {
     const records = [...this.#dirty];
     if (records.length === 0) return;
@@ -153,7 +158,7 @@ export class History {
     this.onWritten?.(records);
   }
 
-  /** A task by its id, as it is now; null where it is not known. */
+  /** Returns the current record of a task; null if it is not known. */
   task(id: string): TaskRecord | null {
     return this.#recent.get(id) ?? this.tasks.load(id);
   }
@@ -163,7 +168,7 @@ export class History {
     return searchSql(readSearch(search, this.#clock.wallMs() / 1000), this.words);
   }
 
-  /** A page of a search. Throws SearchError; a cursor that is not one gives the first page. */
+  /** Returns a page of a search; an invalid cursor gives the first page. Throws SearchError. */
   page({ search, sort, limit, cursor }: PageRequest): Page {
     const isAll = search.trim() === "";
     const compiled = this.compile(search);
@@ -183,7 +188,7 @@ export class History {
       const total = isAll ? count : Math.min(MATCHES_MAX, found.seqs.length);
       return this.#cut({ ...found, limit, isDescending, isFirst: true }, total, isExact);
     }
-    // Pages before are found backwards.
+    // Previous pages are searched backwards.
     const [, way, seq, total, isExact] = at;
     const isBackward = way === "p";
     const isAscending = isDescending === isBackward;
@@ -197,8 +202,8 @@ export class History {
   }
 
   /**
-   * Some of the tasks that a search finds, from the `offset`-th on, in any order, with details; at most 100000 are
-   * looked at. `total`: how many were found.
+   * Returns up to `limit` matches from `offset` on, in the order `sort`, with details. At most 100000 matches
+   * are read. `total` is the number of matches read, not of all matches. Throws SearchError.
    */
   slice(
     { search, sort, offset, limit }: { search: string; sort: string; offset: number; limit: number },
@@ -218,12 +223,12 @@ export class History {
     return { records: this.tasks.rows(seqs.slice(offset, offset + limit), true), total: seqs.length };
   }
 
-  /** The numbers of the newest tasks that a search finds. */
+  /** Returns the numbers of the newest matches of a search. */
   newest(search: CompiledSearch, limit: number): number[] {
     return this.#find(search, { above: 0, upTo: this.tasks.last, limit, isAscending: false }).seqs;
   }
 
-  /** Writes the rest and closes. */
+  /** Writes unwritten tasks and figures, and closes. */
   close(): void {
     this.#disarm?.();
     this.#disarm = null;
@@ -281,7 +286,8 @@ export class History {
       this.#pruning.run(now);
       this.figures.prune(now);
     } catch (error) {
-      // A full disk, for example. It is tried again with the next event; the first time is worth a line.
+      // A full disk, for example. The next event tries again; only the first of consecutive failures is
+      // logged.
       if (this.#failures++ === 0) this.#log.error(`Cannot write the history: ${String(error)}`);
       if (this.#dirty.size >= DIRTY_MAX) this.#dirty = new Set();
     }
@@ -321,7 +327,7 @@ export class History {
     if (isBackward) seqs.reverse();
     const rest = `${total}.${isTotalExact ? 1 : 0}`;
     const beyond = hasMore || !found.isWhole;
-    // Out of time: the next page goes on where this one stopped.
+    // If time ran out, the next page continues where this one stopped.
     const from = seqs.length === 0 || !hasMore && !found.isWhole
       ? found.reached + (found.isDescending ? 1 : 0)
       : seqs.at(-1)!;
@@ -336,7 +342,7 @@ export class History {
     };
   }
 
-  /** Sorted by something else than the order in which tasks came: the newest matches, up to a limit. */
+  /** Returns a page sorted by a column other than the order of arrival: of the newest MATCHES_MAX matches. */
   #sorted(
     search: CompiledSearch,
     { column, isDescending, limit, cursor }: {
@@ -363,7 +369,7 @@ export class History {
     };
   }
 
-  /** Sorts numbers of tasks by a column; of what is equal there the newest comes first. */
+  /** Sorts numbers of tasks by a column; among equal values the newest comes first. */
   #sort(seqs: number[], column: string, isDescending: boolean): void {
     const values = this.tasks.column(column, seqs);
     const way = isDescending ? -1 : 1;
@@ -371,7 +377,7 @@ export class History {
   }
 }
 
-/** What is not known stands last in both orders. */
+/** Compares two values; unknown values come last in both orders. */
 function compared(a: unknown, b: unknown, way: number): number {
   if (a === null || b === null) return a === b ? 0 : a === null ? way : -way;
   return typeof a === "string" || typeof b === "string"
@@ -379,10 +385,10 @@ function compared(a: unknown, b: unknown, way: number): number {
     : Number(a) - Number(b);
 }
 
-/** A file belongs to one console at a time. */
+/** Makes the error for a file that another console has open. */
 function takenError(path: string, cause: DialError): OperatingError {
   return new OperatingError(
-    `Cannot open history "${path}": another console keeps it; --db names another file, --no-history keeps none`,
+    `Cannot open history "${path}": another console has it open; name another file with --db, or keep none with --no-history`,
     { cause },
   );
 }

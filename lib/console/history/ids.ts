@@ -1,14 +1,14 @@
-/** Ids of tasks as the database keeps them: a UUID in its 16 bytes, anything else as text. */
+/** Task ids as the database stores them: a UUID as 16 bytes, any other id as text. */
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
-/** An id as it is stored. */
+/** Returns the stored form of an id. */
 export function packId(id: string): Uint8Array | string {
   if (!UUID.test(id)) return id;
   return Uint8Array.fromHex(id.replaceAll("-", ""));
 }
 
-/** The id of what is stored; null for null. */
+/** Returns the id of a stored form; null for null. */
 export function unpackId(stored: unknown): string | null {
   if (typeof stored === "string") return stored;
   if (!(stored instanceof Uint8Array)) return null;
@@ -18,8 +18,8 @@ export function unpackId(stored: unknown): string | null {
 }
 
 /**
- * The span of stored ids that begin like a UUID's beginning: from the first, up to but not including the second. Null
- * if nothing that begins so is a UUID.
+ * Returns the range of stored UUIDs that begin with `prefix`: from the first, up to but not including the
+ * second. Null if no UUID begins so.
  */
 export function prefixRange(prefix: string): [Uint8Array, Uint8Array] | null {
   const hex = prefix.toLowerCase().replaceAll("-", "");
@@ -27,7 +27,7 @@ export function prefixRange(prefix: string): [Uint8Array, Uint8Array] | null {
     return null;
   }
   const from = Uint8Array.fromHex(hex.padEnd(32, "0"));
-  // One byte longer than any, so that the last one is below it.
+  // One byte longer than an id, so that the highest id is below it.
   const to = new Uint8Array(17);
   to.set(Uint8Array.fromHex(hex.padEnd(32, "f")));
   return [from, to];

@@ -1,37 +1,37 @@
 /**
- * Keeps the history within its budget of bytes and days. The oldest tasks go first, but those that failed stay longest:
- * four times as many days, and until nothing else is left to delete.
+ * Keeps the history within its budget of bytes, days and tasks. The oldest tasks are deleted first. Failed
+ * tasks stay four times as many days, and are deleted for space only when no other tasks are left.
  */
 
 import type { Database } from "../../sqlite/mod.ts";
 import type { TaskTable } from "./task_table.ts";
 
-/** What the history may keep. */
+/** Limits of the history. */
 export interface HistoryLimits {
-  /** Of the file. */
+  /** Maximum size of the file. */
   readonly bytes: number;
   readonly days: number;
-  /** Tasks at most. */
+  /** Maximum number of tasks. */
   readonly tasks: number;
 }
 
 const DAY = 86_400;
-/** How much longer tasks are kept that failed. */
+/** How much longer failed tasks are kept. */
 const FAILED_FACTOR = 4;
-/** Tasks deleted at once. */
+/** Tasks deleted in one transaction. */
 const CHUNK = 1000;
 /** How long one call may take, milliseconds. */
 const CALL_MS = 60;
-/** Part of the budget that the log of writes beside the file may take, and what a call adds before the next. */
+/** Part of the budget reserved for the write-ahead log and for writes between two calls. */
 const SPARE_BYTES = 28 << 20;
 
-/** Deletes what is beyond the limits, a little at each call. */
+/** Deletes tasks beyond the limits, a few at each call. */
 export class Pruning {
   readonly #database: Database;
   readonly #tasks: TaskTable;
   readonly #limits: HistoryLimits;
   readonly #monoMs: () => number;
-  /** Up to this number only failed tasks are left. */
+  /** Up to this task number only failed tasks are left. */
   #passed = 0;
 
   constructor(
@@ -44,7 +44,7 @@ export class Pruning {
     this.#monoMs = monoMs;
   }
 
-  /** Bytes in use, of the file or in memory. */
+  /** Returns the bytes in use, in the file or in memory. */
   usedBytes(): number {
     const [pages, free, size] = ["page_count", "freelist_count", "page_size"].map((name) =>
       Number(Object.values(this.#database.get(`PRAGMA ${name}`) ?? {})[0] ?? 0)
@@ -58,7 +58,7 @@ export class Pruning {
     while (this.#monoMs() < endMs && this.#step(nowSeconds));
   }
 
-  /** One transaction. False: nothing is beyond the limits. */
+  /** Deletes one chunk. Returns false if nothing is beyond the limits. */
   #step(now: number): boolean {
     const { bytes, days, tasks } = this.#limits;
     const isFull = this.#tasks.count > tasks ||

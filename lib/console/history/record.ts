@@ -1,4 +1,4 @@
-/** A task as the console knows it, and as a row of the history. */
+/** A task as the console holds it in memory, and as a row of the history. */
 
 import type { SQLInputValue } from "node:sqlite";
 import { textOrNull } from "../../base/mod.ts";
@@ -9,29 +9,29 @@ import { COUNTED, isCounted } from "./figures.ts";
 import { packId, unpackId } from "./ids.ts";
 import type { Words } from "./words.ts";
 
-/** Characters kept of arguments, result and exception, each. */
+/** Characters kept of each of arguments, result and exception. */
 const TEXT_MAX = 4096;
-/** Characters kept of a traceback: its end, where the error stands. */
+/** Characters kept of a traceback: its end, which has the error. */
 const TRACEBACK_MAX = 16_384;
-/** Events kept of one task; past it those in the middle go. */
+/** Events kept of one task; beyond this, events in the middle are dropped. */
 const TIMELINE_MAX = 60;
 
 const NOBODY = { tasks: new Map<string, TaskState>() };
-/** An event of a task: what, when, and who told. */
+/** An event of a task: its kind, time and sender. */
 export type TimelineEntry = readonly [subject: string, at: number, sender: string];
 
-/** A task and what the history needs of it. */
+/** A task with the data that the history keeps. */
 export class TaskRecord {
   readonly state: TaskState;
-  /** Its number; 0 until it was written for the first time. */
+  /** Its row number; 0 until first written. */
   seq = 0;
   worker: string | null = null;
   waited: number | null = null;
-  /** Oldest first; null: as the moments say, each once. */
+  /** Events in the order received; null: each kind came at most once, and the times in `state` say when. */
   timeline: TimelineEntry[] | null = null;
-  /** Not yet written as it is. */
+  /** True if it changed since it was last written. */
   isDirty = false;
-  /** Arguments, result or exception changed since they were indexed. */
+  /** True if arguments, result or exception changed since they were indexed. */
   isTextDirty = false;
 
   constructor(id: string) {
@@ -42,23 +42,23 @@ export class TaskRecord {
     return this.state.uuid;
   }
 
-  /** When it ended, for whatever reason. */
+  /** When it succeeded, failed, was revoked or rejected; null: it has not ended. */
   get ended(): number | null {
     const { succeeded, failed, revoked, rejected } = this.state;
     return succeeded ?? failed ?? revoked ?? rejected;
   }
 
-  /** Takes note of an event in the timeline, before the task takes it in. */
+  /** Adds an event to the timeline; called before `state` takes the event in. */
   note(subject: string, at: number, sender: string): void {
     const isPlain = isCounted(subject) && this.state[subject] === null;
     if (isPlain && this.timeline === null) return;
-    // What was said before by the moments alone is written out.
+    // From now on all events are listed, those before too.
     const timeline = this.timeline ??= this.entries();
     timeline.push([subject, at, sender]);
     if (timeline.length > TIMELINE_MAX) timeline.splice(TIMELINE_MAX / 2, 1);
   }
 
-  /** Its events, oldest first. */
+  /** Returns its events, oldest first. */
   entries(): TimelineEntry[] {
     if (this.timeline !== null) return [...this.timeline].sort((a, b) => a[1] - b[1]);
     const { state } = this;
@@ -71,7 +71,7 @@ export class TaskRecord {
   }
 }
 
-/** The columns of a task behind `seq`, in the order of `rowValues`. */
+/** The columns of a task after `seq`, in the order of `rowValues`. */
 export const COLUMNS = [
   ...["id", "name", "state", "worker", "queue", "class", "client", "exchange", "routing_key"],
   ...COUNTED,
@@ -79,7 +79,7 @@ export const COLUMNS = [
   ...["args", "kwargs", "result", "exception", "root", "parent"],
 ] as const;
 
-/** The values of a task's row. Cost: per task written. */
+/** Returns the values of a task's row, without `seq`. Cost: per task written. */
 export function rowValues(record: TaskRecord, words: Words): SQLInputValue[] {
   const { state } = record;
   const { rootId, parentId } = state;
@@ -118,13 +118,13 @@ export function rowValues(record: TaskRecord, words: Words): SQLInputValue[] {
   ];
 }
 
-/** What the index of texts has of a task. */
+/** Returns the text of a task for the full-text index. */
 export function indexedText({ state }: TaskRecord): string {
   return [state.args, state.kwargs, state.result, state.exception].map(cut).filter((one) => one !== null)
     .join("\n");
 }
 
-/** The values of the row of details behind `seq`; null if it needs none. */
+/** Returns the values of a task's row of details, without `seq`; null if it needs none. */
 export function detailValues({ state, timeline }: TaskRecord): SQLInputValue[] | null {
   const extra = Object.keys(state.extra).length === 0 ? null : toJson(state.extra);
   if (state.traceback === null && extra === null && timeline === null) return null;
@@ -135,7 +135,7 @@ export function detailValues({ state, timeline }: TaskRecord): SQLInputValue[] |
   ];
 }
 
-/** The task of a row, with the details where they were read too. */
+/** Makes the record of a row, with its details if they are given. */
 export function recordOf(row: Row, words: Words, detail?: Row): TaskRecord {
   const id = unpackId(row["id"])!;
   const record = new TaskRecord(id);
@@ -173,7 +173,7 @@ export function recordOf(row: Row, words: Words, detail?: Row): TaskRecord {
   return record;
 }
 
-/** The class of an exception that is told as Python's text: `ValueError('x')` is a ValueError. */
+/** Returns the class name in an exception's repr: `ValueError` for `ValueError('x')`. */
 export function exceptionClass(exception: string | null): string | null {
   if (exception === null) return null;
   return /^[\p{L}\p{N}_.]+/u.exec(exception)?.[0] ?? "UnknownException";

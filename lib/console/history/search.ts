@@ -1,26 +1,26 @@
 /**
- * The language of searches: what a person types, as a tree.
+ * The search language: parses the text that a person types into a tree.
  *
- *   one two              both               name:shop.add  worker:web1  args: kwargs: result: exception:   part of it
- *   one AND two          both               state:FAILURE  queue:mail  id:6f1c…  root:6f1c…                exactly it
- *   one OR two           either             kwargs:tenant=5                                                 that pair
- *                                           name:=shop.add  worker:=…                                      exactly it
- *   NOT one, -one        not that           runtime:>5s  waited:>1m  retries:>2                             figures
- *   ( … )  "a phrase"                       received:<1h (younger)  started:>2026-11-30T10:00 (later)       times
+ *   one two              both               name:shop.add  worker:web1  args: kwargs: result: exception:  contains
+ *   one AND two          both               state:FAILURE  queue:mail  id:6f1c…  root:6f1c…               equals
+ *   one OR two           either             kwargs:tenant=5                                               pair
+ *                                           name:=shop.add  worker:=…                                     equals
+ *   NOT one, -one        not                runtime:>5s  waited:>1m  retries:>2                            numbers
+ *   ( … )  "a phrase"                       received:<1h (younger)  started:>2026-11-30T10:00 (later)      times
  *
  * Source: flower utils/search.py of August 2026 (grammar, limits, texts); NOT and the lower two lines are ours.
  */
 
-/** A field whose text is searched. */
+/** A field that is searched for a substring. */
 export type TextField = "name" | "worker" | "args" | "kwargs" | "result" | "exception";
-/** A field that is what is asked for, or is not. */
+/** A field that is compared as a whole. */
 export type ExactField = "state" | "queue" | "id" | "root" | "parent";
-/** A field that is a number. */
+/** A numeric field. */
 export type NumberField = "runtime" | "waited" | "retries";
-/** A field that is a moment. */
+/** A field that is a time. */
 export type TimeField = "sent" | "received" | "started" | "ended";
 
-/** A search. */
+/** A parsed search. */
 export type Search =
   | { readonly kind: "all" }
   | { readonly kind: "and" | "or"; readonly parts: readonly Search[] }
@@ -32,7 +32,7 @@ export type Search =
   /** `after`: later than `at` (seconds since 1970), else earlier. */
   | { readonly kind: "time"; readonly field: TimeField; readonly after: boolean; readonly at: number };
 
-/** A search that cannot be read; the text says why and where. */
+/** The error of a search that cannot be parsed; its message says why and where. */
 export class SearchError extends Error {
   override name = "SearchError";
   constructor(message: string, position?: number) {
@@ -43,14 +43,14 @@ export class SearchError extends Error {
 const CHARS_MAX = 2048;
 const TOKENS_MAX = 128;
 const DEPTH_MAX = 5;
-/** What is searched for inside a text has at least so many characters: shorter would be in nearly all of them. */
+/** Minimum length of a substring: nearly every text contains a shorter one. */
 const PART_CHARS_MIN = 3;
 
 const TEXT_FIELDS: ReadonlySet<string> = new Set(["name", "worker", "args", "kwargs", "result", "exception"]);
 const EXACT_FIELDS: ReadonlySet<string> = new Set(["state", "queue", "id", "root", "parent"]);
 const NUMBER_FIELDS: ReadonlySet<string> = new Set(["runtime", "waited", "retries"]);
 const TIME_FIELDS: ReadonlySet<string> = new Set(["sent", "received", "started", "ended"]);
-/** Flower's own name of it. */
+/** Flower's names of fields. */
 const ALIASES: Readonly<Record<string, string>> = { uuid: "id", task: "name" };
 
 interface Token {
@@ -59,7 +59,10 @@ interface Token {
   readonly position: number;
 }
 
-/** Reads a search; an empty one finds all. `nowSeconds` is what relative times are counted from. */
+/**
+ * Parses a search; an empty one matches all tasks. `nowSeconds` is the reference of relative times. Throws
+ * SearchError.
+ */
 export function readSearch(text: string, nowSeconds: number): Search {
   const query = text.trim();
   if (query.length > CHARS_MAX) throw new SearchError(`Query exceeds ${CHARS_MAX} characters`);
@@ -150,7 +153,7 @@ class Reader {
     return parts.length === 1 ? parts[0]! : { kind: "and", parts };
   }
 
-  /** Passes an operator, behind which there must be something. */
+  /** Consumes an operator, which must be followed by a term. */
   #operator(name: "AND" | "OR" | "NOT"): void {
     const { position } = this.#peek();
     this.#at++;
@@ -214,7 +217,7 @@ function numberOf(field: NumberField, text: string, position: number): Search {
   const value = field === "retries" ? Number(rest) : durationOf(rest!) ?? NaN;
   if (rest === "" || !Number.isFinite(value) || value < 0) {
     const example = field === "retries" ? ">2" : ">5s";
-    throw new SearchError(`Cannot read '${text}': ${field}: takes a figure such as ${example}`, position);
+    throw new SearchError(`Cannot read '${text}': ${field}: takes a number such as ${example}`, position);
   }
   return { kind: "number", field, above: sign !== "<", value };
 }
@@ -225,7 +228,7 @@ function timeOf(
 ): Search {
   const [, sign, rest] = /^([<>]?)=?(.*)$/.exec(text)!;
   const age = durationOf(rest!, true);
-  // An age that is smaller is a moment that is later.
+  // A smaller age is a later time.
   if (age !== null) return { kind: "time", field, after: sign !== ">", at: now - age };
   const at = /^\d{4}-\d\d(-\d\d)?/.test(rest!) ? Date.parse(zoned(rest!)) / 1000 : NaN;
   if (!Number.isFinite(at)) {
@@ -237,7 +240,7 @@ function timeOf(
   return { kind: "time", field, after: sign !== "<", at };
 }
 
-/** A time without a zone is of UTC, as all times of the API are. */
+/** Adds UTC to a time without a zone, since all times of the API are in UTC. */
 function zoned(text: string): string {
   return /T.*(Z|[+-]\d\d:?\d\d)$/.test(text) || !text.includes("T") ? text : `${text}Z`;
 }
@@ -252,7 +255,10 @@ const UNITS: Readonly<Record<string, number>> = {
   w: 604_800,
 };
 
-/** Seconds of "5s", "1h", "250ms"; a number alone is seconds, unless a unit is needed. */
+/**
+ * Parses "5s", "1h", "250ms" to seconds; a bare number is seconds, unless a unit is needed. Null: not a
+ * duration.
+ */
 function durationOf(text: string, isUnitNeeded = false): number | null {
   const found = /^(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w)?$/i.exec(text.trim());
   if (found === null || isUnitNeeded && found[2] === undefined) return null;

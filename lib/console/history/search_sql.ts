@@ -1,9 +1,9 @@
 /**
- * A search as SQL over the table of tasks.
+ * Compiles a search to SQL over the table of tasks.
  *
- * Each part gives a condition, and if an index serves it a *source*: a select of the numbers (`seq`) of all tasks of a
- * span that may match. A conjunction takes the best source of its parts, an alternative all of them together; where
- * there is none, the span is read through. The condition is checked in any case, so a source may give too many.
+ * Each part gives a condition and, if an index serves it, a *source*: a SELECT of the numbers (`seq`) of the
+ * tasks in a span that may match. AND takes the best source of its parts, OR the union of all. Without a
+ * source, the whole span is scanned. The condition is always checked, so a source may return too many tasks.
  */
 
 import type { SQLInputValue } from "node:sqlite";
@@ -12,34 +12,35 @@ import type { Search } from "./search.ts";
 
 /** A compiled search: conditions over the table of tasks. */
 export interface SearchSql {
-  /** Within a span of numbers: above ?1, up to ?2. */
+  /** Matches tasks in a span of numbers: above ?1, up to ?2. */
   readonly inSpan: string;
-  /** Of any task; ?1 and ?2 may be anything. */
+  /** Matches any task; ?1 and ?2 are not used. */
   readonly condition: string;
-  /** An index serves it: what it costs depends on how many it finds, hardly on the span. */
+  /** True if an index serves it: its cost then depends on the number of matches, hardly on the span. */
   readonly isIndexed: boolean;
-  /** Of the parameters from ?3 on. */
+  /** Values of the parameters from ?3 on. */
   readonly values: readonly SQLInputValue[];
 }
 
-/** Looks up the numbers of words (names, workers, states, queues) that contain a text, or are it. */
+/**
+ * Looks up the numbers of words (names, workers, states, queues) that contain or equal a text, ignoring case.
+ */
 export interface WordLookup {
   containing(text: string): readonly number[];
-  /** Ignoring case. */
   equal(text: string): readonly number[];
 }
 
 interface Part {
   readonly condition: string;
   readonly source: string | null;
-  /** How many tasks its source may give: 0 a few, 1 some, 2 many. */
+  /** How many tasks its source may return: 0 few, 1 some, 2 many; 3: it has no source. */
   readonly weight: number;
 }
 
 const SPAN = "seq > ?1 AND seq <= ?2";
-/** From here on runtimes and waits have an index. */
+/** Runtimes and waiting times above this are indexed. */
 const SLOW_SECONDS = 1;
-/** An id is also found by its beginning, if it has so many characters. */
+/** An id is also found by a prefix of at least so many characters. */
 const ID_CHARS_MIN = 6;
 
 /** Compiles a search. */
@@ -47,7 +48,7 @@ export function searchSql(search: Search, words: WordLookup): SearchSql {
   const values: SQLInputValue[] = [];
   const compiler = new Compiler(words, (value) => `?${values.push(value) + 2}`);
   const { condition, source } = compiler.part(search);
-  // With a source the span stands in it alone, so that SQLite starts from there.
+  // If there is a source, only the source has the span, so that SQLite starts with the source.
   return {
     inSpan: source === null ? `${SPAN} AND ${condition}` : `seq IN (${source}) AND ${condition}`,
     condition,
@@ -56,7 +57,7 @@ export function searchSql(search: Search, words: WordLookup): SearchSql {
   };
 }
 
-/** As many values as a text has parameters: those of a source that was not taken are left out. */
+/** Returns the values that a statement uses; those of an unused source at the end are left out. */
 export function boundValues(sql: string, values: readonly SQLInputValue[]): readonly SQLInputValue[] {
   let last = 0;
   for (const [, number] of sql.matchAll(/\?(\d+)/g)) last = Math.max(last, Number(number));
@@ -105,7 +106,7 @@ class Compiler {
     }
   }
 
-  /** A word alone: in the id, the name, the worker, the state, the queue, arguments, result or exception. */
+  /** A term without a field: searched in id, name, worker, state, queue, arguments, result and exception. */
   #anywhere(value: string): Part {
     const inText = this.#inTexts(["args", "kwargs", "result", "exception"], value);
     const parts = [inText];
@@ -133,13 +134,13 @@ class Compiler {
     return { condition, source: this.#trigrams(value), weight: 1 };
   }
 
-  /** Tasks whose texts hold every three letters in a row of one of `texts`, each of three letters at least. */
+  /** Selects tasks whose text contains all trigrams of one of `texts`; each has at least three characters. */
   #trigrams(...texts: readonly string[]): string {
     const queries = texts.map((text) => {
       const letters = [...text];
       const all = new Set<string>();
       for (let n = 0; n + 3 <= letters.length; n++) all.add(letters.slice(n, n + 3).join(""));
-      // The last ones say most, and a few say enough: the condition looks at the rest.
+      // A few trigrams narrow it enough, the last ones most; the condition checks the whole text.
       const few = [...all].slice(-24).map((one) => `"${one.replaceAll('"', '""')}"`);
       return `(${few.join(" AND ")})`;
     });
@@ -147,7 +148,7 @@ class Compiler {
       "AND rowid > ?1 AND rowid <= ?2";
   }
 
-  /** A keyword argument in Python's text of all of them: `'k': v`. */
+  /** Matches a keyword argument in Python's repr of kwargs: `'k': v`. */
   #pair(key: string, value: string): Part {
     const start = `'${escaped(key)}': `;
     const ways = [value, `'${value}'`, `"${value}"`].flatMap((one) =>
@@ -183,7 +184,9 @@ function scanned(condition: string): Part {
   return { condition, source: null, weight: 3 };
 }
 
-/** Columns that hold the number of a word. Of those with an index one is used if nothing better is there. */
+/**
+ * Matches a column that holds the number of a word. Such an index is used only if no better source exists.
+ */
 function indexed(column: string, numbers: readonly number[]): Part {
   if (numbers.length === 0) return { condition: "0", source: "SELECT 0 WHERE 0", weight: 0 };
   const condition = `${column} IN (${numbers.join(", ")})`;

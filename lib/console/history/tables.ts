@@ -1,20 +1,20 @@
 /**
  * The tables of the history.
  *
- * Tasks are numbered (`seq`) in the order in which they were first heard of, which is the order of pages. Names,
- * workers, states, queues and exceptions stand in `console_word` once. `console_text` is an index of every three
- * letters in a row (trigrams) of arguments, results and exceptions, without their positions: it finds the tasks that
- * may match, and the texts themselves are looked at then. What few tasks have lies in `console_detail`.
+ * Tasks are numbered (`seq`) in the order in which they were first written, which is the order of pages.
+ * Names, workers, states, queues and exceptions are stored once, in `console_word`. `console_text` is a
+ * trigram index of arguments, results and exceptions without positions: it finds tasks that may match, and
+ * then their texts are compared. `console_detail` has the columns that few tasks need.
  */
 
 import type { Database } from "../../sqlite/mod.ts";
 
-/** Of these tables; another version is refused. */
+/** Version of the tables. */
 export const TABLES_VERSION = 1;
 
-/** Makes what is missing. */
+/** Creates missing tables and indexes. */
 export function makeTables(database: Database): void {
-  // The log is copied into the file every 16 MiB, since each time waits for the disk.
+  // Checkpoints at 16 MiB of log instead of 4, since each checkpoint waits for the disk.
   database.exec("PRAGMA wal_autocheckpoint = 4000");
   database.exec(`
     CREATE TABLE IF NOT EXISTS console_meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;

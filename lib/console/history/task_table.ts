@@ -1,4 +1,4 @@
-/** The table of tasks: writing them, finding them. Every call is synchronous. */
+/** The table of tasks: writes, finds and deletes them. Every call is synchronous. */
 
 import type { SQLInputValue } from "node:sqlite";
 import type { Clock } from "../../base/mod.ts";
@@ -8,14 +8,14 @@ import { COLUMNS, detailValues, indexedText, recordOf, rowValues, type TaskRecor
 import { boundValues, type SearchSql } from "./search_sql.ts";
 import type { Words } from "./words.ts";
 
-/** Rows of the first span that a search reads through. */
+/** Rows in the first span that a search reads. */
 const SPAN_FIRST = 10_000;
-/** A span may take so long, also when the time is nearly over. */
+/** A span may take at least this long, even if less of the time budget is left. */
 const SPAN_MS = 20;
 const SPAN_MIN = 2000;
-/** How much longer a span is than the one before, at most. */
+/** A span is at most so many times as long as the one before. */
 const SPAN_GROWTH_MAX = 32;
-/** A search that finds fewer than one in so many is rare. */
+/** A search counts as rare if fewer than one task in so many matches. */
 const RARE_PART = 500;
 
 const INSERT = `INSERT INTO console_task (seq, ${COLUMNS.join(", ")}) VALUES (?${
@@ -26,35 +26,35 @@ const DETAIL = "INSERT OR REPLACE INTO console_detail (seq, traceback, extra, ti
 const TEXT = "INSERT INTO console_text (rowid, text) VALUES (?, ?)";
 const TEXT_AGAIN = "INSERT OR REPLACE INTO console_text (rowid, text) VALUES (?, ?)";
 
-/** Where to look, and how far. */
+/** Where a search looks, and how far. */
 export interface FindOptions {
   /** Only tasks with a number above this. */
   readonly above: number;
   /** Only tasks up to this number. */
   readonly upTo: number;
   readonly limit: number;
-  /** From the oldest. */
+  /** Searches from the oldest task on; default: from the newest. */
   readonly isAscending?: boolean;
-  /** Ends when it has taken so long, with what was found. */
+  /** The search ends after so long, with the matches found until then. */
   readonly budgetMs: number;
 }
 
-/** What was found: numbers of tasks, in order. */
+/** The matches of a search: numbers of tasks, in order. */
 export interface Found {
   readonly seqs: number[];
-  /** False: it ran out of time at `reached`; there may be more beyond. */
+  /** False: time ran out at `reached`, and there may be more matches beyond. */
   readonly isWhole: boolean;
   readonly reached: number;
 }
 
-/** Tasks on disk. */
+/** The tasks in a database. */
 export class TaskTable {
   readonly #database: Database;
   readonly #words: Words;
   readonly #clock: Clock;
-  /** The highest number given. */
+  /** The highest task number. */
   last: number;
-  /** How many there are. */
+  /** The number of tasks. */
   count: number;
 
   constructor(database: Database, words: Words, clock: Clock) {
@@ -65,12 +65,12 @@ export class TaskTable {
     this.count = Number(database.get("SELECT count(*) AS count FROM console_task")?.["count"] ?? 0);
   }
 
-  /** The lowest number there is, minus one. */
+  /** The lowest task number minus one. */
   get first(): number {
     return Number(this.#database.get("SELECT min(seq) AS first FROM console_task")?.["first"] ?? 1) - 1;
   }
 
-  /** Writes tasks; part of a transaction. Cost: per task. */
+  /** Writes tasks; called within a transaction. Cost: per task. */
   write(records: Iterable<TaskRecord>): void {
     const [insert, update] = [this.#database.statement(INSERT), this.#database.statement(UPDATE)];
     const [detail, text] = [this.#database.statement(DETAIL), this.#database.statement(TEXT)];
@@ -94,7 +94,7 @@ export class TaskTable {
     }
   }
 
-  /** The task of an id, with its details; null where it is not known. */
+  /** Returns the task with an id, with its details; null if it is not known. */
   load(id: string): TaskRecord | null {
     const row = this.#database.get("SELECT * FROM console_task WHERE id = ?", packId(id));
     if (row === undefined) return null;
@@ -102,7 +102,7 @@ export class TaskTable {
     return recordOf(row, this.#words, detail);
   }
 
-  /** Tasks by their numbers, in that order, with details if they are wanted; those that are gone are left out. */
+  /** Returns tasks by their numbers, in that order; those that were deleted are left out. */
   rows(seqs: readonly number[], hasDetails = false): TaskRecord[] {
     const found: TaskRecord[] = [];
     for (const seq of seqs) {
@@ -116,7 +116,7 @@ export class TaskTable {
     return found;
   }
 
-  /** The tasks that one sent, oldest first. */
+  /** Returns the tasks that a task sent, oldest first. */
   childrenOf(id: string, limit: number): TaskRecord[] {
     const rows = this.#database.all(
       "SELECT * FROM console_task WHERE parent = ? AND id <> ? ORDER BY seq LIMIT ?",
@@ -127,7 +127,7 @@ export class TaskTable {
     return rows.map((row) => recordOf(row, this.#words));
   }
 
-  /** The tasks of one root, the root among them, oldest first. */
+  /** Returns the tasks of one root and the root itself, oldest first. */
   treeOf(rootId: string, limit: number): TaskRecord[] {
     const rows = this.#database.all(
       "SELECT * FROM console_task WHERE root = ?1 OR id = ?1 ORDER BY seq LIMIT ?2",
@@ -137,7 +137,7 @@ export class TaskTable {
     return rows.map((row) => recordOf(row, this.#words));
   }
 
-  /** Finds tasks span by span, from the newest. */
+  /** Finds matches span by span, from the newest, or from the oldest if `isAscending`. */
   find({ inSpan, isIndexed, values }: SearchSql, options: FindOptions): Found {
     const { above, upTo, limit, isAscending = false, budgetMs } = options;
     const startMs = this.#clock.monoMs();
@@ -160,16 +160,16 @@ export class TaskTable {
       reached = isAscending ? hi : lo;
       const nowMs = this.#clock.monoMs();
       if (nowMs - startMs > budgetMs) return { seqs, isWhole: false, reached };
-      // The next one may take what is left of the time; at least a little, so that cheap ones grow.
+      // The next span may use the remaining time, at least SPAN_MS, so that cheap spans grow.
       const left = Math.max(SPAN_MS, budgetMs - (nowMs - startMs));
-      // What is rare is looked for in all the rest soon: each look at the index costs, however short the span.
+      // A rare search grows fast to the whole rest: each lookup in the index costs, however short the span.
       const isRare = isIndexed && seqs.length - before < span / RARE_PART;
       const factor = isRare ? SPAN_GROWTH_MAX : left / Math.max(1, nowMs - spanMs);
       span = Math.max(SPAN_MIN, Math.floor(span * Math.min(SPAN_GROWTH_MAX, Math.max(0.25, factor))));
     }
   }
 
-  /** Those of some numbers that a search finds. */
+  /** Returns those of the given numbers whose tasks match a search. */
   among({ condition, values }: SearchSql, seqs: readonly number[]): number[] {
     if (seqs.length === 0) return [];
     const sql = `SELECT seq FROM console_task WHERE seq IN (${seqs.join(",")}) AND ${condition}`;
@@ -177,7 +177,7 @@ export class TaskTable {
     return rows.map(({ seq }) => Number(seq));
   }
 
-  /** A column of some tasks, for sorting: number to value. */
+  /** Returns the values of a column by task number, for sorting. */
   column(name: string, seqs: readonly number[]): Map<number, SQLInputValue> {
     const found = new Map<number, SQLInputValue>();
     const select = SORTS[name]!;
@@ -195,7 +195,7 @@ export class TaskTable {
     return found;
   }
 
-  /** Deletes tasks; part of a transaction. */
+  /** Deletes tasks; called within a transaction. */
   delete(seqs: readonly number[]): void {
     const [task, detail, text] = [
       "console_task WHERE seq",
@@ -210,7 +210,7 @@ export class TaskTable {
     }
   }
 
-  /** The next tasks above a number, for pruning: numbers, whether they failed, and when they were last heard of. */
+  /** Returns the next tasks above a number, for pruning. `at` is the time of a task's last event. */
   after(seq: number, limit: number): { seq: number; hasFailed: boolean; at: number }[] {
     const rows = this.#database.all(
       "SELECT seq, failed IS NOT NULL AS failed, timestamp FROM console_task WHERE seq > ? ORDER BY seq LIMIT ?",
@@ -225,7 +225,7 @@ export class TaskTable {
   }
 }
 
-/** What may be sorted by, as an expression. "received" alone is the order of the table, which costs nothing. */
+/** Sort keys and their SQL expressions. "received" is not among them: it is the order of the table. */
 export const SORTS: Readonly<Record<string, string>> = {
   receivedAt: "received",
   started: "started",

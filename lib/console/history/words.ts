@@ -1,21 +1,21 @@
-/** Texts that many tasks share, each with a number: names, workers, states, queues, exceptions. */
+/** Texts that many tasks share, stored once under a number: names, workers, states, queues, exceptions. */
 
 import type { Database } from "../../sqlite/mod.ts";
 import type { WordLookup } from "./search_sql.ts";
 
-/** Characters of a word at most. */
+/** Maximum length of a word. */
 const WORD_CHARS_MAX = 512;
-/** Words in all; beyond it a new one is kept as this. */
+/** Maximum number of words; beyond it, a new word is stored as OTHERS. */
 const WORDS_MAX = 200_000;
 const OTHERS = "(others)";
 
-/** The words of a database, all in memory. */
+/** The words of a database, all held in memory. */
 export class Words implements WordLookup {
   readonly #database: Database;
   readonly #numbers = new Map<string, number>();
   readonly #texts = new Map<number, string>();
   #last = 0;
-  /** Made, but not written yet. */
+  /** New words that are not written yet. */
   #fresh: [number, string][] = [];
 
   constructor(database: Database) {
@@ -27,7 +27,7 @@ export class Words implements WordLookup {
     }
   }
 
-  /** The number of a text, which is made if it is missing; null for null. */
+  /** Returns the number of a text, and assigns one to a new text; null for null. */
   number(text: string | null): number | null {
     if (text === null) return null;
     const known = this.#numbers.get(text);
@@ -42,7 +42,7 @@ export class Words implements WordLookup {
     return number;
   }
 
-  /** The text of a number; null for what has none. */
+  /** Returns the text of a number; null if there is none. */
   text(number: unknown): string | null {
     return this.#texts.get(Number(number)) ?? null;
   }
@@ -57,7 +57,7 @@ export class Words implements WordLookup {
     return this.#where((word) => word === wanted);
   }
 
-  /** Writes those that are new; part of a transaction. */
+  /** Writes new words; called within a transaction. */
   write(): void {
     const insert = this.#database.statement("INSERT OR IGNORE INTO console_word (id, text) VALUES (?, ?)");
     for (const [number, text] of this.#fresh) insert.run(number, text);

@@ -67,7 +67,7 @@ Deno.test("search: what cannot be read is told with its place, in Flower's words
     ["name:", "Search qualifier requires a value at position 0."],
     ["((((((abc))))))", "Query nesting exceeds 5 levels at position 5."],
     ["x".repeat(3000), "Query exceeds 2048 characters."],
-    ["runtime:fast", "Cannot read 'fast': runtime: takes a figure such as >5s at position 0."],
+    ["runtime:fast", "Cannot read 'fast': runtime: takes a number such as >5s at position 0."],
   ];
   for (const [text, message] of wrong) {
     assert.throws(
