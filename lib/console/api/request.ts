@@ -1,4 +1,4 @@
-/** What every route of the API has of a request, and how it answers. */
+/** What all routes of the API share: context, access check, faults, audit. */
 
 import type { Context } from "hono";
 import { errorText, maskUrls, OperatingError, UsageError } from "../../base/mod.ts";
@@ -11,19 +11,19 @@ import type { QueueWatch } from "../cluster/queues.ts";
 import { SearchError } from "../history/search.ts";
 import type { Shape } from "../shapes.ts";
 
-/** What stands in a request's context. */
+/** The variables in a request's context. */
 export interface Env {
   Variables: {
-    /** Null: nobody who is known. */
+    /** Null if not identified. */
     identity: Identity | null;
     peer: string | null;
   };
 }
 
-/** The request of a route. */
+/** The context of a route. */
 export type Ctx = Context<Env>;
 
-/** What routes work with. */
+/** The parts that routes use. */
 export interface Parts {
   readonly cluster: Cluster;
   readonly inspector: Inspector;
@@ -33,7 +33,7 @@ export interface Parts {
   readonly hasModule: boolean;
 }
 
-/** A refusal with its status. */
+/** The error of a refused request, with its status. */
 export class Refused extends Error {
   override name = "Refused";
   readonly status: 400 | 401 | 403 | 404 | 413 | 415 | 421 | 503;
@@ -45,7 +45,7 @@ export class Refused extends Error {
   }
 }
 
-/** Refuses who may not do what needs a scope. */
+/** Throws Refused if the request's user does not have a scope. */
 export function mustBeAllowed(c: Ctx, access: Access, needs: Scope): void {
   const identity = c.get("identity");
   if (identity === null) throw new Refused(401, "This needs a login");
@@ -55,7 +55,7 @@ export function mustBeAllowed(c: Ctx, access: Access, needs: Scope): void {
     : new Refused(403, `This needs the scope ${needs}, and yours is ${identity.scope}`);
 }
 
-/** What went wrong as status and text. A fault of our own has neither: null. */
+/** Returns the status and text of an error; null for a programming error. */
 export function faultOf(error: unknown): { status: Refused["status"]; fault: Shape<"Fault"> } | null {
   if (error instanceof Refused) {
     return { status: error.status, fault: { error: error.message, hint: error.hint } };
@@ -67,7 +67,7 @@ export function faultOf(error: unknown): { status: Refused["status"]; fault: Sha
   return { status: 503, fault: { error: maskUrls(errorText(error)), hint: null } };
 }
 
-/** Notes an action once it is known what came of it. */
+/** Runs an action and records its outcome in the audit log. */
 export async function audited<T>(
   c: Ctx,
   audit: Audit,

@@ -1,9 +1,9 @@
 /**
- * Who asks, and what they may do.
+ * Identifies who sends a request, and what they may do.
  *
- * Without any way to log in, everybody who comes may do everything: that is for loopback, or where `--no-auth` says so.
- * Else one is known by a session cookie, by user and password (basic), by a token (bearer), or by a header that a
- * trusted proxy sets. `--read-only` takes everything but reading from everybody.
+ * If no way to log in is configured, everybody may do everything: that is meant for loopback, or for
+ * `--no-auth`. Otherwise a user is identified by a session cookie, by user and password (basic), by a token
+ * (bearer), or by a header that a trusted proxy sets. `--read-only` limits everybody to reading.
  */
 
 import { isRecord, nearest, UsageError, type World } from "../../base/mod.ts";
@@ -12,30 +12,30 @@ import type { Shape } from "../shapes.ts";
 import { Networks } from "./networks.ts";
 import { isHashed, isPassword, isSame, randomText, readBasic, sha256, Signer } from "./secrets.ts";
 
-/** What one may do; each holds those before it. */
+/** What a user may do; each scope includes those before it. */
 export type Scope = Shape<"Scope">;
 const SCOPES = ["read", "operate", "admin"] as const satisfies readonly Scope[];
 
-/** Who asks. */
+/** An identified user. */
 export interface Identity {
-  /** Null: nobody needs to say who they are. */
+  /** Null if no login is needed. */
   readonly user: string | null;
   readonly scope: Scope;
 }
 
 /** Ways to log in. */
 export interface AccessOptions {
-  /** `user:password`, or `user:` and a hash. */
+  /** Each is `user:password`, or `user:` and a hash. */
   readonly basic: readonly string[];
-  /** A token, or `read:`, `operate:`, `admin:` and a token. */
+  /** Each is a token, or `read:`, `operate:` or `admin:` and a token. */
   readonly tokens: readonly string[];
-  /** The header of a proxy that names the user; null: none. */
+  /** The header in which a trusted proxy names the user; null: none. */
   readonly proxyHeader: string | null;
-  /** Networks of proxies that are believed. */
+  /** Networks of trusted proxies. */
   readonly trustedProxies: readonly string[];
   readonly hasOidc: boolean;
   readonly isReadOnly: boolean;
-  /** What signs cookies; null: a secret of this process, whose end logs everybody out. */
+  /** The key that signs cookies; null: a random key, so that a restart logs everybody out. */
   readonly cookieSecret: string | null;
   /** The path of cookies: the URL prefix. */
   readonly prefix: string;
@@ -43,27 +43,27 @@ export interface AccessOptions {
 
 /** The cookie of a session. */
 export const SESSION_COOKIE = "lovage_session";
-/** Said of a token whose scope is not one. */
+/** Shown for a token with a misspelt scope. */
 const SCOPE_ADVICE = `There are ${
   SCOPES.join(", ")
-}; admin: stands before a token that begins with a word like that`;
+}; write admin: before a token that itself begins with such a word`;
 const SESSION_SECONDS = 12 * 3600;
-/** Passwords that were right, remembered so that each request does not take 100 ms. */
+/** Correct passwords remembered, so that not every request takes the 100 ms of hashing. */
 const REMEMBERED_MAX = 100;
 
-/** Knows who asks. */
+/** Identifies users by the configured ways to log in. */
 export class Access {
   readonly #world: World;
   readonly #options: AccessOptions;
   readonly #users = new Map<string, string>();
-  /** By their SHA-256. */
+  /** Scopes of tokens, by the tokens' SHA-256. */
   readonly #tokens = new Map<string, Scope>();
   readonly #proxies: Networks;
   readonly #remembered = new Set<string>();
   readonly #salt = randomText();
   readonly signer: Signer;
 
-  /** Throws UsageError for an option that cannot be. */
+  /** Throws UsageError for an invalid option. */
   constructor(world: World, options: AccessOptions) {
     this.#world = world;
     this.#options = options;
@@ -83,19 +83,19 @@ export class Access {
       if (token === undefined) throw new UsageError("Cannot use --token: it is empty");
       const word = /^(\w+):/.exec(token)?.[1] ?? "";
       const near = scope === undefined ? nearest(word, SCOPES) : null;
-      // Not shown: the word may be a part of the token.
+      // The word is not shown, since it may be part of the token.
       if (near !== null) throw new UsageError(`Cannot use --token: did you mean "${near}:"? ${SCOPE_ADVICE}`);
       this.#tokens.set(sha256(token), (scope ?? "admin") as Scope);
     }
   }
 
-  /** False: nobody needs to log in. */
+  /** False if no login is needed. */
   get isNeeded(): boolean {
     const { proxyHeader, hasOidc } = this.#options;
     return this.#users.size > 0 || this.#tokens.size > 0 || proxyHeader !== null || hasOidc;
   }
 
-  /** Ways that the page offers. */
+  /** Ways to log in that the login page offers. */
   get logins(): Shape<"Session">["logins"] {
     return [
       ...this.#users.size > 0 ? ["basic" as const] : [],
@@ -104,7 +104,7 @@ export class Access {
     ];
   }
 
-  /** Whether a browser may be asked for user and password by its own dialogue. */
+  /** True if HTTP basic authentication is configured. */
   get hasBasic(): boolean {
     return this.#users.size > 0;
   }
@@ -113,19 +113,19 @@ export class Access {
     return this.#options.isReadOnly;
   }
 
-  /** Who sends a request from an address; null: nobody who is known. */
+  /** Returns who sent a request from the address `peer`; null if not identified. */
   async identify(request: Request, peer: string | null): Promise<Identity | null> {
     if (!this.isNeeded) return this.#capped({ user: null, scope: "admin" });
     const found = this.#byProxy(request, peer) ?? await this.#byHeader(request) ?? this.#byCookie(request);
     return found === null ? null : this.#capped(found);
   }
 
-  /** Who has this user and password; null: nobody. */
+  /** Returns the identity of a user and password; null if they are wrong. */
   async byPassword(user: string, password: string): Promise<Identity | null> {
     const known = this.#users.get(user);
     const key = sha256(`${this.#salt} ${user} ${password}`);
     if (this.#remembered.has(key)) return { user, scope: "admin" };
-    // A user who is not known takes as long as one who is.
+    // An unknown user takes as long as a known one.
     const hashed = known ?? [...this.#users.values()].find(isHashed) ?? "-";
     const isRight = await isPassword(password, hashed) && known !== undefined;
     if (!isRight) return null;
@@ -133,7 +133,7 @@ export class Access {
     return { user, scope: "admin" };
   }
 
-  /** Who has this token; null: nobody. */
+  /** Returns the identity of a token; null if there is no such token. */
   byToken(token: string): Identity | null {
     const wanted = sha256(token);
     for (const [hash, scope] of this.#tokens) {
@@ -142,14 +142,14 @@ export class Access {
     return null;
   }
 
-  /** The `Set-Cookie` that makes a session. */
+  /** Returns the `Set-Cookie` that starts a session. */
   cookieFor({ user, scope }: Identity, isSecure: boolean): string {
     const until = Math.floor(this.#world.clock.wallMs() / 1000) + SESSION_SECONDS;
     const value = this.signer.sign("session", toJson({ user, scope, until }));
     return this.cookie(SESSION_COOKIE, value, { seconds: SESSION_SECONDS, isSecure });
   }
 
-  /** The `Set-Cookie` of any cookie of ours; `seconds` 0 deletes it. */
+  /** Returns the `Set-Cookie` of one of the console's cookies; `seconds` 0 deletes it. */
   cookie(name: string, value: string, { seconds, isSecure }: { seconds: number; isSecure: boolean }): string {
     const path = this.#options.prefix || "/";
     return `${name}=${value}; Path=${path}; Max-Age=${seconds}; HttpOnly; SameSite=Lax${
@@ -157,12 +157,12 @@ export class Access {
     }`;
   }
 
-  /** Whether the other end is a proxy that is believed. */
+  /** Returns true if the peer is a trusted proxy, or connects through the unix socket (null). */
   isTrusted(peer: string | null): boolean {
     return peer === null || this.#proxies.has(peer);
   }
 
-  /** A user's scope, capped by `--read-only`. */
+  /** Limits an identity's scope if the console is read-only. */
   #capped({ user, scope }: Identity): Identity {
     return { user, scope: this.#options.isReadOnly ? "read" : scope };
   }
@@ -195,12 +195,12 @@ export class Access {
   }
 }
 
-/** Whether one who has a scope may do what needs another. */
+/** Returns true if the scope `has` includes the scope `needs`. */
 export function allows(has: Scope, needs: Scope): boolean {
   return SCOPES.indexOf(has) >= SCOPES.indexOf(needs);
 }
 
-/** A cookie of a request; null: there is none. */
+/** Returns the value of a request's cookie; null if there is none. */
 export function cookieOf(request: Request, name: string): string | null {
   for (const part of (request.headers.get("cookie") ?? "").split(";")) {
     const equals = part.indexOf("=");

@@ -1,4 +1,4 @@
-/** The actions that were taken or refused: a line in the log each, and the newest for the page. */
+/** The audit log of actions taken or refused: each is logged, and the newest are kept for the API. */
 
 import { shownLine, type World } from "../../base/mod.ts";
 import type { Shape } from "../shapes.ts";
@@ -6,7 +6,7 @@ import type { Shape } from "../shapes.ts";
 type Line = Shape<"AuditLine">;
 const KEPT = 500;
 
-/** Remembers actions. */
+/** Logs actions and keeps the newest 500. */
 export class Audit {
   readonly #world: World;
   readonly #lines: Line[] = [];
@@ -15,7 +15,7 @@ export class Audit {
     this.#world = world;
   }
 
-  /** Writes an action down. */
+  /** Records and logs an action. */
   note(line: Omit<Line, "at">): void {
     this.#lines.push({ at: this.#world.clock.wallMs() / 1000, ...line });
     if (this.#lines.length > KEPT) this.#lines.shift();
@@ -28,7 +28,7 @@ export class Audit {
     );
   }
 
-  /** The newest first. */
+  /** The kept actions, newest first. */
   get lines(): readonly Line[] {
     return [...this.#lines].reverse();
   }

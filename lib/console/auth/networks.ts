@@ -1,4 +1,4 @@
-/** Networks as CIDR texts, for proxies that are believed. */
+/** Networks in CIDR notation, for trusted proxies. */
 
 import { UsageError } from "../../base/mod.ts";
 
@@ -6,7 +6,7 @@ import { UsageError } from "../../base/mod.ts";
 export class Networks {
   readonly #all: readonly { readonly bits: bigint; readonly length: number; readonly size: number }[];
 
-  /** Throws UsageError for what is not a network. */
+  /** Throws UsageError for a text that is not a network. */
   constructor(texts: readonly string[]) {
     this.#all = texts.map((text) => {
       const [address = "", length] = text.trim().split("/");
@@ -14,13 +14,13 @@ export class Networks {
       const size = bits?.size ?? 0;
       const prefix = length === undefined ? size : Number(length);
       if (bits === null || !Number.isInteger(prefix) || prefix < 0 || prefix > size) {
-        throw new UsageError(`Cannot use "${text}" as a network: it looks like 10.0.0.0/8 or ::1`);
+        throw new UsageError(`Cannot use "${text}" as a network: write it like 10.0.0.0/8 or ::1`);
       }
       return { bits: bits.value, length: prefix, size };
     });
   }
 
-  /** Whether an address lies in one of them. */
+  /** Returns true if an address is in one of the networks. */
   has(address: string): boolean {
     const bits = bitsOf(address);
     if (bits === null) return false;
@@ -31,7 +31,7 @@ export class Networks {
 }
 
 function bitsOf(text: string): { readonly value: bigint; readonly size: number } | null {
-  // An IPv4 address of a socket that takes both kinds.
+  // A dual-stack socket reports IPv4 addresses as ::ffff:1.2.3.4.
   const address = text.replace(/^::ffff:(?=\d+\.)/i, "").replace(/%.*$/, "");
   if (/^\d{1,3}(\.\d{1,3}){3}$/.test(address)) {
     if (address.split(".").some((part) => Number(part) > 255)) return null;

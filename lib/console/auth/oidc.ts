@@ -1,6 +1,6 @@
 /**
- * Logging in at an OpenID Connect issuer: the code flow with PKCE. What must be the same at the way back stands in a
- * signed cookie, so that no state is kept here.
+ * Login through an OpenID Connect issuer: the code flow with PKCE. The values that must match in the callback
+ * are kept in a signed cookie, so the server keeps no state.
  */
 
 import type * as oauth from "oauth4webapi";
@@ -8,16 +8,20 @@ import { errorText, isRecord, OperatingError, type World } from "../../base/mod.
 import { fromJson, toJson } from "../../wire/mod.ts";
 import { type Access, cookieOf, type Identity } from "./access.ts";
 
-/** An issuer and who may come from there. */
+/** An issuer, and which of its users may log in. */
 export interface OidcOptions {
   /** `https://accounts.example.org`; http only for loopback. */
   readonly issuer: string;
   readonly clientId: string;
-  /** Null: a public client. */
+  /** Null for a public client. */
   readonly clientSecret: string | null;
-  /** Null: where the browser came from. */
+  /** Null: `/login/oidc/callback` at the address that the browser used. */
   readonly redirectUri: string | null;
-  /** Who may: addresses, where `.*` stands for anything and `|` for or, as in Flower's --auth. Null: everybody. */
+  /**
+   * Who may log in: e-mail addresses, where `.*` matches anything and `|` separates alternatives, as in
+   * Flower's
+   * --auth. Null: everybody.
+   */
   readonly allowed: string | null;
 }
 
@@ -46,12 +50,15 @@ export class Oidc {
     this.#access = access;
   }
 
-  /** What the button says. */
+  /** The issuer's host, as the login button shows it. */
   get name(): string {
     return new URL(this.#options.issuer).host;
   }
 
-  /** Sends the browser to the issuer. `here` is the console's own address, `next` the path to come back to. */
+  /**
+   * Redirects the browser to the issuer. `here` is the console's own URL, `next` the path to return to.
+   * Rejects with OperatingError if the issuer cannot be reached.
+   */
   async begin(here: string, next: string, isSecure: boolean): Promise<Response> {
     const oauth = await library();
     const server = await this.#discover();
@@ -81,13 +88,16 @@ export class Oidc {
     return new Response(null, { status: 302, headers: { location: target.href, "set-cookie": cookie } });
   }
 
-  /** Takes the issuer's answer: who it is, where they wanted to go. Rejects with OperatingError that says why not. */
+  /**
+   * Handles the callback: returns who logged in, the path to go to, and the `Set-Cookie` that ends the flow.
+   * Rejects with OperatingError.
+   */
   async finish(request: Request): Promise<{ identity: Identity; next: string; forget: string }> {
     const signed = cookieOf(request, COOKIE);
     const text = signed === null ? null : this.#access.signer.read("oidc", signed);
     const flow = text === null ? null : fromJson(text);
     if (!isRecord(flow)) {
-      throw new OperatingError("This login was not begun here, or is too old: begin again");
+      throw new OperatingError("This login was not started here, or has expired: start again");
     }
     const { state, nonce, verifier, redirectUri, next } = flow as unknown as Flow;
     const { clientId, clientSecret } = this.#options;
@@ -121,7 +131,7 @@ export class Oidc {
     }
   }
 
-  /** The address, if the issuer vouches for it, else the subject. */
+  /** Returns the e-mail address unless the issuer marks it unverified, else the subject. */
   #userOf(claims: oauth.IDToken): string {
     const email = typeof claims["email"] === "string" && claims["email_verified"] !== false
       ? claims["email"]
@@ -152,7 +162,7 @@ export class Oidc {
     }
   }
 
-  /** Plain http is for an issuer on this machine. */
+  /** Allows plain HTTP if the issuer's URL says so: the command line accepts it only for loopback. */
   #insecure(oauth: Library): { [oauth.allowInsecureRequests]?: boolean } {
     return this.#options.issuer.startsWith("http:") ? { [oauth.allowInsecureRequests]: true } : {};
   }
@@ -160,12 +170,12 @@ export class Oidc {
 
 type Library = typeof oauth;
 
-/** Loaded by the first login. */
+/** Loads the library at the first login. */
 function library(): Promise<Library> {
   return import("oauth4webapi");
 }
 
-/** Whether a text is what a pattern says, in which only `.*` has a meaning. Linear: one pass over its parts. */
+/** Matches a text against a pattern in which only `.*` is special. Linear: one pass over the parts. */
 function isLike(pattern: string, text: string): boolean {
   const parts = pattern.split(".*").map((part) => part.replaceAll("\\.", "."));
   const [first = "", ...rest] = parts;

@@ -1,16 +1,20 @@
 /**
- * Requests that a page of somebody else makes a browser send. What changes something must come from a page of our own,
- * and a host name that is not ours is refused, since it may be a stranger's name that points here (DNS rebinding).
+ * Refuses requests that another site makes a browser send. A request that changes something must come from
+ * the console's own pages, and an unknown host name is refused, since it may be rebound to this address (DNS
+ * rebinding).
  */
 
 import { isLoopbackHost } from "../../http/mod.ts";
 
-/** Why a request is refused; null: it is not. */
+/** Why a request is refused; null if it is allowed. */
 export type Refusal = { readonly status: 403 | 421; readonly error: string; readonly hint: string } | null;
 
 const SAFE = new Set(["GET", "HEAD", "OPTIONS"]);
 
-/** Refuses a request that changes something and comes from another site. Programs, which say neither, may. */
+/**
+ * Refuses a request that changes something and comes from another site. Programs, which send neither header,
+ * are allowed.
+ */
 export function refuseCrossSite(request: Request): Refusal {
   if (SAFE.has(request.method)) return null;
   const site = request.headers.get("sec-fetch-site");
@@ -25,17 +29,19 @@ export function refuseCrossSite(request: Request): Refusal {
   };
 }
 
-/** What hosts a server answers to. */
+/** Which host names a server answers to. */
 export interface HostRule {
-  /** Names that are named: all others are refused. */
+  /** Allowed names, besides loopback: if there are any, all others are refused. */
   readonly allowed: readonly string[];
-  /** Without names: nobody needs to log in, so a name must be one that only points to this machine. */
+  /**
+   * True if no login is needed: without `allowed`, only names that can mean just this machine are answered.
+   */
   readonly isOpen: boolean;
-  /** Names and addresses of this machine that it was told to listen at. */
+  /** This machine's name and the address that the server listens at. */
   readonly own: readonly string[];
 }
 
-/** Refuses a request for a host that is not ours. */
+/** Refuses a request for a host name that the server does not answer to. */
 export function refuseHost(request: Request, { allowed, isOpen, own }: HostRule): Refusal {
   const host = (request.headers.get("host") ?? "").toLowerCase();
   const name = host.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
@@ -47,16 +53,16 @@ export function refuseHost(request: Request, { allowed, isOpen, own }: HostRule)
   return {
     status: 421,
     error: `This console does not answer to the name "${name.slice(0, 100)}"`,
-    hint: "--allowed-hosts names those that it answers to.",
+    hint: "Name it with --allowed-hosts.",
   };
 }
 
-/** "*.example.org" is every name below. */
+/** Returns true if a name equals a pattern; "*.example.org" matches every name below example.org. */
 function isHost(pattern: string, name: string): boolean {
   return pattern === name || pattern.startsWith("*.") && name.endsWith(pattern.slice(1));
 }
 
-/** An address is nobody's name: no page of a stranger has it as its origin. */
+/** Returns true for an IP address, which cannot be rebound as a name can. */
 function isAddress(name: string): boolean {
   return /^\d{1,3}(\.\d{1,3}){3}$/.test(name) || /^[0-9a-f:]+$/.test(name) && name.includes(":");
 }

@@ -1,4 +1,4 @@
-/** Secrets, compared and kept: passwords hashed by scrypt, tokens by SHA-256, signed texts. */
+/** Stores and compares secrets: passwords hashed with scrypt, tokens with SHA-256, and signed texts. */
 
 import { nodeCrypto } from "../../base/mod.ts";
 
@@ -8,19 +8,19 @@ const HASH_BYTES = 32;
 const SALT_BYTES = 16;
 const MEMORY_MAX = 256 << 20;
 
-/** A hash of a password: `$scrypt$ln=15,r=8,p=1$salt$hash`, as passlib writes it. */
+/** Returns the hash of a password in passlib's format: `$scrypt$ln=15,r=8,p=1$salt$hash`. */
 export async function hashPassword(password: string): Promise<string> {
   const salt = crypto.getRandomValues(new Uint8Array(SALT_BYTES));
   const hash = await derive(password, salt, { logN: LOG_N, blocks: BLOCKS, lanes: LANES, bytes: HASH_BYTES });
   return `$scrypt$ln=${LOG_N},r=${BLOCKS},p=${LANES}$${plain(salt)}$${plain(hash)}`;
 }
 
-/** True of a text that `hashPassword` made. */
+/** Returns true for a text in the format of `hashPassword`. */
 export function isHashed(text: string): boolean {
   return SHAPE.test(text);
 }
 
-/** Whether a password has a hash, or is the plain text that stands in its place. Takes as long if not. */
+/** Returns true if a password matches a hash, or a plain password. Takes equally long if not. */
 export async function isPassword(password: string, known: string): Promise<boolean> {
   const found = SHAPE.exec(known);
   if (found === null) return isSame(password, known);
@@ -36,31 +36,31 @@ export async function isPassword(password: string, known: string): Promise<boole
   return nodeCrypto().timingSafeEqual(derived, wanted);
 }
 
-/** Whether two texts are the same, in a time that does not depend on where they differ. */
+/** Compares two texts in a time that does not depend on where they differ. */
 export function isSame(a: string, b: string): boolean {
   return nodeCrypto().timingSafeEqual(digest(a), digest(b));
 }
 
-/** SHA-256 in hexadecimal. */
+/** Returns the SHA-256 in hexadecimal. */
 export function sha256(text: string): string {
   return nodeCrypto().createHash("sha256").update(text).digest("hex");
 }
 
-/** A text nobody can guess: 32 random bytes, as a URL may carry them. */
+/** Returns 32 random bytes in base64url. */
 export function randomText(): string {
   return inUrl(crypto.getRandomValues(new Uint8Array(32)));
 }
 
-/** The text in base64 of user and password; null: it is not that. */
+/** Decodes the `user:password` of a basic authorization header; null if it is not base64. */
 export function readBasic(value: string): string | null {
   try {
     return new TextDecoder().decode(Uint8Array.fromBase64(value));
   } catch {
-    return null; // a stranger's header
+    return null; // a malformed header
   }
 }
 
-/** Signs and reads texts that a browser carries for us. */
+/** Signs and verifies texts kept in cookies. */
 export class Signer {
   readonly #key: string;
 
@@ -68,13 +68,13 @@ export class Signer {
     this.#key = key;
   }
 
-  /** The text with its signature. `use` keeps what is signed for one thing from being used for another. */
+  /** Returns the text with its signature. A text signed for one `use` is not valid for another. */
   sign(use: string, text: string): string {
     const body = inUrl(new TextEncoder().encode(text));
     return `${body}.${this.#mac(use, body)}`;
   }
 
-  /** The text that was signed; null for anything else. */
+  /** Returns the text that was signed; null if the signature is not valid. */
   read(use: string, signed: string): string | null {
     const dot = signed.indexOf(".");
     if (dot < 0) return null;
@@ -95,18 +95,18 @@ function digest(text: string): Uint8Array {
   return nodeCrypto().createHash("sha256").update(text).digest();
 }
 
-/** Base64 as passlib writes it: no padding, a dot for the plus. */
+/** Encodes to passlib's base64: no padding, a dot instead of the plus. */
 function plain(bytes: Uint8Array): string {
   return bytes.toBase64({ omitPadding: true }).replaceAll("+", ".");
 }
 
-/** The bytes that `plain` wrote. A letter too many says nothing. */
+/** Decodes the text of `plain`. A surplus last character is ignored: it cannot encode a byte. */
 function bytesOf(text: string): Uint8Array<ArrayBuffer> {
   const whole = text.length % 4 === 1 ? text.slice(0, -1) : text;
   return Uint8Array.fromBase64(whole.replaceAll(".", "+"));
 }
 
-/** Base64 as a URL may carry it. */
+/** Encodes to base64url without padding. */
 function inUrl(bytes: Uint8Array): string {
   return bytes.toBase64({ alphabet: "base64url", omitPadding: true });
 }

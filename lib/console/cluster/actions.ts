@@ -1,4 +1,4 @@
-/** What the console has workers and the broker do, in the words of remote control. */
+/** Actions on workers and tasks by remote control. */
 
 import { errorText, isRecord, OperatingError, UsageError } from "../../base/mod.ts";
 import { READY_STATES, shownJson } from "../../wire/mod.ts";
@@ -12,7 +12,7 @@ export const BULK_MAX = 10_000;
 
 type Done = Shape<"Done">;
 
-/** Sends a command and gathers the answers. Rejects with OperatingError if nobody answers. */
+/** Sends a command and collects the replies. Rejects with OperatingError if no worker answers. */
 export async function command(
   cluster: Cluster,
   { name, args, workers, message }: {
@@ -36,7 +36,7 @@ export async function command(
   return { message, replies };
 }
 
-/** Discards tasks, and with `terminate` ends those that run. Workers need not answer. */
+/** Revokes tasks; `terminate` also ends running ones. Does not wait for replies. */
 export async function revoke(
   cluster: Cluster,
   ids: readonly string[],
@@ -46,8 +46,10 @@ export async function revoke(
 }
 
 /**
- * Stores ABORTED as the state of a task that has not ended: one that looks for it (`is_aborted` of Celery's
- * AbortableTask) ends by itself. Source: celery 5.2.6 contrib/abortable.py AbortableAsyncResult.abort.
+ * Stores ABORTED as the state of a task that has not ended. A task that checks for it (`is_aborted` of
+ * Celery's AbortableTask) then ends by itself. Rejects with OperatingError if no result store keeps the
+ * state, and with UsageError if the task has ended. Source: celery 5.2.6 contrib/abortable.py
+ * AbortableAsyncResult.abort.
  */
 export async function abort(cluster: Cluster, id: string): Promise<Done> {
   const { kind } = await cluster.app.openBackend();
@@ -60,13 +62,13 @@ export async function abort(cluster: Cluster, id: string): Promise<Done> {
   return { message: `Task ${id} was told to abort`, replies: [] };
 }
 
-/** Ends a worker in good order; it does not answer. */
+/** Shuts down a worker warmly; the worker sends no reply. */
 export async function shutdown(cluster: Cluster, worker: string): Promise<Done> {
   await cluster.control.shutdown({ destination: [worker] });
-  return { message: `Worker ${worker} was told to end`, replies: [] };
+  return { message: `Worker ${worker} was told to shut down`, replies: [] };
 }
 
-/** Does something to many tasks; stops at nothing. */
+/** Takes an action on many tasks, and continues after failures. */
 export async function forTasks(
   cluster: Cluster,
   ids: readonly string[],
@@ -92,14 +94,14 @@ export async function forTasks(
   return { done, failures };
 }
 
-/** The name of a signal as workers know it. Throws UsageError. */
+/** Returns a signal's name with SIG, as workers expect it. Throws UsageError. */
 function signalName(text: string): string {
   const name = text.toUpperCase();
   if (/^(SIG)?[A-Z]+[0-9]*$/.test(name)) return name.startsWith("SIG") ? name : `SIG${name}`;
-  throw new UsageError(`Cannot send signal "${text}": there is no such signal`);
+  throw new UsageError(`Cannot send signal "${text}": not a signal's name`);
 }
 
-/** A worker's answer: `ok`, `error`, or a value. */
+/** Reads a worker's reply: `ok`, `error`, or a bare value. */
 function answerOf(reply: unknown): { isOk: boolean; text: string } {
   if (isRecord(reply) && "error" in reply) return { isOk: false, text: textOf(reply["error"]) };
   if (isRecord(reply) && "ok" in reply) return { isOk: true, text: textOf(reply["ok"]) };

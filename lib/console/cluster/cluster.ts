@@ -1,6 +1,7 @@
 /**
- * The cluster that the console looks at: its events, taken into the history; its workers; a connection to its broker
- * for looking into queues, and remote control. All of it is found again when the broker was away.
+ * The cluster that the console shows: records its events in the history, tracks its workers, and keeps a
+ * broker connection for reading queues and remote control. Both connections are opened again after the broker
+ * was away.
  */
 
 import { errorText, maskUrl, OperatingError, type World } from "../../base/mod.ts";
@@ -11,26 +12,26 @@ import type { Connection } from "../../transport/mod.ts";
 import { Management } from "./management.ts";
 import type { History } from "../history/history.ts";
 
-/** Between two attempts to listen to events. */
+/** Interval between two attempts to receive events. */
 const LISTEN_AGAIN_MS = 2000;
-/** Between two requests that workers send task events, as in Flower. */
+/** Interval between two requests to workers to send task events, as in Flower. */
 const ENABLE_EVERY_MS = 5000;
 
-/** How the console looks. */
+/** Options of the cluster's view. */
 export interface ClusterOptions {
-  /** Seconds that replies of workers are waited for. */
+  /** How long to wait for workers' replies, seconds. */
   readonly inspectSeconds: number;
-  /** Workers remembered. */
+  /** Maximum number of workers remembered. */
   readonly maxWorkers: number;
-  /** Workers are asked to send task events, again and again. */
+  /** True to ask workers to send task events, every 5 s. */
   readonly enablesEvents: boolean;
   /** Offline workers are forgotten after so many seconds; null: never. */
   readonly purgeOfflineSeconds: number | null;
-  /** RabbitMQ's management API, `http://user:password@host:15672/api/`; null: the broker alone is asked. */
+  /** RabbitMQ's management API, `http://user:password@host:15672/api/`; null: only the broker is asked. */
   readonly brokerApi: string | null;
 }
 
-/** What was counted of one worker since the console began. */
+/** Counts of one worker's events by type, since the console started. */
 export type WorkerCounts = Map<string, number>;
 
 /** One cluster. */
@@ -41,21 +42,24 @@ export class Cluster implements AsyncDisposable {
   readonly options: ClusterOptions;
   readonly state: ClusterState;
   readonly control: AppControl;
-  /** Null: it was not given, or the broker is another one. */
+  /** Null if no URL was given, or the broker is not RabbitMQ. */
   readonly management: Management | null;
-  /** Events by kind, of each worker. */
+  /** Counts of events, by worker. */
   readonly counts = new Map<string, WorkerCounts>();
-  /** Events taken in. */
+  /** Number of events received. */
   events = 0;
-  /** Wall clock, seconds, of the last task event; null: none came. */
+  /** When the last task event came, wall clock, seconds; null: none came. */
   lastTaskEvent: number | null = null;
   isConnected = false;
-  /** Counts each event; null: nobody can ask. */
+  /** Counts each event; null until it is set. */
   metrics: { take(event: ReceivedEvent): void } | null = null;
-  /** Hears of each event that was taken in. */
+  /** Called with each event after it was recorded. */
   onEvent: ((event: ReceivedEvent) => void) | null = null;
   readonly #ending = new AbortController();
-  /** A request is told at once that the broker is away: its sender decides whether to try again. */
+  /**
+   * Without retries: a request fails at once if the broker is away, and its sender decides whether to try
+   * again.
+   */
   readonly #connecting = { retry: false, signal: this.#ending.signal, clientName: "lovage-ui" };
   #connection: Promise<Connection> | null = null;
   #listening: Promise<void> | null = null;
@@ -75,23 +79,23 @@ export class Cluster implements AsyncDisposable {
       : null;
   }
 
-  /** The broker's URL, its password masked. */
+  /** The broker's URL with its password masked. */
   get brokerUrl(): string {
     return maskUrl(appBrokerUrls(this.app, true)[0]!);
   }
 
-  /** Begins to listen, and goes on until `close`. */
+  /** Begins to receive events, and continues until `close`. */
   start(): void {
     this.#listening = this.#listen();
     if (this.options.enablesEvents) this.#enable();
   }
 
-  /** Workers, by name. */
+  /** The workers by name. */
   get workers(): ReadonlyMap<string, WorkerState> {
     return this.state.workers;
   }
 
-  /** Whether a worker was gone for so long that it is shown no more. */
+  /** Returns true if a worker has been offline so long that it is no longer shown. */
   isPurged(name: string): boolean {
     const { purgeOfflineSeconds } = this.options;
     const worker = this.workers.get(name);
@@ -100,7 +104,7 @@ export class Cluster implements AsyncDisposable {
     return last === undefined || this.world.clock.wallMs() / 1000 - last > purgeOfflineSeconds;
   }
 
-  /** A connection for looking and acting; the same for all until it is lost. */
+  /** Returns the shared connection for reading and acting, and opens it if needed. Rejects if that fails. */
   async connection(): Promise<Connection> {
     const opening = this.#connection ??= this.app.connectBroker({ ...this.#connecting, forWriting: true });
     try {
@@ -115,7 +119,10 @@ export class Cluster implements AsyncDisposable {
     }
   }
 
-  /** Asks workers; by name, or all. */
+  /**
+   * Sends a command to the named workers, or to all, and returns their replies. Rejects if the broker is
+   * away.
+   */
   ask(command: string, args: Record<string, unknown>, workers?: readonly string[]): Promise<Replies> {
     return this.control.broadcast(command, {
       arguments: args,
@@ -125,17 +132,17 @@ export class Cluster implements AsyncDisposable {
     });
   }
 
-  /** Aborted when the console ends: whoever waits for a worker or a result waits no longer. */
+  /** Aborted when the console ends, which ends all waits for a worker or a result. */
   get ending(): AbortSignal {
     return this.#ending.signal;
   }
 
-  /** Ends the waits of requests, so that they are answered before the server stops. */
+  /** Ends all waits of requests, so that they are answered before the server stops. */
   endWaits(): void {
-    this.#ending.abort(new OperatingError("The console ends"));
+    this.#ending.abort(new OperatingError("The console is shutting down"));
   }
 
-  /** Ends. The history stays open. */
+  /** Stops receiving and disconnects. The history stays open. */
   async close(): Promise<void> {
     this.endWaits();
     this.#enabling?.();

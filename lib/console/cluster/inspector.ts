@@ -1,6 +1,6 @@
 /**
- * What workers told of themselves when they were asked. A worker answers at once, so that nothing waits for a timeout
- * unless a worker is silent; two who ask for the same at the same time share the answer.
+ * Asks workers about themselves and keeps their replies. Workers reply at once, so a request waits for its
+ * timeout only if a worker is silent. Simultaneous requests for the same share one reply.
  *
  * Source: flower inspector.py (methods, and what is kept of them).
  */
@@ -8,7 +8,7 @@
 import { errorText, forgetOldest, isRecord } from "../../base/mod.ts";
 import type { Cluster } from "./cluster.ts";
 
-/** The questions. */
+/** The inspect commands that are sent. */
 const METHODS = [
   "stats",
   "active_queues",
@@ -19,22 +19,22 @@ const METHODS = [
   "revoked",
   "conf",
 ] as const;
-/** One of them. */
+/** An inspect command. */
 export type Method = (typeof METHODS)[number];
 
-/** Answers of one worker; `timestamp` is when the last one came, seconds. */
+/** Replies of one worker; `timestamp` is when the last one came, seconds. */
 export type WorkerInfo = { [M in Method]?: unknown } & { timestamp?: number };
 
-/** What of a worker hardly changes: asked for when it comes. */
+/** The commands whose replies lists of workers and queues show: sent to all workers periodically. */
 const LIGHT: readonly Method[] = ["stats", "active_queues", "active", "reserved"];
-/** Between two such questions to all. */
+/** Interval between two such requests. */
 const LIGHT_EVERY_MS = 10_000;
 
-/** Asks workers, and keeps the answers. */
+/** Asks workers and keeps their replies. */
 export class Inspector {
   readonly #cluster: Cluster;
   readonly workers = new Map<string, WorkerInfo>();
-  /** Of workers that were asked for everything by name: whether they answered when they last were. */
+  /** Whether a worker answered the last time it was asked by name for everything. */
   readonly answered = new Map<string, boolean>();
   readonly #asking = new Map<string, Promise<void>>();
   #lightAtMs = 0;
@@ -44,7 +44,7 @@ export class Inspector {
     this.#cluster = cluster;
   }
 
-  /** Asks a worker, or all; the answers are in `workers` then. Rejects if the broker is away. */
+  /** Asks a worker, or all (null), and stores the replies in `workers`. Rejects if the broker is away. */
   async refresh(worker: string | null, methods: readonly Method[] = METHODS): Promise<void> {
     const before = worker === null ? undefined : this.workers.get(worker)?.timestamp;
     await Promise.all(methods.map((method) => this.#ask(worker, method)));
@@ -53,7 +53,10 @@ export class Inspector {
     forgetOldest(this.answered, this.#cluster.options.maxWorkers);
   }
 
-  /** Asks all for the little that lists show of them, now and then; does not wait. */
+  /**
+   * Asks all workers for the data that lists show, at most every 10 s, or every 2 s while a worker is new.
+   * Does not wait for the replies.
+   */
   refreshSome(): void {
     const { clock } = this.#cluster.world;
     const isNew = [...this.#cluster.workers.values()].some(({ hostname, alive }) =>
@@ -66,19 +69,19 @@ export class Inspector {
     );
   }
 
-  /** Asks all for that little now. Rejects if the broker is away. */
+  /** Asks all workers for that data now. Rejects if the broker is away. */
   async refreshLight(): Promise<void> {
     this.#lightAtMs = this.#cluster.world.clock.monoMs() + LIGHT_EVERY_MS;
     await this.refresh(null, LIGHT);
     this.#hasHeardAll = true;
   }
 
-  /** Whether all workers were asked once, and had the time to answer. */
+  /** True once all workers were asked and had time to reply. */
   get hasHeardAll(): boolean {
     return this.#hasHeardAll;
   }
 
-  /** Whether any worker told what it holds. */
+  /** True if any worker reported its reserved tasks. */
   get hasAsked(): boolean {
     return [...this.workers.values()].some(({ reserved }) => reserved !== undefined);
   }
@@ -115,12 +118,12 @@ export class Inspector {
   }
 }
 
-/** The names of the queues that a worker told it consumes; null: it did not tell. */
+/** Returns the names of the queues that a worker consumes; null if it has not reported them. */
 export function consumedQueues({ active_queues: queues }: WorkerInfo): string[] | null {
   return Array.isArray(queues) ? queues.filter(isRecord).map(({ name }) => String(name)) : null;
 }
 
-/** Statistics without the broker's other URLs, which have passwords in them. */
+/** Removes the broker's alternate URLs from statistics, since they contain passwords. */
 function withoutAlternates(stats: unknown): unknown {
   if (!isRecord(stats) || !isRecord(stats["broker"])) return stats;
   const { alternates: _, ...broker } = stats["broker"];

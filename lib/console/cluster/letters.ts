@@ -1,10 +1,10 @@
 /**
- * Dead letters and kept failed tasks: listed, sent again, dropped; and how a task is sent again with the exact
- * arguments that it had.
+ * Lists, resends and drops dead letters and kept failed tasks, and resends a task with its exact arguments.
+ * Those come from the first of:
  *
- *   1. Its message, kept by the worker of ours on which it failed (`failed_keep`): sent as it came, under a new id.
- *   2. Its message among the dead letters: put back as it is.
- *   3. Its arguments beside its result (`result_extended`, Python's workers): the same arguments, a new message.
+ *   1. Its message, kept by the Lovage worker on which it failed (`failed_keep`): resent as it came, with a new id.
+ *   2. Its message among the dead letters: put back unchanged.
+ *   3. Its arguments stored with its result (`result_extended`, Python's workers): sent in a new message.
  */
 
 import { errorText, UsageError } from "../../base/mod.ts";
@@ -17,7 +17,7 @@ import { type ReadMessage, readMessage, shownArguments, shownHeaders } from "./m
 /** The kinds of letters. */
 export type LetterKind = "dead" | "failed";
 
-/** What is known of a task's message. */
+/** A task's original message or arguments. */
 export interface Original {
   readonly source: Shape<"Exact">["source"];
   readonly kind: LetterKind | null;
@@ -31,12 +31,12 @@ export interface Original {
   readonly queue: string | null;
 }
 
-const NO_ARGUMENTS = "Its message was longer than failed_keep allows: its arguments are not kept";
+const NO_ARGUMENTS = "Its message was longer than failed_keep allows, so its arguments were not kept";
 const NOT_KEPT =
-  "Its arguments are only known as text: workers of ours keep the messages of failed tasks (failed_keep), Python's " +
+  "Its arguments are known only as text: Lovage's workers keep the messages of failed tasks (failed_keep), Python's " +
   "keep arguments with result_extended = True";
 
-/** Letters of one kind, the newest first. Rejects if the broker is away. */
+/** Returns letters of one kind, newest first. Rejects if the broker is away. */
 export async function listLetters(
   cluster: Cluster,
   kind: LetterKind,
@@ -51,7 +51,9 @@ export async function listLetters(
   return { rows: rows.map((letter) => letterRow(kind, letter)), total, why: null };
 }
 
-/** Sends letters again, or drops them. The oldest go first, so that they keep their order. */
+/**
+ * Resends letters or drops them, oldest first, so that they keep their order. Rejects if the broker is away.
+ */
 export async function forLetters(
   cluster: Cluster,
   { kind, ids, how }: { kind: LetterKind; ids: readonly string[]; how: "retry" | "drop" },
@@ -79,7 +81,10 @@ export async function forLetters(
   return { count: ids.length, isCountExact: true, done, failures: failures.slice(0, 50) };
 }
 
-/** What the broker keeps, each kind listed when it is first looked at, and once however many tasks are looked for. */
+/**
+ * The letters that the broker keeps. Each kind is listed once, at first use, however many tasks are looked
+ * up.
+ */
 export class KeptLetters {
   readonly #cluster: Cluster;
   readonly #lists = new Map<LetterKind, Promise<readonly DeadLetter[]>>();
@@ -88,7 +93,7 @@ export class KeptLetters {
     this.#cluster = cluster;
   }
 
-  /** The letters of a kind, the newest first. Rejects if the broker is away. */
+  /** Returns the letters of a kind, newest first. Rejects if the broker is away. */
   of(kind: LetterKind): Promise<readonly DeadLetter[]> {
     let listing = this.#lists.get(kind);
     if (listing === undefined) {
@@ -103,7 +108,10 @@ export class KeptLetters {
   }
 }
 
-/** Looks for a task's message, or its arguments, in every place there is; else says why there is none. */
+/**
+ * Looks for a task's message among the letters, or its arguments in its stored result; else returns why
+ * neither is known. Rejects if the broker is away.
+ */
 export async function findOriginal(
   kept: KeptLetters,
   taskId: string,
@@ -119,7 +127,7 @@ export async function findOriginal(
     }
   }
   if (stored !== null && stored.name !== null && stored.args !== null && stored.kwargs !== null) {
-    // Python's workers write the text of what they cannot carry.
+    // Python's workers store values that the serializer cannot carry as text, which is not exact.
     if (typeof stored.args !== "string" && typeof stored.kwargs !== "string") {
       return {
         source: "result",
@@ -137,7 +145,10 @@ export async function findOriginal(
   return { whyNot: NOT_KEPT };
 }
 
-/** Sends a task again with its exact arguments; the id that it has then. Throws UsageError that says why not. */
+/**
+ * Resends a task with its exact arguments and returns its new id. Rejects with UsageError if the arguments
+ * are not known.
+ */
 export async function retryTask(
   cluster: Cluster,
   taskId: string,
@@ -151,7 +162,9 @@ export async function retryTask(
   const { kind, letter, args, kwargs, name, queue } = original;
   if (kind !== null && letter !== null) {
     const sent = await sendLetter(cluster, await cluster.connection(), { kind, letter });
-    if (sent === false) throw new UsageError(`Cannot retry task ${taskId}: somebody else did it meanwhile`);
+    if (sent === false) {
+      throw new UsageError(`Cannot retry task ${taskId}: somebody else has retried or dropped it`);
+    }
     return sent;
   }
   const result = await cluster.app.sendTask(name!, {
@@ -162,7 +175,9 @@ export async function retryTask(
   return result.id;
 }
 
-/** Sends one again; the id of its task then, or false: it is not there any more. Throws UsageError. */
+/**
+ * Resends a letter. Resolves to the id of its task, or false if the letter is gone. Rejects with UsageError.
+ */
 async function sendLetter(
   cluster: Cluster,
   connection: Connection,
@@ -174,14 +189,14 @@ async function sendLetter(
   const read = readMessage(letter.envelope);
   if (kind === "dead") return await connection.deadLetters!.retry(letter, queue) && (read?.id ?? letter.id);
   if (read === null || read.isEmpty) throw new UsageError(`Cannot send ${letter.id} again: ${NO_ARGUMENTS}`);
-  // Protocol 1 has the id in its body, and goes as it came.
+  // Protocol 1 has the id in its body, so the message is resent unchanged.
   const hasHeader = typeof read.headers["id"] === "string";
   const id = hasHeader ? cluster.world.random.id() : read.id ?? letter.id;
   const envelope = hasHeader ? resendEnvelope(letter.envelope, id) : letter.envelope;
   return await connection.failedTasks!.retry(letter, queue, envelope) && id;
 }
 
-/** Makes a queue that is gone as the App has it, or its workers could not declare it any more. */
+/** Declares a missing queue as the App configures it: otherwise workers could not declare it later. */
 async function ensureQueue({ app }: Cluster, connection: Connection, name: string): Promise<void> {
   const queue = app.amqp.queues.peek(name);
   if (queue !== undefined && await connection.queueLength(name) === null) await connection.declare(queue);

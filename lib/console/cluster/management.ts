@@ -1,5 +1,5 @@
 /**
- * What RabbitMQ's management API (`--broker-api`) tells of queues: it counts what consumers hold.
+ * Reads queues from RabbitMQ's management API (`--broker-api`), which also counts unacknowledged messages.
  *
  * Source: flower utils/broker.py RabbitMQ.queues.
  */
@@ -17,10 +17,10 @@ import {
 } from "../../base/mod.ts";
 import { DecodeError, fromJson } from "../../wire/mod.ts";
 
-/** How long an answer is waited for. */
+/** How long to wait for an answer. */
 const ANSWER_MS = 2000;
 
-/** A queue as the API has it: `name`, `messages`, `messages_unacknowledged`, `consumers` and much more. */
+/** A queue as the API returns it: `name`, `messages`, `messages_unacknowledged`, `consumers` and more. */
 export type ManagedQueue = Readonly<Record<string, unknown>>;
 
 /** The management API of one virtual host. */
@@ -33,7 +33,7 @@ export class Management {
   readonly #throttle: LogThrottle;
 
   /**
-   * `api`: `http://user:password@host:15672/api/`; user and password are the broker's where it has none. Throws
+   * `api`: `http://user:password@host:15672/api/`; user and password default to the broker's. Throws
    * UsageError.
    */
   constructor(world: World, { api, broker }: { api: string; broker: string }) {
@@ -51,8 +51,8 @@ export class Management {
   }
 
   /**
-   * The host of the connection that holds an exclusive queue; null: none does, or the API does not answer. Our own
-   * connections have the host in their names.
+   * Returns the host of the connection that holds an exclusive queue; null if none does or the API does not
+   * answer. Lovage's connections have the host in their names.
    */
   async holderOf(queue: string): Promise<string | null> {
     const found = await this.#ask(`${this.#queues}/${encodeURIComponent(queue)}`, isRecord);
@@ -66,13 +66,13 @@ export class Management {
     return /@(.+)$/.exec(name ?? "")?.[1] ?? textOrNull(details["peer_host"]);
   }
 
-  /** The queues by name; null if the API does not answer, which is logged. */
+  /** Returns the queues by name; null if the API does not answer, which is logged. */
   async queues(): Promise<ReadonlyMap<string, ManagedQueue> | null> {
     const all = await this.#ask(this.#queues, Array.isArray);
     return all === null ? null : new Map(all.filter(isRecord).map((queue) => [String(queue["name"]), queue]));
   }
 
-  /** What the API has at a path; null if there is nothing, and if it does not answer, which is logged. */
+  /** Requests a path; null if there is nothing, or if the API does not answer, which is logged. */
   async #ask<T>(path: string, isExpected: (value: unknown) => value is T): Promise<T | null> {
     const late = new AbortController();
     const disarm = this.#clock.arm(
@@ -88,7 +88,7 @@ export class Management {
       if (response.status === 404 && path !== this.#queues) return null;
       if (!response.ok) throw new OperatingError(`it answered ${response.status}`);
       const found = fromJson(text);
-      if (!isExpected(found)) throw new DecodeError("it answered something else than was asked");
+      if (!isExpected(found)) throw new DecodeError("unexpected answer");
       return found;
     } catch (error) {
       this.#throttle.log("WARNING", `Cannot ask RabbitMQ's management API: ${errorText(error)}`);
@@ -102,6 +102,6 @@ export class Management {
 function urlOf(api: string): URL {
   if (/^https?:/.test(api) && URL.canParse(api)) return new URL(api);
   throw new UsageError(
-    `Cannot use the broker API "${maskUrl(api)}": it is a URL such as http://host:15672/api/`,
+    `Cannot use the broker API "${maskUrl(api)}": write a URL such as http://host:15672/api/`,
   );
 }

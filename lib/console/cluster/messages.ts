@@ -1,4 +1,4 @@
-/** Messages that the broker keeps, looked into: which task they are, and its exact arguments. */
+/** Reads messages that the broker keeps: the task and its exact arguments. */
 
 import { isRecord, textOrNull } from "../../base/mod.ts";
 import {
@@ -11,20 +11,20 @@ import {
   toJson,
 } from "../../wire/mod.ts";
 
-/** A task message, taken apart. */
+/** A parsed task message. */
 export interface ReadMessage {
   readonly id: string | null;
   readonly name: string | null;
   readonly headers: Record<string, unknown>;
   readonly isEmpty: boolean;
-  /** JSON texts; null: the body is not JSON. */
+  /** JSON texts; null if the body is not JSON. */
   readonly args: string | null;
   readonly kwargs: string | null;
   /** `callbacks`, `errbacks`, `chain`, `chord`. */
   readonly embed: Record<string, unknown>;
 }
 
-/** Reads a message; null for what is not one. Protocol 1 has everything in the body. */
+/** Parses a message; null if it is not valid. Protocol 1 has everything in the body. */
 export function readMessage(envelope: string): ReadMessage | null {
   let message: EncodedMessage;
   try {
@@ -49,7 +49,10 @@ export function readMessage(envelope: string): ReadMessage | null {
   };
 }
 
-/** Python's texts of the arguments as the message itself tells them, else their JSON. */
+/**
+ * Returns the `argsrepr` and `kwargsrepr` of a message, else the arguments as JSON, cut off at 1000
+ * characters.
+ */
 export function shownArguments(read: ReadMessage | null): { args: string | null; kwargs: string | null } {
   if (read === null) return { args: null, kwargs: null };
   const text = (key: string, json: string | null) =>
@@ -57,7 +60,7 @@ export function shownArguments(read: ReadMessage | null): { args: string | null;
   return { args: text("argsrepr", read.args), kwargs: text("kwargsrepr", read.kwargs) };
 }
 
-/** Headers as JSON for people. */
+/** Returns the headers as readable JSON. */
 export function shownHeaders(read: ReadMessage): string {
   return shownJson(read.headers, { charsMax: 64 * 1024 });
 }

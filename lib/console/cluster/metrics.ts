@@ -1,8 +1,8 @@
 /**
- * The cluster's metrics: tasks and workers from events, queues from the broker, under celery-exporter's names, and
- * Flower's if they are wanted.
+ * The metrics of the cluster: tasks and workers from events, queues from the broker, under celery-exporter's
+ * names and, if enabled, Flower's.
  *
- * An event after "received" has a task's id alone: what it belongs to is remembered for the newest tasks.
+ * Events after "received" have only the task's id, so name and queue are remembered for the newest tasks.
  *
  * Source: celery-exporter (August 2026) exporter.py (labels, what counts as what); flower events.py (`flower_*`).
  */
@@ -31,60 +31,60 @@ import type { QueueWatch } from "./queues.ts";
 
 /** Tasks whose name and queue are remembered. */
 const TASKS_MAX = 50_000;
-/** A worker that was silent for so long is down, and after the second time its series are forgotten, seconds. */
+/** A worker counts as down after this silence, and its series are removed after the second, seconds. */
 const DOWN_SECONDS = 300;
 const FORGET_SECONDS = 600;
-/** No task ran for longer, seconds: a hundred years. */
+/** Longer runtimes are ignored, seconds: a hundred years. */
 const RUNTIME_MAX = 3_155_760_000;
-/** Workers that are told apart. */
+/** Maximum number of workers counted separately. */
 const WORKERS_MAX = 5000;
-/** The label of every host, where hosts are not told apart. */
+/** The label of every host, if hosts are not counted separately. */
 const GENERIC = "generic";
-/** Python's text of what is not known, which celery-exporter shows. */
+/** Python's repr of an unknown value, which celery-exporter shows. */
 const NONE = "None";
 
-/** How the cluster is measured. */
+/** Options of the cluster's metrics. */
 export interface ClusterMetricsOptions {
-  /** Whose names: celery-exporter's, or Flower's besides. */
+  /** True to add metrics with Flower's names to celery-exporter's. */
   readonly hasFlower: boolean;
   readonly buckets: Partial<Buckets>;
-  /** Hosts are not told apart: for clusters whose hosts come and go. */
+  /** True to use one label for all hosts: for clusters whose hosts come and go. */
   readonly isGeneric: boolean;
   readonly seriesMax: number | null;
-  /** The queue of a task that no event names one for. */
+  /** The queue of a task whose events name none. */
   readonly defaultQueue: string;
   readonly text: Pick<MetricsTextOptions, "prefix" | "labels">;
 }
 
-/** Where the numbers come from that no event brings. */
+/** The sources of numbers that events do not carry. */
 export interface MeasuredParts {
   readonly cluster: Cluster;
   readonly queues: QueueWatch;
 }
 
-/** What is remembered of a task. */
+/** The data remembered of a task. */
 interface Known {
   name: string;
   queue: string | null;
   sent: number;
   received: number;
-  /** Seconds; NaN: at once. */
+  /** Seconds; NaN if the task has no eta. */
   eta: number;
 }
 
-/** One series of Flower's. */
+/** One of Flower's series. */
 interface FlowerSeries {
   readonly worker: string;
   readonly task: string;
   readonly runtime: Histogram;
   prefetched: number;
   prefetchSeconds: number;
-  /** When it was last counted, seconds. */
+  /** When the last event came, seconds. */
   heard: number;
   readonly events: Map<string, number>;
 }
 
-/** Counts of one cluster. */
+/** The metrics of one cluster. */
 export class ClusterMetrics {
   readonly #options: ClusterMetricsOptions;
   readonly #tasks: TaskMetrics;
@@ -94,7 +94,7 @@ export class ClusterMetrics {
 
   readonly #startedWallMs: number;
 
-  /** `startedWallMs`: when the process began. */
+  /** `startedWallMs`: when the process started. */
   constructor(options: ClusterMetricsOptions, startedWallMs: number) {
     this.#options = options;
     this.#startedWallMs = startedWallMs;
@@ -102,7 +102,7 @@ export class ClusterMetrics {
     this.#tasks = new TaskMetrics({ buckets, ...(seriesMax === null ? {} : { seriesMax }) });
   }
 
-  /** Takes an event in. */
+  /** Counts an event. */
   take(event: ReceivedEvent): void {
     const { type, hostname } = event;
     if (type.startsWith("worker-")) {
@@ -114,7 +114,7 @@ export class ClusterMetrics {
     const known = this.#knownOf(id, event);
     const host = this.#options.isGeneric ? GENERIC : hostLabel(hostname);
     const series = this.#tasks.of(known.name, host, known.queue ?? this.#options.defaultQueue);
-    // The other counters are there from now on, at 0, so that their rates have a beginning.
+    // From now on the other counters are written too, at 0, so that their rates have a first sample.
     series.isKnown = true;
     series.heard = event.local_received;
     if (type !== "task-sent") this.#see(event);
@@ -122,7 +122,7 @@ export class ClusterMetrics {
     if (this.#options.hasFlower) this.#flowerCount(event, known);
   }
 
-  /** The text. If the broker is away, there is nothing of its queues in it. Never rejects. */
+  /** Returns the metrics as text, without queues if the broker is away. Never rejects. */
   async text(parts: MeasuredParts, isOpenMetrics: boolean): Promise<string> {
     const { cluster } = parts;
     const queues = await queuesOf(parts);
@@ -158,8 +158,8 @@ export class ClusterMetrics {
   }
 
   /**
-   * Forgets workers that have been gone for long, and, where no more can be told apart, those who only send: each
-   * process of Python's has a name of its own.
+   * Removes the series of workers that have been silent for long. If the maximum number of series is reached,
+   * also removes those of silent hosts that only send tasks, since each Python process has its own name.
    */
   #forget(now: number): void {
     const gone = new Set<string>();
@@ -168,7 +168,7 @@ export class ClusterMetrics {
       this.#seen.delete(node);
       gone.add(node);
     }
-    // Other nodes of a host may be there.
+    // Other nodes of the host may still be online.
     const hosts = new Set([...this.#seen.keys()].map(hostLabel));
     const goneHosts = new Set([...gone].map(hostLabel)).difference(hosts);
     const isSilent = ({ heard }: { readonly heard: number }) => now - heard >= FORGET_SECONDS;
@@ -188,7 +188,9 @@ export class ClusterMetrics {
     }
   }
 
-  /** Nodes of one host are one series, as in celery-exporter: up if one of them is, and their tasks summed. */
+  /**
+   * Writes one series for all nodes of a host, as celery-exporter does: up if one node is, with tasks summed.
+   */
   #writeWorkers(text: MetricsText, cluster: Cluster): void {
     const now = cluster.world.clock.wallMs() / 1000;
     const hosts = new Map<string, { isUp: boolean; active: number }>();
@@ -230,7 +232,7 @@ export class ClusterMetrics {
     }
     const runtime = runtimeOf(event);
     if (runtime !== null && runtime > 0) series.runtime.observe(runtime);
-    // A task with an eta waits because it is to.
+    // A task with an eta waits on purpose.
     if (!Number.isNaN(known.eta)) return;
     if (type === "task-received") series.prefetched++;
     if (type === "task-started" && !Number.isNaN(known.received)) {
@@ -261,24 +263,24 @@ export class ClusterMetrics {
   }
 }
 
-/** Queues as the broker tells; null: it is away. */
+/** Returns the queues; null if the broker is away. */
 async function queuesOf({ cluster, queues }: MeasuredParts): Promise<Shape<"QueueList"> | null> {
   try {
     return await queues.list();
   } catch (error) {
-    cluster.world.log.debug(`Cannot look into the queues: ${errorText(error)}`);
+    cluster.world.log.debug(`Cannot read the queues: ${errorText(error)}`);
     return null;
   }
 }
 
-/** Slots of a worker, as it told. */
+/** Returns the number of a worker's slots. */
 function processesOf({ stats }: WorkerInfo): number {
   const pool = isRecord(stats) && isRecord(stats["pool"]) ? stats["pool"] : {};
   const processes = pool["processes"];
   return Array.isArray(processes) ? processes.length : 0;
 }
 
-/** What an event counts for. */
+/** Counts an event in the series of its task. */
 function count(series: TaskSeries, event: ReceivedEvent, known: Known): void {
   const runtime = runtimeOf(event);
   switch (event.type) {
@@ -312,7 +314,10 @@ function count(series: TaskSeries, event: ReceivedEvent, known: Known): void {
   }
 }
 
-/** How long a task ran, seconds; null: not told, or what would spoil the sum for ever. */
+/**
+ * Returns a task's runtime in seconds; null if it is unknown, or so large that it would distort the sum for
+ * good.
+ */
 function runtimeOf(event: ReceivedEvent): number | null {
   const runtime = event["runtime"];
   return typeof runtime === "number" && runtime >= 0 && runtime < RUNTIME_MAX ? runtime : null;
@@ -327,7 +332,7 @@ function writeQueues(
   const workers = queues.workerCounts();
   type Row = Shape<"QueueList">["rows"][number];
   const columns: [Family, (row: Row) => number | null][] = [
-    // A queue that is not there yet is empty.
+    // A queue that does not exist yet counts as empty.
     [FAMILIES.queueLength, ({ ready }) => ready ?? 0],
     [FAMILIES.activeConsumerCount, ({ name }) => queues.brokerConsumers.get(name) ?? null],
     [FAMILIES.activeWorkerCount, ({ name }) => workers.get(name) ?? 0],
@@ -351,11 +356,11 @@ function timeOf(eta: string): number {
   try {
     return parseIso(eta, { assumeUtc: true }) / 1000;
   } catch {
-    return NaN; // a stranger's text
+    return NaN; // a malformed eta
   }
 }
 
-/** Kinds of events that are told apart. */
+/** Maximum number of event types in a series. */
 const FLOWER_TYPES_MAX = 50;
 
 const FLOWER = {

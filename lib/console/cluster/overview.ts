@@ -1,4 +1,4 @@
-/** The figures of the overview and of charts. */
+/** The figures of the overview and its charts. */
 
 import { ALL_NAMES } from "../history/figure_table.ts";
 import { type Counted, Figures, type Spread } from "../history/figures.ts";
@@ -8,13 +8,13 @@ import type { Inspector } from "./inspector.ts";
 import type { QueueWatch } from "./queues.ts";
 import { workerRows } from "./workers.ts";
 
-/** What is counted when nothing else is said, seconds. */
+/** The default window, seconds. */
 export const WINDOW_DEFAULT = 3600;
 const MINUTE = 60;
-/** A cluster is thought of as silent when no task event came for so long, seconds. */
+/** The cluster counts as sending no task events after so long without one, seconds. */
 const SILENT_SECONDS = 60;
 
-/** The overview of the last `window` seconds. */
+/** Returns the overview of the last `window` seconds. */
 export function overviewOf(
   cluster: Cluster,
   { inspector, queues, window }: { inspector: Inspector; queues: QueueWatch; window: number },
@@ -59,12 +59,12 @@ export function overviewOf(
   };
 }
 
-/** Figures step by step, of one name or of all. */
+/** Returns the chart data of one task name, or of all (null). */
 export function seriesOf(cluster: Cluster, window: number, task: string | null): Shape<"Series"> {
   const now = cluster.world.clock.wallMs() / 1000;
   const { figures, words } = cluster.history;
   const step = window <= 6 * 3600 ? MINUTE : window <= 2 * 86_400 ? 10 * MINUTE : 3600;
-  // A name that was never heard of has no figures, and gets no number by being asked for.
+  // An unknown name has no figures, and a request must not add it to the words.
   const name = task === null
     ? ALL_NAMES
     : words.equal(task).find((number) => words.text(number) === task) ?? -1;
@@ -84,18 +84,19 @@ export function seriesOf(cluster: Cluster, window: number, task: string | null):
   };
 }
 
-/** Events per second of the minute that runs and the one before, over the time that they took so far. */
+/** Returns events per second over the last 60 seconds. */
 function ratesOf({ history }: Cluster, now: number): Shape<"Overview">["rates"] {
   const points = history.figures.points(2 * MINUTE, MINUTE, { name: ALL_NAMES, nowSeconds: now });
   const into = now % MINUTE;
   const [before, current] = points.map(([, figures]) => figures);
-  // The last 60 seconds: what of the minute before is not older than that, taken as even.
+  // Takes the share of the previous minute that lies in the last 60 seconds, as if its events were evenly
+  // spread.
   const rate = (kind: Counted) =>
     ((before?.counts[kind] ?? 0) * (MINUTE - into) / MINUTE + (current?.counts[kind] ?? 0)) / MINUTE;
   return byKind(rate);
 }
 
-/** A figure of each kind that the overview shows. */
+/** Computes a figure for each kind of event that the overview shows. */
 function byKind(of: (kind: Counted) => number): Shape<"Overview">["totals"] {
   return {
     received: of("received"),
@@ -122,7 +123,7 @@ function percentiles(spread: Spread): Shape<"Percentiles"> {
 function failuresOf({ history }: Cluster, window: number, now: number): Shape<"Failure">[] {
   const { figures, words } = history;
   const found = new Map<number, Shape<"Failure">>();
-  // The most frequent first: the first of a class names the task.
+  // They come most frequent first, so the first of a class names its most frequent task.
   for (const one of figures.failures(window, now)) {
     const known = found.get(one.class);
     if (known === undefined) {

@@ -1,4 +1,4 @@
-/** Beat's entries, from the module that the console was given, with the runs that events told of. */
+/** The periodic entries of the console's module, with their runs as seen in events. */
 
 import { OperatingError, textOrNull } from "../../base/mod.ts";
 import type { BeatOnBroker, Entry } from "../../beat/mod.ts";
@@ -7,23 +7,23 @@ import type { Shape } from "../shapes.ts";
 import type { Cluster } from "./cluster.ts";
 
 const RUNS = 5;
-/** Runs looked for, so that each entry finds its own among them. */
+/** Future runs computed over all entries, so that frequent entries leave room for the others. */
 const RUNS_MAX = 400;
-/** Tasks looked at for the last run of an entry. */
+/** Tasks searched for the last run of an entry. */
 const LOOKED_AT = 50;
-const NO_MODULE = "Entries are known to beat alone: start the console with -A and the module that has them.";
-const NO_ENTRIES = "The module has no periodic tasks: beat_schedule and addPeriodicTask make them.";
+const NO_MODULE = "Only beat knows its entries: start the console with -A and the module that has them.";
+const NO_ENTRIES = "The module has no periodic tasks: define them with beat_schedule or addPeriodicTask.";
 
 const NOT_TOLD =
-  "RabbitMQ does not tell which beat leads. Its management API does: start the console with --broker-api.";
-const NOBODY = "No beat leads at the moment. Celery's own beat would not say that it runs.";
+  "RabbitMQ does not report which beat leads, but its management API does: start the console with --broker-api.";
+const NOBODY = "No beat leads at the moment. Celery's own beat is not visible here.";
 
-/** The entries. */
+/** Lists the entries. */
 export async function listPeriodic(cluster: Cluster, hasModule: boolean): Promise<Shape<"Periodic">> {
   const { app, history } = cluster;
   if (!hasModule) return { leader: null, rows: [], why: NO_MODULE, whyNoLeader: null };
   const path = app.conf.beat_schedule_filename;
-  // Loaded here: a console that nobody asks for it starts without it.
+  // Loaded at first use, so that the console starts without it.
   const { previewBeat, readEntries } = await import("../../beat/mod.ts");
   const read = await readEntries(app);
   const beat = await onBroker(cluster, read);
@@ -35,7 +35,7 @@ export async function listPeriodic(cluster: Cluster, hasModule: boolean): Promis
     const { name, task, options } = entry;
     const [args, kwargs] = [argsRepr(entry.args), kwargsRepr(entry.kwargs)];
     const known = entry.lastId === null ? null : history.task(entry.lastId);
-    // What Celery's beat sent is known from events alone: the newest task of that name and those arguments.
+    // Runs of Celery's beat are known only from events: the newest task with this name and these arguments.
     const newest = known ??
       history.tasks.rows(
         history.newest(history.compile(`name:"=${task.replace(/["\\]/g, "\\$&")}"`), LOOKED_AT),
@@ -57,7 +57,7 @@ export async function listPeriodic(cluster: Cluster, hasModule: boolean): Promis
       lastId: newest?.id ?? null,
       lastState: newest?.state.state ?? null,
       totalRuns: entry.count === 0 ? null : entry.count,
-      // One that is rare beside others is not among the runs looked at.
+      // A rare entry may not be among the computed runs.
       next: soon.length > 0 || next === null ? soon : [next],
     };
   });
@@ -70,14 +70,14 @@ export async function listPeriodic(cluster: Cluster, hasModule: boolean): Promis
   };
 }
 
-/** Seconds of a moment in ISO 8601, with or without the name of its zone. */
+/** Converts ISO 8601, with or without a zone name, to seconds. */
 function secondsOf(time: string): number;
 function secondsOf(time: string | null): number | null;
 function secondsOf(time: string | null): number | null {
   return time === null ? null : Date.parse(time.replace(/\[.*\]$/, "")) / 1000;
 }
 
-/** What beats keep in the broker; undefined: it is away, or keeps nothing of theirs. */
+/** Returns the state that beats keep in the broker; undefined if the broker is away or cannot keep it. */
 async function onBroker(
   cluster: Cluster,
   entries: ReadonlyMap<string, Entry>,
@@ -95,13 +95,16 @@ async function onBroker(
     );
     return { ...beat, isTold: ledger.queueOf === undefined || management !== null };
   } catch (error) {
-    // The page shows what the module alone tells.
+    // The page then shows only the module's entries.
     if (error instanceof OperatingError) return undefined;
     throw error;
   }
 }
 
-/** "every day at 04:00" of `<crontab: 0 4 * * * (m/h/dM/MY/d)>`; what has no short words stays as it is. */
+/**
+ * "every day at 04:00" for `<crontab: 0 4 * * * (m/h/dM/MY/d)>`; schedules without short words stay as they
+ * are.
+ */
 function inWords(schedule: string): string {
   const every = /^<freq: (.+)>$/.exec(schedule);
   if (every !== null) return `every ${every[1]!.replace(/\.00 /, " ")}`;

@@ -1,4 +1,4 @@
-/** Queues as the API shows them: what waits, from the broker; who consumes, from the workers' answers. */
+/** Queues as the API shows them: messages from the broker, consumers from workers' replies. */
 
 import { atMost, isRecord, OperatingError } from "../../base/mod.ts";
 import { type Connection, DEAD_LETTERS_MAX } from "../../transport/mod.ts";
@@ -10,22 +10,23 @@ import type { ManagedQueue } from "./management.ts";
 
 type List = Shape<"QueueList">;
 
-/** Parked messages looked at. */
+/** Parked messages read. */
 const PARKED_MAX = 10_000;
-/** How long an answer is good for the next who asks. */
+/** How long a list is reused for further requests. */
 const KEPT_MS = 1000;
 /**
- * Between two looks for queues that nobody named, and at least so many times as long as the last one took: on Redis the
- * whole keyspace is gone through, which is to be 2 % of a server's time at most.
+ * Interval between two searches for queues that neither workers nor the App name, and at least so many times
+ * the duration of the last search: on Redis it scans the whole keyspace, and may take at most 2 % of the
+ * server's time.
  */
 const NAMES_EVERY_MS = 15_000;
 const NAMES_REST = 50;
-/** How long a look at the queues waits for those that nobody named. */
+/** How long listing the queues waits for that search. */
 const NAMES_PATIENCE_MS = 200;
-/** How long a page waits for what it has an older answer to. */
+/** How long a page waits for a new list if there is an older one. */
 const PATIENCE_MS = 80;
 
-/** Looks into queues; whoever asks within a second shares the answer. */
+/** Lists queues; requests within a second share one list. */
 export class QueueWatch {
   readonly #cluster: Cluster;
   readonly #inspector: Inspector;
@@ -41,17 +42,17 @@ export class QueueWatch {
     this.#inspector = inspector;
   }
 
-  /** Consumers by queue as the broker counted them last; empty for brokers that do not count. */
+  /** Consumers by queue as the broker last counted them; empty for brokers that do not count. */
   readonly brokerConsumers: Map<string, number> = new Map();
 
-  /** The last answer, however old. */
+  /** The last list, however old. */
   get last(): List {
     return this.#last;
   }
 
   /**
-   * Queues as a page shows them: those of the last look if a new one takes long, which are there next. Rejects as
-   * `list` does.
+   * Returns the list for a page: the last one if a new list takes long, which is then ready for the next
+   * request. Rejects as `list` does.
    */
   async shown(): Promise<List> {
     const looking = this.list();
@@ -60,13 +61,13 @@ export class QueueWatch {
     return isLate ? this.#last : await looking;
   }
 
-  /** Queues, by name. Rejects if the broker is away. */
+  /** Returns the queues, sorted by name. Rejects if the broker is away. */
   async list(): Promise<List> {
     if (this.#cluster.world.clock.monoMs() - this.#atMs < KEPT_MS) return this.#last;
     return await (this.#looking ??= this.#look().finally(() => this.#looking = null));
   }
 
-  /** Names of the queues that workers consume; of the App's own if there are none. Source: flower views. */
+  /** Returns the names of the queues that workers consume, else of the App's queues. Source: flower views. */
   activeNames(): string[] {
     const names = new Set<string>();
     for (const info of this.#inspector.workers.values()) {
@@ -118,12 +119,12 @@ export class QueueWatch {
       dead: await countOf(() => connection.deadLetters?.count()),
       failed: await countOf(() => connection.failedTasks?.count()),
       why: connection.transport === "amqp"
-        ? "RabbitMQ does not show what its messages are: their age is not known."
+        ? "RabbitMQ does not show its messages, so their age is not known."
         : null,
     };
   }
 
-  /** The queues that the broker has, as it told lately. */
+  /** Returns the names of the broker's queues as last searched. */
   async #namesOf(connection: Connection): Promise<readonly string[]> {
     const { clock } = this.#cluster.world;
     if (clock.monoMs() >= this.#findAgainMs) {
@@ -139,21 +140,21 @@ export class QueueWatch {
     try {
       this.#found = await connection.queueNames?.() ?? [];
     } catch (error) {
-      // Too old to be asked for lists alone, or gone: what workers consume is known without.
+      // The server is too old for this search, or gone. The queues that workers consume are known without it.
       if (!(error instanceof OperatingError)) throw error;
     }
     const endedMs = clock.monoMs();
     this.#findAgainMs = endedMs + Math.max(NAMES_EVERY_MS, NAMES_REST * (endedMs - beganMs));
   }
 
-  /** How long ago the task of an envelope was sent, as far as events told of it. */
+  /** Returns how long ago a message's task was sent, if events show it. */
   #age(envelope: string | null): number | null {
     if (envelope === null) return null;
     const sent = sentAt(envelope, this.#cluster);
     return sent === null ? null : Math.max(0, this.#cluster.world.clock.wallMs() / 1000 - sent);
   }
 
-  /** Workers that are there and consume, by queue; each counts for what `weigh` makes of it. */
+  /** Counts online workers by the queues that they consume; each counts as `weigh` says, 1 by default. */
   workerCounts(weigh: (info: WorkerInfo) => number = () => 1): Map<string, number> {
     const found = new Map<string, number>();
     for (const [worker, info] of this.#inspector.workers) {
@@ -163,7 +164,7 @@ export class QueueWatch {
     return found;
   }
 
-  /** Tasks that workers hold, by queue, as far as they were asked. */
+  /** Counts the tasks that workers hold, by queue, from the workers' last replies. */
   #unacked(): Map<string, number> {
     const found = new Map<string, number>();
     for (const { active, reserved } of this.#inspector.workers.values()) {
@@ -177,13 +178,13 @@ export class QueueWatch {
   }
 }
 
-/** Queues of tasks, of all that the management API names. */
+/** Returns the names of those queues of the management API that may hold tasks. */
 function managedNames(managed: ReadonlyMap<string, ManagedQueue>): string[] {
   return [...managed].filter(([, one]) => one["exclusive"] !== true && one["auto_delete"] !== true)
     .map(([name]) => name);
 }
 
-/** Queues of one process and of our own: replies, remote control, events, delays, leases, dead letters. */
+/** Queues that hold no tasks for workers: replies, remote control, events, delays, leases, dead letters. */
 const OF_PROCESS: readonly RegExp[] = [
   /\.pidbox$/,
   /^(celeryev|lovage|amq)\./,
@@ -213,7 +214,10 @@ function sentAt(envelope: string, { history }: Cluster): number | null {
   }
 }
 
-/** How many of some messages belong to each queue; null: the broker has none of the kind. Adds names it finds. */
+/**
+ * Counts messages by queue, and adds their queues to `names`; null if the broker has no messages of this
+ * kind.
+ */
 async function countBy(
   list: () => Promise<readonly { readonly queue: string | null }[]> | undefined,
   names: Set<string>,

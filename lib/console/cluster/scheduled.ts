@@ -9,7 +9,7 @@ import { requestOf } from "./workers.ts";
 
 type Row = Shape<"ScheduledRow">;
 
-/** The soonest first, at most `limit`. Rejects if the broker is away. */
+/** Lists them, soonest first, at most `limit`. Rejects if the broker is away. */
 export async function listScheduled(
   cluster: Cluster,
   inspector: Inspector,
@@ -39,7 +39,7 @@ export async function listScheduled(
     if (!Array.isArray(scheduled) || !(cluster.workers.get(worker)?.alive ?? true)) continue;
     for (const entry of scheduled) {
       const row = isRecord(entry) ? heldRow(entry, worker) : null;
-      // A worker of ours also lists what it parked, which is the broker's.
+      // Lovage's workers also list tasks that they parked at the broker.
       if (row !== null && !rows.has(row.id)) rows.set(row.id, row);
     }
   }

@@ -9,15 +9,15 @@ import { findOriginal, KeptLetters, type Original } from "./letters.ts";
 
 type Row = Shape<"TaskRow">;
 
-/** Tasks of a graph, and children listed. */
+/** Maximum number of tasks in a graph, and of children listed. */
 const NODES_MAX = 500;
 const CHILDREN_MAX = 200;
 /** How long a page waits for the result store and the broker. */
 const LOOK_MS = 1500;
-/** Steps of a chain that are shown though they were not sent yet. */
+/** Maximum number of steps shown of a chain that were not sent yet. */
 const PLANNED_MAX = 20;
 
-/** A task as a row of a list. */
+/** Returns a task as a row of a list. */
 export function taskRow(record: TaskRecord): Row {
   const { state } = record;
   return {
@@ -45,7 +45,10 @@ export function taskRow(record: TaskRecord): Row {
   };
 }
 
-/** A task in full: events, its family, and if the stores answer in time its result and its message. */
+/**
+ * Returns a task's details: its events and related tasks, and its result and message if result store and
+ * broker answer in time. Null if nothing is known.
+ */
 export async function taskView(cluster: Cluster, id: string): Promise<Shape<"Task"> | null> {
   const { history } = cluster;
   const record = history.task(id);
@@ -89,21 +92,23 @@ export async function taskView(cluster: Cluster, id: string): Promise<Shape<"Tas
   };
 }
 
-/** What is stored of a task; null: nothing, or there is no store. */
+/**
+ * Returns a task's stored result; null if there is none, or no store. Rejects if the store cannot be reached.
+ */
 export async function storedResult({ app }: Cluster, id: string): Promise<ResultMeta | null> {
   const backend = await app.openBackend();
   if (backend.kind === "disabled" || backend.kind === "rpc") return null;
   return await backend.fetch(id);
 }
 
-/** A stored result as JSON text, or as Python's text of what JSON cannot carry. */
+/** Returns a stored result as JSON text; an exception in Python's notation. */
 function storedText({ state, result }: ResultMeta): string | null {
   if (result === null || result === undefined) return null;
   if (EXCEPTION_STATES.has(state)) return exceptionText(result);
   return shownJson(result, { charsMax: 256 * 1024 });
 }
 
-/** An exception as Python prints it: `ValueError('bad')`. */
+/** Returns an exception in Python's notation: `ValueError('bad')`. */
 export function exceptionText(error: unknown): string {
   if (!isRecord(error) || typeof error["excType"] !== "string" || !Array.isArray(error["args"])) {
     return strictRepr(error);
@@ -120,7 +125,7 @@ async function within<T>({ world }: Cluster, look: () => Promise<T>): Promise<T 
   const looking = look().then((value) => {
     found = value;
   }, (error) => {
-    // A page says what it knows; what cannot be reached or read is left out.
+    // The page shows what is known, and leaves out what cannot be reached or decoded.
     if (!(error instanceof OperatingError) && !(error instanceof DecodeError)) throw error;
   });
   await atMost(world.clock, LOOK_MS, looking);
@@ -131,7 +136,7 @@ function rowOf(record: TaskRecord | null): Row | null {
   return record === null ? null : taskRow(record);
 }
 
-/** A task that no event told of, from its result. */
+/** Returns the row of a task without events, from its result. */
 function bareRow(id: string, stored: ResultMeta | null): Row {
   const done = stored?.dateDone ? Date.parse(stored.dateDone) / 1000 : NaN;
   const ended = Number.isFinite(done) ? done : null;
@@ -162,7 +167,7 @@ function detailOf(subject: string, { state }: TaskRecord): string | null {
   return null;
 }
 
-/** All tasks of one root, and what the message of this one says will come after it. */
+/** Returns the graph of all tasks of one root, and of those that this task's message sends after it. */
 function graphOf(
   { history }: Cluster,
   { id, rootId, row, exact }: { id: string; rootId: string; row: Row; exact: Original | null },

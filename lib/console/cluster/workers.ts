@@ -1,4 +1,4 @@
-/** Workers as the API shows them: from their heartbeats, and from what they answer. */
+/** Workers as the API shows them: from their events and replies. */
 
 import { atMost, isRecord, maskUrls, textOrNull } from "../../base/mod.ts";
 import { SECRET_MASK, SECRET_NAME } from "../../app/mod.ts";
@@ -7,13 +7,13 @@ import type { Shape } from "../shapes.ts";
 import type { Cluster } from "./cluster.ts";
 import { consumedQueues, type Inspector } from "./inspector.ts";
 
-/** How long a worker is waited for that is known: a page of it is there within 100 ms. */
+/** How long a known worker's page waits for its reply, so that the page takes at most 100 ms. */
 const ANSWER_MS = 80;
 
 type Row = Shape<"WorkerRow">;
 type Plain = Record<string, unknown>;
 
-/** Every worker, those that are there first, then by name. */
+/** Returns all workers, online ones first, then by name. */
 export function workerRows(cluster: Cluster, inspector: Inspector): Row[] {
   inspector.refreshSome();
   const names = new Set([...cluster.workers.keys(), ...inspector.workers.keys()]);
@@ -22,7 +22,6 @@ export function workerRows(cluster: Cluster, inspector: Inspector): Row[] {
   ).sort((a, b) => Number(b.isOnline) - Number(a.isOnline) || (a.name < b.name ? -1 : 1));
 }
 
-/** One of them. */
 function workerRow(cluster: Cluster, inspector: Inspector, name: string): Row {
   const state = cluster.workers.get(name) ?? null;
   const info = inspector.workers.get(name) ?? {};
@@ -53,15 +52,15 @@ function workerRow(cluster: Cluster, inspector: Inspector, name: string): Row {
 }
 
 /**
- * A worker, asked now; null if it is not known and does not answer. One that is known is waited for a moment: what it
- * says later is there when it is looked at again. Rejects if the broker is away.
+ * Asks a worker and returns its details; null if it is not known and does not answer. A known worker is
+ * waited for at most 80 ms; a later reply is shown by the next request. Rejects if the broker is away.
  */
 export async function workerView(
   cluster: Cluster,
   inspector: Inspector,
   name: string,
 ): Promise<Shape<"Worker"> | null> {
-  // One that is known to be gone is not waited for.
+  // Do not wait for a worker that is offline.
   const isThere = cluster.workers.get(name)?.alive ?? true;
   if (isThere) {
     const asking = inspector.refresh(name);
@@ -96,15 +95,15 @@ export async function workerView(
   };
 }
 
-/** Whether a worker of that name has answered once. */
+/** Returns true if a worker of that name has ever answered; may ask it. Rejects if the broker is away. */
 export async function hasWorker(cluster: Cluster, inspector: Inspector, name: string): Promise<boolean> {
-  // One that nobody heard of, among others that were, is not waited for.
+  // Do not wait for an unknown name if other workers are known.
   const mayBeThere = inspector.workers.size === 0 || cluster.workers.has(name);
   if (!inspector.workers.has(name) && mayBeThere) await inspector.refresh(name, ["stats"]);
   return inspector.workers.has(name);
 }
 
-/** The names of the tasks that workers registered, as far as they were asked. */
+/** Asks all workers and returns the names of their registered tasks. Rejects if the broker is away. */
 export async function registeredNames(inspector: Inspector): Promise<string[]> {
   await inspector.refresh(null, ["registered"]);
   const names = new Set<string>();
@@ -115,7 +114,7 @@ export async function registeredNames(inspector: Inspector): Promise<string[]> {
   return [...names].filter((name) => !name.startsWith("celery.")).sort();
 }
 
-/** Settings with what is secret in them masked, by name and in URLs. Values are as JSON has them. */
+/** Masks secrets in settings, by name and in URLs. Numbers that JSON cannot carry become texts. */
 export function maskedConf(conf: unknown): Plain {
   if (!isRecord(conf)) return {};
   return Object.fromEntries(
@@ -125,7 +124,7 @@ export function maskedConf(conf: unknown): Plain {
   );
 }
 
-/** A request as `inspect active` and its kin show it. */
+/** Converts a request in the form of `inspect active` and similar commands. */
 export function requestOf(request: Plain): Shape<"RequestRow"> {
   const info = isRecord(request["delivery_info"]) ? request["delivery_info"] : {};
   return {
@@ -158,7 +157,7 @@ function queueOf(queue: Plain): Shape<"WorkerQueue"> {
   };
 }
 
-/** `shop.add [rate_limit=10/m]`, as workers list their tasks. */
+/** Parses `shop.add [rate_limit=10/m]`, the form in which workers list their tasks. */
 function limitsOf(entry: unknown): Shape<"TaskLimits"> {
   const [name = "", rest = ""] = String(entry).split(" [");
   const limits = new Map(
@@ -176,10 +175,10 @@ function limitsOf(entry: unknown): Shape<"TaskLimits"> {
   };
 }
 
-/** "prefork" of `celery.concurrency.prefork:TaskPool`, "threads" of `lovage.pool:threads`. */
+/** Returns "prefork" for `celery.concurrency.prefork:TaskPool`, "threads" for `lovage.pool:threads`. */
 function poolName(pool: Plain): string | null {
   const implementation = pool["implementation"];
-  // Before 5.3 a pool of processes does not say what it is.
+  // Before Celery 5.3 the prefork pool does not report its implementation.
   if (typeof implementation !== "string") return "put-guarded-by-semaphore" in pool ? "prefork" : null;
   const [place = "", name = ""] = implementation.split(":");
   return place === "lovage.pool" ? name : place.split(".").at(-1)!;

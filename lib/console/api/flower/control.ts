@@ -1,4 +1,4 @@
-/** Flower's routes that have workers do something. Source: flower api/control.py. */
+/** Flower's routes that control workers. Source: flower api/control.py. */
 
 import { isRecord } from "../../../base/mod.ts";
 import type { Replies } from "../../../app/mod.ts";
@@ -7,7 +7,7 @@ import { revoke } from "../../cluster/actions.ts";
 import type { Parts } from "../request.ts";
 import { type Answer, type FlowerCall, type FlowerRoute, HttpError } from "./parts.ts";
 
-/** The routes, by their path behind /api/, which ends in a name. */
+/** The routes by their path after /api/; a name follows the path. */
 export const CONTROL: Readonly<Record<string, FlowerRoute>> = {
   "worker/shutdown": {
     scope: "admin",
@@ -104,19 +104,19 @@ export const CONTROL: Readonly<Record<string, FlowerRoute>> = {
   },
 };
 
-/** 404 unless workers or the module have a task of that name. */
+/** Throws HttpError 404 unless workers or the module have a task of that name. */
 export async function mustBeTask({ cluster, inspector }: Parts, name: string): Promise<void> {
   if (cluster.app.tasks.get(name) !== undefined) return;
   if ((await registeredNames(inspector)).includes(name)) return;
   throw new HttpError(404, `Unknown task '${name}'`);
 }
 
-/** 404 unless a worker of that name has answered once. */
+/** Throws HttpError 404 unless a worker of that name has ever answered. */
 async function mustBeWorker({ cluster, inspector }: Parts, name: string): Promise<void> {
   if (!await hasWorker(cluster, inspector, name)) throw new HttpError(404, `Unknown worker '${name}'`);
 }
 
-/** A route that sends one worker a command; `done` null answers with the worker's own words. */
+/** Makes a route that sends one worker a command; if `done` is null, it answers with the worker's reply. */
 function onWorker(
   command: string,
   action: string,

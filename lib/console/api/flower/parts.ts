@@ -1,4 +1,4 @@
-/** What Flower's routes share: arguments as Flower reads them, refusals as it words them, JSON as it sends it. */
+/** What Flower's routes share: arguments, errors and JSON in Flower's form. */
 
 import { booleanOf, errorText, isRecord, OperatingError, UsageError } from "../../../base/mod.ts";
 import { DecodeError, fromExactJson } from "../../../wire/mod.ts";
@@ -13,7 +13,7 @@ const UNAVAILABLE = "Broker or result backend unavailable";
 const NEEDS_LOGIN =
   "FLOWER_UNAUTHENTICATED_API environment variable is required to enable API without authentication";
 
-/** A refusal of Flower's. */
+/** An error answer with its HTTP status. */
 export class HttpError extends Error {
   override name = "HttpError";
   readonly status: number;
@@ -23,10 +23,10 @@ export class HttpError extends Error {
   }
 }
 
-/** How a route answers: a value as JSON, or a text with a status. */
+/** An answer of a route: a value sent as JSON, a text with a status, or a finished response. */
 export type Answer = Record<string, unknown> | { readonly status: number; readonly text: string } | Response;
 
-/** A request of Flower's API, with its arguments from the query and a form. */
+/** A request to Flower's API, with its arguments from the query and the form. */
 export class FlowerCall {
   readonly c: Ctx;
   readonly parts: Parts;
@@ -40,7 +40,7 @@ export class FlowerCall {
     this.body = body;
   }
 
-  /** Reads a request. */
+  /** Reads a request with its body. */
   static async read(c: Ctx, parts: Parts): Promise<FlowerCall> {
     const all = new URLSearchParams(c.req.query());
     const body = c.req.method === "POST" ? await c.req.text() : "";
@@ -50,19 +50,19 @@ export class FlowerCall {
     return new FlowerCall(c, parts, { all, body });
   }
 
-  /** An argument, the last one given; null: none. */
+  /** Returns an argument, the last one if it is repeated; null if it is missing. */
   text(name: string): string | null {
     return this.#arguments.getAll(name).at(-1)?.trim() || null;
   }
 
-  /** One that must be there. */
+  /** Returns a required argument. Throws HttpError 400. */
   need(name: string): string {
     const value = this.text(name);
     if (value === null) throw new HttpError(400, `Missing argument ${name}`);
     return value;
   }
 
-  /** A truth; false if there is none. */
+  /** Returns a boolean argument; false if it is missing. Throws HttpError 400. */
   flag(name: string): boolean {
     const text = this.text(name);
     if (text === null) return false;
@@ -71,7 +71,7 @@ export class FlowerCall {
     return value;
   }
 
-  /** A number of a kind; null if there is none. */
+  /** Returns a numeric argument; null if it is missing. Throws HttpError 400. */
   number(name: string, kind: "int" | "float"): number | null {
     const text = this.text(name);
     if (text === null) return null;
@@ -82,7 +82,7 @@ export class FlowerCall {
     return value;
   }
 
-  /** Arguments and options of a task that is called. */
+  /** Parses the body: arguments and options of the task to send. Throws HttpError 400. */
   task(): { args: unknown[]; kwargs: Record<string, unknown>; options: Record<string, unknown> } {
     let given: unknown = {};
     try {
@@ -98,17 +98,17 @@ export class FlowerCall {
   }
 }
 
-/** How a route is run. */
+/** A route of Flower's API. */
 export interface FlowerRoute {
   readonly scope: Scope;
-  /** The audit's word; absent: it only looks. */
+  /** The action's name in the audit log; absent if the route only reads. */
   readonly action?: string;
-  /** Refusals say nothing but their status. */
+  /** True if error answers have a status and no text. */
   readonly isSilent?: boolean;
   run(call: FlowerCall, name: string): Promise<Answer> | Answer;
 }
 
-/** Answers a request as Flower would. `isOpen`: without a login too. */
+/** Runs a route and answers as Flower does. `isOpen`: answer even if no login is configured. */
 export async function answer(
   c: Ctx,
   parts: Parts,

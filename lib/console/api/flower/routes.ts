@@ -1,4 +1,4 @@
-/** Flower's API, route by route. Source: flower urls.py, api/workers.py, views/workers.py. */
+/** The routes of Flower's API. Source: flower urls.py, api/workers.py, views/workers.py. */
 
 import { Hono } from "hono/quick";
 import { booleanOf, maskUrls } from "../../../base/mod.ts";
@@ -29,7 +29,7 @@ const LISTS: Readonly<Record<string, FlowerRoute>> = {
   },
 };
 
-/** The routes of Flower's API. `isOpen`: they answer though nobody needs to log in. */
+/** Returns the routes of Flower's API. `isOpen`: answer even if no login is configured. */
 export function flowerRoutes(
   parts: Parts,
   { hasOpenApi: isOpen }: { readonly hasOpenApi: boolean },
@@ -51,14 +51,14 @@ export function flowerRoutes(
       (c) => answer(c, parts, { route, name: c.req.param("name"), isOpen }),
     );
   }
-  // The page of workers, as data: what Flower's own page asks for.
+  // The data behind Flower's page of workers.
   routes.get("/workers", async (c, next) => {
     if (booleanOf(c.req.query("json") ?? "") !== true) return await next();
     mustBeAllowed(c, parts.access, "read");
     if (booleanOf(c.req.query("refresh") ?? "") === true) await parts.inspector.refresh(null);
     return jsonResponse({ data: workersTable(parts) });
   });
-  // What the table of Flower's page of tasks asks for.
+  // The data behind the table on Flower's page of tasks.
   routes.on(["GET", "POST"], "/tasks/datatable", async (c) => {
     mustBeAllowed(c, parts.access, "read");
     const route: FlowerRoute = { scope: "read", run: tasksTable };
@@ -89,7 +89,7 @@ async function listWorkers(call: FlowerCall): Promise<Record<string, unknown>> {
   return { [worker]: shownInfo(info) };
 }
 
-/** Answers of a worker, passwords masked. */
+/** Returns a worker's replies with passwords masked. */
 function shownInfo(info: WorkerInfo): Record<string, unknown> {
   const { conf, stats, ...rest } = info;
   return {
@@ -106,7 +106,7 @@ function withMaskedUrls(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, withMaskedUrls(one)]));
 }
 
-/** Workers with their counts, as Flower's table shows them. */
+/** Returns workers with their counts, as Flower's table shows them. */
 function workersTable({ cluster }: Parts): Record<string, unknown>[] {
   const rows: Record<string, unknown>[] = [];
   for (const [name, counts] of cluster.counts) {

@@ -12,10 +12,10 @@ import { mustBeTask } from "./control.ts";
 import { type FlowerCall, type FlowerRoute, HttpError } from "./parts.ts";
 
 const SORT_KEYS = new Set(["name", "state", "received", "started"]);
-/** Flower's own limit of tasks in memory. */
+/** Flower's limit on tasks in memory. */
 const TASKS_MAX = 100_000;
 
-/** The routes that take no name, by their path behind /api/. */
+/** The routes without a name, by their path after /api/. */
 export const TASK_LISTS: Readonly<Record<string, FlowerRoute>> = {
   "tasks": { scope: "read", isSilent: true, run: listTasks },
   "task/types": {
@@ -30,7 +30,7 @@ export const TASK_LISTS: Readonly<Record<string, FlowerRoute>> = {
   },
 };
 
-/** The routes that end in a name or id, looking. */
+/** The routes that read and end in a name or id, by their path after /api/. */
 export const TASK_LOOKS: Readonly<Record<string, FlowerRoute>> = {
   "task/info": {
     scope: "read",
@@ -56,7 +56,7 @@ export const TASK_LOOKS: Readonly<Record<string, FlowerRoute>> = {
   },
 };
 
-/** The routes that end in a name or id, acting. */
+/** The routes that act and end in a name or id, by their path after /api/. */
 export const TASK_ACTIONS: Readonly<Record<string, FlowerRoute>> = {
   "task/apply": {
     scope: "operate",
@@ -94,7 +94,7 @@ export const TASK_ACTIONS: Readonly<Record<string, FlowerRoute>> = {
   },
 };
 
-/** A task as Celery's `Task.as_dict` gives it, keys in its order. */
+/** Returns a task in the form of Celery's `Task.as_dict`, keys in the same order. */
 function asDict(record: TaskRecord, { cluster }: Parts): Record<string, unknown> {
   const { state } = record;
   const { sent, received, started, rejected, succeeded, failed, retried, revoked } = state;
@@ -154,7 +154,7 @@ function listTasks(call: FlowerCall): Response {
     const limit = Math.min(call.number("limit", "int") ?? TASKS_MAX, TASKS_MAX);
     const { history } = parts.cluster;
     history.write();
-    // The search alone first, so that a mistake in it is told by its own place.
+    // Compiled alone first, so that the position in an error refers to this text.
     if (search !== null) history.compile(search);
     const query = [...terms, ...(search === null ? [] : [`(${search})`])].join(" ");
     const { records } = history.slice({ search: query, sort: flowerSort(sort), offset, limit });
@@ -162,7 +162,7 @@ function listTasks(call: FlowerCall): Response {
       const { worker, ...rest } = asDict(record, parts);
       return [record.id, worker === null ? rest : { ...rest, worker }];
     });
-    // Ids that look like numbers keep their place: an object would put them first.
+    // Built as text, because an object would put numeric ids first.
     const text = rows.map(([id, row]) => `${webJson(id)}:${webJson(row)}`).join(",");
     return new Response(`{${text}}`, { headers: { "content-type": "application/json; charset=UTF-8" } });
   } catch (error) {
@@ -175,8 +175,8 @@ function listTasks(call: FlowerCall): Response {
 }
 
 /**
- * Tasks as Flower's table asks for them: a page, sorted by a column, the columns named one by one. A mistake in the
- * search is told in the answer. Source: flower views/tasks.py TasksDataTable.
+ * Returns a page of tasks for Flower's table, sorted by one of its columns. An error in the search is part of
+ * the answer. Source: flower views/tasks.py TasksDataTable.
  */
 export function tasksTable(call: FlowerCall): Record<string, unknown> {
   const whole = (name: string) => {
@@ -196,7 +196,7 @@ export function tasksTable(call: FlowerCall): Record<string, unknown> {
       search,
       sort: flowerSort(`${isDescending ? "-" : ""}${sort}`),
       offset: Math.max(0, start),
-      // -1 is how the table says all.
+      // The table sends -1 for all.
       limit: length < 0 ? TASKS_MAX : Math.min(length, TASKS_MAX),
     });
     const data = found.records.map((record) => asDict(record, call.parts));
@@ -208,7 +208,9 @@ export function tasksTable(call: FlowerCall): Record<string, unknown> {
   }
 }
 
-/** Flower's lists begin with what happened last; a key sorts upwards unless a dash says otherwise. */
+/**
+ * Converts Flower's sort key: by default latest change first; a key sorts ascending, with a dash descending.
+ */
 function flowerSort(sort: string | null): string {
   return sort === null ? "-updated" : sort.replace(/^-+/, "-").replace(/received$/, "receivedAt");
 }
@@ -221,7 +223,7 @@ function stateOf(value: string | null): string[] {
   return value === null ? [] : [`state:"${value.replace(/["\\]/g, "\\$&")}"`];
 }
 
-/** `2026-11-30 10:00`, which is local time to Flower, and UTC here as all times are. */
+/** Reads `2026-11-30 10:00`: local time in Flower, but UTC here, as all times are. */
 function timeOf(head: string, value: string | null): string[] {
   if (value === null) return [];
   if (!/^\d{4}-\d\d-\d\d \d\d:\d\d$/.test(value)) throw new HttpError(500);
@@ -241,7 +243,7 @@ async function send(call: FlowerCall, name: string, isKnown: boolean): Promise<A
   }
 }
 
-/** Options as Flower reads them: times without a zone, of the App's. */
+/** Converts options as Flower does; times have no zone and are read as UTC. */
 function normalize(options: Record<string, unknown>): void {
   const moment = (value: unknown) => {
     const found = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d\.\d{1,6})$/.exec(String(value));
@@ -270,7 +272,7 @@ async function mustHaveStore({ cluster }: Parts): Promise<void> {
   if ((await cluster.app.openBackend()).kind === "disabled") throw new HttpError(503);
 }
 
-/** Waits for a result, whatever it is; a wait that takes too long is not an error here. */
+/** Waits until a task has ended; a timeout is not an error here. */
 async function ended({ cluster }: Parts, result: AsyncResult, timeout: number | null): Promise<void> {
   try {
     await result.get({ propagate: false, timeout, signal: cluster.ending });
@@ -281,7 +283,7 @@ async function ended({ cluster }: Parts, result: AsyncResult, timeout: number | 
 
 function resultOf(meta: ResultMeta | null): Record<string, unknown> {
   if (meta === null) return { result: null };
-  // As Python: an exception is not JSON, and is told by its repr.
+  // As in Flower, an exception is not JSON and is sent as its repr.
   const result = EXCEPTION_STATES.has(meta.state) ? exceptionText(meta.result) : meta.result;
   return meta.state === "FAILURE" ? { result, traceback: meta.traceback } : { result };
 }

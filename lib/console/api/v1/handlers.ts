@@ -1,4 +1,6 @@
-/** What each route of /api/v1 does. The table of routes (schema.ts) says who may, and checks what comes in. */
+/**
+ * The handlers of /api/v1. The server has checked scope and input before by the table of routes (schema.ts).
+ */
 
 import { isRecord, UsageError } from "../../../base/mod.ts";
 import { fromExactJson } from "../../../wire/mod.ts";
@@ -21,17 +23,17 @@ import { SORTS } from "../../history/task_table.ts";
 import { type Parts, Refused } from "../request.ts";
 import type { Body, Query, Reply, RouteName } from "./schema.ts";
 
-/** A route that needs nothing of the session. */
+/** A route other than those for the session. */
 export type HandledRoute = Exclude<RouteName, "session" | "login" | "logout">;
 
-/** What a handler is given, checked. */
+/** The checked input of a handler. */
 export interface Call<Name extends RouteName> {
   readonly params: Readonly<Record<string, string>>;
   readonly query: Query<Name>;
   readonly body: Body<Name>;
 }
 
-/** Every handler; null is 404. */
+/** All handlers; a null reply is answered with 404. */
 export type Handlers = {
   readonly [Name in HandledRoute]: (
     parts: Parts,
@@ -44,7 +46,7 @@ const ROWS_DEFAULT = 200;
 
 const LOOKING = {
   overview: (parts, { query }) => {
-    // Queues come with the next look, so that a page does not wait for the broker.
+    // Not awaited, so that the page does not wait for the broker: the next request shows the queues.
     parts.queues.list().catch(() => {});
     return overviewOf(parts.cluster, { ...parts, window: query.window ?? WINDOW_DEFAULT });
   },
@@ -121,10 +123,10 @@ const ON_TASKS = {
     const { chosen, isExact } = chosenTasks(cluster, search, ids);
     if (isDryRun) return { count: chosen.length, isCountExact: isExact, done: 0, failures: [] };
     if (count === undefined) {
-      throw new UsageError("Cannot act on a search without its count: ask with isDryRun first");
+      throw new UsageError('Cannot act without "count": ask with isDryRun first');
     }
     if (chosen.length > count) {
-      throw new UsageError(`Cannot go on: ${chosen.length} tasks match by now, and ${count} were counted`);
+      throw new UsageError(`Cannot act: ${chosen.length} tasks match now, but only ${count} were counted`);
     }
     const { done, failures } = await forTasks(cluster, chosen, { action, signal });
     return { count: chosen.length, isCountExact: isExact, done, failures: failures.slice(0, 50) };
@@ -155,7 +157,7 @@ const ON_WORKERS = {
       name: enable ? "enable_events" : "disable_events",
       args: {},
       workers,
-      message: enable ? "Workers send task events" : "Workers send no task events",
+      message: enable ? "Task events enabled" : "Task events disabled",
     }),
   poolGrow: ({ cluster }, { params, body: { n = 1 } }) =>
     onWorker(cluster, params, { name: "pool_grow", args: { n }, message: `Pool grown by ${n}` }),
@@ -163,7 +165,7 @@ const ON_WORKERS = {
     onWorker(cluster, params, { name: "pool_shrink", args: { n }, message: `Pool shrunk by ${n}` }),
   poolAutoscale: ({ cluster }, { params, body: { min, max } }) => {
     if (min > max) {
-      throw new UsageError(`Cannot autoscale from ${min} to ${max}: the first is the larger one`);
+      throw new UsageError(`Cannot autoscale from ${min} to ${max}: the minimum exceeds the maximum`);
     }
     return onWorker(cluster, params, {
       name: "autoscale",
@@ -192,13 +194,13 @@ const ON_WORKERS = {
     }),
   shutdown: async ({ cluster, inspector }, { params }) => {
     const worker = params["worker"]!;
-    // Who ends does not answer: this one would be waited for in vain.
+    // A shutdown sends no reply, so check first that the worker exists.
     return await hasWorker(cluster, inspector, worker) ? await shutdown(cluster, worker) : null;
   },
   purge: async ({ cluster }, { params, body: { confirm } }) => {
     const queue = params["queue"]!;
     if (confirm !== queue) {
-      throw new UsageError(`Cannot purge queue "${queue}": its name must be typed to confirm`);
+      throw new UsageError(`Cannot purge queue "${queue}": type its name to confirm`);
     }
     const connection = await cluster.connection();
     if (await connection.queueLength(queue) === null) throw new Refused(404, `There is no queue "${queue}"`);
@@ -207,10 +209,10 @@ const ON_WORKERS = {
   },
 } satisfies Partial<Handlers>;
 
-/** The handlers. */
+/** The handlers by route name. */
 export const HANDLERS: Handlers = { ...LOOKING, ...ON_TASKS, ...ON_WORKERS };
 
-/** The audit's word of a route that changes something; null: it only looks. */
+/** The actions' names in the audit log, by route; routes that only read are absent. */
 export const AUDITED: Readonly<Partial<Record<HandledRoute, string>>> = {
   retryTask: "retry",
   resendTask: "resend",
@@ -243,7 +245,7 @@ function onWorker(
   return command(cluster, { ...what, workers: [params["worker"]!] });
 }
 
-/** Sends a task by name. Numbers of its arguments are as they were written. */
+/** Sends a task by name. Numbers in its arguments keep all their digits. */
 async function send(
   cluster: Cluster,
   name: string,
@@ -251,7 +253,7 @@ async function send(
 ): Promise<Reply<"runTask">> {
   const { args = [], kwargs = {}, eta, queue, ...options } = body;
   if (eta !== undefined && !Number.isFinite(Date.parse(eta))) {
-    throw new UsageError(`Cannot send a task at "${eta}": it is not a time in ISO 8601`);
+    throw new UsageError(`Cannot send a task at "${eta}": not an ISO 8601 time`);
   }
   const result = await cluster.app.sendTask(name, {
     args,
@@ -263,7 +265,7 @@ async function send(
   return { message: `Task ${name} was sent as ${result.id}`, taskId: result.id };
 }
 
-/** The tasks of a search or of a list of ids. */
+/** Returns the task ids of a search, the newest BULK_MAX, or of a list. Throws UsageError. */
 function chosenTasks(
   { history }: Cluster,
   search: string | undefined,
@@ -271,7 +273,7 @@ function chosenTasks(
 ): { chosen: readonly string[]; isExact: boolean } {
   if (ids !== undefined) return { chosen: [...new Set(ids)], isExact: true };
   if (search === undefined || search.trim() === "") {
-    throw new UsageError("Cannot act on all tasks: a search or ids are needed");
+    throw new UsageError("Cannot act on all tasks: give a search or ids");
   }
   history.write();
   const seqs = history.newest(history.compile(search), Math.min(BULK_MAX, MATCHES_MAX) + 1);
@@ -281,10 +283,10 @@ function chosenTasks(
 
 function letterKind(text: string): LetterKind {
   if (text === "dead" || text === "failed") return text;
-  throw new Refused(404, `Unknown kind of letters "${text}": it must be "dead" or "failed"`);
+  throw new Refused(404, `Unknown kind of letters "${text}": must be "dead" or "failed"`);
 }
 
-/** What an action was done to, for the audit. */
+/** Describes the target of an action for the audit log. */
 export function targetOf(
   { params, body }: { params: Readonly<Record<string, string>>; body: unknown },
 ): string {

@@ -1,11 +1,11 @@
-/** The OpenAPI document of /api/v1, made from the table that the server checks by. */
+/** Makes the OpenAPI document of /api/v1 from the same table that the server checks requests with. */
 
 import { type RouteFacts, ROUTES, STREAM_TOPICS } from "./schema.ts";
 import { SHAPES } from "../../shapes.ts";
 
 type Json = Record<string, unknown>;
 
-/** The document (OpenAPI 3.1). `version` is the program's, `prefix` the URL prefix ("" or "/x"). */
+/** Returns the document (OpenAPI 3.1). `version` is the program's, `prefix` the URL prefix ("" or "/x"). */
 export function openApi({ version, prefix }: { version: string; prefix: string }): Json {
   const paths: Record<string, Json> = {};
   for (const [name, facts] of Object.entries<RouteFacts>(ROUTES)) {
@@ -55,7 +55,7 @@ function operation(name: string, { path, summary, scope, query, body, reply }: R
     parameters: [...inPath, ...inQuery],
     ...(body === undefined ? {} : { requestBody: { required: true, content: json(body) } }),
     responses: {
-      200: { description: "done", content: json({ $ref: `#/components/schemas/${reply}` }) },
+      200: { description: "success", content: json({ $ref: `#/components/schemas/${reply}` }) },
       default: { description: "refused or failed", content: json({ $ref: "#/components/schemas/Fault" }) },
     },
   };
@@ -67,7 +67,7 @@ function json(schema: unknown): Json {
 
 const STREAM: Json = {
   operationId: "stream",
-  summary: "Changes as they happen, as server-sent events",
+  summary: "Follow changes as server-sent events",
   "x-scope": "read",
   parameters: [
     {
@@ -76,7 +76,7 @@ const STREAM: Json = {
       required: false,
       schema: { type: "string", default: STREAM_TOPICS },
       description:
-        "overview, workers, queues, tasks?search=…, task:ID, worker:NAME; comma between them, each encoded",
+        "overview, workers, queues, tasks?search=…, task:ID, worker:NAME; comma separated, each URL-encoded",
     },
     { name: "Last-Event-ID", in: "header", required: false, schema: { type: "string" } },
   ],

@@ -1,6 +1,6 @@
 /**
- * /api/v1 as data: every route with what it takes and answers, and the frames of /api/v1/stream. The server mounts and
- * checks by this table, the OpenAPI document is made from it, and the page takes its types from it:
+ * /api/v1 as data: each route with its input and reply, and the frames of /api/v1/stream. The server mounts
+ * routes and checks requests by this table; the OpenAPI document and the types of the pages come from it too:
  *
  *   Reply<"tasks">, Query<"tasks">, Body<"runTask">, Shape<"TaskRow">, Frame
  */
@@ -10,12 +10,12 @@ import { type Shape, SHAPES } from "../../shapes.ts";
 
 export type { Shape } from "../../shapes.ts";
 
-/** One route. `path` has `:name` where a segment is a value. */
+/** A route. A segment `:name` of `path` is a parameter. */
 export interface RouteFacts {
   readonly method: "GET" | "POST";
   readonly path: string;
   readonly summary: string;
-  /** What a session needs. "none": anybody. */
+  /** The scope that the session needs; "none": no login. */
   readonly scope: "none" | "read" | "operate" | "admin";
   readonly query?: TObject;
   readonly body?: TObject;
@@ -28,13 +28,13 @@ const count = (description: string, maximum: number) =>
   Type.Optional(Type.Integer({ description, minimum: 1, maximum }));
 const seconds = (description: string) => Type.Optional(Type.Number({ description, minimum: 0 }));
 
-/** What a task that is sent may be given. */
+/** Fields of the requests that send a task. */
 const SENDING = {
   args: Type.Optional(
-    Type.Array(Type.Unknown(), about("default: none, or those of the task that is sent again")),
+    Type.Array(Type.Unknown(), about("default: none, or those of the task that is resent")),
   ),
   kwargs: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
-  queue: text("default: where routing sends it"),
+  queue: text("default: as routed"),
   countdown: seconds("seconds from now"),
   eta: text("ISO 8601"),
   expires: seconds("seconds from now"),
@@ -52,9 +52,13 @@ const EMPTY = Type.Object({});
 
 /** Every route by the name that types and the OpenAPI document call it. */
 export const ROUTES = {
-  session: route("GET", "/session", "none", "Session", "Who asks, and what they may do"),
+  session: route("GET", "/session", "none", "Session", "The session: user and permissions"),
   login: route("POST", "/login", "none", "Session", "Log in with user and password, or with a token", {
-    body: Type.Object({ user: text("with password"), password: text(""), token: text("alone") }),
+    body: Type.Object({
+      user: text("together with password"),
+      password: text("together with user"),
+      token: text("instead of user and password"),
+    }),
   }),
   logout: route("POST", "/logout", "none", "Session", "Log out", { body: EMPTY }),
 
@@ -68,17 +72,17 @@ export const ROUTES = {
       query: Type.Object({ window: WINDOW }),
     },
   ),
-  series: route("GET", "/series", "read", "Series", "Figures by minute", {
-    query: Type.Object({ window: WINDOW, task: text("of one task name only") }),
+  series: route("GET", "/series", "read", "Series", "Figures over time, for charts", {
+    query: Type.Object({ window: WINDOW, task: text("only this task name") }),
   }),
-  tasks: route("GET", "/tasks", "read", "TaskPage", "Tasks, by a search, in pages", {
+  tasks: route("GET", "/tasks", "read", "TaskPage", "Search tasks, in pages", {
     query: Type.Object({
       search: SEARCH,
       sort: text(
-        "received (default), started, ended, runtime, name, state, worker, retries; `-` in front: descending",
+        "received (default), started, ended, runtime, name, state, worker, retries; a leading `-` sorts descending",
       ),
       limit: count("default 50", 500),
-      cursor: text("of another page's `next` or `previous`"),
+      cursor: text("`next` or `previous` of another page"),
     }),
   }),
   taskNames: route(
@@ -88,9 +92,9 @@ export const ROUTES = {
     "TaskNames",
     "Names of tasks: registered by workers, seen in events",
   ),
-  task: route("GET", "/tasks/:id", "read", "Task", "All that is known of a task"),
+  task: route("GET", "/tasks/:id", "read", "Task", "All details of a task"),
   workers: route("GET", "/workers", "read", "WorkerList", "Workers"),
-  worker: route("GET", "/workers/:worker", "read", "Worker", "A worker, asked now"),
+  worker: route("GET", "/workers/:worker", "read", "Worker", "A worker; it is asked now"),
   queues: route("GET", "/queues", "read", "QueueList", "Queues"),
   scheduled: route(
     "GET",
@@ -107,7 +111,7 @@ export const ROUTES = {
     "/periodic",
     "read",
     "Periodic",
-    "Beat's entries, their last and next runs, who leads",
+    "Beat's entries, their last and next runs, and the leading beat",
   ),
   letters: route(
     "GET",
@@ -119,14 +123,14 @@ export const ROUTES = {
       query: Type.Object({ limit: count("default 200", 10_000) }),
     },
   ),
-  audit: route("GET", "/audit", "admin", "AuditList", "The actions of late"),
+  audit: route("GET", "/audit", "admin", "AuditList", "Recent actions"),
 
   retryTask: route(
     "POST",
     "/tasks/:id/retry",
     "operate",
     "Sent",
-    "Send a task again with its exact arguments",
+    "Resend a task with its exact arguments",
     {
       body: EMPTY,
     },
@@ -136,7 +140,7 @@ export const ROUTES = {
     "/tasks/:id/resend",
     "operate",
     "Sent",
-    "Send a task again with some things changed",
+    "Resend a task with changes",
     {
       body: Type.Object(SENDING),
     },
@@ -144,29 +148,36 @@ export const ROUTES = {
   runTask: route("POST", "/run", "operate", "Sent", "Send a task by its name", {
     body: Type.Object({ name: Type.String({ minLength: 1, maxLength: 512 }), ...SENDING }),
   }),
-  revokeTask: route("POST", "/tasks/:id/revoke", "operate", "Done", "Discard a task; with terminate end it", {
-    body: Type.Object({
-      terminate: Type.Optional(Type.Boolean()),
-      signal: text("default SIGTERM"),
-    }),
-  }),
+  revokeTask: route(
+    "POST",
+    "/tasks/:id/revoke",
+    "operate",
+    "Done",
+    "Revoke a task; terminate also ends it if it runs",
+    {
+      body: Type.Object({
+        terminate: Type.Optional(Type.Boolean()),
+        signal: text("default SIGTERM"),
+      }),
+    },
+  ),
   abortTask: route(
     "POST",
     "/tasks/:id/abort",
     "operate",
     "Done",
-    "Ask a task to end by itself: its stored state becomes ABORTED, which an AbortableTask looks for",
+    "Ask a task to end by itself: stores the state ABORTED, which an AbortableTask checks for",
     { body: EMPTY },
   ),
-  bulk: route("POST", "/bulk", "operate", "BulkDone", "Do something to every task that a search finds", {
+  bulk: route("POST", "/bulk", "operate", "BulkDone", "Act on all tasks that match a search", {
     body: Type.Object({
       action: Type.Union([Type.Literal("revoke"), Type.Literal("terminate"), Type.Literal("retry")]),
       search: SEARCH,
       ids: Type.Optional(Type.Array(Type.String({ maxLength: 512 }), { maxItems: 10_000 })),
-      signal: text("of terminate; default SIGTERM"),
+      signal: text("for terminate; default SIGTERM"),
       isDryRun: Type.Optional(Type.Boolean(about("only count"))),
       count: Type.Optional(
-        Type.Integer(about("what the dry run counted; more than that many are refused, and nothing is done")),
+        Type.Integer(about("count of the dry run; if more tasks match now, nothing is done")),
       ),
     }),
   }),
@@ -186,7 +197,7 @@ export const ROUTES = {
   timeLimit: route("POST", "/task-names/:name/time-limit", "operate", "Done", "Limit how long a task runs", {
     body: Type.Object({ soft: seconds("0: none"), hard: seconds("0: none"), workers: WORKERS }),
   }),
-  events: route("POST", "/events", "operate", "Done", "Have workers send task events, or stop it", {
+  events: route("POST", "/events", "operate", "Done", "Enable or disable task events of workers", {
     body: Type.Object({ enable: Type.Boolean(), workers: WORKERS }),
   }),
   poolGrow: route("POST", "/workers/:worker/pool/grow", "admin", "Done", "Add slots to a worker's pool", {
@@ -197,7 +208,7 @@ export const ROUTES = {
     "/workers/:worker/pool/shrink",
     "admin",
     "Done",
-    "Take slots from a worker's pool",
+    "Remove slots from a worker's pool",
     {
       body: Type.Object({ n: count("default 1", 1000) }),
     },
@@ -220,7 +231,7 @@ export const ROUTES = {
     "/workers/:worker/pool/restart",
     "admin",
     "Done",
-    "Start a worker's slots anew",
+    "Restart a worker's pool",
     {
       body: EMPTY,
     },
@@ -230,7 +241,7 @@ export const ROUTES = {
     "/workers/:worker/consumers/add",
     "admin",
     "Done",
-    "Consume from one more queue",
+    "Consume from another queue",
     {
       body: Type.Object({
         queue: Type.String({ minLength: 1, maxLength: 255 }),
@@ -250,7 +261,7 @@ export const ROUTES = {
       body: Type.Object({ queue: Type.String({ minLength: 1, maxLength: 255 }) }),
     },
   ),
-  shutdown: route("POST", "/workers/:worker/shutdown", "admin", "Done", "End a worker in good order", {
+  shutdown: route("POST", "/workers/:worker/shutdown", "admin", "Done", "Shut down a worker warmly", {
     body: EMPTY,
   }),
   purge: route(
@@ -258,12 +269,12 @@ export const ROUTES = {
     "/queues/:queue/purge",
     "admin",
     "Purged",
-    "Delete all messages that wait in a queue",
+    "Delete all pending messages of a queue",
     {
-      body: Type.Object({ confirm: Type.String(about("the queue's name, typed")) }),
+      body: Type.Object({ confirm: Type.String(about("the queue's name, as confirmation")) }),
     },
   ),
-  letterRetry: route("POST", "/letters/:kind/retry", "operate", "BulkDone", "Send letters again", {
+  letterRetry: route("POST", "/letters/:kind/retry", "operate", "BulkDone", "Resend letters", {
     body: Type.Object({
       ids: Type.Array(Type.String({ maxLength: 200 }), { minItems: 1, maxItems: 10_000 }),
     }),
@@ -277,28 +288,29 @@ export const ROUTES = {
 
 /** The name of a route. */
 export type RouteName = keyof typeof ROUTES;
-/** What a route answers with. */
+/** The type of a route's reply. */
 export type Reply<Name extends RouteName> = Shape<(typeof ROUTES)[Name]["reply"]>;
-/** What a GET route takes behind its `?`; every value is text there. */
+/** The type of a GET route's query. */
 export type Query<Name extends RouteName> = (typeof ROUTES)[Name] extends { query: infer S extends TObject }
   ? Static<S>
   : Record<string, never>;
-/** What a POST route takes as JSON. */
+/** The type of a POST route's JSON body. */
 export type Body<Name extends RouteName> = (typeof ROUTES)[Name] extends { body: infer S extends TObject }
   ? Static<S>
   : Record<string, never>;
 
-/** What the stream tells of if no topics are asked for. */
+/** The default topics of the stream. */
 export const STREAM_TOPICS = "overview,workers,queues";
 
 /**
- * The frames of GET /api/v1/stream?topics=a,b: server-sent events whose `event` is `kind`, whose `id` counts up, and
- * whose `data` is this as JSON. At most 4 a second of each topic. Topics:
+ * The frames of GET /api/v1/stream?topics=a,b: server-sent events whose `event` is `kind`, whose `id`
+ * increases, and whose `data` is this object as JSON. At most 4 frames a second for each topic. Topics:
  *
  *   overview?window=N   workers   queues   tasks?search=…   task:ID   worker:NAME
  *
- * (each encoded once more, as `encodeURIComponent` does it, since a comma parts them). A browser that comes back with
- * Last-Event-ID gets what it missed, or `resync` if that is not kept any more: then it fetches again.
+ * (each encoded once more with `encodeURIComponent`, since commas separate them). A browser that reconnects
+ * with Last-Event-ID gets the frames that it missed, or `resync` if they are no longer kept; then it fetches
+ * all again.
  */
 export type Frame =
   | { readonly kind: "overview"; readonly topic: string; readonly data: Shape<"Overview"> }
@@ -310,11 +322,14 @@ export type Frame =
   | { readonly kind: "resync"; readonly topic: string; readonly data: null }
   | { readonly kind: "ping"; readonly topic: ""; readonly data: { readonly now: number } };
 
-/** Tasks that a search finds and that changed since the frame before. */
+/** Tasks that match a search and changed since the previous frame. */
 export interface TaskChanges {
-  /** The newest first, at most 100; each as it is now, so that a page replaces its row by id or puts it on top. */
+  /**
+   * Newest first, at most 100, in their current state: a page replaces the row with the same id or adds it on
+   * top.
+   */
   readonly rows: readonly Shape<"TaskRow">[];
-  /** How many changed, those beyond 100 included. */
+  /** Number of changed tasks, including those beyond 100. */
   readonly changed: number;
 }
 

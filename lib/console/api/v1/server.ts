@@ -1,4 +1,4 @@
-/** Mounts /api/v1 by the table of routes: who may, what comes in, what goes out. */
+/** Mounts /api/v1 from the table of routes: checks scope and input, runs the handler, audits, replies. */
 
 import { Value } from "@sinclair/typebox/value";
 import { Hono } from "hono/quick";
@@ -10,10 +10,10 @@ import { audited, type Ctx, type Env, mustBeAllowed, type Parts, Refused } from 
 import { AUDITED, type HandledRoute, HANDLERS, targetOf } from "./handlers.ts";
 import { type RouteFacts, ROUTES } from "./schema.ts";
 
-/** Characters of a request's body at most. */
+/** Maximum length of a request's body, characters. */
 const BODY_MAX = 4 << 20;
 
-/** The routes that are not about the session. */
+/** Returns all routes but those for the session. */
 export function apiRoutes(parts: Parts): Hono<Env> {
   const api = new Hono<Env>();
   for (const [name, facts] of Object.entries<RouteFacts>(ROUTES)) {
@@ -39,9 +39,9 @@ export function apiRoutes(parts: Parts): Hono<Env> {
   return api;
 }
 
-/** The body of a POST, checked by its schema. */
+/** Returns the body of a POST, checked against its schema. Rejects with Refused. */
 export async function checkedBody(c: Ctx, schema: TObject): Promise<unknown> {
-  // Forms of other sites can send neither this type nor this header without being asked first.
+  // A form of another site cannot send this content type without a CORS preflight.
   const type = c.req.header("content-type") ?? "";
   const text = await c.req.text();
   if (text.length > BODY_MAX) throw new Refused(413, "The request is too long");
@@ -70,7 +70,7 @@ function checked(schema: TObject, value: unknown): unknown {
   throw new Refused(400, `Cannot use ${where}: ${wrong.message.toLowerCase()}`);
 }
 
-/** Numbers that the schema names are JavaScript's; those of a task's arguments stay as they were written. */
+/** Converts the numbers that the schema names; those in a task's arguments keep all their digits. */
 function plainNumbers(schema: TObject, body: unknown): unknown {
   if (!isRecord(body)) return body;
   return Object.fromEntries(

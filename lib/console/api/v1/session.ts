@@ -1,4 +1,4 @@
-/** Who is there, and what they may do; logging in and out. */
+/** The session: user and permissions, login and logout. */
 
 import type { Access, Identity } from "../../auth/access.ts";
 import { allows, SESSION_COOKIE } from "../../auth/access.ts";
@@ -10,7 +10,7 @@ import { type RouteFacts, ROUTES } from "./schema.ts";
 import { AUDITED, type HandledRoute } from "./handlers.ts";
 import { checkedBody } from "./server.ts";
 
-/** What a page is told of the console beside who it is for. */
+/** The fields of a session that do not depend on the user. */
 export type SessionFacts = Pick<
   Shape<"Session">,
   | "oidcName"
@@ -25,12 +25,12 @@ export type SessionFacts = Pick<
   | "autoRefresh"
 >;
 
-/** The session of one who asks; null: nobody who is known. */
+/** Returns the session of an identity; null means not identified. */
 export function sessionOf(
   identity: Identity | null,
   { access, facts, now }: { access: Access; facts: SessionFacts; now: number },
 ): Shape<"Session"> {
-  // Only who is logged in is told of the cluster.
+  // Facts about the cluster are shown only after login.
   const shown = identity !== null ? facts : { ...facts, broker: "", hasResults: false, hasModule: false };
   return {
     user: identity?.user ?? null,
@@ -44,7 +44,7 @@ export function sessionOf(
   };
 }
 
-/** Logs in by user and password or by a token; the answer sets the cookie. Throws Refused. */
+/** Logs in with user and password or with a token; the answer sets the cookie. Rejects with Refused. */
 export async function logIn(c: Ctx, parts: Parts, facts: SessionFacts, isSecure: boolean): Promise<Response> {
   const { access, audit, cluster } = parts;
   const body = await checkedBody(c, ROUTES.login.body) as {
@@ -66,7 +66,7 @@ export async function logIn(c: Ctx, parts: Parts, facts: SessionFacts, isSecure:
     target: token === undefined ? "password" : "token",
     outcome: identity === null ? "refused" : "ok",
   });
-  if (identity === null) throw new Refused(401, "Nobody has these", "Check user and password, or the token.");
+  if (identity === null) throw new Refused(401, "Login failed", "Check user and password, or the token.");
   const scope = access.isReadOnly ? "read" as const : identity.scope;
   const now = cluster.world.clock.wallMs() / 1000;
   const response = jsonResponse(sessionOf({ ...identity, scope }, { access, facts, now }));
@@ -82,7 +82,7 @@ export function logOut({ access, cluster }: Parts, facts: SessionFacts, isSecure
   return response;
 }
 
-/** The actions that somebody may do. */
+/** Returns the names of the actions that an identity may take. */
 function actionsOf({ scope }: Identity): string[] {
   const names = new Set<string>();
   for (const [route, word] of Object.entries(AUDITED)) {
@@ -91,7 +91,7 @@ function actionsOf({ scope }: Identity): string[] {
   }
   if (names.has("revoke")) names.add("terminate");
   if (names.has("enable_events")) names.add("disable_events");
-  // In the order in which they are listed, without the words that are the audit's alone.
+  // In the order of the shape `Action`, without names that only the audit log has.
   const all = (SHAPES.Action as unknown as { anyOf: { const: string }[] }).anyOf.map((one) => one.const);
   return all.filter((name) => names.has(name));
 }

@@ -1,9 +1,9 @@
 /**
- * /api/v1/stream: what changes, as server-sent events. What several browsers look at is made once. A topic gets at
- * most four frames a second: tasks as they are written, the others each at its own pace.
+ * /api/v1/stream: changes as server-sent events. A frame is made once for all browsers that follow its topic.
+ * A topic has at most four frames a second: tasks when they are written, other topics at their own intervals.
  *
- * A frame's id is the start of this server and a number. Who comes back with one gets the frames since then, or
- * "resync" if they are not kept any more.
+ * A frame's id consists of a random id of this server process and a number. A browser that reconnects with an
+ * id gets the frames since then, or "resync" if they are no longer kept.
  */
 
 import { errorText, OperatingError } from "../../../base/mod.ts";
@@ -17,9 +17,9 @@ import { type Frame, STREAM_TOPICS } from "./schema.ts";
 import { webJson } from "../json.ts";
 import { type Ctx, mustBeAllowed, type Parts, Refused } from "../request.ts";
 
-/** Between two looks at what is due. */
+/** Interval between two checks for due topics. */
 const TICK_MS = 250;
-/** Between two frames of a topic, by its kind. Tasks come with each write. */
+/** Interval between two frames of a topic, by kind. */
 const EVERY_MS = {
   overview: 1000,
   workers: 1000,
@@ -29,13 +29,13 @@ const EVERY_MS = {
   tasks: TICK_MS,
 } as const;
 const PING_MS = 5000;
-/** Rows of one frame of tasks. */
+/** Maximum number of rows in a frame of tasks. */
 const ROWS_MAX = 100;
-/** Frames that are kept for those who come back. */
+/** Frames kept for browsers that reconnect. */
 const KEPT = 400;
 const CLIENTS_MAX = 200;
 const TOPICS_MAX = 20;
-/** Frames that a slow browser may lag behind; past it it is told to fetch again. */
+/** Frames that a slow browser may lag behind; beyond this it gets "resync". */
 const LAG_MAX = 100;
 
 type Kind = keyof typeof EVERY_MS;
@@ -50,7 +50,7 @@ interface Topic {
   users: number;
   dueMs: number;
   isBusy: boolean;
-  /** Numbers of tasks that changed since the last frame. */
+  /** Numbers of tasks that changed since the last frame; for a topic "task", just 1. */
   changed: Set<number>;
 }
 
@@ -66,7 +66,7 @@ interface Kept {
   readonly text: string;
 }
 
-/** The stream's server. */
+/** Serves the stream to all browsers. */
 export class Streams {
   readonly #parts: Parts;
   readonly #topics = new Map<string, Topic>();
@@ -83,10 +83,10 @@ export class Streams {
     parts.cluster.history.onWritten = (records) => this.#onWritten(records);
   }
 
-  /** Answers a request for the stream. */
+  /** Answers a request for the stream. Throws Refused. */
   open(c: Ctx): Response {
     mustBeAllowed(c, this.#parts.access, "read");
-    if (this.#clients.size >= CLIENTS_MAX) throw new Refused(503, "Too many pages follow this console");
+    if (this.#clients.size >= CLIENTS_MAX) throw new Refused(503, "Too many pages are open");
     const names = (c.req.query("topics") ?? STREAM_TOPICS).split(",").filter(Boolean).map(decoded);
     if (names.length === 0 || names.length > TOPICS_MAX) {
       throw new Refused(400, `Cannot follow ${names.length} topics: from 1 to ${TOPICS_MAX} are possible`);
@@ -105,7 +105,7 @@ export class Streams {
       headers: {
         "content-type": "text/event-stream; charset=utf-8",
         "cache-control": "no-store",
-        // A proxy of nginx must not gather it.
+        // Tells nginx not to buffer the stream.
         "x-accel-buffering": "no",
       },
     });
@@ -146,7 +146,7 @@ export class Streams {
     for (const topic of client.topics) if (--topic.users === 0) this.#topics.delete(topic.name);
   }
 
-  /** The number of an id of ours, of which everything since is kept; null for any other. */
+  /** Returns the number of a frame's id if all later frames are kept; null otherwise. */
   #numberOf(id: string): number | null {
     const [epoch, text] = id.split("-");
     const number = Number(text);
@@ -187,7 +187,7 @@ export class Streams {
     for (const topic of this.#topics.values()) {
       if (topic.kind === "tasks") {
         for (const { seq } of records) topic.changed.add(seq);
-        // The newest are what a page has room for.
+        // A page shows only the newest.
         if (topic.changed.size > 5000) topic.changed = new Set([...topic.changed].slice(-5000));
       } else if (topic.kind === "task") {
         for (const { id, state } of records) {
@@ -197,7 +197,7 @@ export class Streams {
     }
   }
 
-  /** Sends what is due, and comes again as long as somebody listens. */
+  /** Makes the frames of due topics, and re-arms itself while there are clients. */
   #tick(): void {
     this.#disarm?.();
     this.#disarm = null;
@@ -224,7 +224,7 @@ export class Streams {
       const frame = await this.#frame(topic);
       if (frame !== null) this.#send(frame);
     } catch (error) {
-      // The broker is away: the page's own requests tell of it.
+      // The broker is away; the page's own requests report that.
       if (!(error instanceof OperatingError)) {
         this.#parts.cluster.world.log.error(`Cannot make a frame of ${topic.kind}: ${errorText(error)}`);
       }
@@ -269,7 +269,7 @@ export class Streams {
     }
     for (const client of this.#clients) {
       if (frame.kind !== "ping" && !client.topics.some(({ name }) => name === frame.topic)) continue;
-      // A browser that does not keep up gets nothing more until it has read what is on its way; then all anew.
+      // A browser that lags gets no more frames until it has read those sent; then "resync" for each topic.
       if ((client.controller.desiredSize ?? 0) <= 1) {
         client.isLagging = true;
         continue;
@@ -297,6 +297,6 @@ function decoded(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    throw new Refused(400, `Cannot read the topic "${text}": a wrong % escape`);
+    throw new Refused(400, `Cannot read the topic "${text}": invalid % escape`);
   }
 }
