@@ -123,7 +123,7 @@ export const actions: Readonly<Record<string, Step>> = {
     await dialog.getByRole("button", { name: "Retry 3 tasks" }).click();
     await page.getByText("6 found", { exact: true }).waitFor();
     await page.locator("tbody").getByRole("checkbox").first().check();
-    await page.getByRole("button", { name: "Retry the chosen tasks" }).click();
+    await page.getByRole("button", { name: "Retry the selected tasks" }).click();
     await dialog.getByRole("heading", { name: "Retry 1 task?" }).waitFor();
     await dialog.getByRole("button", { name: "Cancel" }).click();
     await dialog.waitFor({ state: "detached" });
@@ -153,7 +153,7 @@ export const actions: Readonly<Record<string, Step>> = {
     const page = await browser.page();
     await page.goto(`${console.url}/queues`);
     const left = page.locator('tr[data-row="left"]');
-    await left.getByText("nobody consumes").waitFor();
+    await left.getByText("no consumer", { exact: true }).waitFor();
     assert.equal(await left.locator('[data-label="Consumers"]').textContent(), "0");
     assert.equal(await left.locator('[data-label="Ready"]').textContent(), "3");
     const purge = page.getByRole("button", { name: "Purge mail" });

@@ -120,13 +120,13 @@ export const reading: Readonly<Record<string, Step>> = {
     await page.keyboard.press("j");
     await page.keyboard.press("j");
     await page.keyboard.press("x");
-    await page.getByText("1 chosen").waitFor();
+    await page.getByText("1 selected").waitFor();
     await page.keyboard.press("Enter");
     await page.locator("ol.line").waitFor();
     await page.keyboard.press("?");
     const dialog = page.getByRole("dialog");
     await dialog.getByText("Dead letters").waitFor();
-    await dialog.getByRole("checkbox", { name: "Single keys work" }).uncheck();
+    await dialog.getByRole("checkbox", { name: "Enable single-key shortcuts" }).uncheck();
     await dialog.getByRole("button", { name: "Done" }).click();
     await page.keyboard.press("l");
     assert.equal(await page.getByRole("switch", { name: "Live" }).getAttribute("aria-checked"), "true");

@@ -31,9 +31,9 @@ export const workers: Readonly<Record<string, Step>> = {
         },
       );
 
-    await act(page, "Grow", { "By so many slots": "2" });
+    await act(page, "Grow", { "Number of slots": "2" });
     await becomes("grown", ({ row }) => row.concurrency === 4);
-    await act(page, "Shrink", { "By so many slots": "1" });
+    await act(page, "Shrink", { "Number of slots": "1" });
     await becomes("shrunk", ({ row }) => row.concurrency === 3);
     await act(page, "Restart pool", {});
 
@@ -82,7 +82,7 @@ export const workers: Readonly<Record<string, Step>> = {
     ]);
     const page = await browser.page();
     await page.goto(`${console.url}/worker/${name}`);
-    await act(page, "Autoscale", { "Slots at least": "2", "Slots at most": "5" });
+    await act(page, "Autoscale", { "Minimum slots": "2", "Maximum slots": "5" });
     await page.getByRole("status").getByText("Autoscaling from 2 to 5").waitFor();
     await page.getByText("2 to 5", { exact: true }).waitFor();
     await console.program.says(

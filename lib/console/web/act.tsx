@@ -1,4 +1,6 @@
-/** Actions: a button that asks if it must, posts to the API, reports what was done, and fetches the page again. */
+/**
+ * Actions: a button asks first if needed, posts to the API, reports the outcome, and reloads the page's data.
+ */
 
 import type { ComponentChild, JSX } from "preact";
 import type { Shape } from "../api/v1/schema.ts";
@@ -7,24 +9,24 @@ import { to } from "./place.ts";
 import { call, faultOf, load, may, shown } from "./store.ts";
 import { say } from "./toasts.tsx";
 
-/** One action. */
+/** An action. */
 export interface Action {
-  /** What the button says. */
+  /** The button's text. */
   readonly label: string;
   readonly may: Shape<"Action">;
-  /** The API's path. */
+  /** The path after /api/v1/. */
   readonly path: string;
-  /** What is posted, as JSON; default nothing. */
+  /** Returns the JSON body; default `{}`. */
   readonly body?: (values: Values) => string;
-  /** What is asked before; nothing if it is not there. */
+  /** The question asked before; absent: none. */
   readonly ask?: Partial<Question> & { readonly fields?: readonly Field[] };
   readonly isDanger?: boolean;
   readonly isMain?: boolean;
-  /** What the label means in a table, for screen readers: "Retry t.add". */
+  /** The object of the label in a table, for screen readers: "Retry t.add". */
   readonly of?: string;
 }
 
-/** What actions answer, as far as the page reads it. */
+/** The fields of an action's answer that the page reads. */
 interface Answer {
   readonly message?: string;
   readonly taskId?: string | null;
@@ -33,7 +35,7 @@ interface Answer {
   readonly failures?: Shape<"BulkDone">["failures"];
 }
 
-/** The button of an action; nothing for who may not do it. */
+/** The button of an action; nothing if the session may not take it. */
 export function Act(action: Action): JSX.Element | null {
   if (!may(action.may)) return null;
   return (
@@ -48,7 +50,7 @@ export function Act(action: Action): JSX.Element | null {
   );
 }
 
-/** Does an action; true if it was done. */
+/** Takes an action. Resolves to true if it was done, false if it was cancelled or failed. */
 export async function carryOut(
   { label, path, body, ask: question, isDanger = false }: Action,
 ): Promise<boolean> {
@@ -67,13 +69,13 @@ export async function carryOut(
   return true;
 }
 
-/** Says why an action was not done. */
+/** Reports why an action failed. */
 export function regret(label: string, error: unknown): void {
   const { error: why, hint } = faultOf(error);
   say(`${label}: ${why}${hint ? `. ${hint}` : ""}`, true);
 }
 
-/** Says what an action answered. */
+/** Reports the answer of an action. */
 function report(label: string, { message, taskId, replies, done, failures = [] }: Answer): void {
   const refused = (replies ?? []).filter(({ isOk }) => !isOk);
   const told: ComponentChild = message ?? `${label}: ${done ?? 0} done`;
@@ -90,7 +92,9 @@ function report(label: string, { message, taskId, replies, done, failures = [] }
   );
 }
 
-/** A JSON object of members whose values are JSON texts already; empty ones are left out. No number is read. */
+/**
+ * Builds a JSON object from members that are JSON texts, without parsing numbers; empty members are left out.
+ */
 export function jsonOf(members: Readonly<Record<string, string | null | undefined>>): string {
   const parts = Object.entries(members).filter(([, text]) => text?.trim()).map(([name, text]) =>
     `${JSON.stringify(name)}:${text}`
@@ -98,7 +102,7 @@ export function jsonOf(members: Readonly<Record<string, string | null | undefine
   return `{${parts.join(",")}}`;
 }
 
-/** A text as JSON; nothing if it is empty. */
+/** Encodes a text as JSON; undefined if it is empty. */
 export function quote(text: string | undefined): string | undefined {
   return text ? JSON.stringify(text) : undefined;
 }

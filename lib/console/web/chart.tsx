@@ -1,6 +1,6 @@
 /**
- * Charts over time as SVG: the server draws them too, colours are the stylesheet's, and they stretch with the page.
- * What they show stands beside them as a table, for who wants or needs it.
+ * Charts over time as SVG: the server renders them too, the stylesheet sets their colours, and they stretch
+ * with the page. Their data is also available as a table, for screen readers and others.
  */
 
 import { useSignal } from "@preact/signals";
@@ -8,7 +8,7 @@ import type { JSX } from "preact";
 import { now, zone } from "./clock.ts";
 import { moment } from "./format.ts";
 
-/** One line: its name, its values by step, and which of the stylesheet's colours it has. */
+/** A line: its name, its values by step, and the name of its colour in the stylesheet. */
 export interface Line {
   readonly label: string;
   readonly values: readonly (number | null)[];
@@ -16,23 +16,23 @@ export interface Line {
 }
 
 interface ChartProps {
-  /** What the chart shows. */
+  /** The name of the chart. */
   readonly label: string;
-  /** Seconds since 1970, the beginning of each step. */
+  /** The beginning of each step, seconds since 1970. */
   readonly times: readonly number[];
   readonly lines: readonly Line[];
   readonly format: (value: number | null) => string;
-  /** Amounts stand as bars on each other, and the key sums them; others are lines, and the key has the last value. */
+  /** "bars": amounts, stacked, and the key shows their sums. "lines": the key shows the last values. */
   readonly kind: "bars" | "lines";
 }
 
-/** Distances between marks of the time axis, seconds. */
+/** Possible distances between marks of the time axis, seconds. */
 const STEPS = [60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400, 172_800];
 const MARKS_MAX = 7;
-/** How many parts the other axis has. */
+/** Number of parts of the value axis. */
 const PARTS = 4;
 
-/** A chart with its key. While somebody points at it, the key tells the values there. */
+/** A chart with its key. While the pointer is over the chart, the key shows the values at that step. */
 export function Chart(props: ChartProps): JSX.Element {
   const { label, times, lines, format, kind } = props;
   const pointed = useSignal<number | null>(null);
@@ -121,7 +121,7 @@ function Drawing({ times, lines, format, kind, at }: ChartProps & { at: number |
   );
 }
 
-/** The points of a line; a step without a value breaks it, and a lonely one is a dash. */
+/** Returns the path of a line. A step without a value interrupts it; a single value becomes a dash. */
 function lineOf(values: readonly (number | null)[], y: (value: number) => string): string {
   let d = "";
   values.forEach((value, step) => {
@@ -166,14 +166,14 @@ function timeOf(seconds: number): string {
   return moment(seconds, { zone: zone.value, now: now.value });
 }
 
-/** The next round number that four parts divide well. */
+/** Rounds up to a number that divides well into four parts. */
 function roundUp(value: number): number {
   if (value <= 0) return 1;
   const ten = 10 ** Math.floor(Math.log10(value));
   return ten * [1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10].find((step) => step * ten >= value * 0.999)!;
 }
 
-/** Full minutes, hours or days within the times, as per cent of the width, with what stands there. */
+/** Returns the marks of the time axis, at full minutes, hours or days: position in per cent, and text. */
 function marks(times: readonly number[]): [x: number, text: string][] {
   const [first, last] = [times[0], times.at(-1)];
   if (first === undefined || last === undefined || first === last) return [];
@@ -189,7 +189,7 @@ function marks(times: readonly number[]): [x: number, text: string][] {
   return found;
 }
 
-/** The clock, or the day at midnight. */
+/** Returns the time of day, or the date at midnight. */
 function markOf(seconds: number): string {
   const options: Intl.DateTimeFormatOptions = { timeZone: zone.value };
   const date = new Date(seconds * 1000);

@@ -1,34 +1,34 @@
-/** The server's clock in the page, the zone that times are shown in, and the browser's timers: they stand only here. */
+/** The server's clock in the page, the time zone of times shown, and the browser's timers, used only here. */
 
 import { type Signal, signal } from "@preact/signals";
 
-/** The server's clock as the page shows it, seconds since 1970; it ticks each second while the page is live. */
+/** The server's time as the page shows it, seconds since 1970; updated each second while the page is live. */
 export const now: Signal<number> = signal(0);
 
-/** The zone of times: undefined is the reader's own. The server makes pages in UTC. */
+/** The zone of times; undefined means the browser's. The server renders pages in UTC. */
 export const zone: Signal<string | undefined> = signal("UTC");
 
-/** How far the server's clock is before this one, seconds. */
+/** How far the server's clock is ahead of this one, seconds. */
 let ahead = 0;
 
-/** Takes what the server's clock says as the time from here on. */
+/** Sets the clock to the server's time. */
 export function setTime(seconds: number): void {
   now.value = seconds;
   ahead = seconds - Date.now() / 1000;
 }
 
-/** The server's clock at this moment, seconds since 1970. */
+/** Returns the server's current time, seconds since 1970. */
 export function time(): number {
   return Date.now() / 1000 + ahead;
 }
 
-/** Does something once, later; what it returns keeps it from being done. */
+/** Calls `act` once after a delay, and returns a function that cancels it. */
 export function after(ms: number, act: () => void): () => void {
   const timer = setTimeout(act, ms);
   return () => clearTimeout(timer);
 }
 
-/** Does something again and again, until the page goes away. */
+/** Calls `act` periodically until the page is closed. */
 export function every(ms: number, act: () => void): void {
   setInterval(act, ms);
 }

@@ -1,10 +1,10 @@
-/** One native dialog that asks: for a confirmation, a typed name, or the fields of a form. */
+/** The native dialog for questions: a confirmation, a typed name, or a form. */
 
 import { type Signal, signal } from "@preact/signals";
 import type { ComponentChild, JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 
-/** One field. `json`: a text area whose text must be JSON of that kind. */
+/** A field of a form. `json` is a text area whose text must be JSON. */
 export interface Field {
   readonly name: string;
   readonly label: string;
@@ -12,22 +12,22 @@ export interface Field {
   readonly hint?: string;
   readonly type?: "text" | "number" | "json" | "check" | "password";
   readonly choices?: readonly string[];
-  /** Of `json`: what its text must begin with. */
+  /** For `json`: the bracket that its text must begin with. */
   readonly begins?: "[" | "{";
   readonly isRequired?: boolean;
 }
 
-/** The answers, by the fields' names: texts; a box that is checked is "on". */
+/** The answers by field name, as texts; a checked box is "on". */
 export type Values = Readonly<Record<string, string>>;
 
-/** What is asked. */
+/** A question. */
 export interface Question {
   readonly title: string;
   readonly text?: ComponentChild;
   readonly fields?: readonly Field[];
-  /** What must be typed before the button works. */
+  /** The text that must be typed to enable the button. */
   readonly typed?: string;
-  /** What the button says. */
+  /** The button's text. */
   readonly button: string;
   readonly isDanger?: boolean;
 }
@@ -35,13 +35,13 @@ export interface Question {
 const asked: Signal<(Question & { answer: (values: Values | null) => void }) | null> = signal(null);
 const typed: Signal<string> = signal("");
 
-/** Asks; null if the reader thought better of it. */
+/** Opens the dialog. Resolves to the answers, or null if the user cancels. */
 export function ask(question: Question): Promise<Values | null> {
   typed.value = "";
   return new Promise((answer) => asked.value = { ...question, answer });
 }
 
-/** Where the dialog stands. */
+/** The place of the dialog in the page. */
 export function Dialog(): JSX.Element | null {
   const question = asked.value;
   const box = useRef<HTMLDialogElement>(null);
@@ -90,7 +90,7 @@ export function Dialog(): JSX.Element | null {
   );
 }
 
-/** The answers that a form has. */
+/** Returns the values of a form. */
 export function valuesOf(form: HTMLFormElement): Values {
   return Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, String(value)]));
 }
@@ -144,7 +144,7 @@ function Input(
   );
 }
 
-/** The browser reports what is wrong when the form is sent. */
+/** Validates a JSON field; the browser shows the error when the form is sent. */
 function check(area: HTMLTextAreaElement, begins = ""): void {
   const text = area.value.trim();
   let fault = "";
@@ -154,7 +154,7 @@ function check(area: HTMLTextAreaElement, begins = ""): void {
       fault = begins === "[" ? "This must be a list: [ … ]" : "This must be an object: { … }";
     }
   } catch (error) {
-    fault = `This is not JSON: ${(error as Error).message}`;
+    fault = `Invalid JSON: ${(error as Error).message}`;
   }
   area.setCustomValidity(fault);
 }

@@ -1,4 +1,7 @@
-/** What a page begins with: the server makes it from this, sends it along, and the browser begins with the same. */
+/**
+ * The initial data of a page: the server renders with it and embeds it, and the browser starts with the same
+ * data.
+ */
 
 import type { Shape } from "../api/v1/schema.ts";
 import { setTime } from "./clock.ts";
@@ -7,7 +10,7 @@ import { address, prefix } from "./place.ts";
 import { put, session } from "./store.ts";
 import { theme } from "./theme.ts";
 
-/** What the page is made of, as it stands in it. */
+/** The initial data, as embedded in the page. */
 export interface FirstPaint {
   readonly session: Shape<"Session">;
   /** Answers of GET routes by their paths without `/api/v1/`, as `neededFor` names them. */
@@ -16,7 +19,7 @@ export interface FirstPaint {
   readonly theme: string;
 }
 
-/** Puts everything in its place. `url`: path and search of the address, with the prefix. */
+/** Initialises the state of the page. `url` is the path and search of the address, with the prefix. */
 export function begin(url: string, first: FirstPaint): void {
   prefix.value = first.session.prefix;
   session.value = first.session;

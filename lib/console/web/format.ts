@@ -1,11 +1,11 @@
-/** Numbers, durations, times and sizes as the pages write them. English, with digits that line up. */
+/** Formats numbers, durations, times and sizes for the pages, in English. */
 
-/** A number with its thousands parted; "–" if it is not known. */
+/** Formats a number with thousands separators; "–" if it is not known. */
 export function count(value: number | null | undefined): string {
   return value === null || value === undefined ? "–" : value.toLocaleString("en");
 }
 
-/** A number in at most four digits and a letter: 1234567 is "1.23 M". */
+/** Formats a number in short form: 1234567 is "1.23 M". */
 export function short(value: number | null | undefined): string {
   if (value === null || value === undefined) return "–";
   const [size, letter] = value >= 1e9
@@ -18,7 +18,7 @@ export function short(value: number | null | undefined): string {
   return three(value / size) + letter;
 }
 
-/** Seconds as people say them: 0.0042 is "4.2 ms", 75 is "1 m 15 s". */
+/** Formats a duration: 0.0042 is "4.2 ms", 75 is "1 m 15 s". */
 export function span(seconds: number | null | undefined): string {
   if (seconds === null || seconds === undefined) return "–";
   if (seconds === 0) return "0 s";
@@ -38,17 +38,17 @@ export function span(seconds: number | null | undefined): string {
     .map(([amount, unit]) => `${amount} ${unit}`).join(" ");
 }
 
-/** A rate by its second or, if it is slow, its minute. */
+/** Formats a rate per second, or per minute if it is below one per second. */
 export function rate(perSecond: number): [value: string, unit: string] {
   return perSecond > 0 && perSecond < 1 ? [three(perSecond * 60), "/ min"] : [short(perSecond), "/ s"];
 }
 
-/** A share of a whole in per cent; "" if there is no whole. */
+/** Formats a share in per cent; "" if the whole is 0. */
 export function share(part: number, whole: number): string {
   return whole > 0 ? `${three(100 * part / whole)} %` : "";
 }
 
-/** Bytes: 2048 is "2 KiB". */
+/** Formats a size: 2048 is "2 KiB". */
 export function bytes(value: number): string {
   return value < 1024
     ? `${value} B`
@@ -57,12 +57,12 @@ export function bytes(value: number): string {
     : `${three(value / 2 ** 20)} MiB`;
 }
 
-/** Whether there is a date of so many seconds since 1970. */
+/** Returns true if a JavaScript date can hold so many seconds since 1970. */
 export function isTime(seconds: number): boolean {
   return Math.abs(seconds) <= 8.64e12;
 }
 
-/** A moment in the zone "UTC" or, if `zone` is undefined, the reader's. Today without its date. */
+/** Formats a time in a zone; undefined means the browser's zone. Today's times have no date. */
 export function moment(
   seconds: number,
   { zone, now, fine }: { zone: string | undefined; now: number; fine?: boolean },
@@ -81,13 +81,13 @@ export function moment(
   return on === today ? clock : `${on.slice(-4) === today.slice(-4) ? on.slice(0, -5) : on} ${clock}`;
 }
 
-/** ISO 8601 as seconds since 1970; null if there is none. */
+/** Parses ISO 8601 to seconds since 1970; null if it is not valid. */
 export function secondsOf(iso: string | null): number | null {
   const at = iso === null ? NaN : Date.parse(iso) / 1000;
   return Number.isNaN(at) ? null : at;
 }
 
-/** At most three digits that matter. */
+/** Formats a number with three significant digits. */
 function three(value: number): string {
   return Math.abs(value) >= 100 ? count(Math.round(value)) : String(Number(value.toPrecision(3)));
 }

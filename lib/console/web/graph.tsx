@@ -1,4 +1,4 @@
-/** The tasks of one root as a picture: who sent whom, chains, chords. Each is a link to its page. */
+/** Draws the tasks of one root as a graph: children, chains, chords. Each task links to its page. */
 
 import type { JSX } from "preact";
 import type { Shape } from "../api/v1/schema.ts";
@@ -11,7 +11,7 @@ type Node = Shape<"GraphNode">;
 const [WIDE, HIGH, ACROSS, DOWN] = [164, 44, 44, 12];
 const NAME_MAX = 20;
 
-/** Draws tasks by how far they are from the root, from left to right. */
+/** Draws tasks from left to right by their distance from the root. */
 export function Graph({ graph: { nodes, edges, isCut } }: { graph: Shape<"Graph"> }): JSX.Element {
   const spots = layOut(nodes, edges);
   const right = Math.max(...[...spots.values()].map(([x]) => x)) + WIDE;
@@ -41,7 +41,7 @@ export function Graph({ graph: { nodes, edges, isCut } }: { graph: Shape<"Graph"
         })}
         {nodes.map((node) => <Box key={node.id} node={node} spot={spots.get(node.id)!} />)}
       </svg>
-      {isCut && <p class="hint">There are more tasks of this root.</p>}
+      {isCut && <p class="hint">This root has more tasks than are shown here.</p>}
     </div>
   );
 }
@@ -74,13 +74,13 @@ function Box(
   );
 }
 
-/** Each task one column to the right of the last task before it. */
+/** Places each task one column to the right of the rightmost task that leads to it. */
 function layOut(
   nodes: readonly Node[],
   edges: Shape<"Graph">["edges"],
 ): Map<string, readonly [x: number, y: number]> {
   const depth = new Map(nodes.map(({ id }) => [id, 0]));
-  // A circle would go on for ever: no way is longer than there are tasks.
+  // No path is longer than the number of tasks; the limit ends the loop if there is a cycle.
   for (let round = 0, moved = true; moved && round < nodes.length; round++) {
     moved = false;
     for (const { from, to } of edges) {

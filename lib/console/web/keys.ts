@@ -1,4 +1,7 @@
-/** Single keys: `/` searches, `g` and a letter go to a page, `j` and `k` walk through rows, `?` tells them all. */
+/**
+ * Keyboard shortcuts: `/` searches, `g` and a letter go to a page, `j` and `k` move through rows, `?` lists
+ * all.
+ */
 
 import { ask } from "./dialog.tsx";
 import { isLive } from "./live.ts";
@@ -25,16 +28,16 @@ const TOLD: readonly (readonly [string, string])[] = [
   ["g p", "Periodic"],
   ["g d", "Dead letters"],
   ["g r", "Run a task"],
-  ["j, k", "Next row, row before"],
-  ["x", "Choose the row"],
+  ["j, k", "Next row, previous row"],
+  ["x", "Select the row"],
   ["Enter", "Open the row"],
-  ["l", "Live or paused"],
-  ["?", "These keys"],
+  ["l", "Pause or resume live updates"],
+  ["?", "Show these shortcuts"],
 ];
-/** Where the browser keeps that the reader wants no single keys. */
+/** The key in local storage that disables the shortcuts. */
 const OFF_KEY = "lovage-keys-off";
 
-/** Listens to keys. `go` opens an address. */
+/** Handles keyboard shortcuts. `go` opens an address. */
 export function listen(go: (url: string) => void): void {
   let isAfterG = false;
   document.addEventListener("keydown", (event) => {
@@ -73,13 +76,13 @@ function walk(by: number): void {
 async function help(): Promise<void> {
   const isOff = localStorage.getItem(OFF_KEY) !== null;
   const values = await ask({
-    title: "Keys",
+    title: "Keyboard shortcuts",
     text: h(
       "dl",
       { class: "facts" },
       TOLD.map(([key, what]) => [h("dt", null, h("kbd", null, key)), h("dd", null, what)]),
     ),
-    fields: [{ name: "on", label: "Single keys work", type: "check", value: isOff ? "" : "on" }],
+    fields: [{ name: "on", label: "Enable single-key shortcuts", type: "check", value: isOff ? "" : "on" }],
     button: "Done",
   });
   if (values === null) return;

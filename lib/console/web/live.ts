@@ -1,6 +1,6 @@
 /**
- * Keeps a page as it is now: by the server's stream, whose frames carry whole answers; by asking every few seconds for
- * what the stream has no topic for, or if no stream comes through. A switch pauses both.
+ * Keeps a page up to date: by the server's stream, whose frames carry whole answers; and by polling every few
+ * seconds for data without a topic, or if the stream does not work. A switch pauses both.
  */
 
 import { effect, type Signal, signal } from "@preact/signals";
@@ -9,20 +9,20 @@ import { after, every, now, setTime, time } from "./clock.ts";
 import { prefix } from "./place.ts";
 import { load, put } from "./store.ts";
 
-/** Whether the page follows the cluster. */
+/** True while the page is kept up to date. */
 export const isLive: Signal<boolean> = signal(true);
 
-/** How it follows: by the stream, by asking again, or not yet. */
+/** How the page is kept up to date. */
 export const how: Signal<"stream" | "polling" | "starting"> = signal("starting");
 
 const TICK_MS = 1000;
 const POLL_MS = 4000;
-/** A list of tasks is asked for again at most this often, however many tasks change. */
+/** Minimum interval between two fetches of a list of tasks, however many tasks change. */
 const LIST_MS = 1000;
-/** No frame after this long: something on the way holds them back. */
+/** Without a frame for so long, something between browser and server holds the stream back. */
 const SILENCE_SECONDS = 8;
 
-/** Follows the paths that `wanted` returns, until the page goes away. */
+/** Keeps the paths that `wanted` returns up to date until the page is closed. */
 export function follow(wanted: () => readonly string[]): void {
   let paths: readonly string[] = [];
   let source: EventSource | null = null;
@@ -31,7 +31,7 @@ export function follow(wanted: () => readonly string[]): void {
 
   const soon = (path: string) => {
     const state = asking.get(path);
-    // What changes while an answer is on its way may not be in it.
+    // A change during a fetch may be missing from its answer, so fetch again.
     if (state !== undefined) {
       if (state === "now") asking.set(path, "again");
       return;
@@ -65,7 +65,7 @@ export function follow(wanted: () => readonly string[]): void {
     source = new EventSource(
       `${prefix.value}/api/v1/stream?topics=${encodeURIComponent(topics.map(encodeURIComponent).join(","))}`,
     );
-    // What changed between the answer on show and the stream's beginning.
+    // Fetches changes between the answer shown and the beginning of the stream.
     source.onopen = () => paths.filter((path) => path.startsWith("tasks")).forEach(soon);
     for (const kind of ["overview", "workers", "queues", "tasks", "task", "worker", "resync", "ping"]) {
       source.addEventListener(kind, hear);
@@ -91,7 +91,7 @@ export function follow(wanted: () => readonly string[]): void {
   });
 }
 
-/** The topic of the stream that has what a path of the API answers; null if there is none. */
+/** Returns the stream's topic for a path of the API; null if there is none. */
 function topicOf(path: string): string | null {
   const [head = "", query] = path.split("?");
   if (head === "overview" || head === "workers" || head === "queues") return path;

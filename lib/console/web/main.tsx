@@ -1,4 +1,4 @@
-/** Brings the page to life: takes over what the server made, follows links, keys and the stream. */
+/** The browser's entry: takes over the server's page, and handles links, keys and the stream. */
 
 import { hydrate } from "preact";
 import { batch } from "@preact/signals";
@@ -11,9 +11,9 @@ import { address, place, placeOf } from "./place.ts";
 import { chosen } from "./table.tsx";
 import { entry, isLoading, load, shown } from "./store.ts";
 
-/** A page that needs longer than this is shown before its answers are there. */
+/** How long a click waits for the next page's data; then the page is shown without it. */
 const PATIENCE_MS = 500;
-/** A fetch that takes longer than this is worth a line at the top. */
+/** A fetch that takes longer than this shows the loading bar. */
 const NOTICED_MS = 150;
 
 start();
@@ -30,14 +30,14 @@ function start(): void {
   follow(() => shown.value);
 }
 
-/** What the page on show needs, noted and fetched where it is not there. */
+/** Sets the title and paths of the current page, and fetches missing data. */
 function settle(): void {
   shown.value = pageOf(place.value)?.needs ?? [];
   document.title = titleOf(place.value);
   for (const path of shown.value) if (entry(path).peek() === null) load(path);
 }
 
-/** Opens an address of ours once its answers are there. */
+/** Opens an address of the console when its data has arrived, or PATIENCE_MS have passed. */
 async function go(url: string, isBack = false): Promise<void> {
   const needs = pageOf(placeOf(url))?.needs ?? [];
   const cancel = after(NOTICED_MS, () => isLoading.value = true);

@@ -1,4 +1,7 @@
-/** The pages: which address is which, what each needs from the API, and how it is drawn. Also the frame around them. */
+/**
+ * The pages: their addresses, the data they need from the API, and their components; and the frame around
+ * them.
+ */
 
 import type { JSX } from "preact";
 import type { Reply } from "../api/v1/schema.ts";
@@ -26,11 +29,11 @@ import { Workers } from "./screens/workers.tsx";
 type Letters = Reply<"letters">;
 
 interface Page {
-  /** Its title, and the name of its link. */
+  /** The title, and the text of its link. */
   readonly title: string;
-  /** The link that is marked while it is shown. */
+  /** The link that is marked while the page is shown; default: its own. */
   readonly under?: string;
-  /** What it asks the API. `name`: the address's second part. */
+  /** Returns the API paths that it needs. `name` is the second part of the address. */
   readonly needs: (query: URLSearchParams, name: string) => readonly string[];
   readonly draw: (data: readonly unknown[]) => JSX.Element;
 }
@@ -38,12 +41,12 @@ interface Page {
 const within = (query: URLSearchParams) =>
   query.get("window") ? `?window=${encodeURIComponent(query.get("window")!)}` : "";
 
-/** A page that is made of one answer. */
+/** Draws a page from one answer. */
 function one<T>(View: (props: { data: T }) => JSX.Element): Page["draw"] {
   return ([data]) => <View data={data as T} />;
 }
 
-/** By the address's first part; those with `/` have a name behind it. */
+/** Pages by the first part of the address; a name follows a key with `/`. */
 const PAGES: Readonly<Record<string, Page>> = {
   "": {
     title: "Overview",
@@ -79,7 +82,7 @@ const PAGES: Readonly<Record<string, Page>> = {
     draw: one(Run),
   },
 };
-/** Flower's name of a page. */
+/** Flower's names of pages. */
 const ALIASES: Readonly<Record<string, string>> = { broker: "queues" };
 const LINKS = ["", "tasks", "workers", "queues", "scheduled", "periodic", "dead"];
 
@@ -90,7 +93,7 @@ interface Found {
   readonly title: string;
 }
 
-/** The page of an address; null if there is none. */
+/** Returns the page of an address; null if there is none. */
 export function pageOf({ path, query }: Place): Found | null {
   const cut = path.indexOf("/");
   const head = cut < 0 ? path : path.slice(0, cut + 1);
@@ -106,13 +109,13 @@ export function pageOf({ path, query }: Place): Found | null {
   };
 }
 
-/** What the browser's window is called while a page is shown. */
+/** Returns the window title of a page. */
 export function titleOf(place: Place): string {
   const title = place.path === "login" ? "Log in" : pageOf(place)?.title ?? "No such page";
   return `${title} · Lovage`;
 }
 
-/** A part of an address; one that nobody could have encoded so stands as it is. */
+/** Decodes a part of an address; one with invalid escapes stays as it is. */
 function decoded(part: string): string {
   try {
     return decodeURIComponent(part);
@@ -121,14 +124,14 @@ function decoded(part: string): string {
   }
 }
 
-/** Everything: the frame, the page, the dialog and the reports. */
+/** The whole document: frame, page, dialog and toasts. */
 export function App(): JSX.Element {
   const at = place.value;
   if (at.path === "login") return <Login />;
   const found = pageOf(at);
   return (
     <>
-      <a class="button skip" href="#main">Skip to the page</a>
+      <a class="button skip" href="#main">Skip to content</a>
       {isLoading.value && <div class="load" />}
       <div class="frame">
         <Side marked={found === null ? "?" : found.page.under ?? found.key} />
@@ -158,7 +161,7 @@ function Shown({ found: { page, needs } }: { found: Found }): JSX.Element {
     return (
       <>
         <h1 tabIndex={-1}>{page.title}</h1>
-        <Panel title="This page has nothing to show" flush>
+        <Panel title="Nothing to show" flush>
           <Empty title={fault.error}>
             <p>{fault.hint}</p>
             <a class="button" href={address.value}>Try again</a>
@@ -172,7 +175,7 @@ function Shown({ found: { page, needs } }: { found: Found }): JSX.Element {
     <>
       {fault && (
         <Note kind="bad">
-          {fault.error}. What you see is from <Time at={oldest} />.
+          {fault.error}. This data is from <Time at={oldest} />.
         </Note>
       )}
       {page.draw(entries.map((one) => one!.data))}
@@ -185,7 +188,7 @@ function Missing(): JSX.Element {
     <>
       <h1 tabIndex={-1}>No such page</h1>
       <p>
-        Nothing has this address. <a href={to([""])}>Go to the overview</a>
+        There is no page at this address. <a href={to([""])}>Go to the overview</a>
       </p>
     </>
   );
@@ -240,8 +243,8 @@ function Side({ marked }: { marked: string }): JSX.Element {
                 </form>
               )}
               <p class="hint">
-                Press <kbd>?</kbd> for the keys. Updates come by{" "}
-                {isLive.value ? how.value === "polling" ? "asking" : "stream" : "hand: paused"}.
+                Press <kbd>?</kbd> for keyboard shortcuts. Updates:{" "}
+                {isLive.value ? how.value === "polling" ? "polling" : "stream" : "paused"}.
               </p>
             </div>
           </details>
@@ -283,7 +286,7 @@ function Picks(
   );
 }
 
-/** Where the browser keeps the zone that the reader chose. */
+/** The key in local storage for the chosen time zone. */
 export const ZONE_KEY = "lovage-zone";
 
 function setZone(name: string): void {

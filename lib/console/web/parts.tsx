@@ -1,4 +1,4 @@
-/** The small parts of pages: times, states, facts, notes, empty states, bars, sparklines, values as text. */
+/** Small components of pages: times, states, facts, notes, empty states, bars, sparklines, values as text. */
 
 import type { ComponentChild, ComponentChildren, JSX } from "preact";
 import { now, zone } from "./clock.ts";
@@ -8,13 +8,13 @@ import { searchFor, to } from "./place.ts";
 import { session } from "./store.ts";
 import { say } from "./toasts.tsx";
 
-/** A moment in the reader's zone; its title has the other zone. `ago`: as a distance from now. */
+/** A time in the chosen zone; its tooltip shows the other zone. `ago`: relative to now. */
 export function Time(
   { at, ago, fine }: { at: number | null | undefined; ago?: boolean; fine?: boolean },
 ): JSX.Element {
   if (at === null || at === undefined) return <span class="soft">–</span>;
-  // Others name it, in a message's eta or a worker's answer.
-  if (!isTime(at)) return <span class="soft" title="A time that no clock reaches">–</span>;
+  // Messages and workers may contain a time that is out of range.
+  if (!isTime(at)) return <span class="soft" title="The time is out of range">–</span>;
   const isDistance = ago || session.value.isNaturalTime && !fine;
   const shown = moment(at, { zone: zone.value, now: now.value, fine: fine === true });
   const other = zone.value === undefined
@@ -48,17 +48,17 @@ const KINDS: Readonly<Record<string, string>> = {
   RECEIVED: "idle",
 };
 
-/** The class of a state's colour. A state of the user's own is one that runs. */
+/** Returns the CSS class of a state's colour. A custom state counts as running. */
 export function kindOf(state: string): string {
   return KINDS[state] ?? "run";
 }
 
-/** A state by its name; colour and shape repeat it. */
+/** The name of a state, with its colour and shape. */
 export function State({ state }: { state: string }): JSX.Element {
   return <span class={`state ${kindOf(state)}`}>{state}</span>;
 }
 
-/** A panel with a heading. `flush`: its content brings its own spaces (a table). */
+/** A panel with a heading. `flush`: without padding, for content such as a table. */
 export function Panel(
   { title, aside, flush, class: more = "", children }: {
     title: ComponentChild;
@@ -98,7 +98,7 @@ export function Head(
   );
 }
 
-/** Names and values; a value that is null or undefined is left out. */
+/** A list of names and values; null and undefined values are left out. */
 export function Facts({ facts }: { facts: readonly (readonly [string, ComponentChild])[] }): JSX.Element {
   return (
     <dl class="facts">
@@ -110,7 +110,7 @@ export function Facts({ facts }: { facts: readonly (readonly [string, ComponentC
   );
 }
 
-/** What stands where there is nothing: why, and what to do. */
+/** The content of an empty list: why it is empty, and what to do. */
 export function Empty({ title, children }: { title: string; children?: ComponentChildren }): JSX.Element {
   return (
     <div class="empty">
@@ -120,7 +120,7 @@ export function Empty({ title, children }: { title: string; children?: Component
   );
 }
 
-/** A remark across the page, with what can be done about it; a bad one is read out at once. */
+/** A remark across the page, with an action; screen readers announce a bad one at once. */
 export function Note(
   { kind = "", id, act, children }: {
     kind?: "" | "warn" | "bad";
@@ -137,7 +137,7 @@ export function Note(
   );
 }
 
-/** How much of a whole is taken. */
+/** A bar that shows a share of a whole. */
 export function Bar({ part, whole, label }: { part: number; whole: number; label: string }): JSX.Element {
   const width = whole > 0 ? Math.min(100, 100 * part / whole) : 0;
   return (
@@ -147,7 +147,7 @@ export function Bar({ part, whole, label }: { part: number; whole: number; label
   );
 }
 
-/** The way of a number in little: a line without scales. */
+/** A sparkline: a small line chart without axes. */
 export function Spark(
   { values, kind = "" }: { values: readonly (number | null)[]; kind?: string },
 ): JSX.Element {
@@ -169,12 +169,12 @@ export function Spark(
   );
 }
 
-/** A link to a task's page; says its id if nothing else. */
+/** A link to a task's page; its text is `says`, or the id. */
 export function TaskLink({ id, says }: { id: string; says?: ComponentChild }): JSX.Element {
   return <a href={to(["task", id])} class={says ? "" : "id"} title={id}>{says || id}</a>;
 }
 
-/** A link to the tasks of one name or queue; says that. */
+/** A link to the tasks of one name or queue, with that as its text. */
 export function TasksLink({ by, is }: { by: "name" | "queue"; is: string }): JSX.Element {
   return <a href={to(["tasks"], { search: searchFor(by, is) })}>{is}</a>;
 }
@@ -184,26 +184,26 @@ export function WorkerLink({ name }: { name: string | null }): JSX.Element {
   return name === null ? <span class="soft">–</span> : <a href={to(["worker", name])}>{name}</a>;
 }
 
-/** The arguments of a task as text, as far as they are known. */
+/** The known arguments of a task as text. */
 export function Args(
   { args, kwargs }: { args: string | null; kwargs: string | null },
 ): JSX.Element {
   return <Clip text={[args, kwargs].filter(Boolean).join(" ")} />;
 }
 
-/** How many tasks failed; none is nothing to look at. */
+/** A number of failed tasks, highlighted if above 0. */
 export function Failed({ failed }: { failed: number }): JSX.Element {
   return failed > 0 ? <span class="bad">{count(failed)}</span> : <>0</>;
 }
 
-/** A text that may be long, on one line; all of it in its title. */
+/** A text cut to one line; the tooltip shows up to 2000 characters. */
 export function Clip({ text }: { text: string | null | undefined }): JSX.Element {
   return text
     ? <code class="clip" title={text.slice(0, 2000)}>{text.slice(0, 300)}</code>
     : <span class="soft">–</span>;
 }
 
-/** A value as its text, laid out by its brackets, coloured, with a button that copies it. `raw`: as it is. */
+/** The text of a value, indented and coloured, with a button that copies it. `raw`: without both. */
 export function Value({ text, label, raw }: { text: string; label: string; raw?: boolean }): JSX.Element {
   return (
     <div class="value-view">
@@ -217,7 +217,7 @@ export function Value({ text, label, raw }: { text: string; label: string; raw?:
   );
 }
 
-/** Without https there is no clipboard object: then an older way. */
+/** Copies a text. Without HTTPS there is no clipboard object, so an older way is used then. */
 async function copy(text: string, label: string): Promise<void> {
   try {
     await navigator.clipboard.writeText(text);

@@ -1,11 +1,11 @@
 /**
- * Where the reader is: the address holds the whole state of a page. Links are real links; a click on one of ours is
- * taken as a change of the page, and everything that it needs is there before the page changes.
+ * The current page: its address holds its whole state. Links are real links; a click on a link of the console
+ * changes the page without a reload, once the next page's data has arrived.
  */
 
 import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 
-/** A page's address: its path without the prefix and slashes around it, and what stands behind `?`. */
+/** A page's address: its path without the prefix and outer slashes, and its query. */
 export interface Place {
   readonly path: string;
   readonly query: URLSearchParams;
@@ -14,13 +14,13 @@ export interface Place {
 /** The URL prefix, "" or "/x". */
 export const prefix: Signal<string> = signal("");
 
-/** Path and search of the page that is shown, with the prefix. */
+/** Path and search of the current page, with the prefix. */
 export const address: Signal<string> = signal("/");
 
-/** The page that is shown. */
+/** The current page. */
 export const place: ReadonlySignal<Place> = computed(() => placeOf(address.value));
 
-/** Takes an address apart. */
+/** Parses an address. */
 export function placeOf(url: string): Place {
   const cut = url.indexOf("?");
   const path = cut < 0 ? url : url.slice(0, cut);
@@ -31,19 +31,19 @@ export function placeOf(url: string): Place {
   };
 }
 
-/** The address of a page; each part of `path` is a name as it is. */
+/** Returns the address of a page; the parts of `path` are not encoded yet. */
 export function to(path: readonly string[], query: Readonly<Record<string, string | null>> = {}): string {
   return prefix.value + "/" + path.map(encodeURIComponent).join("/") +
     queryText(new URLSearchParams(), query);
 }
 
-/** The address of this page with other values behind `?`; null takes one away. */
+/** Returns the address of the current page with changes to its query; null removes a value. */
 export function here(query: Readonly<Record<string, string | null>>): string {
   const { path, query: now } = place.value;
   return prefix.value + "/" + path + queryText(new URLSearchParams(now), query);
 }
 
-/** One term of a search, such as `name:shop.add`; quoted if it must be. */
+/** Returns a search term such as `name:shop.add`, quoted if needed. */
 export function searchFor(field: string, value: string): string {
   return `${field}:${/[\s"()]/.test(value) ? `"${value.replaceAll('"', "")}"` : value}`;
 }

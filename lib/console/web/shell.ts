@@ -1,7 +1,8 @@
 /**
- * The HTML of first paint: the page as the browser would draw it, with real figures and tables, so that it says
- * something without script. The answers it was made of stand in it as data, so that script takes over without a jump.
- * No script and no style stands inline: the content security policy forbids both.
+ * Renders the HTML of the first paint: the page as the browser would draw it, with real figures and tables,
+ * so that it is useful without script. The answers it was made from are embedded as data, so that the script
+ * takes over without a change on the screen. Scripts and styles are not inline, since the content security
+ * policy forbids that.
  */
 
 import { h } from "preact";
@@ -13,17 +14,17 @@ import { placeOf, prefix } from "./place.ts";
 import { forgetAll } from "./store.ts";
 import { themeOf } from "./theme.ts";
 
-/** What a page is made with beside its data. */
+/** Options of `page`. */
 export interface PageOptions {
-  /** The request's Cookie header: it has the look that the reader chose. */
+  /** The request's Cookie header, which has the chosen theme. */
   readonly cookie?: string | null;
-  /** Stands behind the names of script and stylesheet, so that browsers can keep them. */
+  /** Appended to the names of script and stylesheet, so that browsers can cache them. */
   readonly version?: string;
 }
 
 /**
- * The paths of GET routes (`tasks?search=x`) whose answers a page is made of; null if there is no such page. `url` is
- * path and search of the address, with the prefix.
+ * Returns the paths of GET routes (`tasks?search=x`) that a page needs; null if there is no such page. `url`
+ * is the path and search of the address, with the prefix.
  */
 export function neededFor(url: string, urlPrefix: string): readonly string[] | null {
   prefix.value = urlPrefix;
@@ -32,8 +33,8 @@ export function neededFor(url: string, urlPrefix: string): readonly string[] | n
 }
 
 /**
- * The page of an address as HTML. An answer that is not in `data` is fetched by the browser. `url`: path and search,
- * with the prefix.
+ * Renders a page as HTML. The browser fetches answers that are not in `data`. `url` is the path and search of
+ * the address, with the prefix.
  */
 export function page(
   url: string,
@@ -66,7 +67,7 @@ export function page(
 `;
 }
 
-/** JSON that cannot end its element. */
+/** Encodes JSON so that it cannot close the script element. */
 function dataText(first: FirstPaint): string {
   return JSON.stringify(first).replaceAll("<", "\\u003c");
 }

@@ -1,6 +1,6 @@
 /**
- * What the API answered, by the path that was asked (`tasks?search=x`). A page reads from here; the stream and fetches
- * write here. On the server it is filled before the page is made.
+ * The API's answers by request path (`tasks?search=x`). Pages read them; the stream and fetches write them.
+ * The server fills the store before it renders a page.
  */
 
 import { type Signal, signal } from "@preact/signals";
@@ -8,18 +8,18 @@ import type { Shape } from "../api/v1/schema.ts";
 import { time } from "./clock.ts";
 import { address, prefix } from "./place.ts";
 
-/** What is known of one path. */
+/** The state of one path. */
 export interface Entry {
   readonly data: unknown;
-  /** Why the last fetch failed; data of an earlier one stays. */
+  /** Why the last fetch failed; data of an earlier fetch stays. */
   readonly fault: Shape<"Fault"> | null;
-  /** When it came, by the server's clock in seconds. */
+  /** When the data arrived, server's clock, seconds. */
   readonly at: number;
 }
 
-/** A refusal or failure of the API. */
+/** The error of a request that the API refused or failed. */
 class ApiError extends Error {
-  /** What went wrong and what to do. */
+  /** The error and what to do about it. */
   readonly fault: Shape<"Fault">;
   readonly status: number;
 
@@ -30,19 +30,19 @@ class ApiError extends Error {
   }
 }
 
-/** Who asks, and what they may do. */
+/** The session: user and permissions. */
 export const session: Signal<Shape<"Session">> = signal({} as Shape<"Session">);
 
-/** Whether a fetch for the next page takes noticeably long. */
+/** True while a fetch for the next page takes noticeably long. */
 export const isLoading: Signal<boolean> = signal(false);
 
-/** The paths that the page on show is made of. */
+/** The paths that the current page needs. */
 export const shown: Signal<readonly string[]> = signal([]);
 
 const entries = new Map<string, Signal<Entry | null>>();
 const KEPT_MAX = 60;
 
-/** The entry of a path: a signal, null until something came. */
+/** Returns the entry of a path; its value is null until an answer or error arrived. */
 export function entry(path: string): Signal<Entry | null> {
   let found = entries.get(path);
   if (found === undefined) {
@@ -56,17 +56,17 @@ export function entry(path: string): Signal<Entry | null> {
   return found;
 }
 
-/** Puts an answer in its place. */
+/** Stores an answer. */
 export function put(path: string, data: unknown): void {
   entry(path).value = { data, fault: null, at: time() };
 }
 
-/** Forgets everything: the server does before each page. */
+/** Removes all entries; the server does so before each page. */
 export function forgetAll(): void {
   entries.clear();
 }
 
-/** Fetches a path and puts the answer, or why there is none, in its place. */
+/** Fetches a path and stores the answer or the error. Never rejects. */
 export async function load(path: string): Promise<void> {
   const slot = entry(path);
   try {
@@ -76,7 +76,10 @@ export async function load(path: string): Promise<void> {
   }
 }
 
-/** Asks the API: a POST if there is a body (JSON as text). Throws `ApiError`. */
+/**
+ * Sends a request to the API, a POST if there is a body (JSON text). Rejects with `ApiError`, or if fetch
+ * fails.
+ */
 export async function call<T>(path: string, body?: string): Promise<T> {
   const response = await fetch(`${prefix.value}/api/v1/${path}`, {
     headers: {
@@ -87,7 +90,7 @@ export async function call<T>(path: string, body?: string): Promise<T> {
   });
   const reply = await response.json().catch(() => null);
   if (response.ok && reply !== null) return reply;
-  // The session has ended: the login page leads back here.
+  // The session has ended. The login page returns here.
   if (response.status === 401) {
     location.assign(`${prefix.value}/login?next=${encodeURIComponent(address.value)}`);
   }
@@ -95,16 +98,16 @@ export async function call<T>(path: string, body?: string): Promise<T> {
   throw new ApiError(response.status, { error, hint: reply?.hint ?? null });
 }
 
-/** What went wrong, in a sentence, and what to do. */
+/** Returns what went wrong, in one sentence, and what to do. */
 export function faultOf(error: unknown): Shape<"Fault"> {
   if (error instanceof ApiError) return error.fault;
   return {
     error: "The console does not answer",
-    hint: "Is it still running? This page tries again by itself.",
+    hint: "Check that it is running. This page keeps trying.",
   };
 }
 
-/** Whether this session may do an action. */
+/** Returns true if the session may take an action. */
 export function may(action: Shape<"Action">): boolean {
   return session.value.actions.includes(action);
 }

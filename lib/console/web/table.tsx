@@ -1,20 +1,20 @@
-/** Tables: columns as data, the order in the address, rows as cards where the screen is narrow. */
+/** Tables: columns are data, the order is part of the address, and rows are cards on narrow screens. */
 
 import { type Signal, signal } from "@preact/signals";
 import type { ComponentChild, ComponentChildren, JSX } from "preact";
 import { here, place } from "./place.ts";
 
-/** One column. */
+/** A column. */
 export interface Column<Row> {
   readonly label: string;
   readonly cell: (row: Row) => ComponentChild;
-  /** "num": to the right. "key": what a row is called. "acts": buttons. */
+  /** "num": right-aligned. "key": the name of the row. "acts": buttons. */
   readonly kind?: "num" | "key" | "acts";
-  /** The name by which the API sorts. */
+  /** The API's sort key; absent: not sortable. */
   readonly sort?: string;
 }
 
-/** The ids of the rows that are chosen on this page. */
+/** The ids of the selected rows on this page. */
 export const chosen: Signal<ReadonlySet<string>> = signal(new Set());
 
 function choose(ids: readonly string[], on: boolean): void {
@@ -23,14 +23,14 @@ function choose(ids: readonly string[], on: boolean): void {
   chosen.value = next;
 }
 
-/** A table, or what stands where there is none. `tick`: a box to choose rows by. */
+/** A table, or `children` if there are no rows. `tick`: with checkboxes to select rows. */
 export function Table<Row>(
   { label, rows, columns, id, children, tick = false, sorted }: {
     label: string;
     rows: readonly Row[];
     columns: readonly (Column<Row> | false)[];
     id: (row: Row) => string;
-    /** What stands there if there is no row. */
+    /** Shown if there are no rows. */
     children?: ComponentChildren;
     tick?: boolean;
     /** The order if the address names none. */
@@ -48,7 +48,7 @@ export function Table<Row>(
           <tr role="row">
             {tick && (
               <th class="tick" role="columnheader">
-                <Tick label="Choose all on this page" on={all} turn={(on) => choose(ids, on)} />
+                <Tick label="Select all on this page" on={all} turn={(on) => choose(ids, on)} />
               </th>
             )}
             {shown.map((column) => <HeadCell key={column.label} {...column} sorted={sorted} />)}
@@ -60,7 +60,7 @@ export function Table<Row>(
               {tick && (
                 <td class="tick" role="cell">
                   <Tick
-                    label={`Choose ${ids[at]}`}
+                    label={`Select ${ids[at]}`}
                     on={chosen.value.has(ids[at]!)}
                     turn={(on) => choose([ids[at]!], on)}
                   />
@@ -95,7 +95,7 @@ function Tick({ label, on, turn }: { label: string; on: boolean; turn: (on: bool
   );
 }
 
-/** A column's head; a link that sorts by it, where the API can. */
+/** A column's header; a link that sorts, if the API can sort by it. */
 function HeadCell(
   { label, kind = "", sort, sorted = "" }: {
     label: string;

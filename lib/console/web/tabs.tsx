@@ -1,12 +1,12 @@
-/** Choices that the address keeps: tabs of a page, and a row of small ones. */
+/** Choices kept in the address: tabs of a page, and rows of small buttons. */
 
 import type { JSX } from "preact";
 import { here, place } from "./place.ts";
 
-/** One choice: its value in the address, "" the first, and what it says. */
+/** A choice: its value in the address ("" is the default), its text, and a count. */
 export type Choice = readonly [value: string, label: string, count?: number];
 
-/** Links that change one value of the address. `small`: as a row of buttons. */
+/** Links that change one value in the address. `small`: as a row of buttons. */
 export function Choices(
   { name, label, choices, small }: {
     name: string;

@@ -1,4 +1,4 @@
-/** Short reports at the page's edge, read out by screen readers. Those of failures stay until they are closed. */
+/** Toasts: short reports, announced by screen readers. Reports of failures stay until they are closed. */
 
 import { type Signal, signal } from "@preact/signals";
 import type { ComponentChild, JSX } from "preact";
@@ -22,7 +22,7 @@ export function say(text: ComponentChild, isFault = false): void {
   if (!isFault) after(STAYS_MS, () => close(id));
 }
 
-/** Where the reports stand. */
+/** The place of the toasts in the page. */
 export function Toasts(): JSX.Element {
   return (
     <div class="toasts" role="status" aria-live="polite">

@@ -1,24 +1,27 @@
 /**
- * Lays out a value by its brackets without reading it: JSON, or Python's text of a value, also one that was cut off. No
- * number is parsed, so every digit stays.
+ * Indents the text of a value by its brackets without parsing it: JSON or a Python repr, even if cut off.
+ * Numbers keep all their digits.
  */
 
-/** A piece of the laid-out text: its kind ("k" key, "s" string, "n" number or word, "" else) and its text. */
+/**
+ * A piece of the formatted text: its kind ("k" key, "s" string, "n" number or constant, "" other) and its
+ * text.
+ */
 export type Piece = readonly [kind: "" | "k" | "s" | "n", text: string];
 
-/** What is longer is shown as it is. */
+/** Longer texts are not formatted. */
 const LAID_OUT_MAX = 100_000;
-/** What fits a line stays on one. */
+/** Brackets with shorter content stay on one line. */
 const LINE_MAX = 60;
 
 const TOKEN = /"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[[\]{}(),:]|[^\s"'[\]{}(),:]+|\s+/g;
 
-/** The pieces of a value's text, with line breaks and indentation. */
+/** Returns the pieces of a value's text, with line breaks and indentation. */
 export function pretty(text: string): Piece[] {
   if (text.length > LAID_OUT_MAX) return [["", text]];
   const tokens = text.match(TOKEN) ?? [];
   const pieces: Piece[] = [];
-  // For each open bracket: whether its content has lines of its own.
+  // For each open bracket: true if its content is broken into lines.
   const broken: boolean[] = [];
   const line = () => pieces.push(["", `\n${"  ".repeat(broken.filter(Boolean).length)}`]);
   tokens.forEach((token, at) => {
@@ -53,7 +56,7 @@ function kindAt(tokens: readonly string[], at: number): Piece[0] {
   return /^[-+]?\d|^(true|false|null|None|True|False|NaN)$/.test(token) ? "n" : "";
 }
 
-/** How long a bracket's content is, as far as a line is long. */
+/** Returns the length of a bracket's content; stops counting beyond LINE_MAX. */
 function lengthInside(tokens: readonly string[], start: number): number {
   let depth = 0;
   let length = 0;
@@ -65,7 +68,7 @@ function lengthInside(tokens: readonly string[], start: number): number {
   return length;
 }
 
-/** Joins plain neighbours, and drops the blank that stood before a line break. */
+/** Joins adjacent plain pieces, and drops the blank after a line break. */
 function joined(pieces: readonly Piece[]): Piece[] {
   const out: Piece[] = [];
   for (const [kind, text] of pieces) {

@@ -52,6 +52,6 @@ Deno.test("forTasks: many are sent again after one look at what is kept, each or
   assert.deepEqual(sent, ["t.add", "t.add"]);
   assert.deepEqual(failures.map(({ id }) => id), ["a-3", "a-4"]);
   assert.match(failures[0]!.why, /longer than failed_keep/);
-  assert.match(failures[1]!.why, /only known as text/);
+  assert.match(failures[1]!.why, /known only as text/);
   assert.equal(lists(), 1);
 });

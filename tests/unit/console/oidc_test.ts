@@ -69,8 +69,8 @@ Deno.test("oidc: only who is allowed may come, by whole addresses", async () => 
 Deno.test("oidc: what was not begun here, or was changed on its way, is refused", async () => {
   await using issuer = await startIssuer("ui");
   const oidc = login(issuer);
-  await assert.rejects(visit(oidc, (back) => [back, ""]), refused(/not begun here/));
-  await assert.rejects(visit(oidc, (back, cookie) => [back, `${cookie}x`]), refused(/not begun here/));
+  await assert.rejects(visit(oidc, (back) => [back, ""]), refused(/not started here/));
+  await assert.rejects(visit(oidc, (back, cookie) => [back, `${cookie}x`]), refused(/not started here/));
   const otherState = (back: URL, cookie: string): [URL, string] => {
     back.searchParams.set("state", "other");
     return [back, cookie];

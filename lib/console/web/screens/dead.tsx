@@ -1,4 +1,4 @@
-/** Dead letters: messages that no worker could take, and tasks that failed for good with their messages. */
+/** Dead letters: messages that no worker could handle, and the messages of tasks that failed for good. */
 
 import type { JSX } from "preact";
 import type { Reply, Shape } from "../../api/v1/schema.ts";
@@ -14,10 +14,13 @@ type Row = Shape<"Letter">;
 type Kind = "dead" | "failed";
 
 const EMPTY: Record<"dead" | "failed", readonly [title: string, text: string]> = {
-  dead: ["No dead letter", "A message goes here if no worker can read it, knows its task, or survives it."],
+  dead: [
+    "No dead letters",
+    "A message is kept here if no worker can decode it or knows its task, or if workers keep dying on it.",
+  ],
   failed: [
-    "No failed task is kept",
-    "Workers of Lovage keep the message of a task that failed for good, as failed_keep says.",
+    "No failed tasks",
+    "Lovage's workers keep the messages of tasks that failed for good, within the limits of failed_keep.",
   ],
 };
 
@@ -36,14 +39,15 @@ export function Dead({ dead, failed }: { dead: Reply<"letters">; failed: Reply<"
         choices={[["", "Dead letters", dead.total], ["failed", "Failed tasks", failed.total]]}
       />
       {why && <Note>{why}</Note>}
-      {total > rows.length && <Note>There are {count(total)}. These are the first {count(rows.length)}.
-      </Note>}
+      {total > rows.length && (
+        <Note>There are {count(total)}; the newest {count(rows.length)} are shown.</Note>
+      )}
       <Panel
-        title={kind === "failed" ? "Tasks that failed for good" : "Messages that no worker could take"}
+        title={kind === "failed" ? "Tasks that failed for good" : "Messages that no worker could handle"}
         flush
         aside={ids.length > 0 && (
           <div class="acts">
-            <Letters kind={kind} ids={ids} what={`${ids.length} chosen`} />
+            <Letters kind={kind} ids={ids} what={`${ids.length} selected`} />
           </div>
         )}
       >
@@ -80,7 +84,7 @@ export function Dead({ dead, failed }: { dead: Reply<"letters">; failed: Reply<"
   );
 }
 
-/** Sends letters again, or deletes them. */
+/** Buttons that resend letters or delete them. */
 function Letters(
   { kind, ids, what, row }: { kind: Kind; ids: readonly string[]; what: string; row?: Row },
 ): JSX.Element {
@@ -107,7 +111,7 @@ function Letters(
         path={`${path}/drop`}
         body={body}
         isDanger
-        ask={{ title: `Drop ${what}?`, text: "It is deleted for good, with its message." }}
+        ask={{ title: `Drop ${what}?`, text: "Its message is deleted for good." }}
       />
     </>
   );

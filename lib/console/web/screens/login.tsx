@@ -1,4 +1,4 @@
-/** Login: plain forms, which work without script. */
+/** Login: plain forms that work without script. */
 
 import type { JSX } from "preact";
 import { Fields } from "../dialog.tsx";
@@ -18,7 +18,7 @@ export function Login(): JSX.Element {
       <h1 class="brand">
         <Brand />Lovage
       </h1>
-      {query.has("error") && <Note kind="bad">{query.get("error") || "That did not match. Try again."}</Note>}
+      {query.has("error") && <Note kind="bad">{query.get("error") || "Login failed. Try again."}</Note>}
       {logins.includes("basic") && (
         <form {...post} class="form panel body">
           {next}
@@ -48,7 +48,7 @@ export function Login(): JSX.Element {
       )}
       {logins.length === 0 && (
         <p class="soft">
-          Nobody needs to log in here. <a href={`${prefix.value}/`}>Open the console</a>
+          This console needs no login. <a href={`${prefix.value}/`}>Open the console</a>
         </p>
       )}
     </main>

@@ -1,20 +1,20 @@
-/** What stands on pages that live on task events, while no worker sends them. */
+/** Shown on pages that depend on task events while no worker sends them. */
 
 import type { JSX } from "preact";
 import { Act } from "../act.tsx";
 import { Note } from "../parts.tsx";
 
-/** What to do, and a button that does it. */
+/** Explains what to do, with a button that does it. */
 export function NoEvents(): JSX.Element {
   return (
     <Note kind="warn" act={<EventsAct isMain />}>
-      No worker sends task events, so tasks cannot be seen here. Start workers with{" "}
-      <code>worker -E</code>, or let those that run send events now.
+      No worker sends task events, so tasks do not appear here. Start workers with{" "}
+      <code>worker -E</code>, or enable events on the running workers.
     </Note>
   );
 }
 
-/** The button that lets all workers send task events; `isOff`: that lets them stop. */
+/** The button that enables task events on all workers; `isOff`: that disables them. */
 export function EventsAct(
   { isOff = false, isMain = false }: { isOff?: boolean; isMain?: boolean },
 ): JSX.Element {

@@ -1,4 +1,4 @@
-/** Overview: what the cluster does now and did of late. */
+/** Overview: current and recent activity of the cluster. */
 
 import type { ComponentChild, JSX } from "preact";
 import type { Reply, Shape } from "../../api/v1/schema.ts";
@@ -11,7 +11,7 @@ import { Choices } from "../tabs.tsx";
 import { NoEvents } from "./no_events.tsx";
 import { QueueTable } from "./queues.tsx";
 
-/** How far back, as the address says it and as people do. */
+/** The windows: value in the address, and text. */
 const WINDOWS = [
   ["900", "15 m"],
   ["", "1 h"],
@@ -28,16 +28,16 @@ export function Overview({ data }: { data: Data }): JSX.Element {
   return (
     <>
       <Head title="Overview">
-        <Choices name="window" label="How far back" choices={WINDOWS} small />
+        <Choices name="window" label="Time window" choices={WINDOWS} small />
       </Head>
       {!data.isConnected && (
         <Note kind="bad">
-          The broker cannot be reached. The console tries again by itself; what stands here is older.
+          The broker cannot be reached. The console keeps trying; this data may be out of date.
         </Note>
       )}
       {data.isBehind && (
         <Note kind="warn">
-          Events come faster than the console takes them in: what stands here lags behind.
+          Events arrive faster than the console can process them; this data lags behind.
         </Note>
       )}
       {data.isConnected && !data.hasTaskEvents && <NoEvents />}
@@ -74,7 +74,7 @@ export function Overview({ data }: { data: Data }): JSX.Element {
         </Panel>
         <Panel title="Queues" class="half" flush aside={<a href={to(["queues"])}>All queues</a>}>
           {data.queues.length === 0 && data.slots === null && data.workersOnline > 0
-            ? <p class="body soft">The broker and the workers are being asked …</p>
+            ? <p class="body soft">Asking the broker and the workers …</p>
             : <QueueTable rows={data.queues} isShort />}
         </Panel>
         <Panel title="Tasks by name" flush>
@@ -100,7 +100,7 @@ function Tiles({ data }: { data: Data }): JSX.Element {
       <Tile
         label="Failed"
         text={short(totals.failed)}
-        hint={share(totals.failed, ended) || "none ended yet"}
+        hint={share(totals.failed, ended) || "none finished yet"}
         at={to(["tasks"], { search: "state:FAILURE" })}
       >
         <Spark values={series.failed} kind="bad" />
@@ -114,7 +114,7 @@ function Tiles({ data }: { data: Data }): JSX.Element {
       <Tile
         label="In queues"
         text={short(ready)}
-        hint={oldest > 0 ? `oldest ${span(oldest)}` : "none waits"}
+        hint={oldest > 0 ? `oldest ${span(oldest)}` : "none pending"}
         at={to(["queues"])}
       />
       <Tile
@@ -133,7 +133,7 @@ function Tiles({ data }: { data: Data }): JSX.Element {
   );
 }
 
-/** `text`: a number, and its unit behind a blank. */
+/** A tile with one figure. `text` is a number, followed by a space and its unit. */
 function Tile(
   { label, text, hint, at, children }: {
     label: string;
@@ -184,7 +184,7 @@ function Failures({ rows }: { rows: readonly Shape<"Failure">[] }): JSX.Element 
       ]}
     >
       <Empty title="No task failed">
-        <p>Exceptions stand here by how often they end a task.</p>
+        <p>This list shows exceptions, the most frequent first.</p>
       </Empty>
     </Table>
   );
@@ -212,7 +212,7 @@ function Types({ rows }: { rows: readonly Shape<"TaskType">[] }): JSX.Element {
       ]}
     >
       <Empty title="No task ran yet">
-        <p>As soon as a worker takes a task, its name stands here.</p>
+        <p>A task appears here when a worker receives it.</p>
       </Empty>
     </Table>
   );

@@ -1,4 +1,4 @@
-/** Periodic: beat's entries, when they ran and will run, and which beat leads. */
+/** Periodic: beat's entries, their last and next runs, and the leading beat. */
 
 import type { JSX } from "preact";
 import type { Reply, Shape } from "../../api/v1/schema.ts";
@@ -18,7 +18,7 @@ export function Periodic(
     <>
       <Head title="Periodic" aside={leader && <span class="soft">led by {leader}</span>} />
       {whyNoLeader && rows.length > 0 && <Note>{whyNoLeader}</Note>}
-      <Panel title="Entries of beat" flush>
+      <Panel title="Beat entries" flush>
         <Table
           label="Periodic tasks"
           rows={rows}
@@ -53,8 +53,8 @@ export function Periodic(
             },
           ]}
         >
-          <Empty title="No entry is known">
-            <p>{why ?? "Entries of beat_schedule stand here while a beat runs on this broker."}</p>
+          <Empty title="No entries">
+            <p>{why ?? "Entries of beat_schedule appear here while a beat runs on this broker."}</p>
           </Empty>
         </Table>
       </Panel>

@@ -1,4 +1,4 @@
-/** Queues: what waits where, who consumes, how old the oldest message is. */
+/** Queues: their messages, consumers, and the age of the oldest message. */
 
 import type { JSX } from "preact";
 import type { Reply, Shape } from "../../api/v1/schema.ts";
@@ -16,14 +16,14 @@ export function Queues({ data }: { data: Reply<"queues"> }): JSX.Element {
     <>
       <Head title="Queues" />
       {data.why && <Note>{data.why}</Note>}
-      <Panel title="Queues of the broker" flush>
+      <Panel title="All queues" flush>
         <QueueTable rows={data.rows} />
       </Panel>
     </>
   );
 }
 
-/** The table; `isShort`: what matters at a glance. */
+/** The table of queues; `isShort`: only the most important columns. */
 export function QueueTable(
   { rows, isShort = false }: { rows: readonly Row[]; isShort?: boolean },
 ): JSX.Element {
@@ -45,9 +45,9 @@ export function QueueTable(
         !isShort && { label: "Actions", kind: "acts", cell: (row) => <Purge {...row} /> },
       ]}
     >
-      <Empty title="No queue is known">
+      <Empty title="No queues">
         <p>
-          Queues stand here as soon as a worker consumes them. Start one:{" "}
+          A queue appears here when a worker consumes it. Start a worker:{" "}
           <code>lovage worker -A tasks.ts -E</code>
         </p>
       </Empty>
@@ -64,7 +64,9 @@ function Name(
       <TasksLink by="queue" is={name} />
       {isPaused && <span class="tag warn">paused</span>}
       {!isShort && ready !== null && ready > 0 && consumers === 0 && (
-        <span class="tag warn">nobody consumes</span>
+        <span class="tag warn">
+          no consumer
+        </span>
       )}
       {!isShort && used.length > 1 && (
         <span class="hint">
@@ -94,7 +96,7 @@ function Purge({ name, ready }: Row): JSX.Element {
       body={() => JSON.stringify({ confirm: name })}
       ask={{
         title: `Purge ${name}?`,
-        text: `The messages that wait in it, ${count(ready)} at the moment, are deleted for good.`,
+        text: `Its pending messages, ${count(ready)} at the moment, are deleted for good.`,
         typed: name,
       }}
     />

@@ -1,4 +1,4 @@
-/** Run a task: a form for a task that a worker knows. */
+/** Run a task: a form to send a task by name. */
 
 import type { JSX } from "preact";
 import type { Reply } from "../../api/v1/schema.ts";
@@ -31,7 +31,7 @@ export function Run({ data: { registered, seen } }: { data: Reply<"taskNames"> }
                     label: "Task",
                     value: place.value.query.get("name") ?? "",
                     choices: names,
-                    hint: `${names.length} names are known from workers and events`,
+                    hint: `${names.length} names known from workers and events`,
                     isRequired: true,
                   },
                   ...sendingFields(null),
@@ -43,8 +43,8 @@ export function Run({ data: { registered, seen } }: { data: Reply<"taskNames"> }
             </form>
           )
           : (
-            <Empty title="You may look, not act">
-              <p>This session may not send tasks.</p>
+            <Empty title="Read-only access">
+              <p>This session is not allowed to send tasks.</p>
             </Empty>
           )}
       </Panel>

@@ -11,7 +11,7 @@ export function Scheduled({ data: { rows, isCut } }: { data: Reply<"scheduled"> 
   return (
     <>
       <Head title="Scheduled" />
-      {isCut && <Note>There are more. These {rows.length} are due first.</Note>}
+      {isCut && <Note>There are more; the {rows.length} that are due first are shown.</Note>}
       <Panel title="Tasks that are not due yet" flush>
         <Table
           label="Scheduled tasks"
@@ -47,7 +47,7 @@ export function Scheduled({ data: { rows, isCut } }: { data: Reply<"scheduled"> 
           <Empty title="Nothing is scheduled">
             <p>
               Tasks sent with <code>countdown</code> or{" "}
-              <code>eta</code>, and retries that wait, stand here until they are due.
+              <code>eta</code>, and pending retries, are listed here until they are due.
             </p>
           </Empty>
         </Table>

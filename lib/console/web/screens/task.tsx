@@ -1,4 +1,4 @@
-/** One task: what happened to it and when, its arguments, result and traceback, the tasks around it. */
+/** One task: its events, arguments, result, traceback, and related tasks. */
 
 import type { JSX } from "preact";
 import type { Reply, Shape } from "../../api/v1/schema.ts";
@@ -55,7 +55,7 @@ export function Task({ data }: { data: Data }): JSX.Element {
             </Panel>
           )}
           {graph.nodes.length > 1 && (
-            <Panel title="Tasks around it">
+            <Panel title="Related tasks">
               <Graph graph={graph} />
             </Panel>
           )}
@@ -115,8 +115,8 @@ function Buttons({ data: { row, canRetry, exact } }: { data: Data }): JSX.Elemen
           ask={{
             title: `Abort ${name}?`,
             text:
-              "Its stored state becomes ABORTED. A task that looks for that (Celery's AbortableTask) ends by " +
-              "itself; any other goes on.",
+              "Its stored state becomes ABORTED. A task that checks for this (Celery’s AbortableTask) ends by " +
+              "itself; any other task continues.",
           }}
         />
       )}
@@ -125,7 +125,7 @@ function Buttons({ data: { row, canRetry, exact } }: { data: Data }): JSX.Elemen
   );
 }
 
-/** Ends a task that has not ended: before it starts, or while it runs. */
+/** Buttons that revoke a task before it starts, or terminate it while it runs. */
 function Revoke({ path, name }: { path: string; name: string }): JSX.Element {
   return (
     <>
@@ -136,7 +136,7 @@ function Revoke({ path, name }: { path: string; name: string }): JSX.Element {
         isDanger
         ask={{
           title: `Revoke ${name}?`,
-          text: "Workers discard it before it starts. If it runs already, it goes on.",
+          text: "Workers discard it before it starts. If it is already running, it continues.",
         }}
       />
       <Act
@@ -146,7 +146,7 @@ function Revoke({ path, name }: { path: string; name: string }): JSX.Element {
         isDanger
         ask={{
           title: `Terminate ${name}?`,
-          text: "Workers discard it, and if it runs, its process gets the signal.",
+          text: "Workers discard it. If it is running, its process gets the signal.",
           fields: [{
             name: "signal",
             label: "Signal",
@@ -160,7 +160,7 @@ function Revoke({ path, name }: { path: string; name: string }): JSX.Element {
   );
 }
 
-/** What a task that is sent may be given: fields of a form, filled with what is known. */
+/** Returns the form fields for sending a task, filled with the known values. */
 export function sendingFields(exact: Shape<"Exact"> | null, row?: Shape<"TaskRow">): readonly Field[] {
   const asText = (text: string | null | undefined) =>
     exact === null && text ? { hint: `Known only as text: ${text}` } : {};
@@ -181,14 +181,14 @@ export function sendingFields(exact: Shape<"Exact"> | null, row?: Shape<"TaskRow
       value: exact?.kwargs ?? "",
       ...asText(row?.kwargs),
     },
-    { name: "queue", label: "Queue", value: exact?.queue ?? "", hint: "Default: where routing sends it" },
+    { name: "queue", label: "Queue", value: exact?.queue ?? "", hint: "Default: as routed" },
     { name: "countdown", label: "Start in, seconds", type: "number" },
     { name: "expires", label: "Expires in, seconds", type: "number" },
     { name: "priority", label: "Priority", type: "number" },
   ];
 }
 
-/** What is posted; the texts of arguments go as they stand, so that big numbers keep their digits. */
+/** Returns the JSON to post; arguments are sent as typed, so that big numbers keep all their digits. */
 export function sendingBody({ name, args, kwargs, queue, countdown, expires, priority }: Values): string {
   return jsonOf({ name: quote(name), args, kwargs, queue: quote(queue), countdown, expires, priority });
 }
@@ -205,7 +205,7 @@ function Outcome({ data: { row, stored } }: { data: Data }): JSX.Element | null 
 }
 
 const SOURCES: Readonly<Record<string, string>> = {
-  failed: "exact, from the message that its worker kept",
+  failed: "exact, from the failed task’s message",
   dead: "exact, from the dead letter",
   parked: "exact, from the scheduled message",
   result: "exact, from the result store",
@@ -213,11 +213,11 @@ const SOURCES: Readonly<Record<string, string>> = {
 };
 
 function Arguments({ data: { row, exact } }: { data: Data }): JSX.Element {
-  const from = exact === null ? "as events tell them, possibly cut off" : SOURCES[exact.source];
+  const from = exact === null ? "from events, possibly cut off" : SOURCES[exact.source];
   const [args, kwargs] = [exact?.args ?? row.args, exact?.kwargs ?? row.kwargs];
   return (
     <Panel title="Arguments" aside={<span class="hint">{from}</span>}>
-      {args === null && kwargs === null && <p class="soft">Not known: its events did not tell them.</p>}
+      {args === null && kwargs === null && <p class="soft">Unknown: its events did not include them.</p>}
       {args !== null && (
         <div class="field">
           <h3>Positional</h3>
@@ -226,13 +226,13 @@ function Arguments({ data: { row, exact } }: { data: Data }): JSX.Element {
       )}
       {kwargs !== null && (
         <div class="field">
-          <h3>By keyword</h3>
+          <h3>Keyword</h3>
           <Value text={kwargs} label="Keyword arguments" />
         </div>
       )}
       {exact !== null && (
         <details>
-          <summary>Headers of its message</summary>
+          <summary>Message headers</summary>
           <Value text={exact.headers} label="Headers" />
         </details>
       )}
@@ -252,7 +252,7 @@ const EVENTS: Readonly<Record<string, string>> = {
 };
 
 function Timeline({ events }: { events: Data["timeline"] }): JSX.Element {
-  if (events.length === 0) return <p class="soft">No event of it was heard.</p>;
+  if (events.length === 0) return <p class="soft">No events were received for this task.</p>;
   return (
     <ol class="line">
       {events.map(({ type, at, worker, detail }, index) => (

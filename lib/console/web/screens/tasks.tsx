@@ -1,4 +1,4 @@
-/** Tasks: searched, sorted, in pages, with the columns that the reader chose; and what may be done to many at once. */
+/** Tasks: search, sorting, pages, a choice of columns, and actions on many tasks. */
 
 import type { JSX } from "preact";
 import type { Body, Reply, Shape } from "../../api/v1/schema.ts";
@@ -13,7 +13,7 @@ import { EventsAct } from "./no_events.tsx";
 type Row = Shape<"TaskRow">;
 type BulkAction = Body<"bulk">["action"];
 
-/** Columns by the names that addresses and --tasks-columns call them. */
+/** Columns by their names in addresses and in --tasks-columns. */
 const COLUMNS: Readonly<Record<string, Column<Row>>> = {
   name: {
     label: "Name",
@@ -48,11 +48,11 @@ const COLUMNS: Readonly<Record<string, Column<Row>>> = {
 };
 
 const DEFAULT_COLUMNS = ["name", "state", "args", "result", "received", "runtime", "worker"];
-/** What Flower shows; nobody has chosen these. */
+/** Flower's default columns: DEFAULT_COLUMNS are shown instead. */
 const FLOWERS = "name,uuid,state,args,kwargs,result,received,started,runtime,worker";
 const STATES = ["", "STARTED", "SUCCESS", "FAILURE", "RETRY", "REVOKED", "RECEIVED"];
 
-/** What the API is asked for, by the address. */
+/** Returns the API path for the query of the address. */
 export function tasksPath(query: URLSearchParams): string {
   const asked = new URLSearchParams();
   for (const name of ["search", "sort", "limit", "cursor"]) {
@@ -92,7 +92,7 @@ export function Tasks({ data }: { data: Reply<"tasks"> }): JSX.Element {
   );
 }
 
-/** The page while the API refuses the search, or does not answer. */
+/** The page shown when the API refuses the search or does not answer. */
 export function NoTasks({ fault: { error, hint } }: { fault: Shape<"Fault"> }): JSX.Element {
   const { query } = place.value;
   return (
@@ -161,12 +161,12 @@ function Search({ search, names }: { search: string; names: readonly string[] })
 
 function Help(): JSX.Element {
   const lines = [
-    ["add timeout", "both words, anywhere in name, arguments, result, exception"],
-    ['"not found"', "these words side by side"],
-    ["state:FAILURE", "the state; also name: id: worker: queue: args: kwargs: result: exception: root:"],
-    ["runtime:>5s", "longer than; < and units ms s m h d"],
-    ["received:<1h", "less than an hour ago; also started: ended:"],
-    ["a OR b, NOT c, ( )", "put together; a blank is AND"],
+    ["add timeout", "both words, in any field"],
+    ['"not found"', "the exact phrase"],
+    ["state:FAILURE", "a field; also name: id: worker: queue: args: kwargs: result: exception: root:"],
+    ["runtime:>5s", "longer than 5 s; also <, with units ms s m h d"],
+    ["received:<1h", "less than an hour ago; also sent: started: ended:"],
+    ["a OR b, NOT c, ( )", "combinations; a space means AND"],
   ];
   return (
     <details class="menu">
@@ -185,7 +185,7 @@ function Help(): JSX.Element {
   );
 }
 
-/** Links that put a state into the search. */
+/** Links that add a state to the search. */
 function States({ search }: { search: string }): JSX.Element {
   const rest = search.replace(/(^|\s)state:\w+/g, " ").trim();
   const now = /(?:^|\s)state:(\w+)/.exec(search)?.[1] ?? "";
@@ -209,17 +209,17 @@ function Nothing({ search }: { search: string }): JSX.Element {
     return (
       <Empty title="No task matches">
         <p>
-          The search looked at every task that is kept.{" "}
+          The search covered all tasks in the history.{" "}
           <a href={here({ search: null, cursor: null })}>Show all tasks</a>
         </p>
       </Empty>
     );
   }
   return (
-    <Empty title="No task was seen yet">
+    <Empty title="No tasks yet">
       <p>
-        Tasks are seen by their events. Start workers with{" "}
-        <code>worker -E</code>, or let those that run send events.
+        Tasks are known from their events. Start workers with{" "}
+        <code>worker -E</code>, or enable events on the running workers.
       </p>
       <EventsAct />
     </Empty>
@@ -246,18 +246,18 @@ function mayBulk(): boolean {
   return may("retry") || may("revoke") || may("terminate");
 }
 
-/** Acts on the tasks that are chosen, else on all that the search finds. */
+/** Buttons that act on the selected tasks, else on all matches of the search. */
 function Bulk(
   { search, total, isExact }: { search: string; total: number; isExact: boolean },
 ): JSX.Element | null {
   if (!mayBulk()) return null;
   const { size } = chosen.value;
   const isIdle = size === 0 && (search === "" || total === 0);
-  const what = size > 0 ? `${count(size)} chosen` : `All ${count(total)}${isExact ? "" : "+"} found`;
-  const of = size > 0 ? "the chosen tasks" : "all found tasks";
+  const what = size > 0 ? `${count(size)} selected` : `All ${count(total)}${isExact ? "" : "+"} found`;
+  const of = size > 0 ? "the selected tasks" : "all found tasks";
   return (
     <div class="bulk">
-      <span class="soft">{isIdle ? "Choose tasks, or search, to act on many at once" : what}</span>
+      <span class="soft">{isIdle ? "Select tasks, or search, to act on many at once" : what}</span>
       {!isIdle &&
         (["retry", "revoke", "terminate"] as const).filter(may).map((action) => (
           <button
@@ -271,13 +271,13 @@ function Bulk(
           </button>
         ))}
       {size > 0 && (
-        <button type="button" class="plain" onClick={() => chosen.value = new Set()}>Choose none</button>
+        <button type="button" class="plain" onClick={() => chosen.value = new Set()}>Select none</button>
       )}
     </div>
   );
 }
 
-/** Counts first, asks, and then does it to no more than were counted. */
+/** Counts the tasks, asks for confirmation, and acts only if no more tasks match then. */
 async function bulk(action: BulkAction, search: string): Promise<void> {
   const label = action[0]!.toUpperCase() + action.slice(1);
   const what = chosen.value.size > 0 ? { ids: [...chosen.value] } : { search };
@@ -298,10 +298,10 @@ async function bulk(action: BulkAction, search: string): Promise<void> {
     ask: {
       title: `${label} ${told}?`,
       text: action === "retry"
-        ? "Each is sent again with its exact arguments, under a new id. Those whose message is not known are left out."
+        ? "Each is sent again with its exact arguments, under a new id. Tasks without known arguments are left out."
         : action === "revoke"
-        ? "Workers discard them before they start. What runs goes on."
-        : "Workers discard them, and end with SIGTERM those that run.",
+        ? "Workers discard them before they start. Running tasks continue."
+        : "Workers discard them. Running tasks are ended with SIGTERM.",
       button: `${label} ${told}`,
     },
     isDanger: action !== "retry",

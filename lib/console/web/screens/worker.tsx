@@ -1,4 +1,4 @@
-/** One worker: its pool, its queues, what it runs and holds, limits, settings, figures; and what may be done to it. */
+/** One worker: its pool, queues, tasks, limits, settings, statistics, and actions on it. */
 
 import type { ComponentChild, JSX } from "preact";
 import type { Reply, Shape } from "../../api/v1/schema.ts";
@@ -30,7 +30,8 @@ export function Worker({ data }: { data: Data }): JSX.Element {
             ask={{
               title: `Shut down ${row.name}?`,
               text:
-                "It finishes the tasks that run, gives back the others, and ends. Nothing starts it again from here.",
+                "It finishes its running tasks, returns the others to their queues, and exits. The console cannot " +
+                "start it again.",
               typed: row.name,
             }}
           />
@@ -38,10 +39,10 @@ export function Worker({ data }: { data: Data }): JSX.Element {
       </Head>
       {data.answered === false && (
         <Note kind="warn">
-          This worker did not answer. What stands here comes from its events alone.
+          This worker did not answer. This data comes from its events only.
         </Note>
       )}
-      {data.answered === null && <Note>This worker was asked; what it says comes in a moment.</Note>}
+      {data.answered === null && <Note>Waiting for this worker’s answer …</Note>}
       <Choices
         name="tab"
         label="About this worker"
@@ -64,12 +65,12 @@ export function Worker({ data }: { data: Data }): JSX.Element {
 
 const TABS: Readonly<Record<string, (data: Data) => JSX.Element>> = {
   queues: Queues,
-  active: ({ active }) => <Requests title="Tasks that run" rows={active} kind="active" />,
+  active: ({ active }) => <Requests title="Running tasks" rows={active} kind="active" />,
   reserved: ({ reserved }) => (
-    <Requests title="Tasks that wait in this worker" rows={reserved} kind="reserved" />
+    <Requests title="Tasks waiting in this worker" rows={reserved} kind="reserved" />
   ),
   scheduled: (data) => (
-    <Requests title="Tasks that it holds until they are due" rows={data.scheduled} kind="scheduled" />
+    <Requests title="Tasks held until they are due" rows={data.scheduled} kind="scheduled" />
   ),
   revoked: ({ revoked }) => (
     <Panel title="Revoked tasks" flush>
@@ -79,8 +80,8 @@ const TABS: Readonly<Record<string, (data: Data) => JSX.Element>> = {
         id={(id) => id}
         columns={[{ label: "Task", kind: "key", cell: (id) => <TaskLink id={id} /> }]}
       >
-        <Empty title="No revoked task">
-          <p>Ids of revoked tasks stand here as long as the worker remembers them.</p>
+        <Empty title="No revoked tasks">
+          <p>Ids of revoked tasks are listed here as long as the worker remembers them.</p>
         </Empty>
       </Table>
     </Panel>
@@ -94,7 +95,7 @@ function pathOf({ name }: Shape<"WorkerRow">, action: string): string {
   return `workers/${encodeURIComponent(name)}/${action}`;
 }
 
-/** A button that does something to the pool, with its numbers asked for. */
+/** A button that changes the pool and asks for the numbers. */
 function PoolAct(
   { row, label, of, fields }: {
     row: Shape<"WorkerRow">;
@@ -125,15 +126,15 @@ function Pool(data: Data): JSX.Element {
   const { row, pool, poolMin, poolMax, uptime } = data;
   const buttons = row.isOnline && (
     <div class="acts">
-      <PoolAct row={row} label="Grow" of="grow" fields={[["n", "By so many slots", 1]]} />
-      <PoolAct row={row} label="Shrink" of="shrink" fields={[["n", "By so many slots", 1]]} />
+      <PoolAct row={row} label="Grow" of="grow" fields={[["n", "Number of slots", 1]]} />
+      <PoolAct row={row} label="Shrink" of="shrink" fields={[["n", "Number of slots", 1]]} />
       <PoolAct
         row={row}
         label="Autoscale"
         of="autoscale"
-        fields={[["min", "Slots at least", poolMin ?? 1], [
+        fields={[["min", "Minimum slots", poolMin ?? 1], [
           "max",
-          "Slots at most",
+          "Maximum slots",
           poolMax ?? row.concurrency ?? 1,
         ]]}
       />
@@ -141,7 +142,7 @@ function Pool(data: Data): JSX.Element {
         label="Restart pool"
         may="pool_restart"
         path={pathOf(row, "pool/restart")}
-        ask={{ title: "Restart the pool?", text: "All slots end and start anew." }}
+        ask={{ title: "Restart the pool?", text: "All slots end and are started again." }}
       />
     </div>
   );
@@ -166,12 +167,12 @@ function Pool(data: Data): JSX.Element {
           facts={[
             ["Software", row.software && `${row.software} ${row.version ?? ""}`],
             ["System", row.system],
-            ["Process", row.pid],
-            ["Up for", uptime === null ? null : span(uptime)],
+            ["PID", row.pid],
+            ["Uptime", uptime === null ? null : span(uptime)],
             ["Load", row.load?.map((one) => one.toFixed(2)).join(", ")],
             ["Task events", row.sendsTaskEvents === null ? null : row.sendsTaskEvents ? "sent" : "not sent"],
-            ["Heard", <Time at={row.lastSeen} ago />],
-            ["Asked", <Time at={data.askedAt} ago />],
+            ["Last event", <Time at={row.lastSeen} ago />],
+            ["Last answer", <Time at={data.askedAt} ago />],
           ]}
         />
       </Panel>
@@ -185,11 +186,11 @@ function Queues({ row, queues }: Data): JSX.Element {
     may: "add_consumer",
     path: pathOf(row, "consumers/add"),
     ask: {
-      title: "Consume one more queue",
+      title: "Consume another queue",
       fields: [
         { name: "queue", label: "Queue", isRequired: true },
         { name: "exchange", label: "Exchange", hint: "Default: the queue’s name" },
-        { name: "exchangeType", label: "Type of the exchange", hint: "Default: direct" },
+        { name: "exchangeType", label: "Exchange type", hint: "Default: direct" },
         { name: "routingKey", label: "Routing key", hint: "Default: the queue’s name" },
       ],
     },
@@ -197,9 +198,9 @@ function Queues({ row, queues }: Data): JSX.Element {
       jsonOf(Object.fromEntries(Object.entries(values).map(([name, text]) => [name, quote(text)]))),
   };
   return (
-    <Panel title="Queues that it consumes" flush aside={row.isOnline && <Act {...add} />}>
+    <Panel title="Consumed queues" flush aside={row.isOnline && <Act {...add} />}>
       <Table
-        label="Queues that it consumes"
+        label="Consumed queues"
         rows={queues}
         id={({ name }) => name}
         columns={[
@@ -226,7 +227,7 @@ function Queues({ row, queues }: Data): JSX.Element {
                 isDanger
                 ask={{
                   title: `Stop consuming ${name}?`,
-                  text: `${row.name} takes no more tasks from it. Other workers go on.`,
+                  text: `${row.name} takes no more tasks from it. Other workers continue.`,
                   button: "Stop consuming",
                 }}
                 body={() => jsonOf({ queue: quote(name) })}
@@ -235,7 +236,7 @@ function Queues({ row, queues }: Data): JSX.Element {
           },
         ]}
       >
-        <Empty title="It consumes no queue" />
+        <Empty title="This worker consumes no queues" />
       </Table>
     </Panel>
   );
@@ -276,8 +277,8 @@ function Requests(
           { label: "Id", cell: ({ id }) => <span class="id">{id}</span> },
           { label: "Arguments", cell: Args },
           kind === "active" &&
-          { label: "Began", kind: "num", cell: ({ started }) => <Time at={started} ago /> },
-          kind === "active" && { label: "Process", kind: "num", cell: ({ pid }) => pid ?? "–" },
+          { label: "Started", kind: "num", cell: ({ started }) => <Time at={started} ago /> },
+          kind === "active" && { label: "PID", kind: "num", cell: ({ pid }) => pid ?? "–" },
           kind === "scheduled" && {
             label: "Due",
             kind: "num",
@@ -312,7 +313,7 @@ function Limits({ row, registered }: Data): JSX.Element {
           { label: "Actions", kind: "acts", cell: (task) => <LimitActs worker={row.name} task={task} /> },
         ]}
       >
-        <Empty title="It told no tasks" />
+        <Empty title="This worker did not report its tasks" />
       </Table>
     </Panel>
   );
@@ -358,8 +359,8 @@ function LimitActs({ worker, task }: { worker: string; task: Shape<"TaskLimits">
           title: `Time limits of ${name}`,
           button: "Set",
           fields: [
-            seconds("soft", "Soft, seconds", softTimeLimit, "The task can react to it; 0: none"),
-            seconds("hard", "Hard, seconds", timeLimit, "The task is ended; 0: none"),
+            seconds("soft", "Soft, seconds", softTimeLimit, "The task can react to it; 0: no limit"),
+            seconds("hard", "Hard, seconds", timeLimit, "The task is killed; 0: no limit"),
           ],
         }}
         body={({ soft, hard }) => jsonOf({ soft, hard, workers })}
@@ -368,7 +369,7 @@ function LimitActs({ worker, task }: { worker: string; task: Shape<"TaskLimits">
   );
 }
 
-/** Settings or figures by name; what has members itself as its text. */
+/** Settings or statistics by name; nested values as JSON. */
 function Members(
   { title, values }: { title: string; values: Readonly<Record<string, unknown>> },
 ): JSX.Element {
@@ -376,7 +377,7 @@ function Members(
   return (
     <Panel title={title}>
       {names.length === 0
-        ? <Empty title="It did not tell" />
+        ? <Empty title="This worker did not report this" />
         : <Facts facts={names.map((name) => [name, told(name, values[name])])} />}
     </Panel>
   );

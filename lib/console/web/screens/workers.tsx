@@ -1,4 +1,4 @@
-/** Workers: who is there, what they run, where they come from. */
+/** Workers: status, running tasks, counts and queues. */
 
 import type { JSX } from "preact";
 import type { Reply, Shape } from "../../api/v1/schema.ts";
@@ -45,10 +45,10 @@ export function Workers({ data: { rows } }: { data: Reply<"workers"> }): JSX.Ele
               cell: ({ load }) => load?.map((one) => one.toFixed(2)).join(" ") ?? "–",
             },
             { label: "Queues", cell: ({ queues }) => queues?.join(", ") ?? "–" },
-            { label: "Heard", kind: "num", cell: ({ lastSeen }) => <Time at={lastSeen} ago /> },
+            { label: "Last event", kind: "num", cell: ({ lastSeen }) => <Time at={lastSeen} ago /> },
           ]}
         >
-          <Empty title="No worker is there">
+          <Empty title="No workers">
             <p>
               Start one on this broker: <code>lovage worker -A tasks.ts -E</code> or{" "}
               <code>celery -A tasks worker -E</code>
@@ -60,7 +60,7 @@ export function Workers({ data: { rows } }: { data: Reply<"workers"> }): JSX.Ele
   );
 }
 
-/** Whether a worker is there. */
+/** Shows whether a worker is online. */
 export function Online({ isOnline }: { isOnline: boolean }): JSX.Element {
   return <span class={`state ${isOnline ? "ok" : "idle"}`}>{isOnline ? "Online" : "Offline"}</span>;
 }
@@ -74,7 +74,7 @@ function Name({ name, software, version }: Row): JSX.Element {
   );
 }
 
-/** How many of its slots run a task. */
+/** Shows how many of its slots run a task. */
 function Slots({ active, concurrency, pool }: Row): JSX.Element {
   if (active === null || concurrency === null) return <>{active ?? "–"}</>;
   const text = `${active} of ${concurrency}`;
