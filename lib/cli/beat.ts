@@ -1,6 +1,6 @@
 /**
- * `lovage beat`: sends what is due until it is told to end. `beat next [N]` tells what will be sent, `beat
- * list` what there is. Source: celery 5.2.6 bin/beat.py, apps/beat.py (options, output, exit status).
+ * `lovage beat`: sends periodic tasks when they are due. `beat next [N]` shows the next runs, `beat list` the
+ * entries. Source: celery 5.2.6 bin/beat.py, apps/beat.py (options, output, exit status).
  */
 
 import type { App } from "../app/mod.ts";
@@ -38,20 +38,20 @@ const OPTIONS = {
     value: "name",
     help: "persistent (the default), or memory to keep no file",
   },
-  maxInterval: { value: "seconds", help: "between two looks at the schedule at most", read: interval },
+  maxInterval: { value: "seconds", help: "maximum time between two checks of the schedule", read: interval },
   ...LOGLEVEL_OPTION,
   ...FILE_OPTIONS,
   ...HEARTBEAT_OPTION,
   ...HTTP_OPTION,
-  json: { ...JSON_OPTION.json, help: "next and list: print JSON" },
+  json: { ...JSON_OPTION.json, help: "next, list: print JSON" },
 } as const satisfies Options;
 
 type BeatValues = ValuesOf<typeof OPTIONS> & GlobalValues;
 
-/** What `next` and `list` print for people if nothing is periodic. */
+/** Printed by `next` and `list` if there are no periodic tasks. */
 const NO_ENTRIES = "No periodic tasks.\n";
 
-/** How many runs `beat next` tells of unless asked. */
+/** How many runs `beat next` shows by default. */
 const NEXT_DEFAULT = 10;
 const NEXT_MAX = 100_000;
 
@@ -60,7 +60,7 @@ export const beat = command({
   usage: "[options] [name=value...] | next [N] | list",
   arguments: [{
     name: "words",
-    help: "settings that win over the module's; or next [N], or list",
+    help: "settings that override the module's; or next [N], or list",
     words: ["next", "list"],
     isRest: true,
   }],
@@ -70,7 +70,7 @@ export const beat = command({
     if (verb === undefined || verb.includes("=") || verb === "next" || verb === "list") return;
     const near = nearest(verb, ["next", "list"]);
     throw new UsageError(
-      `No such beat command "${verb}"${near ? `: did you mean "${near}"?` : ": there are next, list"}`,
+      `No such beat command "${verb}"${near ? `: did you mean "${near}"?` : ": use next or list"}`,
     );
   },
 
@@ -106,7 +106,7 @@ async function serve(context: CommandContext, options: BeatValues): Promise<numb
   const stopping = new AbortController();
   let isRestartWanted = false;
   const unlisten = listenSignals(WORKER_SIGNALS, (name) => {
-    // What is sent to every process of a fleet must not end beat.
+    // A signal sent to all processes of a fleet must not end beat.
     if (name === "SIGUSR1" || name === "SIGUSR2") return;
     isRestartWanted = name === "SIGHUP" && daemon.hangUp(stopping.signal.aborted && !isRestartWanted);
     if (!isRestartWanted) daemon.stopping("beat: stopping");
@@ -145,7 +145,7 @@ async function serve(context: CommandContext, options: BeatValues): Promise<numb
   return isRestartWanted ? daemon.restart() : EXIT.OK;
 }
 
-/** Has others see that a beat lives: by its heartbeat files and, if that is asked for, by HTTP. */
+/** Starts the heartbeat files of a beat and, with --http, serves its probes. */
 async function showLife(
   { world }: CommandContext,
   service: Beat,
@@ -171,7 +171,7 @@ async function showLife(
   });
 }
 
-/** A beat is ready when it sends or stands by; the broker must not be known to be away. */
+/** A beat is ready if it sends or stands by, and its last attempt to connect did not fail. */
 function beatReadiness({ figures }: Beat, isStopping: boolean): HealthCheck[] {
   const { isRunning, isLeader, isBrokerAway, entries } = figures;
   const state = isStopping ? "stopping" : !isRunning ? "starting" : isLeader ? "sending" : "standing by";
@@ -225,7 +225,7 @@ async function brokerUrl(app: App): Promise<string> {
   return maskUrl(appBrokerUrls(app, true)[0]!);
 }
 
-/** "2026-11-22 15:44:34" in local time. */
+/** Formats local time as "2026-11-22 15:44:34". */
 function localTime(wallMs: number): string {
   return Temporal.Instant.fromEpochMilliseconds(Math.floor(wallMs))
     .toZonedDateTimeISO(Temporal.Now.timeZoneId()).toPlainDateTime()

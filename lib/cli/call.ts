@@ -18,16 +18,16 @@ export const call = command({
     args: { short: "-a", value: "json", help: "positional arguments, a JSON array", read: jsonArray },
     kwargs: { short: "-k", value: "json", help: "keyword arguments, a JSON object", read: jsonObject },
     eta: { value: "time", help: "when to run, ISO 8601", read: moment },
-    countdown: { value: "seconds", help: "run that much later", read: duration(-1e9) },
+    countdown: { value: "seconds", help: "run after this delay", read: duration(-1e9) },
     expires: { value: "time", help: "ISO 8601, or seconds from now", read: momentOrSeconds },
     serializer: { value: "name", help: "json, yaml, msgpack or cbor" },
-    queue: { value: "name", help: "another queue" },
-    exchange: { value: "name", help: "another exchange" },
-    routingKey: { value: "key", help: "another routing key" },
-    priority: { value: "0-9", help: "the message's priority", read: whole(0, 9) },
-    taskId: { value: "id", help: "an id of your own" },
+    queue: { value: "name", help: "send to this queue" },
+    exchange: { value: "name", help: "publish to this exchange" },
+    routingKey: { value: "key", help: "use this routing key" },
+    priority: { value: "0-9", help: "priority of the message", read: whole(0, 9) },
+    taskId: { value: "id", help: "use this task id" },
     wait: { help: "wait for the result and print it" },
-    timeout: { value: "seconds", help: "with --wait: give up after", read: duration(0) },
+    timeout: { value: "seconds", help: "with --wait: give up after this time", read: duration(0) },
     ...JSON_OPTION,
   },
 
@@ -52,9 +52,9 @@ export const call = command({
       out(json ? jsonLine({ id: sent.id, state: "SUCCESS", result: value }) : `${plain(value)}\n`);
       return EXIT.OK;
     } catch (error) {
-      // A store that is away ends it as such, and not as the task's failure.
+      // If the store is away, report that and not a failure of the task.
       const state = await sent.state().catch((away) => {
-        err(`Task ${sent.id} was sent, and its result cannot be read\n`);
+        err(`Task ${sent.id} was sent, but its result cannot be read\n`);
         throw away;
       });
       if (json) out(jsonLine({ id: sent.id, state, error: described(error) }));
@@ -64,14 +64,14 @@ export const call = command({
   },
 });
 
-/** The options that are the message's. */
+/** Picks the options that are part of the message. */
 function pick(options: Record<string, unknown>): Record<string, unknown> {
   const { eta, countdown, expires, serializer, queue, exchange, routingKey, priority, taskId } = options;
   const all = { eta, countdown, expires, serializer, queue, exchange, routingKey, priority, taskId };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
 }
 
-/** "ValueError: text", as Python prints an exception. */
+/** Formats an error as Python prints an exception: "ValueError: text". */
 export function described(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const name = error.name === "Error" ? error.constructor.name : error.name;

@@ -1,49 +1,52 @@
-/** What a command is: options and arguments as data, for the reader, the help and the reference, and what it does. */
+/**
+ * The shape of a command: options and arguments as data, for the reader, the help and the reference; and
+ * `run`.
+ */
 
 import type { RealWorld } from "../platform/mod.ts";
 import type { App } from "../app/mod.ts";
 import { type OneOf, oneOf } from "./arguments.ts";
 
-/** One option. Its name is its key in the table: `taskEvents` is `--task-events`. */
+/** An option. Its key in the table is its name: `taskEvents` is `--task-events`. */
 export interface Option {
   /** Its short spelling, "-E". */
   readonly short?: string;
-  /** What its value is called in the help. An option without is a flag. */
+  /** The name of its value in the help. An option without one is a flag. */
   readonly value?: string;
   readonly help: string;
   /**
-   * Makes the value of the text; `before` is what was read where the option is given again. Throws InvalidValue. An
-   * option without has the text as its value.
+   * Converts the text; `before` is the value read so far if the option is repeated. Default: the text itself.
+   * Throws InvalidValue.
    */
   read?(text: string, before: unknown): unknown;
-  /** The words that its value is one of, for completions; by default those of its reader, if that is `oneOf`. */
+  /** Possible values, for completions; default: those of its reader, if that is `oneOf`. */
   readonly words?: readonly string[];
-  /** A flag that may also be told by a word: `--live=false`. */
+  /** True for a flag that may take a value: `--live=false`. */
   readonly isTruth?: boolean;
-  /** Celery's further spellings. */
+  /** Further spellings, from Celery or Flower. */
   readonly aliases?: readonly string[];
-  /** Variables that give it, the first one set wins; by default `CELERY_<COMMAND>_<NAME>`. */
+  /** Environment variables for it, the first one set wins; default: `CELERY_<COMMAND>_<NAME>`. */
   readonly variables?: readonly string[];
 }
 
 /** Options by name, in the order of the help. */
 export type Options = Readonly<Record<string, Option>>;
 
-/** What a table's options are read to. A flag that is not given is absent, like everything else. */
+/** The values of a table's options. Options and flags that are not given are absent. */
 export type ValuesOf<O extends Options> = {
   -readonly [K in keyof O]?: O[K] extends { read(text: string, before: never): infer V } ? V
     : O[K] extends { readonly value: string } ? string
     : boolean;
 };
 
-/** One argument. */
+/** An argument. */
 export interface Argument {
   readonly name: string;
   readonly help: string;
-  /** The words that it is one of, for completions. */
+  /** Possible values, for completions. */
   readonly words?: readonly string[];
   readonly isRequired?: boolean;
-  /** This one and everything behind it. */
+  /** True if it takes all remaining arguments. */
   readonly isRest?: boolean;
 }
 
@@ -70,34 +73,34 @@ export const GLOBAL_OPTIONS = {
   noColor: { short: "-C", help: "no colours", variables: ["CELERY_NO_COLOR"] },
   logFormat: {
     value: "format",
-    help: "json: log an object a line; text: as the settings say (the default)",
+    help: "text: as the settings define (default); json: one object per line",
     read: oneOf("text", "json"),
     variables: ["CELERY_LOG_FORMAT"],
   },
-  quiet: { short: "-q", help: "say less", variables: ["CELERY_QUIET"] },
-  loader: { value: "class", help: "accepted for Celery's sake; has no effect", variables: [] },
-  skipChecks: { help: "accepted for Celery's sake; has no effect", variables: [] },
+  quiet: { short: "-q", help: "print less", variables: ["CELERY_QUIET"] },
+  loader: { value: "class", help: "accepted for compatibility with Celery; has no effect", variables: [] },
+  skipChecks: { help: "accepted for compatibility with Celery; has no effect", variables: [] },
 } as const satisfies Options;
 
-/** The global options, read. */
+/** The values of the global options. */
 export type GlobalValues = ValuesOf<typeof GLOBAL_OPTIONS>;
 
-/** `--json`, of every command that prints. */
+/** `--json`, for every command that prints data. */
 export const JSON_OPTION = { json: { short: "-j", help: "print JSON" } } as const satisfies Options;
 
-/** What a running command is given. */
+/** The context of a running command. */
 export interface CommandContext {
   readonly world: RealWorld;
   readonly globals: GlobalValues;
-  /** The task module that is named: by `-A`, else by the environment; null where none is. */
+  /** The task module named by `-A`, else by the environment; null if none is named. */
   readonly module: string | null;
-  /** Every command that the help lists, loaded for what there is to say of it; the program itself ("") comes first. */
+  /** Loads all commands that the help lists and returns their facts; the program itself ("") comes first. */
   facts(): Promise<readonly CommandFacts[]>;
-  /** The arguments; of a raw command every word behind its name. */
+  /** The arguments; for a raw command all words after its name. */
   readonly args: readonly string[];
   /**
-   * The App of `-A` (or an App without tasks where none is given), with the command line's settings on top.
-   * `settings` are more that win, `include` more task modules. Throws UsageError.
+   * Loads the App of `-A` (without it, an App without tasks) with the command line's settings. `settings`
+   * override those, `include` names more task modules. Rejects with UsageError.
    */
   loadApp(more?: {
     readonly settings?: Readonly<Record<string, unknown>>;
@@ -105,38 +108,38 @@ export interface CommandContext {
   }): Promise<App>;
 }
 
-/** A command. Its name and its line in the help stand in table.ts, where they are read without loading it. */
+/** A command. Its name and summary are in table.ts, so that the help can be printed without loading it. */
 export interface Command<Values = Record<string, unknown>> {
-  /** Its own options; the global ones are added. */
+  /** Its own options, without the global ones. */
   readonly options: Options;
   readonly arguments?: readonly Argument[];
-  /** The usage line behind the command's name, where options and arguments do not give it. */
+  /** The usage line after the command's name; default: made from options and arguments. */
   readonly usage?: string;
-  /** What its manual page says beside its options, as lines that are printed as they stand. */
+  /** More text for its manual page, printed verbatim. */
   readonly text?: string;
-  /** It reads its words itself, `--help` included. */
+  /** True if it parses its words itself, including `--help`. */
   readonly isRaw?: boolean;
-  /** True if these options need no task module: it is not looked for, and its project not entered. */
+  /** Returns true if the command needs no task module with these options; then its project is not entered. */
   isModuleUnused?(options: Values): boolean;
-  /** Checks what can be checked before anything is done. Throws UsageError. */
+  /** Checks arguments and options before the command runs. Throws UsageError. */
   validate?(args: readonly string[], options: Values): void;
-  /** Does it; the exit status. Errors of base/errors.ts are told by the caller in one line. */
+  /** Runs the command. Resolves to the exit status; the caller prints rejections in one line. */
   run(context: CommandContext, options: Values & GlobalValues): Promise<number>;
 }
 
-/** A command with the types that its options give. */
+/** Declares a command, with types inferred from its options. */
 export function command<O extends Options>(
   given: Command<ValuesOf<O>> & { readonly options: O },
 ): Command {
   return given;
 }
 
-/** An option's long spelling: `taskEvents` is `--task-events`. */
+/** Returns the long spelling of an option: `--task-events` for `taskEvents`. */
 export function longName(key: string): string {
   return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
-/** Every option that a command takes, in the order of the help. */
+/** Returns all options of a command, global ones included, in the order of the help. */
 export function allOptions(own: Options): Options {
   return {
     ...GLOBAL_OPTIONS,
@@ -146,34 +149,34 @@ export function allOptions(own: Options): Options {
   };
 }
 
-/** The variables that give an option: of those that are set, the first one holds. */
+/** Returns the environment variables of an option; the first one that is set wins. */
 export function variablesOf(option: Option, key: string, command: string): readonly string[] {
   const upper = (text: string): string => text.replaceAll("-", "_").toUpperCase();
   return option.variables ?? [`CELERY_${upper(command)}_${upper(longName(key).slice(2))}`];
 }
 
-/** All that is to be said of a command, as data: help, completions and manual pages are made of it. */
+/** The description of a command, from which help, completions and manual pages are made. */
 export interface CommandFacts {
   readonly name: string;
   readonly summary: string;
-  /** What stands behind its name on the command line. */
+  /** The usage line after its name. */
   readonly usage: string;
   readonly text?: string;
   readonly arguments: readonly Argument[];
-  /** The global ones among them, in the order of the help. */
+  /** All options, global ones included, in the order of the help. */
   readonly options: readonly OptionFacts[];
 }
 
-/** An option with its long spelling, the words that its value is one of, and its variables. */
+/** An option with its long spelling, possible values and variables. */
 export interface OptionFacts extends Option {
   readonly long: string;
   readonly words: readonly string[];
   readonly variables: readonly string[];
-  /** Every command takes it. */
+  /** True for an option that every command takes. */
   readonly isGlobal: boolean;
 }
 
-/** The facts of a command of the table, loaded. */
+/** Returns the facts of a loaded command. */
 export function factsOf(
   { name, summary }: { readonly name: string; readonly summary: string },
   { usage, text, arguments: args = [], options }: Pick<Command, "usage" | "text" | "arguments" | "options">,
@@ -195,7 +198,7 @@ export function factsOf(
   };
 }
 
-/** "<n>", "[n...]": an argument as usage lines have it. */
+/** Formats an argument for a usage line: "<n>", "[n...]". */
 function usageOf({ name, isRequired, isRest }: Argument): string {
   const text = `${name}${isRest ? "..." : ""}`;
   return isRequired ? `<${text}>` : `[${text}]`;

@@ -1,6 +1,6 @@
 /**
- * `lovage completions SHELL`: a script that completes commands, options and their values, from the tables of the
- * options. What it prints is all there is to know: pressing the key starts no program of ours.
+ * `lovage completions SHELL`: prints a script that completes commands, options and values, made from the
+ * tables of options. The script is self-contained: completing does not start this program.
  */
 
 import { EXIT } from "../platform/mod.ts";
@@ -8,7 +8,7 @@ import { command, type CommandFacts } from "./command.ts";
 import { InvalidValue, oneOf } from "./arguments.ts";
 import { UsageError } from "../base/mod.ts";
 
-/** A shell's script, of what there is to say of the commands; the program itself comes first. */
+/** Makes a shell's script from the facts of all commands; the program itself comes first. */
 type Script = (facts: readonly CommandFacts[]) => string;
 
 const shell = oneOf("bash", "zsh", "fish");

@@ -34,7 +34,7 @@ ${words.join("\n")}
   esac
 }
 
-# What stands behind option $2 of command $1: words, or FILES, FOLDERS, TEXT; nothing for a flag.
+# How to complete option $2 of command $1: words, or FILES, FOLDERS, TEXT; nothing for a flag.
 _lovage_value() {
   case "$1 $2" in
 ${values.join("\n")}
@@ -59,7 +59,7 @@ const HEAD = `# Completions of lovage for bash, made by "lovage completions bash
 const COMPLETE = `_lovage() {
   local word before=\${COMP_WORDS[COMP_CWORD-1]} current=\${COMP_WORDS[COMP_CWORD]} command= arguments=0 skips=
   COMPREPLY=()
-  # Bash makes three words of --option=value.
+  # Bash splits --option=value into three words.
   if [[ $current == = ]]; then current=; elif [[ $before == = ]]; then before=\${COMP_WORDS[COMP_CWORD-2]}; fi
   for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     if [[ -n $skips ]]; then

@@ -10,7 +10,7 @@ export function fishCompletions(facts: readonly CommandFacts[]): string {
   return `# Completions of lovage for fish, made by "lovage completions fish".
 #   lovage completions fish > ~/.config/fish/completions/lovage.fish
 
-# The command on the line so far, and the words behind it.
+# The command on the line so far, and the words after it.
 function __lovage_words
     set -l skips 0
     set -l found 0
@@ -36,7 +36,7 @@ function __lovage_command
     contains -- (__lovage_words)[1] $argv
 end
 
-# No argument of the command yet.
+# True if the command has no argument yet.
 function __lovage_first
     set -l words (__lovage_words)
     contains -- $words[1] $argv; and test (count (string match -v -- '-*' $words)) = 1

@@ -3,7 +3,7 @@
 import type { CommandFacts, OptionFacts } from "./command.ts";
 import { completed, firstWords, spellings } from "./completion_words.ts";
 
-/** The script: a file of $fpath, which may also be sourced. */
+/** The script: a file for $fpath that may also be sourced. */
 export function zshCompletions(facts: readonly CommandFacts[]): string {
   const [program, ...commands] = facts as [CommandFacts, ...CommandFacts[]];
   const descriptions = commands.map(({ name, summary }) => `    ${quoted(`${name}:${summary}`)}`);
@@ -47,7 +47,7 @@ function commandCase(facts: CommandFacts): string {
   return `    ${facts.name}) _arguments -s -S \\\n${lines.join("")} ;;`;
 }
 
-/** `'(-c --concurrency)'{-c+,--concurrency=}'[tasks at a time]:n: ' \`; a list may be given again. */
+/** Returns `'(-c --concurrency)'{-c+,--concurrency=}'[tasks at a time]:n: ' \`. */
 function optionLine(option: OptionFacts): string {
   const kind = completed(option);
   const all = spellings(option);

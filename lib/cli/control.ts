@@ -1,4 +1,6 @@
-/** `lovage control COMMAND`: has workers do something. Source: celery 5.2.6 and 5.6.3 bin/control.py control. */
+/**
+ * `lovage control COMMAND`: sends commands to workers. Source: celery 5.2.6 and 5.6.3 bin/control.py control.
+ */
 
 import { EXIT } from "../platform/mod.ts";
 import type { ControlClient } from "../mailbox/mod.ts";
@@ -8,7 +10,7 @@ import { askAndPrint, exitOf, NOBODY } from "./remote.ts";
 
 /** The command. */
 export const control = command({
-  arguments: commandArguments("control", "do this; --list lists what can be done"),
+  arguments: commandArguments("control", "the command; --list shows all"),
   options: COMMAND_OPTIONS,
 
   async run(context, options): Promise<number> {
@@ -19,7 +21,7 @@ export const control = command({
   },
 });
 
-/** A worker that shuts down sends no reply: there is nothing to wait for. */
+/** Sends a shutdown without waiting: a worker that shuts down sends no reply. */
 async function shutdown(
   { world }: CommandContext,
   cluster: ControlClient,

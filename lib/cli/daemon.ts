@@ -1,11 +1,11 @@
 /**
- * What `worker` and `beat` share as daemons and services: `--detach` and who they become, pid file and log, what they
- * tell their starter and systemd, and starting again in place on HUP.
+ * What `worker`, `beat` and `events` share as daemons and services: `--detach`, user and group, pid file and
+ * log, reports to the starting process and to systemd, and the restart in place on HUP.
  *
  *     const daemon = await enterDaemon(world, options);
- *     if (typeof daemon === "number") return daemon;      // the parent of a detached one: its exit status
+ *     if (typeof daemon === "number") return daemon;      // the parent of a detached process: its exit status
  *     await obeySettings("worker", options, app.conf);    // as soon as the settings are there
- *     daemon.openLog(path); daemon.holdPidfile(path);     // both node-formatted by the caller
+ *     daemon.openLog(path); daemon.holdPidfile(path);     // the caller expands node formats
  *     daemon.ready(() => "status");                       // the parent returns, systemd hears READY=1
  *     …SIGHUP: if (daemon.hangUp()) stop warm, then after everything is closed daemon.restart()
  *     daemon.close();
@@ -42,24 +42,24 @@ import type { Conf } from "../app/mod.ts";
 import { duration, level } from "./arguments.ts";
 import type { Options, ValuesOf } from "./command.ts";
 
-/** How long a detached node may take to be ready, seconds. */
+/** Default of `--ready-timeout`, seconds. */
 const READY_SECONDS = 60;
 
 /** The options that every daemon takes. */
 export const DAEMON_OPTIONS = {
-  detach: { short: "-D", help: "run in the background; returns when it is ready or has failed" },
-  uid: { value: "user", help: "become this user, by name or number" },
-  gid: { value: "group", help: "become this group, by name or number" },
-  umask: { value: "octal", help: "the mask of files it makes, e.g. 022" },
+  detach: { short: "-D", help: "run in the background; return once it is ready or has failed" },
+  uid: { value: "user", help: "run as this user, by name or number" },
+  gid: { value: "group", help: "run as this group, by name or number" },
+  umask: { value: "octal", help: "umask for created files, such as 022" },
   readyTimeout: {
     value: "seconds",
-    help: `with --detach: ended if not ready by then (${READY_SECONDS}; 0: never)`,
+    help: `with --detach: stop it if not ready after this time; ${READY_SECONDS} by default, 0: never`,
     read: duration(0),
   },
-  executable: { value: "path", help: "accepted for Celery's sake; has no effect" },
+  executable: { value: "path", help: "accepted for compatibility with Celery; has no effect" },
 } as const satisfies Options;
 
-/** How much a daemon logs. */
+/** The log level of a daemon. */
 export const LOGLEVEL_OPTION = {
   loglevel: { short: "-l", value: "level", help: "DEBUG, INFO, WARNING, ERROR or CRITICAL", read: level },
 } as const satisfies Options;
@@ -67,18 +67,18 @@ export const LOGLEVEL_OPTION = {
 /** The files that a daemon writes. */
 export const FILE_OPTIONS = {
   logfile: { short: "-f", value: "file", help: "append the log to a file instead of standard error" },
-  pidfile: { value: "file", help: "write the process id here" },
+  pidfile: { value: "file", help: "write the process id to this file" },
 } as const satisfies Options;
 
-/** A file by which others see that a daemon lives. */
+/** A file that shows that a daemon is alive and responsive. */
 export const HEARTBEAT_OPTION = {
   heartbeatFile: {
     value: "file",
-    help: "touch this file every two seconds while it turns; removed at the end",
+    help: "touch this file every two seconds while the process responds; removed at exit",
   },
 } as const satisfies Options;
 
-/** Where a daemon answers to Prometheus and to probes (probes.ts, which is loaded if it does). */
+/** Where a daemon serves metrics and probes (probes.ts, loaded only then). */
 export const HTTP_OPTION = {
   http: {
     value: "address",
@@ -86,12 +86,12 @@ export const HTTP_OPTION = {
   },
 } as const satisfies Options;
 
-/** The options of a daemon, read. */
+/** The values of a daemon's options. */
 type DaemonValues = ValuesOf<typeof DAEMON_OPTIONS>;
 
 /**
- * Makes this process what the options say. A number is the exit status of a process that is done: the one that
- * started the daemon. Throws UsageError for a user, group or mask that cannot be.
+ * Applies user, group, umask and `--detach` to this process. Resolves to a number, the exit status, in the
+ * process that started a detached one. Rejects with UsageError for an invalid user, group or umask.
  */
 export async function enterDaemon(world: RealWorld, flags: DaemonValues): Promise<Daemon | number> {
   const user = await findUser(flags.uid, flags.gid);
@@ -99,7 +99,7 @@ export async function enterDaemon(world: RealWorld, flags: DaemonValues): Promis
   if (flags.detach && daemonStage() === "none") return await detach(world, flags);
   if (user !== null && !isUs(user)) {
     becomeUser(user);
-    // Again from the start, so that nothing of root's is left in the process.
+    // Restart, so that the process keeps nothing that it read or opened as root.
     restartInPlace();
   }
   outliveOutput();
@@ -109,10 +109,9 @@ export async function enterDaemon(world: RealWorld, flags: DaemonValues): Promis
 }
 
 /**
- * Obeys what the settings of `command` (worker, beat, events) say of user, group and umask, if no option has said it.
- * They are in the user's module, which is loaded by then: becoming somebody else starts the program again, and does not
- * come back. `beforeChange` ends processes that were started as they are not to be. Throws UsageError as `enterDaemon`
- * does.
+ * Applies user, group and umask from the settings of `command` if no option gives them. Changing the user
+ * restarts the program and does not return, since the user's module is already loaded. `beforeChange` ends
+ * processes that were started with the old user or umask. Rejects as `enterDaemon`.
  */
 export async function obeySettings(
   command: DaemonCommand,
@@ -137,14 +136,14 @@ export async function obeySettings(
 /** The commands that are daemons. */
 type DaemonCommand = "worker" | "beat" | "events";
 
-/** A user or group of the settings as an option would give it. */
+/** Converts a user or group from the settings to the form of an option. */
 function textOf(id: string | number | null): string | undefined {
   return id === null || id === "" ? undefined : String(id);
 }
 
-/** A running daemon or service, or a program in the foreground that nobody waits for. */
+/** A running daemon or service, or the same program in the foreground. */
 export class Daemon {
-  /** True in a process without a terminal that `--detach` or `multi` started. */
+  /** True in a process that `--detach` or `multi` started; it has no terminal. */
   readonly isDetached: boolean;
   readonly manager: ServiceManager;
   readonly #world: RealWorld;
@@ -159,30 +158,32 @@ export class Daemon {
     this.manager = new ServiceManager(world.clock, (name) => world.host.env(name), world.host.pid);
   }
 
-  /** Logs to a file from now on; errors are told to a waiting starter too. */
+  /** Logs to a file from now on; until ready, errors also go to the starting process. */
   openLog(path: string): void {
     this.#makeFolderOf(path);
     this.#world.log.configure({ file: path, mirrorErrors: daemonStage() === "starting" });
     this.#hasLogfile = true;
   }
 
-  /** Writes the pid file. Throws UsageError with status 73 where another process has it. */
+  /** Writes the pid file. Throws UsageError with exit status 73 if another process holds it. */
   holdPidfile(path: string): void {
     this.#makeFolderOf(path);
     this.#pidfile = acquirePidfile(path, (message) => this.#world.log.warning(message));
   }
 
-  /** Shows from now on that it turns, for `status --local`; and in the file `path`. Throws as Heartbeat.start. */
+  /**
+   * Starts the heartbeat for `status --local`, and in the file `path` if given. Throws as Heartbeat.start.
+   */
   beats(facts: () => NodeFacts, path: string | undefined): void {
     this.#heartbeat.start(this.#world.host, facts, path ?? null);
   }
 
-  /** Starting; systemd is asked for patience. */
+  /** Reports the start to systemd, which then extends its timeout. */
   starting(status: () => string): void {
     this.manager.starting(status);
   }
 
-  /** Ready: tells the starter, which returns, and systemd. */
+  /** Reports readiness to the starting process, which then returns, and to systemd. */
   ready(status: () => string, isAlive: () => boolean = () => true): void {
     this.#world.log.flushSync();
     this.#world.log.configure({ mirrorErrors: false });
@@ -191,15 +192,15 @@ export class Daemon {
     this.manager.ready(status, isAlive);
   }
 
-  /** Asked to stop. */
+  /** Reports that the process is stopping. */
   stopping(status: string): void {
     this.#heartbeat.changed();
     this.manager.stopping(status);
   }
 
   /**
-   * HUP: opens the log file again at once (after rotation). True where the program should end and then `restart`;
-   * false at a terminal, whose closing only ends it, and where the end was asked for before.
+   * Handles HUP: reopens the log file at once (after rotation). Returns true if the program should end and
+   * then `restart`; false at a terminal, whose closing just ends the program, and if it is stopping already.
    * Source: celery 5.2.6 apps/worker.py install_platform_tweaks.
    */
   hangUp(isStopping = false): boolean {
@@ -209,14 +210,17 @@ export class Daemon {
     return true;
   }
 
-  /** Starts again under the same pid, with the same arguments; the pid file stays. Call when all is closed. */
+  /**
+   * Restarts under the same pid, with the same arguments; the pid file stays. Call it after closing
+   * everything.
+   */
   restart(): never {
     this.manager.close();
     this.#world.log.flushSync();
     return restartInPlace();
   }
 
-  /** Removes the pid file and says no more. */
+  /** Ends the heartbeat and the reports to systemd, and removes the pid file. */
   close(): void {
     this.manager.close();
     this.#heartbeat.close();
@@ -231,10 +235,10 @@ export class Daemon {
   }
 }
 
-/** What a program says while its broker is away. */
+/** Matches the line that a program prints while its broker is away. */
 const BROKER_AWAY = /\bCannot connect to \S+:\/\//;
 
-/** The status that a detached start ends with. */
+/** Returns the exit status of a detached start. */
 function startStatus(start: DaemonStart): number {
   if (start.kind === "ready") return EXIT.OK;
   if (start.kind === "late" && BROKER_AWAY.test(start.text)) return EXIT.UNAVAILABLE;
@@ -246,7 +250,7 @@ async function detach(world: RealWorld, flags: DaemonValues): Promise<number> {
   const stopping = new AbortController();
   let signalled: SignalName | null = null;
   let unfinished = "";
-  // What is interrupted while it waits leaves nothing half started behind.
+  // Interrupting the wait also stops the process that is starting.
   const unlisten = listenSignals(["SIGINT", "SIGTERM"], (name) => {
     signalled = name;
     stopping.abort();
@@ -256,7 +260,7 @@ async function detach(world: RealWorld, flags: DaemonValues): Promise<number> {
       args: Deno.args,
       readyMs: seconds > 0 ? seconds * 1000 : Infinity,
       signal: stopping.signal,
-      // As it comes: a broker that is away is waited for, and whoever waits here may know why it is.
+      // Printed at once: the process may be waiting for its broker, and the user should see why.
       onText: (text) => {
         const lines = unfinished + text;
         const end = lines.lastIndexOf("\n") + 1;
@@ -268,8 +272,8 @@ async function detach(world: RealWorld, flags: DaemonValues): Promise<number> {
     if (signalled !== null && start.kind === "late") return exitOfSignal(signalled as "SIGINT" | "SIGTERM");
     if (start.kind === "late") {
       world.terminal.err(
-        `Error: Cannot start in the background: it was not ready after ${seconds} s and was ended; ` +
-          "--ready-timeout gives it more time\n",
+        `Error: Cannot start in the background: it was not ready after ${seconds} s and was stopped; ` +
+          "--ready-timeout allows more time\n",
       );
     }
     return startStatus(start);

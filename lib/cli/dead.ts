@@ -1,6 +1,6 @@
 /**
- * `lovage dead list|show|retry|drop`: the messages that nobody could handle, or whose workers died too often. An id
- * that names none of them is looked for among the tasks that failed for good.
+ * `lovage dead list|show|retry|drop`: messages that nobody could handle, or whose workers died too often. An
+ * id that is not among them is looked up among the tasks that failed for good.
  */
 
 import { UsageError } from "../base/mod.ts";

@@ -1,5 +1,5 @@
 /**
- * `lovage events`: what happens in the cluster, live: a screen of tasks and workers, or lines.
+ * `lovage events`: shows events of the cluster live: on a screen of tasks and workers, or as lines.
  *
  * Source: celery 5.2.6 bin/events.py, events/dumper.py (texts), events/cursesmon.py (keys).
  */
@@ -22,19 +22,19 @@ import { EventDumper, SAY } from "./events_dump.ts";
 import { jsonLine } from "./output.ts";
 
 const OPTIONS = {
-  dump: { short: "-d", help: "print each event on a line, as it comes" },
+  dump: { short: "-d", help: "print each event as a line of text" },
   json: { ...JSON_OPTION.json, help: "print each event as a line of JSON" },
   frequency: {
     short: "-F",
     value: "seconds",
-    help: "how often the screen is drawn; 0.5 by default",
+    help: "time between two redraws of the screen; 0.5 by default",
     read: duration(0.01, 3600),
     aliases: ["--freq"],
   },
   camera: {
     short: "-c",
     value: "class",
-    help: "refused: Celery's cameras are Python classes",
+    help: "not supported: Celery's cameras are Python classes",
   },
   ...DAEMON_OPTIONS,
   ...LOGLEVEL_OPTION,
@@ -42,7 +42,7 @@ const OPTIONS = {
   pidfile: FILE_OPTIONS.pidfile,
 } as const satisfies Options;
 
-/** What ends the recording; the first of them opens the file again and goes on. */
+/** Signals that end the recording; SIGHUP restarts it, which reopens the file. */
 const STOP_SIGNALS = ["SIGHUP", "SIGINT", "SIGTERM"] as const;
 type StopSignal = typeof STOP_SIGNALS[number];
 
@@ -56,7 +56,7 @@ export const events = command({
     const { dump, json, frequency = 0.5, camera } = options;
     if (camera !== undefined) {
       throw new UsageError(
-        `Cannot use camera "${camera}": it cannot run Python classes; write a program with app.events.State`,
+        `Cannot use camera "${camera}": Lovage cannot run Python classes; write a program with app.events.State`,
       );
     }
     const { world } = context;
@@ -75,7 +75,7 @@ export const events = command({
   },
 });
 
-/** Prints a line for each event until it is told to end, as a daemon does: to its log file if it has one. */
+/** Prints a line for each event until a signal ends it, to the log file if there is one. */
 async function record(context: CommandContext, options: EventsValues): Promise<number> {
   const { world } = context;
   const daemon = await enterDaemon(world, options);
@@ -88,7 +88,7 @@ async function record(context: CommandContext, options: EventsValues): Promise<n
   if (daemon.isDetached && !logfile) {
     throw new UsageError("Cannot write events in the background: name a file, --logfile or events_logfile");
   }
-  // The lines are the file, as they would be what is printed.
+  // The file gets the bare lines, without the log's prefix.
   if (logfile) {
     world.log.configure({ level: options.loglevel ?? "INFO", format: "%(message)s" });
     daemon.openLog(logfile);
@@ -117,7 +117,7 @@ async function record(context: CommandContext, options: EventsValues): Promise<n
   }
 }
 
-/** Writes what is heard until the end, which it gives: the signal, or null if the receiver has ended by itself. */
+/** Writes events until the end. Resolves to the signal, or to null if the receiver ended by itself. */
 async function follow(
   world: RealWorld,
   app: App,

@@ -18,7 +18,7 @@ const TYPES: Readonly<Record<string, string>> = {
 /** Fields that are floats in Python, whole or not. */
 const FLOATS: ReadonlySet<string> = new Set(["freq", "runtime", "local_received"]);
 
-/** What the dump says beside events. */
+/** Lines of the dump that are not events. */
 export const SAY = {
   start: "-> evdump: starting capture...",
   lost: "-> Connection lost, attempting reconnect",
@@ -28,11 +28,11 @@ export const SAY = {
     }\n`,
 } as const;
 
-/** Makes lines of events; remembers tasks by id, so that every event of one tells its name. */
+/** Formats events as lines; remembers names of tasks by id, since later events lack them. */
 export class EventDumper {
   readonly #tasks = new Map<string, string>();
 
-  /** The line of an event, without its end. Only a traceback keeps its lines. */
+  /** Formats an event, without a final newline. Only a traceback spans several lines. */
   line(event: ReceivedEvent): string {
     const { type, timestamp, hostname, ...rest } = event;
     const name = type.toLowerCase();
@@ -66,7 +66,7 @@ function line(head: string, task: string | null, fields: Readonly<Record<string,
 }
 
 function text(key: string, value: unknown): string {
-  // A traceback keeps its lines; one that looks like an event of the dump is moved in.
+  // A traceback keeps its lines; a line that looks like an event is indented.
   if (key === "traceback") return shown(pythonText(value)).replace(/\n(?=\S+ \[)/g, "\n ");
   if (FLOATS.has(key) && typeof value === "number" && Number.isInteger(value)) return `${value}.0`;
   return shownLine(pythonText(value));
@@ -76,7 +76,7 @@ function humanType(type: string): string {
   return Object.hasOwn(TYPES, type) ? TYPES[type]! : type.replaceAll("-", " ");
 }
 
-/** As Python prints a datetime in UTC: microseconds only where there are some. */
+/** Formats a time as Python prints a UTC datetime: microseconds only if they are not 0. */
 function stamp(seconds: number): string {
   let whole = Math.floor(seconds);
   const micros = (seconds - whole) * 1e6;

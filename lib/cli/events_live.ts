@@ -1,7 +1,8 @@
 /**
- * The live view on a real terminal: its own screen, keys as they are pressed, drawn again a few times a second.
+ * The live view on a real terminal: uses the alternate screen, reads single keys, redraws a few times a
+ * second.
  *
- * What is shown and what a key does is events_screen.ts; here are the terminal and the broker.
+ * events_screen.ts has the contents and the keys; this file handles the terminal and the broker.
  */
 
 import { createLogUpdate } from "log-update";
@@ -11,13 +12,13 @@ import { ClusterState, EventReceiver } from "../event/mod.ts";
 import { EXIT, listenSignals } from "../platform/mod.ts";
 import { EventsScreen, type ScreenAction } from "./events_screen.ts";
 
-/** Its own screen, without a cursor; and back. */
+/** Enters the alternate screen and hides the cursor; and back. */
 const ENTER = "\u001b[?1049h\u001b[?25l\u001b[H\u001b[2J";
 const LEAVE = "\u001b[?25h\u001b[?1049l";
-/** Seconds that replies to a command are waited for. */
+/** How long to wait for replies to a command, seconds. */
 const REPLY_SECONDS = 1;
 
-/** Shows it until the user quits; the exit status. */
+/** Shows the live view until the user quits. Resolves to the exit status. */
 export async function showLive(world: World, app: App, options: { everyMs: number }): Promise<number> {
   const { terminal, clock } = world;
   const state = new ClusterState({ world });
@@ -55,7 +56,7 @@ export async function showLive(world: World, app: App, options: { everyMs: numbe
     draw();
   };
   const takeTerminal = (): void => {
-    // The shell has set it its own way since: what the runtime believes to be set is set again.
+    // Switch off and on: the shell has changed the mode meanwhile, which the runtime does not know.
     Deno.stdin.setRaw(false);
     Deno.stdin.setRaw(true, { cbreak: true });
     terminal.styled(ENTER);
@@ -64,7 +65,7 @@ export async function showLive(world: World, app: App, options: { everyMs: numbe
     terminal.styled(LEAVE);
     Deno.stdin.setRaw(false);
   };
-  // ^Z: the shell gets its own screen back, and `fg` gives it to us again.
+  // ^Z: the shell gets its screen back, and `fg` returns here.
   const suspended = (): void => {
     update.clear();
     giveTerminal();
@@ -110,7 +111,7 @@ export async function showLive(world: World, app: App, options: { everyMs: numbe
     giveTerminal();
     await (receiver as EventReceiver | null)?.close();
     await ticking;
-    // A read of the terminal cannot be called off: it ends with the program.
+    // A read from the terminal cannot be cancelled; it ends with the program.
     void keys;
   }
 }
@@ -177,7 +178,7 @@ const NAMED: Readonly<Record<string, string>> = {
   "\u0003": "quit",
 };
 
-/** The keys in what a terminal sent. Sequences of keys nobody uses are left out. */
+/** Returns the keys in a terminal's input. Unknown key sequences are ignored. */
 export function keysOf(text: string): string[] {
   const keys: string[] = [];
   // deno-lint-ignore no-control-regex -- control characters are what a terminal sends

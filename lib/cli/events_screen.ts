@@ -1,5 +1,5 @@
 /**
- * What the live view shows, and what its keys do: lines from a cluster's state, without a terminal.
+ * The contents and keys of the live view: makes lines from the cluster's state, without a terminal.
  *
  * Source: celery 5.2.6 events/cursesmon.py CursesMonitor (keys, columns, words).
  */
@@ -10,13 +10,13 @@ import { shownLine } from "../base/mod.ts";
 import { type ClusterState, type TaskState, type WorkerState } from "../event/mod.ts";
 import { shownJson } from "../wire/mod.ts";
 
-/** What a key asks for beyond the screen. */
+/** An action that a key requests, other than a change of the screen. */
 export type ScreenAction =
   | { readonly kind: "quit" }
   | { readonly kind: "revoke"; readonly id: string; readonly terminate: boolean }
   | { readonly kind: "rate-limit"; readonly name: string; readonly rate: string };
 
-/** What is shown at the moment. */
+/** The current view. */
 type View = "tasks" | "workers" | "text";
 type Style = "bold" | "dim" | "green" | "red" | "yellow" | "magenta" | "cyan" | "inverse" | "underline";
 
@@ -37,7 +37,7 @@ const UUID_WIDTH = 36;
 export class EventsScreen {
   /** The broker's URL, masked, once it is connected. */
   broker = "";
-  /** A line about what went wrong; null: nothing. */
+  /** A line about an error; null if there is none. */
   notice: string | null = null;
   readonly #state: ClusterState;
   readonly #nowMs: () => number;
@@ -63,7 +63,7 @@ export class EventsScreen {
     return id === null ? null : this.#state.tasks.get(id) ?? null;
   }
 
-  /** Takes a key; what is to be done for it beside the screen. */
+  /** Handles a key. Returns an action for the caller, or null. */
   onKey(key: string): ScreenAction | null {
     if (key === "quit") return { kind: "quit" };
     if (this.#prompt) return this.#onPromptKey(key, this.#prompt);
@@ -118,7 +118,7 @@ export class EventsScreen {
     return null;
   }
 
-  /** Shows what workers answered to a command. */
+  /** Shows the replies of workers to a command. */
   showReplies(replies: Readonly<Record<string, unknown>>): void {
     const lines = Object.entries(replies).map(([node, reply]) => {
       const { ok, error } = (reply ?? {}) as { ok?: unknown; error?: unknown };
@@ -133,7 +133,7 @@ export class EventsScreen {
     );
   }
 
-  /** The screen as `rows` lines of at most `columns` columns. */
+  /** Returns the screen as at most `rows` lines of at most `columns` columns. */
   render(columns: number, rows: number): string[] {
     const body = Math.max(3, rows - 7);
     this.#page = Math.max(1, body - 1);
@@ -145,7 +145,7 @@ export class EventsScreen {
     lines.push(this.#paint("dim", "─".repeat(columns)));
     lines.push(this.#selectedLine(columns), this.#workersLine(columns), this.#countsLine(columns));
     lines.push(this.#footer(columns));
-    // On a terminal too narrow for the columns a line loses its end, and its colours.
+    // On a terminal that is too narrow, a line is cut and loses its colours.
     return lines.slice(0, Math.max(1, rows)).map((line) =>
       stringWidth(line) <= columns ? line : cut(stripVTControlCharacters(line), columns)
     );
@@ -227,7 +227,7 @@ export class EventsScreen {
     return [this.#paint("bold", cut(title, columns)), "", ...part];
   }
 
-  /** The part of a list that is shown, so that the selected one is among it. */
+  /** Returns the part of a list that fits the screen and includes the selected item. */
   #window<T>(items: readonly T[], selected: number, height: number): readonly T[] {
     if (selected >= 0 && selected < this.#first) this.#first = selected;
     if (selected >= this.#first + height) this.#first = selected - height + 1;
@@ -383,7 +383,7 @@ export class EventsScreen {
   }
 }
 
-/** Columns of uuid, worker and task, of a screen this wide. */
+/** Returns the widths of the columns uuid, worker and task. */
 function taskWidths(columns: number): readonly [number, number, number] {
   const rest = columns - TIME_WIDTH - STATE_WIDTH - 4;
   const uuid = Math.max(8, Math.min(UUID_WIDTH, rest - 32));
@@ -395,7 +395,7 @@ function count(value: number | null): string {
   return value === null ? "-" : String(value);
 }
 
-/** `rootId` as events have it: `root_id`. */
+/** Converts `rootId` to `root_id`, as events name it. */
 function wireName(key: string): string {
   return key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
@@ -409,7 +409,7 @@ function utcTime(seconds: number): string {
   return Number.isNaN(date.getTime()) ? "--:--:--" : date.toISOString().slice(11, 19);
 }
 
-/** At most `width` columns of a text, wide characters counted as such. */
+/** Cuts a text to `width` columns; wide characters count as two. */
 function cut(text: string, width: number): string {
   if (width <= 0) return "";
   if (stringWidth(text) <= width) return text;
@@ -429,7 +429,7 @@ function pad(text: string, width: number): string {
   return short + " ".repeat(Math.max(0, width - stringWidth(short)));
 }
 
-/** As `pad`; of a task's name the end tells more. */
+/** As `pad`, but cuts the beginning, since the end of a task's name says more. */
 function padFromEnd(text: string, width: number): string {
   const name = shownLine(text, 500);
   if (stringWidth(name) <= width) return pad(name, width);
@@ -440,13 +440,13 @@ function padFromEnd(text: string, width: number): string {
   return pad(`…${letters.slice(from).join("")}`, width);
 }
 
-/** Lines of at most `width` columns. Styled text is left as it is where it fits. */
+/** Wraps a text to lines of at most `width` columns. */
 function wrap(text: string, width: number): string[] {
   if (stringWidth(text) <= width) return [text];
   const lines: string[] = [];
   let line = "";
   let used = 0;
-  // A style's sequence takes no room, and is not divided.
+  // The escape sequence of a style has no width and must not be split.
   // deno-lint-ignore no-control-regex -- the escape that begins a style
   for (const [part] of text.matchAll(/\u001b\[[0-9;]*m|[\s\S]/gu)) {
     const size = stringWidth(part);

@@ -1,9 +1,9 @@
-/** What there is to say of every command, for completions and manual pages: all of them are loaded for it. */
+/** The facts of all commands, for completions and manual pages. This loads all command modules. */
 
 import { type CommandFacts, factsOf } from "./command.ts";
 import { COMMANDS, PROGRAM } from "./table.ts";
 
-/** The facts of the program, whose name is "", and of every command that the help lists, in its order. */
+/** Loads the facts of the program, whose name is "", and of the commands in the order of the help. */
 export async function allFacts(): Promise<CommandFacts[]> {
   const shown = COMMANDS.filter(({ isHidden }) => !isHidden);
   const commands = await Promise.all(shown.map(async (entry) => factsOf(entry, await entry.load())));

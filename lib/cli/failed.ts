@@ -1,20 +1,20 @@
 /**
- * `lovage failed list|show|retry|drop`: tasks that failed for good, as our workers keep them (`failed_keep`). One that
- * is retried is sent as it came, under an id of its own and with no retries.
+ * `lovage failed list|show|retry|drop`: tasks that failed for good, kept by Lovage's workers (`failed_keep`).
+ * A retried task is sent with its original message, a new id and a retry count of 0.
  */
 
 import { UsageError } from "../base/mod.ts";
 import { decodeEnvelope, DecodeError, parseIso, resendEnvelope } from "../wire/mod.ts";
 import { type LetterKind, lettersCommand } from "./letters.ts";
 
-/** The kind, which `lovage dead` looks into as well. */
+/** The kind of letters; `lovage dead` looks them up too. */
 export const FAILED: LetterKind = {
   name: "failed",
   noun: "failed task",
   retried: "Sent again:",
   open({ world }, { failedTasks, transport }) {
     if (failedTasks === undefined) {
-      throw new UsageError(`Cannot look at failed tasks: ${transport} keeps none`);
+      throw new UsageError(`Cannot read failed tasks: ${transport} keeps none`);
     }
     return {
       count: () => failedTasks.count(),
@@ -23,11 +23,11 @@ export const FAILED: LetterKind = {
         const { body, headers } = decodeEnvelope(task.envelope).message;
         if (body.length === 0) {
           throw new UsageError(
-            `Cannot send failed task ${task.id} again: its message was longer than failed_keep allows, and its ` +
-              "arguments are not kept",
+            `Cannot send failed task ${task.id} again: its message was longer than failed_keep allows, so its ` +
+              "arguments were not kept",
           );
         }
-        // Protocol 1 has the id in the body, and is sent as it came.
+        // Protocol 1 has the id in the body, so the message is sent unchanged.
         const taskId = typeof headers["id"] === "string" ? world.random.id() : null;
         const envelope = taskId === null ? task.envelope : resendEnvelope(task.envelope, taskId);
         if (!await failedTasks.retry(task, queueName, envelope)) return false;

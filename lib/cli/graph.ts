@@ -1,5 +1,5 @@
 /**
- * `lovage graph bootsteps|workers`: pictures in DOT.
+ * `lovage graph bootsteps|workers`: draws graphs in DOT.
  *
  * Source: celery 5.2.6 bin/graph.py, utils/graph.py GraphFormatter (styles, words).
  */
@@ -12,12 +12,12 @@ import { ControlClient } from "../mailbox/mod.ts";
 import { command, JSON_OPTION } from "./command.ts";
 import { jsonLine } from "./output.ts";
 
-/** Nodes and threads shown at most unless `wmax` and `tmax` say otherwise. */
+/** Default maximum of nodes and threads shown (`wmax`, `tmax`). */
 const NODES_MAX = 4;
 const THREADS_MAX = 3;
-/** More threads than this are a mistake, of a worker's answer too. */
+/** Higher counts are refused, and capped in a worker's reply. */
 const COUNT_MAX = 10_000;
-/** How long workers are waited for. */
+/** How long to wait for workers' replies. */
 const REPLY_MS = 1000;
 
 const PICTURES = ["bootsteps", "workers"] as const;
@@ -78,7 +78,7 @@ async function workers(world: World, app: App, args: readonly string[], json: bo
     const at = word.indexOf(":");
     return at < 0 ? [word, ""] : [word.slice(0, at), word.slice(at + 1)];
   }));
-  // 0 is "all of them", as in Celery.
+  // 0 means all, as in Celery.
   const max = (name: string, fallback: number): number =>
     countIn(name, given.get(name) || String(fallback)) || Infinity;
   const named = given.get("nodes");
@@ -123,7 +123,7 @@ async function inspected(app: App): Promise<GraphWorker[]> {
   });
 }
 
-/** The number of `threads:2,3`, `wmax:4` or `tmax:3`. */
+/** Parses a number in `threads:2,3`, `wmax:4` or `tmax:3`. Throws UsageError. */
 function countIn(name: string, text: string): number {
   const count = Number(text);
   if (text.trim() !== "" && Number.isInteger(count) && count >= 0 && count <= COUNT_MAX) return count;
@@ -144,7 +144,7 @@ const THREAD = {
 };
 const EDGE = { color: "darkseagreen4", arrowcolor: "black", arrowsize: "0.7" };
 
-/** Workers with their threads, each on its broker and result store. */
+/** Draws workers with their threads, connected to broker and result store. */
 function workersDot(picture: {
   readonly broker: string;
   readonly backend: string | null;
@@ -180,7 +180,7 @@ function workersDot(picture: {
   return `digraph dependencies {\n${lines.join("\n")}\n}\n`;
 }
 
-/** At most `max` labels: the first ones, one that stands for what is left out, and the last. */
+/** Returns at most `max` labels: the first ones, one for those left out, and the last. */
 function abbreviated(labels: readonly string[], name: string, max: number, enumerates: boolean): string[] {
   const all = enumerates ? labels.map((_, index) => name + subscript(index + 1)) : [...labels];
   if (all.length <= max || max < 2) return all;

@@ -1,15 +1,15 @@
-/** The help of a command, or of the program, from the tables of its options. */
+/** Formats the help of a command, or of the program, from the tables of options. */
 
 import { type CommandFacts } from "./command.ts";
 
 /** A term and what it means. */
 type Item = readonly [term: string, meaning: string];
 
-/** Columns that a meaning needs beside its term; on a narrower terminal it stands below. */
+/** Minimum width of a meaning next to its term; on a narrower terminal it goes below. */
 const BESIDE_MIN = 20;
 const WIDTH_MIN = 20;
 
-/** The text. The program itself has no name, a list of its `commands`, and a `foot` below them. */
+/** Returns the help text. The program's help also lists `commands` and ends with `foot`. */
 export function helpText(
   facts: CommandFacts,
   { columns, commands = [], foot = "" }: {
@@ -36,12 +36,12 @@ export function helpText(
     shown.join("") + (foot && `\n${foot}\n`);
 }
 
-/** "-c, --concurrency <n>". */
+/** Formats an option: "-c, --concurrency <n>". */
 function termOf({ long, short, value }: CommandFacts["options"][number]): string {
   return `${short === undefined ? "" : `${short}, `}${long}${value === undefined ? "" : ` <${value}>`}`;
 }
 
-/** Term and meaning beside each other or, where there is no room, below each other. */
+/** Formats term and meaning side by side or, on a narrow terminal, one below the other. */
 function formatItem([term, meaning]: Item, termWidth: number, width: number): string {
   const beside = width - termWidth - 4;
   if (beside < BESIDE_MIN) {

@@ -1,5 +1,6 @@
 /**
- * `lovage init [FOLDER]`: a task module, and what editors and compilers need to know "lovage". Nothing is overwritten.
+ * `lovage init [FOLDER]`: writes a task module, and the files that editors and compilers need to resolve
+ * "lovage". Existing files stay, except the declaration file.
  */
 
 import { absolutePath, UsageError } from "../base/mod.ts";
@@ -9,7 +10,10 @@ import { NO_REMOTE, PACKAGED_LINES, PROJECT_FILES, REMOTE_FILE, WANTED_LINES } f
 
 /** The command. */
 export const init = command({
-  arguments: [{ name: "folder", help: "the project's folder, made if it is not there; by default this one" }],
+  arguments: [{
+    name: "folder",
+    help: "the project's folder, created if missing; by default the current one",
+  }],
   options: {},
   isModuleUnused: () => true,
 
@@ -30,7 +34,7 @@ export const init = command({
         say(`kept   ${path}`);
         continue;
       }
-      // A deno.json beside it would be taken for the whole configuration.
+      // With a deno.json next to it, Deno would ignore the existing deno.jsonc.
       if (path === "deno.json" && host.fileKind(`${folder}/deno.jsonc`) !== null) continue;
       replaceFile(`${folder}/${path}`, text);
       say(`wrote  ${path}`);
@@ -46,7 +50,7 @@ export const init = command({
 });
 
 /**
- * Writes the declaration file of this version into a project; stubs that are there stay. Rejects with OperatingError.
+ * Writes this version's declaration file into a project; existing stubs stay. Rejects with OperatingError.
  */
 export async function writeTypes(folder: string): Promise<void> {
   const text = await projectTypes();
@@ -56,15 +60,15 @@ export async function writeTypes(folder: string): Promise<void> {
 }
 
 /**
- * Says what configurations that were there before have to say, for "lovage" to be known: nothing if the npm package has
- * its types, and then for the stubs alone.
+ * Warns if existing configurations do not define "lovage". If the npm package is installed, it has the types,
+ * so only the stubs of other workers' tasks are checked.
  */
 export function adviseOnConfigurations({ world }: CommandContext, folder: string): void {
   const isPackaged = world.host.fileKind(`${folder}/node_modules/lovage`) === "folder";
   for (const [path, line] of Object.entries(isPackaged ? PACKAGED_LINES : WANTED_LINES)) {
     const text = readFile(`${folder}/${path}`);
     if (text === null || text.includes(isPackaged ? REMOTE_FILE : `"lovage"`)) continue;
-    const what = isPackaged ? "does not include the tasks of other workers" : `does not say what "lovage" is`;
+    const what = isPackaged ? "does not include the tasks of other workers" : `does not define "lovage"`;
     world.terminal.err(`Warning: ${path} ${what}: add ${line}\n`);
   }
 }

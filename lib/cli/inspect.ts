@@ -16,15 +16,19 @@ export const COMMAND_OPTIONS = {
   list: { help: "list the commands" },
 } as const satisfies Options;
 
-/** Their arguments. */
+/** Returns the arguments of `inspect` or `control`. */
 export function commandArguments(kind: "inspect" | "control", help: string): readonly Argument[] {
   const words = commandsOf(kind).map(({ name }) => name).sort();
-  return [{ name: "command", help, words }, { name: "argument", help: "its arguments", isRest: true }];
+  return [{ name: "command", help, words }, {
+    name: "argument",
+    help: "arguments of the command",
+    isRest: true,
+  }];
 }
 
 /** The command. */
 export const inspect = command({
-  arguments: commandArguments("inspect", "ask this; --list lists what can be asked"),
+  arguments: commandArguments("inspect", "the command; --list shows all"),
   options: COMMAND_OPTIONS,
 
   async run(context, options): Promise<number> {
@@ -38,7 +42,9 @@ export const inspect = command({
   },
 });
 
-/** Lists the commands of a kind where asked to, else has `run` send the one that the words name. Throws UsageError. */
+/**
+ * Lists the commands of a kind with --list, else calls `run` with the named command. Rejects with UsageError.
+ */
 export async function runRemote(
   context: CommandContext,
   kind: "inspect" | "control",
@@ -53,18 +59,18 @@ export async function runRemote(
   return await run(cluster, ask);
 }
 
-/** The command that the words name, and its own words. Throws UsageError. */
+/** Returns the named command and its arguments. Throws UsageError. */
 function chosen(
   kind: "inspect" | "control",
   args: readonly string[],
   app: App | null,
 ): { command: RemoteCommandFacts; words: readonly string[] } {
   const [name, ...words] = args;
-  if (name === undefined) throw new UsageError(`Missing command: lovage ${kind} --list lists them`);
+  if (name === undefined) throw new UsageError(`Missing command: lovage ${kind} --list shows them`);
   return { command: findCommand(kind, name, app?.remoteCommands ?? []), words };
 }
 
-/** Prints the commands of a kind, the App's own among them. */
+/** Prints the commands of a kind, including those of the App. */
 function listCommands(
   { world }: CommandContext,
   kind: "inspect" | "control",

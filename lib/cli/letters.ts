@@ -1,6 +1,6 @@
 /**
- * What `lovage dead` and `lovage failed` have in common: messages that the broker keeps for a person, to be listed,
- * shown, sent again and dropped. They are named by their own id or by the id of their task.
+ * What `lovage dead` and `lovage failed` share: they list, show, resend and drop messages that the broker
+ * keeps. A message is named by its own id or by its task's id.
  */
 
 import { nearest, OperatingError, shownLine, type Terminal, textOrNull, UsageError } from "../base/mod.ts";
@@ -18,28 +18,30 @@ import {
 } from "./command.ts";
 import { columns, jsonLine } from "./output.ts";
 
-/** Kept messages of one kind, on one connection. */
+/** The kept messages of one kind. Methods reject if the broker is away. */
 export interface Letters {
   count(): Promise<number>;
-  /** The newest first. */
+  /** Returns the newest first. */
   list(limit: number): Promise<DeadLetter[]>;
-  /** Sends one again; the id of the task that runs then (null: that of before), or false: it is not there any more. */
+  /**
+   * Resends a message. Resolves to the task's new id (null: unchanged), or to false if the message is gone.
+   */
   retry(letter: DeadLetter, queueName: string): Promise<{ taskId: string | null } | false>;
   drop(letter: DeadLetter): Promise<boolean>;
 }
 
-/** A kind of them. */
+/** A kind of kept messages. */
 export interface LetterKind {
   /** The command that lists them: "dead". */
   readonly name: string;
-  /** One of them: "dead letter". */
+  /** Its noun: "dead letter". */
   readonly noun: string;
-  /** As the line about what was sent again begins: "Put back". */
+  /** The beginning of the line that reports a retry: "Put back". */
   readonly retried: string;
   open(context: CommandContext, connection: Connection): Letters;
 }
 
-/** A letter and where it lies. */
+/** A letter and the kind that it belongs to. */
 interface Found {
   readonly letter: DeadLetter;
   readonly among: Letters;
@@ -50,7 +52,7 @@ const LISTED = 100;
 const BODY_CHARS_MAX = 2000;
 
 const OPTIONS = {
-  all: { short: "-a", help: "retry, drop: every one" },
+  all: { short: "-a", help: "retry, drop: all of them" },
   queue: {
     short: "-Q",
     value: "name",
@@ -59,7 +61,7 @@ const OPTIONS = {
   limit: {
     short: "-n",
     value: "count",
-    help: `list: at most so many (default ${LISTED})`,
+    help: `list: maximum number (default ${LISTED})`,
     read: whole(0),
   },
   ...JSON_OPTION,
@@ -67,7 +69,7 @@ const OPTIONS = {
 
 type LetterValues = ValuesOf<typeof OPTIONS>;
 
-/** The command of a kind; ids that name none of it are looked for among `others`. */
+/** Makes the command of a kind; unknown ids are looked up among `others`. */
 export function lettersCommand(kind: LetterKind, others: readonly LetterKind[]): Command {
   return command({
     arguments: [
@@ -95,7 +97,7 @@ async function runLetters(
   const { out } = context.world.terminal;
   if (action === "list") return await list(letters, options, kind, out);
   const places = [letters, ...others.map((other) => other.open(context, connection))];
-  // The oldest first, so that retried messages keep their order.
+  // Oldest first, so that retried messages keep their order.
   const chosen = (options.all ? await allOf(letters) : await named(places, ids, kind)).reverse();
   if (action === "show") {
     const found = chosen.reverse().map(({ letter }) => letter);
@@ -104,7 +106,7 @@ async function runLetters(
     } else out(found.map(inFull).join("\n"));
     return EXIT.OK;
   }
-  // A queue that is gone is made as the App has it, or its workers could not declare it any more.
+  // A missing queue is declared as the App configures it: otherwise workers could not declare it later.
   const ready = async (name: string): Promise<string> => {
     const queue = app.amqp.queues.peek(name);
     if (queue !== undefined && await connection.queueLength(name) === null) await connection.declare(queue);
@@ -157,7 +159,7 @@ async function retry(
   { kind: { noun, retried }, terminal: { out, err }, ready }: {
     readonly kind: LetterKind;
     readonly terminal: Terminal;
-    /** Makes sure of a queue; its name. */
+    /** Declares a queue if it is missing, and returns its name. */
     ready(queueName: string): Promise<string>;
   },
 ): Promise<number> {
@@ -168,7 +170,7 @@ async function retry(
       sent = await among.retry(letter, await ready(options.queue ?? mustHaveQueue(letter, noun)));
     } catch (error) {
       if (!(error instanceof UsageError) || chosen.length === 1) throw error;
-      // One that cannot be sent does not hold up the others.
+      // A failure does not prevent the others from being sent.
       err(`Error: ${shownLine(error.message)}\n`);
       continue;
     }
@@ -203,7 +205,7 @@ function mustBeAction(action: string, { noun }: LetterKind): void {
   if ((ACTIONS as readonly string[]).includes(action)) return;
   const near = nearest(action, ACTIONS);
   throw new UsageError(
-    `Cannot ${action} ${noun}s: ${near ? `did you mean "${near}"?` : "there are list, show, retry and drop"}`,
+    `Cannot ${action} ${noun}s: ${near ? `did you mean "${near}"?` : "use list, show, retry or drop"}`,
   );
 }
 
@@ -238,7 +240,9 @@ async function allOf(letters: Letters): Promise<Found[]> {
   return (await letters.list(DEAD_LETTERS_MAX)).map((letter) => ({ letter, among: letters }));
 }
 
-/** The letters that ids name, newest first. Throws OperatingError for an id that names none: nothing is done then. */
+/**
+ * Finds letters by ids, newest first. Rejects with OperatingError for an unknown id, before anything is done.
+ */
 async function named(places: readonly Letters[], ids: readonly string[], kind: LetterKind): Promise<Found[]> {
   const found: Found[] = [];
   let wanted = [...new Set(ids)];
@@ -260,7 +264,7 @@ async function named(places: readonly Letters[], ids: readonly string[], kind: L
   return found;
 }
 
-/** A letter as `--json` tells it. */
+/** Returns a letter in the form of `--json`. */
 function describe(letter: DeadLetter) {
   const headers = messageOf(letter)?.headers ?? {};
   return {
@@ -307,6 +311,6 @@ function cut(text: string): string {
   const part = text.length > BODY_CHARS_MAX
     ? `${text.slice(0, BODY_CHARS_MAX)}… (${text.length} characters)`
     : text;
-  // Its lines stand under the first, so that none looks like a field of ours.
+  // Further lines are indented, so that none looks like a field.
   return part.replaceAll("\n", `\n${" ".repeat(9)}`);
 }

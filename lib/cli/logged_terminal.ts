@@ -1,17 +1,17 @@
-/** What commands say on standard error, where only records of the log may stand: `--log-format json`. */
+/** Turns texts on standard error into log records, for `--log-format json`. */
 
 import type { Level, Terminal } from "../base/mod.ts";
 import type { RealWorld } from "../platform/mod.ts";
 
-/** How a text begins, and the level of its record. Errors end a command: no level of the log hides them. */
+/** The prefix of a text, and the level of its record. Errors end a command, so no log level hides them. */
 const LEVEL_OF: readonly (readonly [prefix: string, level: Level])[] = [
   ["Error: ", "CRITICAL"],
   ["Warning: ", "WARNING"],
 ];
 
 /**
- * A World whose terminal makes a record of each text on standard error once the log's lines are JSON. Records stay as
- * they are: those of a child.
+ * Returns a World whose terminal logs each text on standard error as a record once the log format is JSON.
+ * Texts that are records already, from a child, stay as they are.
  */
 export function withLoggedErrors(world: RealWorld): RealWorld {
   const { terminal, log } = world;
@@ -26,8 +26,8 @@ export function withLoggedErrors(world: RealWorld): RealWorld {
 }
 
 /**
- * A World in which what a daemon says of itself, on either stream, goes to its log. With `isMute` only what it would
- * have said on standard error does: nobody reads the other.
+ * Returns a World whose terminal writes to the log: standard output as INFO, standard error as WARNING. With
+ * `isMute`, standard output is discarded.
  */
 export function withLogForTerminal(world: RealWorld, { isMute }: { readonly isMute: boolean }): RealWorld {
   const { log, terminal } = world;

@@ -1,7 +1,7 @@
 /**
- * `lovage logtool stats|traces|errors|incomplete|debug FILES…`: what worker logs tell, Celery's or ours.
+ * `lovage logtool stats|traces|errors|incomplete|debug FILES…`: analyses worker logs, Celery's or Lovage's.
  *
- * Source: celery 5.2.6 bin/logtool.py (commands, report). Celery's own reader knows only the words that workers used
+ * Source: celery 5.2.6 bin/logtool.py (commands, report). Celery's own parser knows only the lines of workers
  * before 4.0; this one knows both.
  */
 
@@ -18,7 +18,7 @@ type Action = typeof ACTIONS[number];
 export const logtool = command({
   arguments: [
     { name: "action", help: ACTIONS.join(", "), isRequired: true },
-    { name: "files", help: "worker logs; standard input where none is named", isRest: true },
+    { name: "files", help: "worker logs; by default standard input", isRest: true },
   ],
   options: JSON_OPTION,
 
@@ -68,7 +68,7 @@ const ENDED = /\] Task ([^\s[]+)\[([^\]]+)\]:? (succeeded in|raised|ignored|reje
 const REVOKED = /\] Discarding revoked task: ([^\s[]+)\[([^\]]+)\]/;
 const RETRIED = /\] Task [^\s[]+\[[^\]]+\]:? retry:/;
 
-/** Reads log lines one by one. */
+/** Parses log lines one by one. */
 export class LogAudit {
   readonly #hears: {
     onTrace?: (text: string) => void;
@@ -83,7 +83,10 @@ export class LogAudit {
   #before: string | null = null;
   #trace: string[] = [];
 
-  /** `onTrace` hears a line with the lines under it, `onError` of tasks that failed, `onOther` lines about no task. */
+  /**
+   * `onTrace` gets a line with the traceback below it, `onError` the lines of failed tasks, `onOther` lines
+   * that are not about tasks.
+   */
   constructor(
     hears: {
       onTrace?: (text: string) => void;
@@ -94,14 +97,14 @@ export class LogAudit {
     this.#hears = hears;
   }
 
-  /** Takes the next line, without its end: of the default format, or an object of our JSON format. */
+  /** Takes the next line without its newline, in the default format or in Lovage's JSON format. */
   feed(line: string): void {
     for (const part of plainLines(line)) this.#feed(part);
   }
 
   #feed(line: string): void {
     if (!LINE_START.test(line)) {
-      // What stands before the first line of a log, such as the banner, belongs to none.
+      // Text before the first log line, such as the banner, is no traceback.
       if (this.#trace.length === 0 && this.#before === null) return;
       if (this.#before !== null) this.#trace.push(this.#before);
       this.#trace.push(line);
@@ -119,19 +122,19 @@ export class LogAudit {
     if (!RETRIED.test(line)) this.#hears.onOther?.(line);
   }
 
-  /** Says that what comes next belongs to another file. */
+  /** Ends the current file, and its last traceback. */
   endOfFile(): void {
     if (this.#trace.length > 0) this.#hears.onTrace?.(this.#trace.join("\n"));
     this.#trace = [];
     this.#before = null;
   }
 
-  /** Ids of tasks that were received and did not end. */
+  /** Returns the ids of tasks that were received and did not end. */
   incomplete(): string[] {
     return [...this.#received].filter((id) => !this.#ended.has(id));
   }
 
-  /** The counts. */
+  /** Returns the counts. */
   report(): LogReport {
     return {
       total: this.#received.size,
@@ -143,7 +146,7 @@ export class LogAudit {
   }
 
   #onReceived(name: string, id: string): void {
-    // A retry is received again under its id.
+    // A retried task is received again with the same id.
     this.#ended.delete(id);
     if (this.#received.has(id)) return;
     this.#received.add(id);
@@ -160,14 +163,16 @@ export class LogAudit {
   }
 }
 
-/** The report as Celery prints it. */
+/** Formats the report as Celery prints it. */
 function reportText({ total, errors, succeeded, completed, types }: LogReport): string {
   const names = Object.entries(types).map(([name, count]) => `${name}: ${count}`);
   return `\nReport\n======\nTask total: ${total}\nTask errors: ${errors}\nTask success: ${succeeded}\n` +
     `Task completed: ${completed}\nTasks\n=====\n${names.join("\n")}\n\n`;
 }
 
-/** A line of our JSON format as the lines that the default format has for it; every other line as it is. */
+/**
+ * Converts a line of Lovage's JSON format to lines of the default format; returns any other line unchanged.
+ */
 function plainLines(line: string): readonly string[] {
   if (!line.startsWith("{")) return [line];
   let record: Record<string, unknown>;
@@ -184,7 +189,7 @@ function plainLines(line: string): readonly string[] {
   return `[${time.replace("T", " ")}: ${level}/${process}] ${text}`.split("\n");
 }
 
-/** The lines of a file; of standard input for "-". */
+/** Yields the lines of a file, or of standard input for "-". Throws UsageError. */
 async function* linesOf(path: string): AsyncGenerator<string> {
   let stream: ReadableStream<Uint8Array>;
   try {
@@ -201,7 +206,7 @@ async function* linesOf(path: string): AsyncGenerator<string> {
       for (const part of parts) yield part.replace(/\r$/, "");
     }
   } catch (error) {
-    // A folder can be opened, and not read.
+    // A folder can be opened, but not read.
     throw new UsageError(`Cannot read "${path}": ${errorText(error)}`, { cause: error });
   }
   if (rest !== "") yield rest;

@@ -1,4 +1,4 @@
-/** `lovage man [COMMAND]`: a manual page, for `man -l -`. */
+/** `lovage man [COMMAND]`: prints a manual page, for `man -l -`. */
 
 import { nearest, UsageError } from "../base/mod.ts";
 import { EXIT } from "../platform/mod.ts";
@@ -6,7 +6,7 @@ import { command } from "./command.ts";
 
 /** The command. */
 export const man = command({
-  arguments: [{ name: "command", help: "the page of this command; without, the program's" }],
+  arguments: [{ name: "command", help: "print this command's page; by default the program's" }],
   options: {},
   isModuleUnused: () => true,
 
@@ -16,7 +16,7 @@ export const man = command({
     const page = all.find((one) => one.name === name.replace(/^lovage-/, ""));
     if (page === undefined) {
       const near = nearest(name, all.map((one) => one.name).filter(Boolean));
-      throw new UsageError(`There is no manual page of "${name}"${near ? `: did you mean "${near}"?` : ""}`);
+      throw new UsageError(`There is no manual page for "${name}"${near ? `: did you mean "${near}"?` : ""}`);
     }
     world.terminal.out(manPage(page, { all }));
     return EXIT.OK;

@@ -1,34 +1,34 @@
-/** Manual pages in man(7)'s markup, from the tables of the options. */
+/** Makes manual pages in man(7) markup from the tables of options. */
 
 import { VERSION } from "../base/mod.ts";
 import { type CommandFacts, type OptionFacts } from "./command.ts";
 
 const EXITS: readonly (readonly [string, string])[] = [
-  ["0", "Done."],
-  ["1", "What was asked for failed."],
-  ["64", "The words of the command line, or a setting, cannot be."],
+  ["0", "Success."],
+  ["1", "The operation failed."],
+  ["64", "The command line or a setting is invalid."],
   ["69", "The broker cannot be reached, or no worker answered."],
-  ["73", "A file cannot be made, or something else lies at its path."],
-  ["130, 143", "A signal ended it: INT, TERM."],
+  ["73", "A file cannot be created, or something else is at its path."],
+  ["130, 143", "Ended by a signal: INT, TERM."],
 ];
 
 const VARIABLES: readonly (readonly [string, string])[] = [
   [
     "LOVAGE_HOME",
-    "Folder of the embedded broker and of what fleets remember; by default ~/.local/state/lovage.",
+    "Folder of the embedded broker and of the options that fleets remember; by default ~/.local/state/lovage.",
   ],
   ["LOVAGE_CACHE", "Folder that the packed program unpacks itself into; by default ~/.cache."],
-  ["NO_COLOR", "Colours are never used if it is set."],
+  ["NO_COLOR", "If it is set, no colours are used."],
 ];
 
-/** The name of a command's page without its section: "lovage-worker"; "lovage" is the program's. */
+/** Returns the name of a command's page without its section: "lovage-worker"; the program's is "lovage". */
 export function pageName({ name }: Pick<CommandFacts, "name">): string {
   return name === "" ? "lovage" : `lovage-${name}`;
 }
 
 /**
- * The text of a page; `all` are the facts of every command, which the program's page lists. `date` ("2026-11-30")
- * stands at its foot.
+ * Returns the text of a page. `all` are the facts of all commands, which the program's page lists; `date`
+ * ("2026-11-30") is for the footer.
  */
 export function manPage(
   facts: CommandFacts,
@@ -78,7 +78,7 @@ function optionItems({ name }: CommandFacts, options: readonly OptionFacts[]): s
 function environment(name: string, options: readonly OptionFacts[]): string {
   const items = options.filter(({ variables }) => variables.length > 0).map(({ long, variables }) =>
     `.TP\n${variables.map((one) => `\\fB${roff(one)}\\fR`).join(", ")}\n${
-      roff(`Gives ${long} if the command line does not.`)
+      roff(`Sets ${long} if the command line does not.`)
     }`
   );
   const more = name === "" ? VARIABLES.map(([variable, text]) => item(variable, text)) : [];
@@ -109,7 +109,7 @@ function lowered(summary: string): string {
     .replace(/\.$/, "");
 }
 
-/** Text as the markup has it: no line of it is a request, a hyphen stays one, and a backslash is itself. */
+/** Escapes text for the markup: lines that look like requests, hyphens and backslashes. */
 function roff(text: string): string {
   return text.replaceAll("\\", "\\e").replaceAll("-", "\\-").replace(/^([.'])/gm, "\\&$1");
 }

@@ -1,5 +1,6 @@
 /**
- * `lovage metrics`: the whole cluster's metrics for Prometheus, from events and the broker, without the console.
+ * `lovage metrics`: serves metrics of the whole cluster for Prometheus, from events and the broker, without
+ * the console.
  *
  * Source: celery-exporter (August 2026) cli.py (buckets, prefix, labels, queues, the generic host).
  */
@@ -15,30 +16,34 @@ import { LOGLEVEL_OPTION } from "./daemon.ts";
 import { jsonLine } from "./output.ts";
 import { openProbes } from "./probes.ts";
 
-/** Where it serves unless said otherwise: celery-exporter's port, for this machine alone. */
+/** The default address: celery-exporter's port, for this machine only. */
 const PLACE = "127.0.0.1:9808";
 
 const OPTIONS = {
   once: { help: "ask broker and workers now, print the metrics, and exit" },
-  json: { ...JSON_OPTION.json, help: "once: print JSON, an array of families with their samples" },
+  json: { ...JSON_OPTION.json, help: "with --once: print JSON, an array of families with their samples" },
   http: { value: "address", help: `where to serve: ADDRESS:PORT or unix:PATH; ${PLACE} by default` },
   metrics: {
     value: "names",
-    help: "flower: Flower's names besides; celery: those of celery-exporter alone (the default)",
+    help: "celery: celery-exporter's names (default); flower: Flower's names too",
     read: oneOf("celery", "flower"),
   },
   queues: {
     short: "-Q",
     value: "names",
-    help: "queues to show though nobody consumes them",
+    help: "also show these queues, even without consumers",
     read: someOf("queue"),
   },
-  buckets: { value: "seconds", help: "upper bounds of runtimes, comma separated", read: bounds },
-  queueWaitBuckets: { value: "seconds", help: "upper bounds of waits in queues", read: bounds },
-  metricPrefix: { value: "text", help: 'stands in front of names instead of "celery_"', read: prefix },
-  staticLabel: { value: "name=value", help: "a label of every metric; may be repeated", read: label },
+  buckets: { value: "seconds", help: "upper bounds of the runtime buckets, comma separated", read: bounds },
+  queueWaitBuckets: { value: "seconds", help: "upper bounds of the buckets of queue waits", read: bounds },
+  metricPrefix: { value: "text", help: 'prefix of names instead of "celery_"', read: prefix },
+  staticLabel: { value: "name=value", help: "a label for every metric; may be repeated", read: label },
   genericHost: { help: 'label all hosts "generic": for hosts that come and go' },
-  maxSeries: { value: "n", help: "tasks, hosts and queues told apart; 2000 by default", read: whole(1) },
+  maxSeries: {
+    value: "n",
+    help: "maximum number of series (task, host and queue); 2000 by default",
+    read: whole(1),
+  },
   enableEvents: { help: "ask workers for task events, every 5 seconds" },
   ...LOGLEVEL_OPTION,
 } as const satisfies Options;
@@ -50,7 +55,7 @@ export const metrics = command({
   options: OPTIONS,
 
   validate(_args, { once, json }): void {
-    if (json && !once) throw new UsageError("Option --json is for --once: what is served is text");
+    if (json && !once) throw new UsageError("Cannot use --json without --once: metrics are served as text");
   },
 
   async run(context, options): Promise<number> {
@@ -114,7 +119,7 @@ function measured(app: App, options: Values): ClusterMetricsOptions {
 
 function prefix(text: string): string {
   if (!/^[a-z_:][\w:]*$/i.test(text)) {
-    throw new InvalidValue("a name begins with a letter, and has no blanks");
+    throw new InvalidValue("it must begin with a letter, and have only letters, digits, _ and :");
   }
   return text;
 }
@@ -122,9 +127,9 @@ function prefix(text: string): string {
 function label(text: string, before: unknown): Record<string, string> {
   const at = text.indexOf("=");
   const name = text.slice(0, at);
-  if (at < 0 || !/^(?!__)[a-z_]\w*$/i.test(name)) throw new InvalidValue("it is not name=value");
+  if (at < 0 || !/^(?!__)[a-z_]\w*$/i.test(name)) throw new InvalidValue("it must be name=value");
   if (/^(name|hostname|queue_name|exception|le|state|for)$/.test(name)) {
-    throw new UsageError(`Cannot use label "${name}": metrics have it already`);
+    throw new UsageError(`Cannot use label "${name}": metrics already have this label`);
   }
   return { ...(before as Record<string, string> | undefined), [name]: text.slice(at + 1) };
 }

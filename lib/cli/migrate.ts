@@ -1,8 +1,8 @@
 /**
  * `lovage migrate SOURCE DESTINATION`: copies task messages from one broker to another, or moves them.
  *
- * A message is acknowledged at the source (`-a`) only when the destination has it; without `-a`, and for messages that
- * are not wanted, the source keeps it at its place.
+ * With `-a`, a message is acknowledged at the source once the destination has it. Without `-a`, the source
+ * keeps all messages in place; it always keeps those that were not selected.
  *
  * Source: celery 5.2.6 bin/migrate.py, contrib/migrate.py (options, progress line).
  */
@@ -31,29 +31,29 @@ import { commaList, duration, whole } from "./arguments.ts";
 import { command, type Options, type ValuesOf } from "./command.ts";
 import { jsonLine } from "./output.ts";
 
-/** Messages taken from the source and not yet at the destination at most. */
+/** Maximum number of messages fetched from the source and not yet published to the destination. */
 const IN_FLIGHT_MAX = 500;
-/** How often an idle source is looked at. */
+/** Interval between two checks of an idle source. */
 const LOOK_MS = 50;
 
 const OPTIONS = {
-  limit: { short: "-n", value: "count", help: "at most so many messages", read: whole(1) },
+  limit: { short: "-n", value: "count", help: "maximum number of messages", read: whole(1) },
   timeout: {
     short: "-t",
     value: "seconds",
-    help: "end when nothing came for so long; 1 by default",
+    help: "end after this time without a message; 1 by default",
     read: duration(0),
   },
-  ackMessages: { short: "-a", help: "take the messages away from the source: move them" },
+  ackMessages: { short: "-a", help: "remove the messages from the source: move instead of copy" },
   tasks: { short: "-T", value: "names", help: "only these tasks, comma separated", read: commaList },
   queues: {
     short: "-Q",
     value: "names",
-    help: "these queues, comma separated; old:new names another there",
+    help: "these queues, comma separated; old:new renames one",
     read: commaList,
   },
-  forever: { short: "-F", help: "go on until told to stop" },
-  json: { short: "-j", help: "print JSON: how many were migrated" },
+  forever: { short: "-F", help: "continue until stopped" },
+  json: { short: "-j", help: "print JSON: the number of migrated messages" },
 } as const satisfies Options;
 
 type MigrateValues = ValuesOf<typeof OPTIONS>;
@@ -92,7 +92,7 @@ export const migrate = command({
   },
 });
 
-/** Source queues and their names at the destination. */
+/** Returns the source queues and their names at the destination. */
 function queueNames(app: App, { queues }: MigrateValues): Map<string, string> {
   const given = queues ?? app.amqp.queues.names();
   return new Map([...given].map((word) => {
@@ -131,7 +131,9 @@ class Migration {
     this.#tasks = new Set(parts.options.tasks ?? []);
   }
 
-  /** Runs to its end; how many messages the destination got. Rejects with what went wrong at either broker. */
+  /**
+   * Runs until the end. Resolves to the number of messages migrated; rejects with an error of either broker.
+   */
   async run(queues: readonly Queue[], stop: AbortSignal): Promise<number> {
     const { from, to, options, names } = this.#parts;
     const { clock, host } = this.#world;
@@ -165,7 +167,7 @@ class Migration {
       if (!stop.aborted && this.#failure === null) await this.#publishParked();
       await this.#consumer.flush();
     } finally {
-      // What was not acknowledged goes back to its place.
+      // Unacknowledged messages return to their place.
       await this.#consumer.close().catch((error: unknown) => this.#failure ??= error);
     }
     if (this.#failure !== null) throw this.#failure;
@@ -183,7 +185,7 @@ class Migration {
     return true;
   }
 
-  /** Tasks that workers have handed back until they are due: the destination's workers do that again. */
+  /** Publishes tasks that workers parked until they are due; the destination's workers park them again. */
   async #publishParked(): Promise<void> {
     const { from, to, options, names } = this.#parts;
     const limit = Number.isFinite(this.#left) ? this.#left : Number.MAX_SAFE_INTEGER;
@@ -208,7 +210,7 @@ class Migration {
     };
   }
 
-  /** One more is there. */
+  /** Counts and reports a migrated message. */
   #deliver(message: EncodedMessage): void {
     this.#count++;
     if (this.#parts.options.json) return;
@@ -221,7 +223,7 @@ class Migration {
   #onDeliveries(batch: Delivery[]): void {
     this.#heardMs = this.#world.clock.monoMs();
     for (const delivery of batch) {
-      // Others stay unacknowledged, and so at the source.
+      // Other messages stay unacknowledged, and so at the source.
       if (this.#tasks.size > 0 && !this.#tasks.has(nameOf(delivery))) continue;
       this.#waiting.push(delivery);
     }
@@ -250,7 +252,7 @@ class Migration {
         if (failure !== null) throw failure;
         this.#consumer!.wake();
       }
-      // Past the limit: it goes back with the rest.
+      // Messages beyond the limit return with the other unacknowledged ones.
       this.#waiting = [];
     } catch (error) {
       this.#failure ??= error;
@@ -277,7 +279,7 @@ function renamed(queue: Queue, name: string): Queue {
   };
 }
 
-/** The message in the form that the other broker carries: base64 in an envelope, or bytes. */
+/** Encodes the message for the other broker: base64 in an envelope, or bytes. */
 function recoded(message: EncodedMessage, to: Connection): EncodedMessage {
   const bodyEncoding = to.transport === "amqp" ? "none" : "base64";
   if (message.bodyEncoding === bodyEncoding) return message;

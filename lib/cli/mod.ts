@@ -1,14 +1,15 @@
 /**
- * cli: the command line. One file a command; nothing of substance: commands declare their options, call the rooms below
- * and print.
+ * cli: the command line. One file for each command. Commands declare their options, call the rooms below and
+ * print; the work itself is done in those rooms.
  *
  *     words ──root.ts──► the command (table.ts) ──reader.ts──► options and arguments ──► its `run` ──► exit status
  *
- * Reading order: command.ts (what a command is; the options of all), table.ts (all commands, loaded when they are
- * called), root.ts (finding the command, errors and exit statuses), reader.ts (words and variables to values, by the
- * tables), help.ts (the help, from the same tables), facts.ts with completion_words.ts, completions_bash.ts,
- * completions_fish.ts, completions_zsh.ts and man_page.ts (completions and manual pages, from the same tables),
- * arguments.ts (readers of values), output.ts (printing values), logged_terminal.ts (what is printed, as records).
+ * Reading order: command.ts (the shape of a command; global options), table.ts (all commands, loaded when
+ * they are called), root.ts (finds the command; errors and exit statuses), reader.ts (words and variables to
+ * values, by the tables), help.ts (the help, from the same tables), facts.ts with completion_words.ts,
+ * completions_bash.ts, completions_fish.ts, completions_zsh.ts and man_page.ts (completions and manual pages,
+ * from the same tables), arguments.ts (readers of values), output.ts (printing values), logged_terminal.ts
+ * (printed texts as records).
  * Then the commands: daemon.ts and probes.ts (what worker.ts and beat.ts share); call.ts, result.ts, purge.ts,
  * list.ts, report.ts, graph.ts, migrate.ts, logtool.ts, upgrade.ts (upgrade_program.ts with releases.ts,
  * upgrade_settings.ts), version.ts, completions.ts, man.ts, run.ts; init.ts (project_files.ts), types.ts

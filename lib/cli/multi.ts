@@ -1,8 +1,8 @@
 /**
- * `lovage multi`: a fleet of nodes from the shell, with the grammar and the lines of Celery's.
+ * `lovage multi`: manages a fleet of nodes from the shell, with Celery's grammar and output.
  *
- * Source: celery 5.2.6 bin/multi.py MultiTool (grammar, lines; vectors multi-*). Beyond it: exit statuses that tell
- * the truth, JSON, and options remembered for restart and stop.
+ * Source: celery 5.2.6 bin/multi.py MultiTool (grammar, lines; vectors multi-*). In addition: correct exit
+ * statuses, JSON, and options remembered for restart and stop.
  */
 
 import { maskUrls, nearest, type SignalName, UsageError, VERSION } from "../base/mod.ts";
@@ -29,7 +29,7 @@ import {
 import { MULTI_HELP, multiUsage } from "./multi_help.ts";
 import { jsonLine } from "./output.ts";
 
-/** The options of `multi` itself; the first of each is taken out wherever it stands. */
+/** The options of `multi` itself; the first occurrence of each is removed from the words. */
 const OPTIONS = {
   nosplash: { help: "Don't display program info." },
   quiet: { short: "-q", help: "Don't show as much output." },
@@ -38,10 +38,10 @@ const OPTIONS = {
   json: { short: "-j", help: "Print JSON (all but systemd and help)." },
 } as const satisfies Options;
 
-/** How it speaks. */
+/** The values of these options. */
 type Manner = ValuesOf<typeof OPTIONS>;
 
-/** What a subcommand is given. */
+/** The input of a subcommand. */
 interface Call {
   readonly tool: MultiTool;
   readonly words: readonly string[];
@@ -71,7 +71,7 @@ export const multi = command({
   usage: "<command> <node...|count> [options of the worker]",
   arguments: [
     { name: "command", help: "what to do with the nodes", words: Object.keys(SUBCOMMANDS), isRequired: true },
-    { name: "nodes", help: "their names, or how many there are", isRest: true },
+    { name: "nodes", help: "their names, or their number", isRest: true },
   ],
   options: OPTIONS,
   text: MULTI_HELP,
@@ -101,8 +101,8 @@ export const multi = command({
     }
     const bare = await optionWithoutValue(rest);
     if (bare !== null) {
-      const text = `Missing value: in multi, it stands behind "=": ${bare}=VALUE`;
-      // Units stay, and are root's.
+      const text = `Missing value: in multi, write ${bare}=VALUE`;
+      // An error here, because units are permanent and usually root's.
       if (name === "systemd") throw new UsageError(text);
       world.terminal.err(`Warning: ${text}\n`);
     }
@@ -110,14 +110,14 @@ export const multi = command({
   },
 });
 
-/** Options that are of `multi` and not of the worker, and have a value. */
+/** Options with a value that belong to `multi` and not to the worker. */
 const OWN_VALUES: ReadonlySet<string> = new Set(
   ["--cmd", "--append", "--prefix", "--suffix", "--range-prefix", "--executable", "--ready-timeout"],
 );
 
 /**
- * The first option that has a value and is given none; null: there is none. Celery's grammar has values of long options
- * behind "=" alone, and takes the "app" of `--uid app` for the name of a node.
+ * Returns the first option that needs a value and has none; null if there is none. In Celery's grammar long
+ * options take values only after "=", so the "app" of `--uid app` is the name of a node.
  */
 export async function optionWithoutValue(words: readonly string[]): Promise<string | null> {
   const { options, perNode } = readWords(words);
@@ -132,7 +132,7 @@ export async function optionWithoutValue(words: readonly string[]): Promise<stri
   return bare.find((one) => valued.has(one) || OWN_VALUES.has(one)) ?? null;
 }
 
-/** Global options before `multi` are the nodes'. Source: celery 5.2.6 bin/multi.py multi. */
+/** Global options before `multi` are passed to the nodes. Source: celery 5.2.6 bin/multi.py multi. */
 function globalWords(globals: CommandContext["globals"]): string[] {
   const { app, broker, resultBackend, config, logFormat } = globals;
   return [
@@ -155,7 +155,7 @@ class MultiTool {
     this.#isColoured = !manner.noColor && world.terminal.outIsTty && !world.host.env("NO_COLOR");
   }
 
-  /** Prints; the status of a thing that is done. */
+  /** Prints a text and returns EXIT.OK. */
   say(text: string): number {
     this.world.terminal.out(text);
     return EXIT.OK;
@@ -188,7 +188,7 @@ class MultiTool {
   get([wanted, ...words]: readonly string[]): number {
     const node = Cluster.parse(words, { world: this.world }).find(wanted ?? "");
     if (node === null) {
-      // As Celery, no line on standard output: scripts read that.
+      // As in Celery, standard output stays empty, since scripts read it.
       this.world.terminal.err(`Error: No node "${wanted ?? ""}": multi names lists them\n`);
       return EXIT.FAILURE;
     }
@@ -202,7 +202,7 @@ class MultiTool {
     return this.say(this.#manner.json ? jsonLine(expanded) : expanded.map((text) => `${text}\n`).join(""));
   }
 
-  /** Does something to a fleet and tells it as Celery does, or as JSON at the end. */
+  /** Acts on a fleet and reports as Celery does, or as JSON at the end. Resolves to the exit status. */
   async act(
     words: readonly string[],
     { recalls }: { recalls: boolean },
@@ -219,7 +219,7 @@ class MultiTool {
       recalls,
       signal: stopping.signal,
     });
-    if (fleet.nodes.length === 0) throw new UsageError("No nodes: give their names, or a number of them");
+    if (fleet.nodes.length === 0) throw new UsageError("No nodes: give names, or a number of nodes");
     if (preamble !== null) this.#note(`${preamble}\n`);
     let signalled: "SIGINT" | "SIGTERM" | null = null;
     const unlisten = listenSignals(["SIGINT", "SIGTERM"], (name) => {
@@ -234,7 +234,7 @@ class MultiTool {
         ? EXIT.FAILURE
         : EXIT.OK;
     } catch (error) {
-      // The wait ended for that; the nodes go on stopping by themselves.
+      // The signal ended the wait; the nodes continue to stop by themselves.
       if (signalled !== null) return exitOfSignal(signalled);
       throw error;
     } finally {
@@ -268,7 +268,7 @@ class MultiTool {
       onNodeRefused: ({ name }, pid) => err(`Could not signal ${name} (${pid}): Operation not permitted\n`),
       onNodeForeign: ({ name, pidfilePath }, pid) =>
         err(
-          `Could not signal ${name} (${pid}): "${pidfilePath}" names a process that is not a worker of ours\n`,
+          `Could not signal ${name} (${pid}): "${pidfilePath}" names a process that is not a Lovage worker\n`,
         ),
       onStillWaitingFor: (nodes, pids) => {
         const noun = nodes.length === 1 ? "node" : "nodes";
@@ -285,7 +285,7 @@ class MultiTool {
     if (!this.#manner.nosplash) this.#note(`${this.#colour("1;36", `lovage multi v${VERSION} (lovage)`)}\n`);
   }
 
-  /** For people; neither with --quiet nor beside JSON. */
+  /** Prints a text for people: not with --quiet, and not with --json. */
   #note(text: string): void {
     if (!this.#manner.quiet && !this.#manner.json) this.world.terminal.styled(text);
   }
@@ -295,12 +295,12 @@ class MultiTool {
   }
 }
 
-/** The whole command line of a node. */
+/** Returns the whole command line of a node. */
 function commandOf(node: Node): string[] {
   return [...node.executable === null ? programWords() : [node.executable], ...node.argv()];
 }
 
-/** Words as a shell reads them back. */
+/** Quotes words for a shell. */
 function shellLine(words: readonly string[]): string {
   return words.map((word) => /^[\w@%+=:,./~-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
     .join(" ");

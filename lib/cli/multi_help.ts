@@ -1,8 +1,8 @@
-/** What `lovage multi` says about itself. */
+/** The help texts of `lovage multi`. */
 
 import { longName, type Options } from "./command.ts";
 
-/** The short form, on every mistake. */
+/** Returns the short form, which is printed on usage errors. */
 export function multiUsage(options: Options): string {
   const lines = Object.entries(options).map(([key, { help }]) =>
     `    * ${`${longName(key)}:`.padEnd(14)}${help}\n`
@@ -28,7 +28,7 @@ additional options (must appear after command name):
 
 `;
 
-/** The long form: `multi help`. */
+/** The long form, for `multi help`. */
 export const MULTI_HELP = `A fleet of named workers on this machine.
 
 Names
@@ -50,9 +50,9 @@ Options of single nodes
     $ lovage multi start 10 -l INFO -Q:1-3 images,video -Q:4,5 data -Q default --loglevel:4,5=DEBUG
     $ lovage multi show 10 -l INFO -Q:1-3 images    what would be started
 
-A short option takes the next word as its value unless that begins with a dash; a long one has its value behind =.
-Everything from -- on goes to the worker as it stands. In values %n is the short name, %h the whole node name, %d the
-host; %i and %I are the pool slot's number, left for the worker.
+A short option takes the next word as its value unless that begins with a dash; a long option has its value after =.
+Everything from -- on is passed to the worker unchanged. In values, %n is the short name, %h the whole node name, %d
+the host; %i and %I are the number of the pool slot, which the worker fills in.
 
 Starting and stopping
 =====================
@@ -64,9 +64,9 @@ Starting and stopping
     $ lovage multi restart celery2 -c 4             and another one on top
     $ lovage multi kill 3
 
-\`start\` returns when every node is ready, and not with 0 where one failed: its error is on the terminal.
---ready-timeout=SECONDS says how long that may take (60). Without --pidfile and --logfile the files are in
-/var/run/celery and /var/log/celery, or in the user's state folder where those cannot be written.
+\`start\` returns when every node is ready. If a node fails, its error is printed and the exit status is not 0.
+--ready-timeout=SECONDS limits how long that may take (60 by default). Without --pidfile and --logfile, the files are
+in /var/run/celery and /var/log/celery or, if those cannot be written, in the user's state folder.
 
 At boot
 =======

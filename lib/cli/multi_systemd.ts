@@ -1,4 +1,4 @@
-/** `lovage multi systemd`: units for systemd of the same nodes, printed, installed or removed. */
+/** `lovage multi systemd`: prints, installs or removes systemd units for the same nodes. */
 
 import { type Host, UsageError } from "../base/mod.ts";
 import {
@@ -14,7 +14,9 @@ import {
 import { EXIT, isRoot, type RealWorld } from "../platform/mod.ts";
 import { readWords } from "./reader.ts";
 
-/** Variables that change what a worker does; a service has none of the shell's. */
+/**
+ * Variables that affect a worker. They are written to the units, since a service does not get the shell's.
+ */
 const CARRIED = [
   "CELERY_BROKER_URL",
   "CELERY_RESULT_BACKEND",
@@ -23,7 +25,7 @@ const CARRIED = [
   "LOVAGE_HOME",
 ];
 
-/** The words behind `systemd`, sorted: its own options, and the fleet's words. */
+/** The words after `systemd`, split into its own options and the fleet's words. */
 interface Asked {
   install: string | true | null;
   uninstall: string | true | null;
@@ -31,7 +33,10 @@ interface Asked {
   words: string[];
 }
 
-/** Does it; the exit status. Throws UsageError for words that cannot be, and for files that are not ours. */
+/**
+ * Runs the subcommand. Resolves to the exit status; rejects with UsageError for invalid words, and for files
+ * that Lovage did not install.
+ */
 export async function systemd(world: RealWorld, argv: readonly string[]): Promise<number> {
   const { host, terminal } = world;
   const asked = read(argv);
@@ -71,7 +76,7 @@ export async function systemd(world: RealWorld, argv: readonly string[]): Promis
   return EXIT.OK;
 }
 
-/** A unit whose worker refuses its options would fail at every start: it is refused here, where somebody reads why. */
+/** Refuses a node whose worker would reject its options: its unit would fail at every start. */
 async function mustStart(node: Node): Promise<void> {
   const words = nodeWords(node);
   const at = words.indexOf("worker");
@@ -86,7 +91,9 @@ async function mustStart(node: Node): Promise<void> {
   }
 }
 
-/** `--install` and `--uninstall` take the next word as their folder, or what stands behind =. */
+/**
+ * Parses the words. `--install` and `--uninstall` take the next word, or the text after =, as their folder.
+ */
 function read(argv: readonly string[]): Asked {
   const asked: Asked = { install: null, uninstall: null, isUser: null, words: [] };
   for (let at = 0; at < argv.length; at++) {
@@ -109,7 +116,7 @@ function read(argv: readonly string[]): Asked {
   return asked;
 }
 
-/** Where systemd looks for units of one's own. Source: systemd.unit(5). */
+/** Returns the folder in which systemd looks for local units. Source: systemd.unit(5). */
 function unitFolder(host: Host, isUser: boolean): string {
   if (!isUser) return "/etc/systemd/system";
   const config = host.env("XDG_CONFIG_HOME");

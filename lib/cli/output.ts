@@ -1,16 +1,16 @@
-/** How values are printed: plain for people, JSON for programs. */
+/** Formats values: as text for people, as JSON for programs. */
 
 import { shownLine } from "../base/mod.ts";
 import { shownJson } from "../wire/mod.ts";
 
-/** A task's result on one line or as JSON text: strings as they are, everything else as JSON. */
+/** Formats a task's result: a string as it is, any other value as JSON. */
 export function plain(value: unknown): string {
   return typeof value === "string" ? value : shownJson(value);
 }
 
 /**
- * Rows as a table: each column as wide as its widest cell and two blanks, the last as it comes. Cells stay on their
- * line, whatever they hold.
+ * Formats rows as a table with two spaces between columns; the last column is not padded. Line breaks in
+ * cells are escaped.
  */
 export function columns(rows: readonly (readonly string[])[]): string {
   const safe = rows.map((row) => row.map((cell) => shownLine(cell)));
@@ -20,7 +20,7 @@ export function columns(rows: readonly (readonly string[])[]): string {
   );
 }
 
-/** One line of JSON. */
+/** Formats a value as one line of JSON. */
 export function jsonLine(value: unknown): string {
   return shownJson(value) + "\n";
 }

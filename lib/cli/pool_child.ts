@@ -1,4 +1,4 @@
-/** `lovage pool-child …`: what the process pool starts; never typed by a person. */
+/** `lovage pool-child …`: the program that the process pool starts; not for users. */
 
 import { runPoolChild } from "../pool/mod.ts";
 import { command } from "./command.ts";

@@ -1,8 +1,9 @@
 /**
- * What `worker --http` and `beat --http` serve: `/metrics` for Prometheus, `/livez` and `/readyz` for whoever starts
- * and stops them.
+ * The server of `worker --http`, `beat --http` and `metrics`: `/metrics` for Prometheus, `/livez` and
+ * `/readyz` for service managers.
  *
- * An answer asks no broker and no store: it is made of what the process knows.
+ * For workers and beats, an answer uses only the state of the process; it asks neither broker nor result
+ * store.
  */
 
 import { UsageError } from "../base/mod.ts";
@@ -18,17 +19,19 @@ import {
 import type { MetricsTextOptions } from "../metrics/mod.ts";
 import type { RealWorld } from "../platform/mod.ts";
 
-/** A program that can be asked. */
+/** A program that is probed. */
 export interface Probed {
-  /** What must hold for it to be ready. */
+  /** Returns the checks that must pass for it to be ready. */
   readiness(): readonly HealthCheck[];
-  /** Its metrics as text. */
+  /** Returns its metrics as text. */
   metrics(options: MetricsTextOptions): string | Promise<string>;
-  /** True if users' code runs in this isolate, which may then not answer for long. */
+  /** True if user code runs in this isolate and may block it; probes are then served from another isolate. */
   readonly runsUserCode: boolean;
 }
 
-/** Serves a program's probes at `place`. Rejects with UsageError for a place that is not one, else as HttpService. */
+/**
+ * Serves a program's probes at `place`. Rejects with UsageError for an invalid place, else as HttpService.
+ */
 export async function openProbes(world: RealWorld, place: string, probed: Probed): Promise<Serving> {
   const kind = probed.runsUserCode ? IsolatedService : HttpService;
   const service = await kind.open(world, placeOf(place), (request) => answer(request, probed));
@@ -36,7 +39,10 @@ export async function openProbes(world: RealWorld, place: string, probed: Probed
   return service;
 }
 
-/** Reads `ADDRESS:PORT`, `:PORT` (every address), `PORT` (this machine alone) or `unix:PATH`. Throws UsageError. */
+/**
+ * Reads `ADDRESS:PORT`, `:PORT` (all addresses), `PORT` (this machine only) or `unix:PATH`. Throws
+ * UsageError.
+ */
 function placeOf(text: string): HttpPlace {
   if (text.startsWith("unix:")) {
     const path = text.slice("unix:".length).replace(/^\/\/(?=\/)/, "");
@@ -65,7 +71,7 @@ async function answer(request: Request, probed: Probed): Promise<Response> {
     case "/metrics":
       return await metricsResponse(request, (isOpenMetrics) => probed.metrics({ isOpenMetrics }));
     case "/livez":
-      // Whoever can answer lives.
+      // Being able to answer is the check.
       return healthResponse(request, []);
     case "/readyz":
     case "/healthz":

@@ -1,24 +1,24 @@
-/** The files of a new project: what `lovage init` writes. */
+/** The files of a new project, which `lovage init` writes. */
 
-/** Where the stubs of other workers' tasks stand, below the project's folder. */
+/** The file with the stubs of other workers' tasks, relative to the project's folder. */
 export const REMOTE_FILE = ".lovage/types/remote.d.ts";
-/** What stands there as long as nobody asked for any. */
+/** Its content until stubs are written. */
 export const NO_REMOTE = `// Tasks that other workers register: "lovage types -b URL" writes them here.
 export {};
 `;
 
-/** The files by path, in the order that they are told of. */
+/** The files by path, in the order of the output. */
 export const PROJECT_FILES: Readonly<Record<string, string>> = {
   "tasks.ts": [
     'import { App } from "lovage";',
     "",
-    "// Without a broker's URL it is the embedded one: a file of this machine, and no server.",
+    "// Without a broker URL, the embedded broker is used: a file on this machine, no server.",
     'export const app = new App("tasks");',
     "",
     "/** Adds two numbers: lovage -A tasks.ts call --wait tasks.add -a '[2, 3]' */",
     'export const add = app.task("tasks.add", (x: number, y: number) => x + y);',
     "",
-    "/** Fetches a page, again after a failure, and reports how far it is. */",
+    "/** Fetches a page, retries after a failure, and reports its progress. */",
     'export const fetchPage = app.task("tasks.fetchPage", {',
     "  bind: true,",
     "  autoretryFor: [TypeError],",
@@ -56,13 +56,13 @@ export const PROJECT_FILES: Readonly<Record<string, string>> = {
 `,
 };
 
-/** What an existing configuration must say for "lovage" to be known, by its path. */
+/** The line that an existing configuration needs to resolve "lovage", by path. */
 export const WANTED_LINES: Readonly<Record<string, string>> = {
   "deno.json": `"imports": { "lovage": "./.lovage/types/lovage.d.ts" }`,
   "tsconfig.json": `"paths": { "lovage": ["./.lovage/types/lovage.d.ts"] } in its compilerOptions`,
 };
 
-/** The same if the npm package, which has the library's types, is installed: what is missing are the stubs. */
+/** The same if the npm package is installed: it has the library's types, so only the stubs are missing. */
 export const PACKAGED_LINES: Readonly<Record<string, string>> = {
   "tsconfig.json": `"${REMOTE_FILE}" to its "include"`,
 };

@@ -1,4 +1,7 @@
-/** `lovage purge`: deletes what waits in the known queues. Source: celery 5.2.6 bin/purge.py (texts). */
+/**
+ * `lovage purge`: deletes the pending messages of the known queues. Source: celery 5.2.6 bin/purge.py
+ * (texts).
+ */
 
 import { UsageError } from "../base/mod.ts";
 import { EXIT } from "../platform/mod.ts";
@@ -38,7 +41,7 @@ export const purge = command({
           "         There is no undo for this operation!\n\n(to skip this prompt use the -f option)\n",
       );
       const answer = terminal.prompt("Are you sure you want to delete all tasks? [y/N] ");
-      // Who pipes an answer has been asked; at the end of input nobody was.
+      // An answer may also be piped; end of input means that nobody could be asked.
       if (answer === null) throw new UsageError(NOBODY_TO_ASK);
       if (!/^y(es)?$/i.test(answer.trim())) return EXIT.FAILURE;
     }

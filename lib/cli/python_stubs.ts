@@ -1,8 +1,8 @@
 /**
- * The App's tasks for Python: a module through which Celery's users call them, and a stub (.pyi) with their parameters.
+ * The App's tasks for Python: a module for calling them from Celery, and a stub (.pyi) with their parameters.
  *
- * The module registers nothing: a Python worker that imports it does not take the tasks for its own. Types of
- * parameters are not there any more at run time, so a parameter has its name and `Any`.
+ * The module registers no tasks, so a Python worker that imports it does not run them. Types of parameters
+ * are not known at run time, so a parameter has its name and the type `Any`.
  */
 
 import type { AnyTask, App } from "../app/mod.ts";
@@ -13,10 +13,10 @@ const KEYWORDS = new Set(
     "if import in is lambda nonlocal not or pass raise return try while with yield self").split(" "),
 );
 
-/** What the module and its stub call by name themselves. */
+/** Names that the module and its stub use themselves. */
 const OWN_NAMES = ["_signature", "_Task", "Any", "AsyncResult", "Signature"];
 
-/** The module's text. */
+/** Returns the text of the module. */
 export function pythonModule(app: App): string {
   const lines = named(app).map(([variable, { name }]) => `${variable} = _Task(${toJson(name)})\n`);
   return `# Tasks of the app ${toJson(app.name)}. Written by "lovage types --python"; do not edit.
@@ -43,7 +43,7 @@ class _Task:
 ${lines.join("")}`;
 }
 
-/** The stub's text. */
+/** Returns the text of the stub. */
 export function pythonStub(app: App): string {
   const classes = named(app).map(([variable, task]) => {
     const parameters = ["self", ...parametersOf(task)].join(", ");
@@ -65,7 +65,10 @@ from celery.result import AsyncResult
 ${classes.join("\n")}`;
 }
 
-/** The App's own tasks, each under a name that Python takes: the last part of its own, all of it if two share that. */
+/**
+ * Returns the App's tasks, each with a Python identifier: the last part of its name, or all of it if not
+ * unique.
+ */
 function named(app: App): [variable: string, task: AnyTask][] {
   const tasks = app.tasks.names().map((name) => app.tasks.need(name));
   const lasts = tasks.map(({ name }) => identifier(name.slice(name.lastIndexOf(".") + 1)));

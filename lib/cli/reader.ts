@@ -1,10 +1,10 @@
 /**
- * Reads the words of a command line by the tables of its options, and what the environment adds.
+ * Parses a command line by the tables of options, and adds options from environment variables.
  *
- * Options may stand before, between and behind the arguments; flags may be run together, the last one with a value
- * (`-EBc2`); a value is the next word, whatever it looks like, or what stands behind `=`; everything behind `--` is an
- * argument. Source: celery 5.2.6 bin/celery.py (`auto_envvar_prefix`, the variables of the global options); click 8.0
- * core.py Option.resolve_envvar_value.
+ * Options may come before, between and after the arguments. Flags may be combined, the last one with a value
+ * (`-EBc2`). A value is the next word, whatever it looks like, or the text after `=`. Everything after `--`
+ * is an argument. Source: celery 5.2.6 bin/celery.py (`auto_envvar_prefix`, the variables of the global
+ * options); click 8.0 core.py Option.resolve_envvar_value.
  */
 
 import { booleanOf, nearest, quoted, UsageError } from "../base/mod.ts";
@@ -18,7 +18,9 @@ import {
 } from "./command.ts";
 import { InvalidValue } from "./arguments.ts";
 
-/** Words that the tables refuse. Where it is told, the help of `command` ("" is the program's own) is named too. */
+/**
+ * An error in a command line. The message is printed with a hint to the help of `command` ("": the program).
+ */
 export class MisreadWords extends UsageError {
   readonly command: string;
 
@@ -28,12 +30,12 @@ export class MisreadWords extends UsageError {
   }
 }
 
-/** A command line, read. */
+/** A parsed command line. */
 interface ReadWords {
   /** The options given, by name. */
   readonly options: Record<string, unknown> & GlobalValues;
   readonly args: readonly string[];
-  /** Nothing more is checked then. */
+  /** True for --help; then nothing else is checked. */
   readonly isHelpAsked: boolean;
 }
 
@@ -45,12 +47,12 @@ interface Named extends Option {
   readonly key: string;
 }
 
-/** An argument, though it begins with a dash. */
+/** Negative numbers are arguments, although they begin with a dash. */
 const NEGATIVE_NUMBER = /^-(\d+|\d*\.\d+)([eE][+-]?\d+)?$/;
 
 /**
- * Reads words as a command's, whose name is not among them; `env` gives the options that the words do not. Throws
- * MisreadWords, and UsageError for a variable that cannot be.
+ * Parses the words of a command, without its name; `env` provides options that the words do not give. Throws
+ * MisreadWords, and UsageError for an invalid variable.
  */
 export function readWords(
   name: string,
@@ -104,7 +106,7 @@ export function readWords(
   return read;
 }
 
-/** The value that the environment gives an option, as text, and the variable; null where it gives none. */
+/** Returns the variable that sets an option and its text; null if none does. */
 export function variableOf(
   option: Option,
   { key, command, env }: { readonly key: string; readonly command: string; readonly env: Env },
@@ -113,7 +115,7 @@ export function variableOf(
   return variable === undefined ? null : { variable, text: env(variable)! };
 }
 
-/** Options by every spelling. */
+/** Returns the options by all their spellings. */
 function spellingsOf<T extends Named>(options: readonly T[]): ReadonlyMap<string, T> {
   return new Map(
     options.flatMap((option) =>
@@ -124,7 +126,7 @@ function spellingsOf<T extends Named>(options: readonly T[]): ReadonlyMap<string
   );
 }
 
-/** The options of one word, each with the value that the word gives it; null where one of them is unknown. */
+/** Returns the options in one word, each with its value in that word; null if one of them is unknown. */
 function optionsIn(
   word: string,
   known: ReadonlyMap<string, Named>,
@@ -159,7 +161,7 @@ function valueOf(
   }
 }
 
-/** Adds what the environment gives of the options that the words do not. */
+/** Adds options from environment variables, if the words do not give them. */
 function addVariables(
   options: Record<string, unknown>,
   { named, command, env }: { readonly named: readonly Named[]; readonly command: string; readonly env: Env },

@@ -1,14 +1,14 @@
 /**
- * The server of releases, as install.sh knows it: a folder with SHA256SUMS, and the archives that it names,
+ * The release server, as install.sh uses it: a folder with SHA256SUMS and the archives that it names,
  * "lovage-VERSION-PLATFORM.tar.gz".
  */
 
 import { DialError, errorText, OperatingError } from "../base/mod.ts";
 
-/** The most that an archive of ours can have, bytes. */
+/** Maximum size of an archive, bytes. */
 const ARCHIVE_BYTES_MAX = 512 * 2 ** 20;
 const SUMS_BYTES_MAX = 2 ** 20;
-/** What the system and the processor are called in archives, by Deno's names. */
+/** Names of operating system and processor in archive names, by Deno's names. */
 const OS = { linux: "linux", darwin: "macos", windows: "windows" } as const;
 const ARCH = { x86_64: "x64", aarch64: "arm64" } as const;
 const BLOCK = 512;
@@ -28,11 +28,11 @@ export interface ArchivedFile {
 }
 
 /**
- * The release of a version for this platform, by default the newest; null where the server has none. Rejects with
- * DialError or OperatingError where it cannot be asked.
+ * Finds the release of a version for this platform, or the newest if `wanted` is null; null if the server has
+ * none. Rejects with DialError or OperatingError if the server cannot be asked.
  */
 export async function findRelease(server: string, wanted: string | null): Promise<Release | null> {
-  // GitHub has a folder for each version, and one that leads to the newest.
+  // GitHub has a folder for each version, and one that redirects to the newest.
   const latest = /\/releases\/latest\/download\/?$/;
   const base = wanted === null ? server : server.replace(latest, `/releases/download/v${wanted}`);
   const folder = base.replace(/\/$/, "");
@@ -49,26 +49,29 @@ export async function findRelease(server: string, wanted: string | null): Promis
   return best;
 }
 
-/** "linux-x64". */
+/** Returns the platform as "linux-x64". */
 export function platformName(): string {
   const { os, arch } = Deno.build;
   return `${(OS as Record<string, string>)[os] ?? os}-${ARCH[arch]}`;
 }
 
-/** Whether version `a` comes after `b`; one with a dash ("1.0.0-rc.1") comes before that without. */
+/** Returns true if version `a` is newer than `b`; a pre-release ("1.0.0-rc.1") is older than its release. */
 export function isNewer(a: string, b: string): boolean {
   const [x, y] = [a, b].map((one) => one.split(/[.-]/).slice(0, 3).map(Number)) as [number[], number[]];
   const at = x.findIndex((part, n) => part !== y[n]);
   return at >= 0 ? x[at]! > y[at]! : !a.includes("-") && b.includes("-");
 }
 
-/** The files of a release. Rejects with DialError or OperatingError, the latter for a wrong sum too. */
+/**
+ * Downloads the files of a release. Rejects with DialError or OperatingError, the latter also for a wrong
+ * checksum.
+ */
 export async function fetchRelease({ url, sum }: Release): Promise<ArchivedFile[]> {
   const bytes = await download(url, ARCHIVE_BYTES_MAX);
   const found = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
   if (found !== sum) {
     throw new OperatingError(
-      `Cannot use ${url}: its sum is ${found}, but SHA256SUMS says ${sum}; nothing was changed`,
+      `Cannot use ${url}: its checksum is ${found}, but SHA256SUMS says ${sum}; nothing was changed`,
     );
   }
   const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -98,7 +101,7 @@ async function download(url: string, bytesMax: number): Promise<Uint8Array<Array
   }
 }
 
-/** The files of an archive in tar's "ustar" format, which release archives have. */
+/** Reads the files of a tar archive in the "ustar" format. */
 function filesIn(archive: Uint8Array<ArrayBuffer>): ArchivedFile[] {
   const text = (at: number, length: number): string =>
     new TextDecoder().decode(archive.subarray(at, at + length)).replace(/\0.*$/s, "");

@@ -1,5 +1,6 @@
 /**
- * What `status`, `inspect` and `control` have in common: options, the way to the cluster, asking, telling of silence.
+ * What `status`, `inspect` and `control` share: options, connecting, asking, and reporting nodes that do not
+ * reply.
  */
 
 import { shownLine } from "../base/mod.ts";
@@ -11,13 +12,13 @@ import type { CommandContext, ValuesOf } from "./command.ts";
 import type { REMOTE_OPTIONS } from "./remote_options.ts";
 import { pythonJson, type ReplyStyle, replyText } from "./remote_output.ts";
 
-/** Celery's words where nobody answers. */
+/** Celery's message if no node replies. */
 export const NOBODY = "No nodes replied within time constraint";
 
-/** Seconds that replies are waited for unless said otherwise. */
+/** Default time to wait for replies, seconds. */
 const TIMEOUT_SECONDS = 1;
 
-/** What is asked, by the options. */
+/** Makes a request from the options. */
 export function askOf(
   ask: Pick<Ask, "command" | "arguments">,
   { timeout = TIMEOUT_SECONDS, destination }: ValuesOf<typeof REMOTE_OPTIONS>,
@@ -25,19 +26,21 @@ export function askOf(
   return { ...ask, destination: destination ?? null, timeoutMs: timeout * 1000 };
 }
 
-/** True where an App, or a file of settings, is named: by options or the environment. */
+/** Returns true if options or environment name an App or a settings file. */
 export function namesApp({ globals, module, world }: CommandContext): boolean {
   return module !== null || globals.config !== undefined || Boolean(world.host.env("CELERY_CONFIG_MODULE"));
 }
 
-/** Opens the cluster: by the App where one is named, else by the broker's URL alone. */
+/**
+ * Connects to the cluster with the App, or without one with the broker's URL. Rejects if the broker is away.
+ */
 export async function openCluster(context: CommandContext, app: App | null): Promise<ControlClient> {
   return app === null
     ? await ControlClient.openUrl(context.world, context.globals.broker ?? null)
     : await ControlClient.openApp(app);
 }
 
-/** How this terminal shows replies. */
+/** Returns the style of replies on this terminal. */
 export function replyStyle({ world, globals }: CommandContext): ReplyStyle {
   const isHighlighted = !world.host.env("NO_COLOR");
   const hasColors = isHighlighted && world.terminal.outIsTty;
@@ -45,8 +48,8 @@ export function replyStyle({ world, globals }: CommandContext): ReplyStyle {
 }
 
 /**
- * Asks and prints: each reply as it comes, or with `json` all of them as one object at the end. Who was silent is told
- * on standard error. Null where nobody answered, which is told too.
+ * Asks and prints each reply as it arrives, or with `json` all replies as one object at the end. Nodes that
+ * did not reply are reported on standard error. Resolves to null if no node replied, which is reported too.
  */
 export async function askAndPrint(
   context: CommandContext,
@@ -72,7 +75,7 @@ export async function askAndPrint(
   return answer;
 }
 
-/** The exit status of an answer: a failure where every node answered with an error. */
+/** Returns the exit status for an answer: a failure if every node replied with an error. */
 export function exitOf(answer: Answer | null): number {
   if (answer === null) return EXIT.UNAVAILABLE;
   return answer.replies.every(([, reply]) => isError(reply)) ? EXIT.FAILURE : EXIT.OK;
@@ -82,12 +85,12 @@ function isError(reply: unknown): boolean {
   return typeof reply === "object" && reply !== null && "error" in reply && !("ok" in reply);
 }
 
-/** Replies as one object; of nodes that share a name the last. */
+/** Returns the replies by node; of nodes with the same name, the last one. */
 export function byNode({ replies }: Answer): Record<string, unknown> {
   return Object.fromEntries(replies);
 }
 
-/** Names on standard error who is there and did not answer, and nodes that share a name. */
+/** Warns on standard error of nodes that did not reply, and of nodes with the same name. */
 export function reportSilent({ world }: CommandContext, { replies, silent }: Answer, ask: Ask): void {
   const seen = new Set<string>();
   const twice = new Set<string>();
@@ -97,7 +100,7 @@ export function reportSilent({ world }: CommandContext, { replies, silent }: Ans
   }
   if (twice.size > 0) world.terminal.err(`Warning: ${shownLine(duplicateNode([...twice]))}\n`);
   const { count, names } = silent;
-  // Somebody named who is not there is what "no nodes replied" says.
+  // For nodes that are not online, "no nodes replied" is enough.
   if (count === 0 || (replies.length === 0 && names.length === 0)) return;
   const within = `within ${(ask.timeoutMs ?? 1000) / 1000} s`;
   const who = names.length === 0

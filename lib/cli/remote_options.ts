@@ -1,4 +1,4 @@
-/** The options of `status`, `inspect` and `control`, in a file that loads nothing of the way to the cluster. */
+/** The options of `status`, `inspect` and `control`, in a file that loads no code for connecting. */
 
 import { duration, someOf, whole } from "./arguments.ts";
 import { JSON_OPTION, type Options, type ValuesOf } from "./command.ts";
@@ -23,14 +23,16 @@ export const REMOTE_OPTIONS = {
 /** The options of `status`. */
 export const STATUS_OPTIONS = {
   ...REMOTE_OPTIONS,
-  min: { value: "nodes", help: "exit with 69 unless that many are there", read: whole(1) },
+  min: { value: "nodes", help: "exit with 69 unless at least so many nodes reply", read: whole(1) },
   wait: {
     value: "seconds",
-    help: "with --min (or alone: for the first node): wait for them so long",
+    help: "wait up to this time for --min nodes, or for one",
     read: duration(0),
   },
-  local: { help: "workers and beats of this machine, without a broker: 0 if all (or NAME) turn, else 1" },
+  local: {
+    help: "check workers and beats of this machine without a broker: 0 if all (or NAME) respond, else 1",
+  },
 } as const satisfies Options;
 
-/** The same, read. */
+/** The values of these options. */
 export type StatusValues = ValuesOf<typeof STATUS_OPTIONS>;

@@ -1,5 +1,5 @@
 /**
- * Replies of remote control as Celery prints them, to the character.
+ * Formats replies of remote control exactly as Celery prints them.
  *
  * Source: celery 5.2.6 bin/base.py CLIContext.pretty, say_chat, bin/control.py _say_remote_command_reply; vectors
  * cli-5.2.6.json.
@@ -8,17 +8,17 @@
 import { shown, shownLine } from "../base/mod.ts";
 import { pythonText, shownJson, strictRepr } from "../wire/mod.ts";
 
-/** How to print. */
+/** The style of the output. */
 export interface ReplyStyle {
   /** `-q`: no arrows. */
   readonly isQuiet: boolean;
-  /** The terminal shows colours. */
+  /** True if the terminal shows colours. */
   readonly hasColors: boolean;
-  /** Nobody has asked for no colours; Celery's highlighter then ends objects with a line of its own. */
+  /** True unless NO_COLOR is set; Celery's highlighter then adds a newline after objects. */
   readonly isHighlighted: boolean;
 }
 
-/** One node's reply: its line and, with `showBody`, what it said. */
+/** Formats a node's reply: its status line and, with `showBody`, its content. */
 export function replyText(node: string, reply: unknown, style: ReplyStyle, showBody: boolean): string {
   const { status, text } = pretty(reply, style);
   const arrow = style.isQuiet ? "" : `${paint("->", "1;37", style)} `;
@@ -27,7 +27,7 @@ export function replyText(node: string, reply: unknown, style: ReplyStyle, showB
   return showBody && body !== "" ? `${head}${body}\n` : head;
 }
 
-/** "3 nodes online." with the line above it. */
+/** Returns "3 nodes online." after an empty line. */
 export function onlineText(count: number): string {
   return `\n${count} node${count === 1 ? "" : "s"} online.\n`;
 }
@@ -61,12 +61,12 @@ function paint(text: string, code: string, { hasColors }: ReplyStyle): string {
   return hasColors ? `\x1b[${code}m${text}\x1b[0m` : text;
 }
 
-/** JSON as Python's `json.dumps(value, sort_keys=True, indent=4)` writes it. */
+/** Formats JSON as Python's `json.dumps(value, sort_keys=True, indent=4)`. */
 function sortedJson(value: unknown): string {
   return shownJson(value, { indent: 4, isAscii: true });
 }
 
-/** One line of JSON as Python's `json.dumps(value)` writes it: a space behind commas and colons, ASCII. */
+/** Formats JSON as Python's `json.dumps(value)`: on one line, a space after commas and colons, ASCII. */
 export function pythonJson(value: unknown): string {
   return shownJson(value, { isSpaced: true, isAscii: true });
 }

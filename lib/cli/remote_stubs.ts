@@ -1,27 +1,27 @@
 /**
- * Types of tasks that other workers register, from what they answer to `inspect registered`: a Python worker gives the
- * annotations of the function and its doc string.
+ * Types of tasks that other workers register, from their replies to `inspect registered`: a Python worker
+ * reports the annotations and the docstring of each function.
  *
- * Nothing but names, annotations and doc strings is known of a Python function, so keyword arguments are typed by name.
- * Positional ones are, too, if the return value and a parameter are annotated: such a function is taken as annotated
- * throughout. None is required, since defaults are not known. Parameters named `args` and `kwargs` are those that take
- * the rest: nothing else tells them apart.
+ * Only names, annotations and docstrings are known, so keyword arguments are typed by name. Positional
+ * arguments are typed too if the return value and a parameter are annotated: such a function is assumed to be
+ * fully annotated. All arguments are optional, since defaults are not known. Parameters named `args` and
+ * `kwargs` are assumed to be `*args` and `**kwargs`.
  *
  * Source: celery 5.2.6 worker/control.py registered (`_extract_info`), app/base.py `_task_from_fun`.
  */
 
 import { toJson } from "../wire/mod.ts";
 
-/** The attributes that are asked for, in this order. */
+/** The attributes to ask for, in this order. */
 export const REMOTE_ATTRIBUTES = ["__annotations__", "__doc__"];
 
-/** Names of a task's function that Python has for what it is itself. */
+/** Names in annotations that are not parameters of the task. */
 const NOT_A_PARAMETER = new Set(["return", "self", "cls"]);
 const LINE = /^(\S.*?)(?: \[(?:__annotations__=(\{[\s\S]*?\}))?(?: ?__doc__=([\s\S]*))?\])?$/;
 const ENTRY = /^'([^'\\]+)': ([\s\S]+)$/;
 const IDENTIFIER = /^[\p{ID_Start}_][\p{ID_Continue}]*$/u;
 
-/** Python's types whose values travel as these. */
+/** TypeScript types for the values of Python types, as they are serialised. */
 const PLAIN: Readonly<Record<string, string>> = {
   int: "number",
   float: "number",
@@ -39,10 +39,13 @@ const PLAIN: Readonly<Record<string, string>> = {
   "uuid.UUID": "string",
   "decimal.Decimal": "string | number",
 };
-/** Python's generic types that are arrays here. */
+/** Python's generic types that become arrays. */
 const ARRAYS = /^(list|set|frozenset|List|Set|Sequence|Iterable|Collection)$/;
 
-/** The text of remote.d.ts for the answers of workers, without the tasks named in `own`; and how many it has. */
+/**
+ * Returns the text of remote.d.ts for workers' replies, without the tasks in `own`, and the number of its
+ * tasks.
+ */
 export function remoteStubs(
   lines: readonly string[],
   own: ReadonlySet<string>,
@@ -52,7 +55,7 @@ export function remoteStubs(
     const match = LINE.exec(line);
     if (match === null || own.has(match[1]!) || match[1]!.startsWith("celery.")) continue;
     const stub = entryOf(match[1]!, match[2], match[3]);
-    // Of workers that differ, one that says more.
+    // If workers differ, take the longer stub, which says more.
     if (stub.length >= (entries.get(match[1]!)?.length ?? 0)) entries.set(match[1]!, stub);
   }
   const names = [...entries.keys()].sort();
@@ -84,7 +87,7 @@ function entryOf(name: string, annotations: string | undefined, doc: string | un
   const isOpen = !isWhole || types.has("kwargs");
   for (const name of ["args", "kwargs"]) types.delete(name);
   const named = [...types].map(([parameter, type]) => `${parameter}?: ${type}`);
-  // A label of a tuple's element must not be a reserved word.
+  // The underscore keeps labels of tuple elements from being reserved words.
   const positional = named.map((one) => `_${one}`);
   if (rest !== undefined) positional.push(`..._args: (${rest})[]`);
   const args = isWhole ? `[${positional.join(", ")}]` : "unknown[]";
@@ -97,13 +100,13 @@ function entryOf(name: string, annotations: string | undefined, doc: string | un
   } };\n`;
 }
 
-/** The first line of a doc string, which cannot end the comment. */
+/** Returns the first line of a docstring, escaped so that it cannot end the comment. */
 function commentOf(doc: string): string {
   const line = doc.trim().split("\n")[0]!.trim();
   return line.replaceAll("*/", "* /").replaceAll(/\p{Cc}/gu, " ").slice(0, 200);
 }
 
-/** TypeScript's type for the text of a Python annotation; `unknown` where there is none. */
+/** Returns the TypeScript type for a Python annotation; `unknown` if there is none. */
 function typeOf(annotation: string): string {
   const text = annotation.trim().replace(/^<class '(.*)'>$/, "$1").replace(/^(['"])(.*)\1$/, "$2")
     .replace(/^ForwardRef\(['"](.*)['"]\)$/, "$1").replace(/^(typing|collections\.abc|builtins)\./, "");
@@ -127,7 +130,7 @@ function typeOf(annotation: string): string {
   return "unknown";
 }
 
-/** The type of one value of a Literal; `unknown` if its form is not the same in TypeScript. */
+/** Returns the type of a value of a Literal; `unknown` if TypeScript writes it differently. */
 function literalOf(value: string): string {
   const text = /^'([^'"\\]*)'$/.exec(value)?.[1];
   if (text !== undefined) return toJson(text);
@@ -140,7 +143,7 @@ function unionOf(parts: readonly string[]): string {
   return all.includes("unknown") ? "unknown" : all.join(" | ");
 }
 
-/** The parts between separators that stand in no bracket and no quotes. */
+/** Splits a text at separators outside brackets and quotes. */
 function topLevel(text: string, separator: string): string[] {
   const parts: string[] = [];
   let depth = 0;

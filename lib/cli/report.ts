@@ -1,5 +1,5 @@
 /**
- * `lovage report`: versions, platform and settings, secrets masked.
+ * `lovage report`: prints versions, platform and settings, with secrets masked.
  *
  * Source: celery 5.2.6 app/utils.py bugreport (layout).
  */

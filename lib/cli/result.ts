@@ -16,10 +16,10 @@ export const result = command({
     task: {
       short: "-t",
       value: "name",
-      help: "the task's name (kept for Celery's sake; every task has the same store)",
+      help: "the task's name (accepted for compatibility with Celery; has no effect)",
     },
     traceback: { help: "print the traceback instead" },
-    timeout: { value: "seconds", help: "give up after; 0 only looks", read: duration(0) },
+    timeout: { value: "seconds", help: "give up after this time; 0: do not wait", read: duration(0) },
     ...JSON_OPTION,
   },
 
@@ -27,7 +27,7 @@ export const result = command({
     setJsonNumbers("exact");
     await using app = await loadApp();
     const wanted = app.AsyncResult(id!);
-    // A store that is away is told of now, not after the retries of a wait.
+    // If the store is away, fail now and not after the retries of a wait.
     await wanted.state();
     const { out, err } = world.terminal;
     let value: unknown = null;
@@ -38,7 +38,7 @@ export const result = command({
       error = thrown;
     }
     const state = await wanted.state();
-    // What `updateState` said of a task that goes on.
+    // The meta that `updateState` stored for a task that has not ended.
     const info = error === null || READY_STATES.has(state) ? null : await wanted.info();
     if (json) {
       out(jsonLine({

@@ -1,8 +1,8 @@
 /**
- * The command line: finds the command, reads its options, runs it, and tells errors in one line.
+ * The command line: finds the command, reads its options, runs it, and prints errors in one line.
  *
- * The command's name is found by a light scan, so that only its own module is loaded and global options may stand
- * before or after it. Exit statuses: 0 done, 1 failed, 64 usage, 69 unreachable, 128 + n ended by a signal.
+ * A quick scan finds the command's name, so that only its module is loaded and global options may come before
+ * or after it. Exit statuses: 0 success, 1 failure, 64 usage, 69 unreachable, 128 + n ended by a signal.
  */
 
 import {
@@ -38,17 +38,17 @@ const WITH_VALUE = new Set(
   Object.entries<Option>(GLOBAL_OPTIONS).filter(([, { value }]) => value !== undefined)
     .flatMap(([key, { short }]) => [longName(key), ...short === undefined ? [] : [short]]),
 );
-/** Global options that say nothing where they are empty. */
+/** Global options that must not be empty. */
 const NEVER_EMPTY = ["app", "broker", "resultBackend", "config", "workdir"] as const;
 
-/** Global options of Celery's that mean nothing here, and why. */
+/** Celery's global options that have no effect here, and why. */
 const HAS_NO_EFFECT = {
   loader: "has no effect: -A names the module, and this program loads it",
   skipChecks: "has no effect: Lovage does not run Django's checks",
 } as const;
 const WITHOUT_EFFECT = Object.keys(HAS_NO_EFFECT) as (keyof typeof HAS_NO_EFFECT)[];
 
-/** Runs one command line (without the program's name); resolves with the exit status. Never rejects. */
+/** Runs a command line (without the program's name). Resolves to the exit status; never rejects. */
 export async function runCli(outside: RealWorld, argv: readonly string[]): Promise<number> {
   const world = withLoggedErrors(outside);
   setCurrentWorld(world);
@@ -89,7 +89,7 @@ async function dispatch(world: RealWorld, argv: readonly string[]): Promise<numb
   return await command.run(context(world, options, args, isModuleUnused), options);
 }
 
-/** No command: `--help`, `--version`, or a mistake. */
+/** Handles a command line without a command: `--help`, `--version`, or a usage error. */
 async function runProgram(world: RealWorld, argv: readonly string[]): Promise<number> {
   const { terminal } = world;
   if (upToDashes(argv).includes("--version")) return version(world);
@@ -114,18 +114,18 @@ function version({ terminal }: RealWorld): number {
   return EXIT.OK;
 }
 
-/** `help`, and `help COMMAND`. */
+/** Runs `help` and `help COMMAND`. */
 async function help(world: RealWorld, [name]: readonly string[]): Promise<number> {
   return await dispatch(world, name === undefined || name.startsWith("-") ? ["--help"] : [name, "--help"]);
 }
 
-/** The words before "--", behind which there are only arguments. */
+/** Returns the words before "--"; only arguments follow it. */
 function upToDashes(words: readonly string[]): readonly string[] {
   const end = words.indexOf("--");
   return end < 0 ? words : words.slice(0, end);
 }
 
-/** The place of the command's name: the first word that is neither a global option nor the value of one. */
+/** Returns the index of the command's name: the first word that is neither a global option nor its value. */
 function commandIndex(argv: readonly string[]): number | null {
   for (let n = 0; n < argv.length; n++) {
     const word = argv[n]!;
@@ -135,7 +135,7 @@ function commandIndex(argv: readonly string[]): number | null {
   return null;
 }
 
-/** The log's format, before the words are read: what is wrong with them is told in it. */
+/** Sets the log format before the words are parsed, so that parse errors are printed in it. */
 function obeyLogFormat({ host, log }: RealWorld, argv: readonly string[], command = ""): void {
   const { logFormat } = GLOBAL_OPTIONS;
   const option = longName("logFormat");
@@ -157,7 +157,7 @@ function context(
   mustSaySomething(options);
   if (options.workdir !== undefined) changeFolder(options.workdir);
   if (options.noColor) {
-    // As the variable, so that everything obeys it that obeys the variable, in children too.
+    // Set as the variable, so that it also applies to children.
     Deno.env.set("NO_COLOR", "1");
     world.log.configure({ color: false });
   }
@@ -194,17 +194,17 @@ function context(
   };
 }
 
-/** Says that the editor is told of another version's types than the one that runs. */
+/** Warns if the project's declaration file is from another version than this program. */
 function warnOfTypes({ host, log }: RealWorld, module: string): void {
   const folder = absolutePath(module, host.cwd).replace(/\/[^/]*$/, "");
   const version = staleTypes(folder);
   if (version === null) return;
   log.warning(
-    `"${folder}/${TYPES_FILE}" is of version ${version}, this is ${VERSION}: "lovage types" renews it`,
+    `"${folder}/${TYPES_FILE}" is from version ${version}, this is ${VERSION}: "lovage types" updates it`,
   );
 }
 
-/** An empty global option is a variable that is not set: what it would have said is not guessed. */
+/** Refuses empty global options, which usually come from an unset shell variable. Throws UsageError. */
 function mustSaySomething(options: GlobalValues): void {
   for (const key of NEVER_EMPTY) {
     if (options[key]?.trim() === "") {
@@ -225,7 +225,7 @@ function changeFolder(path: string): void {
   }
 }
 
-/** Celery's commands that are not here, and what there is for them. */
+/** Celery's commands that do not exist here, and their replacements. */
 const INSTEAD: ReadonlyMap<string, string> = new Map([
   ["shell", "lovage run FILE runs a program with the library"],
   ["amqp", "rabbitmqadmin acts on a RabbitMQ server"],
@@ -239,11 +239,11 @@ function unknownCommand(name: string): UsageError {
     return new UsageError(`No such command "${name}": lovage run ${name} runs a program`);
   }
   return new UsageError(
-    `No such command "${name}"${near ? `: did you mean "${near}"?` : "; lovage --help lists them"}`,
+    `No such command "${name}"${near ? `: did you mean "${near}"?` : "; lovage --help lists all"}`,
   );
 }
 
-/** Tells an error in one line and gives its exit status. A fault of our own is told with its stack. */
+/** Prints an error in one line and returns its exit status. A programming error is printed with its stack. */
 function report(world: RealWorld, error: unknown): number {
   world.log.flushSync();
   const line = (text: string, advice = ""): void => {
@@ -265,7 +265,7 @@ function report(world: RealWorld, error: unknown): number {
     line(errorText(error));
     return EXIT.FAILURE;
   }
-  // With its stack: it is a fault of this program, and the stack tells where.
+  // A programming error: the stack shows where.
   line(withoutStyles(error instanceof Error ? error.stack ?? error.message : String(error)));
   return EXIT.FAILURE;
 }

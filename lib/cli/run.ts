@@ -1,10 +1,10 @@
 /**
- * `lovage run FILE [ARGUMENT...]`, `lovage test [FILE...]` and `lovage check [FILE...]`: a program or tests of the
- * user's own, and their types. In all, "lovage" is this program's library and the project's own imports hold, as they
- * do in a task module.
+ * `lovage run FILE [ARGUMENT...]`, `lovage test [FILE...]` and `lovage check [FILE...]`: run the user's own
+ * programs and tests, and check their types. In all three, "lovage" is this program's library and the
+ * project's own imports work, as in a task module.
  *
- * A web application that sends tasks, a script, tests with TestWorker. The process becomes the program: its arguments,
- * streams, signals and exit status are its own.
+ * Uses are a web application that sends tasks, a script, or tests with TestWorker. This process becomes the
+ * program, with the program's arguments, streams, signals and exit status.
  */
 
 import { UsageError } from "../base/mod.ts";
@@ -14,17 +14,17 @@ import { REMOTE_FILE } from "./project_files.ts";
 
 const RUN_HELP = `Usage: lovage run FILE [ARGUMENT...]
 
-Runs a TypeScript or JavaScript file, in which "lovage" is this program's library.
+Runs a TypeScript or JavaScript file. In it, "lovage" is this program's library.
 `;
 const TEST_HELP = `Usage: lovage test [FILE or FOLDER...]
 
-Runs tests (Deno.test), in which "lovage" is this program's library; by default those below the current folder.
+Runs tests (Deno.test), by default those in the current folder. In them, "lovage" is this program's library.
 `;
 
 const CHECK_HELP = `Usage: lovage check [FILE or FOLDER...]
 
-Checks the types of programs and task modules, in which "lovage" is this program's library; by default of all that lie
-below the current folder.
+Checks the types of programs and task modules, by default of all in the current folder. In them, "lovage" is
+this program's library.
 `;
 
 /** The command `run`. */
@@ -46,7 +46,7 @@ export const run = command({
 
 /** The command `test`. */
 export const test = command({
-  arguments: [{ name: "file", help: "tests, or folders of them; by default this one", isRest: true }],
+  arguments: [{ name: "file", help: "tests, or folders of tests; by default the current one", isRest: true }],
   options: {},
   isRaw: true,
   async run(context): Promise<number> {
@@ -57,7 +57,11 @@ export const test = command({
 
 /** The command `check`. */
 export const check = command({
-  arguments: [{ name: "file", help: "programs, or folders of them; by default this one", isRest: true }],
+  arguments: [{
+    name: "file",
+    help: "programs, or folders of them; by default the current one",
+    isRest: true,
+  }],
   options: {},
   isRaw: true,
   async run(context): Promise<number> {
@@ -86,9 +90,9 @@ function become(
   const isTyped = kind === "check" && world.host.fileKind(`${cwd}/${REMOTE_FILE}`) === "file";
   const named = [
     ...words,
-    // Without a folder the runtime tests that of its configuration, which may be ours.
+    // Without a folder the runtime uses its configuration's folder, which may be the library's.
     ...kind === "run" || hasFile ? [] : ["."],
-    // The stubs are part of no program: they are named, or the tasks of other workers would not be known.
+    // No program imports the stubs, so name them: otherwise the tasks of other workers would be unknown.
     ...isTyped ? [REMOTE_FILE] : [],
   ];
   return becomeUserProgram(kind, named, { hasColor: !globals.noColor });

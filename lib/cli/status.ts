@@ -1,5 +1,6 @@
 /**
- * `lovage status`: which workers are there. `--local` asks this machine's files alone, and loads nothing else.
+ * `lovage status`: shows which workers are online. `--local` reads only files of this machine, and loads
+ * nothing else.
  *
  * Source: celery 5.2.6 bin/control.py status; `--min`, `--wait` and `--local` are ours.
  */
@@ -12,13 +13,13 @@ import { STATUS_OPTIONS } from "./remote_options.ts";
 
 /** The command. */
 export const status = command({
-  arguments: [{ name: "node", help: "with --local: this node alone" }],
+  arguments: [{ name: "node", help: "with --local: only this node" }],
   options: STATUS_OPTIONS,
   isModuleUnused: ({ local }) => local === true,
 
   validate([node], { local }) {
     if (node !== undefined && !local) {
-      throw new UsageError(`Too many arguments: "${node}": a node is named with --local or --destination`);
+      throw new UsageError(`Too many arguments: "${node}": name a node with --destination, or with --local`);
     }
   },
 
@@ -53,7 +54,7 @@ function lineOf({ node, kind, state, pid, isAlive, isTurning, ageMs }: LocalNode
   const found = isTurning
     ? `OK, ${state}`
     : isAlive
-    ? `does not turn: last seen ${seconds} ago, ${state}`
+    ? `does not respond: last seen ${seconds} ago, ${state}`
     : `gone: its process has ended, last seen ${seconds} ago`;
   return shownLine(`${node}: ${found} (${kind}, pid ${pid})`);
 }

@@ -1,4 +1,4 @@
-/** `status` by remote control: asks the workers over the broker. */
+/** `status` by remote control: asks the workers through the broker. */
 
 import type { Ask } from "../mailbox/mod.ts";
 import { waitForNodes } from "../mailbox/mod.ts";
@@ -18,7 +18,7 @@ import {
 } from "./remote.ts";
 import { onlineText, pythonJson, replyText } from "./remote_output.ts";
 
-/** Asks who is there, prints the answers; the exit status. */
+/** Pings the workers and prints their replies. Resolves to the exit status; rejects if the broker is away. */
 export async function remoteStatus(context: CommandContext, options: StatusValues): Promise<number> {
   const ask = askOf({ command: "ping" }, options);
   await using app = namesApp(context) ? await context.loadApp() : null;

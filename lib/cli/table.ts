@@ -1,12 +1,15 @@
-/** Every command there is. Modules are imported only when called: `--help` and `status` start fast. */
+/**
+ * The table of commands. Their modules are imported only when called, so that `--help` and `status` start
+ * fast.
+ */
 
 import type { Command } from "./command.ts";
 
-/** A command's line: its name, its line in the help, and the command, loaded when it is called. */
+/** A command in the table: its name, its summary in the help, and its loader. */
 export interface CommandEntry {
   readonly name: string;
   readonly summary: string;
-  /** Not shown in the help: for this program's own use. */
+  /** True for a command that only this program uses; not shown in the help. */
   readonly isHidden?: boolean;
   load(): Promise<Command>;
 }
@@ -19,7 +22,7 @@ export const PROGRAM = {
   usage: "[options] command [arguments]",
 };
 
-/** In the order of the help. */
+/** The commands in the order of the help. */
 export const COMMANDS: readonly CommandEntry[] = [
   {
     name: "worker",
@@ -38,22 +41,22 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "run",
-    summary: "Run a program of your own that uses the library.",
+    summary: "Run your own program that uses the library.",
     load: async () => (await import("./run.ts")).run,
   },
   {
     name: "test",
-    summary: "Run tests of your own.",
+    summary: "Run your own tests.",
     load: async () => (await import("./run.ts")).test,
   },
   {
     name: "check",
-    summary: "Check the types of programs of your own.",
+    summary: "Check the types of your own programs.",
     load: async () => (await import("./run.ts")).check,
   },
   {
     name: "init",
-    summary: "Begin a project: a task module, and types for the editor.",
+    summary: "Start a project: a task module, and types for the editor.",
     load: async () => (await import("./init.ts")).init,
   },
   {
@@ -73,7 +76,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "purge",
-    summary: "Delete all waiting messages of the known queues.",
+    summary: "Delete all pending messages of the known queues.",
     load: async () => (await import("./purge.ts")).purge,
   },
   {
@@ -93,12 +96,12 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "events",
-    summary: "Show what happens in the cluster, live.",
+    summary: "Show events of the cluster live.",
     load: async () => (await import("./events.ts")).events,
   },
   {
     name: "status",
-    summary: "Show which workers are there.",
+    summary: "Show which workers are online.",
     load: async () => (await import("./status.ts")).status,
   },
   {
@@ -108,17 +111,17 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "control",
-    summary: "Have workers do something.",
+    summary: "Send commands to workers.",
     load: async () => (await import("./control.ts")).control,
   },
   {
     name: "ui",
-    summary: "Show the cluster in a browser: search, act, send again.",
+    summary: "Serve the console: the cluster in a browser.",
     load: async () => (await import("./ui.ts")).ui,
   },
   {
     name: "flower",
-    summary: "The same, by Flower's name and with its options.",
+    summary: "Serve the console under Flower's name, with Flower's defaults.",
     load: async () => (await import("./ui.ts")).flower,
   },
   {
@@ -128,7 +131,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "graph",
-    summary: "Draw the boot steps, or the cluster, in DOT.",
+    summary: "Draw the boot steps or the cluster in DOT.",
     load: async () => (await import("./graph.ts")).graph,
   },
   {
@@ -138,7 +141,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "version",
-    summary: "Print the version, and what this program is.",
+    summary: "Print the version, and how this program was built.",
     load: async () => (await import("./version.ts")).version,
   },
   {
@@ -153,17 +156,17 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "upgrade",
-    summary: "Replace this program by its newest version; or give settings their names of today.",
+    summary: "Upgrade this program to the newest version, or old names of settings.",
     load: async () => (await import("./upgrade.ts")).upgrade,
   },
   {
     name: "logtool",
-    summary: "Read worker logs: counts, tracebacks, errors, what did not complete.",
+    summary: "Analyse worker logs: counts, tracebacks, errors, incomplete tasks.",
     load: async () => (await import("./logtool.ts")).logtool,
   },
   {
     name: "report",
-    summary: "Versions, platform and settings, for a bug report.",
+    summary: "Print versions, platform and settings for a bug report.",
     load: async () => (await import("./report.ts")).report,
   },
   {

@@ -1,6 +1,7 @@
 /**
- * `lovage types`: the declaration file of this version for the project in the current folder; with `-A` or `-b` also
- * stubs of the tasks that other workers register; with `--python` signatures of ours for Python.
+ * `lovage types`: writes this version's declaration file into the project in the current folder; with `-A` or
+ * `-b` also stubs of tasks that other workers register; with `--python` signatures of the module's tasks for
+ * Python.
  */
 
 import { absolutePath, UsageError } from "../base/mod.ts";
@@ -58,7 +59,7 @@ export const types = command({
   },
 });
 
-/** Asks the cluster's workers for their tasks and writes stubs of those that are not the App's own. */
+/** Asks the workers for their tasks and writes stubs of those that are not the App's own. */
 async function writeRemote(
   context: CommandContext,
   app: App | null,

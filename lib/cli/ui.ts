@@ -9,7 +9,9 @@ import { consoleOptions, UI_OPTIONS, type UiValues } from "./ui_options.ts";
 /** The command. */
 export const ui: Command = consoleCommand(false);
 
-/** The command by Flower's name: workers are asked for task events, and the API is closed as Flower's is. */
+/**
+ * The command under Flower's name: it asks workers for task events, and closes Flower's API as Flower does.
+ */
 export const flower: Command = consoleCommand(true);
 
 function consoleCommand(isFlower: boolean): Command {

@@ -1,5 +1,5 @@
 /**
- * The options of `lovage ui`, which are Flower's and ours, and what they make of a console.
+ * The options of `lovage ui`, Flower's and Lovage's, and their conversion to `ConsoleOptions`.
  *
  * Source: flower options.py (names, defaults), command.py (variables FLOWER_*).
  */
@@ -15,31 +15,31 @@ import { type Option, type Options, type ValuesOf } from "./command.ts";
 const COLUMNS = "name,uuid,state,args,kwargs,result,received,started,runtime,worker";
 
 const FLAGS = {
-  noAuth: { help: "let everybody in, wherever the console is reached" },
-  readOnly: { help: "look only: every action is refused", isTruth: true },
-  noHistory: { help: "keep tasks in memory alone, the newest 50000" },
+  noAuth: { help: "require no login, even on an address that other machines reach" },
+  readOnly: { help: "refuse all actions", isTruth: true },
+  noHistory: { help: "keep tasks only in memory, the newest 50000" },
   enableEvents: { help: "ask workers for task events, every 5 seconds", isTruth: true },
-  naturalTime: { help: 'show times as distances, "5 minutes ago"', isTruth: true },
-  autoRefresh: { help: "pages are live when they open (default true)", isTruth: true },
-  xheaders: { help: "believe X-Forwarded-For and -Proto of any proxy", isTruth: true },
-  persistent: { help: "accepted for Flower's sake: the history is always kept", isTruth: true },
-  debug: { help: "log more", isTruth: true },
+  naturalTime: { help: 'show times relative to now, such as "5 m ago"', isTruth: true },
+  autoRefresh: { help: "pages update live when they open (default true)", isTruth: true },
+  xheaders: { help: "trust X-Forwarded-For and -Proto of any proxy", isTruth: true },
+  persistent: { help: "accepted for compatibility with Flower: the history is always kept", isTruth: true },
+  debug: { help: "log at level DEBUG", isTruth: true },
   hashPassword: { help: "ask for a password, print its hash for --basic-auth, and exit", variables: [] },
   openapi: { help: "print the OpenAPI document of the console's API, and exit", variables: [] },
 } as const satisfies Options;
 
 const VALUES = {
-  address: { value: "address", help: "where to listen; 127.0.0.1 by default" },
+  address: { value: "address", help: "the address to listen at; 127.0.0.1 by default" },
   port: {
     value: "port",
-    help: "5555 by default; 0: any that is free",
+    help: "the port; 5555 by default, 0: any free port",
     read: (text: string) => portOf(text, "port"),
   },
-  unixSocket: { value: "path", help: "listen at a unix socket instead, for this user alone", read: filled },
-  urlPrefix: { value: "path", help: "the path that all addresses begin with", read: path },
+  unixSocket: { value: "path", help: "listen at a unix socket instead, for this user only", read: filled },
+  urlPrefix: { value: "path", help: "path prefix of all URLs", read: path },
   allowedHosts: {
     value: "names",
-    help: "names that the console answers to, comma separated",
+    help: "host names that the console answers to, comma separated",
     read: commaList,
   },
   cert: {
@@ -50,14 +50,14 @@ const VALUES = {
   },
   key: {
     value: "file",
-    help: "and its key; both are read again when they change",
+    help: "the key of --cert; both files are read again when they change",
     aliases: ["--keyfile"],
     read: filled,
   },
-  caCerts: { value: "file", help: "accepted for Flower's sake; has no effect" },
+  caCerts: { value: "file", help: "accepted for compatibility with Flower; has no effect" },
   basicAuth: {
     value: "user:password",
-    help: "a login; may be repeated; --hash-password hides it",
+    help: "a login; may be repeated; --hash-password makes a hash for it",
     read: someOf("login"),
   },
   token: {
@@ -65,57 +65,70 @@ const VALUES = {
     help: "a token; scope read, operate or admin; may be repeated",
     read: someOf("token"),
   },
-  oidcIssuer: { value: "url", help: "log in at this OpenID Connect issuer", read: filled },
-  oidcClientId: { value: "id", help: "the console's id there", aliases: ["--oauth2-key"], read: filled },
+  oidcIssuer: { value: "url", help: "log in through this OpenID Connect issuer", read: filled },
+  oidcClientId: {
+    value: "id",
+    help: "the console's client id at the issuer",
+    aliases: ["--oauth2-key"],
+    read: filled,
+  },
   oidcClientSecret: {
     value: "secret",
-    help: "and its secret, if it has one",
+    help: "the client secret, if there is one",
     aliases: ["--oauth2-secret"],
     read: filled,
   },
   oidcRedirectUri: {
     value: "url",
-    help: "where the issuer sends browsers back to",
+    help: "URL to which the issuer sends browsers back",
     aliases: ["--oauth2-redirect-uri"],
     read: filled,
   },
   oidcAllow: {
     value: "pattern",
-    help: 'who may: "kim@example.org|.*@example.com"',
+    help: 'who may log in: "kim@example.org|.*@example.com"',
     aliases: ["--auth"],
     read: addresses,
   },
   authProvider: { value: "class", help: "Flower's name of an issuer: Google, GitLab or Okta" },
   proxyAuthHeader: {
     value: "header",
-    help: "the header of a trusted proxy that names the user",
+    help: "the header in which a trusted proxy names the user",
     read: header,
   },
   trustedProxies: {
     value: "networks",
-    help: "proxies that are believed; loopback by default",
+    help: "networks of trusted proxies; loopback by default",
     read: commaList,
   },
   cookieSecret: {
     value: "secret",
-    help: "signs sessions; without it they end with the console",
+    help: "the key that signs sessions; without it, a restart ends them",
     read: filled,
   },
-  db: { value: "file", help: "the history; one for each broker in $LOVAGE_HOME by default", read: filled },
-  historyMax: { value: "size", help: "what the history may take; 512M by default", read: bytes },
+  db: {
+    value: "file",
+    help: "the history file; by default one for each broker in $LOVAGE_HOME",
+    read: filled,
+  },
+  historyMax: { value: "size", help: "maximum size of the history; 512M by default", read: bytes },
   historyDays: {
     value: "days",
-    help: "how long tasks are kept, 7 by default; failed ones four times",
+    help: "how long tasks are kept; 7 by default, failed tasks four times as long",
     read: duration(0.01, 36_500, "days"),
   },
-  maxTasks: { value: "n", help: "tasks kept with --no-history, at most 50000", read: whole(1) },
-  maxWorkers: { value: "n", help: "workers kept; 5000 by default", read: whole(1) },
+  maxTasks: { value: "n", help: "tasks kept with --no-history; at most 50000", read: whole(1) },
+  maxWorkers: { value: "n", help: "maximum number of workers shown; 5000 by default", read: whole(1) },
   inspectTimeout: {
     value: "ms",
-    help: "how long answers of workers are waited for; 1000 by default",
+    help: "how long to wait for replies of workers; 1000 by default",
     read: duration(1, 3_600_000, "milliseconds"),
   },
-  purgeOfflineWorkers: { value: "seconds", help: "forget workers that are gone so long", read: duration(0) },
+  purgeOfflineWorkers: {
+    value: "seconds",
+    help: "hide workers that have been offline this long",
+    read: duration(0),
+  },
   brokerApi: { value: "url", help: "RabbitMQ's management API", read: filled },
   tasksColumns: {
     value: "names",
@@ -124,30 +137,34 @@ const VALUES = {
   },
   taskRuntimeMetricBuckets: {
     value: "seconds",
-    help: "buckets of Flower's metric of runtimes",
+    help: "buckets of Flower's runtime metric",
     read: bounds,
   },
-  stateSaveInterval: { value: "ms", help: "accepted for Flower's sake; has no effect" },
+  stateSaveInterval: { value: "ms", help: "accepted for compatibility with Flower; has no effect" },
   metrics: {
     value: "names",
-    help: "of /metrics: flower: Flower's names besides celery-exporter's, as `lovage flower` has them",
+    help:
+      "names in /metrics: celery (celery-exporter's), or flower to add Flower's (default of `lovage flower`)",
     read: oneOf("celery", "flower"),
   },
-  conf: { value: "file", help: "accepted for Flower's sake; has no effect: it is Python" },
+  conf: {
+    value: "file",
+    help: "accepted for compatibility with Flower; has no effect, since it is a Python file",
+  },
 } as const satisfies Options;
 
-/** The options, each also under Flower's spelling and variable. */
+/** The options, each also with Flower's spelling and variable. */
 export const UI_OPTIONS = { ...asFlower(VALUES), ...asFlower(FLAGS), ...LOGLEVEL_OPTION };
 
-/** The options, read. */
+/** The values of the options. */
 export type UiValues = ValuesOf<typeof UI_OPTIONS>;
 
-/** Flower's buckets are those of its one histogram, and so of ours. */
+/** Flower's buckets belong to its only histogram, that of runtimes. */
 function runtimeBuckets(runtime: readonly number[] | undefined): { runtime?: readonly number[] } {
   return runtime === undefined ? {} : { runtime };
 }
 
-/** What a console is made of. Throws UsageError for options that do not go together. */
+/** Converts the options. Throws UsageError for options that conflict. */
 export function consoleOptions(
   world: World,
   app: App,
@@ -176,7 +193,7 @@ export function consoleOptions(
     enablesEvents: values.enableEvents ?? isFlower,
     purgeOfflineSeconds: values.purgeOfflineWorkers ?? null,
     brokerApi: values.brokerApi ?? null,
-    // Who calls it by Flower's name gets Flower's rule.
+    // Under Flower's name, Flower's rule applies.
     hasOpenApi: !isFlower || values.noAuth === true || isOpen !== null && booleanOf(isOpen) === true,
     taskColumns: values.tasksColumns ?? COLUMNS.split(","),
     isNaturalTime: values.naturalTime ?? false,
@@ -198,7 +215,7 @@ function placeOf(values: UiValues): HttpPlace {
   const { unixSocket, address = "127.0.0.1", port = 5555, cert, key } = values;
   if (unixSocket !== undefined) return { kind: "unix", path: unixSocket };
   if ((cert === undefined) !== (key === undefined)) {
-    throw new UsageError("Cannot serve TLS: --cert and --key go together");
+    throw new UsageError("Cannot serve TLS: --cert and --key must be given together");
   }
   return {
     kind: "tcp",
@@ -208,7 +225,7 @@ function placeOf(values: UiValues): HttpPlace {
   };
 }
 
-/** A file for each broker: tasks of two clusters are not one history. */
+/** Returns the history file. Each broker has its own, so that two clusters do not share a history. */
 function databaseOf({ host }: World, app: App, given: string | undefined): string {
   if (given !== undefined) return absolutePath(given, host.cwd);
   const urls = [app.conf.broker_read_url].flat().join(";").replace(/\/\/[^@/]*@/g, "//");
@@ -222,10 +239,10 @@ function oidcOf(world: World, values: UiValues): ConsoleOptions["oidc"] {
   if (issuer === null) return null;
   const { oidcClientId: clientId } = values;
   if (!/^https:\/\/|^http:\/\/(localhost|127\.|\[::1\])/.test(issuer)) {
-    throw new UsageError(`Cannot use the issuer "${issuer}": it is an https URL`);
+    throw new UsageError(`Cannot use the issuer "${issuer}": it must be an https URL`);
   }
   if (clientId === undefined) {
-    throw new UsageError("Cannot log in by OpenID Connect: --oidc-client-id is missing");
+    throw new UsageError("Cannot use OpenID Connect: --oidc-client-id is missing");
   }
   return {
     issuer,
@@ -236,7 +253,7 @@ function oidcOf(world: World, values: UiValues): ConsoleOptions["oidc"] {
   };
 }
 
-/** The issuer that one of Flower's classes speaks to. */
+/** Returns the issuer of one of Flower's provider classes. Throws UsageError. */
 function issuerOf(world: World, provider: string | undefined): string | null {
   if (provider === undefined) return null;
   if (provider.includes("Google")) return "https://accounts.google.com";
@@ -252,42 +269,46 @@ function issuerOf(world: World, provider: string | undefined): string | null {
   );
 }
 
-/** A path as it stands in a URL, without the segments "." and "..", which browsers resolve before they ask. */
+/**
+ * Reads a URL path. The segments "." and ".." are refused, since browsers resolve them before the request.
+ */
 function path(text: string): string {
   const hasDots = /(?:^|\/)(?:\.|%2e){1,2}(?:\/|$)/i.test(text);
   if (hasDots || /[^\w.~!$&'()*+,;=:@%/-]|%(?![\da-f]{2})/i.test(text)) {
-    throw new InvalidValue("it is not the path of a URL, such as /lovage");
+    throw new InvalidValue("it must be a URL path such as /lovage");
   }
   return text;
 }
 
-/** The name of a header of HTTP. */
+/** Reads the name of an HTTP header. */
 function header(text: string): string {
   if (!/^[\w!#$%&'*+.^`|~-]+$/.test(text)) {
-    throw new InvalidValue("it is not the name of a header, such as X-Remote-User");
+    throw new InvalidValue("it must be a header name such as X-Remote-User");
   }
   return text;
 }
 
-/** Addresses as `Oidc` compares them: Flower's patterns, of which it has `|`, `.*` and `\.` alone. */
+/**
+ * Reads e-mail addresses as `Oidc` matches them: of Flower's patterns only `|`, `.*` and `\.` are supported.
+ */
 function addresses(text: string): string {
   if (text.trim() === "" || /[\[\](){}?^$]|\\[^.]|\\$|\.\+/.test(text)) {
-    throw new InvalidValue('it is not addresses such as "kim@example.org|.*@example.com"');
+    throw new InvalidValue('it must be addresses such as "kim@example.org|.*@example.com"');
   }
   return text;
 }
 
-/** Sizes such as 512M, 2G or a number of bytes. */
+/** Reads a size such as 512M or 2G, or a number of bytes; at least 4M. */
 function bytes(text: string): number {
   const found = /^(\d+(?:\.\d+)?)([KMG]?)i?B?$/i.exec(text.trim());
-  if (found === null) throw new InvalidValue("it is a size such as 512M");
+  if (found === null) throw new InvalidValue("it must be a size such as 512M");
   const unit = { "": 1, K: 1 << 10, M: 1 << 20, G: 1 << 30 }[found[2]!.toUpperCase()]!;
   const size = Math.round(Number(found[1]) * unit);
-  if (size < 4 << 20) throw new InvalidValue("it is less than 4M");
+  if (size < 4 << 20) throw new InvalidValue("it must be at least 4M");
   return size;
 }
 
-/** Options also with underscores, and by the variables CELERY_UI_X and FLOWER_X. */
+/** Adds spellings with underscores, and the variables CELERY_UI_X and FLOWER_X. */
 function asFlower<O extends Options>(options: O): O {
   const named = Object.entries<Option>(options).map(([key, option]) => {
     const words = key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

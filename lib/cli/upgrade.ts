@@ -1,6 +1,6 @@
 /**
- * `lovage upgrade [VERSION]`: this program's newest version in its place. `lovage upgrade settings FILE…`: Celery's
- * command of that name.
+ * `lovage upgrade [VERSION]`: replaces this program with its newest version. `lovage upgrade settings FILE…`
+ * is Celery's command of that name.
  */
 
 import { nearest, UsageError } from "../base/mod.ts";
@@ -18,22 +18,22 @@ export const upgrade = command({
     { name: "files", help: "settings: the files to upgrade", isRest: true },
   ],
   options: {
-    check: { help: "say whether there is a newer version, and change nothing" },
+    check: { help: "only report whether there is a newer version" },
     json: { ...JSON_OPTION.json, help: "with --check: print JSON" },
-    django: { help: "settings: upper-case names with the prefix CELERY_, as Django's settings have them" },
-    compat: { help: "settings: the same" },
+    django: { help: "settings: use upper-case names with the prefix CELERY_, for Django" },
+    compat: { help: "settings: same as --django" },
     noBackup: { help: "settings: keep no copy of the old file (FILE.orig)" },
   },
   isModuleUnused: () => true,
 
   validate([what, ...files]) {
     if (what === "settings") {
-      if (files.length === 0) throw new UsageError("Missing argument: name the files of settings to upgrade");
+      if (files.length === 0) throw new UsageError("Missing argument: name the settings files to upgrade");
       return;
     }
     if (what !== undefined && !VERSION_WORD.test(what)) {
       const near = nearest(what, ["settings"]);
-      const there = `there is "settings", or a version such as 1.2.3`;
+      const there = `give a version such as 1.2.3, or "settings"`;
       throw new UsageError(`Cannot upgrade "${what}": ${near ? `did you mean "${near}"?` : there}`);
     }
     if (files.length > 0) throw new UsageError(`Too many arguments: "${files[0]}"`);
@@ -45,7 +45,9 @@ export const upgrade = command({
       const { upgradeSettings } = await import("./upgrade_settings.ts");
       const isDjango = django === true || compat === true;
       if (check) {
-        throw new UsageError("Cannot use --check with settings: it is for versions, and nothing was changed");
+        throw new UsageError(
+          "Cannot use --check with settings: it applies only to versions; nothing was changed",
+        );
       }
       await upgradeSettings(context, files, { isDjango, hasBackup: !noBackup });
       return EXIT.OK;

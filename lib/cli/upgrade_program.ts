@@ -1,6 +1,6 @@
 /**
- * `lovage upgrade`: the newest version from the server of releases takes this program's place, in one step; processes
- * that run go on with the copy that they were started from.
+ * `lovage upgrade`: replaces this program with the newest version from the release server, in one atomic
+ * step. Running processes continue with their old copy.
  */
 
 import { OperatingError, UsageError, VERSION } from "../base/mod.ts";
@@ -9,7 +9,7 @@ import type { CommandContext } from "./command.ts";
 import { jsonLine } from "./output.ts";
 import { fetchRelease, findRelease, isNewer, platformName, type Release } from "./releases.ts";
 
-/** What is asked for. */
+/** The requested upgrade. */
 interface Asked {
   /** A version; null: the newest. */
   readonly wanted: string | null;
@@ -17,14 +17,17 @@ interface Asked {
   readonly isJson: boolean;
 }
 
-/** Does it; the exit status. Rejects with UsageError where another program looks after this one's file. */
+/**
+ * Upgrades, or reports with `isCheck`. Resolves to the exit status; rejects with UsageError if the program's
+ * file is managed otherwise, and as `findRelease` and `fetchRelease`.
+ */
 export async function upgradeProgram({ world, globals }: CommandContext, asked: Asked): Promise<number> {
   const { terminal, host } = world;
   const program = asked.isCheck ? null : replaceable();
   const server = host.env("LOVAGE_BASE_URL") || buildFacts().releases;
   if (!server) {
     throw new UsageError(
-      "Cannot upgrade: set LOVAGE_BASE_URL to the folder that the releases can be had from",
+      "Cannot upgrade: set LOVAGE_BASE_URL to the URL of the folder with the releases",
     );
   }
   const found = await findRelease(server, asked.wanted);
@@ -41,36 +44,36 @@ export async function upgradeProgram({ world, globals }: CommandContext, asked: 
   const files = await fetchRelease(found);
   const binary = files.find(({ path }) => /^bin\/lovage(\.exe)?$/.test(path));
   if (binary === undefined) {
-    throw new OperatingError(`Cannot upgrade: ${found.url} does not hold the program`);
+    throw new OperatingError(`Cannot upgrade: ${found.url} does not contain the program`);
   }
   await replaceBytes(program, binary.bytes, 0o755);
-  // Manual pages and completions lie beside it, if install.sh put them there.
+  // Manual pages and completions are next to it, if install.sh put them there.
   const prefix = program.replace(/\/bin\/[^/]+$/, "");
   for (const { path, bytes } of files) {
     if (prefix === program || !path.startsWith("share/") || path.includes("..")) continue;
     if (host.fileKind(`${prefix}/${path}`) === "file") await replaceBytes(`${prefix}/${path}`, bytes, 0o644);
   }
   terminal.out(
-    `${program} is version ${found.version} now, and was ${VERSION}. Workers that run are restarted with HUP\n`,
+    `Upgraded ${program} from ${VERSION} to ${found.version}. Restart running workers with HUP\n`,
   );
   return EXIT.OK;
 }
 
-/** The file of this program. Throws UsageError where it is not for us to replace. */
+/** Returns the file of this program. Throws UsageError if it must not be replaced here. */
 function replaceable(): string {
   const program = selfPath();
   const refuse = (why: string): never => {
     throw new UsageError(`Cannot upgrade: ${why}`);
   };
-  if (program === null) return refuse("this program runs from its source; update that");
+  if (program === null) return refuse("this program runs from source; update the source");
   if (/\/node_modules\//.test(program)) {
-    return refuse(`"${program}" is npm's: npm install lovage@latest upgrades it`);
+    return refuse(`"${program}" was installed by npm: npm install lovage@latest upgrades it`);
   }
   if (/^\/usr\/(?!local\/)/.test(program)) {
-    return refuse(`"${program}" is the system's: its package manager upgrades it (apt-get install lovage)`);
+    return refuse(`"${program}" belongs to a system package: upgrade that instead (apt-get install lovage)`);
   }
   const folder = program.slice(0, program.lastIndexOf("/")) || "/";
-  if (!isWritableFolder(folder)) return refuse(`"${folder}" cannot be written to by this user`);
+  if (!isWritableFolder(folder)) return refuse(`this user cannot write to "${folder}"`);
   return program;
 }
 
@@ -80,9 +83,9 @@ function factsOf({ version, url }: Release): Record<string, unknown> {
 
 function comparison(version: string): string {
   if (isNewer(version, VERSION)) {
-    return `Version ${version} can be had, this is ${VERSION}: "lovage upgrade" replaces it`;
+    return `Version ${version} is available, this is ${VERSION}: "lovage upgrade" installs it`;
   }
   return version === VERSION
     ? `This is the newest version, ${VERSION}`
-    : `This is ${VERSION}; there is ${version}`;
+    : `This is ${VERSION}; the server has ${version}`;
 }

@@ -1,9 +1,9 @@
 /**
- * `lovage upgrade settings FILE…`: the names of today in the place of old upper-case ones, in Python files and in
- * `.ts`, `.json` and `.toml` settings.
+ * `lovage upgrade settings FILE…`: replaces old upper-case names of settings with today's names, in Python
+ * files and in `.ts`, `.json` and `.toml` settings.
  *
- * Source: celery 5.6.3 bin/upgrade.py settings (options, backup, messages). Celery replaces any text that is an old
- * name; here it must be the name of something that is set.
+ * Source: celery 5.6.3 bin/upgrade.py settings (options, backup, messages). Celery replaces an old name
+ * anywhere; here it must be the target of an assignment.
  */
 
 import { shownLine, UsageError } from "../base/mod.ts";
@@ -12,8 +12,8 @@ import { placeOfFile, readRegular, replaceBytes, specialFile } from "../platform
 import type { CommandContext } from "./command.ts";
 
 /**
- * Upgrades files in place, and says of each what was done. Modes stay, and so do links to a file and every byte that is
- * not of a name. Rejects with UsageError, and with OperatingError for what cannot be written.
+ * Upgrades files in place and prints what was done to each. File modes, links and all other bytes are kept.
+ * Rejects with UsageError, and with OperatingError for a file that cannot be written.
  */
 export async function upgradeSettings(
   { world: { terminal: { out, err } } }: CommandContext,
@@ -23,7 +23,7 @@ export async function upgradeSettings(
   const found = files.map((path) => [path, bytesOf(path)] as const);
   for (const [path, bytes] of found) {
     err(`processing ${shownLine(path)}...\n`);
-    // Names are ASCII, and whatever encoding the file has, a byte is a character here and a byte again.
+    // Names are ASCII, so each byte is handled as a character, whatever encoding the file has.
     const text = Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
     const upgraded = upgradedSettings(text, isDjango ? prefixed : (name) => name);
     if (upgraded === text) {
@@ -40,7 +40,7 @@ export async function upgradeSettings(
   }
 }
 
-/** The bytes of a file that there is. Throws UsageError. */
+/** Reads a file. Throws UsageError if it is missing. */
 function bytesOf(path: string): Uint8Array {
   const bytes = readRegular(path);
   if (bytes !== null) return bytes;
@@ -50,21 +50,21 @@ function bytesOf(path: string): Uint8Array {
   );
 }
 
-/** `task_acks_late` in Django's settings. */
+/** Converts a name such as `task_acks_late` to its form in Django's settings. */
 function prefixed(name: string): string {
   const upper = name.toUpperCase();
   return upper.startsWith("CELERY") ? upper : `CELERY_${upper}`;
 }
 
 /**
- * An upper-case name that is set: `NAME =`, `conf.NAME =`, `"NAME":`, `NAME:`, `conf["NAME"] =`, `update(NAME=…)`. What
- * stands before it on its line is the first group.
+ * Matches an upper-case name that is assigned: `NAME =`, `conf.NAME =`, `"NAME":`, `NAME:`, `conf["NAME"] =`,
+ * `update(NAME=…)`. The first group is the text before it on its line.
  */
 const ASSIGNED = /^(.*?)\b([A-Z][A-Z0-9_]+)(?=["']?\]?\s*(?:=(?![=>])|:(?!:)))/gm;
-/** Behind these it is a variable of the environment. */
+/** A name after this text is an environment variable. */
 const OF_ENVIRONMENT = /(environ|\benv)\s*(\.|\[["']|\.get\(["']|\(["'])$/;
 
-/** The text with each old name of a setting that is set replaced by `rename` of the name of today. */
+/** Replaces each old name that is assigned with `rename` of today's name. */
 export function upgradedSettings(text: string, rename: (name: string) => string): string {
   return text.split("\n").map((line) => {
     let done = "";

@@ -1,4 +1,4 @@
-/** `lovage version [--json]`: the version of this program, and how it was built. */
+/** `lovage version [--json]`: prints the version of this program; with --json also how it was built. */
 
 import { VERSION } from "../base/mod.ts";
 import { buildFacts, EXIT, formName, selfPath } from "../platform/mod.ts";

@@ -21,9 +21,9 @@ import {
 
 /** Source: celery 5.2.6 platforms.py check_privileges, C_FORCE_ROOT (behaviour). */
 const AS_ROOT =
-  "This worker and its tasks have the rights of root: --uid gives them another user, C_FORCE_ROOT=1 keeps this quiet";
+  "This worker and its tasks run as root: use --uid to change the user, or C_FORCE_ROOT=1 to hide this warning";
 
-/** Names as `WorkerOptions` (worker/mod.ts) where they go on to it. */
+/** Options that are passed on have their names in `WorkerOptions` (worker/mod.ts). */
 const OPTIONS = {
   ...DAEMON_OPTIONS,
   hostname: { short: "-n", value: "name", help: "node name; %h host, %n its first part, %d the rest" },
@@ -37,7 +37,7 @@ const OPTIONS = {
   concurrency: {
     short: "-c",
     value: "n",
-    help: "tasks at a time; 0 or none: the number of CPUs",
+    help: "tasks at a time; 0 (default): the number of CPUs",
     read: whole(0),
   },
   queues: { short: "-Q", value: "names", help: "queues to consume, comma separated", read: someOf("queue") },
@@ -50,9 +50,9 @@ const OPTIONS = {
   include: { short: "-I", value: "modules", help: "more task modules, comma separated", read: commaList },
   taskEvents: { short: "-E", help: "send task events", aliases: ["--events"] },
   burst: { help: "work until the queues are empty, then exit; 1 if a task failed" },
-  purge: { help: "delete what waits in the queues first" },
-  discard: { help: "the same" },
-  prefetchMultiplier: { value: "n", help: "messages taken ahead per slot; 0 without limit", read: whole(0) },
+  purge: { help: "delete the pending messages of the queues first" },
+  discard: { help: "same as --purge" },
+  prefetchMultiplier: { value: "n", help: "messages prefetched per slot; 0: no limit", read: whole(0) },
   disablePrefetch: { help: "take a message only when a slot is free" },
   optimization: {
     short: "-O",
@@ -63,14 +63,14 @@ const OPTIONS = {
   timeLimit: { value: "seconds", help: "hard time limit of a task; 0: none", read: duration(0) },
   softTimeLimit: { value: "seconds", help: "soft time limit of a task; 0: none", read: duration(0) },
   maxTasksPerChild: { value: "n", help: "replace a slot after so many tasks; 0: never", read: whole(0) },
-  maxMemoryPerChild: { value: "KiB", help: "replace a slot that grew beyond; 0: never", read: whole(0) },
-  autoscale: { value: "max,min", help: "slots by load, from min to max", read: autoscale },
+  maxMemoryPerChild: { value: "KiB", help: "replace a slot that uses more memory; 0: never", read: whole(0) },
+  autoscale: { value: "max,min", help: "scale slots with the load, between min and max", read: autoscale },
   withoutGossip: { help: "do not listen to other workers' events" },
-  withoutMingle: { help: "do not exchange revoked tasks at the start" },
+  withoutMingle: { help: "do not exchange revoked tasks at startup" },
   withoutHeartbeat: { help: "send no heartbeat events" },
-  heartbeatInterval: { value: "seconds", help: "between heartbeat events", read: interval },
-  statedb: { short: "-S", value: "file", help: "keeps revoked tasks across restarts" },
-  beat: { short: "-B", help: "run beat inside; of many such workers one sends" },
+  heartbeatInterval: { value: "seconds", help: "time between heartbeat events", read: interval },
+  statedb: { short: "-S", value: "file", help: "file that keeps revoked tasks across restarts" },
+  beat: { short: "-B", help: "also run beat; of several such workers, one sends" },
   scheduleFilename: {
     short: "-s",
     value: "file",
@@ -87,7 +87,7 @@ const OPTIONS = {
 export const worker = command({
   arguments: [{
     name: "name=value",
-    help: "settings that win over the module's, e.g. task_acks_late=true",
+    help: "settings that override the module's, such as task_acks_late=true",
     isRest: true,
   }],
   options: OPTIONS,
@@ -165,12 +165,12 @@ export const worker = command({
   },
 });
 
-/** The beat of `-B`: there while it runs. */
+/** The beat of `-B`; null while it does not run. */
 interface EmbeddedBeat {
   beat: Beat | null;
 }
 
-/** Serves the metrics and health of a worker, and of the beat in it, at a place, which is node-formatted. */
+/** Serves the metrics and health of a worker and its embedded beat. `place` may contain node formats. */
 async function serveProbes(
   world: RealWorld,
   { controller, embedded, place }: {
@@ -204,7 +204,7 @@ function readinessOfBeat(beat: Beat | null): HealthCheck {
 
 function onSignal(name: string, controller: WorkController, daemon: Daemon): void {
   if (name === "SIGHUP") {
-    // Whoever has asked for the end means the end, also where the two signals came in another order.
+    // A stop that was requested before takes precedence over a restart.
     const isStopping = controller.stopRequest.mode !== null;
     const isRestart = daemon.hangUp(isStopping);
     if (!isStopping) controller.onSignal(isRestart ? name : "SIGTERM");
@@ -217,27 +217,27 @@ function onSignal(name: string, controller: WorkController, daemon: Daemon): voi
   controller.onSignal(name);
 }
 
-/** Where a worker is in its life, in words. */
+/** Returns the state of a worker in words. */
 function stateOf({ blueprint, consumer, stopRequest }: WorkController): string {
   if (stopRequest.mode !== null) return `stopping (${stopRequest.mode})`;
   if (blueprint.state !== "running") return "starting";
   return consumer.isAway ? "running, without broker" : "running";
 }
 
-/** What systemd shows of a worker. */
+/** Returns the status line of a worker for systemd. */
 function statusOf({ hostname, state, consumer, stopRequest }: WorkController): string {
   const { inPool, processed } = state;
   const now = stopRequest.mode !== null ? "stopping" : consumer.isAway ? "connecting to the broker" : "ready";
   return `${hostname}: ${now}, ${inPool.size} running, ${processed} processed`;
 }
 
-/** Whether a worker that turns is one that works: it consumes, has no broker, or stops as it was asked to. */
+/** Returns true if a worker consumes, has no broker, or stops as requested. */
 function isWorking({ blueprint, consumer, stopRequest }: WorkController): boolean {
   if (stopRequest.mode !== null) return true;
   return blueprint.state === "running" && (consumer.tasks !== null || consumer.isAway);
 }
 
-/** `name=value` words; `worker.name=value` is Celery's way to say the same. */
+/** Parses `name=value` words; `worker.name=value` is Celery's form of them. Throws UsageError. */
 export function settingsOf(words: readonly string[]): Record<string, string> {
   const settings: Record<string, string> = {};
   for (const word of words) {
@@ -248,9 +248,9 @@ export function settingsOf(words: readonly string[]): Record<string, string> {
   return settings;
 }
 
-/** "max,min" in any order, or "max" (then min is 0). */
+/** Reads "max,min" in any order, or "max" (then min is 0). */
 function autoscale(text: string): [number, number] {
   const parts = text.split(",").map(whole(0));
-  if (parts.length > 2) throw new InvalidValue("it is not max,min");
+  if (parts.length > 2) throw new InvalidValue("it must be max,min");
   return [Math.max(...parts), parts.length === 1 ? 0 : Math.min(...parts)];
 }

@@ -106,7 +106,10 @@ zpty -d z`,
 
 Deno.test("completions: a shell that is not known is refused", async () => {
   const { code, err } = await lovage(["completions", "tcsh"]);
-  assert.deepEqual([code, err], [64, `Error: Cannot complete for "tcsh": there are bash, zsh, fish\n`]);
+  assert.deepEqual([code, err], [
+    64,
+    `Error: Cannot complete for "tcsh": it must be one of bash, zsh, fish\n`,
+  ]);
 });
 
 Deno.test("man: a page of each command, without a fault in its markup", async () => {

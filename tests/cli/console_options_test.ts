@@ -7,29 +7,29 @@ import { disposableFolder } from "../support/temporary.ts";
 Deno.test("ui: an option that is empty or cannot be is refused, and no door is left open for it", async () => {
   const refused: readonly (readonly [readonly string[], string])[] = [
     [["--unix-socket", ""], 'Cannot use --unix-socket "": it is empty'],
-    [["--basic-auth", ""], 'Cannot use --basic-auth "": it names no login'],
-    [["--basic-auth", " , "], 'Cannot use --basic-auth " , ": it names no login'],
-    [["--token", ""], 'Cannot use --token "": it names no token'],
+    [["--basic-auth", ""], 'Cannot use --basic-auth "": it must name at least one login'],
+    [["--basic-auth", " , "], 'Cannot use --basic-auth " , ": it must name at least one login'],
+    [["--token", ""], 'Cannot use --token "": it must name at least one token'],
     [["--cookie-secret", ""], 'Cannot use --cookie-secret "": it is empty'],
     [["--oidc-client-id", ""], 'Cannot use --oidc-client-id "": it is empty'],
     [["--db", ""], 'Cannot use --db "": it is empty'],
-    [["--url-prefix", "a b"], 'Cannot use --url-prefix "a b": it is not the path of a URL, such as /lovage'],
+    [["--url-prefix", "a b"], 'Cannot use --url-prefix "a b": it must be a URL path such as /lovage'],
     [
       ["--url-prefix", "/x/.."],
-      'Cannot use --url-prefix "/x/..": it is not the path of a URL, such as /lovage',
+      'Cannot use --url-prefix "/x/..": it must be a URL path such as /lovage',
     ],
-    [["--url-prefix", "/a%"], 'Cannot use --url-prefix "/a%": it is not the path of a URL, such as /lovage'],
+    [["--url-prefix", "/a%"], 'Cannot use --url-prefix "/a%": it must be a URL path such as /lovage'],
     [
       ["--proxy-auth-header", ""],
-      'Cannot use --proxy-auth-header "": it is not the name of a header, such as X-Remote-User',
+      'Cannot use --proxy-auth-header "": it must be a header name such as X-Remote-User',
     ],
     [
       ["--auth", "(kim|jo)@example\\.org"],
-      'Cannot use --oidc-allow "(kim|jo)@example\\\\.org": it is not addresses such as "kim@example.org|.*@example.com"',
+      'Cannot use --oidc-allow "(kim|jo)@example\\\\.org": it must be addresses such as "kim@example.org|.*@example.com"',
     ],
     [
       ["--task-runtime-metric-buckets", "1,x"],
-      'Cannot use --task-runtime-metric-buckets "1,x": they are not seconds in ascending order, such as 0.1,1,10',
+      'Cannot use --task-runtime-metric-buckets "1,x": it must be seconds in ascending order, such as 0.1,1,10',
     ],
     [
       ["--token", "raed:secret"],

@@ -186,7 +186,7 @@ Deno.test({
         env,
       });
       assert.equal(code, 0);
-      assert.equal(err.includes("have the rights of root: --uid gives them another user"), force === "", err);
+      assert.equal(err.includes("run as root: use --uid to change the user"), force === "", err);
     }
   },
 });

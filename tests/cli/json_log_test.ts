@@ -33,7 +33,7 @@ async function failing(args: readonly string[], env: Record<string, string> = {}
 
 Deno.test("--log-format json: what is wrong with the words of a command line is one record", async () => {
   const said = { level: "CRITICAL" };
-  const unknown = { ...said, message: 'No such command "nope"; lovage --help lists them' };
+  const unknown = { ...said, message: 'No such command "nope"; lovage --help lists all' };
   assert.deepEqual(await failing([...JSON_LOG, "nope"]), [unknown]);
   assert.deepEqual(await failing(["nope", "--log-format=json"]), [unknown]);
   const option = { ...said, message: 'Unknown option "--zzz"\nTry lovage status --help.' };

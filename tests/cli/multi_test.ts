@@ -178,7 +178,7 @@ Deno.test("multi: mistakes are told, with a status", async () => {
   );
   const bare = ["--uid app", "--app:1 tasks", "--schedule-filename x", "--suffix x"];
   for (const words of bare) {
-    const text = `Missing value: in multi, it stands behind "=": ${words.replace(/(:1)? .*/, "")}=VALUE\n`;
+    const text = `Missing value: in multi, write ${words.replace(/(:1)? .*/, "")}=VALUE\n`;
     const units = await lovage(["multi", "systemd", "3", ...words.split(" ")], { env });
     assert.deepEqual([units.code, units.out, units.err], [64, "", `Error: ${text}`]);
     // Celery's grammar: the value is a node.

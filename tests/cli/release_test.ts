@@ -188,7 +188,7 @@ export const add = app.task("t.add", (x: number, y: number) => x + y);
     assert.equal(refused.code, 1);
     assert.match(
       refused.err,
-      /Error: Cannot use .*: its sum is \w+, but SHA256SUMS says \w+; nothing was changed/,
+      /Error: Cannot use .*: its checksum is \w+, but SHA256SUMS says \w+; nothing was changed/,
     );
     const tampered = await install(env);
     assert.match(tampered.err, /^Error: The sum of .* nothing was installed\n$/);
@@ -198,7 +198,7 @@ export const add = app.task("t.add", (x: number, y: number) => x + y);
     Deno.writeTextFileSync(`${prefix}/share/man/man1/lovage.1`, "old");
     const upgraded = await run(program, ["upgrade"], env);
     assert.equal(upgraded.code, 0, upgraded.err);
-    assert.match(upgraded.out, new RegExp(`is version ${NEXT} now, and was ${VERSION}`));
+    assert.match(upgraded.out, new RegExp(`^Upgraded .* from ${VERSION} to ${NEXT}\\.`));
     assert.equal((await run(program, ["--version"], env)).out, `${NEXT} (lovage)\n`);
     assert.match(Deno.readTextFileSync(`${prefix}/share/man/man1/lovage.1`), /^\.TH LOVAGE 1 /m);
     const sum = await run(program, ["-A", tasks, "call", "--wait", "t.add", "-a", "[2, 3]"], env);
@@ -206,7 +206,7 @@ export const add = app.task("t.add", (x: number, y: number) => x + y);
     assert.equal(await worker.stop(), 0, worker.text);
 
     const back = await run(program, ["upgrade", VERSION], env);
-    assert.match(back.out, new RegExp(`is version ${VERSION} now, and was ${NEXT}`));
+    assert.match(back.out, new RegExp(`^Upgraded .* from ${NEXT} to ${VERSION}\\.`));
     const none = await run(program, ["upgrade", "1.2.3"], env);
     assert.deepEqual([none.code, none.err], [
       1,
@@ -219,7 +219,7 @@ export const add = app.task("t.add", (x: number, y: number) => x + y);
     const managed = await run(npm, ["upgrade"], env);
     assert.deepEqual([managed.code, managed.err], [
       64,
-      `Error: Cannot upgrade: "${npm}" is npm's: npm install lovage@latest upgrades it\n`,
+      `Error: Cannot upgrade: "${npm}" was installed by npm: npm install lovage@latest upgrades it\n`,
     ]);
   });
 });

@@ -169,9 +169,9 @@ Deno.test("status, inspect and control on Redis", async (t) => {
       [["control", "pool_grow", "much"], /^Error: pool_grow: n must be a whole number, not "much"\n$/],
       [
         ["status", "-t", "soon"],
-        /^Error: Cannot use --timeout "soon": it is not a number of seconds from 0 to \d+\n/,
+        /^Error: Cannot use --timeout "soon": it must be a number of seconds from 0 to \d+\n/,
       ],
-      [["status", "--min", "0"], /^Error: Cannot use --min "0": it is not a whole number of 1 or more/],
+      [["status", "--min", "0"], /^Error: Cannot use --min "0": it must be a whole number of at least 1/],
       [["status", "--colour"], /Unknown option "--colour"/],
       [["status", "extra"], /too many arguments|unexpected/i],
     ];

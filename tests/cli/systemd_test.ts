@@ -35,11 +35,11 @@ Deno.test("multi systemd: printed, installed, checked by systemd-analyze, and re
         [["--no-such=1"], /^Error: Cannot make a unit for w1@\S+: Unknown option "--no-such=1"/],
         [
           ["--time-limit=soon"],
-          /^Error: Cannot make a unit for w1@\S+: Cannot use --time-limit "soon": it is not/,
+          /^Error: Cannot make a unit for w1@\S+: Cannot use --time-limit "soon": it must be/,
         ],
         [
           ["-O", "fast"],
-          /^Error: Cannot make a unit for w1@\S+: Cannot use --optimization "fast": there are default, fair/,
+          /^Error: Cannot make a unit for w1@\S+: Cannot use --optimization "fast": it must be one of default, fair/,
         ],
       ] as const
     ) {

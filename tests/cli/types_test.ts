@@ -63,7 +63,7 @@ Deno.test("init: a configuration that was there is told what it lacks", async ()
   await Deno.writeTextFile(`${other}/deno.json`, `{ "imports": {} }`);
   const { code, text } = await run([...LOVAGE, "init"], other);
   assert.equal(code, 0, text);
-  assert.match(text, /^Warning: deno\.json does not say what "lovage" is: add "imports"/m);
+  assert.match(text, /^Warning: deno\.json does not define "lovage": add "imports"/m);
 });
 
 Deno.test("types: beside the npm package, which has the library's types, a configuration lacks the stubs alone", async () => {
@@ -87,7 +87,7 @@ Deno.test("types: another version's types are a warning, and are renewed", async
   assert.ok(text.startsWith(`// lovage ${VERSION}:`));
   await Deno.writeTextFile(path, text.replace(VERSION, "0.0.1"));
   const warned = await lovage("-A", "tasks.ts", "report");
-  assert.match(warned.text, /lovage\.d\.ts" is of version 0\.0\.1, this is .*"lovage types" renews it/);
+  assert.match(warned.text, /lovage\.d\.ts" is from version 0\.0\.1, this is .*"lovage types" updates it/);
   assert.equal((await lovage("types")).code, 0);
   assert.doesNotMatch((await lovage("-A", "tasks.ts", "report")).text, /is of version/);
 });

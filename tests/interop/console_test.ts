@@ -359,7 +359,10 @@ Deno.test("console: who may come, and from where", async () => {
   const place = { broker: redis.url(), backend: redis.url() };
   const refused = await lovage(["-b", redis.url(), "ui", "--address", "0.0.0.0", "--port", "0"], place);
   assert.equal(refused.code, 64);
-  assert.match(refused.err, /--basic-auth, --token, --oidc-issuer or --proxy-auth-header, or let everybody in with --no-auth/);
+  assert.match(
+    refused.err,
+    /--basic-auth, --token, --oidc-issuer or --proxy-auth-header, or let everybody in with --no-auth/,
+  );
   const logins = [
     "--address",
     "0.0.0.0",

@@ -95,20 +95,23 @@ const REFUSED: [line: string, why: RegExp][] = [
   ["worker -Ex", /^Unknown option "-Ex"$/],
   ["worker --burst=1", /^Cannot use "--burst=1": --burst takes no value$/],
   ["worker -c", /^Missing value: --concurrency <n>$/],
-  ["worker -c none", /^Cannot use --concurrency "none": it is not a whole number of 0 or more$/],
+  ["worker -c none", /^Cannot use --concurrency "none": it must be a whole number of at least 0$/],
   ["worker -c none --help", /^Cannot use --concurrency "none"/],
-  ["worker -Q ,", /^Cannot use --queues ",": it names no queue$/],
-  ["worker -O fast", /^Cannot use --optimization "fast": there are default, fair$/],
-  ["worker -l loud", /^Cannot use --loglevel "loud": there are DEBUG, INFO, WARNING, ERROR, CRITICAL$/],
-  ["worker --autoscale 1,2,3", /^Cannot use --autoscale "1,2,3": it is not max,min$/],
+  ["worker -Q ,", /^Cannot use --queues ",": it must name at least one queue$/],
+  ["worker -O fast", /^Cannot use --optimization "fast": it must be one of default, fair$/],
+  [
+    "worker -l loud",
+    /^Cannot use --loglevel "loud": it must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL$/,
+  ],
+  ["worker --autoscale 1,2,3", /^Cannot use --autoscale "1,2,3": it must be max,min$/],
   ["worker x", /^Cannot read "x": settings are given as name=value$/],
   ["call", /^Missing argument: <name>$/],
-  ["call t -a {}", /^Cannot use --args "\{\}": it is not a JSON array such as \[1, 2\]$/],
+  ["call t -a {}", /^Cannot use --args "\{\}": it must be a JSON array such as \[1, 2\]$/],
   ["call t -a [", /^Cannot use --args "\[": it must be JSON, an array such as \[1, 2\]: /],
   ["call t u", /^Too many arguments: "u"$/],
-  ["status extra", /^Too many arguments: "extra": a node is named with --local or --destination$/],
-  ["status -d ,", /^Cannot use --destination ",": it names no node$/],
-  ["status --min 0", /^Cannot use --min "0": it is not a whole number of 1 or more$/],
+  ["status extra", /^Too many arguments: "extra": name a node with --destination, or with --local$/],
+  ["status -d ,", /^Cannot use --destination ",": it must name at least one node$/],
+  ["status --min 0", /^Cannot use --min "0": it must be a whole number of at least 1$/],
   ["beat nxt", /^No such beat command "nxt": did you mean "next"\?$/],
   ["dead shw", /did you mean "show"\?$/],
   ["list bindngs", /did you mean "bindings"\?$/],
@@ -186,7 +189,7 @@ Deno.test("readWords: variables give values and flags, unless the command line d
   assert.deepEqual(await worker({ CELERY_WORKER_CONCURRENCY: "", CELERY_BEAT_PIDFILE: "x" }), {});
   await assert.rejects(worker({ CELERY_WORKER_BURST: "maybe" }), /CELERY_WORKER_BURST="maybe"/);
   await assert.rejects(worker({ CELERY_WORKER_CONCURRENCY: "x" }), {
-    message: 'Cannot use the variable CELERY_WORKER_CONCURRENCY="x": it is not a whole number of 0 or more',
+    message: 'Cannot use the variable CELERY_WORKER_CONCURRENCY="x": it must be a whole number of at least 0',
   });
 });
 
