@@ -104,7 +104,7 @@ export class LogAudit {
 
   #feed(line: string): void {
     if (!LINE_START.test(line)) {
-      // Text before the first log line, such as the banner, is no traceback.
+      // Text before the first log line, such as the banner, is not part of a traceback.
       if (this.#trace.length === 0 && this.#before === null) return;
       if (this.#before !== null) this.#trace.push(this.#before);
       this.#trace.push(line);

@@ -388,7 +388,8 @@ function compared(a: unknown, b: unknown, way: number): number {
 /** Makes the error for a file that another console has open. */
 function takenError(path: string, cause: DialError): OperatingError {
   return new OperatingError(
-    `Cannot open history "${path}": another console has it open; name another file with --db, or keep none with --no-history`,
+    `Cannot open history "${path}": another console has it open; name another file with --db, or keep none with ` +
+      "--no-history",
     { cause },
   );
 }
