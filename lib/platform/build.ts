@@ -1,24 +1,27 @@
-/** What a built program knows of its own build: a small file beside its modules. From source there is none. */
+/**
+ * Facts about a build, in a small file next to the program's modules. A program that runs from source has no
+ * such file.
+ */
 
 import { fromPlainJson } from "../wire/mod.ts";
 import { formName, moduleUrl } from "./form.ts";
 
-/** Its name beside the program. */
+/** The file's name, next to the program. */
 export const BUILD_FILE = "build.json";
 
-/** What it says. */
+/** The facts about a build. */
 export interface BuildFacts {
-  /** The commit that it was built from. */
+  /** The commit from which it was built. */
   readonly commit: string | null;
-  /** The URL that its releases can be had from; LOVAGE_BASE_URL wins. */
+  /** The URL from which releases can be downloaded; LOVAGE_BASE_URL overrides it. */
   readonly releases: string | null;
 }
 
-/** What this program knows; nothing when it runs from source. */
+/** Returns the facts about this program's build; all are null if it runs from source. */
 export function buildFacts(): BuildFacts {
   const nothing = { commit: null, releases: null };
   if (formName() === "source") return nothing;
-  // Through its URL: a compiled program has it inside.
+  // Read by URL, because a compiled program contains the file.
   const text = Deno.readTextFileSync(moduleUrl(BUILD_FILE, BUILD_FILE));
   return { ...nothing, ...fromPlainJson(text) as Partial<BuildFacts> };
 }

@@ -1,11 +1,14 @@
-/** The real clock: the one place that reads time and arms timers. */
+/** The real clock: the only place that reads the time and arms timers. */
 
 import type { Clock, Disarm } from "../base/mod.ts";
 
-/** The longest delay `setTimeout` takes, milliseconds (a signed 32-bit integer); longer ones are armed in steps. */
+/**
+ * The longest delay of `setTimeout`, milliseconds (a signed 32-bit integer). Longer delays are armed in
+ * steps.
+ */
 const STEP_MAX_MS = 2 ** 31 - 1;
 
-/** A Clock on the runtime's own time. */
+/** Returns a Clock on the runtime's time. */
 export function realClock(): Clock {
   return {
     monoMs: () => performance.now(),
@@ -32,20 +35,20 @@ export function realClock(): Clock {
 const originMs = performance.timeOrigin;
 
 /**
- * The fraction of a millisecond that `Date.now` lacks comes from the monotonic clock, until the system's clock has been
- * set since the start.
+ * Returns the wall-clock time with fractions of a millisecond, which `Date.now` lacks: taken from the
+ * monotonic clock, unless the system's clock was changed since the start.
  */
 function wallMs(): number {
   const expected = originMs + performance.now();
-  const told = Date.now();
-  return Math.abs(told - expected) < 2 ? expected : told;
+  const now = Date.now();
+  return Math.abs(now - expected) < 2 ? expected : now;
 }
 
 function arm(atMonoMs: number, fn: () => void): Disarm {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const step = () => {
     const left = atMonoMs - performance.now();
-    // A timer may fire up to a millisecond early; what is that near is due.
+    // A timer may fire up to a millisecond early, so a time that near counts as reached.
     timer = left > STEP_MAX_MS ? setTimeout(step, STEP_MAX_MS) : setTimeout(fn, Math.max(0, Math.ceil(left)));
   };
   step();

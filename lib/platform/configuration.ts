@@ -1,6 +1,6 @@
 /**
- * The runtime's configuration that this process runs under: this program's own, or one that was made for a project and
- * holds both (project.ts).
+ * The configuration of the runtime for this process: the program's own, or a generated one that joins it with
+ * a project's (project.ts).
  */
 
 import { filePath, fileUrl, OperatingError } from "../base/mod.ts";
@@ -8,52 +8,55 @@ import { moduleUrl, packedFolder } from "./form.ts";
 import { replaceFile } from "./files.ts";
 import { makePrivateFolder } from "./private_file.ts";
 
-/** The name by which a configuration that was made for a project maps to itself. */
+/** The import name that a project's generated configuration maps to itself. */
 const MARK = "lovage/project";
 
-/** Set where there may be a project's configuration: asking the runtime takes a quarter of a millisecond. */
+/** Set if there may be a project's configuration. Asking the runtime takes a quarter of a millisecond. */
 const VARIABLE = "LOVAGE_PROJECT";
 
-/** How often in a row a process may start again. */
+/** How many times in a row a process may start again. */
 const RESTARTS_MAX = 5;
 
-/** This program's own configuration. */
+/** The path of this program's own configuration. */
 export const OWN_CONFIG = filePath(moduleUrl("deno.json", "../deno.json"));
 
-/** The files of a project's configuration: their texts by path. */
+/** The files of a project's generated configuration: text by path. */
 export type ProjectFiles = Readonly<Record<string, string>>;
 
 let current: { path: string | null; files: ProjectFiles } | null = null;
 
-/** The configuration of the project that this process runs under; null: this program's own. */
+/** Returns the path of the project's configuration under which this process runs; null: the program's own. */
 export function currentProject(): string | null {
   current ??= { path: resolvedMark(), files: {} };
   return current.path;
 }
 
-/** What a project's configuration must have among its imports, to be known again. */
+/** Returns the import by which a project's generated configuration is recognised. */
 export function markOf(path: string): Record<string, string> {
   return { [MARK]: fileUrl(path) };
 }
 
-/** The flags of the runtime that make it run under our configuration, or under the project's. */
+/** Returns the runtime's flags for the current configuration, the program's or the project's. */
 export function configurationFlags(): string[] {
   const path = currentProject();
   return path === null ? ["--config", OWN_CONFIG] : ["--config", path, "--import-map", importsOf(path)];
 }
 
-/** The import map that belongs to a project's configuration. */
+/** Returns the path of the import map that belongs to a project's configuration. */
 export function importsOf(path: string): string {
   return `${path}.imports`;
 }
 
-/** Remembers what the configuration says, for the case that it is removed. */
+/** Remembers the files of the configuration in case they are removed. */
 export function keepProject(path: string, files: ProjectFiles): void {
   current = { path, files };
   Deno.env.set(VARIABLE, "1");
 }
 
-/** Has what is started from now on run under another configuration. */
+/**
+ * Sets the configuration under which processes started from now on run. Throws OperatingError after 5
+ * restarts in a row.
+ */
 export function useProject(path: string | null): void {
   current = { path, files: {} };
   const times = Number(Deno.env.get(VARIABLE) ?? 0) + 1;
@@ -63,7 +66,7 @@ export function useProject(path: string | null): void {
   Deno.env.set(VARIABLE, String(times));
 }
 
-/** Writes the project's configuration again, where it was removed with all that was unpacked. */
+/** Writes the project's configuration again, after it was removed together with the unpacked program. */
 export function restoreProject(): void {
   for (const [file, text] of Object.entries(current?.files ?? {})) {
     makePrivateFolder(file.slice(0, file.lastIndexOf("/")));
@@ -72,8 +75,9 @@ export function restoreProject(): void {
 }
 
 /**
- * The file for the configuration of the project of a module in `folder`: beside the unpacked program, where only who
- * may replace the program can write. Throws OperatingError where there is no such place.
+ * Returns the path of the generated configuration for the project of a module in `folder`. It lies next to
+ * the unpacked program, where only users who may replace the program can write. Throws OperatingError if
+ * there is no such place.
  */
 export function projectFile(folder: string): string {
   return `${projects()}${folder === "/" ? "" : folder}/deno.json`;
@@ -82,7 +86,7 @@ export function projectFile(folder: string): string {
 function projects(): string {
   const packed = packedFolder();
   if (packed !== null && Deno.statSync(packed).uid === Deno.uid()) return `${packed}/projects`;
-  // A copy that root unpacked, or the program from source: one folder of the user's for each.
+  // For a copy that root unpacked, and from source: a folder of the user's for each program.
   const home = Deno.env.get("HOME");
   const cache = Deno.env.get("LOVAGE_CACHE") || Deno.env.get("XDG_CACHE_HOME") || (home && `${home}/.cache`);
   if (!cache?.startsWith("/")) {
@@ -98,6 +102,6 @@ function resolvedMark(): string | null {
   try {
     return filePath(import.meta.resolve(MARK));
   } catch {
-    return null; // our own configuration does not know it
+    return null; // our own configuration does not have it
   }
 }

@@ -1,26 +1,32 @@
 /**
- * The declaration file of the library, which editors and compilers read: the packed program has it beside main.js, the
- * compiled one carries it there too. From source it is made when it is asked for (.ci/declarations.ts).
+ * The library's declaration file, for editors and compilers. The packed program has it next to main.js, and
+ * the compiled one contains it there. From source it is generated on demand (.ci/declarations.ts).
  */
 
 import { filePath, OperatingError, VERSION } from "../base/mod.ts";
 import { formName, moduleUrl } from "./form.ts";
 import { readFile } from "./files.ts";
 
-/** Where a project keeps it, below its folder. */
+/** Its path in a project's folder. */
 export const TYPES_FILE = ".lovage/types/lovage.d.ts";
-/** Its name beside the program. */
+/** Its name next to the program. */
 export const DECLARATIONS = "lovage.d.ts";
-/** The first line of what a project keeps. */
+/** The first line of a project's copy. */
 const HEAD = /^\/\/ lovage ([^\s:]+)/;
 
-/** The text of the declaration file as a project keeps it. Rejects with OperatingError if it cannot be had. */
+/**
+ * Returns the text of the declaration file for a project. Rejects with OperatingError if it cannot be
+ * generated.
+ */
 export async function projectTypes(): Promise<string> {
   const head = `// lovage ${VERSION}: the library's types. Written by "lovage types"; do not edit.`;
   return `${head}\n/// <reference path="./remote.d.ts" />\n\n${await declarations()}`;
 }
 
-/** Of a project in `folder` whose types are of another version: which. Null: of this version, or it keeps none. */
+/**
+ * Returns the version of the declaration file in a project's folder if it differs from this program's. Null
+ * if it is the same, or if there is no such file.
+ */
 export function staleTypes(folder: string): string | null {
   const text = readFile(`${folder}/${TYPES_FILE}`);
   if (text === null) return null;

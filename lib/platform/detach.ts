@@ -1,14 +1,16 @@
 /**
- * A daemon's two sides: the parent that starts this program again in a session of its own and waits until that is
- * ready or has failed, and the child that tells.
+ * The two sides of a daemon's start: the parent starts this program again in a session of its own and waits
+ * until the child reports that it is ready, or ends.
  *
  *     parent ── setsid, stdin null, stdout and stderr pipes ──► child      LOVAGE_DAEMON=starting
  *     parent ◄─────────────── its errors, as text ───────────── child
  *     parent ◄───── READY on stdout, then both pipes end ────── child      its streams are /dev/null from here on
  *
- * A child that ends before READY has failed: its text and status are the outcome. The parent returns only then.
+ * A child that ends before READY has failed; its text and exit status are the outcome. The parent returns
+ * when it has the outcome.
  *
- * Source: celery 5.2.6 platforms.py DaemonContext, bin/worker.py detach (which returns before anything is known).
+ * Source: celery 5.2.6 platforms.py DaemonContext, bin/worker.py detach (which returns before anything is
+ * known).
  */
 
 import { type Clock, errorText, OperatingError, UsageError } from "../base/mod.ts";
@@ -17,35 +19,40 @@ import { configurationFlags, useProject } from "./configuration.ts";
 import { packedFolder, selfPath } from "./form.ts";
 import { isFile, selfCommand } from "./spawn.ts";
 
-/** Tells the child what it is. */
+/** The variable that gives the child its stage. */
 const VARIABLE = "LOVAGE_DAEMON";
-/** What the child says on its standard output; nothing that a banner or a user's module would print. */
+/** The child's report on its standard output; a text that no banner and no user's module would print. */
 const READY = "\x16\x06 lovage daemon ready \x06\x16\n";
-/** The most text of a failing child that is kept, characters. */
+/** The maximum text of a failing child that is kept, characters. */
 const TEXT_MAX = 64 * 1024;
-/** How long a child that is not ready in time has to end, milliseconds. */
+/** How long a child that was not ready in time has to end, milliseconds. */
 const END_MS = 5000;
 
-/** How long a child that is ready may take to let go of its streams, milliseconds. */
+/** How long a ready child may take to close its streams, milliseconds. */
 const CLOSE_MS = 500;
 
-/** The folder this program was started in; where it starts again. */
+/** The folder in which this program was started, and in which it starts again. */
 export const START_FOLDER: string = Deno.cwd();
 
-/** What this process is: no daemon, a daemon whose parent waits, or one whose parent has gone. */
+/**
+ * The stage of this process: not a daemon, a daemon whose parent still waits, or one that has reported ready.
+ */
 export type DaemonStage = "none" | "starting" | "running";
 
-// Read once and taken away: a program that a task starts is not a daemon of its own accord.
+// Read once and removed, so that a program started by a task does not take itself for a daemon.
 const given = Deno.env.get(VARIABLE);
 let stage: DaemonStage = given === "starting" || given === "running" ? given : "none";
 if (given !== undefined) Deno.env.delete(VARIABLE);
 
-/** What this process is. */
+/** Returns the stage of this process. */
 export function daemonStage(): DaemonStage {
   return stage;
 }
 
-/** What became of a daemon's start. `text` is what it had to say, masked and cut by itself. */
+/**
+ * The outcome of a daemon's start. `text` is the child's error output, in which the child has masked
+ * passwords, cut to its last 64 KiB.
+ */
 export type DaemonStart =
   | { readonly kind: "ready"; readonly pid: number }
   | {
@@ -57,24 +64,24 @@ export type DaemonStart =
   }
   | { readonly kind: "late"; readonly pid: number; readonly text: string };
 
-/** How to start a daemon. */
+/** The options for starting a daemon. */
 export interface DaemonOptions {
   /** The command line without the program. */
   readonly args: readonly string[];
   readonly folder?: string;
   /** Added to our environment. */
   readonly env?: Readonly<Record<string, string>>;
-  /** How long it may take to be ready, milliseconds; then it is ended. Infinity waits for ever. */
+  /** How long it may take to be ready, milliseconds; after that it is ended. Infinity: no limit. */
   readonly readyMs: number;
-  /** Ends the start: the child is told to stop. */
+  /** Cancels the start: the child is ended. */
   readonly signal?: AbortSignal;
-  /** Hears at once what the child says of its errors; else that is in the outcome alone. */
+  /** Called at once with each piece of the child's error output. It is in the outcome as well. */
   readonly onText?: (text: string) => void;
 }
 
 /**
- * Starts this program as a daemon; resolves when it is ready, has failed or is late (then it has been ended). Throws
- * OperatingError where it cannot be started at all.
+ * Starts this program as a daemon. Resolves when it is ready, has failed or is late (then it has been ended).
+ * Rejects with OperatingError if it cannot be started at all.
  */
 export async function startDaemon(clock: Clock, options: DaemonOptions): Promise<DaemonStart> {
   keepDescriptorsFromChildren();
@@ -93,7 +100,7 @@ export async function startDaemon(clock: Clock, options: DaemonOptions): Promise
   } catch (error) {
     throw new OperatingError(`Cannot start ${program}: ${errorText(error)}`, { cause: error });
   }
-  // A daemon that outlives us must not keep us; its pipes do until they end.
+  // A daemon outlives this process and must not keep it running; only its pipes do, until they end.
   child.unref();
   const { pid } = child;
   const out = collect(child.stdout, READY.length * 2);
@@ -106,7 +113,8 @@ export async function startDaemon(clock: Clock, options: DaemonOptions): Promise
     const ended = Promise.all([out.ended, err.ended]);
     const first = await Promise.race([out.seen(READY), ended, tooLong]);
     if (first !== "late" && out.text().endsWith(READY)) {
-      // Its streams end with the next thing it does; where the system shows no copies of them, not at all.
+      // The child closes its streams right after READY. They stay open if the system does not list its copies
+      // of them.
       await Promise.race([ended, clock.sleep(CLOSE_MS)]);
       return { kind: "ready", pid };
     }
@@ -124,7 +132,10 @@ export async function startDaemon(clock: Clock, options: DaemonOptions): Promise
   }
 }
 
-/** The child's word that it is ready. Its streams lead nowhere afterwards. Without a waiting parent: nothing. */
+/**
+ * Reports to the parent that this daemon is ready, and points the standard streams at /dev/null. Does nothing
+ * if no parent waits.
+ */
 export function reportReady(): void {
   if (stage !== "starting") return;
   stage = "running";
@@ -132,14 +143,15 @@ export function reportReady(): void {
     const bytes = new TextEncoder().encode(READY);
     for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
   } catch {
-    // The parent was killed while it waited: the daemon is ready all the same.
+    // The parent was killed while it waited; the daemon goes on.
   }
   closeStandardStreams();
 }
 
 /**
- * Starts this program again under the same pid with the same arguments, folder and environment: the newest build of
- * it, where it is one file. Returns only by throwing OperatingError.
+ * Starts this program again under the same pid with the same arguments, folder and environment. If the
+ * program is a single file, that is the build that now lies at its path. Never returns; throws OperatingError
+ * on failure.
  */
 export function restartInPlace(): never {
   if (stage !== "none") Deno.env.set(VARIABLE, stage);
@@ -150,8 +162,8 @@ export function restartInPlace(): never {
 }
 
 /**
- * Starts this program again under the same pid, with the same arguments and environment, and another configuration of
- * the runtime; null: its own. Returns only by throwing OperatingError.
+ * Starts this program again under the same pid with the same arguments and environment, but another
+ * configuration of the runtime; null: the program's own. Never returns; throws OperatingError on failure.
  */
 export function restartUnder(config: string | null): never {
   if (stage !== "none") Deno.env.set(VARIABLE, stage);
@@ -161,9 +173,9 @@ export function restartUnder(config: string | null): never {
 }
 
 /**
- * Has the runtime run a program or tests of the user's in this process, or check their types, under this program's
- * configuration or the project's. Returns only by throwing: UsageError in a compiled program, which has no runtime to
- * hand over to.
+ * Replaces this process by the runtime, which runs a user's program or tests, or checks their types, under
+ * the current configuration. Never returns: throws UsageError in a compiled program, which has no runtime,
+ * and OperatingError on failure.
  */
 export function becomeUserProgram(
   kind: "run" | "test" | "check",
@@ -177,7 +189,7 @@ export function becomeUserProgram(
       }`,
     );
   }
-  // The runtime colours its errors whatever standard error is.
+  // The runtime colours its errors even if standard error is not a terminal.
   if (!hasColor || !Deno.stderr.isTerminal()) Deno.env.set("NO_COLOR", "1");
   const packed = packedFolder();
   const flags = [
@@ -213,7 +225,7 @@ function kill(child: Deno.ChildProcess, signal: Deno.Signal): void {
   }
 }
 
-/** Reads a stream to its end, keeping its last `max` characters. */
+/** Reads a stream to its end and keeps its last `max` characters. */
 function collect(stream: ReadableStream<Uint8Array>, max: number, onChunk?: (text: string) => void) {
   let kept = "";
   let onText = () => {};

@@ -12,7 +12,7 @@ export const EXIT = {
   CANNOT_CREATE: 73,
 } as const;
 
-/** The status of a process that a signal ended. */
+/** Returns the exit status of a process that was ended by a signal. */
 export function exitOfSignal(name: "SIGINT" | "SIGTERM" | "SIGKILL" | "SIGQUIT" | "SIGHUP"): number {
   return 128 + { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGKILL: 9, SIGTERM: 15 }[name];
 }

@@ -1,16 +1,18 @@
-/** Small files that must never be seen half written, and folders that may not be ours. */
+/** Small files that must never be seen half written, and folders that may belong to others. */
 
 import { embeddedHome, errorText, type Host, nodeFs, OperatingError, UsageError } from "../base/mod.ts";
 import { EXIT } from "./exit_codes.ts";
 import { readRegular, specialFile } from "./regular_file.ts";
 
-/** Whether files can be made in a folder, or the folder itself where it is missing. Nothing is made. */
+/**
+ * Returns true if files can be created in a folder, or if the missing folder itself can be. Creates nothing.
+ */
 export function isWritableFolder(path: string): boolean {
   for (let at = path; at !== ""; at = at.slice(0, at.lastIndexOf("/"))) {
     try {
       if (!Deno.statSync(at).isDirectory) return false;
     } catch {
-      continue; // missing: whether it can be made is up to its parent
+      continue; // missing: its parent decides
     }
     try {
       nodeFs().accessSync(at, nodeFs().constants.W_OK);
@@ -22,7 +24,10 @@ export function isWritableFolder(path: string): boolean {
   return false;
 }
 
-/** Makes a folder with its parents; `mode` holds for those that are made. Throws UsageError with exit status 73. */
+/**
+ * Makes a folder with its parents; `mode` applies to those that are created. Throws UsageError with exit
+ * status 73.
+ */
 export function makeFolder(path: string, mode = 0o755): void {
   try {
     Deno.mkdirSync(path, { recursive: true, mode });
@@ -34,19 +39,19 @@ export function makeFolder(path: string, mode = 0o755): void {
   }
 }
 
-/** The mode of a folder that is made for pid and log files: in the user's own state folder nobody else looks. */
+/** Returns the mode for a new folder for pid and log files. In the user's own state folder it is private. */
 export function stateFolderMode(path: string, host: Host): number {
   try {
     const home = embeddedHome(host);
     return path === home || path.startsWith(`${home}/`) ? 0o700 : 0o755;
   } catch {
-    return 0o755; // The environment names no place for state.
+    return 0o755; // The environment has no state folder.
   }
 }
 
 /**
- * Makes a folder with its parents and gives what is made to a user; one that exists stays whose it is. Throws
- * OperatingError.
+ * Makes a folder with its parents and gives the created ones to a user; existing ones keep their owner.
+ * Throws OperatingError.
  */
 export function giveFolder(
   path: string,
@@ -65,7 +70,7 @@ export function giveFolder(
   }
 }
 
-/** Writes a whole file or none of it: whoever reads meanwhile sees the old one. Throws OperatingError. */
+/** Replaces a file as a whole: a reader sees the old text or the new one. Throws OperatingError. */
 export function replaceFile(path: string, text: string, mode = 0o644): void {
   let temporary: string | null = null;
   try {
@@ -80,16 +85,16 @@ export function replaceFile(path: string, text: string, mode = 0o644): void {
 }
 
 /**
- * Makes an empty file in the same folder, under a name that nobody can foresee: what others may have put there is
- * neither followed nor written to. Throws the system's error.
+ * Creates an empty file in the same folder under an unpredictable name, so that no link or file of another
+ * user can be followed or written to. Returns its path. Throws the system's error.
  */
 export function makeFileBeside(path: string, mode: number): string {
   const at = path.lastIndexOf("/");
   const random = crypto.getRandomValues(new Uint8Array(8)).toHex();
-  // Not the file's own name in front: it may be as long as a name can be.
+  // The name does not begin with the file's own, which may have the maximum length already.
   const temporary = `${at < 0 ? "." : path.slice(0, at)}/.${random}.new`;
   Deno.openSync(temporary, { write: true, createNew: true, mode }).close();
-  // Whatever the umask.
+  // Sets the mode regardless of the umask.
   Deno.chmodSync(temporary, mode);
   return temporary;
 }
@@ -100,8 +105,8 @@ function refuseToReplace(path: string): void {
 }
 
 /**
- * The same for bytes, which are on the disk before the old ones are gone. Makes the folder. Rejects with
- * OperatingError.
+ * Like `replaceFile`, for bytes: they are synced to disk before the old file is replaced. Makes the folder.
+ * Rejects with OperatingError.
  */
 export async function replaceBytes(path: string, bytes: Uint8Array, mode = 0o600): Promise<void> {
   let temporary: string | null = null;
@@ -121,7 +126,7 @@ export async function replaceBytes(path: string, bytes: Uint8Array, mode = 0o600
   }
 }
 
-/** Where a path leads, through links, and the mode of the file there. Throws OperatingError. */
+/** Returns the real path of a file, with links followed, and the file's mode. Throws OperatingError. */
 export function placeOfFile(path: string): { readonly path: string; readonly mode: number } {
   try {
     const real = Deno.realPathSync(path);
@@ -131,7 +136,9 @@ export function placeOfFile(path: string): { readonly path: string; readonly mod
   }
 }
 
-/** A regular file's bytes, or null where there is none. Throws OperatingError where it cannot be read. */
+/**
+ * Returns the bytes of a regular file, or null if there is none. Throws OperatingError if it cannot be read.
+ */
 export function readBytes(path: string): Uint8Array | null {
   try {
     return readRegular(path);
@@ -140,38 +147,49 @@ export function readBytes(path: string): Uint8Array | null {
   }
 }
 
-/** Gives a file that is of no use another name, which tells when; the new name, or the old one where that fails. */
+/**
+ * Renames an unusable file to `<path>.broken-<seconds>`. Returns the new name, or the old one if that fails.
+ */
 export function setAside(path: string, wallMs: number): string {
   const aside = `${path}.broken-${Math.floor(wallMs / 1000)}`;
   try {
     Deno.renameSync(path, aside);
     return aside;
   } catch {
-    return path; // It will be replaced.
+    return path; // the caller replaces it
   }
 }
 
-/** An open file that is used synchronously. Each throws the system's error. */
+/** An open file with synchronous methods. Each throws the system's error. */
 export interface OpenFile {
-  /** All of it, from the start. */
+  /** Reads the whole file from the start. */
   readAll(): Uint8Array;
-  /** Reads from an offset until `bytes` is full or the file ends; bytes read. */
+  /** Reads from an offset until `bytes` is full or the file ends. Returns the number of bytes read. */
   readAt(offset: number, bytes: Uint8Array): number;
-  /** Writes at the place it is at, or at the end of a file that was made to append; bytes written. */
+  /**
+   * Writes at the current position, or at the end of a file opened for appending. Returns the number of bytes
+   * written, which may be fewer than given.
+   */
   write(bytes: Uint8Array): number;
-  /** Writes at an offset, in a file that was not made to append; bytes written. */
+  /**
+   * Writes at an offset of a file that was not opened for appending. Returns the number of bytes written,
+   * which may be fewer than given.
+   */
   writeAt(offset: number, bytes: Uint8Array): number;
-  /** Cuts it to so many bytes; a shorter one is filled with zeros. */
+  /** Sets the file's length: cuts a longer file, and fills a shorter one with zeros. */
   cut(length: number): void;
   close(): void;
 }
 
-/** Makes a file to append to and read, for us alone. Throws the system's error, also where there is one. */
+/**
+ * Creates a private file (0600) for appending and reading. Throws the system's error, also if the file
+ * exists.
+ */
 export function createAppendFile(path: string): OpenFile {
   return openFile(Deno.openSync(path, { read: true, append: true, createNew: true, mode: 0o600 }));
 }
 
-/** Opens a file to read and to write in. Throws the system's error. */
+/** Opens an existing file for reading and writing. Throws the system's error. */
 export function openToUpdate(path: string): OpenFile {
   return openFile(Deno.openSync(path, { read: true, write: true }));
 }
@@ -203,7 +221,7 @@ function openFile(file: ReturnType<typeof Deno.openSync>): OpenFile {
   };
 }
 
-/** A regular file's text, or null where there is none or it cannot be read. */
+/** Returns the text of a regular file, or null if there is none or it cannot be read. */
 export function readFile(path: string): string | null {
   try {
     const bytes = readRegular(path);
@@ -213,7 +231,7 @@ export function readFile(path: string): string | null {
   }
 }
 
-/** Removes a regular file, or a link; true where there was one. */
+/** Removes a regular file or a link. Returns true if it was removed. Never throws. */
 export function removeFile(path: string): boolean {
   try {
     const { isFile, isSymlink } = Deno.lstatSync(path);
@@ -225,7 +243,7 @@ export function removeFile(path: string): boolean {
   }
 }
 
-/** Removes a folder where it is empty; true where it went. */
+/** Removes a folder if it is empty. Returns true if it was removed. Never throws. */
 export function removeEmptyFolder(path: string): boolean {
   try {
     if (!Deno.lstatSync(path).isDirectory) return false;
@@ -236,7 +254,7 @@ export function removeEmptyFolder(path: string): boolean {
   }
 }
 
-/** The names in a folder, sorted; none where there is no such folder. */
+/** Returns the sorted names in a folder; none if it cannot be read. */
 export function listFolder(path: string): string[] {
   try {
     return [...Deno.readDirSync(path)].map(({ name }) => name).sort();
@@ -254,7 +272,10 @@ function exists(path: string): boolean {
   }
 }
 
-/** Deletes a unix socket that nobody listens on any more. False: there is none at the path. */
+/**
+ * Removes a unix socket on which nobody listens any more. Returns false if there is no socket at the path.
+ * Throws the system's error.
+ */
 export function removeSocket(path: string): boolean {
   try {
     if (Deno.lstatSync(path).isSocket !== true) return false;

@@ -1,9 +1,9 @@
 /**
- * Signs of life in files: what nodes of this machine say of themselves, for `status --local` and for probes that look
- * at a file, without a broker and without a socket.
+ * Heartbeat files: the state of the nodes on this machine, for `status --local` and for probes that read a
+ * file and need neither a broker nor a socket.
  *
- * Each node has one small file, which is rewritten when its state changes and touched while its main loop turns. A file
- * that is touched no more belongs to a node that stands still; whether its process lives is looked up besides.
+ * Each node has one small file, which is rewritten when its state changes and touched while its event loop
+ * runs. If a file is no longer touched, its node is stuck. Readers also check that its process is alive.
  */
 
 import { type Clock, type Disarm, embeddedHome, errorText, type Host, UsageError } from "../base/mod.ts";
@@ -14,31 +14,31 @@ import { isOwnerAlive } from "./pidfile.ts";
 import { makePrivateFolder } from "./private_file.ts";
 import { readRegular } from "./regular_file.ts";
 
-/** Between two touches, milliseconds. */
+/** The time between two touches, milliseconds. */
 const TOUCH_MS = 2000;
-/** A file that was not touched for so long belongs to a node that stands still. */
+/** If a file was not touched for this long, milliseconds, its node is stuck. */
 const STALE_MS = 15_000;
-/** What is left of a node that ended without saying so is removed after so long. */
+/** The file of a node that ended without removing it is removed after this long, milliseconds. */
 const FORGET_MS = 86_400_000;
 const SUFFIX = ".json";
-/** The most that a heartbeat file holds, bytes. */
+/** The maximum size of a heartbeat file, bytes. */
 const BYTES_MAX = 16_384;
 
-/** What a node says of itself. */
+/** What a node reports about itself. */
 export interface NodeFacts {
   readonly kind: "worker" | "beat";
-  /** Node name; of a beat "beat@host". */
+  /** The node name; "beat@host" for a beat. */
   readonly node: string;
-  /** In words: "running", "starting", "stopping (warm)". */
+  /** The state in words, such as "running", "starting" or "stopping (warm)". */
   readonly state: string;
 }
 
-/** Writes the files of one node. */
+/** Writes the heartbeat files of one node. */
 export class Heartbeat {
   readonly #clock: Clock;
   readonly #pid: number;
   readonly #paths: string[] = [];
-  /** The first of them, if it was given: it lies where others write, too. */
+  /** The path that the user gave, which is the first one. Others may write there too. */
   #given: string | null = null;
   #facts: (() => NodeFacts) | null = null;
   #written = "";
@@ -50,8 +50,8 @@ export class Heartbeat {
   }
 
   /**
-   * Begins. The file in the folder of this machine's nodes is written if there is such a folder; `path` is written
-   * besides, and must be: throws UsageError with status 73 if it cannot.
+   * Starts. Writes a file in the folder of this machine's nodes, if there is a usable one, and a file at
+   * `path`. Throws UsageError with exit status 73 if `path` cannot be written.
    */
   start(host: Host, facts: () => NodeFacts, path: string | null): void {
     this.#facts = facts;
@@ -74,17 +74,17 @@ export class Heartbeat {
     this.#turn(this.#clock.monoMs());
   }
 
-  /** The state has changed: it is written now and not at the next touch. */
+  /** Writes the file now, because the state has changed. */
   changed(): void {
     if (this.#facts !== null) this.#beat();
   }
 
-  /** Removes the files. */
+  /** Stops, and removes the files. */
   close(): void {
     this.#disarm?.();
     this.#disarm = null;
     this.#facts = null;
-    // What somebody has put there meanwhile stays.
+    // Keep a file that somebody else has put there meanwhile.
     if (this.#given !== null && isForeign(this.#given)) this.#paths.shift();
     this.#given = null;
     for (const path of this.#paths.splice(0)) removeFile(path);
@@ -100,7 +100,7 @@ export class Heartbeat {
     try {
       this.#write();
     } catch {
-      // A full disk is not a reason to end; whoever reads sees a file that grows old.
+      // A full disk must not end the node. Readers see that the file is old.
     }
   }
 
@@ -113,18 +113,18 @@ export class Heartbeat {
   }
 }
 
-/** A node of this machine, as its file and its process tell. */
+/** A node of this machine, from its file and its process. */
 export interface LocalNode extends NodeFacts {
   readonly pid: number;
-  /** Its process lives. */
+  /** True if its process is alive. */
   readonly isAlive: boolean;
-  /** Its main loop turns. */
+  /** True if its event loop runs. */
   readonly isTurning: boolean;
-  /** Since it was last seen turning, milliseconds. */
+  /** The time since its event loop was last seen running, milliseconds. */
   readonly ageMs: number;
 }
 
-/** The nodes of this user on this machine, by name. */
+/** Returns the nodes of this user on this machine, sorted by name. `nowMs` is wall-clock time. */
 export function localNodes(host: Host, nowMs: number): LocalNode[] {
   const nodes = new Map<string, LocalNode>();
   for (const folder of foldersOf(host).filter(isOwn)) {
@@ -136,13 +136,13 @@ export function localNodes(host: Host, nowMs: number): LocalNode[] {
   return [...nodes.values()].sort((a, b) => a.node < b.node ? -1 : 1);
 }
 
-/** Where nodes are looked for: the first that can be used is written to, all are read. */
+/** Returns the folders of heartbeat files: the first usable one is written to, all are read. */
 export function foldersOf(host: Host): string[] {
   const folders: string[] = [];
   try {
     folders.push(`${embeddedHome(host)}/nodes`);
   } catch {
-    // The environment names no place for state.
+    // The environment has no state folder.
   }
   const runtime = host.env("XDG_RUNTIME_DIR");
   if (runtime?.startsWith("/")) folders.push(`${runtime}/lovage/nodes`);
@@ -156,7 +156,8 @@ function read(path: string, nowMs: number): LocalNode | null {
     const { isFile, mtime } = Deno.lstatSync(path);
     if (!isFile) return null;
     const ageMs = nowMs - mtime!.getTime();
-    // Nobody else writes in this folder, so it is still that file. `readFile` would load node:fs: 40 ms of `status`.
+    // Nobody else writes in this folder, so it is still the same file. `readFile` would load node:fs and add
+    // 40 ms to `status`.
     const { kind, node, state, pid } = fromPlainJson(Deno.readTextFileSync(path)) as Record<string, unknown>;
     if (typeof node !== "string" || typeof state !== "string" || typeof pid !== "number") return null;
     const isAlive = isOwnerAlive(pid, path);
@@ -174,14 +175,17 @@ function read(path: string, nowMs: number): LocalNode | null {
       ageMs: Math.max(0, ageMs),
     };
   } catch {
-    return null; // gone meanwhile, or not written by us
+    return null; // removed meanwhile, or not a heartbeat file
   }
 }
 
-/** Whether something else than a heartbeat file is at a path; an empty file is one that was made ahead. */
+/**
+ * Returns true if the file at a path is not a heartbeat file. An empty file is accepted, since users may
+ * create it in advance.
+ */
 function isForeign(path: string): boolean {
   const bytes = readRegular(path, BYTES_MAX);
-  if (bytes === null) return false; // Nothing, or no file, which `replaceFile` refuses.
+  if (bytes === null) return false; // nothing there, or a special file, which `replaceFile` refuses
   const text = new TextDecoder().decode(bytes);
   if (text.trim() === "") return bytes.length === BYTES_MAX;
   try {
@@ -199,11 +203,11 @@ function touched(path: string): boolean {
     Deno.utimeSync(path, now, now);
     return true;
   } catch {
-    return false; // it was removed: it is made again
+    return false; // it was removed and must be written again
   }
 }
 
-/** The first folder that is ours or can be made; null if there is none. */
+/** Returns the first folder that is ours or can be created; null if there is none. */
 function ownFolder(host: Host): string | null {
   for (const folder of foldersOf(host)) {
     if (!isWritableFolder(folder)) continue;
@@ -217,7 +221,7 @@ function ownFolder(host: Host): string | null {
   return null;
 }
 
-/** Whether a folder is there and nobody else could have put it there. */
+/** Returns true if the folder exists and belongs to this user. */
 function isOwn(folder: string): boolean {
   try {
     const { isDirectory, uid } = Deno.lstatSync(folder);

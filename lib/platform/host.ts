@@ -1,8 +1,8 @@
-/** Facts of the real host. */
+/** Facts about the real host. */
 
 import type { Host } from "../base/mod.ts";
 
-/** A Host on what the operating system says. */
+/** Returns a Host that reads from the operating system. */
 export function realHost(): Host {
   let hostname: string | null = null;
   return {

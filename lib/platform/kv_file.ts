@@ -1,6 +1,6 @@
 /**
- * One file of keys and values, `Deno.openKv`: whose it is, whether it is one at all, and getting it out of
- * the way where it is not.
+ * Key-value files of `Deno.openKv`: locks one for a process, finds out what kind of file lies at a path, and
+ * moves a wrong file aside.
  */
 
 import { errorText, OperatingError, UsageError } from "../base/mod.ts";
@@ -8,32 +8,32 @@ import { EXIT } from "./exit_codes.ts";
 import { keepPrivate } from "./private_file.ts";
 import { readRegular, specialFile } from "./regular_file.ts";
 
-/** A lock that lasts as long as its process. `release` ends it; twice is once. */
+/** A lock that lasts at most as long as its process. `release` ends it and is idempotent. */
 export interface FileLock {
   release(): void;
 }
 
 /**
- * What lies at a path. `kv`: a database with the tables of `Deno.openKv`; `damaged`: it begins as a database, or holds
- * zeros alone; `python`: the schedule of Celery's own beat.
+ * What lies at a path. `kv`: a database with the tables of `Deno.openKv`. `damaged`: a file that begins as a
+ * database but cannot be read, or that contains only zeros. `python`: the schedule file of Celery's beat.
  */
 export type FileKind = "none" | "kv" | "sqlite" | "python" | "damaged" | "other";
 
-/** Files that belong to a database in one file. */
+/** Suffixes of the files that belong to one database. */
 const BESIDE = ["", "-wal", "-shm"];
 const SQLITE_HEAD = "SQLite format 3\0";
-/** A lock file holds a pid and nothing else. */
+/** The text of a lock file: a pid and nothing else. */
 const LOCK_TEXT = /^\s*\d{0,10}\s*$/;
 const LOCK_BYTES_MAX = 32;
-/** How much of a file is looked at, bytes. */
+/** How much of a file is read to find its kind, bytes. */
 const LOOK_BYTES_MAX = 4 * 1024 * 1024;
 /** Keys of Celery's schedule. Source: celery 5.2.6 beat.py PersistentScheduler.setup_schedule. */
 const PYTHON_KEYS = ["__version__", "utc_enabled", "entries"];
 
 /**
- * Takes the lock file at `path` for this process and writes our pid into it; or says who has it (0: a
- * process that left no pid). Throws OperatingError where the file cannot be made, UsageError (73) where something else
- * than a lock file lies there.
+ * Locks the lock file at `path` for this process and writes our pid into it. If another process has it,
+ * returns that process's pid, or 0 if the file has none. Throws OperatingError if the file cannot be created,
+ * UsageError (73) if it is not a lock file.
  */
 export function lockFile(path: string): FileLock | { readonly heldBy: number } {
   let file: Deno.FsFile;
@@ -43,7 +43,7 @@ export function lockFile(path: string): FileLock | { readonly heldBy: number } {
         exitCode: EXIT.CANNOT_CREATE,
       });
     }
-    // Whoever may read it may lock it.
+    // Private, since anybody who may read the file may lock it.
     file = Deno.openSync(path, { read: true, write: true, create: true, mode: 0o600 });
   } catch (error) {
     if (error instanceof UsageError) throw error;
@@ -59,22 +59,22 @@ export function lockFile(path: string): FileLock | { readonly heldBy: number } {
     file.truncateSync(0);
     file.writeSync(new TextEncoder().encode(`${Deno.pid}\n`));
   } catch {
-    // A full disk: the lock holds, only the pid cannot be told.
+    // On a full disk the lock is still held; only the pid is missing.
   }
   let isHeld = true;
   return {
     release() {
       if (!isHeld) return;
       isHeld = false;
-      // The file stays: who waits for it holds it open, and a lock on a removed file is not a lock.
+      // The file stays: a waiting process has it open, and a lock on a removed file protects nothing.
       file.close();
     },
   };
 }
 
 /**
- * What lies at a path, from its first bytes and, for SQLite, its tables. Never throws: what cannot be read
- * is `none`, and whoever opens it hears why.
+ * Finds out what lies at a path, from its first bytes and, for SQLite, from its tables. Never rejects: an
+ * unreadable file is `none`, and opening it gives the reason.
  */
 export async function fileKind(path: string): Promise<FileKind> {
   if (specialFile(path) !== null) return "other";
@@ -89,7 +89,7 @@ export async function fileKind(path: string): Promise<FileKind> {
     const text = new TextDecoder("latin1").decode(bytes);
     return PYTHON_KEYS.some((key) => text.includes(key)) ? "python" : "other";
   }
-  // What a crash of the machine leaves of a file.
+  // A crash of the machine may leave a file of zeros.
   if (bytes.every((byte) => byte === 0)) return "damaged";
   if (new TextDecoder("latin1").decode(bytes.subarray(0, SQLITE_HEAD.length)) !== SQLITE_HEAD) return "other";
   try {
@@ -114,7 +114,7 @@ function isLockFile(path: string): boolean {
     (bytes.length <= LOCK_BYTES_MAX && LOCK_TEXT.test(new TextDecoder().decode(bytes)));
 }
 
-/** Opens a file of keys and values, made where there is none. Throws OperatingError. */
+/** Opens a key-value file, and creates it if it is missing. Rejects with OperatingError. */
 export async function openKv(path: string): Promise<Deno.Kv> {
   try {
     return await Deno.openKv(path);
@@ -123,7 +123,10 @@ export async function openKv(path: string): Promise<Deno.Kv> {
   }
 }
 
-/** Renames a file, with what belongs to it, to `path.aside-<stamp>`; the new name. Throws OperatingError. */
+/**
+ * Renames a database and the files that belong to it to `<path>.aside-<stamp>`. Returns the new name. Throws
+ * OperatingError.
+ */
 export function moveAside(path: string, stamp: string): string {
   let target = `${path}.aside-${stamp}`;
   for (let n = 2; exists(target); n++) target = `${path}.aside-${stamp}-${n}`;
@@ -147,8 +150,8 @@ function exists(path: string): boolean {
 }
 
 /**
- * The marks of GNU dbm (any width and byte order) and of Berkeley DB's hash files, which Python's shelve
- * makes.
+ * Returns true for the magic numbers of GNU dbm (any width and byte order) and of Berkeley DB's hash files,
+ * which Python's shelve creates.
  */
 function isPythonDbm(head: Uint8Array): boolean {
   if (head.length < 16) return false;

@@ -1,7 +1,7 @@
 /**
- * The few calls of the C library that the runtime lacks and a daemon cannot do without: replacing the program under
- * the same pid, closing the standard streams for good, becoming another user with all of its groups, and one datagram
- * to the service manager (abstract names included). The library is opened at the first use.
+ * The few calls of the C library that a daemon needs and the runtime lacks: replacing the program under the
+ * same pid, closing the standard streams for good, becoming another user with all its groups, and sending
+ * datagrams to the service manager, also to abstract names. The library is opened on first use.
  */
 
 import { errorText, OperatingError } from "../base/mod.ts";
@@ -33,7 +33,7 @@ const CLOCK_MONOTONIC = 1;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const CLOSE_RANGE_CLOEXEC = 4;
-/** `sun_path` of Linux's `sockaddr_un`. */
+/** The size of `sun_path` in Linux's `sockaddr_un`. */
 const SUN_PATH_BYTES = 108;
 
 let opened: Libc | null = null;
@@ -51,13 +51,14 @@ function libc(): Libc {
 }
 
 /**
- * Replaces this program by another under the same pid, with the same environment and standard streams, in `folder`.
- * Returns only by throwing OperatingError. Nothing of this program runs afterwards: close everything first.
+ * Replaces this program by another under the same pid, with the same environment and standard streams, in
+ * `folder`. Never returns; throws OperatingError on failure. No code of this program runs afterwards, so
+ * close everything first.
  */
 export function execProgram(program: string, args: readonly string[], folder: string): never {
   const c = libc();
   const words = [program, ...args].map(cString);
-  // One more than the words: the list ends with a null pointer.
+  // One more entry than words: the list ends with a null pointer.
   const list = new BigUint64Array(words.length + 1);
   words.forEach((word, n) => list[n] = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(word))));
   c.chdir(cString(folder));
@@ -67,14 +68,17 @@ export function execProgram(program: string, args: readonly string[], folder: st
   );
 }
 
-/** Points the three standard streams at /dev/null: whoever reads our output sees its end. */
+/**
+ * Points the three standard streams at /dev/null, so that a reader of our output gets its end. Throws
+ * OperatingError.
+ */
 export function closeStandardStreams(): void {
   const c = libc();
   const targets = new Set([1, 2].map(descriptorTarget));
   const fd = c.open(cString("/dev/null"), O_RDWR);
   if (fd < 0) throw new OperatingError("Cannot open /dev/null");
   for (const stream of [0, 1, 2]) c.dup2(fd, stream);
-  // The runtime has copies of the streams; those of a pipe would keep its reader waiting.
+  // The runtime has copies of the streams; an open copy of a pipe would keep its reader waiting.
   for (const copy of descriptors()) {
     const target = descriptorTarget(copy);
     if (target !== null && targets.has(target) && target.startsWith("pipe:")) c.dup2(fd, copy);
@@ -82,7 +86,7 @@ export function closeStandardStreams(): void {
   if (fd > 2) c.close(fd);
 }
 
-/** The open descriptors above the standard streams; none where the system does not list them. */
+/** Returns the open descriptors above the standard streams; none if the system does not list them. */
 function descriptors(): number[] {
   try {
     return [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => Number(name)).filter((fd) => fd > 2);
@@ -99,23 +103,26 @@ function descriptorTarget(fd: number): string | null {
   }
 }
 
-/** Keeps every descriptor but the standard streams from the children started later. Without effect on old systems. */
+/**
+ * Prevents children started later from inheriting any descriptor except the standard streams. Has no effect
+ * on old systems.
+ */
 export function keepDescriptorsFromChildren(): void {
   try {
     libc().close_range?.(3, 0xffffffff, CLOSE_RANGE_CLOEXEC);
   } catch {
-    // What a shell left open would be inherited; nothing breaks.
+    // Then children inherit descriptors that a shell left open, which is harmless.
   }
 }
 
 /**
- * Becomes a user and group for good; groups become those of `name`, or the one group. Throws OperatingError where the
- * system refuses (only root may).
+ * Changes to a user and group for good. The supplementary groups become those of `name`, or `gid` alone if it
+ * is null. Throws OperatingError if the system refuses: only root may do it.
  */
 export function setIds(uid: number, gid: number, name: string | null): void {
   const c = libc();
   const groups = name === null ? c.setgroups(1n, Uint32Array.of(gid)) : c.initgroups(cString(name), gid);
-  // The group first: without root's rights it could not be changed any more.
+  // The group first: it could not be changed without root's rights.
   if (
     groups !== 0 || c.setgid(gid) !== 0 || c.setuid(uid) !== 0 || Deno.uid() !== uid || Deno.gid() !== gid
   ) {
@@ -124,8 +131,8 @@ export function setIds(uid: number, gid: number, name: string | null): void {
 }
 
 /**
- * Sends one datagram to a unix socket by path, or by abstract name where it begins with "@". Never waits. False where
- * nobody took it.
+ * Sends one datagram to a unix socket, by path, or by abstract name if it begins with "@". Never waits.
+ * Returns false if it was not delivered.
  */
 export function sendDatagram(path: string, text: string): boolean {
   const c = libc();
@@ -139,14 +146,14 @@ export function sendDatagram(path: string, text: string): boolean {
   const bytes = new TextEncoder().encode(text);
   const fd = c.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return false;
-  // An abstract name is as long as the address says; a path ends with a zero.
+  // An abstract name has the length that the address says; a path ends with a zero byte.
   const size = 2 + name.length + (isAbstract ? 0 : 1);
   const sent = c.sendto(fd, bytes, BigInt(bytes.length), MSG_DONTWAIT | MSG_NOSIGNAL, address, size);
   c.close(fd);
   return Number(sent) === bytes.length;
 }
 
-/** The system's monotonic clock in microseconds, the one that systemd compares with. */
+/** Returns the system's monotonic clock in microseconds, as systemd expects it. */
 export function monotonicMicros(): bigint {
   const time = new BigInt64Array(2);
   libc().clock_gettime(CLOCK_MONOTONIC, new Uint8Array(time.buffer));

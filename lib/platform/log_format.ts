@@ -1,20 +1,21 @@
 /**
- * Python's format of log lines, `[%(levelname)-8s] %(message)s`: read once, filled in for each record.
+ * Python's format of log lines, such as `[%(levelname)-8s] %(message)s`: parsed once, filled in for each
+ * record.
  *
- * Source: Python 3.11 logging (PercentStyle, LogRecord attributes; "(unknown file)" where the caller is not known),
- * "printf-style String Formatting".
+ * Source: Python 3.11 logging (PercentStyle, LogRecord attributes; "(unknown file)" where the caller is not
+ * known), "printf-style String Formatting".
  */
 
 import { nearest, UsageError } from "../base/mod.ts";
 import { pythonFloat, strictRepr } from "../wire/mod.ts";
 
-/** What a record has: texts and numbers by their names in Python. */
+/** Returns the value of a field of a record, by its name in Python. */
 export type LogField = (name: FieldName) => string | number;
 
-/** A format that was read: the line of a record, without its end. */
+/** A parsed format: returns the line of a record, without a line end. */
 export type LogFormat = (field: LogField) => string;
 
-/** The fields, and what they are in Python. */
+/** The fields and their types in Python. */
 const FIELDS = {
   asctime: "text",
   created: "float",
@@ -42,12 +43,12 @@ const FIELDS = {
 export type FieldName = keyof typeof FIELDS;
 
 const DIRECTIVE = /%(?:\((\w*)\))?([-+ #0]*)(\d*)(?:\.(\d*))?[hlL]?(.?)/gs;
-/** The conversions that write any value, and those of numbers. */
+/** The conversions for any value, and those for numbers. */
 const ANY = "sra";
 const NUMBERS = "diueEfFgG";
 const TYPES = { text: ANY, float: ANY + NUMBERS, int: `${ANY}${NUMBERS}oxX` } as const;
 
-/** One `%(name)…` with how it is written. */
+/** One `%(name)…` with its flags and conversion. */
 interface Directive {
   readonly name: FieldName;
   readonly flags: string;
@@ -56,7 +57,10 @@ interface Directive {
   readonly type: string;
 }
 
-/** Reads a format. Throws UsageError for what Python could not fill in. An empty one is the message alone. */
+/**
+ * Parses a format. An empty one means only the message. Throws UsageError for a format that Python could not
+ * fill in.
+ */
 export function readLogFormat(format: string): LogFormat {
   const parts: (string | Directive)[] = [];
   let at = 0;
@@ -118,7 +122,7 @@ function written({ name, flags, width, precision, type }: Directive, value: stri
   return padded(sign + digits, flags, width);
 }
 
-/** Python's `str`, `repr` and `ascii`. */
+/** Formats a value as Python's `str`, `repr` or `ascii`. */
 function inWords(value: string | number, { isFloat, type }: { isFloat: boolean; type: string }): string {
   if (typeof value === "number") return isFloat ? pythonFloat(value) : String(value);
   if (type === "s") return value;
@@ -167,13 +171,13 @@ function unsigned(
   }
 }
 
-/** At least two digits of the exponent. */
+/** Formats as `%e`, with at least two digits in the exponent. */
 function exponential(number: number, precision: number, type: string): string {
   const text = number.toExponential(precision).replace(/e([+-])(\d)$/, "e$10$2");
   return type === "E" || type === "G" ? text.toUpperCase() : text;
 }
 
-/** `%g`: so many significant digits, without zeros at the end unless it `isLong`. */
+/** Formats as `%g`: with `precision` significant digits, without trailing zeros unless `isLong`. */
 function general(
   number: number,
   precision: number,

@@ -5,27 +5,30 @@
  *      "pid":71,"node":"celery@web1","task_name":"tasks.add","task_id":"…","trace_id":"…","span_id":"…",
  *      "message":"…","error":{"type":"ValueError","repr":"ValueError('x')","traceback":"…"}}
  *
- * A field that a record does not have is left out. Source of the trace's names: OpenTelemetry, "Trace Context in
+ * A field without a value is left out. Source of the names for traces: OpenTelemetry, "Trace Context in
  * non-OTLP Log Formats".
  */
 
 import { type Level, type LogContext, shown } from "../base/mod.ts";
 import { shownJson, traceIds } from "../wire/mod.ts";
 
-/** An escape of JSON; one of six characters is half of a surrogate pair. */
+/** An escape in JSON. One that is six characters long is half of a surrogate pair. */
 const ESCAPE = /\\(?:ud[89a-f][\da-f]{2}|.)/gi;
 
-/** What every record of a process has in common. */
+/** The fields that every record has. */
 export interface JsonFacts {
   readonly atMs: number;
   readonly logger: string;
   readonly process: string;
   readonly pid: number;
-  /** The node's name; null before it is known, and in commands that are not nodes. */
+  /** The node's name; null before it is known and in commands that are not nodes. */
   readonly node: string | null;
 }
 
-/** One record as a line, with its end. Control characters are escaped, as everywhere in the log. */
+/**
+ * Returns one record as a line of JSON with a line end. Control characters are escaped, as everywhere in the
+ * log.
+ */
 export function jsonLine(facts: JsonFacts, level: Level, message: string, context?: LogContext): string {
   const record: Record<string, unknown> = {
     time: new Date(facts.atMs).toISOString(),
@@ -46,7 +49,7 @@ export function jsonLine(facts: JsonFacts, level: Level, message: string, contex
   const error = context?.error;
   if (error) record["error"] = error;
   const line = shown(shownJson(record));
-  // Most who collect logs cannot read half of a surrogate pair: they would lose the line.
+  // Most log collectors cannot read half of a surrogate pair and would drop the line.
   const whole = line.includes("\\ud")
     ? line.replace(ESCAPE, (one) => one.length === 6 ? "\\ufffd" : one)
     : line;

@@ -1,7 +1,8 @@
 /**
- * The real log: formats records as Celery prints them and writes them, one write per turn of the loop.
+ * The real log: formats records as Celery does and writes them, with one write per turn.
  *
- * Source: celery 5.2.6 app/defaults.py (DEFAULT_PROCESS_LOG_FMT, DEFAULT_TASK_LOG_FMT), utils/log.py (colours).
+ * Source: celery 5.2.6 app/defaults.py (DEFAULT_PROCESS_LOG_FMT, DEFAULT_TASK_LOG_FMT), utils/log.py
+ * (colours).
  */
 
 import {
@@ -21,14 +22,14 @@ import { type FieldName, type LogFormat, readLogFormat } from "./log_format.ts";
 import { jsonLine } from "./log_json.ts";
 import { isUnreadPipe } from "./regular_file.ts";
 
-/** Celery's default lines. */
+/** Celery's default format. */
 const PROCESS_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s";
-/** The line of a task's own logger. */
+/** Celery's default format for a task's own logger. */
 const TASK_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s";
 
-/** How often it is looked whether the log file is still the one at its path, milliseconds. */
+/** How often the log checks that its file is still the one at the path, milliseconds. */
 const LOOK_EVERY_MS = 10;
-/** What a caller is called that is not known. Source: Python 3.11 logging Logger._log. */
+/** The file name if the caller is not known. Source: Python 3.11 logging Logger._log. */
 const UNKNOWN_FILE = "(unknown file)";
 
 const COLOURS: Partial<Record<Level, string>> = {
@@ -38,40 +39,47 @@ const COLOURS: Partial<Record<Level, string>> = {
   CRITICAL: "\x1b[1;35m",
 };
 
-/** How a sink writes. */
+/** The options of the log. */
 export interface LogSinkOptions {
   level?: Level;
-  /** A file to append to; null: standard error. */
+  /** The file to append to; null: standard error. */
   file?: string | null;
-  /** Percent formats as Python's logging has them; "json" writes one JSON object a line (log_json.ts). */
+  /** Percent formats as in Python's logging; "json" writes one JSON object per line (log_json.ts). */
   format?: string;
   taskFormat?: string;
-  /** From now on every line is JSON, whatever formats are configured later: `--log-format json`. */
+  /**
+   * Writes every line as JSON from now on, even if other formats are configured later (`--log-format json`).
+   */
   isJson?: boolean;
-  /** Celery's name of the logger of lines that do not say theirs; "celery" by default. */
+  /** The Celery logger of lines that do not name one; default "celery". */
   logger?: string;
-  /** The node's name, for JSON. */
+  /** The node's name, for JSON lines. */
   node?: string;
-  /** False: no colours. Else there are some where the log goes to a terminal and NO_COLOR is not set. */
+  /** False: no colours. Else colours are used if the log goes to a terminal and NO_COLOR is not set. */
   color?: boolean | null;
-  /** "MainProcess" unless the record says otherwise. */
+  /** The process name of records that do not name one; default "MainProcess". */
   processName?: string;
-  /** Errors go to standard error too, though there is a file: for a daemon whose starter still listens. */
+  /** Also writes errors to standard error if the log has a file: for a daemon whose parent still reads it. */
   mirrorErrors?: boolean;
 }
 
-/** A Log that can be configured again, once the settings are known. */
+/** A Log that can be configured again once the settings are known. */
 export interface LogSink extends Log {
-  /** Every line of this process is JSON, as `--log-format json` or the format asks. */
+  /** True if every line of this process is JSON, by `--log-format json` or by the format. */
   readonly isJson: boolean;
   configure(options: LogSinkOptions): void;
-  /** Writes a record to standard error, and to the log's file if it has one, at once and whatever its level is. */
+  /**
+   * Writes a record at once, regardless of its level, to standard error and to the log's file if it has one.
+   */
   notice(level: Level, message: string): void;
-  /** Writes what is buffered before it returns; for the way out. */
+  /** Writes everything buffered before it returns; for the end of the program. */
   flushSync(): void;
 }
 
-/** What a sink does when told nothing: warnings and worse, to standard error. */
+/**
+ * Opens the log. By default it writes warnings and worse to standard error. Throws UsageError if the file
+ * cannot be opened or a format is invalid.
+ */
 export function openLogSink(clock: Clock, options: LogSinkOptions = {}): LogSink {
   return new FileLogSink(clock, options);
 }
@@ -80,7 +88,7 @@ class FileLogSink extends LevelLog implements LogSink {
   #clock: Clock;
   #path: string | null = null;
   #file: Deno.FsFile | null = null;
-  /** What tells the open file from another at its path; null where it is not a regular file, and nobody rotates it. */
+  /** The identity of the open file; null if it is not a regular file, which nobody rotates. */
   #identity: string | null = null;
   #lookedMs = -Infinity;
   #startedMs: number;
@@ -101,7 +109,7 @@ class FileLogSink extends LevelLog implements LogSink {
   #second = -1;
   #secondText = "";
   #headMs = -1;
-  /** Heads of lines in this millisecond, by process, and by level where it is another than INFO. */
+  /** Heads of lines in this millisecond, by process and, except for INFO, by level. */
   #heads = new Map<string, string>();
 
   constructor(clock: Clock, options: LogSinkOptions) {
@@ -133,7 +141,7 @@ class FileLogSink extends LevelLog implements LogSink {
       this.#path = options.file;
     }
     if (options.color !== undefined) this.#wantsColor = options.color ?? true;
-    // Never in a file or a pipe, as in Celery: programs read those.
+    // Never in a file or a pipe, as in Celery, because programs read those.
     this.#hasColor = this.#wantsColor && this.#path === null && Deno.stderr.isTerminal() &&
       !Deno.env.get("NO_COLOR");
   }
@@ -176,7 +184,7 @@ class FileLogSink extends LevelLog implements LogSink {
     try {
       while (bytes.length > 0) bytes = bytes.subarray(out.writeSync(bytes));
     } catch {
-      // A log that cannot be written (full disk, closed terminal) must not take the work down with it.
+      // A log that cannot be written (full disk, closed terminal) must not stop the program.
     }
   }
 
@@ -185,12 +193,12 @@ class FileLogSink extends LevelLog implements LogSink {
     try {
       this.#open(this.#path);
     } catch (error) {
-      // It goes on in the file it has: whoever rotates logs must not end the work.
+      // The old file stays open: a failed rotation must not stop the program.
       this.emit("ERROR", (error as Error).message);
     }
   }
 
-  /** Throws UsageError, and leaves everything as it was, where the file cannot be opened. */
+  /** Opens another file. If that fails, throws UsageError and keeps the current one. */
   #open(path: string | null): void {
     let file: Deno.FsFile | null = null;
     let identity: string | null = null;
@@ -212,7 +220,7 @@ class FileLogSink extends LevelLog implements LogSink {
   }
 
   /**
-   * Opens the file anew where it was renamed or removed: logrotate's default.
+   * Opens the file again if it was renamed or removed, as logrotate does by default.
    * Source: Python's logging.handlers.WatchedFileHandler, which Celery logs through.
    */
   #followPath(): void {
@@ -222,12 +230,12 @@ class FileLogSink extends LevelLog implements LogSink {
     try {
       if (identityOf(Deno.statSync(this.#path!)) === this.#identity) return;
     } catch {
-      // Nothing is there: a new one is made.
+      // The file was removed: create a new one.
     }
     try {
       this.#open(this.#path);
     } catch {
-      // The folder went too, or is not ours to write any more: the old file goes on taking the lines.
+      // The folder was removed too, or is not writable any more: keep writing to the old file.
     }
   }
 
@@ -296,15 +304,18 @@ class FileLogSink extends LevelLog implements LogSink {
     }
   }
 
-  /** A message without control characters; a line in it that looks like the head of another record is moved in. */
+  /**
+   * Escapes control characters in a message, and indents lines in it that look like the head of another
+   * record.
+   */
   #safe(message: string): string {
     const text = shown(message);
     return text.includes("\n") ? text.replace(this.#headLike, "\n $1") : text;
   }
 
   /**
-   * What stands before a message, made once a millisecond for each process and as one flat text: the engine keeps a
-   * concatenation as a tree, and walks all of its nodes when the buffer is written.
+   * Returns the text before a message, made once per millisecond for each process. It is joined into a flat
+   * string: V8 keeps a concatenation as a tree, and would walk all its nodes when the buffer is written.
    */
   #head(atMs: number, level: Level, process: string): string {
     const whole = Math.floor(atMs);
@@ -321,7 +332,9 @@ class FileLogSink extends LevelLog implements LogSink {
     return head;
   }
 
-  /** Local time as Python's logging prints it; the date and second are made once a second. */
+  /**
+   * Returns local time as Python's logging prints it. The part down to the second is made once per second.
+   */
   #asctime(atMs: number): string {
     const second = Math.floor(atMs / 1000);
     if (second !== this.#second) {
@@ -335,13 +348,13 @@ class FileLogSink extends LevelLog implements LogSink {
   }
 }
 
-/** The last part of a path; of a module without what stands behind its last dot. */
+/** Returns the last part of a path; for a module without its extension. */
 function fileNameOf(path: string, isModule: boolean): string {
   const name = shownLine(path.slice(path.lastIndexOf("/") + 1));
   return isModule ? name.replace(/(?<=.)\.[^.]*$/, "") : name;
 }
 
-/** What a line is made of. */
+/** The parts of a line. */
 interface LineParts {
   readonly atMs: number;
   readonly level: Level;
@@ -352,21 +365,24 @@ interface LineParts {
   readonly text: string;
 }
 
-/** Tells a regular file from every other one; null for what is not one. */
+/** Returns the identity of a regular file; null for anything else. */
 function identityOf({ isFile, dev, ino }: Deno.FileInfo): string | null {
   return isFile ? `${dev}:${ino}` : null;
 }
 
-/** Writes a line on standard error as well; whoever listened may be gone. */
+/** Writes a line to standard error too. Never throws, since its reader may be gone. */
 function mirror(line: string): void {
   try {
     Deno.stderr.writeSync(new TextEncoder().encode(line));
   } catch {
-    // The file has it.
+    // The line is in the file.
   }
 }
 
-/** What the fields of a format may look like in a head. One that is not here tells no head from a line of a message. */
+/**
+ * Patterns of fields in the head of a line. Without one of these fields, a format's head cannot be told from
+ * a line of a message.
+ */
 const FIELDS: Readonly<Record<string, string>> = {
   asctime: "\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d(?:[,.]\\d+)?",
   levelname: `(?:${Object.keys(LEVELS).join("|")})`,
@@ -374,9 +390,12 @@ const FIELDS: Readonly<Record<string, string>> = {
   process: "\\d+",
 };
 
-/** Matches a line end before something that looks like the head of a record in one of the formats. */
+/**
+ * Returns a pattern for a line end followed by text that looks like the head of a record in one of the
+ * formats.
+ */
 function headLike(formats: readonly string[]): RegExp {
-  // Celery's own begin with a date in a bracket, which is what programs look for.
+  // Celery's lines begin with a bracket and a date, which programs look for.
   const heads = new Set(["\\[\\d{4}-\\d\\d-\\d\\d[ T]"]);
   for (const format of formats) {
     const [head = ""] = format.split(/%\((?:message|task_name|task_id)\)/);

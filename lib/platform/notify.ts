@@ -1,23 +1,23 @@
 /**
- * What a service tells systemd: that it is ready, what it does, that it lives, that it stops.
+ * Notifies systemd of a service's state: ready, status, alive, stopping.
  *
- * The protocol is systemd's sd_notify: one datagram of NAME=value lines to the socket in NOTIFY_SOCKET. Without that
- * variable everything here does nothing. Source: systemd sd_notify(3), sd_watchdog_enabled(3).
+ * The protocol is systemd's sd_notify: one datagram of NAME=value lines to the socket in NOTIFY_SOCKET.
+ * Without that variable, all methods do nothing. Source: systemd sd_notify(3), sd_watchdog_enabled(3).
  */
 
 import type { Clock, Disarm } from "../base/mod.ts";
 import { monotonicMicros, sendDatagram } from "./libc.ts";
 
-/** How often the status is told where no watchdog asks for more. */
+/** How often the status is sent, unless the watchdog requires more, milliseconds. */
 const STATUS_MS = 10_000;
-/** What is asked for while starting, each time the start is told to go on. */
+/** The extra time that each notification during the start requests, milliseconds. */
 const EXTEND_MS = 30_000;
 
-/** The service manager as a service sees it. Every method does nothing where there is none. */
+/** The service manager. Without one, every method does nothing. */
 export class ServiceManager {
   readonly #clock: Clock;
   readonly #socket: string | null;
-  /** How long may pass between two signs of life, milliseconds; null: nobody watches. */
+  /** The longest time between two watchdog notifications, milliseconds; null: no watchdog. */
   readonly watchdogMs: number | null;
   #disarm: Disarm | null = null;
 
@@ -32,12 +32,12 @@ export class ServiceManager {
     this.watchdogMs = isWatched ? micros / 1000 : null;
   }
 
-  /** True where somebody listens. */
+  /** True if there is a service manager. */
   get isThere(): boolean {
     return this.#socket !== null;
   }
 
-  /** Tells fields as they are. */
+  /** Sends fields as they are. Never throws. */
   send(fields: Readonly<Record<string, string | number>>): void {
     if (this.#socket === null) return;
     const text = Object.entries(fields).map(([name, value]) =>
@@ -46,11 +46,14 @@ export class ServiceManager {
     try {
       sendDatagram(this.#socket, text.join("\n"));
     } catch {
-      // A service must not end because nobody listens to it.
+      // A failed notification must not end the service.
     }
   }
 
-  /** Starting: asks for more time for as long as the program turns, however long a broker is away. */
+  /**
+   * Sends the status during the start, and extends the start's time limit as long as the event loop runs,
+   * however long the broker is unreachable.
+   */
   starting(status: () => string): void {
     if (this.#socket === null) return;
     this.#every(EXTEND_MS / 2, () => {
@@ -59,8 +62,9 @@ export class ServiceManager {
   }
 
   /**
-   * Ready; from now on tells the status and, where systemd watches, that the service lives: twice as often as it must,
-   * from a timer of the program's own loop, and only while `isAlive` says so.
+   * Reports that the service is ready, and from now on sends its status. If systemd watches the service, also
+   * sends watchdog notifications twice as often as required, from a timer of the event loop, and only while
+   * `isAlive` returns true.
    */
   ready(status: () => string, isAlive: () => boolean = () => true): void {
     if (this.#socket === null) return;
@@ -72,18 +76,20 @@ export class ServiceManager {
     });
   }
 
-  /** About to start again under the same pid: READY follows. */
+  /** Reports that the program will start again under the same pid; `ready` follows. */
   reloading(): void {
     if (this.#socket === null) return;
     this.send({ RELOADING: 1, MONOTONIC_USEC: String(monotonicMicros()), STATUS: "restarting" });
   }
 
-  /** Stopping. Signs of life go on: a warm shutdown may take its time. */
+  /**
+   * Reports that the service is stopping. Watchdog notifications go on, since a warm shutdown may take long.
+   */
   stopping(status: string): void {
     this.send({ STOPPING: 1, STATUS: status });
   }
 
-  /** Says no more. */
+  /** Ends the periodic notifications. Idempotent. */
   close(): void {
     this.#disarm?.();
     this.#disarm = null;

@@ -1,12 +1,12 @@
 /**
- * Pid files: made exclusively, taken over from the dead, never from the living.
+ * Pid files: created exclusively, and replaced only if their process has ended.
  *
- * A file appears with its whole content (a link of a finished one), and a dead process's file is replaced under a lock
- * of the file itself, so that of two that find it stale one wins.
+ * A file appears with its whole content, as a link to a finished file. A dead process's file is replaced
+ * under a lock on the file itself, so that only one of two processes that find it stale wins.
  *
- * Source: celery 5.2.6 platforms.py Pidfile (content, messages, exit status 73). Beyond it: a recycled pid is told
- * from the process that wrote the file by comparing the process's start with the file's time; what is not a pid file
- * is never replaced; and a file's word is not enough for a signal (isOurs).
+ * Source: celery 5.2.6 platforms.py Pidfile (content, messages, exit status 73). Differences: a recycled pid
+ * is recognised by comparing the start of the process with the time of the file; a file that is not a pid
+ * file is never replaced; and before a signal is sent, the process itself is checked (isOurs).
  */
 
 import { errorText, UsageError } from "../base/mod.ts";
@@ -14,25 +14,26 @@ import { EXIT } from "./exit_codes.ts";
 import { makeFileBeside } from "./files.ts";
 import { readRegular, specialFile } from "./regular_file.ts";
 
-/** A pid file of ours. `release` removes it if it is still ours; twice is once. */
+/** A pid file of this process. `release` removes it if it still has our pid, and is idempotent. */
 export interface Pidfile {
   readonly path: string;
   release(): void;
 }
 
-/** Attempts before the file is said to change too often. */
+/** The number of attempts before giving up on a file that keeps changing. */
 const ATTEMPTS_MAX = 20;
-/** The most that a pid file holds, bytes. */
+/** The maximum size of a pid file, bytes. */
 const BYTES_MAX = 64;
-/** A number, or what a crash leaves of one: nothing, or zeros. */
+/** A number, or what a crash may leave of one: an empty file, or zero bytes. */
 const PIDFILE_TEXT = /^[\s\0]*(-?\d{0,10})[\s\0]*$/;
-/** What people give for "no pid file". */
+/** The path that users give for "no pid file". */
 const NOWHERE = "/dev/null";
 
 /**
- * Writes our pid to `path`. Throws UsageError with exit status 73 where a living process holds it, the folder cannot be
- * written, or something else than a pid file is there. `onStale` hears that a dead process's file is replaced. A file
- * with our own pid is ours: this program was started again in place. /dev/null means none.
+ * Writes our pid to `path`. A file with our own pid is ours already: the program was started again in place.
+ * Calls `onStale` with Celery's message if a dead process's file is replaced. /dev/null means no file. Throws
+ * UsageError with exit status 73 if a living process has the file, the folder is not writable, or the file is
+ * not a pid file.
  */
 export function acquirePidfile(path: string, onStale: (message: string) => void = () => {}): Pidfile {
   if (path === NOWHERE) return { path, release() {} };
@@ -51,12 +52,12 @@ export function acquirePidfile(path: string, onStale: (message: string) => void 
   });
 }
 
-/** True for a link to a file that is not there. */
+/** Returns true for a link to a missing file. */
 function isDanglingLink(path: string): boolean {
   try {
     Deno.readLinkSync(path);
   } catch {
-    return false; // no link
+    return false; // not a link
   }
   try {
     Deno.statSync(path);
@@ -66,7 +67,7 @@ function isDanglingLink(path: string): boolean {
   }
 }
 
-/** Throws where something else than a pid file is at the path. */
+/** Throws if something other than a pid file is at the path. */
 function refuseForeign(path: string): void {
   const special = specialFile(path);
   const isNothing = special === null && isDanglingLink(path);
@@ -79,7 +80,7 @@ function refuseForeign(path: string): void {
   throw cannotCreate(path, new Error(what));
 }
 
-/** What a pid file says, "" where there is none or nothing in it; null where what is there is not a pid file. */
+/** Returns the text of a pid file; "" if it is missing or empty, null if the file is not a pid file. */
 function pidText(path: string): string | null {
   const bytes = readRegular(path, BYTES_MAX + 1);
   if (bytes === null) return "";
@@ -87,7 +88,7 @@ function pidText(path: string): string | null {
   return PIDFILE_TEXT.exec(new TextDecoder().decode(bytes))?.[1] ?? null;
 }
 
-/** A finished file with our pid, under another name in the same folder. */
+/** Writes a finished file with our pid under another name in the same folder. */
 function written(path: string): string {
   try {
     const temporary = makeFileBeside(path, 0o644 & ~Deno.umask());
@@ -100,7 +101,7 @@ function written(path: string): string {
   }
 }
 
-/** True where the finished file now stands at `path`; false where something stands there already. */
+/** Links the finished file to `path`. Returns false if something is there already. */
 function linked(temporary: string, path: string): boolean {
   try {
     Deno.linkSync(temporary, path);
@@ -111,7 +112,10 @@ function linked(temporary: string, path: string): boolean {
   }
 }
 
-/** Replaces a dead process's file; false where it changed under us. Throws where its process lives. */
+/**
+ * Replaces a dead process's file. Returns false if the file changed meanwhile. Throws if its process is
+ * alive.
+ */
 function replaced(temporary: string, path: string, onStale: (message: string) => void): boolean {
   let file: Deno.FsFile;
   refuseForeign(path);
@@ -153,18 +157,18 @@ function cannotCreate(path: string, error: unknown): UsageError {
   });
 }
 
-/** The pid in a file, or null where there is no file or no pid in it. */
+/** Returns the pid in a file, or null if there is no file or no usable pid in it. */
 export function readPidfile(path: string): number | null {
   try {
     const pid = Number(pidText(path));
-    // Pid 0 would be our own group, and signals to 1 the system's.
+    // A signal to pid 0 would reach our own process group, one to pid 1 the whole system.
     return pid > 1 || pid === Deno.pid ? pid : null;
   } catch {
-    return null; // missing or unreadable: no pid either way
+    return null; // unreadable
   }
 }
 
-/** Whether a process of that pid lives (zombies do not). */
+/** Returns true if a process with this pid is alive; a zombie is not. */
 function isAlive(pid: number): boolean {
   try {
     const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
@@ -174,7 +178,10 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Whether the process that wrote a pid file still lives: it started before the file was written. */
+/**
+ * Returns true if the process that wrote a pid file is still alive: a process with this pid exists and
+ * started before the file was written.
+ */
 export function isOwnerAlive(pid: number, path: string): boolean {
   if (!isAlive(pid)) return false;
   const startedMs = startOfProcessMs(pid);
@@ -182,16 +189,17 @@ export function isOwnerAlive(pid: number, path: string): boolean {
   try {
     writtenMs = Deno.statSync(path).mtime?.getTime() ?? null;
   } catch {
-    return false; // the file has gone: nobody owns it
+    return false; // the file was removed: nobody owns it
   }
-  // Two seconds of grace: the boot time is known to the second only.
+  // Two seconds of tolerance, since the boot time is known only to the second.
   return startedMs === null || writtenMs === null || startedMs <= writtenMs + 2000;
 }
 
 /**
- * Whether a process is a worker or beat that a pid file may speak for: anybody who can write the file can put any
- * number into it. It must have started before the file was written, belong to whom the file belongs (unless that is
- * root, or us), and run this program, Celery's, or `program`.
+ * Returns true if a process is a worker or beat to which a pid file can refer. The pid alone proves nothing,
+ * since anybody who may write the file can put any number into it. The process must have started before the
+ * file was written, belong to the owner of the file (unless that is root or this user), and run this program,
+ * Celery or `program`.
  */
 export function isOurs(pid: number, path: string, program: string | null = null): boolean {
   if (!isOwnerAlive(pid, path)) return false;
@@ -200,12 +208,12 @@ export function isOurs(pid: number, path: string, program: string | null = null)
     const writer = Deno.statSync(path).uid;
     if (writer !== owner && writer !== 0 && writer !== Deno.uid()) return false;
   } catch {
-    return false; // one of the two has gone
+    return false; // the process or the file is gone
   }
   return isWorkerCommand(commandOf(pid), program);
 }
 
-/** The words that a process was started with; none where it has ended. */
+/** Returns the command line of a process as words; none if it has ended. */
 function commandOf(pid: number): string[] {
   try {
     return Deno.readTextFileSync(`/proc/${pid}/cmdline`).split("\0").filter(Boolean);
@@ -214,16 +222,17 @@ function commandOf(pid: number): string[] {
   }
 }
 
-/** Whether words start a worker or beat of this program, of Celery, or of `program`. */
+/** Returns true if a command line starts a worker or beat of this program or of Celery, or runs `program`. */
 export function isWorkerCommand(words: readonly string[], program: string | null = null): boolean {
-  // Celery's own put their name and role into one word: "[celeryd: w1@host:MainProcess] -active- (worker …)".
+  // Celery's processes put their name and role into one word: "[celeryd: w1@host:MainProcess] -active-
+  // (worker …)".
   if (words.some((word) => /^\[?celery(d|beat| beat)\b/.test(word))) return true;
   if (program !== null && words.some((word) => word === program || baseName(word) === baseName(program))) {
     return true;
   }
   if (!words.some((word) => word === "worker" || word === "beat")) return false;
   const [first = ""] = words;
-  // Under the runtime the program is its main module, whatever the folder is called.
+  // Under the runtime the program is its main module, whatever its folder is called.
   const isModule = baseName(first).startsWith("deno") && words.some((word) => /\/main\.[jt]s$/.test(word));
   return isModule || first === Deno.execPath() || words.some((word) => /lovage|celery/i.test(word));
 }
@@ -232,7 +241,10 @@ function baseName(path: string): string {
   return path.slice(path.lastIndexOf("/") + 1);
 }
 
-/** When a process started, wall-clock milliseconds to about a second, or null where the system does not say. */
+/**
+ * Returns when a process started, in wall-clock milliseconds to about a second; null if the system does not
+ * say.
+ */
 function startOfProcessMs(pid: number): number | null {
   try {
     const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
@@ -245,7 +257,10 @@ function startOfProcessMs(pid: number): number | null {
   }
 }
 
-/** Removes the pid file of a process that has ended; one that a living process owns stays. True where it went. */
+/**
+ * Removes the pid file of a process that has ended. Returns true if it was removed; the file of a living
+ * process stays.
+ */
 export function removeStalePidfile(path: string): boolean {
   const pid = readPidfile(path);
   if (pid === null || isOwnerAlive(pid, path)) return false;

@@ -1,14 +1,20 @@
-/** Files and folders that only their own user may read: queues, results, schedules, and what is beside them. */
+/**
+ * Files and folders that only their user may read: queues, results, schedules, and the files that belong to
+ * them.
+ */
 
 import type { DatabaseSync } from "node:sqlite";
 import { errorText, OperatingError } from "../base/mod.ts";
 import { specialFile } from "./regular_file.ts";
 import { systemFiles } from "./system_files.ts";
 
-/** What SQLite keeps beside a database; made with the database's mode. */
+/** Suffixes of SQLite's files for one database; SQLite creates them with the database's mode. */
 const BESIDE_DATABASE = ["", "-wal", "-shm", "-journal"];
 
-/** Makes a folder and its missing parents for this user alone (0700); one that exists is left as it is. */
+/**
+ * Makes a folder and its missing parents, accessible only to this user (0700). An existing folder stays as it
+ * is. Throws OperatingError.
+ */
 export function makePrivateFolder(path: string): void {
   try {
     systemFiles().makeFolder(path, 0o700);
@@ -17,7 +23,10 @@ export function makePrivateFolder(path: string): void {
   }
 }
 
-/** Makes an empty file that only this user may read (0600), whatever the umask, where nothing is at the path. */
+/**
+ * Creates an empty file that only this user may read (0600, regardless of the umask), unless something is at
+ * the path. Throws OperatingError.
+ */
 export function makePrivateFile(path: string): void {
   try {
     const files = systemFiles();
@@ -27,20 +36,23 @@ export function makePrivateFile(path: string): void {
   }
 }
 
-/** Takes a file of ours from everybody else (0600). One that is missing, special or another user's is left as it is. */
+/**
+ * Makes a file of this user private (0600). A missing or special file, or another user's, stays as it is.
+ * Never throws.
+ */
 export function keepPrivate(path: string): void {
   try {
     const files = systemFiles();
     const { kind, mode, uid } = files.facts(path);
     if (kind === "file" && uid === files.uid() && ((mode ?? 0) & 0o077) !== 0) files.chmod(path, 0o600);
   } catch {
-    // Nothing there, or a file system without modes.
+    // The file is missing, or the file system has no modes.
   }
 }
 
 /**
- * Makes the folder (0700) and file (0600) of a database where they are missing. Throws OperatingError where they
- * cannot be made, or where something else than a file is at the path.
+ * Creates the folder (0700) and file (0600) of a database if they are missing. Throws OperatingError if they
+ * cannot be created, or if something other than a file is at the path.
  */
 export function makeDatabaseFile(path: string): void {
   const found = specialFile(path);
@@ -49,20 +61,23 @@ export function makeDatabaseFile(path: string): void {
   makePrivateFile(path);
 }
 
-/** Takes a database that is new or has tables of ours from everybody else; another program's is left as it is. */
+/**
+ * Makes a database private if it is new or has one of our tables (`ours`). Another program's database stays
+ * as it is.
+ */
 export function protectDatabase(database: DatabaseSync, path: string, ours: readonly string[]): void {
   const tables = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all();
   if (tables.length === 0 || tables.some(({ name }) => ours.includes(String(name)))) protectFiles(path);
 }
 
-/** The same for a database that is known to be ours. */
+/** Makes the files of a database private, if it is known to be ours. */
 export function protectFiles(path: string): void {
   let real = path;
   try {
-    // SQLite follows links before it names the files beside.
+    // SQLite follows links before it derives the names of the other files.
     real = systemFiles().realPath(path);
   } catch {
-    // Not there: then neither are the others.
+    // The database is missing, and so are the other files.
   }
   for (const suffix of BESIDE_DATABASE) keepPrivate(real + suffix);
 }

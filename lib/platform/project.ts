@@ -1,15 +1,18 @@
 /**
- * A project's own dependencies: `deno.json`, `package.json` and `node_modules` beside the user's module or above it.
+ * A project's own dependencies: `deno.json`, `package.json` and `node_modules` in the folder of the user's
+ * module or above it.
  *
- * The runtime takes one configuration at its start, and this program's own says what "lovage" is. So where a project
- * has something to say, both are joined in files of ours, and this program starts again under them (in place: the
- * same process). The imports are in a file of their own: what it says wins over every deno.json that the runtime finds
- * beside a module, which may have "lovage" mean some types. Slots and daemons start under them at once, and so does
- * the packed file the next time (.ci/dist_stub.sh). Where there is nothing, nothing happens.
+ * The runtime reads one configuration at its start, and this program's own maps "lovage" to the library. So
+ * if a project has dependencies, both configurations are joined in generated files, and this program starts
+ * again under them, in the same process. The imports are in a file of their own, because an import map
+ * overrides every deno.json that the runtime finds next to a module, which may map "lovage" to mere types.
+ * Slots and daemons start under the generated files at once, and so does the packed file at its next start
+ * (.ci/dist_stub.sh). Without such a project nothing happens.
  *
- * As in Deno and Node: the nearest `deno.json` or `deno.jsonc` and the workspace it is a member of; the nearest
- * `package.json`; `node_modules` at every level, which the runtime looks through itself once it is told to. What lies
- * above a folder that everybody may write to is somebody else's: the search ends there.
+ * As in Deno and Node, the project consists of the nearest `deno.json` or `deno.jsonc` and the workspace to
+ * which it belongs, the nearest `package.json`, and `node_modules` at every level, which the runtime searches
+ * itself if it is configured to. The search ends below a parent folder that everybody may write to, since
+ * files there may be somebody else's.
  */
 
 import { absolutePath, errorText, filePath, fileUrl, UsageError } from "../base/mod.ts";
@@ -28,7 +31,7 @@ import { makePrivateFolder } from "./private_file.ts";
 
 const CONFIGS = ["deno.json", "deno.jsonc"];
 const NAMES = new Set([...CONFIGS, "package.json", "node_modules"]);
-/** What of the compiler's options changes how modules run. */
+/** The compiler options that change how modules run. */
 const COMPILER_OPTIONS = [
   "jsx",
   "jsxFactory",
@@ -37,25 +40,25 @@ const COMPILER_OPTIONS = [
   "experimentalDecorators",
   "emitDecoratorMetadata",
 ];
-/** Ranges of a package.json that name no version of a registry. */
+/** Ranges in a package.json that do not name a version in a registry. */
 const NOT_A_VERSION = /^(file|link|portal|workspace|catalog|git|github|https?)\b.*:|\//;
 
 type Json = Record<string, unknown>;
 type Imports = Record<string, string>;
 
-/** The configurations of a project, by path. */
+/** The configuration files of a project, by path. */
 interface Found {
   readonly config: string | null;
-  /** The configuration above it whose workspace it is a member of. */
+  /** The configuration above it to whose workspace it belongs. */
   readonly workspace: string | null;
   readonly manifest: string | null;
   readonly hasModules: boolean;
 }
 
 /**
- * Has this program run under the configuration of the project that the module `spec` (as `-A` takes it) belongs to.
- * Calls `restart` where that is another than now; returns where it is this one. Throws UsageError where a file of the
- * project cannot be read, and OperatingError where ours cannot be written.
+ * Makes sure that this program runs under the configuration of the project to which the module `spec` (as
+ * given to `-A`) belongs: returns if it does, else calls `restart`. Throws UsageError if a file of the
+ * project cannot be read, OperatingError if the generated files cannot be written.
  */
 export function enterProject(
   spec: string,
@@ -82,7 +85,8 @@ export function enterProject(
   try {
     write(files);
   } catch {
-    // All may be read-only but the temporary folder. Made anew there at each start: nobody else can have made it.
+    // Only the temporary folder may be writable. A new folder is made there at each start, so that nobody
+    // else can have prepared it.
     const temporary = `${Deno.makeTempDirSync({ prefix: "lovage-project-" })}/deno.json`;
     write(filesFor(found!, temporary, () => moduleText(spec, cwd))!);
     return restart(temporary);
@@ -90,7 +94,10 @@ export function enterProject(
   restart(path);
 }
 
-/** Our files for a project, their configuration at `path`; null where the project changes nothing. */
+/**
+ * Returns the generated files for a project, with the configuration at `path`; null if the project changes
+ * nothing.
+ */
 function filesFor(found: Found, path: string, moduleText: () => string): ProjectFiles | null {
   const config = joined(found, path, moduleText);
   if (config === null) return null;
@@ -99,7 +106,8 @@ function filesFor(found: Found, path: string, moduleText: () => string): Project
   return {
     [path]: toJson(options),
     [importsOf(path)]: toJson({ imports, scopes }),
-    // What the project's own said. The runtime adds what it finds to a copy, since the own one is the project's.
+    // The text of the project's lock file. The runtime adds entries to a copy, because the original belongs
+    // to the project.
     ...(lock === null ? {} : { [`${path}.lock-source`]: lock }),
   };
 }
@@ -116,7 +124,9 @@ function write(files: ProjectFiles): void {
   }
 }
 
-/** The folder of the module that `spec` names; of one that is not there, the nearest folder on the way to it. */
+/**
+ * Returns the folder of the module that `spec` names; if it is missing, the nearest existing folder above it.
+ */
 function folderOf(spec: string, cwd: string): string {
   const path = absolutePath(pathOf(spec), cwd);
   const kind = kindOf(path);
@@ -131,7 +141,7 @@ function pathOf(spec: string): string {
   try {
     return path.startsWith("file:") ? filePath(path) : path;
   } catch {
-    return path; // whoever loads it says what is wrong
+    return path; // loading it will report the error
   }
 }
 
@@ -139,7 +149,7 @@ function moduleText(spec: string, cwd: string): string {
   return readFile(absolutePath(pathOf(spec), cwd)) ?? "";
 }
 
-/** Looks from a folder upwards; null where there is nothing. */
+/** Searches from a folder upwards; null if nothing is found. */
 function find(folder: string): Found | null {
   let config: string | null = null;
   let workspace: string | null = null;
@@ -152,7 +162,7 @@ function find(folder: string): Found | null {
     for (const name of CONFIGS) {
       const path = `${below}/${name}`;
       if (!names.has(name) || kindOf(path) !== "file") continue;
-      // Our own source: its configuration is the one we run under.
+      // Our own source tree, under whose configuration the program runs.
       if (path === OWN_CONFIG) return null;
       if (config === null) config = path;
       else if (workspace === null && hasMember(path, config)) workspace = path;
@@ -166,13 +176,13 @@ function find(folder: string): Found | null {
   return isNothing ? null : { config, workspace, manifest, hasModules };
 }
 
-/** Our configuration and the project's as one; null where the project's changes nothing. */
+/** Joins our configuration with the project's; null if the project's changes nothing. */
 function joined(found: Found, path: string, moduleText: () => string): Json | null {
   const own = readJson(OWN_CONFIG);
   const ownImports = resolved(own.imports, OWN_CONFIG);
   const { imports, scopes, options } = theirs(found);
   const manifest = found.manifest === null ? {} : readJson(found.manifest);
-  // Modules of ours that the runtime fetches are in its cache, and not in node_modules.
+  // Our own npm modules are in the runtime's cache and not in node_modules.
   const mayBeManual = !Object.values(ownImports).some((target) => target.startsWith("npm:"));
   const isManual = mayBeManual && usesModules(found, { imports, options, manifest, moduleText });
   if (!isManual) {
@@ -198,7 +208,10 @@ function joined(found: Found, path: string, moduleText: () => string): Json | nu
   };
 }
 
-/** Whether packages come from node_modules: as the project says, or as Deno and Node would take it. */
+/**
+ * Returns true if packages come from node_modules: as the project configures it, else as Deno and Node would
+ * decide.
+ */
 function usesModules(
   { config, manifest: manifestPath, hasModules }: Found,
   { imports, options, manifest, moduleText }: {
@@ -213,13 +226,16 @@ function usesModules(
   if (given !== undefined) return hasModules;
   if (manifestPath !== null) return hasModules || manifest.imports !== undefined;
   if (!hasModules) return false;
-  // Without a package.json the packages that are named by version are those of the registry.
+  // Without a package.json, packages named by `npm:` come from the registry.
   const fromRegistry = /["']npm:/;
   return !Object.values(imports).some((target) => target.startsWith("npm:")) &&
     (config !== null || !fromRegistry.test(moduleText()));
 }
 
-/** The imports, scopes and options that a project's configurations give; the nearest wins. */
+/**
+ * Returns the imports, scopes and options of a project's configurations; the nearest overrides the
+ * workspace's.
+ */
 function theirs(
   { config, workspace }: Found,
 ): { imports: Imports; scopes: Record<string, Imports>; options: Json } {
@@ -230,7 +246,8 @@ function theirs(
     if (path === null) continue;
     const json = readJson(path);
     if (path === workspace) Object.assign(imports, membersOf(json, path));
-    // A map in a file of its own counts from there, and only where the configuration has none.
+    // An import map in a separate file is relative to that file, and applies only if the configuration has no
+    // imports.
     const isApart = json.imports === undefined && json.scopes === undefined &&
       typeof json.importMap === "string" &&
       !/^https?:/.test(json.importMap);
@@ -245,7 +262,7 @@ function theirs(
   return { imports, scopes, options };
 }
 
-/** True where the workspace of a configuration names the folder of `member`. */
+/** Returns true if the workspace of the configuration at `path` contains the folder of `member`. */
 function hasMember(path: string, member: string): boolean {
   return memberFolders(readJson(path), path).includes(parentOf(member));
 }
@@ -259,7 +276,7 @@ function memberFolders(json: Json, path: string): string[] {
   });
 }
 
-/** The members of a workspace by their names, as their `exports` have it. */
+/** Returns the members of a workspace as imports, by their names and `exports`. */
 function membersOf(json: Json, path: string): Imports {
   const imports: Imports = {};
   for (const folder of memberFolders(json, path)) {
@@ -275,7 +292,7 @@ function membersOf(json: Json, path: string): Imports {
   return imports;
 }
 
-/** The packages that a package.json asks the registry for. */
+/** Returns the packages that a package.json requires from the registry, as imports. */
 function dependenciesOf(manifest: Json): Imports {
   const packages: Imports = {};
   for (const kind of ["devDependencies", "optionalDependencies", "dependencies"]) {
@@ -288,13 +305,13 @@ function dependenciesOf(manifest: Json): Imports {
   return packages;
 }
 
-/** The text of the project's lock file; null where it has none. */
+/** Returns the text of the project's lock file; null if it has none. */
 function lockOf({ config, workspace, manifest }: Found): string | null {
   const beside = workspace ?? config ?? manifest;
   return beside === null ? null : readFile(`${parentOf(beside)}/deno.lock`);
 }
 
-/** An import map's part with its relative paths made URLs, from the file that it stands in. */
+/** Returns a part of an import map with relative paths turned into URLs, relative to the file at `path`. */
 function resolved(given: unknown, path: string): Imports {
   const imports: Imports = {};
   for (const [name, target] of Object.entries(record(given))) {
@@ -303,7 +320,10 @@ function resolved(given: unknown, path: string): Imports {
   return imports;
 }
 
-/** What deno.json understands by a package's name, and an import map does not: what lies below it too. */
+/**
+ * Adds an entry with a trailing slash for each package, so that its subpaths resolve: deno.json implies
+ * these, an import map does not.
+ */
 function withDoors(imports: Imports): Imports {
   const all: Imports = {};
   for (const [name, target] of Object.entries(imports)) {
@@ -356,13 +376,16 @@ function kindOf(path: string): "file" | "folder" | null {
   }
 }
 
-/** Which of the names that matter a folder has: one look, where a question for each that is missing takes longer. */
+/**
+ * Returns which of NAMES a folder contains. Reading the folder once is faster than looking for each missing
+ * name.
+ */
 function namesIn(folder: string): Set<string> {
   const names = new Set<string>();
   try {
     for (const { name } of Deno.readDirSync(folder)) if (NAMES.has(name)) names.add(name);
   } catch {
-    // Who may not look into it has no project there.
+    // A folder that this user may not read has no project for it.
   }
   return names;
 }

@@ -1,10 +1,12 @@
-/** Real chance, from the runtime's cryptographic source. */
+/** Real random values, from the runtime's cryptographic source. */
 
 import type { Random } from "../base/mod.ts";
 
 const POOL_WORDS = 1024;
 
-/** A Random on `crypto`; words are drawn in pools because one call costs as much as a thousand words. */
+/**
+ * Returns a Random on `crypto`. Words are drawn in pools, because one call costs as much as a thousand words.
+ */
 export function realRandom(): Random {
   const pool = new Uint32Array(POOL_WORDS);
   let next = POOL_WORDS;

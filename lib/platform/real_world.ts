@@ -1,4 +1,4 @@
-/** The real World: what main.ts, lib/mod.ts and pool slots run in. */
+/** The real World, for main.ts, lib/mod.ts and pool slots. */
 
 import { setStartFolder, type World } from "../base/mod.ts";
 import { realDialer, realListener } from "../net/mod.ts";
@@ -9,16 +9,19 @@ import { type LogSink, openLogSink } from "./log_sink.ts";
 import { realRandom } from "./random.ts";
 import { realSpawner } from "./spawn.ts";
 import { realTerminal } from "./terminal.ts";
-import { settleTimeZone } from "./time_zone.ts";
+import { applyTimeZone } from "./time_zone.ts";
 
 /** A World whose log can be configured. */
 export interface RealWorld extends World {
   readonly log: LogSink;
 }
 
-/** Builds a World on the operating system. Nothing is opened yet. */
+/**
+ * Builds a World on the operating system. Opens nothing yet. Sets TZ if the runtime cannot read it
+ * (time_zone.ts).
+ */
 export function realWorld(): RealWorld {
-  settleTimeZone();
+  applyTimeZone();
   setStartFolder(START_FOLDER);
   const clock = realClock();
   return {

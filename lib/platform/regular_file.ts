@@ -1,23 +1,30 @@
 /**
- * Regular files: the only ones that this program takes for its own. A folder, a device or a pipe at a path where a
- * file of ours belongs is somebody else's: it is neither read, which could wait for ever, nor replaced or removed.
+ * Regular files: the only kind that this program uses for its own data. If a folder, a device or a pipe lies
+ * at a path for one of our files, it belongs to somebody else: it is neither read, which could wait for ever,
+ * nor replaced or removed.
  */
 
 import { nodeFs, UsageError } from "../base/mod.ts";
 import { EXIT } from "./exit_codes.ts";
 import { systemFiles } from "./system_files.ts";
 
-/** What a path names that is not a regular file, such as "a folder"; null for a file and for nothing. Follows links. */
+/**
+ * Returns the kind of a special file at a path, such as "a folder"; null for a regular file and if nothing is
+ * there. Follows links.
+ */
 export function specialFile(path: string): string | null {
   try {
     const { kind } = systemFiles().facts(path);
     return kind === "file" ? null : `a ${kind}`;
   } catch {
-    return null; // Nothing there, or not for us to look at: whoever opens it hears why.
+    return null; // missing, or not accessible: opening it will give the reason
   }
 }
 
-/** What tells the file at a path from any other that was or will be there; null if there is none, or no telling. */
+/**
+ * Returns the identity of the file at a path, which differs for any other file at that path; null if there is
+ * no file, or if the system has no such ids.
+ */
 export function fileId(path: string): string | null {
   try {
     return systemFiles().facts(path).id;
@@ -26,7 +33,7 @@ export function fileId(path: string): string | null {
   }
 }
 
-/** True for a named pipe that nobody reads: whoever opens it for writing waits for a reader. */
+/** Returns true for a named pipe without a reader, on which opening for writing would wait. */
 export function isUnreadPipe(path: string): boolean {
   if (specialFile(path) !== "a named pipe") return false;
   const fs = nodeFs();
@@ -38,7 +45,10 @@ export function isUnreadPipe(path: string): boolean {
   }
 }
 
-/** Throws UsageError with exit status 73 where a path for a file of ours, `what`, names something else than a file. */
+/**
+ * Throws UsageError with exit status 73 if a special file lies at the path for one of our files; `what` names
+ * our file in the error.
+ */
 export function refuseSpecial(path: string, what: string): void {
   const found = specialFile(path);
   if (found === null) return;
@@ -46,8 +56,8 @@ export function refuseSpecial(path: string, what: string): void {
 }
 
 /**
- * The bytes of a regular file, at most the first `maxBytes` of them; null where there is no such file. Throws the
- * system's error where it cannot be read. Never waits, also where the file is exchanged for a pipe meanwhile.
+ * Returns the first `maxBytes` bytes of a regular file; null if there is none. Never waits, even if the file
+ * is replaced by a pipe meanwhile. Throws the system's error if it cannot be read.
  */
 export function readRegular(path: string, maxBytes = Infinity): Uint8Array | null {
   const fs = nodeFs();

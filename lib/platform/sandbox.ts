@@ -1,11 +1,12 @@
 /**
- * How a sandboxed isolate comes up: the module it begins with, made for it, and what that module hands on.
+ * How a sandboxed isolate starts: its generated first module, and what that module hands over.
  *
- * What is imported statically, or by a literal `import()`, is loaded with the permissions of the program that starts
- * the isolate, also where the isolate itself may read nothing. So the isolate begins with a module made here, whose
- * literals are the user's modules. Until they are loaded, `Deno.env` and `process.env` answer from a copy: modules
- * read their settings there. Afterwards the real ones are back, with the permissions that were declared, and the copy
- * is nowhere in the isolate any more: it comes as a message, not in a module's text, which lives as long as the module.
+ * Modules that are imported statically, or by a literal `import()`, are loaded with the permissions of the
+ * program that starts the isolate, even if the isolate itself may read nothing. So the isolate starts with a
+ * module generated here, whose literals are the user's modules. Until they are loaded, `Deno.env` and
+ * `process.env` read from a copy of the environment, because modules read their settings there. After that
+ * the real ones are back, with the declared permissions, and the copy is gone from the isolate: it comes in a
+ * message and not in a module's text, which would live as long as the module.
  */
 
 import { fileUrl, quoted } from "../base/mod.ts";
@@ -13,55 +14,59 @@ import { toJson } from "../wire/mod.ts";
 import { HANDOVER, PRELUDE, type PreludeGift, SHIELD_TEXT } from "./sandbox_prelude.ts";
 import { specifiersIn } from "./specifiers.ts";
 
-/** What the first module hands to the isolate's own code. */
+/** What the first module hands over to the isolate's own code. */
 export interface SandboxHandover {
-  /** The host's name, which the isolate may not ask for. */
+  /** The host's name, which the isolate may not read itself. */
   readonly hostname: string;
-  /** False: no password of a URL in the environment is of use to it. */
+  /** False: it may not connect anywhere, so it needs no passwords in URLs of the environment. */
   readonly mayDial: boolean;
-  /** A variable of the environment while modules are loaded, else null. */
+  /** Returns a variable of the environment while modules are loaded, else null. */
   env(name: string): string | null;
-  /** The environment as modules may see it while they are loaded; before it there is none. */
+  /** Sets the environment that modules see while they are loaded; before that it is empty. */
   beginLoading(env: Record<string, string>): void;
-  /** Imports one of the modules that the sandbox was made for, by its absolute path. */
+  /** Imports one of the sandbox's modules by its absolute path. Rejects as `import()` does. */
   importModule(path: string): Promise<Record<string, unknown>>;
-  /** All modules are loaded: the environment is what the permissions say. Idempotent. */
+  /** Ends the loading: from now on the permissions apply to the environment. Idempotent. */
   endLoading(): void;
 }
 
-/** A first module; it takes memory until it is released. */
+/** The first module of a sandbox. It takes memory until it is released. */
 export interface SandboxEntry {
   readonly url: string;
-  /** What the isolate is to be told before it loads: see `SandboxHandover.beginLoading`. */
+  /** The environment for `SandboxHandover.beginLoading`. */
   readonly env: Record<string, string>;
   release(): void;
 }
 
-/** What V8 counts in this isolate, bytes: its whole heap, garbage included, and the buffers beside it. */
+/**
+ * Returns the bytes that V8 counts in this isolate: its whole heap, including garbage, and buffers outside of
+ * it.
+ */
 export function countedBytes(): number {
   const { heapTotal, external } = Deno.memoryUsage();
   return heapTotal + external;
 }
 
-/** The heap of this isolate in bytes: what lives, and buffers beside it. */
+/** Returns the used heap of this isolate and the buffers outside of it, in bytes. */
 export function heapBytes(): number {
   const { heapUsed, external } = Deno.memoryUsage();
   return heapUsed + external;
 }
 
-/** Collects this isolate's garbage where the engine lets us. */
+/** Collects this isolate's garbage, if the engine allows it. Never throws. */
 export function collectGarbage(): void {
   try {
     collect ??= hiddenGc();
     collect();
   } catch {
-    // Then garbage counts as memory.
+    // Then garbage is counted as memory.
   }
 }
 
 /**
- * Gives back what loading took and nobody holds, compiled code that was not used lately as well: a few milliseconds
- * for a third of a new isolate's heap. Nothing happens where the program was not started for it (spawn.ts).
+ * Frees memory that loading took and that is not used any more, including compiled code that was not used
+ * lately: it takes a few milliseconds and frees a third of a new isolate's heap. Does nothing if the program
+ * was started without `--expose-gc` (spawn.ts).
  */
 export function shrinkHeap(): void {
   given?.({ type: "major", flavor: "last-resort" });
@@ -70,11 +75,14 @@ export function shrinkHeap(): void {
 /** V8's `gc`. */
 type Gc = (options?: { type: "major"; flavor: "last-resort" }) => void;
 
-/** V8's `gc`, where the program was started with it; it is taken away from user code, which has no use for it. */
+/**
+ * Returns V8's `gc` if the program was started with it, and removes it from user code, which does not need
+ * it.
+ */
 function takeGc(): Gc | null {
   const scope = globalThis as { gc?: Gc | undefined };
   const { gc } = scope;
-  // It cannot be deleted.
+  // The property cannot be deleted.
   if (gc !== undefined) scope.gc = undefined;
   return gc ?? null;
 }
@@ -87,11 +95,11 @@ function hiddenGc(): Gc {
 const given = takeGc();
 let collect = given;
 
-/** What a sandbox begins with. */
+/** The options of a sandbox's first module. */
 export interface SandboxEntryOptions extends Omit<PreludeGift, "specifiers"> {
-  /** Absolute paths of what it may import. */
+  /** Absolute paths of the modules that it may import. */
   readonly modules: readonly string[];
-  /** Variables of the environment that it never sees. */
+  /** Names of environment variables that it never sees. */
   readonly hidden: readonly string[];
 }
 
@@ -105,7 +113,7 @@ export function sandboxEntry(entry: URL, options: SandboxEntryOptions): SandboxE
   const given = toJson(
     { hostname, mayDial, maySignal, mayImport, mayKeep, specifiers } satisfies PreludeGift,
   );
-  // Blobs, not data URLs: an address shows in every stack.
+  // Blobs and not data URLs, because the URL is part of every stack trace.
   const gifts = `const given = ${given}, text = ${quoted(SHIELD_TEXT)};\n`;
   const prelude = blob(`${gifts}const modules = { ${imports.join(", ")} };\n${PRELUDE}`);
   const url = blob(`import ${quoted(prelude)};\nimport ${quoted(entry.href)};\n`);
@@ -119,7 +127,10 @@ export function sandboxEntry(entry: URL, options: SandboxEntryOptions): SandboxE
   };
 }
 
-/** In a sandboxed isolate: what its first module handed on, once. Null in any other. */
+/**
+ * Takes what the first module of a sandboxed isolate has handed over; the first call only. Null in any other
+ * isolate.
+ */
 export function takeHandover(): SandboxHandover | null {
   const scope = globalThis as unknown as Record<string, SandboxHandover | undefined>;
   const handover = scope[HANDOVER] ?? null;

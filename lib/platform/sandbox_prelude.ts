@@ -1,34 +1,35 @@
 /**
- * What runs in a sandboxed isolate before any module of ours or of the user's: text, since nothing else is there yet.
+ * The code that runs in a sandboxed isolate before any module of ours or of the user's. It is text, because
+ * no module is loaded yet.
  *
- * It is a function of `given`: what Deno's own checks leave open is shut here, where the task's permissions do not
- * grant it, and the functions that do so are taken before user code could replace them. `import("npm:…")` asks the
- * registry and writes to the cache whatever the permissions say; so do the static imports of a module that is made at
- * run time, and an isolate that is started from here would know nothing of this one's hook. A process may signal itself
- * without the permission to run programs, and an isolate is a part of its process. `Deno.openKv()` and `caches` write
- * to the disk.
+ * It closes what Deno's own checks leave open, unless the task's permissions (`given`) grant it. The built-in
+ * functions that it needs are saved before user code can replace them. The gaps are: `import("npm:…")`
+ * queries the registry and writes to the cache whatever the permissions are, and so do static imports of
+ * modules made at run time; an isolate started from the sandbox would not have the sandbox's import hook; a
+ * process may signal itself without the permission to run programs, and an isolate is part of its process;
+ * `Deno.openKv()` and `caches` write to the disk.
  */
 
-/** What the prelude is made with. Plain data. */
+/** The input of the prelude, as plain data. */
 export interface PreludeGift {
-  /** The host's name, which the isolate may not ask for. */
+  /** The host's name, which the isolate may not read itself. */
   readonly hostname: string;
-  /** It may connect somewhere: URLs of broker and store are of use to it. */
+  /** True if it may connect somewhere, so that it needs the URLs of broker and result store. */
   readonly mayDial: boolean;
   readonly maySignal: boolean;
-  /** Modules from npm, and such as are made at run time. */
+  /** True if it may import from npm and import modules made at run time. */
   readonly mayImport: boolean;
-  /** What lies in Deno's cache folder: `caches`, a Kv without a path. */
+  /** True if it may use storage in Deno's cache folder: `caches`, and a Kv without a path. */
   readonly mayKeep: boolean;
-  /** Specifiers that stand in the user's modules: a part of the program, which need no permission. */
+  /** The specifiers in the text of the user's modules, which belong to the program and need no permission. */
   readonly specifiers: readonly string[];
 }
 
-/** The name under which the prelude hands on; whoever takes it deletes it. */
+/** The global name under which the prelude hands over; `takeHandover` deletes it. */
 export const HANDOVER = "__lovageSandbox";
 
-// Shuts what the permissions of Deno leave open. Of \`given\` it takes all but the host's name; \`text\` is itself, for
-// the isolates that are started from here.
+// Closes what Deno's permissions leave open. `given` needs no host name here; `text` is this text itself, for
+// isolates that are started from the sandbox.
 const SHIELD = `
 const { maySignal, mayImport, mayKeep } = given;
 const put = (target, name, value) =>
@@ -80,7 +81,8 @@ if (!mayImport) {
   put(Real.prototype, "constructor", Started);
   put(globalThis, "Worker", Started);
 }
-// Where an isolate that was started from here goes on: what was sent to it meanwhile is sent again.
+// Imports the module of an isolate that was started from here, and then sends the messages that came
+// meanwhile again.
 const begin = async (url) => {
   const early = [];
   const keep = (event) => {
@@ -96,7 +98,7 @@ const begin = async (url) => {
   for (const { data, ports } of early) globalThis.dispatchEvent(new MessageEvent("message", { data, ports }));
 };
 
-// Who imports names gets what stands here now, not what the module was made with.
+// Named imports of these modules get the replaced functions, not the original exports.
 const facade = (name) => {
   const names = Object.keys(builtin(name)).filter((one) => /^[A-Za-z_$][\\w$]*$/.test(one) && one !== "default");
   const code = "const it = process.getBuiltinModule(" + JSON.stringify(name) + ");\\nexport default it;\\n" +
@@ -112,7 +114,7 @@ const refuseMade = (wanted) => {
   if (startsWith(wanted, "npm:")) throw new NotCapable("Requires import access to packages: " + wanted);
   if (startsWith(wanted, "blob:")) throw new NotCapable("Requires import access to a module made at run time");
   if (!startsWith(wanted, "data:")) return;
-  // It may be encoded twice over: each form is looked at.
+  // The text may be encoded twice: check each form.
   let plain = wanted;
   try {
     plain = decode(wanted);
@@ -124,7 +126,7 @@ const refuseMade = (wanted) => {
 if (!mayImport || !maySignal) registerHooks({
   resolve(specifier, context, next) {
     if (!mayImport && !isLoading && known[specifier] !== true) {
-      // Base64 tells capitals apart, the schemes do not.
+      // Base64 is case-sensitive, schemes are not.
       const wanted = trim(specifier);
       refuseMade(test(/^(npm|blob|data):/i, wanted) ? lower(wanted.slice(0, 5)) + wanted.slice(5) : wanted);
     }
@@ -137,7 +139,8 @@ if (!mayImport || !maySignal) registerHooks({
 `;
 
 /**
- * Names `given` (PreludeGift), `text` (SHIELD_TEXT) and `modules` (functions by path), which must stand before it.
+ * The prelude. The variables `given` (PreludeGift), `text` (SHIELD_TEXT) and `modules` (functions by path)
+ * must be defined before it.
  */
 export const PRELUDE = `${SHIELD}
 let env = {};
@@ -163,7 +166,8 @@ put(process, "env", new Proxy({}, {
     return found && { ...found, configurable: true };
   },
 }));
-// The frames of this isolate go another way; what is posted from here would be read by nobody and kept by its parent.
+// This isolate sends its frames over another port; a message posted here would never be read, and its parent
+// would keep it.
 delete globalThis.postMessage;
 put(globalThis, "${HANDOVER}", {
   hostname: given.hostname,
@@ -178,5 +182,5 @@ put(globalThis, "${HANDOVER}", {
 });
 `;
 
-/** What the isolates that are started from a sandbox begin with. */
+/** The first code of isolates that are started from a sandbox. */
 export const SHIELD_TEXT: string = SHIELD;

@@ -1,4 +1,4 @@
-/** Signals of the process. */
+/** Signals to the process. */
 
 /** The signals that a worker listens to. */
 export const WORKER_SIGNALS = ["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
@@ -6,7 +6,7 @@ export const WORKER_SIGNALS = ["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR
 /** One of the signals that a worker listens to. */
 export type SignalName = typeof WORKER_SIGNALS[number];
 
-/** Calls `onSignal` for each of `names` until the returned function is called. */
+/** Calls `onSignal` for each signal of `names`, until the returned function is called. */
 export function listenSignals(
   names: readonly SignalName[],
   onSignal: (name: SignalName) => void,
@@ -23,9 +23,10 @@ export function listenSignals(
 }
 
 /**
- * Leaves every signal of a worker to our parent: supervisors, init programs and systemd send them to each process of a
- * service, and the parent alone decides what becomes of its children. The code that runs here may still listen to
- * them; `onListener` hears of the first listener to each.
+ * Ignores the signals of a worker in this process and leaves them to the parent: supervisors, init programs
+ * and systemd send them to each process of a service, and only the parent decides what happens to its
+ * children. Code that runs here may still listen to them; `onListener` is called for the first listener to
+ * each.
  */
 export function leaveSignalsToParent(onListener: (name: SignalName) => void): void {
   listenSignals(WORKER_SIGNALS, () => {});
@@ -39,12 +40,12 @@ export function leaveSignalsToParent(onListener: (name: SignalName) => void): vo
   };
 }
 
-/** Whether workers listen to a signal of that name. */
+/** Returns true if workers listen to this signal. */
 export function isWorkerSignal(name: string): name is SignalName {
   return (WORKER_SIGNALS as readonly string[]).includes(name);
 }
 
-/** Sends a signal; false where there is no such process. */
+/** Sends a signal. Returns false if that fails, as when there is no such process. */
 export function sendSignal(pid: number, name: Deno.Signal): boolean {
   try {
     Deno.kill(pid, name);

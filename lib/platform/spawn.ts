@@ -1,4 +1,4 @@
-/** Child processes, and this program started again, whatever its form (form.ts). */
+/** Starts child processes, and this program again in each of its forms (form.ts). */
 
 import {
   type ChildProcess,
@@ -11,38 +11,46 @@ import { configurationFlags, currentProject, restoreProject } from "./configurat
 import { moduleUrl, packedFolder, selfPath } from "./form.ts";
 
 /**
- * How V8 is set up in every isolate of ours, worker and slots alike: what V8 has compiled is kept for the next
- * start, and it takes only what was compiled under the same flags. Where slots had flags of their own, both kept
- * replacing what the other had left, and every start compiled everything (a process pool began 35 ms later).
+ * The flags of V8 in all our isolates, worker and slots alike. V8 keeps compiled code for the next start and
+ * uses only code that was compiled under the same flags. When slots had flags of their own, worker and slots
+ * kept replacing each other's code, and every start compiled everything (a process pool started 35 ms later).
  *
- * The heap: garbage of a busy queue is young and goes early, so a small young generation and a heap that grows by less
- * than V8's default keep the resident size near what is alive (a solo worker after 200,000 tasks: 95 MiB instead of
- * 175). The young generation must hold some windows of messages (worker/lane/window.ts ADAPTIVE_MAX), or they outlive
- * their youth and are collected at a multiple of the cost; and the heap is not looked through as a whole before it
- * has the size that a busy worker's has anyway (a chord of 10,000 is done 14 per cent earlier).
+ * The heap: objects of a busy queue die young, so a small young generation and a heap that grows by less than
+ * V8's default keep the resident size near the size of live objects (a solo worker after 200,000 tasks: 95
+ * MiB instead of 175). The young generation must hold a few windows of messages (worker/lane/window.ts
+ * ADAPTIVE_MAX), or they are promoted and collected at a multiple of the cost. The first full collection
+ * comes only when the heap has the size that a busy worker reaches anyway (a chord of 10,000 is done 14 per
+ * cent earlier).
  *
- * The compilers: a worker's code is wide and flat, and the optimising compiler takes more time for it, on cores that
- * the tasks could have, than its code saves: a function is given to it later (20,000 tasks drain 15 per cent faster,
- * 200,000 in one isolate 20 per cent). Loops that run long are found as early as ever.
+ * The compilers: a worker's code is wide and flat. The optimising compiler spends more time on it, on cores
+ * that tasks could use, than its code saves. So a function is optimised after more calls (20,000 tasks drain
+ * 15 per cent faster, 200,000 in one isolate 20 per cent). Long loops are still optimised early.
  *
- * For slots, of which there are many: an isolate gets no copy of V8's builtins beside its own code (2 MiB of resident
- * memory each, for calls that are a little shorter), and `gc` is there to measure and to shrink them (sandbox.ts).
+ * The slots, of which there are many: an isolate does not copy V8's builtins next to its own code (2 MiB of
+ * resident memory each, for slightly shorter calls), and `gc` serves to measure and shrink isolates
+ * (sandbox.ts).
  */
 export const V8_FLAGS =
   "--v8-flags=--max-semi-space-size=8,--initial-heap-size=64,--heap-growing-percent=50," +
   "--invocation-count-for-turbofan=100000,--no-short-builtin-calls,--expose-gc";
 
-/** Starts a program that the kernel ends with its parent; part of util-linux, so everywhere Debian is. */
+/**
+ * Starts a program that the kernel kills when its parent dies. Part of util-linux, so on every Debian system.
+ */
 const SETPRIV = "/usr/bin/setpriv";
 
-/** The program and leading arguments that start this program again, or a slot of it. */
+/**
+ * Returns the program and leading arguments that start this program again, or a slot of it. Throws
+ * OperatingError if both the unpacked copy and the packed file were removed.
+ */
 export function selfCommand(
   { isSlot, isLazy }: Pick<SelfOptions, "isSlot" | "isLazy"> = {},
 ): { program: string; args: string[] } {
   if (Deno.build.standalone) return { program: Deno.execPath(), args: [] };
   const packed = packedFolder();
   if (packed !== null && isCopyBroken(packed)) {
-    // The packed file unpacks itself again. Another version in its place would not understand this one: it says so.
+    // The packed file unpacks itself again. LOVAGE_COPY makes another version at its path fail with a
+    // message, since it would not understand this one.
     const self = selfPath()!;
     if (!isFile(self)) {
       const why = `"${packed}" and "${self}" were removed; install the program again and restart it`;
@@ -58,11 +66,11 @@ export function selfCommand(
   const args = ["run", "-A", "--quiet", "--no-prompt", V8_FLAGS];
   if (isLazy) args.push("--unstable-lazy-dynamic-imports");
   args.push(...configurationFlags(), main.href);
-  // Not Deno.execPath(): a runtime that was unpacked again lies at the same path, but is another file.
+  // Not Deno.execPath(): after unpacking again, the runtime at this path is another file.
   return { program: packed === null ? Deno.execPath() : `${packed}/deno`, args };
 }
 
-/** Whether there is a file at a path. */
+/** Returns true if a regular file is at the path. */
 export function isFile(path: string): boolean {
   try {
     return Deno.statSync(path).isFile;
@@ -71,21 +79,21 @@ export function isFile(path: string): boolean {
   }
 }
 
-/** How many files the copy had when it was first looked at, shortly after the stub had found it whole. */
+/** The number of files in the copy at the first check, shortly after the stub had found it complete. */
 let filesOfCopy: number | null = null;
 
-/** Whether something was removed from the unpacked copy since this process began. */
+/** Returns true if a file was removed from the unpacked copy since the first check. */
 function isCopyBroken(folder: string): boolean {
   let files = 0;
   try {
     for (const _ of Deno.readDirSync(folder)) files++;
   } catch {
-    return true; // it is gone
+    return true; // it was removed
   }
   return files < (filesOfCopy ??= files);
 }
 
-/** The real Spawner. */
+/** Returns the real Spawner. */
 export function realSpawner(): Spawner {
   const spawn = (program: string, options: SpawnOptions): ChildProcess => {
     const diesWithParent = options.diesWithParent === true && canTieToParent();
@@ -135,7 +143,7 @@ export function realSpawner(): Spawner {
 
 let tiesToParent: boolean | null = null;
 
-/** Whether children can be tied to us: on Linux with setpriv at hand. */
+/** Returns true if the system can kill children when this process dies: on Linux with setpriv. */
 function canTieToParent(): boolean {
   if (tiesToParent !== null) return tiesToParent;
   try {

@@ -1,16 +1,19 @@
-/** The modules that a program names in its own text: what of them is imported is a part of the program. */
+/**
+ * Finds the specifiers in the text of a program's modules; modules that are named there belong to the
+ * program.
+ */
 
 import { filePath, fileUrl } from "../base/mod.ts";
 
-/** Files that are looked into at most. */
+/** The maximum number of files that are read. */
 const FILES_MAX = 5000;
-/** A file of the program's own, imported by its path or URL. */
+/** Matches an import of a file by path or URL. */
 const OWN = /\b(?:from|import)\s*\(?\s*(["'])((?:\.{1,2}\/|\/|file:)[^"'\n]+)\1/g;
 const NAMED = /(["'`])((?:npm|data):[^"'`\n]+)\1/gi;
 
 /**
- * The `npm:` and `data:` specifiers that stand in these modules and in what they import by path, as texts. Nothing is
- * parsed: what stands in a comment is named too. A file that cannot be read has none.
+ * Returns the `npm:` and `data:` specifiers in the text of these modules and of the files that they import by
+ * path. The text is not parsed, so specifiers in comments count too. Unreadable files are skipped.
  */
 export function specifiersIn(paths: readonly string[]): string[] {
   const found = new Set<string>();
@@ -20,7 +23,7 @@ export function specifiersIn(paths: readonly string[]): string[] {
     try {
       text = Deno.readTextFileSync(path);
     } catch {
-      continue; // Whoever imports it is told.
+      continue; // importing it will report the error
     }
     for (const [, , specifier] of text.matchAll(NAMED)) found.add(specifier!);
     for (const [, , specifier] of text.matchAll(OWN)) {
@@ -34,6 +37,6 @@ function pathOf(specifier: string, from: string): string {
   try {
     return filePath(new URL(specifier, fileUrl(from)));
   } catch {
-    return from; // no path at all
+    return from; // not a path
   }
 }

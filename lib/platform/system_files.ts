@@ -1,43 +1,46 @@
 /**
- * The few calls of the file system that a database shared by processes needs (private_file.ts, watch.ts): Deno's own,
- * or those of node:fs in a runtime without them. In Deno, loading node:fs would cost every start 40 ms.
+ * The few file system calls that a database shared by processes needs (private_file.ts, watch.ts): Deno's, or
+ * those of node:fs in other runtimes. In Deno, loading node:fs would add 40 ms to every start.
  */
 
 import { nodeFs } from "../base/mod.ts";
 
-/** What lies at a path. */
+/** Facts about the file at a path. */
 export interface FileFacts {
   readonly kind: "file" | "folder" | "named pipe" | "socket" | "device";
-  /** Permission bits; null on a file system without them. */
+  /** The mode; null on a file system without modes. */
   readonly mode: number | null;
   readonly uid: number | null;
   /** Device and inode; null on a system without such numbers. */
   readonly id: string | null;
 }
 
-/** The calls. Each throws the system's error unless told otherwise. */
+/** The calls. Each throws the system's error, unless its comment says otherwise. */
 export interface SystemFiles {
-  /** Makes a folder and its missing parents; one that exists is left as it is. */
+  /** Makes a folder and its missing parents. An existing folder stays as it is. */
   makeFolder(path: string, mode: number): void;
-  /** Makes an empty file; false if something is at the path. */
+  /** Creates an empty file. Returns false if something is at the path. */
   makeNewFile(path: string, mode: number): boolean;
-  /** Makes an empty file if nothing is at the path. */
+  /** Creates an empty file if nothing is at the path. */
   makeFile(path: string, mode: number): void;
   chmod(path: string, mode: number): void;
-  /** Follows links. */
+  /** Returns facts about a file, following links. */
   facts(path: string): FileFacts;
-  /** The user that this process runs as; null on a system without such numbers. */
+  /** Returns the user id of this process; null on a system without such ids. */
   uid(): number | null;
   realPath(path: string): string;
-  /** Sets the times of a file. */
+  /** Sets the times of a file to wall-clock milliseconds. */
   touch(path: string, atMs: number): void;
   readText(path: string): string;
   readLink(path: string): string;
-  /** Calls `onChange` with the path of a file that was touched or written. What it gives ends that. */
+  /**
+   * Calls `onChange` with the path of each file that was touched or written, until the returned function is
+   * called.
+   */
   watch(paths: readonly string[], onChange: (path: string) => void): () => void;
 }
 
-/** Those of this runtime. */
+/** Returns the calls for this runtime. */
 export function systemFiles(): SystemFiles {
   return typeof Deno === "undefined" ? NODE_FILES : DENO_FILES;
 }
@@ -83,7 +86,7 @@ const DENO_FILES: SystemFiles = {
           for (const path of event.paths) onChange(path);
         }
       } catch {
-        // Without events the regular look remains.
+        // Without events the periodic check remains.
       }
     }
   },
@@ -125,7 +128,7 @@ const NODE_FILES: SystemFiles = {
     try {
       for (const path of paths) {
         const watcher = nodeFs().watch(path, () => onChange(path));
-        // Without events the regular look remains.
+        // Without events the periodic check remains.
         watcher.on("error", () => {});
         watchers.push(watcher);
       }

@@ -5,22 +5,22 @@ import { EXIT } from "./exit_codes.ts";
 
 const encoder = new TextEncoder();
 
-/** The status of a program that SIGPIPE ended, as a shell gives it. */
+/** The exit status that a shell reports for a program ended by SIGPIPE. */
 const BROKEN_PIPE = 141;
 
 let isOutputNeeded = true;
 
 /**
- * What cannot be written to the standard streams is dropped from now on: a worker does not end with its reader, with a
- * terminal that closes or a disk that fills up.
+ * From now on drops output that cannot be written to the standard streams: a worker must not end because its
+ * reader ends, its terminal closes or its disk is full.
  */
 export function outliveOutput(): void {
   isOutputNeeded = false;
 }
 
 /**
- * Writes all of `text` to a stream of the process. A reader that went away (`| head`) ends the program quietly, a full
- * disk with one line, unless the program outlives its output.
+ * Writes all of `text` to a stream of the process. Unless the program outlives its output, a closed pipe (`|
+ * head`) ends the program quietly, and any other error, such as a full disk, with one line.
  */
 function writeAll(stream: typeof Deno.stdout | typeof Deno.stderr, text: string): void {
   let bytes = encoder.encode(text);
@@ -29,7 +29,7 @@ function writeAll(stream: typeof Deno.stdout | typeof Deno.stderr, text: string)
       bytes = bytes.subarray(stream.writeSync(bytes));
     } catch (error) {
       if (error instanceof Deno.errors.WouldBlock) continue;
-      // Where errors cannot be told, the exit status tells them.
+      // If standard error fails, only the exit status can report errors.
       if (!isOutputNeeded || stream === Deno.stderr) return;
       if (error instanceof Deno.errors.BrokenPipe) Deno.exit(BROKEN_PIPE);
       writeAll(Deno.stderr, `Error: Cannot write to standard output: ${errorText(error)}\n`);
@@ -38,7 +38,7 @@ function writeAll(stream: typeof Deno.stdout | typeof Deno.stderr, text: string)
   }
 }
 
-/** A Terminal on the process's standard streams. */
+/** Returns a Terminal on the process's standard streams. */
 export function realTerminal(): Terminal {
   return {
     out: (text) => writeAll(Deno.stdout, shown(text)),

@@ -1,41 +1,41 @@
 /**
- * The zone of this machine, where TZ says it in a way that the runtime does not read: empty, a POSIX string such as
- * "EST5EDT" or "<+03>-3", a file. The runtime's clock and its Temporal disagree on these, or have no zone at all; so TZ
- * is replaced by the name of the zone that is meant, before anything has asked for the time.
+ * The time zone in TZ, if it has a form that the runtime does not read: empty, a POSIX string such as
+ * "EST5EDT" or "<+03>-3", or a file. For these the runtime's clock and its Temporal disagree or have no zone
+ * at all. So TZ is replaced by the name of the zone that it means, before any code reads the time.
  *
- * Source: POSIX.1-2024 8.3 (TZ); glibc's tzset(3) for what is not valid: UTC.
+ * Source: POSIX.1-2024 8.3 (TZ); glibc's tzset(3) for invalid values: UTC.
  */
 
 import { readFile } from "./files.ts";
 
-/** Where the system keeps its zones; the last line of a file is the zone's rule as a POSIX string. */
+/** The system's folder of zone files; the last line of a file is the zone's rule as a POSIX string. */
 const ZONE_FOLDER = "/usr/share/zoneinfo";
-/** What the runtime calls a zone that it could not find out. */
+/** The runtime's name for an unknown zone. */
 const UNKNOWN = "Etc/Unknown";
-/** When summer time begins and ends where a string does not say. Source: glibc's posixrules. */
+/** When summer time begins and ends if the string does not say. Source: glibc's posixrules. */
 const DEFAULT_RULES = "M3.2.0,M11.1.0";
 
 const NAME = "(?:<[A-Za-z0-9+-]{3,}>|[A-Za-z]{3,})";
 const OFFSET = "([+-]?\\d{1,3}(?::\\d{1,2}){0,2})";
 const POSIX = new RegExp(`^${NAME}${OFFSET}(?:(${NAME})${OFFSET}?(?:,(.+))?)?$`);
 
-/** A zone, and what is to be said about it. */
+/** A zone, with a warning if it is not exactly the one given. */
 export interface TimeZoneFound {
   /** An IANA name. */
   readonly zone: string;
-  /** Null where it is just what was asked for. */
+  /** Null if the zone is exactly the one given. */
   readonly warning: string | null;
 }
 
 let warning: string | null = null;
 
-/** Has the runtime take the zone that TZ means. Called once, at the start; costs nothing where TZ is not set. */
-export function settleTimeZone(): void {
+/** Makes the runtime use the zone that TZ means. Called once at the start; costs nothing if TZ is not set. */
+export function applyTimeZone(): void {
   let given: string | undefined;
   try {
     given = Deno.env.get("TZ");
   } catch {
-    return; // A program that may not read its environment keeps what it has.
+    return; // without the permission to read TZ, the zone stays
   }
   if (given === undefined || Temporal.Now.timeZoneId() === given) return;
   const found = findTimeZone(given);
@@ -43,12 +43,12 @@ export function settleTimeZone(): void {
   if (found.zone !== given) Deno.env.set("TZ", found.zone);
 }
 
-/** What is to be told of TZ, by programs that live by the clock; null where nothing is. */
+/** Returns the warning about TZ, for programs that depend on the time; null if there is none. */
 export function timeZoneWarning(): string | null {
   return warning;
 }
 
-/** The zone that a value of TZ means; UTC for one that means nothing. */
+/** Returns the zone that a value of TZ means; UTC for an invalid one. */
 export function findTimeZone(given: string): TimeZoneFound {
   const text = given.trim().replace(/^:/, "");
   if (text === "") return { zone: "UTC", warning: null };
@@ -67,19 +67,23 @@ export function findTimeZone(given: string): TimeZoneFound {
 function zoneOfText(text: string): string | null {
   const name = text.replace(/^(posix|right)\//, "");
   const match = POSIX.exec(name);
-  // A name of a zone may look like a string, "EST5EDT"; it means the same and knows the past better.
+  // A zone's name may also be a POSIX string with summer time, such as "EST5EDT". Both mean the same, but the
+  // named zone has the rules of past years too.
   if (isZoneName(name) && !(match && match[2] === undefined)) return name;
   if (!match) return null;
   return match[2] === undefined ? zoneOfOffset(minutes(match[1]!)) : zoneOfRules(name);
 }
 
-/** A zone by its file, links followed: by its name in the system's folder, else by the rule that the file ends with. */
+/**
+ * Returns the zone of a file, following links: by its name in the system's folder, else by the rule at the
+ * end of the file.
+ */
 function zoneOfFile(path: string): string | null {
   let real = path;
   try {
     real = Deno.realPathSync(path);
   } catch {
-    return null; // There is no such file.
+    return null; // no such file
   }
   const at = real.indexOf("/zoneinfo/");
   const name = at < 0 ? null : real.slice(at + "/zoneinfo/".length).replace(/^(posix|right)\//, "");
@@ -93,14 +97,14 @@ function isZoneName(name: string): boolean {
     return /^[A-Za-z]/.test(name) && new Intl.DateTimeFormat("en", { timeZone: name }) !== null &&
       name !== UNKNOWN;
   } catch {
-    return false; // not one
+    return false; // not a zone
   }
 }
 
-/** A zone without summer time, by its minutes east of Greenwich. */
+/** Returns a zone without summer time, by its minutes east of Greenwich. */
 function zoneOfOffset(east: number): string | null {
   if (east === 0) return "UTC";
-  // The signs of these names are the other way round.
+  // These names have the opposite sign.
   if (east % 60 === 0) {
     const name = `Etc/GMT${east > 0 ? "-" : "+"}${Math.abs(east) / 60}`;
     if (isZoneName(name)) return name;
@@ -114,7 +118,7 @@ function zoneOfOffset(east: number): string | null {
   ) ?? null;
 }
 
-/** A zone that has the summer time of a POSIX string today. */
+/** Returns a zone that currently has the rules of a POSIX string. */
 function zoneOfRules(text: string): string | null {
   const wanted = rulesOf(text);
   return Intl.supportedValuesOf("timeZone").find((zone) => {
@@ -123,7 +127,7 @@ function zoneOfRules(text: string): string | null {
   }) ?? null;
 }
 
-/** A POSIX string without the names, its defaults spelt out: two are the same rule if these are. */
+/** Returns a POSIX string in a normal form for comparison: without names, with defaults filled in. */
 function rulesOf(text: string): string | null {
   const match = POSIX.exec(text);
   if (!match || match[2] === undefined) return null;
@@ -133,7 +137,7 @@ function rulesOf(text: string): string | null {
   return `${standard} ${summer} ${rules}`;
 }
 
-/** The rule at the end of a zone's file; null where there is none. */
+/** Returns the rule at the end of a zone file; null if there is none. */
 function ruleOf(path: string): string | null {
   const text = readFile(path);
   if (text === null || !text.startsWith("TZif")) return null;
@@ -145,7 +149,7 @@ function standardOffset(text: string): string | null {
   return match ? zoneOfOffset(minutes(match[1]!)) : null;
 }
 
-/** Minutes east of Greenwich; POSIX counts hours to the west. */
+/** Returns minutes east of Greenwich; POSIX offsets count to the west. */
 function minutes(offset: string): number {
   const [hours = 0, more = 0] = offset.replace(/^[+-]/, "").split(":").map(Number);
   const west = hours * 60 + more;

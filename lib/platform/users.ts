@@ -1,12 +1,12 @@
-/** Users and groups by name or number, as `--uid` and `--gid` take them. */
+/** Users and groups by name or number, for `--uid` and `--gid`. */
 
 import { UsageError } from "../base/mod.ts";
 import { setIds } from "./libc.ts";
 
-/** The largest number of a user or group; the next one means "nobody in particular" to the system. */
+/** The largest id of a user or group; the system uses the next number for "none". */
 const ID_MAX = 2 ** 32 - 2;
 
-/** A user: `name` and `home` are null where only a number is known. */
+/** A user; `name` and `home` are null if only the number is known. */
 export interface SystemUser {
   readonly uid: number;
   readonly gid: number;
@@ -15,8 +15,9 @@ export interface SystemUser {
 }
 
 /**
- * Finds whom `--uid` and `--gid` mean; a user's own group where only the user is given, our own user where only the
- * group is. Null where neither is given. Throws UsageError for names that are not known.
+ * Finds the user and group of `--uid` and `--gid`. If only the user is given, the group is that user's; if
+ * only the group is given, the user stays the current one. Null if neither is given. Rejects with UsageError
+ * for unknown names.
  * Source: celery 5.2.6 platforms.py parse_uid, parse_gid, maybe_drop_privileges (behaviour).
  */
 export async function findUser(uid: string | undefined, gid: string | undefined): Promise<SystemUser | null> {
@@ -37,19 +38,22 @@ export async function findUser(uid: string | undefined, gid: string | undefined)
   return user;
 }
 
-/** Whether a text is a number that a user or group can have: the system takes a larger one modulo 2^32, so as root. */
+/**
+ * Returns true if a text is a valid id of a user or group. The system takes a larger number modulo 2^32,
+ * which may be root.
+ */
 function isId(text: string): boolean {
   return /^\d+$/.test(text) && Number(text) <= ID_MAX;
 }
 
-/** True where we are that user and group. */
+/** Returns true if this process runs as that user and group. */
 export function isUs(user: SystemUser): boolean {
   return Deno.uid() === user.uid && Deno.gid() === user.gid;
 }
 
 /**
- * Becomes a user for good, with all of its groups, and has HOME and USER say so. Throws OperatingError where the system
- * refuses (only root may).
+ * Changes to a user for good, with all its groups, and sets HOME, USER and LOGNAME. Throws OperatingError if
+ * the system refuses: only root may do it.
  */
 export function becomeUser(user: SystemUser): void {
   setIds(user.uid, user.gid, user.name);
@@ -57,14 +61,16 @@ export function becomeUser(user: SystemUser): void {
   for (const name of ["USER", "LOGNAME"]) if (user.name !== null) Deno.env.set(name, user.name);
 }
 
-/** True for root. */
+/** Returns true if this process runs as root. */
 export function isRoot(): boolean {
   return Deno.uid() === 0;
 }
 
-/** A line of a system database by its name or number; `getent` knows directories on the network too. */
+/**
+ * Returns an entry of a system database by name or number. `getent` also queries directories on the network.
+ */
 async function lookUp(database: "passwd" | "group", key: string): Promise<string[] | null> {
-  // Neither is a name, and getent takes them for no key and for an option.
+  // Neither can be a name: getent would list everything, or read it as an option.
   if (key === "" || key.startsWith("-")) return null;
   try {
     const { success, stdout } = await new Deno.Command("getent", {
@@ -74,12 +80,12 @@ async function lookUp(database: "passwd" | "group", key: string): Promise<string
     }).output();
     if (success) {
       const line = new TextDecoder().decode(stdout).trim().split("\n")[0]!.split(":");
-      // It reads numbers modulo 2^32 as well.
+      // getent also takes numbers modulo 2^32.
       const isOther = /^\d+$/.test(key) && line[0] !== key && Number(line[2]) !== Number(key);
       return isOther ? null : line;
     }
   } catch {
-    // No getent on this system: the file, then.
+    // The system has no getent: read the file.
   }
   const lines = Deno.readTextFileSync(`/etc/${database}`).split("\n").map((line) => line.split(":"));
   return lines.find((line) => line[0] === key || line[2] === key) ?? null;

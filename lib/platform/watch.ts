@@ -1,22 +1,22 @@
 /**
- * What the embedded broker and result store need of the operating system: files that wake other processes, and marks
- * that tell whether a process still lives.
+ * Operating system support for the embedded broker and result store: files that wake other processes, and
+ * marks that show whether a process is still alive.
  *
- * A writer touches a wake file; whoever watches it is told within a millisecond, without polling. A touch can be
- * missed (a removed file, no inotify instance left), so whoever relies on it also looks now and then.
+ * A writer touches a wake file, and its watchers are notified within a millisecond, without polling. A touch
+ * can be missed (a removed file, no inotify instance left), so watchers must also check from time to time.
  */
 
 import { errorText, OperatingError } from "../base/mod.ts";
 import { systemFiles } from "./system_files.ts";
 
-/** A running watch. `close` ends it; twice is once. */
+/** A running watch. `close` ends it and is idempotent. */
 export interface TouchWatch {
   close(): void;
 }
 
 /**
- * Calls `onTouch` with the path of a file whenever it was touched. Files that do not exist are made. Throws
- * OperatingError where the system refuses to watch (its limit of watches is reached).
+ * Calls `onTouch` with the path of a file each time it is touched. Creates missing files. Throws
+ * OperatingError if the system refuses to watch, as when its limit of watches is reached.
  */
 export function watchTouches(paths: readonly string[], onTouch: (path: string) => void): TouchWatch {
   for (const path of paths) makeFile(path);
@@ -27,7 +27,10 @@ export function watchTouches(paths: readonly string[], onTouch: (path: string) =
   }
 }
 
-/** Sets a file's times to `atMs`, which wakes its watchers; makes it where there is none. Never throws. */
+/**
+ * Sets a file's times to `atMs`, wall-clock milliseconds, which wakes its watchers. Creates a missing file.
+ * Never throws.
+ */
 export function touchFile(path: string, atMs: number): void {
   try {
     systemFiles().touch(path, atMs);
@@ -35,18 +38,18 @@ export function touchFile(path: string, atMs: number): void {
     try {
       makeFile(path);
     } catch {
-      // A wake-up lost is made good by the regular look.
+      // Periodic checks make up for a lost wake-up.
     }
   }
 }
 
-/** Where process ids mean the same: one boot of one kernel, one namespace. */
+/** The space in which process ids are unique: one boot of one kernel, and one pid namespace. */
 export interface ProcessSpace {
   readonly boot: string;
   readonly namespace: string;
 }
 
-/** The space of our own process id, or null where the system does not say (no /proc). */
+/** Returns the space of our own process id, or null if the system has no /proc. */
 export function processSpace(): ProcessSpace | null {
   try {
     return {
@@ -59,8 +62,9 @@ export function processSpace(): ProcessSpace | null {
 }
 
 /**
- * A text that stays the same as long as the process of this id lives and differs for a later one of the same id
- * (its start, in ticks since boot); null where there is none, or only its zombie.
+ * Returns a mark of the process with this id: its start in ticks since boot, which stays the same while the
+ * process lives and differs for a later process with the same id. Null if there is no such process or only a
+ * zombie.
  */
 export function processMark(pid: number): string | null {
   try {

@@ -1,9 +1,9 @@
 /**
- * The World of the npm package: what a program that sends tasks needs of Node. Sockets, clock and chance; the log goes
- * to standard error, from warnings on. It serves nothing and starts no worker.
+ * The World of the npm package, for programs that send tasks from Node: sockets, clock and random values. The
+ * log writes warnings and worse to standard error. It does not serve HTTP and starts no workers.
  *
- * Reading order: since_node_20.ts (what the runtime may lack), node_log.ts, node_host.ts, node_spawner.ts,
- * node_world.ts.
+ * Reading order: since_node_20.ts (features that the runtime may lack), node_log.ts, node_host.ts,
+ * node_spawner.ts, node_world.ts.
  */
 
 import "./since_node_20.ts";

@@ -1,8 +1,8 @@
-/** Facts of the host, as Node tells them. */
+/** Facts about the host, from Node. */
 
 import { type Host, nodeFs, nodeOs } from "../../base/mod.ts";
 
-/** A Host on node:os and the process. */
+/** Returns a Host on node:os and the process. */
 export function nodeHost(): Host {
   const os = nodeOs();
   let hostname: string | null = null;

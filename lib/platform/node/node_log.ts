@@ -1,8 +1,11 @@
-/** The log of a program that has one of its own: warnings and worse on standard error, a line each. */
+/**
+ * The library's log in a user's program, which has a log of its own: warnings and worse on standard error,
+ * one line each.
+ */
 
 import { type Level, LEVELS, type Log, shownLine } from "../../base/mod.ts";
 
-/** A Log on standard error. `write` takes whole lines. */
+/** Returns a Log. `write` is called with whole lines. */
 export function nodeLog(write: (text: string) => void): Log {
   const log: Log = {
     level: "WARNING",
@@ -19,7 +22,7 @@ export function nodeLog(write: (text: string) => void): Log {
     critical: (message) => log.emit("CRITICAL", message),
     flush: () => Promise.resolve(),
     reopen() {
-      // There is no file.
+      // it has no file
     },
   };
   return log;

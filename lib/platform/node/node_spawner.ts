@@ -1,8 +1,14 @@
-/** Child processes by node:child_process: programs that give passwords, and commands of a manifest. */
+/**
+ * Child processes through node:child_process, for programs that give passwords and for commands of a
+ * manifest.
+ */
 
 import { type ChildProcess, OperatingError, type Spawner } from "../../base/mod.ts";
 
-/** A Spawner on node:child_process. This program again is not among what it starts. */
+/**
+ * Returns a Spawner on node:child_process. It cannot start this program again: `spawnSelf` throws
+ * OperatingError.
+ */
 export function nodeSpawner(): Spawner {
   return {
     spawn(program, options): ChildProcess {

@@ -8,12 +8,12 @@ import { nodeHost } from "./node_host.ts";
 import { nodeLog } from "./node_log.ts";
 import { nodeSpawner } from "./node_spawner.ts";
 
-/** Builds a World on Node's modules. Nothing is opened yet. */
+/** Builds a World on Node's modules. Opens nothing yet. */
 export function nodeWorld(): World {
   try {
     setStartFolder(process.cwd());
   } catch {
-    // The folder was removed: frames are shown with their whole paths.
+    // The folder was removed: stack frames keep the paths as the runtime shows them.
   }
   return {
     clock: realClock(),

@@ -1,6 +1,6 @@
 /**
- * What Node 20 does not have of the language's library, and this program uses: filled in if missing, not enumerable, as
- * the standard has it. Where all is there nothing happens.
+ * Fills in the features of the standard library that this program uses and Node 20 lacks. They are not
+ * enumerable, as the standard requires. Existing features are kept.
  */
 
 import { Buffer } from "node:buffer";
