@@ -153,6 +153,34 @@ Deno.test("RabbitMQ 4.3: what it refuses ends a worker with the broker's words a
   }
 });
 
+Deno.test("a queue that a worker may not consume from ends it at its start; later it tries until it may", async () => {
+  const broker = urlOf(null, "reader:reader");
+  const vhost = broker.slice(broker.lastIndexOf("/") + 1);
+  const permit = (read: string) => rabbit.ctl("set_permissions", "-p", vhost, "reader", ".*", ".*", read);
+  await rabbit.ctl("add_user", "reader", "reader");
+  const refusal = 'Cannot consume from queue "secret": ACCESS_REFUSED';
+  const exchange = { exchange: "shared", exchange_type: "direct" };
+  const conf = { task_queues: { celery: exchange, secret: { ...exchange, routing_key: "secret" } } };
+  const place: Place = { broker, backend: "rpc://", conf };
+  const args = ["-P", "solo", "-n", "w@h", "-l", "INFO"];
+
+  await permit("^(?!secret).*");
+  const { code, out, err } = await lovage(["-A", TASKS, "worker", ...args], place);
+  assert.match(out + err, new RegExp(`Unrecoverable error: ${refusal}`));
+  assert.doesNotMatch(out + err, /ready\./);
+  assert.equal(code, 69);
+
+  await permit(".*");
+  await using worker = await startWorker(place, args);
+  await permit("^(?!secret).*");
+  await rabbit.ctl("close_all_connections", "-p", vhost, "test");
+  await worker.says(new RegExp(refusal));
+  await permit(".*");
+  const call = ["call", "t.add", "-a", "[1, 2]", "--queue", "secret", "--wait"];
+  const { out: printed, err: complaint } = await lovage(["-A", TASKS, ...call], place);
+  assert.match(printed, /^3$/m, complaint);
+});
+
 Deno.test("quorum by default: what is not due waits in the broker, and nobody holds it", async () => {
   await using proxy = await startAmqpProxy(rabbit.port, { version: "4.2.3", isQuorumByDefault: true });
   const place: Place = { broker: urlOf(proxy), backend: "rpc://" };

@@ -105,11 +105,14 @@ export class AmqpConsumer implements Consumer {
     connection.beforeWrite = () => this.#onWrite();
   }
 
-  /** Begins to consume once the window is open. Rejects with the server's refusal. */
+  /**
+   * Begins to consume. Rejects as the server says. After a loss it waits until the window is open: its owner may be busy
+   * for long, and what a broker pushes before is nobody else's.
+   */
   static async open(world: World, channel: AmqpChannel, options: AmqpConsumerOptions): Promise<AmqpConsumer> {
     const consumer = new AmqpConsumer(world, channel, options);
     for (const queue of options.consume.queues) consumer.#sources.push(consumer.#sourceOf(queue));
-    if (options.consume.window() > 0) await consumer.#start();
+    if (options.consume.window() > 0 || !options.consume.predecessor) await consumer.#start();
     return consumer;
   }
 

@@ -289,6 +289,8 @@ export class Consumer implements ConsumerCore {
     // Celery calls these channel errors: the server is reachable and refuses.
     const isOfChannel = error instanceof ServerError || error instanceof AccessRefused;
     if (broker_channel_error_retry && isOfChannel) return true;
+    // A queue that this worker may not consume from. Later it may be a login that has run out.
+    if (!this.wasReady && error instanceof AccessRefused) return isWorthRetrying(error);
     if (this.wasReady || this.#isLost) return mayPass(error);
     return isWorthRetrying(error);
   }
