@@ -5,7 +5,15 @@
  */
 
 import { refuseUnknown, UsageError } from "../base/mod.ts";
-import { Chunks, refuseUnknownInSignature, Signature, valueToWire, xmap, xstarmap } from "../canvas/mod.ts";
+import {
+  Chunks,
+  refuseUnknownInSignature,
+  refuseWrongArguments,
+  Signature,
+  valueToWire,
+  xmap,
+  xstarmap,
+} from "../canvas/mod.ts";
 import { bindArguments, type Parameters, parametersOf } from "./call/calling.ts";
 import type { AppCore, UserApp } from "./core.ts";
 import { canvasSender } from "./send/canvas_send.ts";
@@ -206,6 +214,7 @@ const METHODS = {
     options: (SendOptions & { throw?: boolean }) | null = null,
   ): Promise<EagerResult> {
     try {
+      refuseWrongArguments("run task", this.name, args, kwargs);
       if (options !== null) refuseUnknown(options, APPLY_OPTION_NAMES, `task "${this.name}"`);
       return loadRunning().then(({ applyEagerly }) =>
         applyEagerly(this, args ?? [], kwargs ?? NO_KWARGS, options ?? {})

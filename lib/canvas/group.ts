@@ -117,8 +117,9 @@ export function group(...given: unknown[]): Group {
 
 /** The arguments of a composite: one iterable of signatures, or signatures one by one. */
 export function listOf(given: readonly unknown[]): SignatureLike[] {
-  if (given.length === 1 && !(given[0] instanceof Signature)) {
-    return [...given[0] as Iterable<SignatureLike>];
+  const [first] = given;
+  if (given.length === 1 && !(first instanceof Signature) && Symbol.iterator in Object(first)) {
+    return [...first as Iterable<SignatureLike>];
   }
   return [...given] as SignatureLike[];
 }

@@ -6,10 +6,17 @@
  */
 
 import { UsageError } from "../base/mod.ts";
+import { shownJson } from "../wire/mod.ts";
 import { Group } from "./group.ts";
 import type { SignatureOptions } from "./options.ts";
 import type { SentGroup, SentResult } from "./sender.ts";
 import { Signature, toSignature } from "./signature.ts";
+
+/** The arguments of each call. Throws UsageError for what cannot be iterated over. */
+function itemsOf<T>(verb: string, task: Signature, it: Iterable<T>): T[] {
+  if (Symbol.iterator in Object(it)) return [...it];
+  throw new UsageError(`Cannot ${verb} "${task.task}": it needs an array or iterable, not ${shownJson(it)}`);
+}
 
 function loop<R>(name: string, task: Signature, more: Record<string, unknown>): Signature<R, SentResult<R>> {
   return new Signature<R, SentResult<R>>(name, { kwargs: { task, ...more }, immutable: true, app: task.app });
@@ -20,7 +27,7 @@ export function xmap<R = unknown>(
   task: Signature<R>,
   it: Iterable<unknown>,
 ): Signature<R[], SentResult<R[]>> {
-  return loop("celery.map", task, { it: [...it] });
+  return loop("celery.map", task, { it: itemsOf("map", task, it) });
 }
 
 /** `[task(*item) for item in it]` in one message; the result is the list. */
@@ -28,7 +35,7 @@ export function xstarmap<R = unknown>(
   task: Signature<R>,
   it: Iterable<readonly unknown[]>,
 ): Signature<R[], SentResult<R[]>> {
-  return loop("celery.starmap", task, { it: [...it] });
+  return loop("celery.starmap", task, { it: itemsOf("starmap", task, it) });
 }
 
 /** A partition of arguments into `xstarmap`s of at most `n`. Sending it sends the group of them. */
@@ -37,7 +44,11 @@ export class Chunks<R = unknown> extends Signature<R[][], SentGroup<R[]>> {
     if (!Number.isInteger(n) || n < 1) {
       throw new UsageError(`Cannot make chunks of ${n}: n must be at least 1`);
     }
-    super("celery.chunks", { kwargs: { task, it: [...it], n }, immutable: true, app: task.app });
+    super("celery.chunks", {
+      kwargs: { task, it: itemsOf("make chunks of", task, it), n },
+      immutable: true,
+      app: task.app,
+    });
   }
 
   /** The group of `xstarmap`s. */

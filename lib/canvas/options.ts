@@ -5,8 +5,8 @@
  * Source: celery 5.2.6 canvas.py Signature.options, app/task.py apply_async; protocol.md 8.3.
  */
 
-import { namesOf, unknownName } from "../base/mod.ts";
-import { ChainSteps, type WireSignature } from "../wire/mod.ts";
+import { isRecord, namesOf, unknownName, UsageError } from "../base/mod.ts";
+import { ChainSteps, shownJson, type WireSignature } from "../wire/mod.ts";
 
 /** Anything that is a signature on the wire. */
 export type SignatureLike = WireSignature | { toJSON(): WireSignature };
@@ -57,6 +57,21 @@ export interface SignatureOptions {
   stamps?: Record<string, unknown> | null;
   /** Stamps, and options of versions we do not know. */
   [stamp: string]: unknown;
+}
+
+/**
+ * Throws UsageError, `Cannot <verb> "<name>": …`, for arguments that are not an array and keyword arguments that are
+ * not an object; null means none.
+ */
+export function refuseWrongArguments(verb: string, name: string, args: unknown, kwargs: unknown): void {
+  if (args !== null && args !== undefined && !Array.isArray(args)) {
+    throw new UsageError(`Cannot ${verb} "${name}": its arguments must be an array, not ${shownJson(args)}`);
+  }
+  if (kwargs !== null && kwargs !== undefined && !isRecord(kwargs)) {
+    throw new UsageError(
+      `Cannot ${verb} "${name}": its keyword arguments must be an object, not ${shownJson(kwargs)}`,
+    );
+  }
 }
 
 /** Every option of a signature, which are those of sending; for lists of names that hold more. */

@@ -5,7 +5,7 @@
  */
 
 import { namesOf, refuseUnknown, UsageError } from "../base/mod.ts";
-import { ChainSteps, EncodeError, toJson, type WireSignature } from "../wire/mod.ts";
+import { ChainSteps, EncodeError, shownJson, toJson, type WireSignature } from "../wire/mod.ts";
 import { type Frozen, frozenTask } from "./frozen.ts";
 import {
   mergeOptions,
@@ -13,6 +13,7 @@ import {
   optionsFromWire,
   optionToWire,
   refuseUnknownInSignature,
+  refuseWrongArguments,
   type SignatureLike,
   type SignatureOptions,
 } from "./options.ts";
@@ -121,6 +122,7 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
   app: CanvasSender | null;
 
   constructor(task: string, init: SignatureInit = {}) {
+    refuseWrongArguments("make a signature of", task, init.args, init.kwargs);
     this.task = task;
     this.args = init.args ? [...init.args] : [];
     this.kwargs = init.kwargs ? { ...init.kwargs } : {};
@@ -146,35 +148,30 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
   }
 
   /** Sends it with partial arguments before its own and options over its own. */
-  applyAsync(
+  async applyAsync(
     args: readonly unknown[] | null = null,
     kwargs: Readonly<Record<string, unknown>> | null = null,
     options: SignatureOptions | null = null,
   ): Promise<Sent> {
-    try {
-      if (options !== null) refuseUnknownInSignature(options, this.task, this.options);
-    } catch (error) {
-      return Promise.reject(error);
-    }
-    return this.sender.applyAsync(this, args ?? [], kwargs ?? {}, options ?? {}) as Promise<
-      CanvasResult
-    > as Promise<Sent>;
+    refuseWrongArguments("send task", this.task, args, kwargs);
+    if (options !== null) refuseUnknownInSignature(options, this.task, this.options);
+    return await this.sender.applyAsync(
+      this,
+      args ?? [],
+      kwargs ?? {},
+      options ?? {},
+    ) as CanvasResult as Sent;
   }
 
   /** Runs it here and now, without a broker. */
-  apply(
+  async apply(
     args: readonly unknown[] | null = null,
     kwargs: Readonly<Record<string, unknown>> | null = null,
     options: SignatureOptions | null = null,
   ): Promise<Sent> {
-    try {
-      if (options !== null) refuseUnknownInSignature(options, this.task, this.options);
-    } catch (error) {
-      return Promise.reject(error);
-    }
-    return this.sender.apply(this, args ?? [], kwargs ?? {}, options ?? {}) as Promise<
-      CanvasResult
-    > as Promise<Sent>;
+    refuseWrongArguments("run task", this.task, args, kwargs);
+    if (options !== null) refuseUnknownInSignature(options, this.task, this.options);
+    return await this.sender.apply(this, args ?? [], kwargs ?? {}, options ?? {}) as CanvasResult as Sent;
   }
 
   /** Who sends it. */
@@ -207,6 +204,7 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
     kwargs: Readonly<Record<string, unknown>> | null = null,
     options: SignatureOptions | null = null,
   ): this {
+    refuseWrongArguments("clone signature", this.task, args, kwargs);
     const merged = this.merge(args, kwargs, options);
     const copy = Object.create(Object.getPrototypeOf(this)) as this;
     return Object.assign(copy, {
@@ -371,7 +369,9 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
   /** Reads a signature of any kind. Throws UsageError for what is not one. */
   static fromWire(wire: WireSignature, app: CanvasSender | null = null): Signature {
     if (wire === null || typeof wire !== "object" || typeof wire.task !== "string") {
-      throw new UsageError("Cannot read a signature: it must be an object with a task");
+      throw new UsageError(
+        `Cannot read a signature from ${shownJson(wire)}: it must be an object with a task`,
+      );
     }
     const kind = wire.subtask_type ? kinds.get(wire.subtask_type) : undefined;
     if (kind) return kind(wire, app);

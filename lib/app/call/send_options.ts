@@ -6,7 +6,7 @@
  */
 
 import { isRecord, namesOf, UsageError } from "../../base/mod.ts";
-import { SIGNATURE_OPTIONS, type SignatureLike } from "../../canvas/mod.ts";
+import { refuseWrongArguments, SIGNATURE_OPTIONS, type SignatureLike } from "../../canvas/mod.ts";
 import type { Exchange, OutgoingMessage, Queue } from "../../transport/mod.ts";
 import { ChainSteps, shownJson, type WireSignature } from "../../wire/mod.ts";
 
@@ -158,16 +158,7 @@ export function checkCall(name: unknown, args: unknown, kwargs: unknown): void {
       `Cannot send a task: its name must be a text that is not empty, not ${shownJson(name)}`,
     );
   }
-  if (!Array.isArray(args)) {
-    throw new UsageError(
-      `Cannot send task "${name}": its arguments must be an array, not ${shownJson(args)}`,
-    );
-  }
-  if (!isRecord(kwargs)) {
-    throw new UsageError(
-      `Cannot send task "${name}": its keyword arguments must be an object, not ${shownJson(kwargs)}`,
-    );
-  }
+  refuseWrongArguments("send task", name, args, kwargs);
 }
 
 /** True for whole numbers that a byte holds, and for none. */

@@ -106,8 +106,8 @@ export class AmqpConsumer implements Consumer {
   }
 
   /**
-   * Begins to consume. Rejects as the server says. After a loss it waits until the window is open: its owner may be busy
-   * for long, and what a broker pushes before is nobody else's.
+   * Starts to consume. Rejects with the server's refusal. After a loss it waits until the window is open: the owner may
+   * be busy for long, and no other worker gets what the broker has pushed here.
    */
   static async open(world: World, channel: AmqpChannel, options: AmqpConsumerOptions): Promise<AmqpConsumer> {
     const consumer = new AmqpConsumer(world, channel, options);

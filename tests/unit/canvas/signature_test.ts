@@ -241,4 +241,25 @@ Deno.test("what is no signature is refused in one line", () => {
     /group/,
   );
   assert.throws(() => chunks(sig("a"), [[1]], 0), /at least 1/);
+  assert.throws(() => group(3 as never), /Cannot read a signature from 3:/);
+  assert.throws(() => chain(3 as never), /Cannot read a signature from 3:/);
+});
+
+Deno.test("arguments that are not an array, or not an object of keywords, are refused by name", async () => {
+  const options = { countdown: 1 } as never;
+  const one = sig("a", 1);
+  for (const each of [one, chain(one, one), group(one), chord([one], one), chunks(one, [[1]], 1)]) {
+    const wrong = { name: "UsageError", message: /its arguments must be an array, not \{"countdown":1\}$/ };
+    await assert.rejects(each.applyAsync(options), wrong);
+    await assert.rejects(each.apply(options), wrong);
+    assert.throws(() => each.clone(options), wrong);
+    await assert.rejects(each.applyAsync(null, [2] as never), {
+      message: /its keyword arguments must be an object, not \[2\]$/,
+    });
+  }
+  assert.throws(() => Signature.fromWire({ task: "t", args: "ab" as never }), {
+    message: 'Cannot make a signature of "t": its arguments must be an array, not "ab"',
+  });
+  assert.throws(() => xmap(one, 1 as never), { message: /^Cannot map "tasks.a": it needs an array/ });
+  assert.throws(() => chunks(one, 1 as never, 2), { name: "UsageError" });
 });
