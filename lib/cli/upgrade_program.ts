@@ -30,6 +30,9 @@ export async function upgradeProgram({ world, globals }: CommandContext, asked: 
       "Cannot upgrade: set LOVAGE_BASE_URL to the URL of the folder with the releases",
     );
   }
+  if (!/^https?:/.test(server) || !URL.canParse(server)) {
+    throw new UsageError(`Cannot upgrade from "${server}": LOVAGE_BASE_URL must be a URL with http or https`);
+  }
   const found = await findRelease(server, asked.wanted);
   if (found === null) {
     const what = asked.wanted === null ? "" : `version ${asked.wanted} `;

@@ -161,6 +161,9 @@ Deno.test("upgrade: to the next version, while a worker of this one runs", async
     assert.equal((await install(env)).code, 0);
     const check = await run(program, ["upgrade", "--check"], env);
     assert.deepEqual([check.code, check.out], [0, `This is the newest version, ${VERSION}\n`]);
+    const nowhere = await run(program, ["upgrade", "--check"], { ...env, LOVAGE_BASE_URL: "releases" });
+    assert.match(nowhere.err, /^Error: Cannot upgrade from "releases": LOVAGE_BASE_URL must be a URL /);
+    assert.equal(nowhere.code, 64);
 
     const archive = `lovage-${NEXT}-${platform}.tar.gz`;
     Deno.copyFileSync(`${folder}/next/${archive}`, `${release}/${archive}`);
