@@ -48,6 +48,10 @@ function scriptOf(containerfile: string): string {
         `mkdir ${upper} ${work} ${root}`,
         `mount -t overlay overlay -o lowerdir=/,upperdir=${upper},workdir=${work} ${root}`,
         `mount --rbind /proc ${root}/proc; mount --rbind /dev ${root}/dev; mount -t tmpfs tmpfs ${root}/tmp`,
+        // The runtime that the release leads to, if it lies in what is hidden now.
+        `runtime=${root}${quoted(Deno.execPath())}`,
+        `if ! [ -e "$runtime" ]; then mkdir -p "\${runtime%/*}"; touch "$runtime"; ` +
+          `mount --bind ${quoted(Deno.execPath())} "$runtime"; fi`,
       );
     } else if (name === "COPY") {
       const words = rest.split(" ");
