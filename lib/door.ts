@@ -1,13 +1,14 @@
 /**
- * What users import from "lovage" in every runtime: the App and its tasks, the canvas, results, schedules, signals,
- * Celery's exceptions. mod.ts adds what only the program itself has, client.ts is the door of the npm package.
+ * What users import from "lovage" in every runtime: the App and its tasks, the canvas, results, schedules,
+ * signals, Celery's exceptions. mod.ts adds exports that only the program has; client.ts is the door of the
+ * npm package.
  */
 
 import { appExtensions } from "./app/mod.ts";
 import { AppEvents } from "./event/mod.ts";
 import { AppControl } from "./mailbox/mod.ts";
 
-// The parts of an App whose rooms stand above its own.
+// These parts of an App lie in rooms above its own.
 appExtensions.control = (app) => new AppControl(app);
 appExtensions.events = (app) => new AppEvents(app);
 

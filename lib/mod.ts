@@ -1,19 +1,27 @@
 /**
- * lovage: Celery's system for TypeScript. The one door of users' modules: `import { App } from "lovage"`.
+ * lovage: Celery's system for TypeScript. User modules import from here: `import { App } from "lovage"`.
  *
- *   const app = new App("shop", { broker_url: "redis://localhost" });
- *   export const add = app.task("shop.add", (x: number, y: number) => x + y);
- *   const result = await add.delay(1, 2);      // sent
- *   await result.get();                        // 3, from a worker
+ * Exports everything of door.ts (the App and its tasks, the canvas, results, schedules, signals, Celery's
+ * exceptions), a fleet of workers, and a worker for tests.
  *
- * What is here: door.ts (the App and its tasks, the canvas, results, schedules, signals, Celery's exceptions), a fleet
- * of workers, and a worker for tests.
+ * @example
+ * ```ts
+ * import { App } from "lovage";
+ *
+ * export const app = new App("shop", {
+ *   broker_url: "redis://localhost",
+ *   result_backend: "redis://localhost",
+ * });
+ * export const add = app.task("shop.add", (x: number, y: number) => x + y);
+ * const result = await add.delay(1, 2); // sent
+ * await result.get(); // 3, from a worker
+ * ```
  */
 
 import { ensureCurrentWorld } from "./base/mod.ts";
 import { realWorld } from "./platform/mod.ts";
 
-// Under `lovage worker` the World is there already; a program of the user's own gets the real one here.
+// `lovage worker` has set the World already; a user's own program gets the real one here.
 ensureCurrentWorld(realWorld);
 
 export * from "./door.ts";

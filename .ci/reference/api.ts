@@ -157,5 +157,6 @@ function commentOf(node: ts.Node, source: ts.SourceFile): string {
   const text = source.text.slice(last.pos, last.end);
   if (!text.startsWith("/**")) return "";
   return text.slice(3, -2).replaceAll(/^\s*\* ?/gm, "").trim().replaceAll("{@link ", "{")
-    .replaceAll(/^@example$/gm, "For example:\n").replaceAll(/^@throws \{(\w+)\}/gm, "Throws `$1`");
+    .replaceAll(/^@example$/gm, "For example:\n").replaceAll(/^@throws \{(\w+)\}/gm, "Throws `$1`")
+    .replaceAll(/^@throws/gm, "Throws");
 }

@@ -1,8 +1,8 @@
 /**
- * The App: one value that owns configuration, tasks, routing, and the way to the broker and the result store.
+ * The App, which owns settings, tasks, routing, and the connections to broker and result store.
  *
- * Constructing does no I/O; the first send, wait or `open…` does. `close` (or `await using`) ends what was
- * opened.
+ * The constructor does no I/O; the first send, wait or `open…` does. `close` (or `await using`) closes what
+ * was opened.
  *
  * Source: celery 5.2.6 app/base.py Celery.
  */
@@ -54,89 +54,114 @@ import { AppSignal } from "./call/signals.ts";
 import { type AnyTask, createTask, type Task, type TaskOptions } from "./task.ts";
 import { TaskRegistry } from "./task_registry.ts";
 
-/** What `app.signature` takes. */
+/** Options of `app.signature`. */
 export interface SignatureGiven extends SendTaskOptions {
-  /** It takes no result of what comes before it. */
+  /** True: no previous result is passed to it. */
   immutable?: boolean;
   options?: SendOptions;
 }
 
 /**
- * Tasks that other workers register, by name: what a call of one takes and comes to. Empty here;
- * `.lovage/types/remote.d.ts`, which `lovage types` writes, fills it in, and calls by name are checked against it.
+ * Tasks that other workers register, by name, with the types of their arguments and results. Empty here.
+ * `lovage types` writes `.lovage/types/remote.d.ts`, which fills it in, and calls by name are checked against
+ * it.
  */
 // deno-lint-ignore no-empty-interface -- filled in by users' projects
 export interface RemoteTasks {}
 
-/** What `sendTask` takes for a task of this name. */
+/** The options of `sendTask` for a task of this name. */
 export type OptionsOf<Name> = Name extends keyof RemoteTasks ?
     & Omit<SendTaskOptions, "args" | "kwargs">
     & Partial<Pick<RemoteTasks[Name], "args" & keyof RemoteTasks[Name]>>
     & Partial<Pick<RemoteTasks[Name], "kwargs" & keyof RemoteTasks[Name]>>
   : SendTaskOptions;
 
-/** What a task of this name comes to; `R` where nothing is known of it. */
+/** The result of a task of this name; `R` if nothing is known of it. */
 export type ResultOf<Name, R> = Name extends keyof RemoteTasks
   ? RemoteTasks[Name] extends { result: infer Known } ? Known : R
   : R;
 
-/** What `app.events` offers: its members are declared by the event room (event/app_events.ts). */
+/** The interface of `app.events`. The event room declares its members (event/app_events.ts). */
 // deno-lint-ignore no-empty-interface -- filled where the room is loaded
 export interface EventsApi {}
 
-/** How the parts of an App are made that live in rooms above this one. */
+/** Functions that make the parts of an App whose rooms lie above this one. */
 export interface AppExtensions {
   control: ((app: App) => Control) | null;
   events: ((app: App) => EventsApi) | null;
 }
 
-/** Filled in where the program is put together: lib/mod.ts. */
+/** Set when the program is put together: lib/door.ts. */
 export const appExtensions: AppExtensions = { control: null, events: null };
 
 declare module "./core.ts" {
   interface UserApp extends App {}
 }
 
-/** An app. Created once by the user's module; there is no global one. */
+/**
+ * An application: settings, tasks, and the connections to broker and result store. A user's module creates it
+ * once; there is no global App.
+ *
+ * @example
+ * ```ts
+ * import { App } from "lovage";
+ *
+ * export const app = new App("shop", {
+ *   broker_url: "redis://localhost",
+ *   result_backend: "redis://localhost",
+ * });
+ * export const add = app.task("shop.add", (x: number, y: number) => x + y);
+ *
+ * if (import.meta.main) {
+ *   await using _closing = app;
+ *   const result = await add.delay(1, 2);
+ *   console.log(await result.get({ timeout: 10 })); // 3, from a worker
+ * }
+ * ```
+ */
 export class App implements AppCore, AsyncDisposable {
+  /** The App's name, for logs and monitors. */
   readonly name: string;
+  /** Clock, network and operating system as this App uses them. */
   readonly world: World;
-  /** Settings; assigning validates. */
+  /** Settings. Assignments are checked. */
   readonly conf: Conf;
+  /** The registered tasks, including Celery's own. */
   readonly tasks: TaskRegistry;
   /** Queues and routes. */
   readonly amqp: Amqp;
-  /** The result store, opened by its first use; `openBackend` gives the store itself. */
+  /** The result store, opened on first use. `openBackend` returns the store itself. */
   readonly backend: AppBackend;
-  /** Remote commands that the modules have added. */
+  /** Remote commands that modules have added. */
   readonly remoteCommands: RemoteCommands = new RemoteCommands();
   /** The logical clock of events and remote control. */
   readonly clock: LamportClock = new LamportClock();
-  /** Unique per App and process; `reply_to` of its messages. */
+  /** A unique id of this App in this process: the `reply_to` of its messages. */
   readonly oid: string;
-  /** Sent once, before the first use of the configuration. */
+  /** Sent once, before the settings are first used. */
   readonly onConfigure: AppSignal<App> = new AppSignal("onConfigure");
-  /** Sent once, when the configuration is complete: the place for `addPeriodicTask`. */
+  /** Sent once, when the settings are complete: the place for `addPeriodicTask`. */
   readonly onAfterConfigure: AppSignal<App> = new AppSignal("onAfterConfigure");
-  /** Sent once, when all modules are loaded. */
+  /** Sent once, when all modules have been loaded. */
   readonly onAfterFinalize: AppSignal<App> = new AppSignal("onAfterFinalize");
 
   /**
-   * Set by a worker: takes a message into its own hands where a slot is about to be free for it and nothing waits
-   * (transport/transport.ts Consumer.handOn); null: publish it.
+   * Set by a worker: takes over a message if a slot is about to be free for it and no other message is
+   * waiting (transport/transport.ts Consumer.handOn). Returns null if the message must be published. Null:
+   * publish all.
    */
   handOn: ((out: OutgoingMessage) => Promise<void> | null) | null = null;
   /**
-   * Set by a worker, whose own isolate calls nothing of the user's: has a slot call what is to hear of the end of a
-   * task. What goes wrong there is logged. Null: it is called here.
+   * Set by a worker, whose main isolate calls no user code: lets a slot call the functions for the end of a
+   * task. Errors are logged there. Null: they are called here.
    */
   callElsewhere: ((message: EncodedMessage, ended: EndedTask) => void) | null = null;
-  /** Set by who counts: hears of each batch that the broker has taken. */
+  /** Set by a worker that counts messages: called with each batch that the broker has accepted. */
   onPublished: ((batch: readonly OutgoingMessage[]) => void) | null = null;
   readonly #producer: Producer;
-  /** Where messages go if nothing else was set: a broker of our own. */
+  /** The default publisher: a broker connection of this App. */
   #ownPublisher: Publisher | null = null;
-  /** Set by a worker or a slot, whose it is to close. */
+  /** Set by a worker or a slot, which also closes it. */
   #publisher: Publisher | null = null;
   #control: Control | null = null;
   #events: EventsApi | null = null;
@@ -145,8 +170,9 @@ export class App implements AppCore, AsyncDisposable {
   #finalized = false;
 
   /**
-   * `settings` are the module's own; environment and command line win over them. Throws `UsageError` on an
-   * unknown or ill-typed one.
+   * `settings` are the module's own; environment and command line override them.
+   *
+   * @throws {UsageError} for an unknown setting, or a value of the wrong kind.
    */
   constructor(name: string, settings: Partial<Settings> = {}, options: { world?: World } = {}) {
     this.name = name;
@@ -163,8 +189,10 @@ export class App implements AppCore, AsyncDisposable {
   }
 
   /**
-   * Registers a task under exactly this name. A second task of the name is a `UsageError`. With a `schema` the function
-   * gets what the schema makes of the arguments.
+   * Registers a task under exactly this name. With a `schema` the function receives the arguments as the
+   * schema transforms them.
+   *
+   * @throws {UsageError} if another task has that name, and for an unknown or invalid option.
    */
   task<Args extends unknown[], R>(name: string, fn: (...args: Args) => R): Task<Args, Awaited<R>, R>;
   task<const S extends TaskSchema, R>(
@@ -203,8 +231,10 @@ export class App implements AppCore, AsyncDisposable {
   }
 
   /**
-   * A signature of a task by name; the task need not be registered here. Options of the call stand beside
-   * `args` and `kwargs`, or in `options`. Of a signature's data, which came as an argument: the signature.
+   * Makes a signature of a task by name; the task need not be registered here. Send options are given next to
+   * `args` and `kwargs`, or in `options`. If the argument is the data of a signature, returns that signature.
+   *
+   * @throws {UsageError} for an unknown option, and for data that does not describe a signature.
    */
   signature<R = unknown>(
     name: string | SignatureLike,
@@ -223,9 +253,13 @@ export class App implements AppCore, AsyncDisposable {
   }
 
   /**
-   * Sends a task by name; if it is registered here, its options hold, and those of the call over them. Rejects with
-   * `EncodeError` if an argument cannot be sent, `UsageError` if an option is wrong, an operating error if the broker
-   * did not take it after the retries of `task_publish_retry_policy`.
+   * Sends a task by name. If the task is registered here, its options apply, overridden by those of the call.
+   * Resolves when the broker has confirmed the message.
+   *
+   * @throws {UsageError} for a wrong option.
+   * @throws {EncodeError} for an argument that cannot be serialized.
+   * @throws {OperatingError} if the broker did not accept the message after the retries of
+   * `task_publish_retry_policy`.
    */
   sendTask<R = unknown, const Name extends string = string>(
     name: Name,
@@ -244,9 +278,7 @@ export class App implements AppCore, AsyncDisposable {
     }
   }
 
-  /**
-   * As `sendTask`, arguments and options already merged: what `Task.applyAsync` and the canvas send through.
-   */
+  /** Like `sendTask`, with arguments and merged options. `Task.applyAsync` and the canvas send through it. */
   send(
     name: string,
     args: readonly unknown[],
@@ -257,42 +289,45 @@ export class App implements AppCore, AsyncDisposable {
   }
 
   /**
-   * Sends many, pipelined: a part is encoded while the one before is on its way. Results are in the order of
-   * the calls. After a rejection some may have been sent.
+   * Sends many calls, pipelined: a chunk is encoded while the previous one is under way. The results are in
+   * the order of the calls. Rejects like `sendTask`; then some calls may have been sent.
    */
   sendMany(calls: Iterable<SendManyItem>): Promise<AsyncResult[]> {
     return this.#producer.sendMany(calls);
   }
 
   /**
-   * Loads and opens what `prepareSend` of such a call needs; nearly always resolves at once.
-   * Rejects with `EncodeError` for an unknown serializer.
+   * Loads and opens what `prepareSend` needs for such a call; nearly always resolves at once. Rejects with
+   * `EncodeError` for an unknown serializer, and with the error of a result store over rpc.
    */
   async readyToSend(options: SendOptions | null = null): Promise<void> {
     await this.#producer.ready(options);
   }
 
-  /** Makes a call into a message and sends nothing: for callers that publish several at once (groups, chords). */
+  /**
+   * Makes the message of a call and sends nothing, for code that publishes several calls at once (groups,
+   * chords). Throws `EncodeError` and `UsageError`.
+   */
   prepareSend(call: SendCall): PreparedSend {
     return this.#producer.prepare(call);
   }
 
-  /** Publishes prepared calls in order, in one batch. */
+  /** Publishes prepared calls in order, in one batch. Rejects with the broker's error. */
   publishPrepared(batch: readonly PreparedSend[], options: SendOptions | null = null): Promise<void> {
     return this.#producer.publish(batch, options);
   }
 
-  /** Sends the events and signals of prepared calls that were published by other means, as after `publishPrepared`. */
+  /** Sends the events and signals for prepared calls that were published by other means. */
   announcePublished(batch: readonly PreparedSend[]): Promise<void> {
     return this.#producer.announce(batch);
   }
 
-  /** The result of a task by id. Nothing is looked up before it is asked. */
+  /** Returns the result of a task by id. Reads the store only when a method of the result does. */
   AsyncResult<R = unknown>(id: string): AsyncResult<R> {
     return new AsyncResult<R>(id, this);
   }
 
-  /** Group results: `app.GroupResult.restore(id)`, `app.GroupResult.create(id, results)`. */
+  /** Group results: `app.GroupResult.restore(id)` and `app.GroupResult.create(id, results)`. */
   get GroupResult(): {
     create(id: string, results: AsyncResult[]): GroupResult;
     restore(id: string): Promise<GroupResult | null>;
@@ -303,56 +338,69 @@ export class App implements AppCore, AsyncDisposable {
     };
   }
 
-  /** Several results as one. */
+  /** Returns several results as one. */
   ResultSet(results: AsyncResult[]): ResultSet {
     return new ResultSet(results, this);
   }
 
-  /** Reads the JSON form of a result (`asTuple`). */
+  /**
+   * Makes a result from its JSON form (`asTuple`).
+   *
+   * @throws {UsageError} for a value that is not a result.
+   */
   resultFromTuple(tuple: ResultTuple): AsyncResult | GroupResult {
     return resultFromTuple(tuple, this);
   }
 
-  /** Adds an entry to `beat_schedule`; its key. Source: celery app/base.py add_periodic_task. */
+  /**
+   * Adds an entry to `beat_schedule` and returns its key. Source: celery app/base.py add_periodic_task.
+   *
+   * @throws {UsageError} for an unknown option, and for a value that is not a signature.
+   */
   addPeriodicTask(schedule: Schedule, signature: SignatureLike, options: PeriodicOptions = {}): string {
     return addPeriodicTask(this, schedule, signature, options);
   }
 
-  /** The result store itself, opened once. */
+  /** Opens the result store on the first call, and resolves with it. Rejects with the store's error. */
   openBackend(): Promise<Backend> {
     return this.backend.open();
   }
 
   /**
-   * Connects to the first broker of the list that answers, with the retries of `broker_connection_…`. The
-   * caller owns the connection.
+   * Connects to the first broker in the list that answers, with the retries of `broker_connection_…`. The
+   * caller closes the connection. Rejects with the last broker's error, or with the signal's reason.
    */
   connectBroker(options: ConnectBrokerOptions): Promise<Connection> {
     return connectBroker(this, options);
   }
 
-  /** Where sent messages go. A broker of our own, connected by the first message, unless one was set. */
+  /**
+   * The destination of messages: a broker connection of this App, opened by the first message, unless a
+   * publisher was set.
+   */
   get publisher(): Publisher {
     return this.#publisher ?? (this.#ownPublisher ??= new BrokerPublisher(this));
   }
 
   /**
-   * Pool slots and workers set their own; it is theirs to close. What a module has sent while it was loaded has gone
-   * another way.
+   * Pool slots and workers set a publisher, and close it themselves. Messages that a module sent while it was
+   * loaded have used the App's own connection.
    */
   set publisher(publisher: Publisher) {
     this.#publisher = publisher;
   }
 
-  /** Remote control. */
+  /** Remote control of workers. */
   get control(): Control {
     assert(appExtensions.control, "the mailbox room is loaded");
     return this.#control ??= appExtensions.control(this);
   }
 
   /**
-   * Adds a remote command that changes something: every worker of this App answers to it, `lovage control` and
-   * `app.control.broadcast` call it. Throws `UsageError` without a name or function.
+   * Adds a remote command that changes something. Every worker of this App answers to it; `lovage control`
+   * and `app.control.broadcast` call it.
+   *
+   * @throws {UsageError} for a command without a name or function, and for an unknown option.
    */
   controlCommand(name: string, run: RemoteHandler): void;
   controlCommand(name: string, options: RemoteCommandOptions, run: RemoteHandler): void;
@@ -364,7 +412,11 @@ export class App implements AppCore, AsyncDisposable {
     this.remoteCommands.add("control", name, optionsOrRun, run);
   }
 
-  /** Adds a remote command that only looks: `lovage inspect` and `app.control.inspect().ask` call it. */
+  /**
+   * Adds a remote command that only reads: `lovage inspect` and `app.control.inspect().ask` call it.
+   *
+   * @throws {UsageError} for a command without a name or function, and for an unknown option.
+   */
   inspectCommand(name: string, run: RemoteHandler): void;
   inspectCommand(name: string, options: RemoteCommandOptions, run: RemoteHandler): void;
   inspectCommand(
@@ -375,23 +427,25 @@ export class App implements AppCore, AsyncDisposable {
     this.remoteCommands.add("inspect", name, optionsOrRun, run);
   }
 
-  /** Events: receiver and state. */
+  /** Events: receivers, and the state of the cluster. */
   get events(): EventsApi {
     assert(appExtensions.events, "the event room is loaded");
     return this.#events ??= appExtensions.events(this);
   }
 
   /**
-   * Signs what is sent and believes only what is signed: the `auth` serializer, with the keys of the `security_…`
-   * settings or of `options`. Throws `UsageError` unless `task_serializer` is "auth" and `accept_content` ["auth"].
-   * Commands call it by themselves where the settings are complete.
+   * Signs messages, and accepts only signed ones: the `auth` serializer, with the keys of the `security_…`
+   * settings or of `options`. Commands call it themselves if the settings are complete.
+   *
+   * @throws {UsageError} unless `task_serializer` is "auth" and `accept_content` ["auth"], and if a setting
+   * is missing.
    */
   setupSecurity(options: SecurityOptions = {}): void {
     setupSecurity(this, options);
     this.#isSecured = true;
   }
 
-  /** Says that configuration is complete; sends `onConfigure` and `onAfterConfigure` the first time. */
+  /** Marks the settings as complete: sends `onConfigure` and `onAfterConfigure` on the first call. */
   configure(): void {
     if (this.#configured) return;
     this.#configured = true;
@@ -400,7 +454,7 @@ export class App implements AppCore, AsyncDisposable {
     this.onAfterConfigure.send(this, {}, this.world.log);
   }
 
-  /** Says that all modules are loaded; sends `onAfterFinalize` the first time. */
+  /** Marks all modules as loaded: sends `onAfterFinalize` on the first call. */
   finalize(): void {
     this.configure();
     if (this.#finalized) return;
@@ -408,7 +462,10 @@ export class App implements AppCore, AsyncDisposable {
     this.onAfterFinalize.send(this, {}, this.world.log);
   }
 
-  /** Ends what this App opened. Twice is once; a later send opens again. */
+  /**
+   * Closes what this App opened, after waiting for messages under way. Idempotent; a later send opens it
+   * again.
+   */
   async close(): Promise<void> {
     const publisher = this.#ownPublisher;
     this.#ownPublisher = null;
@@ -418,6 +475,7 @@ export class App implements AppCore, AsyncDisposable {
     await activeTracing()?.flush();
   }
 
+  /** Same as `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -8,7 +8,7 @@ import { maskUrl, VERSION } from "../base/mod.ts";
 import { strictRepr } from "../wire/mod.ts";
 import type { AppCore } from "./core.ts";
 
-/** The report of an App in this process. */
+/** Returns the report of an App in this process. */
 export function bugReport(app: AppCore): string {
   const { conf, world } = app;
   const runtime = navigator.userAgent.replace("/", ":").toLowerCase();

@@ -1,5 +1,5 @@
 /**
- * Celery's own tasks, which every app has: other programs' canvas runs through them.
+ * Celery's own tasks, which every app has: canvas messages of other programs use them.
  *
  * Source: celery 5.2.6 app/builtins.py; protocol.md 4.10, 4.11, 8.5.
  */
@@ -15,7 +15,10 @@ import { loadRunning } from "./run/running.ts";
 import { type AnyTask, createTask, type TaskOptions } from "./task.ts";
 import type { TaskRegistry } from "./task_registry.ts";
 
-/** Registers them in an app. Called by its constructor; a user's task of the same name takes the place of one. */
+/**
+ * Registers these tasks in an app. The App's constructor calls it; a user's task of the same name replaces
+ * one.
+ */
 export function registerBuiltins(app: AppCore, tasks: TaskRegistry): void {
   const add = (name: string, options: TaskOptions, fn: (...args: never[]) => unknown): void => {
     tasks.register(createTask(app, name, options, fn, true));
@@ -79,10 +82,10 @@ export function registerBuiltins(app: AppCore, tasks: TaskRegistry): void {
   });
 }
 
-/** The task whose function `celery.map` calls for each item, here and now. */
+/** Returns the task whose function `celery.map` calls for each item in this process. */
 function innerTask(app: AppCore, tasks: TaskRegistry, task: SignatureLike): AnyTask {
   const inner = tasks.need(toSignature(task, canvasSender(app)).task);
-  // Which sandbox a map belongs in is seen from what it calls; a map of maps would hide it.
+  // The sandbox of a map is determined from the task that it calls; a map of maps would hide it.
   if (LOOPS.has(inner.name) && [...tasks].some(([, { options }]) => isSandboxed(options))) {
     throw new ImproperlyConfigured(`${inner.name} is not called by a map where tasks are sandboxed`);
   }

@@ -1,6 +1,7 @@
 /**
- * What the parts of the app room know of an App and of its tasks. The classes that fill these interfaces in (app.ts,
- * task.ts, result/app_backend.ts) stand above all who take them, so that imports lead one way only.
+ * The interfaces of an App and its tasks for the parts of the app room. The classes that implement them
+ * (app.ts, task.ts, result/app_backend.ts) lie above the code that uses them, so that imports lead one way
+ * only.
  */
 
 import type { Backend } from "../backend/mod.ts";
@@ -16,7 +17,7 @@ import type { Amqp } from "./conf/amqp.ts";
 import type { Configured } from "./conf/conf.ts";
 import type { ResolvedTaskOptions, TaskOptions } from "./conf/task_options.ts";
 
-/** An App, as its parts see it. What each member does is said where the class `App` has it. */
+/** An App, as its parts see it. The class `App` documents the members. */
 export interface AppCore extends Configured {
   readonly name: string;
   readonly tasks: Tasks;
@@ -42,8 +43,8 @@ export interface AppCore extends Configured {
 }
 
 /**
- * The App as users have it in `self.app`, `task.app` and `result.app`: the class itself, which app.ts says, since
- * nothing below it may import it.
+ * The App as users see it in `self.app`, `task.app` and `result.app`. app.ts declares it to be the class
+ * `App`, which no file below app.ts may import.
  */
 // deno-lint-ignore no-empty-interface -- app.ts fills it in
 export interface UserApp {}
@@ -51,13 +52,13 @@ export interface UserApp {}
 /** The tasks of an App, by name. */
 export interface Tasks extends Iterable<[string, RunnableTask]> {
   get(name: string): RunnableTask | undefined;
-  /** The task; throws UsageError that names the nearest one. */
+  /** Returns the task. Throws UsageError, which names the nearest task, if there is none. */
   need(name: string): RunnableTask;
   /** Names of the user's own tasks, sorted. */
   names(): string[];
 }
 
-/** A task as whoever sends or runs it sees it; `Task` (task.ts) is the user's view, with types. */
+/** A task, as senders and runners see it. `Task` (task.ts) is the typed view for users. */
 export interface RunnableTask {
   readonly app: AppCore;
   readonly name: string;
@@ -81,34 +82,41 @@ export interface RunnableTask {
   checkArguments(args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>): void;
 }
 
-/** What a result may be revoked with. `signal` is a name such as "SIGTERM". */
+/** Options of revoking a result. `signal` is a name such as "SIGTERM". */
 export interface RevokeOptions {
   terminate?: boolean;
   signal?: string;
 }
 
-/** The result store of an App, opened by its first use. */
+/** The result store of an App, which is opened on first use. */
 export interface ResultStore {
-  /** The store, if it is open already. */
+  /** The store, if it is open. */
   readonly opened: Backend | null;
-  /** The wait for the result of the call sent last. */
+  /** The wait for the result of the call that was sent last. */
   readonly ahead: {
-    /** A call is being sent. Resolves when its result is there; null: the publish alone tells. */
+    /**
+     * Call it when a call is being sent. Resolves when the result is there; null if only the publish reports
+     * success.
+     */
     sending(taskId: string, backend: Backend | null): Promise<void> | null;
-    /** The final state of a task, if the wait has seen it. */
+    /** Returns the final state of a task, if the wait has seen it. */
     take(taskId: string): ResultMeta | null;
   };
-  /** Opens the store of a sender: with rpc, the queue that its results come to is there when this resolves. */
+  /**
+   * Opens the store for a sender. With rpc, the queue of its results exists when this resolves. Rejects with
+   * the store's error.
+   */
   openToSend(): Promise<void>;
-  /** What is stored of a task; null: nothing (PENDING). */
+  /** Returns the stored state of a task, or null (PENDING). Rejects with the store's error. */
   getTaskMeta(taskId: string): Promise<ResultMeta | null>;
-  /** Forgets a result. */
+  /** Deletes a result. Rejects with the store's error. */
   forget(taskId: string): Promise<void>;
-  /** Deletes what has expired. */
+  /** Deletes expired results. Rejects with the store's error. */
   cleanup(): Promise<void>;
   /**
-   * Hears of every stored change of these ids until `onMeta` returns true. Rejects with `TimeoutError` after
-   * `timeoutSeconds` (null: never), with the store's error, with the signal's reason, with the error of a `look`.
+   * Passes every stored change of these ids to `onMeta` until that returns true. Rejects with `TimeoutError`
+   * after `timeoutSeconds` (null: never), with the store's error, with the signal's reason, or with the error
+   * of a `check`.
    */
   watchUntil(
     ids: readonly string[],
@@ -117,17 +125,20 @@ export interface ResultStore {
   ): Promise<void>;
 }
 
-/** How `watchUntil` waits. */
+/** Options of `watchUntil`. */
 export interface WatchOptions {
   readonly timeoutSeconds?: number | null | undefined;
   readonly signal?: AbortSignal | undefined;
-  readonly look?: Look | undefined;
+  readonly check?: WaitCheck | undefined;
 }
 
 /** An extra check made periodically while waiting for a result. */
-export interface Look {
-  /** The first time; then half as long again each time, up to the second that Celery's clients take. */
+export interface WaitCheck {
+  /**
+   * Milliseconds before the first check. The interval grows by half each time, up to one second as in
+   * Celery's clients.
+   */
   readonly afterMs: number;
-  /** What ends the wait, or null. */
+  /** Returns the error that ends the wait, or null. */
   error(): Promise<Error | null>;
 }

@@ -1,6 +1,6 @@
 /**
- * `-A`: finds the user's module or manifest, loads it, and finds the App in it; `--config`, `imports` and
- * `include` beside. The worker and every pool slot load through here.
+ * `-A`: finds the user's module or manifest, loads it, and finds the App in it; also loads `--config`,
+ * `imports` and `include`. The worker and every pool slot load through this file.
  *
  * Source: celery 5.2.6 app/utils.py find_app, loaders/base.py; contract.md section 2.
  */
@@ -25,11 +25,11 @@ import { addManifest, manifestApp, type ManifestOptions } from "./manifest.ts";
 import type { SettingSource } from "./conf/conf.ts";
 import { signals } from "./call/signals.ts";
 
-/** Exports that are the App where none is named, in this order. */
+/** Names of exports that are tried for the App if none is given, in this order. */
 const APP_EXPORTS = ["app", "celery", "default"] as const;
 const MODULE_ENDINGS = [".ts", ".js", ".mjs"];
 const DOCUMENT_ENDINGS = [".toml", ".json"];
-/** Files of a folder that are its module. */
+/** Files that are tried if the path is a folder. */
 const FOLDER_FILES = [
   "mod.ts",
   "mod.js",
@@ -39,79 +39,85 @@ const FOLDER_FILES = [
   "tasks.mjs",
   "tasks.toml",
   "tasks.json",
-  // Celery's own layout: proj/celery makes the App.
+  // Celery's own layout: proj/celery creates the App.
   "celery.ts",
   "celery.js",
   "celery.mjs",
 ];
-/** Exit status where the module itself fails. */
+/** Exit status if the module itself fails. */
 const MODULE_FAILED = 1;
 
-/** What is loaded beside the module, and what wins over its settings. */
+/** Further modules to load, and settings that override those of the module. */
 export interface LoadOptions {
-  /** Settings of the command line; texts are read by each setting's kind. */
+  /** Settings of the command line; each setting's kind parses their texts. */
   readonly settings?: Readonly<Record<string, unknown>>;
-  /** Where those come from. Default "command line". */
+  /** The source of these settings. Default "command line". */
   readonly settingsSource?: SettingSource;
-  /** Path of a `.ts`, `.json` or `.toml` of settings; default the variable CELERY_CONFIG_MODULE. */
+  /** Path of a `.ts`, `.json` or `.toml` file of settings. Default: the variable CELERY_CONFIG_MODULE. */
   readonly config?: string | null;
-  /** More modules (`-I`), after `imports` and `include`. */
+  /** Further modules (`-I`), after `imports` and `include`. */
   readonly include?: readonly string[];
 }
 
-/** How a sandbox loads: it may read no file, so its modules are imported by literals that were made for it. */
+/**
+ * What a sandbox loads. A sandbox may not read files, so its modules are imported by literals generated for
+ * it.
+ */
 export interface SandboxLoad {
-  /** As `LoadedFrom` told: nothing is looked for. */
+  /** As in `LoadedFrom.app`; no search is made. */
   readonly app: string;
   readonly include: readonly string[];
   readonly settings: Readonly<Record<string, unknown>>;
-  /** Imports the module at an absolute path. */
+  /** Imports the module at an absolute path. Rejects with the module's error. */
   readonly importModule: (path: string) => Promise<Record<string, unknown>>;
 }
 
-/** A module is there, and exports no App, or several. */
+/** The error of a module that exports no App, or several. */
 class NoAppError extends UsageError {}
 
-/** Loads an App again in an isolate that may not read its files. Rejects with what a module threw, as it is. */
+/** Loads an App again in an isolate that may not read files. Rejects with a module's error, unchanged. */
 export async function loadSandboxedApp(world: World, load: SandboxLoad): Promise<App> {
   setCurrentWorld(world);
   const { path, exportName } = splitSpec(load.app);
   const app = appOf(await load.importModule(path), exportName, relative(world, path));
   app.conf.apply(load.settings, "command line");
-  // Commands have no sandbox, so what declares them is not needed in one.
+  // Commands do not run in a sandbox, so manifests are not needed there.
   for (const include of load.include) if (!isManifest(include)) await load.importModule(include);
   signals.importModules.send(app, {}, world.log);
   app.finalize();
   return app;
 }
 
-/** The absolute paths of the modules that an App was loaded from: what a sandbox must be able to import. */
+/**
+ * Returns the absolute paths of the modules that an App was loaded from, which a sandbox must be able to
+ * import.
+ */
 export function sandboxModules(app: string, include: readonly string[]): string[] {
   return [...new Set([splitSpec(app).path, ...include])].filter((path) => !isManifest(path));
 }
 
-/** True if an App has no module: it is a manifest. */
+/** Returns true if the App is a manifest, not a module. */
 export function isManifest(app: string): boolean {
   return DOCUMENT_ENDINGS.some((ending) => splitSpec(app).path.endsWith(ending));
 }
 
-/** Where an App was loaded from: what a pool slot needs to load it again. Paths are absolute. */
+/** Where an App was loaded from, so that a pool slot can load it again. Paths are absolute. */
 export interface LoadedFrom {
   /** The `-A` argument with its path made absolute, or null. */
   readonly app: string | null;
   readonly config: string | null;
-  /** Grows with `loadMore`. */
+  /** The modules that were included; `loadMore` appends to it. */
   readonly include: string[];
 }
 
 const loadedFrom = new WeakMap<App, LoadedFrom>();
 
-/** Where an App came from; an App made in code came from nowhere. */
+/** Returns where an App was loaded from; all null or empty for an App that was created in code. */
 export function appSource(app: App): LoadedFrom {
   return loadedFrom.get(app) ?? { app: null, config: null, include: [] };
 }
 
-/** For an App made in code: what it was made in is taken for what it was loaded from, if that is known. */
+/** For an App created in code: records the modules that created it as its source, if they are known. */
 export function adoptSource(app: App): void {
   const [own, ...others] = modulesOf(app);
   if (own !== undefined && !loadedFrom.has(app)) {
@@ -120,11 +126,11 @@ export function adoptSource(app: App): void {
 }
 
 /**
- * Loads the App of `spec` (a path, folder or bare name, with an optional `:export`), or makes one without
- * tasks where it is null, and all the modules it names.
+ * Loads the App of `spec` (a path, folder or bare name, with an optional `:export`) and all modules that it
+ * names. If `spec` is null, makes an App without tasks.
  *
- * Throws `UsageError` if nothing is found, a setting is wrong, or a module throws: then its text holds
- * the user's own error and the frames of the user's own files.
+ * Rejects with `UsageError` if nothing is found, a setting is wrong, or a module throws. In the last case the
+ * text contains the user's own error and the stack frames in the user's files.
  */
 export async function loadApp(world: World, spec: string | null, options: LoadOptions = {}): Promise<App> {
   setCurrentWorld(world);
@@ -156,9 +162,9 @@ export async function loadApp(world: World, spec: string | null, options: LoadOp
 }
 
 /**
- * Loads more task modules into an App, by name or path in the current folder or the App's; slots that start from
- * then on load them too. One that is loaded already is left alone. Rejects with UsageError if there is no such
- * module in those folders, or it throws.
+ * Loads more task modules into an App, by name or path, from the current folder or the App's. Slots that
+ * start later load them too. A module that is already loaded is skipped. Rejects with UsageError if there is
+ * no such module in those folders, or if it throws.
  */
 export async function loadMore(app: App, names: readonly string[]): Promise<void> {
   const { world } = app;
@@ -167,7 +173,7 @@ export async function loadMore(app: App, names: readonly string[]): Promise<void
   const own = source.app === null ? world.host.cwd : folderOf(splitSpec(source.app).path);
   for (const name of names) {
     const path = findFile(world, name, "task module", [...MODULE_ENDINGS, ...DOCUMENT_ENDINGS], own);
-    // Whoever may command a worker has it load the modules of its program, and no other file.
+    // A remote command may load modules of this program's folders, and no other files.
     if (![world.host.cwd, own].some((folder) => path.startsWith(`${folder}/`))) {
       throw new UsageError(`Cannot load task module "${name}": it is outside of the program's folders`);
     }
@@ -193,7 +199,7 @@ function splitSpec(spec: string): FoundModule {
   return match ? { path: match[1]!, exportName: match[2]! } : { path: spec, exportName: null };
 }
 
-/** The absolute path of a file, folder or bare name, looked for in the current folder, then in `beside`. */
+/** Returns the absolute path of a file, folder or bare name. Searches the current folder, then `beside`. */
 function findFile(
   world: World,
   name: string,
@@ -210,8 +216,8 @@ function findFile(
       if (!tried.includes(path)) tried.push(path);
     }
   }
-  const told = tried.length <= 5 ? tried : tried.filter((path) => /\.[tj]s$/.test(path)).slice(0, 5);
-  const shown = told.map((path) => relative(world, path)).join(", ");
+  const shownPaths = tried.length <= 5 ? tried : tried.filter((path) => /\.[tj]s$/.test(path)).slice(0, 5);
+  const shown = shownPaths.map((path) => relative(world, path)).join(", ");
   throw new UsageError(`Cannot find ${what} "${name}": there is no ${shown}`);
 }
 
@@ -222,7 +228,7 @@ function candidates(world: World, base: string, endings: readonly string[]): str
   const inFolder = files.map((file) => `${base}/${file}`);
   if (kind === "folder") return [...inFolder, ...endings.map((ending) => base + ending)];
   const last = base.slice(base.lastIndexOf("/") + 1);
-  // Python's way to name a module: "proj.tasks" is proj/tasks.
+  // Python's names of modules: "proj.tasks" is proj/tasks.
   const dotted = last.includes(".")
     ? candidates(world, base.slice(0, -last.length) + last.replaceAll(".", "/"), endings)
     : [];
@@ -246,8 +252,8 @@ function relative(world: World, path: string): string {
 }
 
 /**
- * Opens what was found for `spec`. Of a folder whose tasks make no App of their own it is the module beside them that
- * Celery's layout has for it. Source: celery 5.2.6 app/utils.py find_app.
+ * Opens the module found for `spec`. If a folder was given and its `tasks` file exports no App, opens the
+ * `celery` file next to it, as in Celery's layout. Source: celery 5.2.6 app/utils.py find_app.
  */
 async function openFound(
   world: World,
@@ -275,7 +281,9 @@ async function openModule(world: World, found: FoundModule): Promise<App> {
   return appOf(await importModule(world, path), exportName, shown);
 }
 
-/** Loads the tasks of a module beside the App's: a module declares its own, a manifest's are added to the App. */
+/**
+ * Loads the tasks of a further module: a module declares its own tasks, a manifest's are added to the App.
+ */
 async function includeModule(app: App, path: string): Promise<void> {
   const { world } = app;
   if (isManifest(path)) addManifest(app, await readDocument(world, path), manifestOptions(world, path));
@@ -287,7 +295,7 @@ function manifestOptions(world: World, path: string): ManifestOptions {
   return { name, folder: folderOf(path), shown: relative(world, path) };
 }
 
-/** The App that a module exports. */
+/** Returns the App that a module exports. Throws NoAppError. */
 function appOf(module: Record<string, unknown>, exportName: string | null, shown: string): App {
   const apps = Object.entries(module).filter(([, value]) => value instanceof App) as [string, App][];
   if (exportName !== null) {
@@ -322,20 +330,19 @@ async function importModule(world: World, path: string): Promise<Record<string, 
   }
 }
 
-/**
- * What the user's module threw, and where in the user's own files: frames of this library and of the runtime
- * are left out.
- */
+/** Returns the error that the user's module threw, with the stack frames in the user's own files only. */
 function userError(error: unknown): string {
   if (!(error instanceof Error)) return `it threw ${errorText(error)}`;
   const name = error instanceof OperatingError ? "" : `${error.name}: `;
   const frames = userStack(error).split("\n").filter((line) => /^\s+at .*file:\/\//.test(line));
-  // A module that is not found is told with its place as a frame, and that again below.
+  // The error of a missing module contains its location as a frame, which would be repeated below.
   const message = errorText(error).split("\n").filter((line) => !frames.includes(line)).join("\n");
   return [`${name}${message}`, ...frames.filter((line, n) => line !== frames[n - 1])].join("\n");
 }
 
-/** The settings of a file: an object of JSON or TOML; a module's default export, else its exports. */
+/**
+ * Reads the settings in a file: an object in JSON or TOML; a module's default export, else all its exports.
+ */
 async function readSettings(world: World, path: string): Promise<Record<string, unknown>> {
   const isDocument = DOCUMENT_ENDINGS.some((ending) => path.endsWith(ending));
   const given = isDocument ? await readDocument(world, path) : await importModule(world, path);
@@ -345,7 +352,7 @@ async function readSettings(world: World, path: string): Promise<Record<string, 
       `Cannot use settings "${relative(world, path)}": an object of name to value is expected`,
     );
   }
-  // A module's own object has no prototype and is read only.
+  // A module's namespace object has no prototype and is read-only.
   return Object.fromEntries(Object.entries(settings).filter(([name]) => name !== "default"));
 }
 
@@ -354,7 +361,7 @@ async function readDocument(world: World, path: string): Promise<unknown> {
     const text = nodeFs().readFileSync(path, "utf-8");
     if (path.endsWith(".json")) return JSON.parse(text);
     const { parse } = await import("smol-toml");
-    // Plain objects, as from JSON: the parser's have no prototype.
+    // Make plain objects, as from JSON: the parser's objects have no prototype.
     return structuredClone(parse(text));
   } catch (error) {
     const [first] = errorText(error).split("\n");

@@ -1,14 +1,14 @@
 /**
  * Task manifests: tasks that are commands, declared in TOML or JSON. No shell is involved.
  *
- * `argv` items may hold `{0}` (a positional argument) and `{name}` (a keyword argument); `{{` and `}}` are
- * braces. An argument that begins an item with a dash would be an option: it is refused, unless `--` stands before or
- * the task says `allow_options = true`. The whole call goes to the command's standard input as JSON. What it prints is
- * the result: parsed where it is JSON, text where not. Another exit status than 0 is a failure that carries the end of
- * its standard error.
+ * `argv` items may contain `{0}` (a positional argument) and `{name}` (a keyword argument); `{{` and `}}` are
+ * braces. An argument at the start of an item that begins with a dash would be an option. It is refused,
+ * unless a `--` comes before it or the task sets `allow_options = true`. The whole call is written to the
+ * command's standard input as JSON. Its output is the result: parsed if it is JSON, else as text. An exit
+ * status other than 0 is a failure that carries the end of the standard error.
  *
- * A command has a process group of its own: limits, revocation and the death of the slot that it runs in end the
- * whole group, politely first where there is somebody left to be polite.
+ * A command has its own process group. Limits, revocation and the death of its slot end the whole group, with
+ * SIGTERM first if the slot still lives.
  *
  * Source: contract.md section 2.
  */
@@ -20,18 +20,18 @@ import type { Context } from "./run/context.ts";
 import type { Settings } from "./conf/conf.ts";
 import type { TaskOptions } from "./task.ts";
 
-/** Bytes of output that a command may print. */
+/** Maximum output of a command, bytes. */
 const OUTPUT_MAX = 64 * 1024 * 1024;
-/** Characters of the end of standard error that a failure carries. */
+/** Characters from the end of standard error that a failure carries. */
 const STDERR_TAIL_MAX = 4096;
-/** Milliseconds between asking a command to end and killing it. */
+/** Milliseconds between SIGTERM and SIGKILL. */
 const KILL_AFTER_MS = 5000;
 
-/** A command ended badly. Its one argument is the message. */
+/** The error of a command that failed. Its only argument is the message. */
 class CommandFailed extends Error {
   static readonly module: string = "lovage";
   override name = "CommandFailed";
-  /** Exit status; null if a signal ended it or it never started. */
+  /** Exit status; null if the command was ended by a signal or never started. */
   readonly exitStatus: number | null;
   constructor(message: string, exitStatus: number | null) {
     super(message);
@@ -39,26 +39,29 @@ class CommandFailed extends Error {
   }
 }
 
-/** A task of a manifest, checked. */
+/** A checked task of a manifest. */
 interface CommandTask {
   readonly argv: readonly string[];
   readonly cwd: string | null;
   readonly env: Readonly<Record<string, string>>;
-  /** Whether arguments may become options of the program. */
+  /** True if arguments may become options of the program. */
   readonly allowOptions: boolean;
 }
 
-/** Where a manifest comes from. */
+/** The origin of a manifest. */
 export interface ManifestOptions {
-  /** Of its App, where it says none. */
+  /** The name of its App, if the document has none. */
   readonly name: string;
-  /** Where it lies: a program given by a relative path is looked for there. */
+  /** Its folder: the program's relative path is resolved there. */
   readonly folder: string;
-  /** Its path as messages have it. */
+  /** Its path as messages show it. */
   readonly shown: string;
 }
 
-/** The App of a manifest's document. Throws `UsageError` naming the task and what is wrong with it. */
+/**
+ * Makes the App of a manifest's document. Throws `UsageError` for an invalid document, with the task and the
+ * problem.
+ */
 export function manifestApp(world: World, document: unknown, options: ManifestOptions): App {
   const { name, settings, tasks } = readManifest(document, options);
   const app = new App(name, settings as Partial<Settings>, { world });
@@ -66,7 +69,10 @@ export function manifestApp(world: World, document: unknown, options: ManifestOp
   return app;
 }
 
-/** Adds the tasks of a manifest to an App that has its settings from elsewhere. Throws as `manifestApp`. */
+/**
+ * Adds the tasks of a manifest to an App that has its own settings. Throws like `manifestApp`, and for a
+ * manifest with settings.
+ */
 export function addManifest(app: App, document: unknown, options: ManifestOptions): void {
   const { settings, tasks } = readManifest(document, options);
   if (Object.keys(settings).length > 0) {
@@ -82,10 +88,10 @@ function readManifest(document: unknown, { name: byDefault, shown }: ManifestOpt
     throw new UsageError(`Cannot use manifest "${shown}": it has no [tasks."name"] in it`);
   }
   const { tasks, settings = {}, name = byDefault, ...rest } = document;
-  const [stray] = Object.keys(rest);
-  if (stray !== undefined) {
+  const [unknown] = Object.keys(rest);
+  if (unknown !== undefined) {
     throw new UsageError(
-      `Cannot use manifest "${shown}": unknown key "${stray}"; the keys are name, settings and tasks`,
+      `Cannot use manifest "${shown}": unknown key "${unknown}"; the keys are name, settings and tasks`,
     );
   }
   if (!isRecord(settings)) throw new UsageError(`Cannot use manifest "${shown}": settings must be a table`);
@@ -144,7 +150,10 @@ function inFolder(folder: string, path: string): string {
   return path.startsWith("/") ? path : `${folder}/${path.replace(/^\.\//, "")}`;
 }
 
-/** A command's words with the arguments put in. Throws `TypeError` where one is missing or would be an option. */
+/**
+ * Returns a command's words with the arguments filled in. Throws `TypeError` if one is missing or would be an
+ * option.
+ */
 function fillArgv(
   { argv, allowOptions }: CommandTask,
   { args, kwargs, task }: {
@@ -167,7 +176,7 @@ function fillArgv(
   });
 }
 
-/** An `argv` item with the call's arguments put in. Throws `TypeError` where one is missing. */
+/** Returns an `argv` item with the call's arguments filled in. Throws `TypeError` if one is missing. */
 export function fillTemplate(
   template: string,
   args: readonly unknown[],
@@ -211,7 +220,7 @@ async function runCommand(world: World, self: Context, command: CommandTask): Pr
   };
   signal.addEventListener("abort", onAbort, { once: true });
   try {
-    // Whatever holds the pipes open keeps the task: all of it is to end.
+    // Processes that hold the pipes open keep the task running, so all of the group must end.
     const [output, errors, ended] = await Promise.all([
       readAll(child.stdout!, () => child.kill("SIGKILL")),
       readTail(child.stderr!),
@@ -222,7 +231,7 @@ async function runCommand(world: World, self: Context, command: CommandTask): Pr
     if (output === null) {
       throw new CommandFailed(`${program} printed more than ${OUTPUT_MAX >> 20} MiB`, null);
     }
-    // What ties the command to this process could not run it.
+    // The helper that ties the command to this process could not start it.
     if (ended.code === 127 && /^setpriv: failed to execute /.test(errors)) {
       const why = errors.trim().slice(errors.lastIndexOf(": ") + 2);
       throw new CommandFailed(`Cannot start "${program}": ${why}`, null);
@@ -242,13 +251,13 @@ async function runCommand(world: World, self: Context, command: CommandTask): Pr
   }
 }
 
-/** What was printed, as JSON where it is, else as text without the last newline. Nothing is null. */
+/** Parses the output: JSON if it is, else text without the last newline; null if it is empty. */
 function resultOf(output: string): unknown {
   if (output.trim() === "") return null;
   try {
     return fromPlainJson(output);
   } catch {
-    // Text is as good a result.
+    // Not JSON: the result is text.
     return output.replace(/\r?\n$/, "");
   }
 }
@@ -283,6 +292,6 @@ async function writeAll(stream: WritableStream<Uint8Array>, text: string): Promi
     await writer.write(new TextEncoder().encode(text));
     await writer.close();
   } catch {
-    // A command that does not read its input closes it; that is its right.
+    // A command that does not read its input closes the pipe, which is allowed.
   }
 }

@@ -7,7 +7,7 @@ import { type BeatEntry, ENTRY_OPTIONS, type Schedule } from "./conf/schedules.t
 import { SIGNATURE_OPTIONS, type SignatureLike } from "../canvas/mod.ts";
 import { SEND_OPTION_NAMES, type SendOptions, wireSignature } from "./call/send_options.ts";
 
-/** Options of `addPeriodicTask`: a name, those of the entry, and those of its calls, as Celery takes them. */
+/** Options of `addPeriodicTask`: a name, the options of the entry, and those of its calls, as in Celery. */
 export interface PeriodicOptions extends Omit<Partial<BeatEntry>, "task" | "schedule">, SendOptions {
   /** The entry's key; default the signature's repr. */
   name?: string;
@@ -19,15 +19,15 @@ const PERIODIC_NAMES = namesOf<PeriodicOptions>({
   name: true,
 });
 
-/** Arguments that came with a signature, which Python has as a tuple. */
+/** Arguments that came with a signature; in Python they are a tuple. */
 const tuples = new WeakSet<readonly unknown[]>();
 
-/** Whether Celery would show these arguments of an entry as a tuple, `(1, 2)`, or as the list given, `[1, 2]`. */
+/** Returns true if Celery would show these arguments as a tuple, `(1, 2)`, and not as a list, `[1, 2]`. */
 export function areTuple(args: readonly unknown[]): boolean {
   return tuples.has(args);
 }
 
-/** Adds an entry; its key. An entry of the same key is replaced. */
+/** Adds an entry, or replaces the one of the same key. Returns the key. */
 export function addPeriodicTask(
   app: AppCore,
   schedule: Schedule,

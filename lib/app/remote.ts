@@ -1,6 +1,6 @@
 /**
- * Remote control as a user's code sees it: what `app.control` offers, and commands of one's own. The mailbox room
- * makes the first, the worker's panel runs the second.
+ * Remote control as user code sees it: the interface of `app.control`, and custom commands. The mailbox room
+ * implements the first, the worker's panel runs the second.
  *
  * Source: celery 5.2.6 app/control.py Control, Inspect; worker/control.py control_command, inspect_command.
  */
@@ -8,53 +8,55 @@
 import { namesOf, refuseUnknown, UsageError } from "../base/mod.ts";
 import type { UserApp } from "./core.ts";
 
-/** Whom a command is for, and how its replies are waited for. */
+/** The receivers of a command, and how to wait for their replies. */
 export interface RemoteOptions {
-  /** One node or several; left out: all. */
+  /** One node or several. Default: all. */
   destination?: string | readonly string[];
-  /** Nodes whose names match. Needs `matcher`; without one it selects everybody, as in Celery. */
+  /** Sends to nodes whose names match. Needs `matcher`; without it all nodes are selected, as in Celery. */
   pattern?: string;
-  /** "glob": shell style on the whole name; "pcre": a regular expression anchored at the start. */
+  /** "glob": shell style, for the whole name; "pcre": a regular expression anchored at the start. */
   matcher?: "glob" | "pcre";
   /**
-   * Seconds that replies are waited for at most; the wait ends when every node that is there has answered.
-   * Default 1.
+   * Maximum seconds to wait for replies. The wait ends earlier when every known node has replied. Default 1.
    */
   timeout?: number;
-  /** Replies after which the wait ends. Default: as many as nodes are there, or as `destination` names. */
+  /**
+   * Number of replies after which the wait ends. Default: the number of known nodes, or of nodes in
+   * `destination`.
+   */
   limit?: number;
-  /** Hears each reply as it comes. */
+  /** Called with each reply as it arrives. */
   onReply?(node: string, reply: unknown): void;
-  /** Hears, after the wait, of nodes that are there and did not answer. */
+  /** Called after the wait with the known nodes that did not reply. */
   onSilent?(silent: SilentNodes): void;
-  /** Ends the wait early; the call rejects with its reason. */
+  /** Ends the wait early; the call rejects with the signal's reason. */
   abort?: AbortSignal;
 }
 
-/** Who did not answer. */
+/** The nodes that did not reply. */
 export interface SilentNodes {
-  /** How many. */
+  /** Number of these nodes. */
   readonly count: number;
-  /** Their names, where they are known. */
+  /** Their names, as far as known. */
   readonly names: readonly string[];
 }
 
-/** Options of a command that is a broadcast unless `reply` is set. */
+/** Options of a command that is a broadcast without replies unless `reply` is set. */
 export interface CommandOptions extends RemoteOptions {
-  /** Wait for replies. Default false. */
+  /** True: wait for replies. Default false. */
   reply?: boolean;
 }
 
 /** Replies by node name. */
 export type Replies<T = unknown> = Record<string, T>;
 
-/** A command's answer: `ok` or `error`, with Celery's text. */
+/** The reply of a command: `ok` or `error`, with Celery's text. */
 export interface RemoteAnswer {
   ok?: unknown;
   error?: unknown;
 }
 
-/** A task as `inspect active` and its kin show it. Times are epoch seconds. */
+/** A task as `inspect active` and similar commands show it. Times are epoch seconds. */
 export interface RequestInfo {
   id: string;
   name: string;
@@ -73,66 +75,85 @@ export interface RequestInfo {
   worker_pid: number | null;
 }
 
-/** Questions to workers. Each resolves with the replies by node; empty where nobody answered. */
+/**
+ * Queries to workers. Each resolves with the replies by node, or an empty object if no node replied. All
+ * reject with UsageError for invalid options, with the broker's error, and with the reason of an aborted
+ * `abort` signal.
+ */
 export interface Inspect {
+  /** Asks nodes whether they are running. */
   ping(): Promise<Replies<RemoteAnswer>>;
-  /** Tasks that run. `safe`: arguments as text. */
+  /** Tasks that are running. `safe`: arguments as text. */
   active(options?: { safe?: boolean }): Promise<Replies<RequestInfo[]>>;
-  /** Tasks that wait for a slot. */
+  /** Tasks that are waiting for a slot. */
   reserved(): Promise<Replies<RequestInfo[]>>;
-  /** Tasks held until their eta. */
+  /** Tasks that are held until their eta. */
   scheduled(): Promise<Replies<{ eta: string | null; priority: number; request: RequestInfo }[]>>;
   /** Ids of revoked tasks. */
   revoked(): Promise<Replies<string[]>>;
-  /** Names of tasks, with the given attributes. */
+  /** Names of registered tasks, with the given attributes. */
   registered(...attributes: string[]): Promise<Replies<string[]>>;
+  /** Statistics of the workers. */
   stats(): Promise<Replies<Record<string, unknown>>>;
+  /** Queues that the workers consume. */
   activeQueues(): Promise<Replies<Record<string, unknown>[]>>;
+  /** Settings of the workers, secrets masked. */
   conf(options?: { withDefaults?: boolean }): Promise<Replies<Record<string, unknown>>>;
+  /** The text of `lovage report`. */
   report(): Promise<Replies<RemoteAnswer>>;
+  /** The logical clocks of the workers. */
   clock(): Promise<Replies<{ clock: number }>>;
+  /** Tasks with these ids that the workers hold, with their state. */
   queryTask(...ids: string[]): Promise<Replies<Record<string, [string, RequestInfo]>>>;
+  /** Exchanges revoked ids and clocks with the workers, as a worker does at its start. */
   hello(fromNode: string, revoked?: Record<string, unknown>): Promise<Replies>;
+  /** Memory sample of the workers, as text. */
   memsample(): Promise<Replies<string | null>>;
+  /** Memory samples of the workers, as a table. */
   memdump(samples?: number): Promise<Replies<string>>;
-  /** Any inspect command by its name, those of users too. */
+  /** Any inspect command by its name, including custom commands. */
   ask(command: string, args?: Record<string, unknown>): Promise<Replies>;
 }
 
-/** Remote control: `app.control`. Commands resolve with the replies by node, empty without `reply`. */
+/**
+ * Remote control: `app.control`. Commands resolve with the replies by node, an empty object without `reply`.
+ * All reject with UsageError for invalid options, with the broker's error, and with the reason of an aborted
+ * `abort` signal.
+ */
 export interface Control {
-  /** A set of questions to the same nodes. */
+  /** Returns queries to the nodes that the options select. */
   inspect(options?: RemoteOptions): Inspect;
-  /** Any command by its name. */
+  /** Sends any command by its name. */
   broadcast(
     command: string,
     options?: CommandOptions & { arguments?: Record<string, unknown> },
   ): Promise<Replies>;
-  /** Asks all nodes, or the given ones, whether they are there. */
+  /** Asks all nodes, or those selected, whether they are running. */
   ping(options?: RemoteOptions): Promise<Replies<RemoteAnswer>>;
-  /** Has tasks discarded wherever they arrive; `terminate` also ends those that run, by `signal`. */
+  /** Revokes tasks: workers discard them on arrival. `terminate` also ends running ones with `signal`. */
   revoke(
     ids: string | readonly string[],
     options?: CommandOptions & { terminate?: boolean; signal?: string },
   ): Promise<Replies>;
-  /** Revokes by stamps: `{ monitoring_id: ["a"] }`. */
+  /** Revokes tasks by stamps: `{ monitoring_id: ["a"] }`. */
   revokeByStampedHeaders(
     headers: Record<string, unknown>,
     options?: CommandOptions & { terminate?: boolean; signal?: string },
   ): Promise<Replies>;
-  /** `revoke` that also ends what runs. */
+  /** Revokes tasks and ends running ones. */
   terminate(
     ids: string | readonly string[],
     options?: CommandOptions & { signal?: string },
   ): Promise<Replies>;
-  /** "10/m", a number a second, or 0 for none. */
+  /** Sets the rate limit of a task: "10/m", a number per second, or 0 for no limit. */
   rateLimit(taskName: string, rate: string | number, options?: CommandOptions): Promise<Replies>;
-  /** Seconds; null lifts a limit. */
+  /** Sets time limits of a task in seconds; null removes a limit. */
   timeLimit(
     taskName: string,
     limits: { soft?: number | null; hard?: number | null },
     options?: CommandOptions,
   ): Promise<Replies>;
+  /** Makes workers consume a queue. */
   addConsumer(
     queue: string,
     options?: CommandOptions & {
@@ -142,27 +163,35 @@ export interface Control {
       queueOptions?: Record<string, unknown>;
     },
   ): Promise<Replies>;
+  /** Makes workers stop consuming a queue. */
   cancelConsumer(queue: string, options?: CommandOptions): Promise<Replies>;
+  /** Makes workers send task events. */
   enableEvents(options?: CommandOptions): Promise<Replies>;
+  /** Makes workers stop sending task events. */
   disableEvents(options?: CommandOptions): Promise<Replies>;
-  /** Has workers send a heartbeat event now. */
+  /** Makes workers send a heartbeat event now. */
   heartbeat(options?: CommandOptions): Promise<Replies>;
+  /** Adds `n` slots to the pools. Default 1. */
   poolGrow(n?: number, options?: CommandOptions): Promise<Replies>;
+  /** Removes `n` slots from the pools. Default 1. */
   poolShrink(n?: number, options?: CommandOptions): Promise<Replies>;
+  /** Restarts the pools (`worker_pool_restarts`), with more `modules` if given. */
   poolRestart(
     options?: CommandOptions & { modules?: readonly string[]; reload?: boolean },
   ): Promise<Replies>;
+  /** Changes the limits of the autoscaler. */
   autoscale(max: number, min: number, options?: CommandOptions): Promise<Replies>;
+  /** Shuts workers down. */
   shutdown(options?: CommandOptions): Promise<Replies>;
-  /** Holds an election among the workers; the winner does `action` where the topic is "task". */
+  /** Holds an election among the workers. If `topic` is "task", the winner runs `action`. */
   election(id: string, topic: string, action?: unknown): Promise<void>;
-  /** Deletes what waits in the App's queues; how many messages. */
+  /** Deletes the messages in the App's queues. Resolves with their number. */
   purge(): Promise<number>;
-  /** Ends its connection to the broker. A later call connects again. */
+  /** Closes the connection to the broker. A later call connects again. */
   close(): Promise<void>;
 }
 
-/** What a remote command's handler is given of the worker it runs in. */
+/** The worker in which a remote command runs, for the command's handler. */
 export interface RemoteState {
   readonly app: UserApp;
   /** The worker's node name. */
@@ -171,29 +200,29 @@ export interface RemoteState {
   readonly worker: unknown;
 }
 
-/** How an argument's text on the command line is read. */
+/** How the text of an argument on the command line is parsed. */
 export type RemoteArgumentKind = "str" | "int" | "float" | "bool";
 
-/** Facts of a remote command, for whoever calls it. */
+/** The description of a remote command, for its callers. */
 export interface RemoteCommandFacts {
   readonly name: string;
-  /** Inspect commands change nothing. */
+  /** An inspect command changes nothing. */
   readonly kind: "control" | "inspect";
-  /** Another name that workers answer to. */
+  /** A second name that workers accept. */
   readonly alias: string | null;
-  /** One line. */
+  /** One line of help. */
   readonly help: string;
-  /** Its arguments as the help shows them: `<task_name> <soft_secs> [hard_secs]`. */
+  /** The arguments as the help shows them: `<task_name> <soft_secs> [hard_secs]`. */
   readonly signature: string;
-  /** Positional arguments of the command line. */
+  /** Positional arguments on the command line. */
   readonly args: readonly (readonly [name: string, kind: RemoteArgumentKind])[];
-  /** The argument that takes all words left, as an array; null: none. */
+  /** The argument that takes all remaining words as an array; null: none. */
   readonly variadic: string | null;
-  /** Shown in lists and callable from the command line. */
+  /** True if it is listed, and can be called from the command line. */
   readonly isVisible: boolean;
 }
 
-/** Options of a remote command of the user's own. */
+/** Options of a custom remote command. */
 export interface RemoteCommandOptions {
   alias?: string;
   help?: string;
@@ -212,10 +241,10 @@ const COMMAND_NAMES = namesOf<RemoteCommandOptions>({
   visible: true,
 });
 
-/** Does a command; what it returns (or resolves with) is the reply, what it throws becomes `{ error }`. */
+/** Runs a command. The value that it returns or resolves with is the reply; an error becomes `{ error }`. */
 export type RemoteHandler = (state: RemoteState, args: Record<string, unknown>) => unknown;
 
-/** A remote command of the user's own. */
+/** A custom remote command. */
 export interface RemoteCommand extends RemoteCommandFacts {
   readonly run: RemoteHandler;
 }
@@ -224,7 +253,10 @@ export interface RemoteCommand extends RemoteCommandFacts {
 export class RemoteCommands {
   #commands = new Map<string, RemoteCommand>();
 
-  /** Adds one; a second of the same name takes its place, as in Celery. Throws UsageError without a function. */
+  /**
+   * Adds a command, replacing one of the same name, as in Celery. Throws UsageError for a command without a
+   * name or function, and for an unknown option.
+   */
   add(
     kind: "control" | "inspect",
     name: string,
@@ -249,7 +281,7 @@ export class RemoteCommands {
     });
   }
 
-  /** One by its name or alias. */
+  /** Returns a command by its name or alias. */
   get(name: string): RemoteCommand | undefined {
     const found = this.#commands.get(name);
     if (found !== undefined) return found;
@@ -257,7 +289,7 @@ export class RemoteCommands {
     return undefined;
   }
 
-  /** All of them, in the order they were added. */
+  /** Iterates over the commands in the order in which they were added. */
   [Symbol.iterator](): Iterator<RemoteCommand> {
     return this.#commands.values();
   }

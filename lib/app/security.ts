@@ -1,5 +1,5 @@
 /**
- * Signed messages: which keys the `auth` serializer uses.
+ * Signed messages: the keys of the `auth` serializer.
  *
  * Source: celery 5.6.3 app/base.py Celery.setup_security, security/__init__.py setup_security.
  */
@@ -8,7 +8,7 @@ import { errorText, namesOf, nodeFs, refuseUnknown, UsageError } from "../base/m
 import type { AppCore } from "./core.ts";
 import { offerSigning, type SigningKeys } from "../wire/mod.ts";
 
-/** What wins over the `security_…` settings. */
+/** Options that override the `security_…` settings. */
 export interface SecurityOptions {
   /** Path of our private key, PEM. */
   readonly key?: string;
@@ -16,11 +16,11 @@ export interface SecurityOptions {
   readonly keyPassword?: string;
   /** Path of our certificate, PEM. */
   readonly cert?: string;
-  /** Folder or glob of the certificates to believe. */
+  /** Folder or glob of trusted certificates. */
   readonly store?: string;
-  /** Hash of signatures. */
+  /** Hash algorithm of signatures. */
   readonly digest?: string;
-  /** What makes text of the content that is signed. Default "json". */
+  /** Serializer of the signed content. Default "json". */
   readonly serializer?: string;
 }
 
@@ -34,8 +34,9 @@ const NAMES = namesOf<SecurityOptions>({
 });
 
 /**
- * Says that the App's messages are signed. Settings are checked here, files are read when the first message is to be
- * signed or verified: a worker does so before it is ready. Throws UsageError if settings are missing.
+ * Turns on signing of the App's messages. Settings are checked here; the files are read when the first
+ * message is signed or verified, which a worker does before it is ready. Throws UsageError if settings are
+ * missing or an option is unknown.
  */
 export function setupSecurity(app: AppCore, options: SecurityOptions = {}): void {
   refuseUnknown(options, NAMES, "setupSecurity");
@@ -44,7 +45,7 @@ export function setupSecurity(app: AppCore, options: SecurityOptions = {}): void
   if (conf.task_serializer !== "auth" || accepted !== "auth" || more.length > 0) {
     throw new UsageError(
       'Signed messages need task_serializer = "auth" and accept_content = ["auth"]: ' +
-        "what is not verified need not be signed",
+        "signing is of no use if unsigned messages are accepted",
     );
   }
   for (
@@ -59,7 +60,7 @@ export function setupSecurity(app: AppCore, options: SecurityOptions = {}): void
   offerSigning(() => signingKeys(app, options));
 }
 
-/** True if the settings alone say that messages are signed: nobody need call `setupSecurity` then. */
+/** Returns true if the settings alone enable signing, so that no call of `setupSecurity` is needed. */
 export function wantsSecurity({ conf }: AppCore): boolean {
   return conf.task_serializer === "auth" && conf.accept_content.includes("auth") &&
     conf.security_key !== null;
@@ -81,7 +82,7 @@ function signingKeys(app: AppCore, options: SecurityOptions): SigningKeys {
   };
 }
 
-/** The files of a folder, or of a glob; folders in it and hidden files do not count. */
+/** Returns the files of a folder or glob, without folders and hidden files. */
 function storePaths(store: string): string[] {
   try {
     const isFolder = nodeFs().statSync(store, { throwIfNoEntry: false })?.isDirectory() ?? false;

@@ -40,84 +40,111 @@ import {
 
 export type { ErrorClass, ErrorInfo, RetryOptions } from "./conf/task_options.ts";
 
-/** What a task may be told, Celery's attributes in camelCase. Durations are seconds; null is "not set". */
+/** The options of a task: Celery's attributes in camelCase. Durations are seconds; null means "not set". */
 export interface TaskOptions extends OptionsFor<Context> {}
 
-/** Any task, its types forgotten. */
+/** Any task, without its types. */
 // deno-lint-ignore no-explicit-any
 export type AnyTask = Task<any[], any, any>;
 
-/** The arguments of a partial signature: any number of the last ones; what comes before them is given later. */
+/**
+ * The arguments of a partial signature: any number of trailing ones; the arguments before them are given
+ * later.
+ */
 export type PartialArgs<Args extends unknown[]> =
   | Args
   | []
   | (Args extends [unknown?, ...infer Rest] ? Rest extends Args ? never : PartialArgs<Rest> : never);
 
 /**
- * A registered task. Calling it calls the user's function here and now; with `bind` the function gets a context whose
- * request says `calledDirectly`. `R` is what it comes to, `Out` what the function returns (maybe a promise).
+ * A registered task. Calling it calls the user's function directly; with `bind` the function gets a context
+ * whose request has `calledDirectly` set. `R` is the result, `Out` is what the function returns (possibly a
+ * promise).
+ *
+ * @example
+ * ```ts
+ * import { App } from "lovage";
+ *
+ * const app = new App("shop", { broker_url: "redis://localhost", result_backend: "redis://localhost" });
+ * const add = app.task("shop.add", (x: number, y: number) => x + y);
+ * add(1, 2); // 3, called directly
+ * const result = await add.applyAsync([1, 2], {}, { countdown: 10 }); // sent
+ * console.log(await result.get({ timeout: 30 })); // 3, from a worker
+ * ```
  */
 export interface Task<Args extends unknown[] = unknown[], R = unknown, Out = R | Promise<R>> {
   (...args: Args): Out;
-  /** Its name on the wire. */
+  /** The task's name on the wire. */
   readonly name: string;
+  /** The App that the task belongs to. */
   readonly app: UserApp;
   /** The user's function. */
   readonly fn: (...args: never[]) => unknown;
-  /** What it takes besides the context. */
+  /** Its parameters besides the context. */
   readonly parameters: Parameters;
-  /** The name's last part: how errors about arguments call it. */
+  /** The name's last part, as errors about arguments show it. */
   readonly label: string;
   /** True for Celery's own tasks (`celery.…`). */
   readonly isBuiltin: boolean;
   /** The options as given. */
   readonly given: TaskOptions;
-  /** The options under the settings as they are now. */
+  /** The options resolved with the current settings. */
   readonly options: ResolvedTaskOptions<Context>;
-  /** What it adds to each of its calls. */
+  /** Options that it adds to each of its calls. */
   readonly sendOptions: SendOptions;
   /**
-   * Sends it. Resolves when the broker has it; rejects with TypeError if arguments do not fit, EncodeError if
-   * they cannot travel, an operating error if the broker did not take them.
+   * Sends a call. Resolves when the broker has confirmed it. With `task_always_eager` runs the task instead.
+   *
+   * @throws {TypeError} if the arguments do not fit the parameters.
+   * @throws {ValidationError} if the task's schema refuses them.
+   * @throws {EncodeError} if they cannot be serialized.
+   * @throws {UsageError} for wrong options.
+   * @throws {OperatingError} if the broker did not accept the message after all retries.
    */
   delay(...args: Args): Promise<AsyncResult<R>>;
-  /** As `delay`, with kwargs and options. */
+  /** Like `delay`, with kwargs and options. */
   applyAsync(
     args?: Args | readonly unknown[] | null,
     kwargs?: Readonly<Record<string, unknown>> | null,
     options?: SendOptions | null,
   ): Promise<AsyncResult<R>>;
-  /** Runs it here with everything a worker does, and no broker. */
+  /**
+   * Runs the task in this process as a worker would, without a broker. Task errors are in the result, unless
+   * `throw` is set (default `task_eager_propagates`).
+   *
+   * @throws {UsageError} for an unknown option.
+   */
   apply(
     args?: Args | readonly unknown[] | null,
     kwargs?: Readonly<Record<string, unknown>> | null,
     options?: (SendOptions & { throw?: boolean }) | null,
   ): Promise<EagerResult<R>>;
-  /** A signature with these last arguments; results come before them. */
+  /** Returns a signature with these trailing arguments; a previous result is passed before them. */
   s(...args: PartialArgs<Args>): Signature<R, AsyncResult<R>>;
-  /** A signature that takes no result. */
+  /** Returns an immutable signature, to which no previous result is passed. */
   si(...args: Args): Signature<R, AsyncResult<R>>;
+  /** Returns a signature with arguments, kwargs and options. Throws UsageError for an unknown option. */
   signature(
     args?: readonly unknown[] | null,
     kwargs?: Readonly<Record<string, unknown>> | null,
     options?: SendOptions & { immutable?: boolean },
   ): Signature<R, AsyncResult<R>>;
-  /** `[task(item) for item in it]` in one message. */
+  /** Returns a signature that computes `[task(item) for item in it]` in one message. */
   map(it: Iterable<Args[0]>): Signature<R[], AsyncResult<R[]>>;
-  /** `[task(*item) for item in it]` in one message. */
+  /** Returns a signature that computes `[task(*item) for item in it]` in one message. */
   starmap(it: Iterable<Args>): Signature<R[], AsyncResult<R[]>>;
-  /** Messages of `n` calls each. */
+  /** Returns a signature that sends messages of `n` calls each. */
   chunks(it: Iterable<Args>, n: number): Chunks<R>;
-  /** The result of a call of it, by id. */
+  /** Returns the result of one of its calls, by id. */
   AsyncResult(id: string): AsyncResult<R>;
   /**
-   * Throws the TypeError or ValidationError that these arguments would fail with; option `typing: false` turns the
-   * check off.
+   * Throws the TypeError or ValidationError with which these arguments would fail. An asynchronous schema is
+   * not waited for. Sending calls it, unless option `typing` is false.
    */
   checkArguments(args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>): void;
 }
 
-/** What `createTask` keeps beside the function itself. */
+/** The data of a task, apart from the function itself. */
 class TaskCore {
   readonly app: AppCore;
   readonly name: string;
@@ -168,10 +195,10 @@ class TaskCore {
 }
 
 const NO_KWARGS: Readonly<Record<string, unknown>> = Object.freeze({});
-/** What `apply` takes. */
+/** The names of `apply`'s options. */
 const APPLY_OPTION_NAMES: ReadonlySet<string> = new Set([...SEND_OPTION_NAMES, "throw"]);
 
-/** The methods of every task; `this` is the function with a core. */
+/** The methods of every task; `this` is the task function. */
 const METHODS = {
   delay(this: AnyTask, ...args: unknown[]): Promise<AsyncResult> {
     return this.applyAsync(args, null, null);
@@ -270,14 +297,14 @@ const METHODS = {
     const schema = schemaOf(this.given);
     if (schema === null) return;
     const checked = validated(schema, bound);
-    // What takes time is the worker's to check.
+    // The worker checks arguments with an asynchronous schema.
     if (checked instanceof Promise) checked.catch(() => {});
   },
 };
 
 /**
- * Makes a task of a function; the app registers it. Throws UsageError for unknown options. `isBuiltin` marks Celery's
- * own.
+ * Makes a task of a function, for the app to register. Throws UsageError for unknown or invalid options.
+ * `isBuiltin` marks Celery's own tasks.
  */
 export function createTask(
   app: AppCore,

@@ -12,8 +12,9 @@ export class TaskRegistry implements Iterable<[string, AnyTask]> {
   readonly #tasks = new Map<string, AnyTask>();
 
   /**
-   * Adds a task. A second one of the same name replaces a builtin, and is otherwise a UsageError unless it is the same
-   * function again.
+   * Adds a task. It replaces a builtin task, or the same function, of its name.
+   *
+   * @throws {UsageError} if another task has that name.
    */
   register(task: AnyTask): void {
     const there = this.#tasks.get(task.name);
@@ -23,21 +24,26 @@ export class TaskRegistry implements Iterable<[string, AnyTask]> {
     this.#tasks.set(task.name, task);
   }
 
-  /** Takes a task out; no effect if there is none. */
+  /** Removes a task; no effect if there is none. */
   unregister(name: string): void {
     this.#tasks.delete(name);
   }
 
-  /** The task, or undefined. Data lane: per message. */
+  /** Returns the task, or undefined. Data lane: per message. */
   get(name: string): AnyTask | undefined {
     return this.#tasks.get(name);
   }
 
+  /** Returns true if a task of this name is registered. */
   has(name: string): boolean {
     return this.#tasks.has(name);
   }
 
-  /** The task; throws UsageError that names the nearest one. */
+  /**
+   * Returns the task of this name.
+   *
+   * @throws {UsageError} if there is none; the text suggests the nearest name.
+   */
   need(name: string): AnyTask {
     const task = this.#tasks.get(name);
     if (task) return task;
@@ -45,27 +51,32 @@ export class TaskRegistry implements Iterable<[string, AnyTask]> {
     throw new UsageError(`No task "${name}" is registered${near ? `: did you mean "${near}"?` : ""}`);
   }
 
+  /** Number of tasks, including Celery's own. */
   get size(): number {
     return this.#tasks.size;
   }
 
+  /** Iterates over the names. */
   keys(): IterableIterator<string> {
     return this.#tasks.keys();
   }
 
+  /** Iterates over the tasks. */
   values(): IterableIterator<AnyTask> {
     return this.#tasks.values();
   }
 
+  /** Iterates over pairs of name and task. */
   entries(): IterableIterator<[string, AnyTask]> {
     return this.#tasks.entries();
   }
 
+  /** Iterates over pairs of name and task. */
   [Symbol.iterator](): IterableIterator<[string, AnyTask]> {
     return this.#tasks.entries();
   }
 
-  /** Names of the user's own tasks, sorted; Celery's builtin ones only when asked for. */
+  /** Returns the names of the user's tasks, sorted; with `withBuiltin` also those of Celery's own tasks. */
   names(options: { withBuiltin?: boolean } = {}): string[] {
     return [...this.#tasks.values()]
       .filter((task) => options.withBuiltin || !task.isBuiltin)

@@ -5,7 +5,7 @@
  * Source: celery 5.2.6 beat.py Scheduler.apply_async, apply_entry (options, texts).
  */
 
-import { type App, areTuple, declareWays, type PreparedSend, type SendOptions } from "../app/mod.ts";
+import { type App, areTuple, declareTargets, type PreparedSend, type SendOptions } from "../app/mod.ts";
 import { errorText, type Log } from "../base/mod.ts";
 import { type Connection, type LedgerEntry, PublishError } from "../transport/mod.ts";
 import { pythonRepr, READY_STATES } from "../wire/mod.ts";
@@ -205,7 +205,7 @@ export class BeatPublisher {
       this.#connection = connection;
       this.#declared = new Set();
     }
-    await declareWays(this.#app, connection, batch, { declared: this.#declared });
+    await declareTargets(this.#app, connection, batch, { declared: this.#declared });
   }
 
   /** Returns milliseconds until the next run of all entries, these included. */

@@ -1,5 +1,5 @@
 /**
- * The way to a broker: the list of URLs, in which order they are tried, and how often.
+ * Connecting to a broker: which URLs are tried, in which order, and how often.
  *
  * Source: kombu 5.2.4 connection.py _ensure_connection, completes_cycle, maybe_switch_next; celery 5.2.6
  * worker/consumer/consumer.py ensure_connected; protocol.md 3.1.
@@ -17,49 +17,52 @@ import { connect, type Connection, type ConnectOptions } from "../../transport/m
 import type { AppCore } from "../core.ts";
 import type { FailoverStrategy } from "../conf/broker.ts";
 
-/** Seconds: the first wait, what each next one adds, the longest. */
+/** Seconds between rounds: the first delay, the increment, and the maximum. */
 const INTERVAL_START = 2;
 const INTERVAL_STEP = 2;
 const INTERVAL_MAX = 30;
 
-/** `broker_connection_timeout` of 0 or null: as long as a timer goes. */
+/** Used if `broker_connection_timeout` is 0 or null: the maximum of a timer. */
 const NO_TIMEOUT_MS = 2 ** 31 - 1;
 
-/** How to connect. */
+/** Options of `connectBroker`. */
 export interface ConnectBrokerOptions {
-  /** `broker_write_url`, else `broker_read_url`. */
+  /** True: use `broker_write_url`; false: `broker_read_url`. */
   forWriting: boolean;
   signal?: AbortSignal;
-  /** True: `broker_connection_retry_on_startup` says whether to retry, else `broker_connection_retry`. */
+  /** True: `broker_connection_retry_on_startup` decides whether to retry, else `broker_connection_retry`. */
   isStartup?: boolean;
-  /** False: every URL is tried once and no more. Default by the settings. */
+  /** False: each URL is tried once. Default by the settings. */
   retry?: boolean;
   /**
-   * True: this process had a connection before, so a refusal (a password that is being changed, a virtual host that is
-   * being made) may pass, and is tried again like a broker that is away.
+   * True if this process was connected before. Then a refusal may be temporary (a password being changed, a
+   * virtual host being created), and is retried like an unreachable broker.
    */
   isReconnect?: boolean;
-  /** AMQP: ask for heartbeats. */
+  /** AMQP: negotiate heartbeats. */
   heartbeat?: boolean;
   clientName?: string;
-  /** Opens one connection; tests give their own. Default the transport room's. */
+  /** Opens one connection; for tests. Default: the transport room's `connect`. */
   connect?: (world: World, url: string, options: ConnectOptions) => Promise<Connection>;
   /**
-   * Called after each failed attempt that will be followed by another: seconds until then (0: another broker is tried
-   * at once), how many waits there were, how many attempts at most (null: no limit), the URL (mask it before
-   * showing).
+   * Called after each failed attempt that will be followed by another: seconds until then (0: the next broker
+   * is tried at once), the number of delays so far, the maximum number of attempts (null: no limit), and the
+   * URL (mask it in output).
    */
   onAttempt?(error: Error, delaySeconds: number, attempt: number, max: number | null, url: string): void;
 }
 
-/** The URLs of a setting: a list, or joined by `;`. Source: kombu 5.2.4 connection.py Connection.__init__. */
+/**
+ * Returns the URLs of a setting: a list, or joined by `;`. Source: kombu 5.2.4 connection.py
+ * Connection.__init__.
+ */
 export function brokerUrls(given: string | readonly string[] | null): string[] {
   const list = given === null ? [] : typeof given === "string" ? given.split(";") : given;
   const urls = list.flatMap((one) => one.split(";")).map((one) => one.trim()).filter(Boolean);
   return urls.length > 0 ? urls : ["sqlite://"];
 }
 
-/** The URLs an App publishes to, or consumes from. */
+/** Returns the URLs that an App publishes to, or consumes from. */
 export function appBrokerUrls(app: AppCore, forWriting: boolean): string[] {
   const { conf } = app;
   const urls = brokerUrls(forWriting ? conf.broker_write_url : conf.broker_read_url);
@@ -67,7 +70,7 @@ export function appBrokerUrls(app: AppCore, forWriting: boolean): string[] {
   return !scheme ? urls : urls.map((url) => url.includes("://") ? url : `${scheme}://${url}`);
 }
 
-/** A connection's options, from the settings. */
+/** Returns a connection's options from the settings. */
 export function connectOptions(app: AppCore, options: ConnectBrokerOptions): ConnectOptions {
   const { conf, world } = app;
   return {
@@ -85,11 +88,11 @@ export function connectOptions(app: AppCore, options: ConnectBrokerOptions): Con
 }
 
 /**
- * Connects to the first broker that answers. All are tried in turn without a wait; then 2, 4 … 30 seconds
- * pass before the next round, at most `broker_connection_max_retries` attempts in all.
+ * Connects to the first broker that answers. All URLs are tried in turn without a delay, then a delay of 2, 4
+ * … 30 seconds follows before the next round, with at most `broker_connection_max_retries` retries in all.
  *
- * Rejects with the last error when retries are used up or not wanted, at once where every broker refuses us
- * for good (wrong password, unknown scheme; with `isReconnect` an unusable URL alone), and with the signal's reason
+ * Rejects with the last error when retries are used up or not wanted; at once if every broker refuses finally
+ * (wrong password, unknown scheme; with `isReconnect` only an unusable URL); and with the signal's reason
  * when it aborts.
  */
 export async function connectBroker(app: AppCore, options: ConnectBrokerOptions): Promise<Connection> {
@@ -127,22 +130,30 @@ export async function connectBroker(app: AppCore, options: ConnectBrokerOptions)
   }
 }
 
-/** True for what may pass by itself: no connection, a lost one, a server that says "later". */
+/**
+ * Returns true for an error that may be temporary: no connection, a lost one, a server that asks to retry
+ * later.
+ */
 export function isWorthRetrying(error: unknown): boolean {
   if (error instanceof DialError) {
-    // What a server said at the login decides, and not that it was at the login.
+    // If the server answered at the login, its answer decides.
     return error.cause instanceof OperatingError ? isWorthRetrying(error.cause) : true;
   }
   if (error instanceof ConnectionLost) return true;
   return isRetryable(error);
 }
 
-/** True for whatever a broker may say today and not tomorrow, once it has taken us: all but what is ours to change. */
+/**
+ * Returns true for any error of a broker that accepted this process before, except errors of usage such as a
+ * bad URL.
+ */
 export function mayPass(error: unknown): boolean {
   return error instanceof OperatingError && !(error instanceof UsageError);
 }
 
-/** Which URL is tried at a turn. Source: kombu 5.2.4 connection.py roundrobin_failover, shufflecycle. */
+/**
+ * Returns which URL to try at each turn. Source: kombu 5.2.4 connection.py roundrobin_failover, shufflecycle.
+ */
 function failover(
   strategy: FailoverStrategy | null,
   urls: readonly string[],

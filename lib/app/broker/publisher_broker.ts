@@ -1,5 +1,5 @@
 /**
- * The client's own way to the broker: one connection, opened by the first message and again when it was lost.
+ * The client's own broker connection, opened by the first message, and again after it was lost.
  *
  * Source: kombu 5.2.4 messaging.py Producer.publish, connection.py Connection.ensure; celery 5.2.6
  * app/amqp.py.
@@ -13,32 +13,35 @@ import { appBrokerUrls, connectBroker, type ConnectBrokerOptions, isWorthRetryin
 import type { Publisher, PublishOptions } from "../call/publisher.ts";
 import type { PublishRetryPolicy } from "../call/send_options.ts";
 
-/** How long `close` waits for what is on its way, milliseconds. */
+/** How long `close` waits for messages under key, milliseconds. */
 const CLOSE_WAIT_MS = 5000;
 
-/** Publishes over a connection of its own. Constructing does no I/O. */
+/** Publishes over its own connection. The constructor does no I/O. */
 export class BrokerPublisher implements Publisher {
   readonly #app: AppCore;
   readonly #connect: ConnectBrokerOptions["connect"];
   #connection: Promise<Connection> | null = null;
-  /** The same, once it is there. */
+  /** The same connection once it is open. */
   #opened: Connection | null = null;
   #declared = new Set<string>();
-  /** Queues by the ways to them, as they came with messages: a pool slot says so only once. */
+  /**
+   * Queues by exchange and routing key, as they came with messages: a pool slot sends each queue only once.
+   */
   #queues = new Map<string, Queue>();
   #inFlight = 0;
   #idle: (() => void) | null = null;
   #closed = false;
 
-  /** `connect` opens one connection; default the transport room's. */
+  /** `connect` opens one connection; default: the transport room's. */
   constructor(app: AppCore, options: { connect?: ConnectBrokerOptions["connect"] } = {}) {
     this.#app = app;
     this.#connect = options.connect;
   }
 
   /**
-   * Publishes a batch, declaring the queues it goes to first, once per connection. Where nothing is to be waited for it
-   * is on its way when this returns: what the caller does next it does meanwhile.
+   * Publishes a batch, and first declares its queues, once per connection. If nothing must be awaited, the
+   * batch is written before this returns, so the caller continues while it is under key. Rejects with
+   * ConnectionLost after `close`, else as `Publisher.publish` does.
    */
   async publish(batch: readonly OutgoingMessage[], options: PublishOptions = {}): Promise<void> {
     if (this.#closed) throw new ConnectionLost("The publisher is closed");
@@ -51,7 +54,7 @@ export class BrokerPublisher implements Publisher {
         const startedMs = this.#app.world.clock.monoMs();
         try {
           const connection = this.#opened ?? await (this.#connection ??= this.#open());
-          if (this.#needsDeclaring(unpublished)) await this.#declare(connection, unpublished);
+          if (this.#needsDeclaring(unpublished)) await this.#declareAll(connection, unpublished);
           await connection.publish(unpublished);
           return this.#app.onPublished?.(batch);
         } catch (error) {
@@ -67,18 +70,21 @@ export class BrokerPublisher implements Publisher {
     }
   }
 
-  /** True if the worker that this is has taken the message. Where its connection broke, it may arrive twice. */
+  /**
+   * Returns true if this process is a worker and has taken the message itself. If its connection broke
+   * meanwhile, the message may arrive twice.
+   */
   async #handedOn(out: OutgoingMessage): Promise<boolean> {
     if (this.#app.handOn === null) return false;
-    // Where what is sent goes to another broker than the one that is consumed from, it must go there.
+    // Not if the App publishes to another broker than the one it consumes from.
     const [to, from] = [appBrokerUrls(this.#app, true), appBrokerUrls(this.#app, false)];
     const handing = to.join() === from.join() ? this.#app.handOn(out) : null;
     return handing !== null && await handing.then(() => true, () => false);
   }
 
   /**
-   * Waits five seconds at most for what is on its way, then ends the connection. Twice is once. What the broker has not
-   * taken by then, since it takes nothing for now, is rejected where it was published.
+   * Waits at most five seconds for messages under key, then closes the connection. Idempotent. Messages that
+   * the broker has not accepted by then are rejected to their publishers.
    */
   async close(): Promise<void> {
     this.#closed = true;
@@ -92,7 +98,7 @@ export class BrokerPublisher implements Publisher {
     const opening = this.#connection;
     this.#connection = this.#opened = null;
     if (!opening) return;
-    // A connection that could not be opened was reported to whoever published.
+    // An error of opening was reported to the publisher.
     const connection = await opening.catch(() => null);
     await connection?.close();
   }
@@ -118,10 +124,10 @@ export class BrokerPublisher implements Publisher {
     let exchange: string | null = null;
     let routingKey: string | null = null;
     for (const out of batch) {
-      // Most batches go one way; the last way is not looked up again.
+      // Most batches have one destination, which is checked only once.
       if (out.routingKey === routingKey && out.exchange === exchange) continue;
       ({ exchange, routingKey } = out);
-      if (!this.#declared.has(wayOf(out))) return true;
+      if (!this.#declared.has(routeKeyOf(out))) return true;
     }
     return false;
   }
@@ -132,18 +138,21 @@ export class BrokerPublisher implements Publisher {
       const { queue } = out;
       if (!queue || queue === last) continue;
       last = queue;
-      const way = wayOf(out);
-      if (this.#queues.get(way) === queue) continue;
-      this.#queues.set(way, queue);
-      this.#declared.delete(way);
+      const key = routeKeyOf(out);
+      if (this.#queues.get(key) === queue) continue;
+      this.#queues.set(key, queue);
+      this.#declared.delete(key);
     }
   }
 
-  #declare(connection: Connection, batch: readonly OutgoingMessage[]): Promise<void> {
-    return declareWays(this.#app, connection, batch, { declared: this.#declared, queues: this.#queues });
+  #declareAll(connection: Connection, batch: readonly OutgoingMessage[]): Promise<void> {
+    return declareTargets(this.#app, connection, batch, { declared: this.#declared, queues: this.#queues });
   }
 
-  /** Milliseconds until the next attempt; null: none. Source: kombu utils/functional.py retry_over_time. */
+  /**
+   * Returns the milliseconds until the next attempt; null: none. Source: kombu utils/functional.py
+   * retry_over_time.
+   */
   #retryDelayMs(
     error: unknown,
     options: PublishOptions & { attempt: number; startedMs: number },
@@ -154,8 +163,8 @@ export class BrokerPublisher implements Publisher {
     if (this.#closed || !isWorthRetrying(error)) return null;
     const policy: PublishRetryPolicy = { ...conf.task_publish_retry_policy, ...options.retryPolicy };
     const max = policy.max_retries === undefined ? 3 : policy.max_retries;
-    // Who sends waits here: a broker that was silent for the whole time is not asked again. A worker has the time, and
-    // so has who asks for ever.
+    // The sender waits here, so a broker that was silent for the whole timeout is not tried again, except in
+    // a worker or without a limit of retries.
     const isSilent = this.#opened === null && conf.broker_connection_timeout &&
       world.clock.monoMs() - startedMs >= conf.broker_connection_timeout * 1000;
     if (max !== null && (attempt >= max || isSilent && this.#app.handOn === null)) return null;
@@ -166,23 +175,24 @@ export class BrokerPublisher implements Publisher {
 }
 
 /**
- * Declares what a batch goes to: the queue that each message is meant for, and the App's own queues that it may reach.
- * `declared` holds the ways that this connection has declared; those that were missing are added. `queues` holds queues
- * by their ways, for messages that come without theirs.
+ * Declares the destinations of a batch: the queue that each message is meant for, and the App's own queues
+ * that it may reach. `declared` holds the destinations that were declared on this connection; new ones are
+ * added. `queues` holds queues by destination, for messages that come without theirs. Rejects with the
+ * broker's error.
  */
-export async function declareWays(
+export async function declareTargets(
   app: AppCore,
   connection: Connection,
   batch: readonly OutgoingMessage[],
   known: { readonly declared: Set<string>; readonly queues?: ReadonlyMap<string, Queue> },
 ): Promise<void> {
   for (const out of batch) {
-    const way = wayOf(out);
-    if (known.declared.has(way)) continue;
+    const key = routeKeyOf(out);
+    if (known.declared.has(key)) continue;
     if (out.exchange !== "" && out.exchange === app.conf.event_exchange) {
       await connection.declareExchange(eventExchange(app, connection.transport));
     }
-    const meant = out.queue ?? known.queues?.get(way) ?? null;
+    const meant = out.queue ?? known.queues?.get(key) ?? null;
     if (meant !== null) await declareToSend(connection, meant);
     for (const queue of app.amqp.queues) {
       const isReached = out.exchange === ""
@@ -190,16 +200,19 @@ export async function declareWays(
         : queue.exchange.name === out.exchange;
       if (isReached && queue.name !== meant?.name) await declareToSend(connection, queue);
     }
-    known.declared.add(way);
+    known.declared.add(key);
   }
 }
 
-/** A broadcast's queue belongs to whoever consumes it: a sender declares its exchange alone. */
+/**
+ * Declares a queue for sending. The queue of a broadcast belongs to its consumer, so only its exchange is
+ * declared.
+ */
 async function declareToSend(connection: Connection, queue: Queue): Promise<void> {
   if (queue.autoDelete && queue.exchange.type === "fanout") await connection.declareExchange(queue.exchange);
   else await connection.declare(queue);
 }
 
-function wayOf(out: OutgoingMessage): string {
+function routeKeyOf(out: OutgoingMessage): string {
   return `${out.exchange}\n${out.routingKey}`;
 }

@@ -1,26 +1,29 @@
 /**
- * Python's calling convention for JavaScript functions: args and kwargs become positional parameters, and what does
- * not fit is a TypeError worded as Python's.
+ * Python's calling convention for JavaScript functions: binds args and kwargs to positional parameters.
+ * Arguments that do not fit throw a TypeError with Python's wording.
  *
- * Parameter names are read once per task from the function's own text, or given as `params`.
- * Source: CPython's argument errors; celery 5.2.6 utils/functional.py head_from_fun.
+ * Parameter names are read once per task from the function's source text, or given as `params`. Source:
+ * CPython's argument errors; celery 5.2.6 utils/functional.py head_from_fun.
  */
 
-/** What a function takes. */
+/** The parameters of a function. */
 export interface Parameters {
-  /** Names in order; "" for a pattern, which only positions reach. */
+  /** Names in order; "" for a destructuring pattern, which can only be filled by position. */
   readonly names: readonly string[];
-  /** How many of the first ones have no default. */
+  /** Number of leading parameters without a default. */
   readonly required: number;
-  /** True if the rest of the positions is taken too. */
+  /** True if the function has a rest parameter. */
   readonly hasRest: boolean;
-  /** True if the last one is a destructured object, which takes the kwargs that are left. */
+  /** True if the last parameter is a destructured object, which takes the remaining kwargs. */
   readonly takesObject: boolean;
-  /** What that object cannot do without, if it is given nothing at all; null: it may be left out, or there is none. */
+  /**
+   * Members that this object must have if the call passes no object; null if it may be left out, or there is
+   * none.
+   */
   readonly objectNeeds: readonly string[] | null;
   /**
-   * True if kwargs without a parameter are left in the request: a bound task with a rest parameter reads them from
-   * `self.request.kwargs`.
+   * True if kwargs without a parameter are left in the request: a bound task with a rest parameter reads them
+   * from `self.request.kwargs`.
    */
   readonly leavesKwargs: boolean;
 }
@@ -28,9 +31,9 @@ export interface Parameters {
 type AnyFunction = (...args: never[]) => unknown;
 
 /**
- * Reads what `fn` takes. `skip` first parameters are left out (the bound context). `params` names them where the
- * function does not (`(...args) => …`), defaults still come from the function. A native function, whose text is
- * hidden, takes any positions and no names.
+ * Returns the parameters of `fn`. The first `skip` ones are left out (the bound context). `params` gives
+ * their names if the function does not (`(...args) => …`); defaults still come from the function. A native
+ * function, whose source is hidden, takes any number of positional arguments and no names.
  */
 export function parametersOf(
   fn: AnyFunction,
@@ -102,7 +105,7 @@ function hasDefault(part: string): boolean {
   return part.slice(nameOf(part).length).trimStart().startsWith("=");
 }
 
-/** Names in a destructured object that have no default there. */
+/** Returns the names in a destructured object that have no default. */
 function neededIn(pattern: string): string[] {
   return partsIn(pattern, 0).filter((part) => {
     const name = nameOf(part);
@@ -113,8 +116,8 @@ function neededIn(pattern: string): string[] {
 }
 
 /**
- * The arguments in the order of the parameters. `label` names the task in errors. Without kwargs, and where the count
- * fits, it is `args` itself. Throws TypeError. Data lane: per message.
+ * Returns the arguments in the order of the parameters, or `args` itself if there are no kwargs and the count
+ * fits. `label` names the task in errors. Throws TypeError. Data lane: per message.
  */
 export function bindArguments(
   parameters: Parameters,
@@ -170,7 +173,7 @@ function bindSlowly(
     while (bound.length < names.length - 1) bound.push(undefined);
     bound[names.length - 1] = left;
   } else if (objectNeeds !== null && bound.length < names.length) {
-    // Python's keyword-only arguments. An object that is there says for itself what it may lack.
+    // These are Python's keyword-only arguments. An object that was passed checks its own members.
     if (objectNeeds.length > 0) throw tooFew(objectNeeds, "keyword-only", label);
     while (bound.length < names.length - 1) bound.push(undefined);
     bound.push({});
@@ -197,7 +200,7 @@ function tooFew(missing: readonly string[], kind: string, label: string): TypeEr
   return new TypeError(`${label}() missing ${missing.length} required ${kind} ${noun}: ${list}`);
 }
 
-/** The texts of the parameters in a function's source, comments removed; null if the text shows none. */
+/** Returns the source texts of a function's parameters without comments; null if the source shows none. */
 export function parseParameters(source: string): string[] | null {
   if (/\{\s*\[native code\]\s*\}\s*$/.test(source) || source.startsWith("class")) return null;
   const text = withoutComments(source);
@@ -208,7 +211,7 @@ export function parseParameters(source: string): string[] | null {
   return partsIn(text, open);
 }
 
-/** What stands between the commas of a bracket. */
+/** Splits the content of a bracket at its commas. */
 function partsIn(text: string, open: number): string[] {
   const close = endOfBracket(text, open);
   const parts: string[] = [];
@@ -227,7 +230,10 @@ function partsIn(text: string, open: number): string[] {
   return parts;
 }
 
-/** The index of the last character of the token that begins at `at`: a bracket's whole content, a string, a char. */
+/**
+ * Returns the index of the last character of the token at `at`: a bracket with its content, a string, or one
+ * character.
+ */
 function skipToken(text: string, at: number): number {
   const char = text[at]!;
   if (char === "(" || char === "[" || char === "{") return endOfBracket(text, at);
@@ -268,7 +274,10 @@ function endOfRegex(text: string, open: number): number {
   return text.length;
 }
 
-/** The source up to the body with comments replaced by a space. */
+/**
+ * Returns the source with each block comment replaced by a space and line comments removed, at least up to
+ * the body.
+ */
 function withoutComments(source: string): string {
   let text = "";
   let at = 0;
@@ -289,7 +298,7 @@ function withoutComments(source: string): string {
       text += source[at];
       at++;
     }
-    // What follows the parameters is not read; long bodies are not walked.
+    // Only the parameters are needed, so a long body is not processed to its end.
     if (text.length > 20_000) break;
   }
   return text.trimStart();

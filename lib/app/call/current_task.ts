@@ -1,9 +1,10 @@
 /**
- * Which task is running: what a message sent from inside a task takes its root and parent from, and whose children it
- * is recorded among.
+ * The task that is running. A message sent from inside a task takes its root and parent from it, and is
+ * recorded among its children.
  *
- * The store follows the code through every await, so that many tasks may run in one isolate. Reading costs 4 ns,
- * entering 0.4 µs and as much again in garbage collection; functions that await nothing are entered without it.
+ * The store follows the code through every await, so that many tasks may run in one isolate. Reading costs 4
+ * ns, entering 0.4 µs and as much again in garbage collection; functions that await nothing are entered
+ * without it.
  *
  * Source: celery 5.2.6 _state.py _task_stack, app/base.py current_worker_task; protocol.md 8.11.
  */
@@ -13,45 +14,48 @@ import type { Carrier } from "../../trace/mod.ts";
 import type { ResultTuple } from "../../wire/mod.ts";
 import type { TaskRequest } from "./request.ts";
 
-/** A task that is running here. Reading `request` builds it, so senders read the fields beside it. */
+/** A running task. Reading `request` builds it, so senders read the other fields instead. */
 export interface CurrentTask {
   readonly id: string;
   readonly name: string;
-  /** The root of its tree; its own id where it has none. */
+  /** The id of the root of its tree; its own id if it is the root. */
   readonly rootId: string;
-  /** The priority its message came with. */
+  /** The priority of its message. */
   readonly priority: number;
   /** False if the task has `trail: false`: `addChild` then does nothing. */
   readonly trail: boolean;
   readonly request: TaskRequest;
-  /** The trace that its message belongs to, or null. */
+  /** The trace context of its message, or null. */
   readonly carrier: Carrier | null;
-  /** Somebody traces here, and nothing of this task is to be recorded: it has no span. */
+  /** True if tracing is active and this task is not recorded: it has no span. */
   readonly isUnsampled: boolean;
-  /** The user's function has returned: what is sent now is sent by its end. */
+  /** True if the user's function has returned: messages sent from now on belong to the end of the task. */
   readonly isIdle: boolean;
-  /** A value with its parts that are the task's arguments or its request's signatures as they came. */
+  /**
+   * Returns a value in which parts that are arguments or signatures of the task have the form in which they
+   * arrived.
+   */
   restored?<T>(value: T): T;
-  /** Records what it has sent. */
+  /** Records a message that the task has sent. */
   addChild(child: ResultTuple): void;
 }
 
 const store = new AsyncLocalStorage<CurrentTask>();
-/** The task of the code that runs right now, where it was entered by `runSyncAsTask`. */
+/** The task of the code that runs right now, if it was entered by `runSyncAsTask`. */
 let entered: CurrentTask | null = null;
 
-/** The task that this code runs in, or null outside any. Data lane: per message. */
+/** Returns the task in which the calling code runs, or null outside any task. Data lane: per message. */
 export function currentTask(): CurrentTask | null {
   return entered ?? store.getStore() ?? null;
 }
 
-/** The trace of the task that this code runs in, where nothing of it is to be recorded; else null. */
+/** Returns the trace context of the current task if the task is not recorded, else null. */
 export function unsampledTrace(): Carrier | null {
   const task = currentTask();
   return task !== null && task.isUnsampled ? task.carrier : null;
 }
 
-/** Calls `fn(subject)` as `task`: it and everything it awaits sees `task` as the current one. */
+/** Calls `fn(subject)` as `task`: `fn`, and everything it awaits, sees `task` as the current task. */
 export function runAsTask<S, T>(task: CurrentTask, fn: (subject: S) => T, subject: S): T {
   const before = entered;
   entered = null;
@@ -62,7 +66,10 @@ export function runAsTask<S, T>(task: CurrentTask, fn: (subject: S) => T, subjec
   }
 }
 
-/** As `runAsTask` for what awaits nothing: what runs after `fn` has returned does not see the task. Costs 10 ns. */
+/**
+ * Like `runAsTask`, for code that awaits nothing: code that runs after `fn` has returned does not see the
+ * task. Costs 10 ns.
+ */
 export function runSyncAsTask<S, T>(task: CurrentTask, fn: (subject: S) => T, subject: S): T {
   const before = entered;
   entered = task;
@@ -75,17 +82,17 @@ export function runSyncAsTask<S, T>(task: CurrentTask, fn: (subject: S) => T, su
 
 const FOLLOWED = ["setTimeout", "setInterval", "queueMicrotask"] as const;
 
-/** Whose timer threw it. */
+/** The task whose timer threw an error. */
 const thrownBy = new WeakMap<object, CurrentTask>();
 
-/** The task whose timer threw this, or null if unknown: the error is told of outside any task. */
+/** Returns the task whose timer threw this error, or null if unknown. */
 export function taskOfUncaught(error: unknown): CurrentTask | null {
   return error !== null && typeof error === "object" ? thrownBy.get(error) ?? null : null;
 }
 
 /**
- * From now on a timer that a task starts sees the task as the current one when it fires, also where the task was
- * entered by `runSyncAsTask`, and what it throws is known to be the task's. Returns what undoes it.
+ * From now on a timer that a task starts sees the task as the current one when it fires, even if the task was
+ * entered by `runSyncAsTask`, and `taskOfUncaught` knows its errors. Returns a function that undoes this.
  */
 export function followTimers(): () => void {
   const scope = globalThis as unknown as Record<string, (fn: unknown, ...rest: unknown[]) => unknown>;
@@ -104,7 +111,7 @@ export function followTimers(): () => void {
       };
       return store.run(task, () => original(run, ...rest));
     };
-    // Node's promisify asks the function itself.
+    // Node's promisify reads properties of the function.
     scope[name] = Object.defineProperties(followed, Object.getOwnPropertyDescriptors(original));
   }
   return () => {

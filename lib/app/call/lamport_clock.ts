@@ -5,17 +5,17 @@
 export class LamportClock {
   #value = 0;
 
-  /** The time now. */
+  /** The current logical time. */
   get value(): number {
     return this.#value;
   }
 
-  /** Something happens here: one later; the new time. */
+  /** Advances the clock by one, for a local event, and returns the new time. */
   forward(): number {
     return ++this.#value;
   }
 
-  /** Someone else's time was heard: later than both. The new time. */
+  /** Advances the clock past a received time, and returns the new time. */
   adjust(other: number): number {
     if (Number.isFinite(other)) this.#value = Math.max(this.#value, other) + 1;
     return this.#value;

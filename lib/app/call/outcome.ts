@@ -1,51 +1,57 @@
 /**
- * The outcome of running a task: made by the tracer (run/trace.ts) inside a pool slot or by the pool for a slot that
- * died, read by the worker's requests. Plain data, so that it crosses a pipe or a postMessage.
+ * The outcome of a task: made by the tracer (run/trace.ts) in a pool slot, or by the pool for a slot that
+ * died; read by the worker's requests. Plain data, so that it crosses a pipe or a postMessage.
  */
 
 import type { WireException } from "../../wire/mod.ts";
 
-/** How it ended. */
+/** How a task ended. */
 export type OutcomeKind =
   | "success"
   | "failure"
   | "retry"
   | "ignore"
   | "reject"
-  /** The slot died under it (signal, exit, out of memory). */
+  /** The slot died while the task ran (signal, exit, out of memory). */
   | "lost"
-  /** Its hard time limit passed and the slot was ended. */
+  /** The hard time limit passed and the slot was ended. */
   | "timeout"
   /** `revoke(terminate)` ended it. */
   | "terminated"
-  /** It never started: the slot gives it back unchanged (restart, shrink, a death elsewhere in its batch). */
+  /**
+   * The task never started: the slot returned it (restart, shrink, the death of another task in its batch).
+   */
   | "returned";
 
 /**
- * What a slot is told of a task that its worker has ended, so that it calls the user's functions that are to hear of
- * it. Plain data.
+ * What a slot receives for a task that its worker has ended, so that it calls the user's functions for that
+ * end. Plain data.
  */
 export interface EndedTask {
   readonly exception: WireException;
-  /** Null if the worker itself decided it. */
+  /** Null if the worker itself ended the task. */
   readonly traceback: string | null;
-  /** The task's own hooks and `taskFailure`; the signal alone; or only its errbacks. */
+  /**
+   * Which functions to call: the task's own hooks and `taskFailure`; only the signal; or only the errbacks.
+   */
   readonly hooks: "all" | "signal" | "none";
 }
 
-/** A finished chord member, as the worker hands it to the store. */
+/** A finished member of a chord, as the worker passes it to the store. */
 export interface OutcomeChord {
   groupId: string;
   groupIndex: number | null;
-  /** JSON of the body's signature; null: the one in the task's own message. */
+  /** JSON of the body's signature; null if it is the one in the task's own message. */
   body: string | null;
   /** JSON of the value or of the exception object. */
   result: string;
-  /** Its span as a W3C header, where one is recorded: the body's span has links to those of the header. */
+  /**
+   * Its span as a W3C `traceparent`, if it has one: the span of the body links to the spans of the header.
+   */
   traceparent?: string | undefined;
 }
 
-/** One outcome. */
+/** The outcome of one job. */
 export interface Outcome {
   /** The job's number (pool/pool.ts). */
   seq: number;
@@ -54,33 +60,42 @@ export interface Outcome {
   state: string | null;
   /** The document to store with it: text, or bytes of a binary serializer. */
   document: string | Uint8Array | null;
-  /** Seconds the function ran. */
+  /** Seconds for which the function ran. */
   runtime: number;
-  /** Python's repr of the value or exception, at most 1024 characters; for retry the log's text after "retry: ". */
+  /**
+   * Python's repr of the value or exception, at most 1024 characters; for a retry the log's text after
+   * "retry: ".
+   */
   summary: string;
-  /** The exception's repr alone, for events; empty on success. */
+  /** The exception's repr, for events; empty on success. */
   exception: string;
   traceback: string | null;
-  /** A failure of a type the task declares in `throws`. */
+  /** True for a failure of a type that the task declares in `throws`. */
   expected: boolean;
-  /** Of reject. */
+  /** For kind "reject": whether the message is put back into its queue. */
   requeue: boolean;
   chord: OutcomeChord | null;
-  /** Failures only: the same failure for the steps of the chain that will not run; absent or null: none. */
+  /**
+   * Failures only: the same failure for the steps of the chain that will not run; absent or null if there are
+   * none.
+   */
   also?: readonly AlsoFailed[] | null;
 }
 
-/** A step of a chain that fails because one before it did: stored, and counted in its chord, as its own failure. */
+/**
+ * A step of a chain that fails because an earlier step did. It is stored, and counted in its chord, as its
+ * own failure.
+ */
 export interface AlsoFailed {
   taskId: string;
   state: string;
   document: string | Uint8Array | null;
   chord: OutcomeChord | null;
-  /** Where the step itself would have sent its result, over rpc. */
+  /** Where the step would have sent its result, over rpc. */
   replyTo: string | null;
 }
 
-/** An outcome of which nothing but this is known; whoever makes it fills in the rest. One shape for all. */
+/** Returns an outcome with only these fields set; the caller fills in others. All outcomes have one shape. */
 export function bareOutcome(
   seq: number,
   kind: OutcomeKind,

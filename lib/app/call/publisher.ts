@@ -1,25 +1,27 @@
 /**
- * Where the producer's messages go: a broker connection, or, inside a pool slot, the worker's main isolate.
+ * The destination of the producer's messages: a broker connection, or, inside a pool slot, the worker's main
+ * isolate.
  */
 
 import type { OutgoingMessage } from "../../transport/mod.ts";
 import type { PublishRetryPolicy } from "./send_options.ts";
 
-/** How one batch is to be retried, where the call says so; else by the settings. */
+/** How to retry one batch, if the call says so; otherwise the settings decide. */
 export interface PublishOptions {
   readonly retry?: boolean | null | undefined;
   readonly retryPolicy?: PublishRetryPolicy | null | undefined;
-  /** One message, by a task that has nothing else to do: a worker may take it into its own hands (App.handOn). */
+  /** True for a single message that a task sends as its last act: a worker may run it itself (App.handOn). */
   readonly handOn?: boolean;
 }
 
-/** Takes encoded messages. */
+/** Publishes encoded messages. */
 export interface Publisher {
   /**
-   * Publishes a batch in order; resolves when the broker has it. Rejects with an operating error
-   * (base/errors.ts) after the retries of `task_publish_retry_policy`. A batch that is tried again may
-   * arrive twice.
+   * Publishes a batch in order. Resolves when the broker has confirmed it. Rejects with an operating error
+   * (base/errors.ts) after the retries of `task_publish_retry_policy`. A batch that is retried may arrive
+   * twice.
    */
   publish(batch: readonly OutgoingMessage[], options?: PublishOptions): Promise<void>;
+  /** Closes the connection. Idempotent; never rejects. */
   close(): Promise<void>;
 }

@@ -1,8 +1,8 @@
-/** The request a running task sees as `self.request`: every field of Celery's, in camelCase. */
+/** The request that a running task sees as `self.request`: every field of Celery's, in camelCase. */
 
 import type { DeliveryInfo, WireSignature } from "../../wire/mod.ts";
 
-/** Plain data of one execution. Times are ISO 8601 text; limits are seconds. */
+/** Plain data about one execution. Times are ISO 8601 text; limits are seconds. */
 export interface TaskRequest {
   id: string;
   task: string;
@@ -22,7 +22,7 @@ export interface TaskRequest {
   expires: string | null;
   timeLimit: number | null;
   softTimeLimit: number | null;
-  /** Both, the hard limit first, as in the message. */
+  /** Both limits, the hard one first, as in the message. */
   timelimit: [hard: number | null, soft: number | null];
   deliveryInfo: DeliveryInfo & { priority: number };
   replyTo: string | null;
@@ -43,6 +43,6 @@ export interface TaskRequest {
   replacedTaskNesting: number;
   stamps: Record<string, unknown>;
   stampedHeaders: string[] | null;
-  /** Ids of the tasks this one has sent, as result tuples. */
+  /** The tasks that this one has sent, as result tuples. */
   children: unknown[];
 }

@@ -1,8 +1,10 @@
 /**
- * Schemas of a task's arguments: any library that has the Standard Schema interface (zod, valibot, arktype and others).
+ * Schemas of a task's arguments, from any library with the Standard Schema interface (zod, valibot, arktype
+ * and others).
  *
- * One schema is that of the task's one parameter, an object, which kwargs make as well: Python's `task.delay(x=1)` and
- * our `task.delay({ x: 1 })` are the same call. An array has a schema for each positional parameter.
+ * A single schema describes the task's only parameter, an object that may also be passed as kwargs: Python's
+ * `task.delay(x=1)` and our `task.delay({ x: 1 })` are the same call. An array has one schema for each
+ * positional parameter.
  *
  * Source: the Standard Schema specification, version 1; what celery 5.5 does for `pydantic=True`.
  */
@@ -11,7 +13,7 @@ import { UsageError } from "../../base/mod.ts";
 import { ValidationError } from "../../wire/mod.ts";
 import type { Parameters } from "./calling.ts";
 
-/** A schema, as far as it is asked for anything here. `types` is there for the compiler alone. */
+/** A schema, with the members that are used here. `types` exists only for the compiler. */
 export interface StandardSchema<Input = unknown, Output = Input> {
   readonly "~standard": {
     readonly version: 1;
@@ -21,18 +23,18 @@ export interface StandardSchema<Input = unknown, Output = Input> {
   };
 }
 
-/** What a schema makes of a value: another value, or what is wrong with it. */
+/** The result of a validation: a value, or the problems found. */
 export type SchemaResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly SchemaIssue[] };
 
-/** One thing that is wrong, and where in the value. */
+/** One problem, and where in the value it is. */
 export interface SchemaIssue {
   readonly message: string;
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
 }
 
-/** What a task's option `schema` takes. */
+/** The type of a task's option `schema`. */
 export type TaskSchema = StandardSchema | readonly StandardSchema[];
 
 type TypesOf<S> = S extends { readonly "~standard": { readonly types?: infer Types } } ? NonNullable<Types>
@@ -40,26 +42,26 @@ type TypesOf<S> = S extends { readonly "~standard": { readonly types?: infer Typ
 type InputOf<S> = TypesOf<S> extends { readonly input: infer Input } ? Input : unknown;
 type OutputOf<S> = TypesOf<S> extends { readonly output: infer Output } ? Output : unknown;
 
-/** The last ones may be left out that may be undefined. */
+/** Makes trailing parameters optional that may be undefined. */
 type Given<T extends readonly unknown[]> = T extends [...infer Head, infer Last]
   ? undefined extends Last ? [...Given<Head>, Last?] : T
   : [];
 
-/** The arguments that a call gives. */
+/** The arguments that a call passes. */
 export type SchemaInputs<S> = S extends readonly unknown[]
   ? Given<{ -readonly [K in keyof S]: InputOf<S[K]> }>
   : [input: InputOf<S>];
 
-/** The arguments that the function gets. */
+/** The arguments that the function receives. */
 export type SchemaOutputs<S> = S extends readonly unknown[] ? { -readonly [K in keyof S]: OutputOf<S[K]> }
   : [input: OutputOf<S>];
 
-/** The schema among a task's options, which has been checked when the task was made. */
+/** Returns the schema in a task's options, which were checked when the task was made. */
 export function schemaOf(options: { readonly schema?: unknown }): TaskSchema | null {
   return options.schema as TaskSchema ?? null;
 }
 
-/** Throws UsageError for what is not a schema. */
+/** Throws UsageError for a value that is not a schema. */
 export function checkSchema(name: string, schema: unknown): void {
   if (schema === undefined || schema === null) return;
   const isSchema = (one: unknown): boolean =>
@@ -72,13 +74,13 @@ export function checkSchema(name: string, schema: unknown): void {
 }
 
 /**
- * The arguments as the schema gives them back; a promise if it has to wait. `args` are in the order of the parameters.
- * Throws, or rejects with, ValidationError.
+ * Returns the arguments as the schema transforms them, or a promise if a schema is asynchronous. `args` are
+ * in the order of the parameters. Throws, or rejects with, ValidationError.
  */
 export function validated(schema: TaskSchema, args: readonly unknown[]): unknown[] | Promise<unknown[]> {
   const isList = isSchemas(schema);
   const schemas = isList ? schema : [schema];
-  // Python's call without any argument is one of an object without members.
+  // Python's call without arguments passes an object without members.
   const values = isList ? args : [args[0] ?? {}];
   const results = schemas.map((one, at) => one["~standard"].validate(values[at]));
   if (isList) results.push(...args.slice(schemas.length).map((value) => ({ value })));
@@ -87,7 +89,10 @@ export function validated(schema: TaskSchema, args: readonly unknown[]): unknown
     : valuesOf(results as SchemaResult<unknown>[], isList);
 }
 
-/** What a function with a schema takes: what is missing is the schema's to say. One takes an object, or kwargs. */
+/**
+ * Returns the parameters of a function with a schema. Missing arguments are left to the schema. A single
+ * schema takes an object, or kwargs.
+ */
 export function schemaParameters(parameters: Parameters, schema: TaskSchema): Parameters {
   if (isSchemas(schema)) return { ...parameters, required: 0, objectNeeds: null };
   const names = [parameters.names[0] ?? ""];

@@ -1,6 +1,6 @@
 /**
- * What a call may ask of its sending, and the calls themselves as data: the agreement between those who call
- * (task.ts, send/canvas_send.ts) and those who send (send/sending.ts).
+ * The options of a call, and calls as data: the interface between the code that calls (task.ts,
+ * send/canvas_send.ts) and the code that sends (send/producer.ts).
  *
  * Source: celery 5.2.6 app/base.py send_task, app/task.py apply_async; protocol.md 1.1, 8.11.
  */
@@ -10,17 +10,17 @@ import { refuseWrongArguments, SIGNATURE_OPTIONS, type SignatureLike } from "../
 import type { Exchange, OutgoingMessage, Queue } from "../../transport/mod.ts";
 import { ChainSteps, shownJson, type WireSignature } from "../../wire/mod.ts";
 
-/** AMQP's priorities are bytes. */
+/** The maximum priority in AMQP, where it is a byte. */
 export const PRIORITY_MAX = 255;
 
-/** How often, and after how long, a publish that failed is tried again. Seconds. */
+/** How often, and after which delays, a failed publish is retried. Seconds. */
 export interface PublishRetryPolicy {
   /** Attempts after the first; null: for ever. */
   max_retries?: number | null;
   interval_start?: number;
   interval_step?: number;
   interval_max?: number;
-  /** Kept for shared configuration; every operating error that is retryable is retried. */
+  /** Kept for shared configuration: every operating error that is retryable is retried. */
   retry_errors?: unknown;
 }
 
@@ -29,41 +29,41 @@ export interface PublishRetryPolicy {
  * Durations are seconds.
  */
 export interface SendOptions {
-  /** Seconds from now until it may run. */
+  /** Seconds from now before which the task does not run. */
   countdown?: number | null | undefined;
   /**
-   * The moment from which it may run. Text must be ISO 8601 and is passed on as it is; without offset it is the
-   * worker's zone.
+   * The time before which the task does not run. Text must be ISO 8601 and is sent as it is; without an
+   * offset it is in the worker's time zone.
    */
   eta?: Date | string | null | undefined;
-  /** Seconds from now, or the moment, after which it is not run any more. Text must be ISO 8601. */
+  /** Seconds from now, or the time, after which the task does not run any more. Text must be ISO 8601. */
   expires?: number | Date | string | null | undefined;
-  /** A queue of `task_queues`, any name where `task_create_missing_queues`, or a queue itself. */
+  /** A queue of `task_queues`, any name if `task_create_missing_queues` is set, or a queue object. */
   queue?: string | Queue | null | undefined;
   exchange?: string | Exchange | null | undefined;
   exchangeType?: string | null | undefined;
   routingKey?: string | null | undefined;
-  /** 0 to 9: most urgent is 9 on RabbitMQ, 0 on Redis. */
+  /** 0 to 9: the most urgent is 9 on RabbitMQ, 0 on Redis. */
   priority?: number | null | undefined;
-  /** A serializer's name; default `task_serializer`. */
+  /** Name of a serializer; default `task_serializer`. */
   serializer?: string | null | undefined;
-  /** A compressor's name; default `task_compression`. */
+  /** Name of a compressor; default `task_compression`. */
   compression?: string | null | undefined;
-  /** 2 persistent, 1 transient. */
+  /** 2: persistent, 1: transient. */
   deliveryMode?: 1 | 2 | null | undefined;
-  /** The caller's own headers; they travel beside Celery's and win over them. */
+  /** The caller's own headers. They override Celery's of the same name. */
   headers?: Record<string, unknown> | null | undefined;
   /** Default: a new UUID. */
   taskId?: string | null | undefined;
-  /** Signatures to send with the result when it succeeds. */
+  /** Signatures to send with the result when the task succeeds. */
   link?: SignatureLike | readonly SignatureLike[] | null | undefined;
-  /** Signatures to send when it fails for good. */
+  /** Signatures to send when the task fails finally. */
   linkError?: SignatureLike | readonly SignatureLike[] | null | undefined;
   /** Hard limit, seconds. */
   timeLimit?: number | null | undefined;
   /** Soft limit, seconds; at most the hard one. */
   softTimeLimit?: number | null | undefined;
-  /** False: a publish that fails is not tried again. Default `task_publish_retry`. */
+  /** False: a failed publish is not retried. Default `task_publish_retry`. */
   retry?: boolean | null | undefined;
   /** Merged over `task_publish_retry_policy`. */
   retryPolicy?: PublishRetryPolicy | null | undefined;
@@ -76,23 +76,23 @@ export interface SendOptions {
   parentId?: string | null | undefined;
   groupId?: string | null | undefined;
   groupIndex?: number | null | undefined;
-  /** The body's signature. */
+  /** The signature of the chord's body. */
   chord?: SignatureLike | null | undefined;
-  /** What runs after it, reversed: the last element runs next. */
+  /** The steps that run after the task, reversed: the last element runs next. */
   chain?: readonly SignatureLike[] | ChainSteps | null | undefined;
   retries?: number | null | undefined;
-  /** False: it is not recorded among the current task's children. Default true. */
+  /** False: the call is not recorded among the current task's children. Default true. */
   addToParent?: boolean | null | undefined;
   stampedHeaders?: readonly string[] | null | undefined;
   /** Stamp name to value. */
   stamps?: Record<string, unknown> | null | undefined;
-  /** What monitors see in place of the arguments. */
+  /** The arguments as monitors show them. */
   argsrepr?: string | null | undefined;
   kwargsrepr?: string | null | undefined;
   replacedTaskNesting?: number | null | undefined;
   /** Default `gen<pid>@<host>`. */
   origin?: string | null | undefined;
-  /** The name that routes are looked up by, where it is not the task's. */
+  /** The name to look up routes by, if it is not the task's. */
   routeName?: string | null | undefined;
 }
 
@@ -113,7 +113,7 @@ export const RETRY_POLICY_NAMES: ReadonlySet<string> = namesOf<PublishRetryPolic
   retry_errors: true,
 });
 
-/** One call on its way to be sent: task options and call options merged already. */
+/** A call to be sent, with the options of task and call merged. */
 export interface SendCall {
   readonly name: string;
   readonly args: readonly unknown[];
@@ -121,23 +121,25 @@ export interface SendCall {
   readonly options: SendOptions | null;
 }
 
-/** A call made into a message, not yet published. */
+/** A call that was made into a message and is not published yet. */
 export interface PreparedSend {
   readonly taskId: string;
   readonly outgoing: OutgoingMessage;
-  /** The queue it goes to, where one is known by name. */
+  /** The queue that the message goes to, if it is known by name. */
   readonly queue: string | null;
-  /** No result will be stored. */
+  /** True if no result will be stored. */
   readonly ignored: boolean;
 }
 
-/** What `sendTask` takes: the arguments beside the options. */
+/** The options of `sendTask`: arguments and send options. */
 export interface SendTaskOptions extends SendOptions {
   args?: readonly unknown[] | null;
   kwargs?: Readonly<Record<string, unknown>> | null;
 }
 
-/** The wire form of a signature or of what gives one. Throws UsageError for anything else: no worker could read it. */
+/**
+ * Returns the wire form of a signature. Throws UsageError for any other value, which no worker could read.
+ */
 export function wireSignature(signature: SignatureLike): WireSignature {
   const given = signature as { toJSON?: unknown } | null | undefined;
   const wire = typeof given?.toJSON === "function"
@@ -151,7 +153,10 @@ export function wireSignature(signature: SignatureLike): WireSignature {
   );
 }
 
-/** Throws UsageError for a call without a name, and for arguments that are not a list or an object of keywords. */
+/**
+ * Throws UsageError for a call without a name, and for arguments that are not a list or an object of
+ * keywords.
+ */
 export function checkCall(name: unknown, args: unknown, kwargs: unknown): void {
   if (typeof name !== "string" || name === "") {
     throw new UsageError(
@@ -161,13 +166,13 @@ export function checkCall(name: unknown, args: unknown, kwargs: unknown): void {
   refuseWrongArguments("send task", name, args, kwargs);
 }
 
-/** True for whole numbers that a byte holds, and for none. */
+/** Returns true for a whole number that fits in a byte, and for null and undefined. */
 export function isPriority(priority: number | null | undefined): boolean {
   if (priority === null || priority === undefined) return true;
   return Number.isInteger(priority) && priority >= 0 && priority <= PRIORITY_MAX;
 }
 
-/** Throws UsageError for a priority that no broker could carry; null and undefined mean none. */
+/** Throws UsageError for a priority that no broker can carry; null and undefined mean none. */
 export function checkPriority(name: string, priority: number | null | undefined): void {
   if (isPriority(priority)) return;
   throw new UsageError(
@@ -177,14 +182,14 @@ export function checkPriority(name: string, priority: number | null | undefined)
   );
 }
 
-/** What runs after a task, as its message carries it; null if nothing does. */
+/** Returns the steps that run after a task, as its message carries them; null if there are none. */
 export function chainSteps(chain: SendOptions["chain"]): ChainSteps | null {
   if (chain instanceof ChainSteps) return chain;
   const steps = wireSignatures(chain);
   return steps === null ? null : ChainSteps.of(steps);
 }
 
-/** One signature or many, as a list in wire form; null if none. */
+/** Returns one or many signatures as a list in wire form; null if there are none. */
 export function wireSignatures(
   given: SignatureLike | readonly SignatureLike[] | null | undefined,
 ): WireSignature[] | null {
@@ -194,8 +199,8 @@ export function wireSignatures(
 }
 
 /**
- * Options that are texts, of which an empty one says nothing, as in Celery: `queue: Deno.env.get("QUEUE") ?? ""`.
- * True: those that may be something else than a text.
+ * Options whose values are texts. An empty text means "not given", as in Celery: `queue:
+ * Deno.env.get("QUEUE") ?? ""`. True: the option also accepts other types.
  */
 const TEXT_OPTIONS = {
   compression: false,
@@ -218,8 +223,8 @@ const TEXT_OPTIONS = {
 } as const satisfies { readonly [name in keyof SendOptions]?: boolean };
 
 /**
- * The options without those that come as an empty text; the same object where there is none. Throws UsageError for an
- * option that is to be a text and is something else. Cost: per message.
+ * Returns the options without those that are empty texts; the same object if there are none. Throws
+ * UsageError if a text option has another type. Cost: per message.
  */
 export function withoutEmpty(options: SendOptions | null): SendOptions | null {
   if (options === null) return null;

@@ -1,6 +1,6 @@
 /**
- * The times and limits of a call: read, checked and written for its message. What no worker could read is refused
- * here, where the caller hears of it.
+ * The times and limits of a call: read, checked and written for its message. Values that no worker could read
+ * are refused here, so that the caller gets the error.
  *
  * Source: celery 5.2.6 app/amqp.py as_task_v2, _verify_seconds; Python's datetime (years 1 to 9999).
  */
@@ -9,19 +9,19 @@ import { quoted, UsageError } from "../../base/mod.ts";
 import { isPythonTime, parseIso, toPythonIso } from "../../wire/mod.ts";
 import { checkPriority, type SendOptions } from "./send_options.ts";
 
-/** An expiry as its message carries it. */
+/** An expiry in the forms that a message carries. */
 export interface Expiry {
   /** ISO 8601 text for the header. */
   readonly text: string;
-  /** Milliseconds until then, at least 0, as text for the broker. */
+  /** Milliseconds until the expiry, at least 0, as text for the broker. */
   readonly expiration: string;
-  /** Seconds since then; above 0 where it is past. */
+  /** Seconds since the expiry; positive if it has passed. */
   readonly pastSeconds: number;
 }
 
 /**
- * The time from which a call may run, as text; null: at once. A countdown of 0 means none. Throws UsageError for a time
- * that is not one, or that no worker can read.
+ * Returns the time before which a call does not run, as text; null: at once. A countdown of 0 means none.
+ * Throws UsageError for a value that is not a time, or that no worker can read.
  */
 export function etaText(options: SendOptions, name: string, nowMs: number): string | null {
   const { countdown, eta } = options;
@@ -34,7 +34,7 @@ export function etaText(options: SendOptions, name: string, nowMs: number): stri
   return typeof eta === "string" ? eta : toPythonIso(atMs);
 }
 
-/** When a call expires; null: never. Throws as `etaText`. */
+/** Returns the expiry of a call; null: never. Throws like `etaText`. */
 export function expiryOf(expires: SendOptions["expires"], name: string, nowMs: number): Expiry | null {
   if (expires === undefined || expires === null || expires === "") return null;
   const atMs = momentOf(expires, { what: "expires", name, nowMs });
@@ -45,7 +45,7 @@ export function expiryOf(expires: SendOptions["expires"], name: string, nowMs: n
   };
 }
 
-/** Throws UsageError for options that no call of a task could be sent with: its times, limits and priority. */
+/** Throws UsageError for times, limits or a priority that cannot be sent. */
 export function checkSendOptions(name: string, options: SendOptions): void {
   etaText(options, name, 0);
   expiryOf(options.expires, name, 0);
@@ -73,7 +73,7 @@ function isLimit(seconds: number): boolean {
   return typeof seconds === "number" && seconds >= 0 && seconds < Infinity;
 }
 
-/** Milliseconds since the epoch of seconds from now, a Date or ISO 8601 text. */
+/** Returns milliseconds since the epoch for seconds from now, a Date or ISO 8601 text. */
 function momentOf(
   value: number | Date | string,
   about: { what: string; name: string; nowMs: number },
@@ -98,17 +98,17 @@ function momentOf(
   if (!isPythonTime(atMs)) {
     const hint = typeof value === "number"
       ? "it is counted in seconds from now, not in milliseconds or from 1970"
-      : "the years are 1 to 9999";
+      : "years are 1 to 9999";
     throw refused(name, what, value, `is out of range: ${hint}`);
   }
   return atMs;
 }
 
 function refused(name: string, what: string, value: unknown, why: string): UsageError {
-  const told = typeof value === "string"
+  const text = typeof value === "string"
     ? quoted(value.slice(0, 100))
     : value instanceof Date && !Number.isNaN(value.getTime())
     ? value.toISOString()
     : String(value).slice(0, 100);
-  return new UsageError(`Cannot send task "${name}": ${what} ${told} ${why}`);
+  return new UsageError(`Cannot send task "${name}": ${what} ${text} ${why}`);
 }

@@ -1,25 +1,26 @@
 /**
- * Celery's signals: hooks that anyone may connect to.
+ * Celery's signals: hooks that any code may connect to.
  *
- * A receiver is given one object: the signal's fields and `sender`. What it throws, or what its promise
- * rejects with, is logged and harms nobody. Sending to nobody costs one look at an array's length.
+ * A receiver is called with one object: the signal's fields and `sender`. If it throws, or its promise
+ * rejects, the error is logged and has no other effect. Sending without receivers costs one look at an
+ * array's length.
  *
  * Source: celery 5.2.6 signals.py, utils/dispatch/signal.py; surface (d).
  */
 
 import { currentWorld, type Log, namesOf, refuseUnknown, userStack } from "../../base/mod.ts";
 
-/** What a receiver is given. */
+/** The argument of a receiver. */
 export type SignalEvent<Fields, Sender = unknown> = Fields & { readonly sender: Sender };
 
-/** A receiver; its value is not used, a promise is waited for by `sendAndWait` alone. */
+/** A receiver. Its return value is ignored, but `sendAndWait` awaits a promise. */
 export type Receiver<Fields, Sender = unknown> = (event: SignalEvent<Fields, Sender>) => unknown;
 
-/** How to connect. */
+/** Options of `connect` and `disconnect`. */
 export interface ConnectSignalOptions {
-  /** Only from this sender: a task, its name, a worker's name. */
+  /** Receive only from this sender: a task, its name, or a worker's name. */
   sender?: unknown;
-  /** A second receiver under the same name takes the first one's place. */
+  /** Replaces an earlier receiver with the same id. */
   dispatchUid?: string;
 }
 
@@ -31,7 +32,7 @@ interface Connected<Fields, Sender> {
   readonly dispatchUid: string | null;
 }
 
-/** A signal and those who listen. */
+/** A signal and its receivers. */
 export class Signal<Fields extends object, Sender = unknown> {
   readonly name: string;
   #connected: Connected<Fields, Sender>[] = [];
@@ -40,12 +41,16 @@ export class Signal<Fields extends object, Sender = unknown> {
     this.name = name;
   }
 
-  /** True if a `send` would reach someone. Read before the fields are made. */
+  /** True if a receiver is connected. Check it before building the fields. */
   get hasReceivers(): boolean {
     return this.#connected.length > 0;
   }
 
-  /** Connects a receiver; the same one twice is once. Returns it, so that it may be disconnected. */
+  /**
+   * Connects a receiver. Connecting the same one again has no effect. Returns the receiver, for `disconnect`.
+   *
+   * @throws {UsageError} for an unknown option.
+   */
   connect(receiver: Receiver<Fields, Sender>, options: ConnectSignalOptions = {}): Receiver<Fields, Sender> {
     refuseUnknown(options, CONNECT_NAMES, `signal "${this.name}"`);
     const sender = options.sender ?? null;
@@ -55,7 +60,11 @@ export class Signal<Fields extends object, Sender = unknown> {
     return receiver;
   }
 
-  /** Takes a receiver out; true if it was connected. */
+  /**
+   * Disconnects a receiver. Returns true if it was connected.
+   *
+   * @throws {UsageError} for an unknown option.
+   */
   disconnect(receiver: Receiver<Fields, Sender> | null, options: ConnectSignalOptions = {}): boolean {
     refuseUnknown(options, CONNECT_NAMES, `signal "${this.name}"`);
     const before = this.#connected.length;
@@ -67,19 +76,19 @@ export class Signal<Fields extends object, Sender = unknown> {
     return this.#connected.length < before;
   }
 
-  /** Calls all receivers, in order. `log` hears of their errors; default the program's. */
+  /** Calls all receivers in order. Their errors go to `log`; default the program's log. */
   send(sender: Sender, fields: Fields, log?: Log): void {
     if (this.#connected.length > 0) this.#call(sender, fields, log);
   }
 
-  /** As `send`, and waits for the promises that receivers return. Never rejects. */
+  /** Like `send`, and awaits the promises that receivers return. Never rejects. */
   async sendAndWait(sender: Sender, fields: Fields, log?: Log): Promise<void> {
     if (this.#connected.length > 0) await Promise.all(this.#call(sender, fields, log));
   }
 
   #call(sender: Sender, fields: Fields, log: Log | undefined): Promise<unknown>[] {
     const pending: Promise<unknown>[] = [];
-    // The fields object itself is handed on, so that what a receiver changes in it is seen by the sender.
+    // Pass the fields object itself, so that the sender sees changes that a receiver makes in it.
     const event = Object.assign(fields, { sender }) as SignalEvent<Fields, Sender>;
     for (const { receiver, sender: wanted } of this.#connected) {
       if (wanted !== null && !isSender(wanted, sender)) continue;
@@ -114,61 +123,72 @@ function nameOf(value: unknown): unknown {
 
 function isSender(wanted: unknown, sender: unknown): boolean {
   if (wanted === sender) return true;
-  // A task may be named instead of given, on either side.
+  // On either side a task may be given by name.
   return (typeof wanted === "string" || typeof sender === "string") && nameOf(wanted) === nameOf(sender);
 }
 
 /** A signal of one App; its sender is the App. */
 export class AppSignal<Sender> extends Signal<Record<string, unknown>, Sender> {}
 
-/** Fields that all signals about one execution have. */
+/** Fields of all signals about one execution. */
 export interface TaskSignalFields {
   taskId: string;
-  /** The task (a `Task`), as its sender. */
+  /** The task (a `Task`), which is also the sender. */
   task: unknown;
   args: unknown[];
   kwargs: Record<string, unknown>;
 }
 
-/** Fields of `beforeTaskPublish`; what a receiver changes is what is sent. */
+/** Fields of `beforeTaskPublish`. Changes that a receiver makes are sent. */
 export interface PublishSignalFields {
   /** `[args, kwargs, embed]`. */
   body: unknown;
   exchange: string;
   routingKey: string;
-  /** Under the wire's names. */
+  /** Headers under their names on the wire. */
   headers: Record<string, unknown>;
   properties: object;
   declare: readonly unknown[];
   retryPolicy: unknown;
 }
 
-/** Celery's signals. Where the sender is a task or its name, `connect(fn, {sender})` narrows to it. */
+/**
+ * Celery's signals. If the sender is a task or its name, `connect(fn, { sender })` filters by it.
+ *
+ * @example
+ * ```ts
+ * import { signals } from "lovage";
+ *
+ * signals.taskFailure.connect(({ taskId, exception }) => {
+ *   console.error(`Task ${taskId} failed:`, exception);
+ * });
+ * ```
+ */
 export const signals = {
   /** Before a message is published; sender: the task's name. */
   beforeTaskPublish: new Signal<PublishSignalFields>("beforeTaskPublish"),
-  /** After it was; sender: the task's name. */
+  /** After a message was published; sender: the task's name. */
   afterTaskPublish: new Signal<{
     body: unknown;
     exchange: string;
     routingKey: string;
     headers: Record<string, unknown>;
   }>("afterTaskPublish"),
-  /** A worker got a message; sender: the consumer. */
+  /** A worker received a message; sender: the consumer. */
   taskReceived: new Signal<{ request: unknown }>("taskReceived"),
   /** Before a task runs; sender: the task. */
   taskPrerun: new Signal<TaskSignalFields>("taskPrerun"),
-  /** After it ran, whatever came of it; sender: the task. */
+  /** After a task ran, however it ended; sender: the task. */
   taskPostrun: new Signal<TaskSignalFields & { retval: unknown; state: string }>("taskPostrun"),
-  /** It succeeded; sender: the task. */
+  /** A task succeeded; sender: the task. */
   taskSuccess: new Signal<{ result: unknown }>("taskSuccess"),
-  /** It will be tried again; sender: the task. `einfo` is the traceback's text. */
+  /** A task will be retried; sender: the task. `einfo` is the traceback's text. */
   taskRetry: new Signal<{ request: unknown; reason: unknown; einfo: string | null }>("taskRetry"),
-  /** It failed for good; sender: the task. */
+  /** A task failed finally; sender: the task. */
   taskFailure: new Signal<
     TaskSignalFields & { exception: unknown; traceback: string | null; einfo: string | null }
   >("taskFailure"),
-  /** What follows a task's end failed, as a hook that throws; sender: the task. */
+  /** An error after a task's end, such as a hook that throws; sender: the task. */
   taskInternalError: new Signal<
     TaskSignalFields & {
       request: unknown;
@@ -177,19 +197,19 @@ export const signals = {
       einfo: string | null;
     }
   >("taskInternalError"),
-  /** Revoked, ended or expired; sender: the task. */
+  /** A task was revoked, terminated or expired; sender: the task. */
   taskRevoked: new Signal<{ request: unknown; terminated: boolean; signum: string | null; expired: boolean }>(
     "taskRevoked",
   ),
-  /** The task rejected its message; sender: the task. */
+  /** A task rejected its message; sender: the task. */
   taskRejected: new Signal<{ message: unknown; exc: unknown }>("taskRejected"),
-  /** A message names no task that is here; sender: the consumer. */
+  /** A message names a task that is not registered; sender: the consumer. */
   taskUnknown: new Signal<{ name: string; id: string; message: unknown; exc: unknown }>("taskUnknown"),
-  /** First of a worker's life, before its settings are used; sender: its node name. */
+  /** The first signal of a worker, before its settings are used; sender: its node name. */
   celerydInit: new Signal<{ instance: unknown; conf: unknown; options: Record<string, unknown> }>(
     "celerydInit",
   ),
-  /** The worker is built and not yet running; sender: its node name. */
+  /** The worker is built but not running yet; sender: its node name. */
   celerydAfterSetup: new Signal<{ instance: unknown; conf: unknown }>("celerydAfterSetup"),
   /** The modules of `imports` and `include` are loaded; sender: the App. */
   importModules: new Signal<Record<string, unknown>>("importModules"),
@@ -197,14 +217,17 @@ export const signals = {
   workerReady: new Signal<Record<string, unknown>>("workerReady"),
   workerShuttingDown: new Signal<{ sig: string; how: string; exitcode: number }>("workerShuttingDown"),
   workerShutdown: new Signal<Record<string, unknown>>("workerShutdown"),
-  /** The worker is about to start a process of its pool; sender: the pool. In the worker, with `-P processes`. */
+  /** The worker is about to start a process of its pool (`-P processes`), in the worker; sender: the pool. */
   workerBeforeCreateProcess: new Signal<Record<string, unknown>>("workerBeforeCreateProcess"),
-  /** In each slot of a pool (process or isolate; solo: in the worker) before its first task, which waits for it. */
+  /**
+   * In each slot of a pool (process or isolate; solo: in the worker), before its first task. The task waits
+   * for the receivers.
+   */
   workerProcessInit: new Signal<Record<string, unknown>>("workerProcessInit"),
-  /** In each slot before it ends in order; what receivers begin is waited for. Not where it is killed. */
+  /** In each slot before it ends normally, not when it is killed. The slot waits for the receivers. */
   workerProcessShutdown: new Signal<{ pid: number; exitcode: number }>("workerProcessShutdown"),
   heartbeatSent: new Signal<Record<string, unknown>>("heartbeatSent"),
-  /** Never sent: the log is the program's own. */
+  /** Never sent: the program sets up its own log. */
   setupLogging: new Signal<Record<string, unknown>>("setupLogging"),
   /** Never sent. */
   afterSetupLogger: new Signal<Record<string, unknown>>("afterSetupLogger"),
@@ -212,6 +235,6 @@ export const signals = {
   afterSetupTaskLogger: new Signal<Record<string, unknown>>("afterSetupTaskLogger"),
   beatInit: new Signal<Record<string, unknown>>("beatInit"),
   beatEmbeddedInit: new Signal<Record<string, unknown>>("beatEmbeddedInit"),
-  /** Never sent: the command line has no options of a user's own. */
+  /** Never sent: the command line has no options defined by users. */
   userPreloadOptions: new Signal<{ app: unknown; options: Record<string, unknown> }>("userPreloadOptions"),
 } as const;

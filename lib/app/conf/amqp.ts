@@ -1,5 +1,5 @@
 /**
- * `app.amqp`: queues and routes by the settings in force, and where each message goes.
+ * `app.amqp`: queues and routes according to the settings in force, and the destination of each message.
  *
  * Source: celery 5.2.6 app/amqp.py AMQP, _create_task_sender; protocol.md 3.2, 3.3.
  */
@@ -18,35 +18,36 @@ import { exchangeType, listQueues, Queues } from "./queues.ts";
 import { Router } from "./routing.ts";
 import type { SendOptions } from "../call/send_options.ts";
 
-/** Where one message goes, and what its route says beside. */
+/** The destination of a message, and the other options of its route. */
 export interface Destination {
   /** "" sends to the queue named by `routingKey`. */
   readonly exchange: string;
   readonly routingKey: string;
-  /** The queue that was named, or the default one. */
+  /** The queue that was named, or the default queue. */
   readonly queue: Queue | null;
-  /** The same, where the message goes to it by its exchange: declared first. Null: to another exchange. */
-  readonly target: Queue | null;
-  /** False: a fanout exchange, which may have no queue right now (a broadcast that nobody listens to). */
-  readonly isMandatory: boolean;
   /**
-   * The call's options with the route's beneath them; of a way that is kept (`isKept`), the route's alone.
+   * The same queue, if the message reaches it by its exchange; it is declared before publishing. Null:
+   * another exchange is used.
    */
+  readonly target: Queue | null;
+  /** False for a fanout exchange, which may have no queue at the moment (a broadcast without receivers). */
+  readonly isMandatory: boolean;
+  /** The call's options over those of the route; for a cached destination (`isKept`) the route's alone. */
   readonly options: SendOptions;
   readonly isKept: boolean;
-  /** What a kept way's route says beside the way itself; null: nothing. */
+  /** Other options of a cached destination's route; null if it has no others. */
   readonly extras: SendOptions | null;
   readonly serializer: string;
   readonly compression: string | null;
   readonly deliveryMode: 1 | 2;
-  /** Null: none was named anywhere. */
+  /** Null if none was given anywhere. */
   readonly priority: number | null;
 }
 
 const NO_OPTIONS: SendOptions = {};
-/** Ways kept at most: one for each name of a task that was sent. */
+/** Maximum cached destinations: one for each task name that was sent. */
 const KEPT_MAX = 10_000;
-/** The options that say where and how. */
+/** The options that determine the destination and the form of a message. */
 const WAY: ReadonlySet<string> = new Set(
   [
     "queue",
@@ -60,7 +61,7 @@ const WAY: ReadonlySet<string> = new Set(
   ] as const,
 );
 
-/** Routing of one App. What it holds is made again when a setting changes. */
+/** Routing of one App. Cached values are computed again when a setting changes. */
 export class Amqp {
   readonly #app: Configured;
   #queues: Queues | null = null;
@@ -73,9 +74,7 @@ export class Amqp {
     this.#app = app;
   }
 
-  /**
-   * The queues. Selections (`-Q`) and queues added last as long as the settings about queues do not change.
-   */
+  /** The queues. Selections (`-Q`) and added queues are kept until a setting about queues changes. */
   get queues(): Queues {
     this.#refresh();
     return this.#queues!;
@@ -89,12 +88,15 @@ export class Amqp {
     });
   }
 
-  /** The queue of tasks that no route names another for. */
+  /** The queue of tasks that have no other by a route. */
   get defaultQueue(): Queue {
     return this.queues.get(this.#app.conf.task_default_queue);
   }
 
-  /** Where a call goes. Throws `UsageError` for a queue that is not there and is not to be made. */
+  /**
+   * Returns the destination of a call. Throws `UsageError` for a queue that does not exist and may not be
+   * created.
+   */
   route(
     name: string,
     args: readonly unknown[] = [],
@@ -125,7 +127,7 @@ export class Amqp {
     const type = given ?? queue?.exchange.type ?? "direct";
     let exchange = typeof options.exchange === "string" ? options.exchange : options.exchange?.name ?? null;
     let routingKey = options.routingKey ?? null;
-    // A direct exchange is left out: the default exchange reaches its queue by name.
+    // A message for a direct exchange uses the default exchange instead, which routes by queue name.
     if ((!exchange || !routingKey) && type === "direct") {
       if (queue || !exchange) {
         exchange = "";
@@ -153,7 +155,7 @@ export class Amqp {
     };
   }
 
-  /** The type of an exchange that belongs to one of the queues; null: not known here. */
+  /** Returns the type of an exchange that belongs to one of the queues; null if it is not known here. */
   #typeOf(exchange: string): ExchangeType | null {
     for (const queue of this.queues) if (queue.exchange.name === exchange) return queue.exchange.type;
     return null;
@@ -162,7 +164,7 @@ export class Amqp {
   #named(options: SendOptions & { queue?: Queue | null }): Queue | null {
     const { queue } = options;
     if (!queue) return options.exchange ? null : this.defaultQueue;
-    // A queue given as an object is known from now on, so that whoever publishes can declare it.
+    // Register a queue given as an object, so that the publisher can declare it.
     return this.queues.peek(queue.name) ?? this.queues.addSentTo(queue);
   }
 
@@ -216,7 +218,7 @@ export class Amqp {
   }
 }
 
-/** The exchange given as an object, whose type then counts. */
+/** Returns the exchange that was given as an object, whose type then applies. */
 function exchangeOf(options: SendOptions): Exchange | null {
   return typeof options.exchange === "object" ? options.exchange ?? null : null;
 }
@@ -225,7 +227,7 @@ function isTarget(queue: Queue | null, exchange: string, routingKey: string | nu
   return queue !== null && (exchange === "" ? queue.name === routingKey : queue.exchange.name === exchange);
 }
 
-/** True if the options themselves say where or how the message goes. */
+/** Returns true if the options themselves determine the destination or the form. */
 function namesWay(options: SendOptions): boolean {
   for (const option in options) {
     if (WAY.has(option) && (options[option as keyof SendOptions] ?? null) !== null) return true;
@@ -239,7 +241,7 @@ function extrasOf(options: SendOptions): SendOptions | null {
 }
 
 /**
- * The exchange of events: topic on AMQP, fanout elsewhere. Source: celery 5.2.6 events/event.py
+ * Returns the exchange of events: topic on AMQP, else fanout. Source: celery 5.2.6 events/event.py
  * get_exchange.
  */
 export function eventExchange(app: Configured, transport: TransportKind): Exchange {

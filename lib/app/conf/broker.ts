@@ -18,7 +18,7 @@ import {
   urls,
 } from "./kinds.ts";
 
-/** How a list of brokers is walked: `turn` counts attempts from 0. */
+/** How to choose from several brokers. `turn` counts attempts from 0. */
 export type FailoverStrategy =
   | "round-robin"
   | "shuffle"
@@ -31,13 +31,13 @@ export interface BrokerSettings {
    * Default null.
    */
   broker_url: string | readonly string[] | null;
-  /** Where to consume. Null: `broker_url`. Default null. */
+  /** Broker to consume from. Null: `broker_url`. Default null. */
   broker_read_url: string | readonly string[] | null;
-  /** Where to publish. Null: `broker_url`. Default null. */
+  /** Broker to publish to. Null: `broker_url`. Default null. */
   broker_write_url: string | readonly string[] | null;
-  /** Scheme of a URL that has none. Default null. */
+  /** Scheme of broker URLs that have none, and of `broker_host`. Default null. */
   broker_transport: string | null;
-  /** Host or URL of the broker where `broker_url` is not given. Default null. */
+  /** Host or URL of the broker if `broker_url` is not given. Default null. */
   broker_host: string | null;
   /** Port of `broker_host`. Default null. */
   broker_port: number | null;
@@ -47,33 +47,36 @@ export interface BrokerSettings {
   broker_password: string | null;
   /** Virtual host (RabbitMQ) or database (Redis) of `broker_host`. Default null. */
   broker_vhost: string | null;
-  /** Options of the transport, kombu's names. Default {}. */
+  /** Options of the transport, under kombu's names. Default {}. */
   broker_transport_options: Record<string, unknown>;
   /** TLS: true, or options (`ca_certs`, `certfile`, `keyfile`, `cert_reqs`). Default false. */
   broker_use_ssl: boolean | Record<string, unknown>;
-  /** Seconds to connect and to log in; 0 or null: no limit. Default 4. */
+  /** Seconds allowed to connect and to log in; 0 or null: no limit. Default 4. */
   broker_connection_timeout: number | null;
   /** Connect again when the connection is lost. Default true. */
   broker_connection_retry: boolean;
   /** Connect again when the first connection fails. Null: `broker_connection_retry`. Default null. */
   broker_connection_retry_on_startup: boolean | null;
-  /** Attempts to connect before giving up. Null or 0: never give up. Default 100. */
+  /** Connection attempts before giving up. Null or 0: never give up. Default 100. */
   broker_connection_max_retries: number | null;
   /** Connect again after errors of a channel, too (RabbitMQ). Default false. */
   broker_channel_error_retry: boolean;
   /** Order of the URLs: `round-robin`, `shuffle`, or a function. Null: `round-robin`. Default null. */
   broker_failover_strategy: FailoverStrategy | null;
-  /** Seconds between heartbeats to agree on (RabbitMQ). 0 or null: none. Default 120. */
+  /** Seconds between heartbeats to negotiate (RabbitMQ). 0 or null: none. Default 120. */
   broker_heartbeat: number | null;
-  /** Kept for shared configuration: timers look when something is due. Default 3. */
+  /** Kept for shared configuration: heartbeats have exact timers. Default 3. */
   broker_heartbeat_checkrate: number;
   /** SASL mechanism: PLAIN, AMQPLAIN, EXTERNAL. Null: PLAIN. Default null. */
   broker_login_method: string | null;
   /** Type of the delay queues (RabbitMQ). Default "quorum". */
   broker_native_delayed_delivery_queue_type: "classic" | "quorum";
-  /** What the names of delay queues and their exchanges begin with, before `_` (RabbitMQ). Null: none. Default null. */
+  /**
+   * Prefix of the names of delay queues and their exchanges, followed by `_` (RabbitMQ). Null: none. Default
+   * null.
+   */
   broker_native_delayed_delivery_queue_prefix: string | null;
-  /** Kept for shared configuration: one connection carries everything sent. Default 10. */
+  /** Kept for shared configuration: one connection carries all messages. Default 10. */
   broker_pool_limit: number | null;
   /** Kept for shared configuration. Default null. */
   broker_pool_acquire_timeout: number | null;
@@ -85,7 +88,7 @@ const failover = shaped<FailoverStrategy>(
   (value) => value === "" || value === "round-robin" || value === "shuffle" || typeof value === "function",
 );
 
-/** Their kinds and defaults. */
+/** Kinds and defaults of the broker settings. */
 export const BROKER_SETTINGS: SettingTable<BrokerSettings> = {
   broker_url: orNull(urls()),
   broker_read_url: orNull(urls()),

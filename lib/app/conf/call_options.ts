@@ -1,5 +1,5 @@
 /**
- * The options of a call of a registered task: what the task says of all its calls, and over it what the call says.
+ * The options of a call of a registered task: the task's own options, overridden by those of the call.
  *
  * Source: celery 5.2.6 app/task.py extract_exec_options, apply_async; celery main app/base.py send_task.
  */
@@ -7,7 +7,7 @@
 import type { SendOptions } from "../call/send_options.ts";
 import type { ResolvedTaskOptions } from "./task_options.ts";
 
-/** What a task adds to each of its calls. */
+/** Returns the send options that a task adds to each of its calls. */
 export function execOptions(options: ResolvedTaskOptions): SendOptions {
   const send: SendOptions = { ignoreResult: options.ignoreResult };
   if (options.queue !== null) send.queue = options.queue;
@@ -21,7 +21,7 @@ export function execOptions(options: ResolvedTaskOptions): SendOptions {
   return Object.assign(send, formOptions(options));
 }
 
-/** The form a task gives to each of its messages, its retries included. */
+/** Returns the options that determine the form of each of a task's messages, including retries. */
 export function formOptions(options: ResolvedTaskOptions): SendOptions {
   const send: SendOptions = {};
   if (options.serializer !== null) send.serializer = options.serializer;
@@ -30,12 +30,12 @@ export function formOptions(options: ResolvedTaskOptions): SendOptions {
   return send;
 }
 
-/** A task, as far as the options of its calls go. */
+/** The parts of a task that are needed here. */
 type CalledTask = { readonly options: ResolvedTaskOptions; readonly sendOptions: SendOptions };
 
 /**
- * The options of one call of a registered task: the task's own, and over them those of the call. Null and undefined
- * mean "not given".
+ * Returns the options of one call of a registered task: the task's, overridden by the call's. Null and
+ * undefined mean "not given".
  */
 export function callOptions(
   task: CalledTask,
@@ -49,8 +49,8 @@ export function callOptions(
 }
 
 /**
- * The options of one call by name: as `callOptions` if the task is registered here, but its `ignoreResult` and
- * `shadowName` do not count.
+ * Returns the options of one call by name: like `callOptions` if the task is registered here, except that its
+ * `ignoreResult` and `shadowName` do not apply.
  *
  * Source: celery main app/base.py send_task (after 5.6.3), app/task.py extract_exec_options.
  */

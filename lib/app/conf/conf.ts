@@ -1,8 +1,8 @@
 /**
- * `app.conf`: the settings in force, where each comes from, and how one is refused.
+ * `app.conf`: the settings in force, their sources, and the checks of their values.
  *
- * Sources, later ones win: defaults, the module (constructor, `app.conf`), the `--config` file, the
- * environment (`CELERY_BROKER_URL` and its kin), the command line.
+ * Sources, later ones override: defaults, the module (constructor, `app.conf`), the `--config` file, the
+ * environment (`CELERY_BROKER_URL` and similar), the command line.
  *
  * Source: celery 5.2.6 app/utils.py Settings, app/base.py; surface (b).
  */
@@ -16,11 +16,12 @@ export type { Settings } from "./table.ts";
 
 /** Where a value comes from, weakest first. */
 const SETTING_SOURCES = ["module", "config", "environment", "command line"] as const;
-/** One of them. */
+/** The source of a setting's value. */
 export type SettingSource = typeof SETTING_SOURCES[number];
 
 /**
- * The variables that are settings. Source: celery 5.2.6 app/utils.py Settings.broker_url and its neighbours.
+ * The environment variables that set settings. Source: celery 5.2.6 app/utils.py Settings.broker_url and its
+ * neighbours.
  */
 const ENVIRONMENT: readonly (readonly [string, string])[] = [
   ["CELERY_BROKER_URL", "broker_url"],
@@ -29,69 +30,89 @@ const ENVIRONMENT: readonly (readonly [string, string])[] = [
   ["CELERY_RESULT_BACKEND", "result_backend"],
 ];
 
-/** Settings whose value is a URL, or was meant to be one. */
+/** Settings whose value is, or should be, a URL. */
 const URL_NAME = /(?:_url|_backend)$/;
 /** Parts of a name that make its value a secret. Source: celery 5.2.6 app/utils.py HIDDEN_SETTINGS. */
 export const SECRET_NAME = /API|TOKEN|KEY|SECRET|PASS|PROFANITIES_LIST|SIGNATURE|DATABASE/i;
-/** What stands for a secret. */
+/** Replaces a secret in output. */
 export const SECRET_MASK = "********";
 
-/** What Celery's constructor takes, and the settings they stand for. Source: celery 5.2.6 app/base.py Celery. */
+/**
+ * Arguments of Celery's constructor, and the settings they stand for. Source: celery 5.2.6 app/base.py
+ * Celery.
+ */
 const OF_CONSTRUCTOR: ReadonlyMap<string, string> = new Map([
   ["broker", "broker_url"],
   ["backend", "result_backend"],
 ]);
 
-/** Names that look like a secret's and are not, unless they say so in another word too. */
+/** Names that match SECRET_NAME but are not secrets, unless SURE_SECRET matches too. */
 const NO_SECRET = /routing_key|binding_key|keyprefix|^unacked_|keyfile|_key_/;
 const SURE_SECRET = /TOKEN|SECRET|PASS/i;
 
-/** An App as far as settings go: what routing and the options of tasks read of it. */
+/** An App with only its settings: what routing and the options of tasks need. */
 export interface Configured {
   readonly world: World;
   readonly conf: Conf;
   readonly tasks: { get(name: string): unknown };
 }
 
-/** What `conf` can do beside holding settings. */
+/** The methods of `conf`. */
 export interface ConfMethods {
-  /** Assigns several. All are checked before the first is changed. Throws `UsageError`. */
+  /**
+   * Assigns several settings. All are checked before the first is changed.
+   *
+   * @throws {UsageError} for an unknown name, and for a value of the wrong kind.
+   */
   update(values: Partial<Settings>): void;
   /**
-   * The same for a source other than the module. Texts of the command line are read by each setting's kind.
+   * Like `update`, for another source. Texts from the command line are parsed by each setting's kind.
+   *
+   * @throws {UsageError} as `update`.
    */
   apply(values: Readonly<Record<string, unknown>>, source: SettingSource): void;
-  /** Applies `name=value` texts of a command line, values read by each setting's kind. */
+  /**
+   * Applies `name=value` texts of a command line; each setting's kind parses the value.
+   *
+   * @throws {UsageError} as `update`, and for a text without "=".
+   */
   applyArguments(texts: readonly string[]): void;
-  /** True if something other than the default was given. */
+  /** True if a value other than the default was given. */
   isSet(name: keyof Settings | string): boolean;
-  /** The value of a setting by name, old names too. Throws `UsageError` for an unknown one. */
+  /**
+   * Returns the value of a setting by name; old names work too.
+   *
+   * @throws {UsageError} for an unknown name.
+   */
   read(name: string): unknown;
-  /** What was given, else with all defaults; secrets masked. */
+  /**
+   * Returns the settings that were given, or all with `withDefaults`. Secrets are masked unless `masked` is
+   * false.
+   */
   table(options?: { withDefaults?: boolean; masked?: boolean }): Record<string, unknown>;
-  /** Settings that came from these sources, plain: to be given to another process. */
+  /** Returns the settings from these sources as plain data, for another process. */
   given(sources: readonly SettingSource[]): Record<string, unknown>;
-  /** Settings given that Celery knows and that have no effect here. */
+  /** Settings that were given, that Celery knows, and that have no effect here. */
   readonly inert: readonly string[];
-  /** Grows with every change: what was computed from settings is computed again where it differs. */
+  /** Grows with every change, so that values computed from settings can be invalidated. */
   readonly version: number;
 }
 
 /** The settings as an object: `conf.task_acks_late = true`. */
 export type Conf = Settings & ConfMethods;
 
-/** The values and their sources. */
+/** The values by source. */
 class ConfStore implements ConfMethods {
   readonly #layers: readonly Map<string, unknown>[] = SETTING_SOURCES.map(() => new Map<string, unknown>());
   readonly #defaults: ReadonlyMap<string, unknown>;
-  /** Values in force by the name they were asked for: every call that is sent asks for several. */
+  /** Cache of the values in force, by the name used to read them: each call that is sent reads several. */
   readonly #inForce = new Map<string, unknown>();
   #version = 0;
 
   constructor(world: World) {
     const defaults = new Map<string, unknown>();
     for (const [name, row] of SETTINGS) {
-      // Objects are the App's own, so that `conf.beat_schedule.x = …` stays with it.
+      // Copy objects, so that `conf.beat_schedule.x = …` does not leak to other Apps.
       defaults.set(name, isRecord(row.defaultValue) ? { ...row.defaultValue } : row.defaultValue);
     }
     this.#defaults = defaults;
@@ -117,7 +138,7 @@ class ConfStore implements ConfMethods {
     if (!isRecord(values)) throw new UsageError("Settings must be an object of name to value");
     const checked: [string, unknown][] = [];
     for (const [given, value] of Object.entries(values)) {
-      // Undefined is "not given": `{ broker_url: env ?? undefined }`.
+      // Undefined means "not given": `{ broker_url: env ?? undefined }`.
       if (value === undefined) continue;
       const name = knownName(given);
       const isText = source === "command line" && typeof value === "string";
@@ -179,7 +200,7 @@ class ConfStore implements ConfMethods {
     return this.#defaults.get(name) ?? null;
   }
 
-  /** The value in force: where a setting falls back on another, the other's. */
+  /** Returns the value in force. Some settings take another's value when they are not set. */
   #effective(name: string): unknown {
     const value = this.#raw(name);
     if (value !== null && value !== "") return value;
@@ -204,10 +225,10 @@ class ConfStore implements ConfMethods {
   }
 
   /**
-   * The result store where none is named: the embedded broker keeps results too, and so does a plain Redis that the
-   * command line names as the broker (`-b`), since a command line alone has to be enough to try a task. Any other
-   * broker keeps none, as in Celery; nor do several (`a;b`), since a worker that went on to the second one would wait
-   * for a store at the first.
+   * Returns the result store to use if none is set: the embedded broker, which also keeps results, or a plain
+   * Redis that the command line names as the broker (`-b`), since a command line alone must be enough to try
+   * a task. With any other broker results are not stored, as in Celery; nor with several brokers (`a;b`),
+   * since a worker that failed over to the second would wait for a store at the first.
    */
   #storeOfBroker(): string | null {
     const url = this.#effective("broker_url");
@@ -237,8 +258,8 @@ class ConfStore implements ConfMethods {
 }
 
 /**
- * Makes `app.conf`. `settings` are the module's own; the variables of the environment are read here.
- * Throws `UsageError` as `update` does.
+ * Makes `app.conf`. `settings` are the module's; environment variables are read here. Throws `UsageError`
+ * like `update`.
  */
 export function createConf(world: World, settings: Partial<Settings>): Conf {
   const store = new ConfStore(world);
@@ -281,7 +302,7 @@ function knownName(given: string): string {
 }
 
 /**
- * `worker.concurrency` as well as the name itself. Source: celery 5.2.6 loaders/base.py
+ * Resolves a name from the command line, also `worker.concurrency`. Source: celery 5.2.6 loaders/base.py
  * cmdline_config_parser.
  */
 function argumentName(given: string): string {
@@ -317,7 +338,7 @@ function isSecret(name: string): boolean {
   return SURE_SECRET.test(name) || SECRET_NAME.test(name) && !NO_SECRET.test(name);
 }
 
-/** A setting's value as it may be shown: secrets as stars, passwords of URLs as `**`. */
+/** Returns a setting's value for output: secrets are replaced by asterisks, passwords in URLs by `**`. */
 export function maskedSetting(name: string, value: unknown): unknown {
   if (value === null || value === undefined) return value;
   if (isSecret(name) && typeof value !== "object" && typeof value !== "boolean") return SECRET_MASK;

@@ -1,5 +1,6 @@
 /**
- * General settings, dates, events, remote control, beat, security and what is ours. Defaults are Celery's.
+ * Settings of content, dates, modules, events, remote control, beat and security, and Lovage's own. Defaults
+ * are Celery's.
  *
  * Source: celery 5.2.6 and 5.6.3 app/defaults.py.
  */
@@ -19,15 +20,15 @@ import {
 } from "./kinds.ts";
 import type { BeatEntry } from "./schedules.ts";
 
-/** General settings, dates, events, remote control, beat, security and what is ours. */
+/** Settings of content, dates, modules, events, remote control, beat and security, and Lovage's own. */
 export interface GeneralSettings {
-  /** Content types, or names of serializers, that are decoded; others are refused. Default ["json"]. */
+  /** Content types, or names of serializers, that are accepted; others are refused. Default ["json"]. */
   accept_content: readonly string[];
   /** The same for results. Null: `accept_content`. Default null. */
   result_accept_content: readonly string[] | null;
   /** Dates in messages are UTC. Default true. */
   enable_utc: boolean;
-  /** Zone of schedules and of `date_done`, an IANA name. Null: UTC. Default null. */
+  /** Time zone of schedules and of `date_done`, an IANA name. Null: UTC. Default null. */
   timezone: string | null;
   /** Task modules loaded when a worker starts, as paths. Default []. */
   imports: readonly string[];
@@ -38,13 +39,13 @@ export interface GeneralSettings {
   /** Declare remote control queues durable (RabbitMQ). Default false. */
   control_queue_durable: boolean;
   /**
-   * Declare remote control queues exclusive (RabbitMQ). Null: from RabbitMQ 4.0 on and on LavinMQ, unless they are
-   * durable. Default null.
+   * Declare remote control queues exclusive (RabbitMQ). Null: exclusive on RabbitMQ 4.0 or later and on
+   * LavinMQ, unless they are durable. Default null.
    */
   control_queue_exclusive: boolean | null;
-  /** Seconds after which an unused remote control queue goes. Default 10. */
+  /** Seconds after which an unused remote control queue is deleted. Default 10. */
   control_queue_expires: number;
-  /** Seconds a remote control message waits at most. Default 300. */
+  /** Maximum seconds that a remote control message waits. Default 300. */
   control_queue_ttl: number;
   /** The exchange of events. Default "celeryev". */
   event_exchange: string;
@@ -52,60 +53,63 @@ export interface GeneralSettings {
   event_queue_durable: boolean;
   /** Declare event queues exclusive (RabbitMQ). Null: as `control_queue_exclusive`. Default null. */
   event_queue_exclusive: boolean | null;
-  /** Seconds after which a monitor's unused queue goes. Null: never. Default 60. */
+  /** Seconds after which a monitor's unused queue is deleted. Null: never. Default 60. */
   event_queue_expires: number | null;
   /** Prefix of the names of monitors' queues. Default "celeryev". */
   event_queue_prefix: string;
-  /** Seconds an event waits at most in a monitor's queue. Null: for ever. Default 5. */
+  /** Maximum seconds that an event waits in a monitor's queue. Null: no limit. Default 5. */
   event_queue_ttl: number | null;
   /** Serializer of events. Default "json". */
   event_serializer: string;
   /** Periodic tasks: name to entry. Default {}. */
   beat_schedule: Record<string, BeatEntry>;
-  /** Which scheduler; names of Celery's are understood. Default "celery.beat:PersistentScheduler". */
+  /** The scheduler; Celery's names are understood. Default "celery.beat:PersistentScheduler". */
   beat_scheduler: string;
-  /** File of the times of last runs. Default "celerybeat-schedule". */
+  /** File that stores the times of last runs. Default "celerybeat-schedule". */
   beat_schedule_filename: string;
-  /** Seconds between two looks at the schedule at most. 0: the scheduler's own, 300. Default 0. */
+  /** Maximum seconds between two checks of the schedule. 0: the scheduler's own limit, 300. Default 0. */
   beat_max_loop_interval: number;
-  /** Saves the times of last runs after so many sends. 0: every 3 minutes. Default 0. */
+  /** Saves the times of last runs after this many sends. 0: every 3 minutes. Default 0. */
   beat_sync_every: number;
-  /** Seconds after which a missed crontab run is left out. Null: it runs late. Default null. */
+  /** Seconds after which a missed crontab run is skipped. Null: it runs late. Default null. */
   beat_cron_starting_deadline: number | null;
-  /** Beats on one broker elect one that sends. Ours. Default true. */
+  /** Beats on one broker elect a leader, and only the leader sends. Ours. Default true. */
   beat_lock: boolean;
   /** Log file of beat. Null: standard error. Default null. */
   beat_logfile: string | null;
   /** Pid file of beat. Null: none. Default null. */
   beat_pidfile: string | null;
-  /** User that beat becomes. Null: stay. Default null. */
+  /** User that beat runs as. Null: no change. Default null. */
   beat_uid: string | number | null;
-  /** Group that beat becomes. Null: stay. Default null. */
+  /** Group that beat runs as. Null: no change. Default null. */
   beat_gid: string | number | null;
-  /** Umask of the files that beat makes: a number, or octal text such as "022". Null: keep. Default null. */
+  /**
+   * Umask of files that beat creates: a number, or octal text such as "022". Null: no change. Default null.
+   */
   beat_umask: string | number | null;
   /** File that `events --dump` and `--json` write to. Null: standard output. Default null. */
   events_logfile: string | null;
   /** Pid file of `events --dump` and `--json`. Null: none. Default null. */
   events_pidfile: string | null;
-  /** User that `events` becomes. Null: stay. Default null. */
+  /** User that `events` runs as. Null: no change. Default null. */
   events_uid: string | number | null;
-  /** Group that `events` becomes. Null: stay. Default null. */
+  /** Group that `events` runs as. Null: no change. Default null. */
   events_gid: string | number | null;
-  /** Umask of the files that `events` makes, as `beat_umask`. Null: keep. Default null. */
+  /** Umask of files that `events` creates, like `beat_umask`. Null: no change. Default null. */
   events_umask: string | number | null;
   /**
-   * `celery`: Celery's acknowledgement rules. `at-least-once`: late ack, requeue when a worker or child
-   * dies. Ours. Default "celery".
+   * `celery`: Celery's rules for acknowledgement. `at-least-once`: late acknowledgement, and requeue when a
+   * worker or child dies. Ours. Default "celery".
    */
   delivery: "celery" | "at-least-once";
-  /** Seconds after its worker's death that a message stays taken. Ours. Default 10. */
+  /** Seconds after a worker's death until its messages are delivered again. Ours. Default 10. */
   lease: number;
-  /** Crashed attempts before a message goes to the dead letters. Ours. Default 5. */
+  /** Deaths of a process that held a message, before the message becomes a dead letter. Ours. Default 5. */
   task_max_attempts: number;
   /**
-   * How many tasks that failed for good are kept with their messages, for how many seconds, and the longest message in
-   * bytes (`lovage failed`). 0: none. Ours. Default { count: 10000, seconds: 604800, bytes: 65536 }.
+   * How many finally failed tasks are kept with their messages, for how many seconds, and the maximum size of
+   * a kept message in bytes (`lovage failed`). 0: none. Ours. Default { count: 10000, seconds: 604800, bytes:
+   * 65536 }.
    */
   failed_keep: 0 | { readonly count?: number; readonly seconds?: number; readonly bytes?: number };
   /** Path of our signing certificate, PEM. Default null. */
@@ -116,11 +120,11 @@ export interface GeneralSettings {
   security_key_password: string | null;
   /** Glob of the trusted certificates. Default null. */
   security_cert_store: string | null;
-  /** Hash of signatures. Default "sha256". */
+  /** Hash algorithm of signatures. Default "sha256". */
   security_digest: string;
   /**
-   * How signed messages are laid out: "5.2" as Celery up to 5.4 reads them, "5.5" as later ones do; "auto": as the
-   * last one heard, "5.5" before any. Ours. Default "auto".
+   * Layout of signed messages: "5.2" for Celery up to 5.4, "5.5" for later versions; "auto": like the last
+   * signed message received, and "5.5" before any. Ours. Default "auto".
    */
   security_layout: "auto" | "5.2" | "5.5";
 }
@@ -135,7 +139,7 @@ function isFailedKeep(value: unknown): boolean {
     );
 }
 
-/** Their kinds and defaults. */
+/** Kinds and defaults of the general settings. */
 export const GENERAL_SETTINGS: SettingTable<GeneralSettings> = {
   accept_content: names(["json"]),
   result_accept_content: orNull(names([])),

@@ -1,6 +1,6 @@
 /**
- * The kinds of values a setting may have: what is accepted, how it is said when it is not, and how it is
- * read from the text of a command line.
+ * The kinds of values that settings may have: which values are accepted, how an error describes the kind, and
+ * how a text of a command line is parsed.
  *
  * Source: the types of celery 5.2.6 app/defaults.py Option.typemap.
  */
@@ -8,7 +8,7 @@
 import { booleanOf, isRecord, trimmedUrl } from "../../base/mod.ts";
 import { canCompress, isTimeZone, shownJson } from "../../wire/mod.ts";
 
-/** What `accept` and `parse` give for a value that is not of the kind. */
+/** Returned by `accept` and `parse` for a value that is not of the kind. */
 export const REFUSED: unique symbol = Symbol("refused");
 
 /** A kind with its default: one row of the table. */
@@ -16,13 +16,13 @@ export interface Setting<T> {
   /** Completes "must be …". */
   readonly expected: string;
   readonly defaultValue: T;
-  /** The value to keep, or `REFUSED`. */
+  /** Returns the value to keep, or `REFUSED`. */
   accept(value: unknown): T | typeof REFUSED;
-  /** The value that a text of a command line means, or `REFUSED`. */
+  /** Returns the value that a text of a command line stands for, or `REFUSED`. */
   parse(text: string): unknown;
 }
 
-/** Rows for all members of an interface of settings. */
+/** One row for each member of a settings interface. */
 export type SettingTable<S> = { readonly [K in keyof S]: Setting<S[K]> };
 
 const NULL_WORDS = new Set(["none", "null", ""]);
@@ -60,7 +60,7 @@ function numeric(text: string): unknown {
   return text.trim() === "" || Number.isNaN(Number(text)) ? REFUSED : Number(text);
 }
 
-/** A number that is not negative, fractions allowed; `unit` as in "seconds". */
+/** A number that is not negative, fractions allowed. `unit` is a plural such as "seconds". */
 export function amount(defaultValue: number, unit: string): Setting<number> {
   return setting(
     `a number of ${unit}`,
@@ -70,7 +70,7 @@ export function amount(defaultValue: number, unit: string): Setting<number> {
   );
 }
 
-/** The most seconds that a setting may have: 317 years. What is longer is not a time that a broker can keep. */
+/** Maximum seconds of a setting: 317 years. A broker cannot keep a longer time. */
 const SECONDS_MAX = 1e10;
 
 /** A number of seconds, at least `least`. */
@@ -83,7 +83,7 @@ export function seconds(defaultValue: number, least: number = 0): Setting<number
   );
 }
 
-/** The name of a compressor that we can write with; "" means none. */
+/** The name of a compressor that is available; "" means none. */
 export function compressor(): Setting<string> {
   return setting(
     "gzip, zlib, brotli or zstd",
@@ -143,12 +143,15 @@ function parsedJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // Not JSON is an answer here, not a failure: the caller says what was expected.
+    // A text that is not JSON is a normal case: the caller reports what was expected.
     return REFUSED;
   }
 }
 
-/** A list of strings; one string stands for a list of one. On a command line: separated by commas, or JSON. */
+/**
+ * A list of strings; a single string stands for a list of one. On a command line: separated by commas, or
+ * JSON.
+ */
 export function names(defaultValue: readonly string[]): Setting<readonly string[]> {
   return setting<readonly string[]>(
     "a list of strings",
@@ -212,7 +215,7 @@ export function tls(defaultValue: boolean): Setting<boolean | Record<string, unk
   );
 }
 
-/** A kind of its own: whatever `holds` says yes to. On a command line: JSON, else the text itself. */
+/** A custom kind: any value for which `holds` returns true. On a command line: JSON, else the text itself. */
 export function shaped<T>(expected: string, defaultValue: T, holds: (value: unknown) => boolean): Setting<T> {
   return setting<T>(
     expected,
@@ -225,7 +228,7 @@ export function shaped<T>(expected: string, defaultValue: T, holds: (value: unkn
   );
 }
 
-/** A user, group or mask: by name, or a number. */
+/** A user, group or umask: a name or a number. */
 export const idOrName: Setting<string | number> = shaped<string | number>(
   "a name or number",
   "",

@@ -1,5 +1,5 @@
 /**
- * The queues of an App: `task_queues`, those made when named, and which of them a worker consumes.
+ * The queues of an App: `task_queues`, queues created on first use, and which of them a worker consumes.
  *
  * Source: celery 5.2.6 app/amqp.py Queues (5.6.3 for queue types); kombu 5.2 entity.py Queue.from_dict,
  * Broadcast.
@@ -15,7 +15,7 @@ export interface ExchangeOptions {
   durable?: boolean;
   auto_delete?: boolean;
   arguments?: Record<string, unknown>;
-  /** True: used as it is (somebody else has declared it). */
+  /** True: the exchange exists and is not declared. */
   no_declare?: boolean;
 }
 
@@ -34,18 +34,18 @@ export interface QueueOptions {
   queue_arguments?: Record<string, unknown> | null;
   binding_arguments?: Record<string, unknown> | null;
   consumer_arguments?: Record<string, unknown> | null;
-  /** Seconds until an unused queue goes. */
+  /** Seconds after which an unused queue is deleted. */
   expires?: number;
-  /** Seconds that a message waits at most. */
+  /** Maximum seconds that a message waits. */
   message_ttl?: number;
   max_length?: number;
   max_length_bytes?: number;
   max_priority?: number;
-  /** True: used as it is, with what it is bound to (somebody else has declared it). */
+  /** True: the queue and its bindings exist and are not declared. */
   no_declare?: boolean;
   /** Every consumer gets its own copy of every message (kombu's Broadcast). */
   broadcast?: boolean;
-  /** kombu's names of what holds for the queue, or the exchange, alone. */
+  /** kombu's names of options that apply to the queue alone, or to the exchange alone. */
   queue_durable?: boolean;
   queue_exclusive?: boolean;
   queue_auto_delete?: boolean;
@@ -93,10 +93,10 @@ const QUEUE_NAMES = namesOf<QueueOptions>({
   exchange_arguments: true,
 });
 
-/** What `task_queues` may be. */
+/** The type of `task_queues`. */
 export type TaskQueues = readonly (Queue | QueueOptions)[] | Readonly<Record<string, QueueOptions>>;
 
-/** What new queues are given. From settings. */
+/** Defaults of new queues, from settings. */
 export interface QueueDefaults {
   readonly exchange: Exchange;
   readonly routingKey: string;
@@ -104,13 +104,13 @@ export interface QueueDefaults {
   readonly missingType: "classic" | "quorum";
   readonly missingExchangeType: string | null;
   readonly maxPriority: number | null;
-  /** A fresh UUID, for the queues of broadcasts. */
+  /** Returns a new UUID, for names of broadcast queues. */
   newId(): string;
 }
 
 const EXCHANGE_TYPES: ReadonlySet<string> = new Set(["direct", "topic", "fanout", "headers"]);
 
-/** The type, checked. */
+/** Returns the type of an exchange. Throws UsageError for an unknown one. */
 export function exchangeType(name: string): ExchangeType {
   if (!EXCHANGE_TYPES.has(name)) {
     throw new UsageError(`The type of an exchange must be direct, topic, fanout or headers, not "${name}"`);
@@ -118,7 +118,7 @@ export function exchangeType(name: string): ExchangeType {
   return name as ExchangeType;
 }
 
-/** True for a `Queue` as the transports know it. */
+/** Returns true for a `Queue` of the transports, as opposed to options. */
 export function isQueue(value: unknown): value is Queue {
   return isRecord(value) && isRecord(value.exchange) && typeof value.routingKey === "string" &&
     isRecord(value.queueArguments);
@@ -129,7 +129,9 @@ export class Queues {
   readonly #defaults: QueueDefaults;
   readonly #queues = new Map<string, Queue>();
   readonly #aliases = new Map<string, string>();
-  /** Names of queues that are known because something is sent to them: nobody said to consume from them. */
+  /**
+   * Names of queues that are known only because something is sent to them; a worker does not consume them.
+   */
   readonly #sentTo = new Set<string>();
   #selected: Map<string, Queue> | null = null;
 
@@ -138,12 +140,14 @@ export class Queues {
     for (const one of given) this.add(one);
   }
 
-  /** A queue by name or alias; undefined if there is none. Nothing is made. */
+  /** Returns a queue by name or alias, or undefined. Creates nothing. */
   peek(name: string): Queue | undefined {
     return this.#queues.get(this.#aliases.get(name) ?? name);
   }
 
-  /** A queue by name or alias, made where it is missing and that is allowed; else `UsageError`. */
+  /**
+   * Returns a queue by name or alias, and creates a missing one if that is allowed; else throws `UsageError`.
+   */
   get(name: string): Queue {
     const found = this.peek(name);
     if (found) return found;
@@ -156,7 +160,7 @@ export class Queues {
     return this.addSentTo(this.#missing(name));
   }
 
-  /** The queue that `get` would give, without adding it; null: it would refuse. */
+  /** Returns the queue that `get` would return, without adding it; null if `get` would throw. */
   wouldBe(name: string): Queue | null {
     return this.peek(name) ?? (this.#defaults.createMissing ? this.#completed(this.#missing(name)) : null);
   }
@@ -165,7 +169,7 @@ export class Queues {
     return this.peek(name) !== undefined;
   }
 
-  /** Adds a queue that is sent to and, unless it was said elsewhere, not consumed from. */
+  /** Adds a queue for sending. It is not consumed, unless it is known as a queue to consume. */
   addSentTo(given: Queue | QueueOptions): Queue {
     const isNew = !this.#queues.has(given.name ?? "");
     const made = this.add(given);
@@ -173,7 +177,7 @@ export class Queues {
     return made;
   }
 
-  /** Adds a queue, completed by the defaults, in place of one of its name. */
+  /** Adds a queue, completed by the defaults. It replaces a queue of the same name. */
   add(given: Queue | QueueOptions): Queue {
     const made = this.#completed(isQueue(given) ? given : this.#fromOptions(given));
     this.#queues.set(made.name, made);
@@ -182,21 +186,21 @@ export class Queues {
     return made;
   }
 
-  /** Adds a queue that is consumed from, even where a subset was selected. */
+  /** Adds a queue and consumes it, even if a subset was selected. */
   selectAdd(given: Queue | QueueOptions): Queue {
     const made = this.add(given);
     this.#selected?.set(made.name, made);
     return made;
   }
 
-  /** Consumes from these only (`-Q`); missing ones are made, or refused with `UsageError`. */
+  /** Consumes only these queues (`-Q`). Missing ones are created, or refused with `UsageError`. */
   select(names: readonly string[]): void {
     if (names.length === 0) return;
     const chosen = names.map((name) => this.get(name));
     this.#selected = new Map(chosen.map((one) => [one.name, one]));
   }
 
-  /** Does not consume from these (`-X`, `cancel_consumer`). */
+  /** Stops consuming these queues (`-X`, `cancel_consumer`). */
   deselect(names: readonly string[]): void {
     if (names.length === 0) return;
     const left = new Map(this.consumeFrom);
@@ -204,7 +208,7 @@ export class Queues {
     this.#selected = left;
   }
 
-  /** The queues a worker consumes from. */
+  /** The queues that a worker consumes. */
   get consumeFrom(): ReadonlyMap<string, Queue> {
     if (this.#selected !== null) return this.#selected;
     return new Map([...this.#queues].filter(([name]) => !this.#sentTo.has(name)));
@@ -227,7 +231,7 @@ export class Queues {
     if (made.exchange.name === "" && made.exchange.type === "direct") {
       made = { ...made, exchange: this.#defaults.exchange };
     }
-    // A queue that is bound by no key has the default one, a broadcast too: Celery publishes to it by that.
+    // A queue without a binding key gets the default one, even a broadcast: Celery publishes with it.
     if (made.routingKey === "") made = { ...made, routingKey: this.#defaults.routingKey };
     const max = this.#defaults.maxPriority;
     if (max !== null && !("x-max-priority" in made.queueArguments)) {
@@ -282,7 +286,7 @@ export class Queues {
     });
   }
 
-  /** A queue without a routing key of its own is bound by its name. Source: app/amqp.py Queues.add_compat. */
+  /** A queue without a routing key is bound by its name. Source: app/amqp.py Queues.add_compat. */
   #routingKeyOf(name: string): string {
     return name || this.#defaults.routingKey;
   }
@@ -306,7 +310,9 @@ export class Queues {
   }
 }
 
-/** An exchange with what a queue's options say of it alone. Source: kombu 5.2 entity.py Queue.from_dict. */
+/**
+ * Applies the options of a queue that concern only its exchange. Source: kombu 5.2 entity.py Queue.from_dict.
+ */
 function withOwn(made: Exchange, given: QueueOptions): Exchange {
   const { exchange_durable, exchange_auto_delete, exchange_arguments } = given;
   return {
@@ -317,7 +323,7 @@ function withOwn(made: Exchange, given: QueueOptions): Exchange {
   };
 }
 
-/** `task_queues` as a list; an object's keys are the names. */
+/** Returns `task_queues` as a list; the keys of an object are the names. */
 export function listQueues(given: TaskQueues | null): (Queue | QueueOptions)[] {
   if (given === null) return [];
   if (Array.isArray(given)) return [...given as readonly (Queue | QueueOptions)[]];

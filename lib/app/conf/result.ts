@@ -8,50 +8,55 @@ import { amount, count, flag, options, orNull, seconds, type SettingTable, text,
 /** Settings of results and of the result stores. */
 export interface ResultSettings {
   /**
-   * Where results are stored. Unset: the broker itself if that is `sqlite://`, or a `redis://` named by `-b`; else
-   * nowhere. Default null.
+   * Where results are stored. Not set: in the broker if that is `sqlite://`, or a `redis://` given with `-b`;
+   * else nowhere. Default null.
    */
   result_backend: string | null;
-  /** Try to store a result again after errors that may pass. Default false. */
+  /** Store a result again after errors that may be temporary. Default false. */
   result_backend_always_retry: boolean;
   /** Milliseconds before the first retry of `result_backend_always_retry`. Default 10. */
   result_backend_base_sleep_between_retries_ms: number;
-  /** Milliseconds between two such retries at most. Default 10000. */
+  /** Maximum milliseconds between two such retries. Default 10000. */
   result_backend_max_sleep_between_retries_ms: number;
-  /** Such retries at most; `Infinity`: no limit. Default Infinity. */
+  /** Maximum number of such retries; `Infinity`: no limit. Default Infinity. */
   result_backend_max_retries: number;
   /**
    * Options of the store: `global_keyprefix`, `master_name`, `retry_policy`, `result_chord_ordered`.
    * Default {}.
    */
   result_backend_transport_options: Record<string, unknown>;
-  /** Kept for shared configuration: each result object keeps its own end, and nothing else is kept. Default -1. */
+  /** Kept for shared configuration: each result object keeps its own final state. Default -1. */
   result_cache_max: number;
-  /** Kept for shared configuration: a header's results are there when a chord's body is sent. Default 3. */
+  /**
+   * Kept for shared configuration: all results of the header are stored before a chord's body is sent.
+   * Default 3.
+   */
   result_chord_join_timeout: number;
-  /** Seconds between two looks of `celery.chord_unlock`. Default 1. */
+  /** Seconds between two checks of `celery.chord_unlock`. Default 1. */
   result_chord_retry_interval: number;
-  /** Kept for shared configuration: results are stored as they are, by Celery too. Default null. */
+  /** Kept for shared configuration: results are not compressed, as in Celery. Default null. */
   result_compression: string | null;
-  /** Kept for shared configuration: messages with results go straight to their queue. Default "celeryresults". */
+  /**
+   * Kept for shared configuration: result messages are sent directly to their queue. Default "celeryresults".
+   */
   result_exchange: string;
-  /** Kept for shared configuration, as `result_exchange`. Default "direct". */
+  /** Kept for shared configuration, see `result_exchange`. Default "direct". */
   result_exchange_type: string;
-  /** Seconds that results are kept. Null or 0: for ever. Default 86400. */
+  /** Seconds that results are kept. Null or 0: no limit. Default 86400. */
   result_expires: number | null;
-  /** Store name, arguments, worker, retries and queue with a result. Default false. */
+  /** Store name, arguments, worker, retries and queue with each result. Default false. */
   result_extended: boolean;
-  /** Results sent as messages survive the broker's restart. Null: no. Default null. */
+  /** Result messages survive a restart of the broker. Null: no. Default null. */
   result_persistent: boolean | null;
   /** Serializer of results. Default "json". */
   result_serializer: string;
-  /** TLS of the Redis store. Null: as the URL says. Default null. */
+  /** TLS of the Redis store. Null: according to the URL. Default null. */
   redis_backend_use_ssl: boolean | Record<string, unknown> | null;
-  /** Seconds of idleness after which a connection is tried. Null: never. Default null. */
+  /** Seconds of idleness after which a connection is checked. Null: never. Default null. */
   redis_backend_health_check_interval: number | null;
-  /** Name that Redis shows for our connections. Default null. */
+  /** Name of our connections in Redis. Default null. */
   redis_client_name: string | null;
-  /** Host of the Redis store where the URL names none. Default null. */
+  /** Host of the Redis store if the URL has none. Default null. */
   redis_host: string | null;
   /** Port of the Redis store. Default null. */
   redis_port: number | null;
@@ -61,19 +66,22 @@ export interface ResultSettings {
   redis_username: string | null;
   /** Password of the Redis store. Default null. */
   redis_password: string | null;
-  /** Kept for shared configuration: one connection serves all calls, one more those who wait. Default null. */
+  /** Kept for shared configuration: one connection serves all calls, another one all waits. Default null. */
   redis_max_connections: number | null;
-  /** Kept for shared configuration: what timed out is tried again, within the store's own limits. Default false. */
+  /**
+   * Kept for shared configuration: calls that timed out are retried within the store's own limits. Default
+   * false.
+   */
   redis_retry_on_timeout: boolean;
-  /** Seconds to connect to the Redis store. Null: the system's. Default null. */
+  /** Seconds allowed to connect to the Redis store. Null: the system's default. Default null. */
   redis_socket_connect_timeout: number | null;
-  /** Seconds to wait for an answer of the Redis store. Null: for ever. Default 120. */
+  /** Seconds to wait for a reply of the Redis store. Null: no limit. Default 120. */
   redis_socket_timeout: number | null;
   /** TCP keepalive on connections to the Redis store. Default false. */
   redis_socket_keepalive: boolean;
 }
 
-/** Their kinds and defaults. */
+/** Kinds and defaults of the result settings. */
 export const RESULT_SETTINGS: SettingTable<ResultSettings> = {
   result_backend: orNull(url("")),
   result_backend_always_retry: flag(false),

@@ -1,5 +1,5 @@
 /**
- * Which way a task goes: `task_routes` made into a function of its name and options.
+ * Routing of tasks: turns `task_routes` into a function of a task's name and options.
  *
  * Precedence, strongest first: the call's options, the task's, the route, the default queue.
  *
@@ -12,7 +12,7 @@ import { shownJson } from "../../wire/mod.ts";
 import { isQueue, type Queues } from "./queues.ts";
 import { SEND_OPTION_NAMES, type SendOptions, withoutEmpty } from "../call/send_options.ts";
 
-/** Where and how, as written in settings; the names are Celery's. */
+/** A route's options as written in settings; the names are Celery's. */
 export interface RouteOptions {
   queue?: string | Queue | null;
   exchange?: string | null;
@@ -28,10 +28,10 @@ export interface RouteOptions {
   [option: string]: unknown;
 }
 
-/** A queue's name, or options. */
+/** The name of a queue, or options. */
 export type Route = string | RouteOptions;
 
-/** Asked for each message; null or undefined: not mine. */
+/** Called for each message. Returns null or undefined for a task that it does not route. */
 export type RouteFunction = (
   name: string,
   args: readonly unknown[],
@@ -41,17 +41,17 @@ export type RouteFunction = (
 ) => Route | null | undefined;
 
 /**
- * Task name, or glob (`feed.*`), or regular expression, to route. Exact names are looked at first, then in
+ * Task name, glob (`feed.*`) or regular expression, to route. Exact names are tried first, then patterns in
  * order.
  */
 export type RouteMap = Readonly<Record<string, Route>> | readonly (readonly [string | RegExp, Route])[];
 
-/** What `task_routes` may be. */
+/** The type of `task_routes`. */
 export type TaskRoutes = RouteMap | RouteFunction | readonly (RouteMap | RouteFunction)[];
 
 type PreparedRoute = (...asked: Parameters<RouteFunction>) => SendOptions | null;
 
-/** Celery's names of options to ours, where they differ. */
+/** Celery's option names, with ours if they differ. */
 const OPTION_NAMES: Readonly<Record<string, string>> = {
   exchange_type: "exchangeType",
   routing_key: "routingKey",
@@ -75,8 +75,8 @@ const OPTION_NAMES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Options under Celery's names, under ours: `routing_key` to `routingKey`. Throws UsageError for one that there is
- * not; `of` says whose they are.
+ * Renames options from Celery's names to ours, such as `routing_key` to `routingKey`. Throws UsageError for
+ * an unknown one; `of` names the options in the error.
  */
 export function camelOptions(given: Readonly<Record<string, unknown>>, of: string): SendOptions {
   const result: Record<string, unknown> = {};
@@ -85,7 +85,7 @@ export function camelOptions(given: Readonly<Record<string, unknown>>, of: strin
   return result as SendOptions;
 }
 
-/** The routes of an App. `isConstant`: the way depends on the name alone, so it may be kept. */
+/** The routes of an App. `isConstant`: a destination depends only on the task's name, so it may be cached. */
 export class Router {
   readonly isConstant: boolean;
   readonly #routes: readonly PreparedRoute[];
@@ -101,8 +101,8 @@ export class Router {
   }
 
   /**
-   * The options with the route's beneath them; `queue` is a Queue, or absent where a route names only an
-   * exchange.
+   * Returns the options over those of the matching route. `queue` is a Queue, or absent if a route names only
+   * an exchange.
    */
   route(
     options: SendOptions,
@@ -126,7 +126,10 @@ export class Router {
   }
 }
 
-/** `over` on `under`, where it says anything. Source: celery 5.2.6 utils/collections.py lpmerge. */
+/**
+ * Merges `over` on top of `under`; null and undefined do not override. Source: celery 5.2.6
+ * utils/collections.py lpmerge.
+ */
 function merged<T extends SendOptions>(under: T, over: T): T {
   const result = { ...under };
   for (const key of Object.keys(over) as (keyof T)[]) {

@@ -1,5 +1,5 @@
 /**
- * Schedules as written in settings: plain data. The beat room reads them; nothing here knows the time.
+ * Schedules as written in settings: plain data. The beat room evaluates them.
  *
  * Source: celery 5.2.6 schedules.py crontab, solar, schedule; surface (g).
  */
@@ -9,7 +9,7 @@ import { namesOf, refuseUnknown, UsageError } from "../../base/mod.ts";
 /** One field of a crontab: text in Celery's grammar (`"*\/15"`, `"mon-fri"`), a number, or numbers. */
 export type CrontabField = string | number | readonly number[] | ReadonlySet<number>;
 
-/** Fields of a crontab; what is left out is `*`. Celery's own names are taken too. */
+/** Fields of a crontab; a field that is not given is `*`. Celery's own names work too. */
 export interface CrontabFields {
   minute?: CrontabField;
   hour?: CrontabField;
@@ -21,7 +21,7 @@ export interface CrontabFields {
   month_of_year?: CrontabField;
 }
 
-/** A crontab: due where all five fields match (all of them, unlike cron's days). */
+/** A crontab: due when all five fields match (all of them, unlike cron's two day fields). */
 export interface CrontabSchedule {
   readonly kind: "crontab";
   readonly minute: CrontabField;
@@ -39,7 +39,7 @@ export interface SolarSchedule {
   readonly longitude: number;
 }
 
-/** Every so many seconds; `relative` rounds to the unit (each full minute, hour, …). */
+/** Every `seconds` seconds. `relative` rounds to the unit (each full minute, hour, …). */
 export interface IntervalSchedule {
   readonly kind: "interval";
   readonly seconds: number;
@@ -47,8 +47,8 @@ export interface IntervalSchedule {
 }
 
 /**
- * What an entry's `schedule` may be; a number is seconds. Text is an ISO 8601 duration ("PT30S"), or the
- * five fields of a crontab in cron's order ("0 4 * * mon").
+ * The type of an entry's `schedule`. A number is seconds. Text is an ISO 8601 duration ("PT30S"), or the five
+ * fields of a crontab in cron's order ("0 4 * * mon").
  */
 export type Schedule = number | string | CrontabSchedule | SolarSchedule | IntervalSchedule;
 
@@ -60,17 +60,17 @@ export interface BeatEntry {
   kwargs?: Readonly<Record<string, unknown>>;
   /** Options of the call, under Celery's names or ours. */
   options?: Readonly<Record<string, unknown>>;
-  /** An interval rounds to its unit. */
+  /** True: an interval rounds to its unit. */
   relative?: boolean;
-  /** IANA name of the zone of this entry's crontab. Ours. */
+  /** IANA name of the time zone of this entry's crontab. Ours. */
   timezone?: string;
   /**
-   * Runs missed while no beat ran: the latest of them is sent (`latest`, `last`, true; the default, as
-   * Celery does), each of them (`all`), or those not late by more than 30 seconds (`none`, false). Ours.
+   * Which runs to send that were missed while no beat ran: the latest one (`latest`, `last`, true; the
+   * default, as in Celery), each one (`all`), or only those at most 30 seconds late (`none`, false). Ours.
    */
   catchUp?: boolean | "latest" | "last" | "all" | "none";
   /**
-   * `skip` (false): not sent while the last one has not ended; it needs a result store. Default `allow`.
+   * `skip` (false): not sent while the previous run has not ended; requires a result store. Default `allow`.
    * Ours.
    */
   overlap?: boolean | "allow" | "skip";
@@ -87,7 +87,7 @@ const CRONTAB_NAMES: ReadonlySet<string> = namesOf<CrontabFields>({
   day_of_month: true,
   month_of_year: true,
 });
-/** What an entry may have besides its task and schedule. */
+/** The members of an entry besides task and schedule. */
 export const ENTRY_OPTIONS = {
   args: true,
   kwargs: true,
@@ -107,10 +107,23 @@ const INTERVAL_NAMES = namesOf<{ relative?: boolean }>({ relative: true });
 const FIELDS_MAX = 5;
 
 /**
- * A crontab. From its fields by name; from the fields as Celery's `crontab` takes them (minute, hour, day of the
- * week, day of the month, month), so `crontab(0, 4)` is at four; or from one text of five fields in cron's order
- * (minute, hour, day of the month, month, day of the week). Throws UsageError for a field that there is not and for
- * text of another number of fields; the grammar of fields is checked by beat.
+ * Makes a crontab: from an object of fields; from the fields in the order of Celery's `crontab` (minute,
+ * hour, day of the week, day of the month, month), so `crontab(0, 4)` is at four o'clock; or from a text of
+ * five fields in cron's order (minute, hour, day of the month, month, day of the week). Beat checks the
+ * grammar of the fields.
+ *
+ * @example
+ * ```ts
+ * import { App, crontab } from "lovage";
+ *
+ * const app = new App("shop");
+ * app.conf.beat_schedule = {
+ *   nightly: { task: "shop.clean", schedule: crontab({ hour: 4, minute: 0 }) },
+ *   workdays: { task: "shop.report", schedule: crontab("30 8 * * mon-fri") },
+ * };
+ * ```
+ *
+ * @throws {UsageError} for an unknown field, and for a text that does not have five fields.
  */
 export function crontab(fields?: CrontabFields | string): CrontabSchedule;
 export function crontab(
@@ -140,7 +153,9 @@ export function crontab(...given: (CrontabFields | CrontabField | undefined)[]):
   return crontabOfFields({ minute, hour, dayOfWeek, dayOfMonth, monthOfYear } as CrontabFields);
 }
 
-/** A crontab of one text of five fields in cron's order. Throws UsageError for another number of them. */
+/**
+ * Makes a crontab from a text of five fields in cron's order. Throws UsageError for another number of fields.
+ */
 export function crontabOfText(text: string): CrontabSchedule {
   const [minute, hour, dayOfMonth, monthOfYear, dayOfWeek, ...rest] = text.trim().split(/\s+/);
   if (dayOfWeek === undefined || rest.length > 0) {
@@ -170,18 +185,41 @@ function crontabOfFields(fields: CrontabFields): CrontabSchedule {
   };
 }
 
-/** The first that is given, else every value. Null stays what it is: beat refuses it, as Celery does. */
+/** Returns the first field that is given, else `*`. Keeps null, which beat refuses, as Celery does. */
 function fieldOf(...given: (CrontabField | undefined)[]): CrontabField {
   const field = given.find((one) => one !== undefined);
   return field === undefined ? "*" : field;
 }
 
-/** A sunrise, a dusk: Celery's names of events. */
+/**
+ * Makes a schedule for an event of the sun at a place: `event` is one of Celery's names, such as "sunrise" or
+ * "dusk_civil"; `latitude` and `longitude` are degrees, north and east positive. Beat checks the name.
+ *
+ * @example
+ * ```ts
+ * import { App, solar } from "lovage";
+ *
+ * const app = new App("lights");
+ * app.conf.beat_schedule.on = { task: "lights.on", schedule: solar("sunset", 48.2, 16.37) };
+ * ```
+ */
 export function solar(event: string, latitude: number, longitude: number): SolarSchedule {
   return { kind: "solar", event, latitude, longitude };
 }
 
-/** An interval with its options; a plain number does where there are none. */
+/**
+ * Makes an interval of `seconds` with options; without options a plain number is enough.
+ *
+ * @example
+ * ```ts
+ * import { App, schedule } from "lovage";
+ *
+ * const app = new App("shop");
+ * app.conf.beat_schedule.hourly = { task: "shop.sync", schedule: schedule(3600, { relative: true }) };
+ * ```
+ *
+ * @throws {UsageError} for an unknown option.
+ */
 export function schedule(seconds: number, options: { relative?: boolean } = {}): IntervalSchedule {
   refuseUnknown(options, INTERVAL_NAMES, "a schedule");
   return { kind: "interval", seconds, relative: options.relative ?? false };

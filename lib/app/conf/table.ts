@@ -1,5 +1,5 @@
 /**
- * Every setting there is, in one table, and the names it goes by.
+ * All settings in one table, and the names they are known by.
  *
  * Source: celery 5.2.6 app/defaults.py (NAMESPACES, _OLD_DEFAULTS), app/utils.py detect_settings.
  */
@@ -11,7 +11,7 @@ import { TASK_SETTINGS, type TaskSettings } from "./task.ts";
 import { WORKER_SETTINGS, type WorkerSettings } from "./worker.ts";
 import type { Setting } from "./kinds.ts";
 
-/** Every setting that is honoured, under Celery's name. Durations are seconds. */
+/** All supported settings, under Celery's names. Durations are seconds. */
 export interface Settings
   extends GeneralSettings, TaskSettings, WorkerSettings, BrokerSettings, ResultSettings {}
 
@@ -27,8 +27,8 @@ export const SETTINGS: ReadonlyMap<string, Setting<unknown>> = new Map(
 );
 
 /**
- * Celery's settings that mean nothing here: other result stores, classes of Python. They are taken, so that
- * one configuration serves both, kept, and without effect.
+ * Celery's settings that have no effect here, since they concern other result stores or Python classes. They
+ * are accepted and kept, so that one configuration serves both.
  */
 export const INERT_SETTINGS: ReadonlySet<string> = new Set(
   `arangodb_backend_settings azureblockblob_base_path azureblockblob_connection_timeout
@@ -49,7 +49,7 @@ export const INERT_SETTINGS: ReadonlySet<string> = new Set(
   worker_executable worker_hijack_root_logger worker_timer`.split(/\s+/),
 );
 
-/** Old names that no rule leads to. */
+/** Old names that no rule covers. */
 const OLD_NAMES: ReadonlyMap<string, string> = new Map([
   ["CELERY_EAGER_PROPAGATES_EXCEPTIONS", "task_eager_propagates"],
   ["CELERY_MAX_CACHED_RESULTS", "result_cache_max"],
@@ -64,7 +64,7 @@ const OLD_NAMES: ReadonlyMap<string, string> = new Map([
   ["CELERYD_FORCE_EXECV", "worker_executable"],
 ]);
 
-/** What an old prefix stood for, in the order tried. */
+/** Prefixes of old names and what replaces them, in the order in which they are tried. */
 const OLD_PREFIXES: readonly (readonly [string, readonly string[]])[] = [
   ["celerybeat_", ["beat_"]],
   ["celeryd_", ["worker_", "", "task_"]],
@@ -77,9 +77,9 @@ function isKnown(name: string): boolean {
 }
 
 /**
- * The setting that a name means: itself, or for an upper-case name the setting of today (`CELERY_ACKS_LATE`,
- * `CELERYD_CONCURRENCY`, `BROKER_URL`, and with Django's namespace `CELERY_TASK_ACKS_LATE`). Null if
- * there is none.
+ * Returns the setting that a name stands for: itself, or the current name of an old upper-case one
+ * (`CELERY_ACKS_LATE`, `CELERYD_CONCURRENCY`, `BROKER_URL`, and with Django's namespace
+ * `CELERY_TASK_ACKS_LATE`). Null if there is none.
  */
 export function settingName(given: string): string | null {
   if (isKnown(given)) return given;

@@ -22,7 +22,7 @@ import type { TaskQueues } from "./queues.ts";
 import type { TaskRoutes } from "./routing.ts";
 
 /**
- * Options by task name; `*` names all. A function is asked for each task. Source: celery 5.2.6
+ * Options by task name; `*` applies to all tasks. A function is called for each task. Source: celery 5.2.6
  * app/annotations.py.
  */
 export type TaskAnnotations =
@@ -34,67 +34,72 @@ export type TaskAnnotations =
 
 /** Settings of tasks, their messages and their queues. */
 export interface TaskSettings {
-  /** Acknowledge after a task ran, not before. Default false. */
+  /** Acknowledge after a task has run, not before. Default false. */
   task_acks_late: boolean;
   /** With late acks, acknowledge failed and timed-out tasks too. Default true. */
   task_acks_on_failure_or_timeout: boolean;
   /** With late acks, acknowledge failed tasks too. Null: `task_acks_on_failure_or_timeout`. Default null. */
   task_acks_on_failure: boolean | null;
-  /** With late acks, acknowledge timed-out tasks too. Null: `task_acks_on_failure_or_timeout`. Default null. */
+  /**
+   * With late acks, acknowledge timed-out tasks too. Null: `task_acks_on_failure_or_timeout`. Default null.
+   */
   task_acks_on_timeout: boolean | null;
-  /** A chord's error callbacks are put on its header tasks too. Default false. */
+  /** Add a chord's error callbacks to its header tasks too. Default false. */
   task_allow_error_cb_on_chord_header: boolean;
-  /** Calls run at once, here, without a broker. Default false. */
+  /** Calls run at once in the calling process, without a broker. Default false. */
   task_always_eager: boolean;
   /** Options of tasks by name, `*` for all, as in Celery. Default null. */
   task_annotations: TaskAnnotations | null;
   /** Compressor of bodies: gzip, zlib, brotli, zstd. Null: none. Default null. */
   task_compression: string | null;
-  /** A queue that is not in `task_queues` is made when named. Default true. */
+  /** Create a queue that is not in `task_queues` when it is named. Default true. */
   task_create_missing_queues: boolean;
-  /** Type of a queue that is made when named (RabbitMQ). Default "classic". */
+  /** Type of a queue created that way (RabbitMQ). Default "classic". */
   task_create_missing_queue_type: "classic" | "quorum";
-  /** Exchange type of a queue that is made when named. Null: direct. Default null. */
+  /** Exchange type of a queue created that way. Null: direct. Default null. */
   task_create_missing_queue_exchange_type: string | null;
-  /** 2, also `persistent`: messages survive the broker's restart. 1, also `transient`. Default 2. */
+  /**
+   * 2, also `persistent`: messages survive a restart of the broker. 1, also `transient`: they do not. Default
+   * 2.
+   */
   task_default_delivery_mode: 1 | 2;
   /** Exchange of the default queue. Null: `task_default_queue`. Default null. */
   task_default_exchange: string | null;
   /** Type of the default exchange. Default "direct". */
   task_default_exchange_type: string;
-  /** Priority of tasks that name none, 0 to 9. Null: 0. Default null. */
+  /** Priority of tasks that have none, 0 to 9. Null: 0. Default null. */
   task_default_priority: number | null;
-  /** Queue of tasks that no route names another for. Default "celery". */
+  /** Queue of tasks that have no other by a route. Default "celery". */
   task_default_queue: string;
   /** Type of the default queue (RabbitMQ). Default "classic". */
   task_default_queue_type: "classic" | "quorum";
   /**
-   * Rate of tasks that name none: `10/s`, `10/m`, `10/h`, or a number a second. Null: no limit. Default
-   * null.
+   * Rate limit of tasks that have none: `10/s`, `10/m`, `10/h`, or a number per second. Null: no limit.
+   * Default null.
    */
   task_default_rate_limit: string | number | null;
   /** Routing key of the default queue. Null: `task_default_queue`. Default null. */
   task_default_routing_key: string | null;
-  /** Calls run at once throw what the task throws. Default false. */
+  /** Calls that run at once throw the task's error. Default false. */
   task_eager_propagates: boolean;
-  /** Results are not stored. Default false. */
+  /** Do not store results. Default false. */
   task_ignore_result: boolean;
-  /** What a task sends takes the task's own priority. Default false. */
+  /** Messages that a task sends take the task's own priority. Default false. */
   task_inherit_parent_priority: boolean;
-  /** Version of the message protocol sent. Both are understood. Default 2. */
+  /** Version of the message protocol for sending. Both are understood. Default 2. */
   task_protocol: 1 | 2;
-  /** Publish again after a lost connection. Default true. */
+  /** Publish again after a connection was lost. Default true. */
   task_publish_retry: boolean;
   /**
-   * How often, and after how many seconds, a publish is tried again. Default { max_retries: 3, interval_start: 0,
-   * interval_max: 1, interval_step: 0.2 }.
+   * How often, and after how many seconds, a failed publish is retried. Default { max_retries: 3,
+   * interval_start: 0, interval_max: 1, interval_step: 0.2 }.
    */
   task_publish_retry_policy: PublishRetryPolicy;
-  /** `x-max-priority` of every queue that has none (RabbitMQ). Null: none. Default null. */
+  /** `x-max-priority` of every queue that has none of its own (RabbitMQ). Null: none. Default null. */
   task_queue_max_priority: number | null;
   /** The queues: an array, or name to options. Null: the default queue alone. Default null. */
   task_queues: TaskQueues | null;
-  /** Late-acked tasks whose process died are put back into their queue. Null: no. Default null. */
+  /** Put late-acknowledged tasks whose process died back into their queue. Null: no. Default null. */
   task_reject_on_worker_lost: boolean | null;
   /**
    * Task name, glob or regular expression to queue or routing options; functions; lists of those.
@@ -105,13 +110,13 @@ export interface TaskSettings {
   task_send_sent_event: boolean;
   /** Serializer of messages: json, yaml, msgpack, cbor. Default "json". */
   task_serializer: string;
-  /** Seconds until a task is told to stop. Null: none. Default null. */
+  /** Seconds until a task is asked to stop. Null: no limit. Default null. */
   task_soft_time_limit: number | null;
   /** Store the results of calls that run at once. Default false. */
   task_store_eager_result: boolean;
-  /** Store failures even where results are ignored. Default false. */
+  /** Store failures even if results are ignored. Default false. */
   task_store_errors_even_if_ignored: boolean;
-  /** Seconds until a task's process is killed. Null: none. Default null. */
+  /** Seconds until a task's process is killed. Null: no limit. Default null. */
   task_time_limit: number | null;
   /** Store the state STARTED when a task starts. Default false. */
   task_track_started: boolean;
@@ -161,7 +166,7 @@ const deliveryMode: Setting<1 | 2> = {
   parse: (given) => given,
 };
 
-/** Their kinds and defaults. */
+/** Kinds and defaults of the task settings. */
 export const TASK_SETTINGS: SettingTable<TaskSettings> = {
   task_acks_late: flag(false),
   task_acks_on_failure_or_timeout: flag(true),

@@ -1,7 +1,8 @@
 /**
- * A task's options: as the user gives them, and as they hold once settings and `task_annotations` are merged in.
+ * A task's options: as the user gives them, and as resolved with settings and `task_annotations`.
  *
- * Source: celery 5.2.6 and 5.6 app/task.py Task attributes and from_config; surface.md (c); contract.md section 5.
+ * Source: celery 5.2.6 and 5.6 app/task.py Task attributes and from_config; surface.md (c); contract.md
+ * section 5.
  */
 
 import { namesOf, nearest, refuseUnknown, UsageError } from "../../base/mod.ts";
@@ -14,22 +15,23 @@ import type { TaskRequest } from "../call/request.ts";
 /** A class of errors, for `instanceof`. */
 export type ErrorClass = abstract new (...args: never[]) => unknown;
 
-/** What hooks are told of an error. */
+/** What hooks receive about an error. */
 export interface ErrorInfo {
   readonly exception: unknown;
-  /** Python-looking text. */
+  /** Text in the form of a Python traceback. */
   readonly traceback: string;
 }
 
-/** The context of any task, for those who only carry hooks on. */
+/** The context of any task, for code that only passes hooks on. */
 // deno-lint-ignore no-explicit-any -- what a context is is known above this room's settings
 export type AnySelf = any;
 
 /**
- * Calls of a task's life, all optional; each may return a promise, which is awaited. `Self` is the task's context.
+ * Hooks in the life of a task, all optional. A promise that a hook returns is awaited. `Self` is the task's
+ * context.
  */
 export interface TaskHooks<Self = AnySelf> {
-  /** Before the function. An error thrown here is the task's. */
+  /** Before the function. An error thrown here fails the task. */
   beforeStart?: (self: Self, taskId: string, args: unknown[], kwargs: Record<string, unknown>) => unknown;
   onSuccess?: (
     self: Self,
@@ -46,7 +48,7 @@ export interface TaskHooks<Self = AnySelf> {
     kwargs: Record<string, unknown>,
     info: ErrorInfo,
   ) => unknown;
-  /** `error` is what `retry` was given, or null. */
+  /** `error` is the error passed to `retry`, or null. */
   onRetry?: (
     self: Self,
     error: unknown,
@@ -69,10 +71,13 @@ export interface TaskHooks<Self = AnySelf> {
   onReplace?: (self: Self, signature: unknown) => unknown;
 }
 
-/** Of one kind of permission: all, none, or what is listed. */
+/** The permission of one kind: all, none, or those listed. */
 export type PermissionGrant = boolean | "inherit" | readonly (string | URL)[];
 
-/** What a sandboxed task may touch. Paths are relative to its folder; hosts may have a port; `import` takes "npm:". */
+/**
+ * The permissions of a sandboxed task. Paths are relative to its folder; hosts may have a port; `import`
+ * accepts "npm:".
+ */
 export interface TaskPermissions {
   readonly env?: PermissionGrant;
   readonly ffi?: PermissionGrant;
@@ -82,36 +87,41 @@ export interface TaskPermissions {
   readonly run?: PermissionGrant;
   readonly sys?: PermissionGrant;
   readonly write?: PermissionGrant;
-  /** Ours: the tasks it may send messages to, by names or patterns (`shop.*`); true: any. Default none but itself. */
+  /**
+   * Ours: tasks that it may send messages to, by names or patterns (`shop.*`); true: any. Default: only
+   * itself.
+   */
   readonly send?: boolean | readonly string[];
 }
 
-/** The kinds that Deno has. */
+/** Deno's kinds of permissions. */
 export const PERMISSION_KINDS = ["env", "ffi", "import", "net", "read", "run", "sys", "write"] as const;
 
-/** What a task may be told, Celery's attributes in camelCase. Durations are seconds; null is "not set". */
+/** The options of a task: Celery's attributes in camelCase. Durations are seconds; null means "not set". */
 export interface TaskOptions<Self = AnySelf> extends TaskHooks<Self> {
-  /** The function's first parameter is the context. Default false. */
+  /** Pass the context as the function's first parameter. Default false. */
   bind?: boolean;
-  /** Arguments are checked at the call too. Default true. */
+  /** Check arguments when the task is called, too. Default true. */
   typing?: boolean;
-  /** Retries before it fails for good; null: for ever. Default 3. */
+  /** Retries before the task fails finally; null: no limit. Default 3. */
   maxRetries?: number | null;
-  /** Seconds until a retry. Default 180. */
+  /** Seconds before a retry. Default 180. */
   defaultRetryDelay?: number;
-  /** Errors that are retried by themselves. Default none. */
+  /** Errors that are retried automatically. Default none. */
   autoretryFor?: readonly ErrorClass[];
-  /** Errors that are not, though `autoretryFor` names them. */
+  /** Errors that are not retried automatically, although `autoretryFor` includes them. */
   dontAutoretryFor?: readonly ErrorClass[];
-  /** Delay of automatic retries: doubles from this many seconds (true: 1). Default false: `defaultRetryDelay`. */
+  /**
+   * Delay of automatic retries: doubles from this many seconds (true: 1). Default false: `defaultRetryDelay`.
+   */
   retryBackoff?: boolean | number;
-  /** Its most, seconds. Default 600. */
+  /** Maximum of that delay, seconds. Default 600. */
   retryBackoffMax?: number;
-  /** The delay is a random part of itself. Default true. */
+  /** Choose the delay at random, up to its computed value. Default true. */
   retryJitter?: boolean;
   /** Options of automatic retries. */
   retryKwargs?: RetryOptions;
-  /** `10/s`, `10/m`, `10/h` or a number a second, per worker. */
+  /** `10/s`, `10/m`, `10/h` or a number per second, for each worker. */
   rateLimit?: string | number | null;
   timeLimit?: number | null;
   softTimeLimit?: number | null;
@@ -124,11 +134,11 @@ export interface TaskOptions<Self = AnySelf> extends TaskHooks<Self> {
   acksOnFailure?: boolean | null;
   acksOnTimeout?: boolean | null;
   rejectOnWorkerLost?: boolean | null;
-  /** Expected errors: logged at INFO without a traceback; still FAILURE. */
+  /** Expected errors: logged at INFO without a traceback; the state is still FAILURE. */
   throws?: readonly ErrorClass[];
-  /** Of each call that names none. */
+  /** Default expiry of its calls. */
   expires?: number | Date | string | null;
-  /** 0 to 9, of each call that names none. */
+  /** Default priority of its calls, 0 to 9. */
   priority?: number | null;
   serializer?: string | null;
   compression?: string | null;
@@ -137,38 +147,45 @@ export interface TaskOptions<Self = AnySelf> extends TaskHooks<Self> {
   exchangeType?: string | null;
   routingKey?: string | null;
   deliveryMode?: 1 | 2 | null;
-  /** False: no events of it. Default true. */
+  /** False: no events are sent about it. Default true. */
   sendEvents?: boolean;
-  /** False: what it sends is not recorded as its children. Default true. */
+  /** False: tasks that it sends are not recorded as its children. Default true. */
   trail?: boolean;
-  /** Most characters of a result's repr. Default 1024. */
+  /** Maximum characters of the repr of a result. Default 1024. */
   resultreprMaxsize?: number;
-  /** A display name for logs, computed for each call; null: the task's name. */
+  /** Returns a name for logs, for each call; null: the task's name. */
   shadowName?: (args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>) => string | null;
-  /** Ours: what the task may touch, as Deno.PermissionOptionsObject; the rest is refused (docs/sandbox.md). */
+  /**
+   * Ours: the permissions of the task, as in Deno.PermissionOptionsObject; all others are refused
+   * (docs/sandbox.md).
+   */
   permissions?: TaskPermissions | null;
-  /** Ours: MiB of memory beyond what the loaded program takes; more ends the task as MemoryLimitExceeded. */
+  /**
+   * Ours: MiB of memory beyond what the loaded program takes; a task that exceeds it fails with
+   * MemoryLimitExceeded.
+   */
   memoryLimit?: number | null;
-  /** Ours: names of the parameters for kwargs, where the function does not show them. */
+  /** Ours: names of the parameters for kwargs, if the function does not show them. */
   params?: readonly string[] | null;
   /**
-   * Ours: what arguments must be, and are made of: a Standard Schema of the one parameter, or one for each. `App.task`
-   * types it: to compare arktype's schemas with both forms again here is too deep for TypeScript 6.
+   * Ours: a Standard Schema that checks and transforms the only parameter, or an array with one for each
+   * parameter. `App.task` types it, since comparing arktype's schemas with both forms again here is too deep
+   * for TypeScript 6.
    */
   schema?: unknown;
 }
 
-/** What `self.retry` takes: new arguments, when, how often; and any option of sending. */
+/** The options of `self.retry`: new arguments, when, how often, and any send option. */
 export interface RetryOptions extends SendOptions {
   args?: unknown[] | null;
   kwargs?: Record<string, unknown> | null;
-  /** What is thrown when retries are used up; what is stored meanwhile. */
+  /** The error that is thrown when no retries are left, and stored meanwhile. */
   exc?: unknown;
-  /** Of this execution; null or absent: the task's own. */
+  /** For this execution; null or absent: the task's own limit. */
   maxRetries?: number | null;
 }
 
-/** Options with everything decided. */
+/** Resolved options. */
 export interface ResolvedTaskOptions<Self = AnySelf> extends TaskHooks<Self> {
   readonly bind: boolean;
   readonly typing: boolean;
@@ -269,7 +286,7 @@ export const RETRY_OPTION_NAMES: ReadonlySet<string> = namesOf<RetryOptions>({
   maxRetries: true,
 });
 
-/** Throws UsageError for an option that there is not. */
+/** Throws UsageError for an unknown or invalid option. */
 export function checkTaskOptions(name: string, options: TaskOptions): void {
   refuseUnknown(options, NAMES, `task "${name}"`);
   if (options.retryKwargs) {
@@ -285,7 +302,7 @@ export function checkTaskOptions(name: string, options: TaskOptions): void {
   }
 }
 
-/** Throws UsageError for a sandbox that cannot be. */
+/** Throws UsageError for invalid permissions, memory limit or schema. */
 function checkSandbox(name: string, options: TaskOptions): void {
   const { permissions, memoryLimit, schema } = options;
   checkSchema(name, schema);
@@ -326,7 +343,7 @@ function checkSend(name: string, grant: unknown): void {
   throw new UsageError(`Permission "send" of task "${name}" must be true, false or a list of names of tasks`);
 }
 
-/** The options of a task under the app's settings as they are now. */
+/** Returns the options of a task under the app's current settings. */
 export function resolveTaskOptions(app: Configured, name: string, given: TaskOptions): ResolvedTaskOptions {
   const own: TaskOptions = { ...given, ...annotationsOf(app, name) };
   const conf = app.conf;
@@ -386,7 +403,8 @@ function hooksOf(own: TaskOptions): TaskHooks {
 }
 
 /**
- * `task_annotations` for one task: `*` first, its name over that, functions asked. Names may be Celery's snake_case.
+ * Returns the `task_annotations` of one task: those of `*`, overridden by those of its name; functions are
+ * called. Names may be Celery's snake_case.
  */
 function annotationsOf(app: Configured, name: string): TaskOptions {
   const annotations = app.conf.task_annotations;
@@ -411,7 +429,7 @@ function addAnnotation(found: Record<string, unknown>, annotation: unknown): voi
   }
 }
 
-/** The request of a call made directly, outside any worker. */
+/** Returns the request of a direct call, outside any worker. */
 export function directRequest(
   name: string,
   args: unknown[],

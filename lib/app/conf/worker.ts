@@ -8,39 +8,45 @@ import { count, flag, idOrName, orNull, seconds, type SettingTable, shaped, text
 
 /** Settings of workers. */
 export interface WorkerSettings {
-  /** Kept for shared configuration: there is one autoscaler. Default "celery.worker.autoscale:Autoscaler". */
+  /**
+   * Kept for shared configuration: there is only one autoscaler. Default
+   * "celery.worker.autoscale:Autoscaler".
+   */
   worker_autoscaler: string;
-  /** Late-acked tasks are cancelled when the broker is lost. Default false. */
+  /** Cancel late-acknowledged tasks when the connection to the broker is lost. Default false. */
   worker_cancel_long_running_tasks_on_connection_loss: boolean;
   /** How many tasks run at once. Null or 0: the number of processors. Default null. */
   worker_concurrency: number | null;
-  /** A redelivered task that has stored SUCCESS is not run again. Default false. */
+  /** Do not run a redelivered task again that has stored SUCCESS. Default false. */
   worker_deduplicate_successful_tasks: boolean;
   /** Leave delays of quorum queues to the broker (RabbitMQ). Default true. */
   worker_detect_quorum_queues: boolean;
-  /** A queue of each worker's own: `<node>.dq2` on exchange `C.dq2`. Default false. */
+  /** Consume a queue of this worker alone: `<node>.dq2` on exchange `C.dq2`. Default false. */
   worker_direct: boolean;
   /** Take a message only when a slot of the pool is free. Default false. */
   worker_disable_prefetch: boolean;
-  /** Rate limits are not obeyed. Default false. */
+  /** Ignore rate limits. Default false. */
   worker_disable_rate_limits: boolean;
-  /** After a reconnect, start with a prefetch less what still runs. Default true. */
+  /** After a reconnect, reduce the prefetch count by the number of tasks still running. Default true. */
   worker_enable_prefetch_count_reduction: boolean;
   /** Listen to remote control. Default true. */
   worker_enable_remote_control: boolean;
-  /** Soft shutdown waits for tasks that are not yet due, too. Default false. */
+  /** Soft shutdown waits for tasks that are not due yet, too. Default false. */
   worker_enable_soft_shutdown_on_idle: boolean;
-  /** How many tasks that are not yet due are held in memory at most. Null: no limit. Default null. */
+  /** Maximum tasks that are not due yet held in memory. Null: no limit. Default null. */
   worker_eta_task_limit: number | null;
-  /** Coloured log. Null: on a terminal. Default null. */
+  /** Coloured log. Null: only on a terminal. Default null. */
   worker_log_color: boolean | null;
-  /** Where a worker serves its metrics and health: "ADDRESS:PORT" or "unix:PATH". Null: nowhere. Ours. Default null. */
+  /**
+   * Address for metrics and health of a worker: "ADDRESS:PORT" or "unix:PATH". Null: none. Ours. Default
+   * null.
+   */
   worker_http: string | null;
-  /** Form of a worker's log lines, percent style. Default Celery's. */
+  /** Format of a worker's log lines, percent style. Default Celery's. */
   worker_log_format: string;
   /** Log file. Null: standard error. Default null. */
   worker_logfile: string | null;
-  /** Kept for shared configuration: what a process that died had finished is known at once. Default 10. */
+  /** Kept for shared configuration: the results of a process that died are known at once. Default 10. */
   worker_lost_wait: number;
   /** KiB of resident memory after which a pool process is replaced. Null or 0: no limit. Default null. */
   worker_max_memory_per_child: number | null;
@@ -54,39 +60,41 @@ export interface WorkerSettings {
   worker_pool_putlocks: boolean;
   /** Allow the remote command `pool_restart`. Default false. */
   worker_pool_restarts: boolean;
-  /** Messages taken ahead, times the concurrency. 0: no limit. Default 4. */
+  /** Messages fetched ahead, as a multiple of the concurrency. 0: no limit. Default 4. */
   worker_prefetch_multiplier: number;
-  /** Seconds in which a new pool process must report. Default 4. */
+  /** Seconds within which a new pool process must report. Default 4. */
   worker_proc_alive_timeout: number;
-  /** What tasks print goes to the log; false: to where the worker prints. Default true. */
+  /** Output of tasks goes to the log; false: to the worker's own output. Default true. */
   worker_redirect_stdouts: boolean;
-  /** Level at which the log has what tasks print. Default "WARNING". */
+  /** Level at which output of tasks is logged. Default "WARNING". */
   worker_redirect_stdouts_level: string;
   /** Send task events (`-E`). Default false. */
   worker_send_task_events: boolean;
-  /** Seconds that running tasks have before a cold shutdown. Default 0. */
+  /** Seconds for which a cold shutdown waits for running tasks. Default 0. */
   worker_soft_shutdown_timeout: number;
-  /** File that keeps revoked ids and the clock over restarts. Null: none. Default null. */
+  /** File that keeps revoked ids and the clock across restarts. Null: none. Default null. */
   worker_state_db: string | null;
-  /** Form of the log lines of tasks, percent style. Default Celery's. */
+  /** Format of the log lines of tasks, percent style. Default Celery's. */
   worker_task_log_format: string;
   /** Kept for shared configuration: timers are exact. Default 1. */
   worker_timer_precision: number;
-  /** User to become. Null: stay. Default null. */
+  /** User that the worker runs as. Null: no change. Default null. */
   worker_uid: string | number | null;
-  /** Group to become. Null: stay. Default null. */
+  /** Group that the worker runs as. Null: no change. Default null. */
   worker_gid: string | number | null;
-  /** Umask of the files that workers make: a number, or octal text such as "022". Null: keep. Default null. */
+  /**
+   * Umask of files that workers create: a number, or octal text such as "022". Null: no change. Default null.
+   */
   worker_umask: string | number | null;
 }
 
-/** Form of a worker's log lines. */
+/** Default format of a worker's log lines. */
 const WORKER_LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s";
-/** Form of the log lines of tasks. */
+/** Default format of the log lines of tasks. */
 const WORKER_TASK_LOG_FORMAT =
   "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s";
 
-/** Their kinds and defaults. */
+/** Kinds and defaults of the worker settings. */
 export const WORKER_SETTINGS: SettingTable<WorkerSettings> = {
   worker_autoscaler: text("celery.worker.autoscale:Autoscaler"),
   worker_cancel_long_running_tasks_on_connection_loss: flag(false),

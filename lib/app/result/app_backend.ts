@@ -1,5 +1,5 @@
 /**
- * `app.backend`: the result store as tasks and clients see it, opened by its first use.
+ * `app.backend`: the result store as tasks and clients see it, opened on first use.
  *
  * Source: celery 5.2.6 backends/base.py Backend.store_result, _get_result_meta; app/base.py backend.
  */
@@ -16,20 +16,20 @@ import {
   toPythonIsoIn,
   toWireException,
 } from "../../wire/mod.ts";
-import type { AppCore, Look, ResultStore, WatchOptions } from "../core.ts";
+import type { AppCore, ResultStore, WaitCheck, WatchOptions } from "../core.ts";
 import { connectBroker } from "../broker/connecting.ts";
 import type { TaskRequest } from "../call/request.ts";
 import { ResultAhead } from "./result_ahead.ts";
 
-/** What `storeResult` takes besides the value. */
+/** Options of `storeResult`. */
 export interface StoreResultOptions {
   traceback?: string | null;
   /** The request of the task, for its group, parent and children. */
   request?: TaskRequest | null;
 }
 
-/** The longest time between two looks. */
-export const LOOK_MAX_MS = 1000;
+/** Maximum milliseconds between two checks of a wait. */
+export const CHECK_MAX_MS = 1000;
 
 /** The result store of an App. */
 export class AppBackend implements ResultStore {
@@ -46,7 +46,10 @@ export class AppBackend implements ResultStore {
     return this.#opened;
   }
 
-  /** Opens the store of `result_backend`; the same one every time until `close`. */
+  /**
+   * Opens the store of `result_backend`; returns the same one every time until `close`. Rejects with the
+   * store's error.
+   */
   open(): Promise<Backend> {
     return this.#opening ??= this.#open();
   }
@@ -56,7 +59,7 @@ export class AppBackend implements ResultStore {
     await backend.listen?.();
   }
 
-  /** Sets the store to be used instead of one of our own; the caller closes it. */
+  /** Sets an opened store to use instead; the caller closes it. */
   use(backend: Backend): void {
     if (this.#opening) throw new AssertionError("a backend is given before the first is opened");
     this.#opening = Promise.resolve(backend);
@@ -66,8 +69,8 @@ export class AppBackend implements ResultStore {
   #isOurs = true;
 
   /**
-   * Stores a result, or an error where the state is one of those that carry an exception. Resolves when it
-   * is stored for good. Rejects with `EncodeError`, or as the store does.
+   * Stores a result, or an error if `state` is one that carries an exception. Resolves when the store has
+   * confirmed it. Rejects with `EncodeError`, or with the store's error.
    */
   async storeResult(
     taskId: string,
@@ -112,7 +115,7 @@ export class AppBackend implements ResultStore {
     onMeta: (meta: ResultMeta) => boolean,
   ): Promise<void> {
     const { clock } = this.#app.world;
-    const { timeoutSeconds = null, signal, look } = options;
+    const { timeoutSeconds = null, signal, check } = options;
     signal?.throwIfAborted();
     const until = timeoutSeconds === null ? null : clock.monoMs() + timeoutSeconds * 1000;
     const backend = await this.open();
@@ -132,36 +135,40 @@ export class AppBackend implements ResultStore {
       reject,
     );
     this.ahead.asked(ids);
-    const stopLooking = look && this.#startLooking(look, reject);
+    const stopChecking = check && this.#startChecking(check, reject);
     try {
-      // Made here and not by the timer: so its stack has the line that waits.
+      // Throw here and not in the timer, so that the stack contains the line that waits.
       if (await promise === "late") throw new TimeoutError("The operation timed out.");
     } finally {
-      stopLooking?.();
+      stopChecking?.();
       watch.close();
       disarm?.();
       signal?.removeEventListener("abort", onAbort);
     }
   }
 
-  /** Looks until an error is found. What it returns stops it: nothing is left to tell then. */
-  #startLooking(look: Look, onError: (error: Error) => void): () => void {
+  /**
+   * Runs the check periodically until it finds an error, and passes that to `onError`. Returns a function
+   * that stops it.
+   */
+  #startChecking(check: WaitCheck, onError: (error: Error) => void): () => void {
     const over = new AbortController();
-    this.#firstError(look, over.signal).then(onError, () => {});
+    this.#firstError(check, over.signal).then(onError, () => {});
     return () => over.abort();
   }
 
-  /** The first error that a look finds. Rejects when `signal` is aborted. */
-  async #firstError(look: Look, signal: AbortSignal): Promise<Error> {
-    for (let ms = look.afterMs;; ms = Math.min(LOOK_MAX_MS, ms * 1.5)) {
+  /** Resolves with the first error that the check finds. Rejects when `signal` aborts. */
+  async #firstError(check: WaitCheck, signal: AbortSignal): Promise<Error> {
+    for (let ms = check.afterMs;; ms = Math.min(CHECK_MAX_MS, ms * 1.5)) {
       await this.#app.world.clock.sleep(ms, signal);
-      // A store that cannot tell now tells later, or the watch hears that it is lost for good.
-      const error = await look.error().catch(() => null);
+      // Ignore an error of the check: the next one may succeed, and `watch` reports a store that is lost for
+      // good.
+      const error = await check.error().catch(() => null);
       if (error !== null) return error;
     }
   }
 
-  /** Ends the store. Twice is once; a later use opens it again. */
+  /** Closes the store. Idempotent; later use opens it again. Never rejects because of a failed opening. */
   async close(): Promise<void> {
     const opening = this.#opening;
     const isOurs = this.#isOurs;
@@ -170,7 +177,7 @@ export class AppBackend implements ResultStore {
     this.#isOurs = true;
     this.ahead.close();
     if (!opening || !isOurs) return;
-    // A store that could not be opened was reported to whoever used it.
+    // An error of opening was reported to the code that used the store.
     const backend = await opening.catch(() => null);
     await backend?.close();
   }
@@ -186,7 +193,7 @@ export class AppBackend implements ResultStore {
   }
 }
 
-/** A store's options, from the settings. */
+/** Returns the store's options from the settings. */
 function backendOptions(app: AppCore): BackendOptions {
   const { conf } = app;
   const redis: Record<string, unknown> = {};
@@ -202,7 +209,7 @@ function backendOptions(app: AppCore): BackendOptions {
     maxSleepMs: conf.result_backend_max_sleep_between_retries_ms,
     redis,
     rpc: {
-      // Who waits for results sends nothing: only heartbeats tell that the broker is gone.
+      // A client that waits for results sends nothing, so only heartbeats detect that the broker is gone.
       connect: () => connectBroker(app, { forWriting: true, retry: false, heartbeat: true }),
       isPersistent: conf.result_persistent ?? false,
     },

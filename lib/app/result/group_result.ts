@@ -17,12 +17,26 @@ import {
 import type { AppCore, RevokeOptions, UserApp } from "../core.ts";
 import { AsyncResult, errorOf, type GetOptions, readTuple, refuseToBlock, REVOKE_NAMES } from "./results.ts";
 
-/** A member: the result of a task, or of a group inside the group. */
+/** A member of a set: the result of a task, or of a group inside the group. */
 export type MemberResult = AsyncResult | GroupResult;
 
-/** Several results. Iterating it asynchronously gives the values in the order of completion. */
+/**
+ * Results of several tasks. Asynchronous iteration yields the values in the order of completion.
+ *
+ * @example
+ * ```ts
+ * import { App, ResultSet } from "lovage";
+ *
+ * const app = new App("shop", { broker_url: "redis://localhost", result_backend: "redis://localhost" });
+ * const add = app.task("shop.add", (x: number, y: number) => x + y);
+ * const results = new ResultSet<number>([await add.delay(1, 2), await add.delay(3, 4)], app);
+ * console.log(await results.get({ timeout: 10 })); // [3, 7]
+ * ```
+ */
 export class ResultSet<R = unknown> implements AsyncIterable<R> {
+  /** The App whose tasks these are. */
   readonly app: UserApp;
+  /** The members, in order. */
   results: MemberResult[];
 
   constructor(results: readonly MemberResult[], app: AppCore) {
@@ -30,43 +44,49 @@ export class ResultSet<R = unknown> implements AsyncIterable<R> {
     this.results = [...results];
   }
 
+  /** Number of members. */
   get length(): number {
     return this.results.length;
   }
 
-  /** Adds a result that is not in it yet. */
+  /** Adds a result unless it is a member already. */
   add(result: MemberResult): void {
     if (!this.results.some((one) => one.id === result.id)) this.results.push(result);
   }
 
-  /** Takes a result out, by itself or its id; no effect if it is not in. */
+  /** Removes a member, given itself or its id. No effect if it is not a member. */
   discard(result: MemberResult | string): void {
     const id = typeof result === "string" ? result : result.id;
     this.results = this.results.filter((one) => one.id !== id);
   }
 
-  /** Adds many. */
+  /** Adds several results. */
   update(results: Iterable<MemberResult>): void {
     for (const result of results) this.add(result);
   }
 
-  /** Takes all out. */
+  /** Removes all members. */
   clear(): void {
     this.results = [];
   }
 
-  /** Every task in it, those of inner groups too. */
+  /** Returns the results of all tasks, including those of inner groups. */
   leaves(): AsyncResult[] {
     return this.results.flatMap((one) => one instanceof AsyncResult ? [one] : one.leaves());
   }
 
+  /** Returns the ids of all tasks, including those of inner groups. */
   leafIds(): readonly string[] {
     return this.leaves().map((one) => one.id);
   }
 
   /**
-   * Waits for all values, in the order of the results; inner groups are arrays inside. Rejects with the
-   * first error (`propagate`), or `TimeoutError`.
+   * Waits for all values and returns them in the order of the members; an inner group gives an array.
+   *
+   * @throws {TimeoutError} after `timeout` seconds.
+   * @throws {UsageError} for an unknown option or an invalid timeout.
+   * @throws the first task's error, unless `propagate` is false; the error of the result store; the signal's
+   * reason; and an Error named RuntimeError if called inside a task without `disableSyncSubtasks: false`.
    */
   async get(options: GetOptions = {}): Promise<R[]> {
     refuseToBlock(options);
@@ -78,18 +98,19 @@ export class ResultSet<R = unknown> implements AsyncIterable<R> {
     return values as R[];
   }
 
-  /** As `get`. */
+  /** Same as `get`. */
   join(options: GetOptions = {}): Promise<R[]> {
     return this.get(options);
   }
 
-  /** The values in the order of completion. Ends with an error as `get` does. */
+  /** Yields the values in the order of completion. Throws as `get` does. */
   async *[Symbol.asyncIterator](): AsyncGenerator<R> {
     for await (const [, meta] of this.iterNative()) yield meta.result as R;
   }
 
   /**
-   * `[id, stored state]` in the order of completion; errors are states like others with `propagate: false`.
+   * Yields `[id, stored state]` in the order of completion. Throws as `get` does; with `propagate: false`
+   * failures are yielded like other states.
    */
   async *iterNative(options: GetOptions = {}): AsyncGenerator<[string, ResultMeta]> {
     refuseToBlock(options);
@@ -118,42 +139,48 @@ export class ResultSet<R = unknown> implements AsyncIterable<R> {
     if (failure !== null) throw failure;
   }
 
-  /** True if all have ended. */
+  /**
+   * Returns true if all tasks have ended. Rejects with the store's error, like all methods that read states.
+   */
   async ready(): Promise<boolean> {
     return (await this.#states()).every((state) => READY_STATES.has(state));
   }
 
-  /** True if some have not ended. */
+  /** Returns true if some task has not ended. */
   async waiting(): Promise<boolean> {
     return !(await this.ready());
   }
 
-  /** True if all succeeded. */
+  /** Returns true if all tasks succeeded. */
   async successful(): Promise<boolean> {
     return (await this.#states()).every((state) => state === "SUCCESS");
   }
 
-  /** True if any failed. */
+  /** Returns true if any task failed. */
   async failed(): Promise<boolean> {
     return (await this.#states()).some((state) => state === "FAILURE");
   }
 
-  /** How many succeeded. */
+  /** Returns the number of tasks that succeeded. */
   async completedCount(): Promise<number> {
     return (await this.#states()).filter((state) => state === "SUCCESS").length;
   }
 
-  /** Throws the first error there is. */
+  /** Throws the error of the first failed task in order; does nothing if there is none. */
   async maybeThrow(): Promise<void> {
     for (const meta of await this.#metas()) if (meta && PROPAGATE_STATES.has(meta.state)) throw errorOf(meta);
   }
 
-  /** Deletes what is stored of all. */
+  /** Deletes the stored results of all members. Rejects with the store's error. */
   async forget(): Promise<void> {
     await Promise.all(this.results.map((one) => one.forget()));
   }
 
-  /** Asks all workers to discard them. */
+  /**
+   * Asks all workers to discard the tasks; with `terminate`, also to end running ones.
+   *
+   * @throws {UsageError} for an unknown option.
+   */
   async revoke(options: RevokeOptions = {}): Promise<void> {
     refuseUnknown(options, REVOKE_NAMES, "a result's revoke");
     await this.app.control.revoke(this.leafIds(), options);
@@ -199,14 +226,29 @@ export class ResultSet<R = unknown> implements AsyncIterable<R> {
   }
 }
 
-/** The canvas says what is sent, and this what that resolves to. */
+/** The canvas declares what a sent group resolves to; this makes it a GroupResult. */
 declare module "../../canvas/sender.ts" {
   interface SentGroup<R> extends GroupResult<R> {}
 }
 
-/** The results of a group, which has an id of its own and may be saved under it. */
+/**
+ * The results of a group, which has an id of its own. `group(...).applyAsync()` resolves with it.
+ *
+ * @example
+ * ```ts
+ * import { App, group } from "lovage";
+ *
+ * const app = new App("shop", { broker_url: "redis://localhost", result_backend: "redis://localhost" });
+ * const add = app.task("shop.add", (x: number, y: number) => x + y);
+ * const sent = await group([add.s(1, 2), add.s(3, 4)]).applyAsync();
+ * console.log(await sent.get({ timeout: 10 })); // [3, 7]
+ * await sent.save(); // app.GroupResult.restore(sent.id) finds it again
+ * ```
+ */
 export class GroupResult<R = unknown> extends ResultSet<R> implements CanvasResult {
+  /** The group's id. */
   readonly id: string;
+  /** The result that came before the group in a chain, or null. */
   parent: CanvasResult | null;
 
   constructor(
@@ -225,7 +267,10 @@ export class GroupResult<R = unknown> extends ResultSet<R> implements CanvasResu
     return this.results;
   }
 
-  /** Deletes what is stored of all and of what they followed from; of a chord's header that is over its keys too. */
+  /**
+   * Deletes the stored results of all members and of their parents; of the header of a chord that has ended,
+   * also its keys. Rejects with the store's error.
+   */
   override async forget(options: { hasEnded?: boolean } = {}): Promise<void> {
     const leaves = this.leaves();
     const hasEnded = options.hasEnded === true ||
@@ -239,29 +284,31 @@ export class GroupResult<R = unknown> extends ResultSet<R> implements CanvasResu
     await backend.endChord(this.id);
   }
 
-  /** Keeps it in the result store, to be read by `app.GroupResult.restore(id)`. */
+  /**
+   * Saves the group in the result store, for `app.GroupResult.restore(id)`. Rejects with the store's error.
+   */
   async save(): Promise<void> {
     const backend = await this.app.openBackend();
     await backend.saveGroup(this.id, toJson(this.asTuple()));
   }
 
-  /** Deletes what `save` kept. */
+  /** Deletes what `save` stored. Rejects with the store's error. */
   async delete(): Promise<void> {
     const backend = await this.app.openBackend();
     await backend.deleteGroup(this.id);
   }
 
-  /** Celery's JSON form: `[[id, parent's form or null], [members' forms]]`. */
+  /** Returns Celery's JSON form: `[[id, parent's form or null], [members' forms]]`. */
   asTuple(): ResultTuple {
     return [[this.id, this.parent?.asTuple() ?? null], this.results.map((one) => one.asTuple())];
   }
 
-  /** As `asTuple`. */
+  /** Same as `asTuple`. */
   toJSON(): ResultTuple {
     return this.asTuple();
   }
 
-  /** A group that was saved, or null. */
+  /** Returns a saved group, or null. Rejects with the store's error. */
   static async restore(id: string, app: AppCore): Promise<GroupResult | null> {
     const backend = await app.openBackend();
     const text = await backend.fetchGroup(id);
@@ -271,7 +318,9 @@ export class GroupResult<R = unknown> extends ResultSet<R> implements CanvasResu
   }
 }
 
-/** A result from its JSON form. Throws `UsageError` if it is not one. Source: celery 5.2.6 result.py. */
+/**
+ * Makes a result from its JSON form. Throws `UsageError` for another value. Source: celery 5.2.6 result.py.
+ */
 export function resultFromTuple(tuple: unknown, app: AppCore): AsyncResult | GroupResult {
   const { id, parent, members } = readTuple(tuple);
   const above = parent === null ? null : resultFromTuple(parent, app);

@@ -1,10 +1,11 @@
 /**
- * Waiting ahead, where the broker confirms what is published (RabbitMQ, which takes its time): a caller that sends one
- * call, waits for its result, sends the next, is spared a round trip.
+ * Waiting ahead for a result, if the broker confirms messages late (RabbitMQ): saves a round trip for a
+ * caller that sends a call, waits for its result, sends the next call, and so on.
  *
- * Celery subscribes to the result of every call it sends. That is wasted on calls nobody waits for; so here it is done
- * only while the caller has come for the result of the call before. Where the result is there before the broker's
- * confirm, the call is sent: nothing runs that the broker does not have.
+ * Celery subscribes to the result of every call it sends, which is wasted if no code waits for the result.
+ * Here it is done only if the caller asked for the result of the previous call. If the result arrives before
+ * the broker's confirm, the call counts as sent: the task cannot have run without the broker having the
+ * message.
  *
  * Source: celery 5.2.6 backends/redis.py RedisBackend.on_task_call.
  */
@@ -12,21 +13,21 @@
 import type { Backend, Watch } from "../../backend/mod.ts";
 import { READY_STATES, type ResultMeta } from "../../wire/mod.ts";
 
-/** The one wait ahead of an App. */
+/** The wait ahead of an App; there is at most one at a time. */
 export class ResultAhead {
-  /** The call that was sent last, until somebody asks for its result. */
+  /** The id of the call that was sent last, until its result is asked for. */
   #last: string | null = null;
-  /** The result of the last call was asked for before the next was sent. */
+  /** True if the result of the last call was asked for before the next call was sent. */
   #isExpected = false;
-  /** Open until its result is asked for, or the next call is sent: the store keeps what it has told until then. */
+  /** Open until its result is asked for, or the next call is sent. The store keeps the result until then. */
   #watch: Watch | null = null;
   #watched: string | null = null;
-  /** What the wait has told. */
+  /** The final state that the wait has received. */
   #received: ResultMeta | null = null;
 
   /**
-   * A call is being sent. Resolves when its result is there, and never rejects; null if nothing says that anybody
-   * will ask for it, and then the publish alone tells.
+   * Call it when a call is being sent. The promise resolves when the result is there, and never rejects.
+   * Returns null if a request for the result is unlikely; then only the publish reports success.
    */
   sending(taskId: string, backend: Backend | null): Promise<void> | null {
     const isExpected = this.#isExpected && this.#last === null;
@@ -46,14 +47,14 @@ export class ResultAhead {
     });
   }
 
-  /** Somebody asks for a result: its end, where the wait has told it already; null: it is to be waited for. */
+  /** Call it when a result is asked for. Returns the final state if the wait has received it, else null. */
   take(taskId: string): ResultMeta | null {
     const received = this.#watched === taskId ? this.#received : null;
     if (received !== null) this.asked([taskId]);
     return received;
   }
 
-  /** Somebody waits for results, and has opened a wait of their own. */
+  /** Call it when code has started its own wait for these results. */
   asked(taskIds: readonly string[]): void {
     if (this.#last === null || !taskIds.includes(this.#last)) return;
     this.#last = null;
@@ -61,7 +62,7 @@ export class ResultAhead {
     this.#end();
   }
 
-  /** The store is closed. */
+  /** Ends the wait, because the store is closed. */
   close(): void {
     this.#last = null;
     this.#isExpected = false;

@@ -1,7 +1,7 @@
 /**
- * The result of one task: asked for by id, waited for by one shared subscription.
+ * The result of one task: read by id, awaited through one shared subscription.
  *
- * Nothing here is thenable: `await result` is the result itself, `await result.get()` its value.
+ * A result is not thenable: `await result` gives the result itself, `await result.get()` its value.
  *
  * Source: celery 5.2.6 result.py AsyncResult, result_from_tuple; protocol.md 4.2 to 4.4, 8.8.
  */
@@ -18,22 +18,23 @@ import {
   shownJson,
   type WireException,
 } from "../../wire/mod.ts";
-import type { AppCore, Look, RevokeOptions, UserApp } from "../core.ts";
-import { LOOK_MAX_MS } from "./app_backend.ts";
+import type { AppCore, RevokeOptions, UserApp, WaitCheck } from "../core.ts";
+import { CHECK_MAX_MS } from "./app_backend.ts";
 import { currentTask } from "../call/current_task.ts";
 
-/** How to wait. */
+/** Options of waiting for a result. */
 export interface GetOptions {
-  /** Seconds; null: for ever. */
+  /** Seconds; null: no limit. Default null. */
   timeout?: number | null;
   /** False: an error is returned, not thrown. Default true. */
   propagate?: boolean;
-  /** Hears of every change of state on the way (PROGRESS …). */
+  /** Called with every stored state on the way, such as PROGRESS. */
   onMessage?: (meta: ResultMeta) => void;
-  /** False: parents that fail are not looked at. Default true. */
+  /** False: failures of parents do not end the wait. Default true. */
   followParents?: boolean;
-  /** False: allows waiting inside a task, where a full pool waits for itself. Default true. */
+  /** False: allows waiting inside a task, which can block a full pool for ever. Default true. */
   disableSyncSubtasks?: boolean;
+  /** Aborts the wait; it rejects with the signal's reason. */
   signal?: AbortSignal;
 }
 
@@ -48,7 +49,10 @@ const GET_NAMES = namesOf<GetOptions>({
 /** The names of `RevokeOptions`. */
 export const REVOKE_NAMES: ReadonlySet<string> = namesOf<RevokeOptions>({ terminate: true, signal: true });
 
-/** Refuses to wait inside a task. Source: celery 5.2.6 result.py assert_will_not_block. */
+/**
+ * Checks the options, and refuses to wait inside a task: throws UsageError, or an Error named RuntimeError.
+ * Source: celery 5.2.6 result.py assert_will_not_block.
+ */
 export function refuseToBlock(options: GetOptions): void {
   refuseUnknown(options, GET_NAMES, "a result's get");
   const { timeout = null } = options;
@@ -60,36 +64,55 @@ export function refuseToBlock(options: GetOptions): void {
   if (options.disableSyncSubtasks === false || currentTask() === null) return;
   const error = new Error(
     "Never call result.get() within a task! A pool that is full would wait for itself; " +
-      "pass { disableSyncSubtasks: false } where it has room for both",
+      "pass { disableSyncSubtasks: false } if the pool has room for both",
   );
   error.name = "RuntimeError";
   throw error;
 }
 
-/** The error of a stored state that carries one. */
+/** Returns the error in a stored state that carries one. */
 export function errorOf(meta: ResultMeta): Error {
   return fromWireException(meta.result as WireException, meta.traceback);
 }
 
-/** The canvas says what is sent, and this what that resolves to. */
+/** The canvas declares what a sent signature resolves to; this makes it an AsyncResult. */
 declare module "../../canvas/sender.ts" {
   interface SentResult<R> extends AsyncResult<R> {}
 }
 
-/** The result of a task. `R` is its value. Making one costs nothing and asks nobody. */
+/**
+ * The result of a task; `R` is the type of its value. The constructor does no I/O. Methods that read the
+ * store reject with its error: an `OperatingError` if it is unreachable.
+ *
+ * @example
+ * ```ts
+ * import { App, AsyncResult } from "lovage";
+ *
+ * const app = new App("shop", { broker_url: "redis://localhost", result_backend: "redis://localhost" });
+ * const add = app.task("shop.add", (x: number, y: number) => x + y);
+ * const sent = await add.delay(1, 2);
+ * console.log(await sent.get({ timeout: 10 })); // 3
+ *
+ * const later = new AsyncResult<number>(sent.id, app); // in another process
+ * console.log(await later.state()); // SUCCESS
+ * ```
+ */
 export class AsyncResult<R = unknown> implements CanvasResult {
+  /** The id of the task. */
   readonly id: string;
+  /** The App that reads the result. */
   readonly app: UserApp;
-  /** What it was sent by, in a chain: the step before. */
+  /** The result of the previous step of a chain, or null. */
   parent: CanvasResult | null;
-  /** True: no result will ever be stored; `get` gives null at once. */
+  /** True if no result will be stored: `get` returns null at once. */
   ignored: boolean;
   readonly #name: string | null;
-  /** A final state, kept: it does not change any more. */
+  /** A final state, which does not change any more. */
   #final: ResultMeta | null = null;
-  /** Parents not known to have ended; null: not looked at yet. */
+  /** Ids of parents that are not known to have ended; null: not determined yet. */
   #openParents: readonly string[] | null = null;
 
+  /** @throws {UsageError} for an id that is not a text or is empty. */
   constructor(
     id: string,
     app: AppCore,
@@ -107,132 +130,141 @@ export class AsyncResult<R = unknown> implements CanvasResult {
     this.#name = options.name ?? null;
   }
 
-  /** As `id`. */
+  /** Same as `id`. */
   get taskId(): string {
     return this.id;
   }
 
   /**
-   * Waits for the value. Rejects with the task's own error (`propagate`), with that of a parent that failed, with
-   * `TimeoutError`, or with an `OperatingError` where there is no result store or it is lost. Parents, which may be
-   * thousands, are not subscribed to: they are looked at now and then, every second in the end, and when the
-   * result itself is a failure, as it becomes by theirs.
+   * Waits for the value. Parents, of which there may be thousands, are not subscribed to. They are checked
+   * periodically, at intervals of up to one second, and when the result itself is a failure, which theirs may
+   * have caused.
+   *
+   * @throws {TimeoutError} after `timeout` seconds.
+   * @throws {UsageError} for an unknown option or an invalid timeout.
+   * @throws {OperatingError} if there is no result store, or it is lost.
+   * @throws the task's error, or the error of a parent that failed, unless `propagate` is false; the signal's
+   * reason; and an Error named RuntimeError if called inside a task without `disableSyncSubtasks: false`.
    */
   async get(options: GetOptions = {}): Promise<R> {
     if (this.ignored) return null as R;
     refuseToBlock(options);
-    if (this.#final === null && !this.#isTold(options)) await this.#wait(options);
+    if (this.#final === null && !this.#isReceived(options)) await this.#wait(options);
     const meta = this.#final!;
     if (!EXCEPTION_STATES.has(meta.state)) return meta.result as R;
     if (options.propagate === false) return errorOf(meta) as R;
-    // What failed first is what the caller is to hear of: of a chord's body, its member's error.
-    throw (followsParents(options) && await this.#lookAtParents().catch(() => null)) || errorOf(meta);
+    // Report the first failure: for the body of a chord, the error of its member.
+    throw (followsParents(options) && await this.#checkParents().catch(() => null)) || errorOf(meta);
   }
 
-  /** As `get`. */
+  /** Same as `get`. */
   wait(options: GetOptions = {}): Promise<R> {
     return this.get(options);
   }
 
   /**
-   * PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED or a state of the task's own. Unknown ids are
-   * PENDING.
+   * Returns PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED or a custom state. An unknown id is PENDING.
    */
   async state(): Promise<string> {
     return (await this.#meta())?.state ?? "PENDING";
   }
 
-  /** As `state`. */
+  /** Same as `state`. */
   status(): Promise<string> {
     return this.state();
   }
 
-  /** The value, the error of a failure, or what `updateState` said; null while there is nothing. */
+  /**
+   * Returns the value, the error of a failure, or the info passed to `updateState`; null if nothing is
+   * stored.
+   */
   async info(): Promise<unknown> {
     const meta = await this.#meta();
     if (meta === null) return null;
     return EXCEPTION_STATES.has(meta.state) ? errorOf(meta) : meta.result;
   }
 
-  /** As `info`. */
+  /** Same as `info`. */
   result(): Promise<unknown> {
     return this.info();
   }
 
   /**
-   * True if the store has anything of it, which is asked each time. False for a task that was never sent, waits without
-   * having begun, or whose result has expired or was forgotten: `state` calls all of these PENDING.
-   * Source: celery main (5.7) result.py AsyncResult.exists.
+   * Returns true if the store has an entry for the task; reads the store each time. False for a task that was
+   * never sent, that has not begun, or whose result has expired or was deleted: `state` returns PENDING for
+   * all of these. Source: celery main (5.7) result.py AsyncResult.exists.
    */
   async exists(): Promise<boolean> {
     return await this.app.backend.getTaskMeta(this.id) !== null;
   }
 
-  /** True if it has ended, well or not. */
+  /** Returns true if the task has ended, successfully or not. */
   async ready(): Promise<boolean> {
     return READY_STATES.has(await this.state());
   }
 
+  /** Returns true if the task succeeded. */
   async successful(): Promise<boolean> {
     return await this.state() === "SUCCESS";
   }
 
+  /** Returns true if the task failed. */
   async failed(): Promise<boolean> {
     return await this.state() === "FAILURE";
   }
 
-  /** The remote traceback, as text. */
+  /** Returns the remote traceback as text, or null. */
   async traceback(): Promise<string | null> {
     return (await this.#meta())?.traceback ?? null;
   }
 
-  /** What the task sent: results of tasks and groups; null if nothing is known. */
+  /** Returns the results of tasks and groups that the task sent; null if nothing is known. */
   async children(): Promise<(SentResult | SentGroup)[] | null> {
     const children = (await this.#meta())?.children ?? null;
     return children === null ? null : children.map((tuple) => this.app.resultFromTuple(tuple));
   }
 
-  /** When it ended, ISO 8601 text. */
+  /** Returns when the task ended, as ISO 8601 text, or null. */
   async dateDone(): Promise<string | null> {
     return (await this.#meta())?.dateDone ?? null;
   }
 
-  /** The task's name: of the call, or with `result_extended` as stored. */
+  /** Returns the task's name: that of the call, or the stored one with `result_extended`; else null. */
   async name(): Promise<string | null> {
     return this.#name ?? (await this.#meta())?.name ?? null;
   }
 
-  /** With `result_extended`: the arguments. */
+  /** Returns the arguments with `result_extended`, else null. */
   async args(): Promise<unknown[] | null> {
     return (await this.#meta())?.args ?? null;
   }
 
-  /** With `result_extended`. */
+  /** Returns the keyword arguments with `result_extended`, else null. */
   async kwargs(): Promise<Record<string, unknown> | null> {
     return (await this.#meta())?.kwargs ?? null;
   }
 
-  /** With `result_extended`: the node that ran it. */
+  /** Returns the node that ran the task with `result_extended`, else null. */
   async worker(): Promise<string | null> {
     return (await this.#meta())?.worker ?? null;
   }
 
-  /** With `result_extended`. */
+  /** Returns the number of retries with `result_extended`, else null. */
   async retries(): Promise<number | null> {
     return (await this.#meta())?.retries ?? null;
   }
 
-  /** With `result_extended`. */
+  /** Returns the queue of the task with `result_extended`, else null. */
   async queue(): Promise<string | null> {
     return (await this.#meta())?.queue ?? null;
   }
 
-  /** Everything stored of it. */
+  /** Returns everything that is stored of the task, or null. */
   meta(): Promise<ResultMeta | null> {
     return this.#meta();
   }
 
-  /** Throws the error of a failure, of its own or of a parent; else the value so far. */
+  /** Returns the value so far, or null. Throws the task's error if it failed, unless `propagate` is false. */
   async maybeThrow(options: { propagate?: boolean } = {}): Promise<unknown> {
     const meta = await this.#meta();
     if (meta === null) return null;
@@ -240,15 +272,21 @@ export class AsyncResult<R = unknown> implements CanvasResult {
     return await this.info();
   }
 
-  /** Soon where parents are few; thousands are not asked for before they may be of interest. */
-  #look(): Look | undefined {
+  /**
+   * The check for failed parents. It starts soon if there are few; thousands are not fetched unless the wait
+   * takes long.
+   */
+  #waitCheck(): WaitCheck | undefined {
     if (this.parent === null) return undefined;
-    const afterMs = Math.min(LOOK_MAX_MS, 50 + this.#unended().length / 2);
-    return { afterMs, error: () => this.#lookAtParents() };
+    const afterMs = Math.min(CHECK_MAX_MS, 50 + this.#unended().length / 2);
+    return { afterMs, error: () => this.#checkParents() };
   }
 
-  /** The error of the farthest parent that failed, or null. Those known to have ended well are not asked again. */
-  async #lookAtParents(): Promise<Error | null> {
+  /**
+   * Returns the error of the farthest failed parent, or null. Parents that are known to have succeeded are
+   * not checked again.
+   */
+  async #checkParents(): Promise<Error | null> {
     const open = this.#unended();
     if (open.length === 0) return null;
     const backend = await this.app.openBackend();
@@ -259,7 +297,10 @@ export class AsyncResult<R = unknown> implements CanvasResult {
     return null;
   }
 
-  /** The ids whose failure means that this one never comes, farthest first: the first error is the one to tell. */
+  /**
+   * Returns the ids of tasks whose failure means that this result never comes, farthest first, since the
+   * first error is reported.
+   */
   #unended(): readonly string[] {
     if (this.#openParents !== null) return this.#openParents;
     const lists: (readonly string[])[] = [];
@@ -267,14 +308,15 @@ export class AsyncResult<R = unknown> implements CanvasResult {
     return this.#openParents = lists.reverse().flat();
   }
 
+  /** Returns the task's id in an array. */
   leafIds(): readonly string[] {
     return [this.id];
   }
 
   /**
-   * Walks this and all it led to, breadth first: `[parent or null, result]`; groups are followed by their members.
-   * Children are known when a task has ended: where one has not, throws an Error named IncompleteStream, or with
-   * `intermediate` goes on without its children.
+   * Walks this result and all results that it led to, breadth first: yields `[parent or null, result]`. A
+   * group is followed by its members. Children are known only when a task has ended; for one that has not,
+   * throws an Error named IncompleteStream, or with `intermediate` continues without its children.
    */
   async *iterdeps(
     options: { intermediate?: boolean } = {},
@@ -289,7 +331,7 @@ export class AsyncResult<R = unknown> implements CanvasResult {
     }
   }
 
-  /** As `iterdeps`, with the value of each, waited for as `get` does: `[result, value]`. */
+  /** Like `iterdeps`, but waits for each value as `get` does: yields `[result, value]`. */
   async *collect(
     options: GetOptions & { intermediate?: boolean } = {},
   ): AsyncGenerator<[CanvasResult, unknown]> {
@@ -298,7 +340,7 @@ export class AsyncResult<R = unknown> implements CanvasResult {
     }
   }
 
-  /** What led to what, as far as it is known: each result with its children. */
+  /** Returns each result with its children, as far as they are known. */
   async graph(): Promise<Map<CanvasResult, CanvasResult[]>> {
     const graph = new Map<CanvasResult, CanvasResult[]>();
     for await (const [parent, result] of this.iterdeps({ intermediate: true })) {
@@ -308,7 +350,7 @@ export class AsyncResult<R = unknown> implements CanvasResult {
     return graph;
   }
 
-  /** Deletes what is stored of it and of its parents. */
+  /** Deletes the stored results of this task and of its parents. Rejects with the store's error. */
   async forget(options: { hasEnded?: boolean } = {}): Promise<void> {
     const hasEnded = options.hasEnded === true || this.isKnownToEnd;
     this.#final = null;
@@ -316,32 +358,37 @@ export class AsyncResult<R = unknown> implements CanvasResult {
     await this.app.backend.forget(this.id);
   }
 
-  /** True if its end has been seen here. */
+  /** True if this object has seen the task's final state. */
   get isKnownToEnd(): boolean {
     return this.#final !== null;
   }
 
-  /** Asks all workers to discard it; with `terminate`, also to end it if it is running. */
+  /**
+   * Asks all workers to discard the task; with `terminate`, also to end it if it is running.
+   *
+   * @throws {UsageError} for an unknown option.
+   */
   async revoke(options: RevokeOptions = {}): Promise<void> {
     refuseUnknown(options, REVOKE_NAMES, "a result's revoke");
     await this.app.control.revoke(this.id, options);
   }
 
-  /** Celery's JSON form: `[[id, parent's form or null], null]`. */
+  /** Returns Celery's JSON form: `[[id, parent's form or null], null]`. */
   asTuple(): ResultTuple {
     return [[this.id, this.parent?.asTuple() ?? null], null];
   }
 
-  /** As `asTuple`, so that a result may be an argument or a value. */
+  /** Same as `asTuple`, so that a result may be an argument or a value. */
   toJSON(): ResultTuple {
     return this.asTuple();
   }
 
+  /** Returns the id. */
   toString(): string {
     return this.id;
   }
 
-  /** Keeps a state that someone else has seen, where it is final. */
+  /** Keeps a state that other code has read, if it is final. */
   adopt(meta: ResultMeta): void {
     if (READY_STATES.has(meta.state)) this.#final = meta;
   }
@@ -353,8 +400,11 @@ export class AsyncResult<R = unknown> implements CanvasResult {
     return meta;
   }
 
-  /** Whether its end is known from the wait that began when it was sent: the usual case if calls follow one another. */
-  #isTold(options: GetOptions): boolean {
+  /**
+   * Returns true if the wait that began with the sending has received the final state: the usual case for a
+   * caller that waits for each call.
+   */
+  #isReceived(options: GetOptions): boolean {
     options.signal?.throwIfAborted();
     const meta = this.app.backend.ahead.take(this.id);
     if (meta === null) return false;
@@ -369,7 +419,7 @@ export class AsyncResult<R = unknown> implements CanvasResult {
       {
         timeoutSeconds: options.timeout,
         signal: options.signal,
-        look: followsParents(options) ? this.#look() : undefined,
+        check: followsParents(options) ? this.#waitCheck() : undefined,
       },
       (meta) => {
         options.onMessage?.(meta);
@@ -380,12 +430,12 @@ export class AsyncResult<R = unknown> implements CanvasResult {
   }
 }
 
-/** Whether a wait ends with the error of a parent. */
+/** Returns true if a wait ends with the error of a parent. */
 function followsParents({ propagate = true, followParents = true }: GetOptions): boolean {
   return propagate && followParents;
 }
 
-/** What a result has led to. Source: celery 5.2.6 result.py AsyncResult.iterdeps. */
+/** Returns the results that a result has led to. Source: celery 5.2.6 result.py AsyncResult.iterdeps. */
 async function childrenOf(result: CanvasResult, isIntermediate: boolean): Promise<readonly CanvasResult[]> {
   if (!(result instanceof AsyncResult)) return (result as CanvasResult & { results: CanvasResult[] }).results;
   if (await result.ready()) return await result.children() ?? [];
@@ -395,7 +445,7 @@ async function childrenOf(result: CanvasResult, isIntermediate: boolean): Promis
   throw error;
 }
 
-/** The parts of Celery's JSON form of a result. Throws `UsageError` if it is not one. */
+/** Splits Celery's JSON form of a result. Throws `UsageError` for another value. */
 export function readTuple(tuple: unknown): { id: string; parent: unknown; members: unknown[] | null } {
   if (typeof tuple === "string") return { id: tuple, parent: null, members: null };
   const [head, members] = Array.isArray(tuple) ? tuple : [null, null];

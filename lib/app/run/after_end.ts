@@ -1,8 +1,10 @@
 /**
- * What a slot calls of the user's code for a task that its worker has ended: by its hard time limit, with its process,
- * or before it began. The worker itself, which holds leases and sends heartbeats, calls none of it.
+ * The user's code that a slot calls for a task that its worker has ended: because of the hard time limit,
+ * with its process, or before it began. The worker itself, which renews leases and sends heartbeats, does not
+ * call user code.
  *
- * Source: celery main (5.7) worker/request.py Request.on_timeout, on_failure, where the parent process calls them.
+ * Source: celery main (5.7) worker/request.py Request.on_timeout, on_failure, where the parent process calls
+ * them.
  */
 
 import { type EncodedMessage, fromWireException } from "../../wire/mod.ts";
@@ -17,8 +19,8 @@ import { errorFacts } from "./trace_outcome.ts";
 import { decodeForParent, requestOf } from "./trace_parent.ts";
 
 /**
- * Calls the errbacks of an ended task that are functions, then its hooks and `taskFailure`. `run`: its message,
- * decoded; null if its task is not registered here. Never rejects: what they throw is logged.
+ * Calls those errbacks of an ended task that are functions, then its hooks and `taskFailure`. `run`: its
+ * decoded message; null if its task is not registered here. Never rejects: errors are logged.
  */
 export async function callAfterEnd(
   app: AppCore,

@@ -1,9 +1,9 @@
 /**
- * The end of a chord's header, seen from the worker's main isolate: count a finished member, and when it was the last
- * one, send the body or fail it.
+ * The end of a chord's header, as the worker's main isolate handles it: counts a finished member and, after
+ * the last one, sends the body or fails it.
  *
- * Source: celery 5.2.6 backends/redis.py on_chord_part_return, backends/base.py chord_error_from_stack; 5.6 for bodies
- * that are groups; protocol.md 4.6, 8.8.
+ * Source: celery 5.2.6 backends/redis.py on_chord_part_return, backends/base.py chord_error_from_stack; 5.6
+ * for bodies that are groups; protocol.md 4.6, 8.8.
  */
 
 import {
@@ -51,23 +51,24 @@ import { directRequest } from "../conf/task_options.ts";
 import { alsoFailed, errorFacts } from "./trace_outcome.ts";
 import { decodeForParent } from "./trace_parent.ts";
 
-/** A member that has ended. */
+/** A member of a header that has ended. */
 export interface FinishedPart {
   readonly taskId: string;
-  /** Root of its tree; the body's, when this member is the last. */
+  /** The root id of its tree; also that of the body, if this member is the last. */
   readonly rootId: string | null;
   readonly state: string;
   readonly chord: OutcomeChord;
-  /** Its message, where `chord` leaves the body in it. */
+  /** Its message, if `chord` does not contain the body. */
   readonly message: EncodedMessage | null;
 }
 
 /**
- * Counts finished header tasks after their own results are stored. Where one completes a header, publishes the body
- * with the list of results, or stores ChordError for it and publishes its errbacks. Nothing if the store cannot
- * count (`celery.chord_unlock` polls there). `onDone` hears of each part that is counted and, where it was the last,
- * has brought its chord to its end: a message kept longer could be run again and counted into a chord that is over.
- * Rejects only where the store does; the caller counts again then.
+ * Counts finished header tasks after their results have been stored. When a header is complete, publishes the
+ * body with the list of results, or stores ChordError for the body and publishes its errbacks. Counts nothing
+ * if the store cannot count (then `celery.chord_unlock` polls). Calls `onDone` for each part that has been
+ * counted and, if it was the last, whose chord has been ended: a message kept until then could run again, but
+ * one kept longer would be counted for an ended chord. Rejects only with the store's error; then the caller
+ * counts again.
  */
 export async function completeChords(
   app: AppCore,
@@ -85,7 +86,7 @@ export async function completeChords(
   const headers = await backend.countChordParts([...finished.keys()]);
   const last = new Set(headers.map((header) => finished.get(header.part)!));
   for (const part of parts) if (!last.has(part)) onDone(part);
-  // Each is brought to its end, whatever becomes of the others.
+  // Complete each header, even if another one fails.
   const ends = await Promise.allSettled(headers.map(async (header) => {
     const part = finished.get(header.part)!;
     await runOutsideTasks(() => completeHeader(app, backend, part, header));
@@ -149,7 +150,7 @@ async function finishChord(
   }
 }
 
-/** The body's trace: it goes on from the last member, and has links to every one that is traced. */
+/** Returns the body's trace: it continues that of the last member, and links to every traced member. */
 function carrierOfBody({ message, chord }: FinishedPart, traceparents: readonly string[]): Carrier | null {
   const came = message === null ? null : carrierOf(message.headers);
   const { traceparent } = chord;
@@ -157,18 +158,18 @@ function carrierOfBody({ message, chord }: FinishedPart, traceparents: readonly 
   return { ...came, traceparent, ...linksTo(traceparents) };
 }
 
-/** Why a chord failed. */
+/** The reason why a chord failed. */
 interface FailureCause {
-  /** The error of the member that failed, or null. */
+  /** The error of the failed member, or null. */
   readonly culprit: Error | null;
   /**
-   * Errbacks that were called already, for a chord inside of this one: Celery's client links an outer chord's
-   * errbacks to it too, and calls them once.
+   * Errbacks that were called already for a chord inside this one: Celery's client links an outer chord's
+   * errbacks to the inner chord too, and they are called once.
    */
   readonly sentErrbacks: readonly unknown[];
 }
 
-/** Publishes a chord's body with the list of its header's results. */
+/** Publishes a chord's body with the list of its header's results. Rejects as `applySignature` does. */
 export async function sendChordBody(
   app: AppCore,
   wire: WireSignature,
@@ -178,7 +179,7 @@ export async function sendChordBody(
   const body = toSignature(wire, canvasSender(app));
   const options: Record<string, unknown> = {};
   if (from.carrier) options["headers"] = { ...body.options.headers as object, ...from.carrier };
-  // A chain begins under what sends it, whatever parent its own options name, as in Celery.
+  // The parent of a chain is the task that sends it, whatever its own options say, as in Celery.
   const isFree = !body.options.parentId || body instanceof Chain;
   if (from.parentId !== null && isFree) options["parentId"] = from.parentId;
   if (from.rootId !== null && !body.options.rootId) options["rootId"] = from.rootId;
@@ -186,8 +187,9 @@ export async function sendChordBody(
 }
 
 /**
- * Ends a chord whose body will not run: its errbacks are published, and whoever waits for the body gets `error`. An
- * outer chord that waits for the body counts it as failed. Never rejects for errbacks; logged instead.
+ * Ends a chord whose body will not run: publishes the body's errbacks and stores `error` as the body's
+ * result. If the body is a member of an outer chord, it is counted there as failed. Errors of errbacks are
+ * logged. Rejects with the store's error.
  */
 export async function failChord(
   app: AppCore,
@@ -201,7 +203,7 @@ export async function failChord(
   let facts = errorFacts(error, wire.task);
   app.world.log.error(`Chord '${groupId}' raised: ${facts.repr}\n${facts.traceback.trimEnd()}`);
   const body = toSignature(wire, canvasSender(app));
-  // A group's results have no header above them that a client would look at: they say what failed themselves.
+  // Clients do not check the parents of a group's results, so these contain the original error.
   if (culprit !== null && endsInGroup(body)) {
     facts = { ...errorFacts(culprit, wire.task), traceback: facts.traceback };
   }
@@ -242,8 +244,8 @@ export async function failChord(
 }
 
 /**
- * The errbacks of a body that will not run, each with the id its result would have had. What was sent is noted among
- * the children of that result.
+ * Sends the errbacks of a body that will not run, each with the id of the body's result. The sent group is
+ * recorded among the children of that result.
  */
 async function sendBodyErrbacks(
   app: AppCore,
@@ -252,11 +254,11 @@ async function sendBodyErrbacks(
     readonly exception: WireException;
     readonly traceback: string;
     readonly children: Map<string, ResultTuple[]>;
-    /** JSON of errbacks that were called for a chord inside, and of those called here. */
+    /** JSON of errbacks that were called for an inner chord, and of those called here. */
     readonly sentTexts: Set<string>;
   },
 ): Promise<void> {
-  // Those of a group are on its members, for each of which a result is waited for.
+  // The errbacks of a group are on its members, each of which has a result of its own.
   if (body instanceof Group) {
     const before = [...facts.sentTexts];
     for (const member of body.tasks) {
@@ -280,7 +282,9 @@ async function sendBodyErrbacks(
   if (thrown !== null) throw thrown.error;
 }
 
-/** Calls those errbacks of a body that are called: here, or in a slot if this is the worker's own isolate. */
+/**
+ * Calls those errbacks of a body that are functions: here, or in a slot if this is the worker's main isolate.
+ */
 async function callBodyErrbacks(
   app: AppCore,
   body: Signature,
@@ -312,7 +316,7 @@ async function callBodyErrbacks(
   app.callElsewhere(message, { exception, traceback, hooks: "none" });
 }
 
-/** The id of the result that a signature has in the end; a group has none. */
+/** Returns the id of a signature's final result, or null. A group has none. */
 function lastId(signature: Signature): string | null {
   if (signature instanceof Chain) {
     const last = signature.tasks.at(-1);

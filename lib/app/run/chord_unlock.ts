@@ -1,5 +1,5 @@
 /**
- * `celery.chord_unlock`: a chord whose header is looked at again and again, for stores that cannot count.
+ * `celery.chord_unlock`: polls the header of a chord, for stores that cannot count.
  *
  * Source: celery 5.2.6 app/builtins.py add_unlock_chord_task.
  */
@@ -20,13 +20,13 @@ import type { AppCore } from "../core.ts";
 import { failChord, sendChordBody } from "./chord_completion.ts";
 import type { Context } from "./context.ts";
 
-/** Seconds that `celery.chord_unlock` waits for a header at most, where results never expire. */
+/** Maximum seconds that `celery.chord_unlock` waits for a header if results never expire. */
 const HEADER_WAIT_MAX = 86_400;
 
 /**
- * Sends a chord's body once all of its header has ended; else asks to be run again. A header that does not end fails
- * the body when `max_retries` are used up, at the latest when results that came would have expired: Celery leaves
- * whoever waits for it without an end.
+ * Sends a chord's body when its whole header has ended, else retries. A header that does not end fails the
+ * body when `max_retries` are used up, at the latest when the first results would have expired. (In Celery a
+ * client that waits for the body waits for ever then.)
  */
 export async function unlockChord(app: AppCore, self: Context, args: unknown[]): Promise<null> {
   const [groupId, callback, , , result] = args as [
@@ -47,7 +47,7 @@ export async function unlockChord(app: AppCore, self: Context, args: unknown[]):
       Math.ceil((app.conf.result_expires || HEADER_WAIT_MAX) / Math.max(pause, 0.001));
     if (self.request.retries < most) throw self.retry({ countdown: pause, maxRetries: most });
     const missing = ids.find((_, at) => !READY_STATES.has(metas[at]?.state ?? ""));
-    const reason = `Dependency ${missing} has not ended after ${most} looks`;
+    const reason = `Dependency ${missing} has not ended after ${most} checks`;
     await failChord(app, backend, groupId, callback, new ChordError(reason));
     return null;
   }

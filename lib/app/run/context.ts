@@ -1,5 +1,5 @@
 /**
- * What a bound task gets as its first parameter: its request, and what it may ask of the worker while it runs.
+ * The first parameter of a bound task: its request, and what it can ask of the worker while it runs.
  *
  * Source: celery 5.2.6 app/task.py Task methods that act on the current request; contract.md "Context".
  */
@@ -25,18 +25,33 @@ export interface TaskLog {
   critical(message: string): void;
 }
 
-/** Where a run stands in its trace: ids in hexadecimal, and as the W3C header `traceparent`. */
+/** The trace of a run: ids in hexadecimal, and the W3C header `traceparent`. */
 export interface TaskTrace {
   readonly traceId: string;
   readonly spanId: string;
-  /** Its spans are recorded. */
+  /** True if its spans are recorded. */
   readonly isSampled: boolean;
   readonly traceparent: string;
 }
 
 const UPDATE_NAMES = namesOf<{ taskId?: string }>({ taskId: true });
 
-/** `self` of a bound task. */
+/**
+ * `self` of a bound task.
+ *
+ * @example
+ * ```ts
+ * import { App, type Context } from "lovage";
+ *
+ * export const app = new App("shop");
+ * export const fetchPage = app.task("shop.fetch", { bind: true }, async (self: Context, url: string) => {
+ *   const response = await fetch(url, { signal: self.signal });
+ *   if (response.status === 503) throw self.retry({ countdown: 30 });
+ *   await self.updateState("PROGRESS", { status: response.status });
+ *   return (await response.text()).length;
+ * });
+ * ```
+ */
 export class Context {
   readonly #run: Execution;
   #log: TaskLog | null = null;
@@ -50,33 +65,34 @@ export class Context {
     return this.#run.name;
   }
 
-  /** Every field of Celery's request, in camelCase. */
+  /** The task's request: every field of Celery's, in camelCase. */
   get request(): TaskRequest {
     return this.#run.request;
   }
 
+  /** The App that the task belongs to. */
   get app(): UserApp {
     return this.#run.app as UserApp;
   }
 
-  /** Retries the task may have; null: for ever. */
+  /** Maximum retries of this run; null: no limit. */
   get maxRetries(): number | null {
     return this.#run.maxRetries === undefined ? this.#run.options.maxRetries : this.#run.maxRetries;
   }
 
-  /** Aborted at the soft time limit (its reason is `SoftTimeLimitExceeded`) and on revoke. */
+  /** Aborts at the soft time limit (its reason is `SoftTimeLimitExceeded`) and on revoke. */
   get signal(): AbortSignal {
     return this.#run.signal;
   }
 
-  /** The trace that this run belongs to, which `fetch` and what it sends continue; null: it belongs to none. */
+  /** The trace of this run, which `fetch` and messages that it sends continue; null if it has none. */
   get trace(): TaskTrace | null {
     const { traceparent } = this.#run;
     const ids = traceIds(traceparent);
     return ids === null ? null : { ...ids, traceparent: traceparent! };
   }
 
-  /** The task's log. */
+  /** The task's logger. */
   get log(): TaskLog {
     const run = this.#run;
     return this.#log ??= {
@@ -89,14 +105,22 @@ export class Context {
   }
 
   /**
-   * Asks for another run; throw what it returns. Once retries are used up it throws `exc` itself, or
-   * MaxRetriesExceededError. Outside a worker it throws `exc`. Durations are seconds; default `defaultRetryDelay`.
+   * Requests a retry. Throw the returned error. Durations are seconds; the default delay is
+   * `defaultRetryDelay`.
+   *
+   * @throws `exc` if no retries are left, or outside a worker.
+   * @throws {MaxRetriesExceededError} if no retries are left and `exc` is not given.
+   * @throws {UsageError} for an unknown option.
    */
   retry(options: RetryOptions = {}): Retry {
     return requestRetry(this.#run, options);
   }
 
-  /** Stores a state of your own with its data; readers see it as `state()` and `info()`. */
+  /**
+   * Stores a custom state with data, which readers get from `state()` and `info()`. Rejects with UsageError
+   * for an unknown option, and with EncodeError for data that cannot be encoded. Resolves before the state is
+   * stored.
+   */
   updateState(state: string, meta: unknown = null, options: { taskId?: string } = {}): Promise<void> {
     try {
       refuseUnknown(options, UPDATE_NAMES, "updateState");
@@ -107,14 +131,19 @@ export class Context {
     }
   }
 
-  /** Ends this run at once; `signature` goes on in its place, under its id. */
+  /**
+   * Ends this run at once; `signature` runs in its place, under its id.
+   *
+   * @throws always: the code after it does not run.
+   */
   replace(signature: Signature): never {
     this.#run.replacement = signature;
     throw new Replaced();
   }
 
   /**
-   * Adds a call to the chord that this task is in the header of, and sends it. Rejects with an Error outside a chord.
+   * Adds a call to the chord whose header this task is in, and sends it. Rejects with an Error outside a
+   * chord, with the result store's error, and as `applyAsync` does.
    */
   async addToChord(signature: Signature): Promise<CanvasResult> {
     const { request, app } = this.#run;
@@ -133,7 +162,11 @@ export class Context {
     return await one.applyAsync();
   }
 
-  /** Sends an event of your own to monitors; the task's id is added. */
+  /**
+   * Sends a custom event to monitors; the task's id is added.
+   *
+   * @throws {EncodeError} for fields that cannot be encoded.
+   */
   sendEvent(type: string, fields: Record<string, unknown> = {}): void {
     this.#run.sendEvent(type, fields);
   }

@@ -1,5 +1,5 @@
 /**
- * What a finished task sends: its callbacks, the next step of its chain, its errbacks.
+ * The messages that a finished task sends: its callbacks, the next step of its chain, its errbacks.
  *
  * Source: celery 5.2.6 app/trace.py trace_task, backends/base.py _call_task_errbacks; protocol.md 8.2, 8.7.
  */
@@ -11,7 +11,7 @@ import { bindArguments } from "../call/calling.ts";
 import { applySignature, canvasSender } from "../send/canvas_send.ts";
 import type { TaskRequest } from "../call/request.ts";
 
-/** Who sends: ids of the task that is done. */
+/** The finished task that sends: ids and priority. */
 export interface Done {
   readonly id: string;
   readonly rootId: string;
@@ -19,7 +19,10 @@ export interface Done {
   readonly priority: number | null;
 }
 
-/** Sends callbacks and the next step of the chain with the result; they are its children. */
+/**
+ * Sends callbacks and the next step of the chain with the result; they become the task's children. Rejects as
+ * `applySignature` does.
+ */
 export async function sendNext(app: AppCore, done: Done, embed: TaskEmbed, result: unknown): Promise<void> {
   const options = { parentId: done.id, rootId: done.rootId, priority: done.priority };
   const sender = canvasSender(app);
@@ -38,7 +41,7 @@ export async function sendNext(app: AppCore, done: Done, embed: TaskEmbed, resul
   const { chain } = embed;
   if (chain !== null) {
     const next = toSignature(chain.next, sender);
-    // What comes later stays as it came: a chain of 1,000 steps is not to be made anew at each.
+    // The later steps are passed on as they arrived: a chain of 1,000 steps must not be rebuilt at each step.
     const { later } = chain;
     await applySignature(app, next, [result], {}, {
       ...options,
@@ -47,17 +50,17 @@ export async function sendNext(app: AppCore, done: Done, embed: TaskEmbed, resul
   }
 }
 
-/** What a failed task's errbacks may be told. */
+/** Facts about a failed task for its errbacks. */
 export interface Failure {
   request(): TaskRequest;
   readonly error: unknown;
-  /** Null if the worker itself decided it. */
+  /** Null if the worker itself ended the task. */
   readonly traceback: string | null;
 }
 
 /**
- * Runs a failed task's errbacks: calls those that are called here, then sends the others. One that throws keeps none of
- * the others; its error is thrown when all have had their turn. Resolves with the group that was sent, or null.
+ * Runs a failed task's errbacks: calls those that are functions, then sends the others. All are run even if
+ * one throws; then the first error is thrown. Resolves with the group that was sent, or null.
  */
 export async function runErrbacks(
   app: AppCore,
@@ -72,9 +75,9 @@ export async function runErrbacks(
 }
 
 /**
- * Calls the errbacks that are functions of this app: of a registered task that takes more than one argument, with the
- * request, the error and the traceback. This is the user's code, so no isolate does it that has something else to do.
- * Rejects with what the first one threw, when all have had their turn.
+ * Calls errbacks that are functions of this app: a registered task that takes more than one argument is
+ * called with the request, the error and the traceback. Since this is user code, only an isolate that runs
+ * user code may call it. Rejects with the first error after all have been called.
  */
 export async function callErrbacks(
   app: AppCore,
@@ -99,7 +102,10 @@ export async function callErrbacks(
   if (thrown.length > 0) throw thrown[0];
 }
 
-/** Sends the errbacks that are not called as one group, each with the id of the failed task; the group, or null. */
+/**
+ * Sends the other errbacks as one group, each with the failed task's id as argument. Resolves with the group,
+ * or null. Rejects as `applySignature` does.
+ */
 export async function sendErrbacks(
   app: AppCore,
   done: Done,
@@ -113,19 +119,19 @@ export async function sendErrbacks(
   return (await applySignature(app, group, [done.id], {}, options)).asTuple();
 }
 
-/** Whether any of these errbacks is to be called rather than sent. */
+/** Returns true if any of these errbacks is called instead of sent. */
 export function hasCalledErrbacks(app: AppCore, errbacks: readonly WireSignature[] | null): boolean {
   return errbacks !== null && errbacks.some((one) => calledTask(app, one) !== undefined);
 }
 
-/** The task of an errback that is called where its failed task is known; undefined: it is sent. */
+/** Returns the task of an errback that is called directly; undefined if the errback is sent. */
 function calledTask(app: AppCore, errback: WireSignature): RunnableTask | undefined {
   if (errback.subtask_type) return undefined;
   const task = app.tasks.get(errback.task);
   return task !== undefined && takesFailure(task) ? task : undefined;
 }
 
-/** Errbacks of Celery 4 on: those that take more than the id. */
+/** Returns true for an errback of Celery 4 or later, which takes more than the id. */
 function takesFailure(task: RunnableTask): boolean {
   if (task.isBuiltin || task.given.bind) return false;
   const { names, hasRest, takesObject } = task.parameters;

@@ -1,9 +1,9 @@
 /**
- * A task that is delivered again though its success is stored (`worker_deduplicate_successful_tasks`): it does not run
- * again, and what its first run may not have sent any more is sent now.
+ * A redelivered task that has stored SUCCESS (`worker_deduplicate_successful_tasks`): it does not run again;
+ * messages that its first run may not have sent are sent now.
  *
- * Source: celery 5.6.3 app/trace.py, where LOG_IGNORED is told. Counting the chord's part is ours: 5.6 leaves the
- * chord without an end where a worker died between the two.
+ * Source: celery 5.6.3 app/trace.py, where LOG_IGNORED is logged. Counting the part of the chord is ours: in
+ * 5.6 the chord never ends if the worker died between storing and counting.
  */
 
 import type { Backend } from "../../backend/mod.ts";
@@ -15,8 +15,9 @@ import { sendNext } from "./dispatch.ts";
 import { decodeForParent } from "./trace_parent.ts";
 
 /**
- * Sends the callbacks and the chain's next step of a task with its stored result, where the result has no children yet,
- * and counts its part of a chord, which counts once. Rejects where the broker or the store does.
+ * Sends the callbacks and the chain's next step with the stored result, if the result has no children yet,
+ * and counts its part of a chord, which the store counts only once. Rejects with the broker's or the store's
+ * error.
  */
 export async function finishDoneBefore(
   app: AppCore,

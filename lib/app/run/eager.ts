@@ -1,8 +1,8 @@
 /**
- * Running one task here and now: `apply`, and every call under `task_always_eager`.
+ * Running one task in this process: `apply`, and every call under `task_always_eager`.
  *
- * The task runs as in a worker: calling convention, hooks, retries (at once), errors. What it links to is sent, or
- * under `task_always_eager` run as well.
+ * The task runs as in a worker: calling convention, hooks, retries (at once), errors. Its links are sent, or
+ * run here too under `task_always_eager`.
  *
  * Source: celery 5.2.6 app/task.py apply, apply_async, result.py EagerResult.
  */
@@ -27,7 +27,19 @@ import { Run } from "./run.ts";
 import { type SendCall, type SendOptions, wireSignatures } from "../call/send_options.ts";
 import { Tracer } from "./trace.ts";
 
-/** The result of a task that ran here. Nothing is looked up. */
+/**
+ * The result of a task that ran in this process. It holds the value itself and does not read a store.
+ *
+ * @example
+ * ```ts
+ * import { App } from "lovage";
+ *
+ * const app = new App("shop");
+ * const add = app.task("shop.add", (x: number, y: number) => x + y);
+ * const result = await add.apply([1, 2]); // an EagerResult
+ * console.log(await result.get(), await result.state()); // 3 SUCCESS
+ * ```
+ */
 export class EagerResult<R = unknown> extends AsyncResult<R> {
   readonly #value: unknown;
   readonly #state: string;
@@ -44,37 +56,44 @@ export class EagerResult<R = unknown> extends AsyncResult<R> {
     this.#traceback = ended.traceback;
   }
 
+  /** Returns the value. Rejects with the task's error, unless `propagate` is false. */
   override get(options: GetOptions = {}): Promise<R> {
     const isError = this.#state === "FAILURE" || this.#state === "REVOKED";
     if (isError && options.propagate !== false) return Promise.reject(this.#value);
     return Promise.resolve(this.#value as R);
   }
 
+  /** Returns the final state. */
   override state(): Promise<string> {
     return Promise.resolve(this.#state);
   }
 
+  /** Returns the value or the error. */
   override info(): Promise<unknown> {
     return Promise.resolve(this.#value);
   }
 
-  /** True: what there is of it is here, whatever a store holds. */
+  /** Returns true, whether a store has the result or not. */
   override exists(): Promise<boolean> {
     return Promise.resolve(true);
   }
 
+  /** Returns true. */
   override ready(): Promise<boolean> {
     return Promise.resolve(true);
   }
 
+  /** Returns the traceback as text, or null. */
   override traceback(): Promise<string | null> {
     return Promise.resolve(this.#traceback);
   }
 
+  /** Does nothing. */
   override forget(): Promise<void> {
     return Promise.resolve();
   }
 
+  /** Does nothing. */
   override revoke(): Promise<void> {
     return Promise.resolve();
   }
@@ -97,8 +116,8 @@ async function tracerOf(app: AppCore): Promise<Tracer> {
 }
 
 /**
- * Runs a task. With `throw` (default `task_eager_propagates`) rejects with the task's error, else the error is in the
- * result.
+ * Runs a task. With `throw` (default `task_eager_propagates`) rejects with the task's error; otherwise the
+ * error is in the result. Also rejects with the error of a replacement or of the result store.
  */
 export async function applyEagerly<R>(
   task: RunnableTask,
@@ -154,7 +173,10 @@ const STATES: Readonly<Record<string, string>> = {
   terminated: "REVOKED",
 };
 
-/** A call under `task_always_eager`: its arguments travel through the serializer as they would on the wire. */
+/**
+ * Runs a call under `task_always_eager`. Its arguments are serialized and deserialized, as when they are
+ * sent.
+ */
 export async function eagerly<R>(
   task: RunnableTask,
   args: readonly unknown[],
@@ -187,7 +209,7 @@ function eagerRun(tracer: Tracer, task: RunnableTask, id: string, call: SendCall
     retries,
     timeLimit: null,
     softTimeLimit: null,
-    // As 5.6; before, eager tasks had neither.
+    // As in 5.6; before, eager tasks had neither.
     rootId: options.rootId || parent?.rootId || id,
     parentId: options.parentId || parent?.id || null,
     argsrepr: null,

@@ -1,8 +1,9 @@
 /**
- * How a run ends: what its function returned or threw, made into an outcome. Whatever others wait for (callbacks, the
- * next step of a chain, a retry, a replacement, errbacks) is published before.
+ * The end of a run: makes an outcome of what its function returned or threw. Messages that others wait for
+ * (callbacks, the next step of a chain, a retry, a replacement, errbacks) are published before.
  *
- * Source: celery 5.2.6 app/trace.py handle_success, handle_failure, handle_retry, handle_reject; protocol.md 8.2, 8.6.
+ * Source: celery 5.2.6 app/trace.py handle_success, handle_failure, handle_retry, handle_reject; protocol.md
+ * 8.2, 8.6.
  */
 
 import { UsageError } from "../../base/mod.ts";
@@ -40,7 +41,7 @@ import {
   valueDocument,
 } from "./trace_outcome.ts";
 
-/** Ends the runs of one tracer. */
+/** Makes the outcomes of one tracer's runs. */
 export class Endings {
   readonly #app: AppCore;
   readonly #style: ResultStyle;
@@ -48,7 +49,7 @@ export class Endings {
   readonly #inheritsPriority: boolean;
   readonly #onState: (seq: number, state: string, document: string | Uint8Array) => void;
 
-  /** `onState` stores a state before the end. */
+  /** `onState` stores a state before the run has ended. */
   constructor(
     app: AppCore,
     style: ResultStyle,
@@ -105,7 +106,7 @@ export class Endings {
 
   failed(run: Run, thrown: unknown): Outcome | Promise<Outcome> {
     if (run.replacement !== null) return this.#replaced(run);
-    // Not even its class can be asked for.
+    // Even `instanceof` would throw.
     if (!isReadable(thrown)) return this.#failure(run, thrown);
     if (thrown instanceof Retry) return this.#retried(run, thrown);
     if (thrown instanceof Reject) return this.#rejected(run, thrown);
@@ -130,8 +131,9 @@ export class Endings {
   }
 
   /**
-   * Put back into its queue, or ended: then it is a failure to whoever waits for it, and its errbacks are sent.
-   * Source: celery main (5.7) worker/request.py Request.on_failure; before 5.7 nothing was stored.
+   * Rejects the message: puts it back into its queue, or ends the task; then clients see a failure, and
+   * errbacks are sent. Source: celery main (5.7) worker/request.py Request.on_failure; before 5.7 nothing was
+   * stored.
    */
   #rejected(run: Run, error: Reject): Outcome | Promise<Outcome> {
     run.error = error;
@@ -161,7 +163,8 @@ export class Endings {
     try {
       return this.#storedFailure(run, facts, kind, this.#isExtended);
     } catch (second) {
-      // The error's arguments or, where the task has changed them, its own cannot be written: the failure is told.
+      // The error's arguments, or the task's own if the task has changed them, cannot be encoded: report the
+      // failure without them.
       return this.#storedFailure(run, plainErrorFacts(facts, second), kind, false);
     }
   }
@@ -202,7 +205,7 @@ export class Endings {
       const { errbacks } = run.body.embed;
       await runAsTask(run, () => runErrbacks(this.#app, this.#done(run), errbacks!, failure), null);
     } catch (error) {
-      // The failure stands; that nobody was told of it is said in the log.
+      // The failure stands; that its errbacks were not sent is logged.
       run.log("ERROR", `Cannot send errbacks of ${run.name}[${run.id}]: ${errorFacts(error, run.name).repr}`);
     }
     return outcome;
@@ -212,7 +215,7 @@ export class Endings {
     try {
       return await this.#retriedOutcome(run, retry);
     } catch (error) {
-      // What it is to be told with cannot be written.
+      // The state of the retry cannot be encoded.
       return await this.#failure(run, error);
     }
   }
@@ -233,15 +236,16 @@ export class Endings {
     const stores = this.#storesErrors(run);
     const call = run.init.isEager ? null : retry.signature as SendCall | null;
     if (call !== null) {
-      // Before the message leaves: with the outcome it could come behind the end that the next attempt makes.
+      // Store RETRY before the message leaves: stored with the outcome it could overwrite the result of the
+      // next attempt.
       if (stores) {
         this.#onState(run.init.seq, "RETRY", document(run.trail ? [[[run.id, null], null]] : []));
       }
       try {
         await runAsTask(run, () => this.#app.send(call.name, call.args, call.kwargs, call.options), null);
       } catch (error) {
-        // Late acknowledgement still holds the message: it is put back, unless it could never be sent. Else its failure
-        // is at least to be seen.
+        // With late acknowledgement the message is still unacknowledged: put it back, unless it can never be
+        // sent. Otherwise report a failure.
         const isHopeless = error instanceof UsageError || error instanceof EncodeError;
         if (run.options.acksLate && !isHopeless) {
           return await this.#rejected(run, new Reject(error, { requeue: true }));
@@ -280,7 +284,8 @@ export class Endings {
 
   #outcome(run: Run, kind: OutcomeKind): Outcome {
     const outcome = bareOutcome(run.init.seq, kind);
-    // Whole nanoseconds: what the subtraction adds behind them costs more to write and to read than the rest of a head.
+    // Whole nanoseconds: the rounding errors of the subtraction would take longer to write and read than the
+    // rest of the head.
     outcome.runtime = Math.round((this.#app.world.clock.monoMs() - run.startedMs) * 1e6) / 1e9;
     return outcome;
   }
@@ -289,23 +294,26 @@ export class Endings {
     return run.init.isEager && !run.options.storeEagerResult;
   }
 
-  /** Source: celery 5.6.3 app/trace.py TraceInfo.handle_error_state. */
+  /**
+   * Returns true if an error of this run is stored. Source: celery 5.6.3 app/trace.py
+   * TraceInfo.handle_error_state.
+   */
   #storesErrors(run: Run): boolean {
     if (run.isIgnored) return run.options.storeErrorsEvenIfIgnored;
     return !this.#isUnstored(run);
   }
 }
 
-/** Whether the task says that it throws such errors. */
+/** Returns true if the task declares errors of this class in `throws`. */
 function isExpected(error: unknown, throws: readonly ErrorClass[]): boolean {
   try {
     return isOneOf(error, throws);
   } catch {
-    return false; // neither of them can be asked
+    return false; // instanceof throws for this error
   }
 }
 
-/** False for what throws when its class is asked for: a revoked Proxy. */
+/** Returns false for a value whose class cannot be determined because that throws: a revoked Proxy. */
 function isReadable(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return true;
   try {

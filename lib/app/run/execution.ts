@@ -1,4 +1,4 @@
-/** One run of a task, as its context and what the context asks for see it. */
+/** One run of a task, as its context sees it. */
 
 import type { Level } from "../../base/mod.ts";
 import type { Signature } from "../../canvas/mod.ts";
@@ -8,31 +8,34 @@ import type { TaskRequest } from "../call/request.ts";
 import { directRequest, type ResolvedTaskOptions } from "../conf/task_options.ts";
 import type { AppCore, RunnableTask } from "../core.ts";
 
-/** One run of a task, as the context sees it. */
+/** One run of a task, as its context sees it. */
 export interface Execution extends CurrentTask {
   readonly app: AppCore;
   readonly options: ResolvedTaskOptions;
-  /** The name's last part. */
+  /** The last part of the task's name. */
   readonly label: string;
-  /** Aborted at the soft time limit and on revoke; made when first asked for. */
+  /** Aborts at the soft time limit and on revoke; created on first use. */
   readonly signal: AbortSignal;
-  /** Where it stands in its trace, as a W3C header; null: in none. */
+  /** Its trace as a W3C `traceparent`; null if it has none. */
   readonly traceparent: string | null;
-  /** What `self.retry` has asked for. */
+  /** The retry requested by `self.retry`. */
   retry: Retry | null;
-  /** What `self.replace` has asked for. */
+  /** The replacement passed to `self.replace`. */
   replacement: Signature | null;
-  /** A value with its parts that are the task's arguments or its request's signatures as they came. */
+  /**
+   * Returns a value in which parts that are arguments or signatures of the task have the form in which they
+   * arrived.
+   */
   restored<T>(value: T): T;
-  /** Retries this run may have, where `self.retry` has said so; undefined: the task's own. */
+  /** Maximum retries of this run as set by `self.retry`; undefined: the task's own. */
   maxRetries: number | null | undefined;
-  /** Stores a state of the user's own. */
+  /** Stores a custom state. */
   updateState(state: string, meta: unknown, taskId: string | null): void;
   sendEvent(type: string, fields: Record<string, unknown>): void;
   log(level: Level, message: string): void;
 }
 
-/** The run of a task that is called directly, outside any worker: nothing is stored or sent. */
+/** Returns the run of a task that is called directly, outside any worker: it stores and sends nothing. */
 export function directExecution(
   task: Pick<RunnableTask, "app" | "name" | "label" | "options">,
   args: unknown[],

@@ -8,12 +8,12 @@ import type { Context } from "./context.ts";
 import type { Run } from "./run.ts";
 import { errorFacts } from "./trace_outcome.ts";
 
-/** A task's hooks, whose `self` is its context. */
+/** Returns a task's hooks, typed for its context. */
 export function hooksOf(run: Run): TaskHooks<Context> {
   return run.options;
 }
 
-/** Whether a task has any hook. */
+/** Returns true if a task has any hook. */
 export function hasHooks(options: ResolvedTaskOptions): boolean {
   return Boolean(
     options.beforeStart ?? options.onSuccess ?? options.onFailure ?? options.onRetry ??
@@ -21,13 +21,13 @@ export function hasHooks(options: ResolvedTaskOptions): boolean {
   );
 }
 
-/** Whether anybody listens to a signal of runs. */
+/** Returns true if a signal of runs has receivers. */
 export function hasListeners(): boolean {
   return signals.taskPrerun.hasReceivers || signals.taskPostrun.hasReceivers ||
     signals.taskSuccess.hasReceivers || signals.taskFailure.hasReceivers || signals.taskRetry.hasReceivers;
 }
 
-/** Calls the hooks and signals that follow an end. Never rejects. */
+/** Calls the hooks and signals for the end of a run. Never rejects. */
 export async function hooksAfter(run: Run, self: Context, outcome: Outcome, log: Log): Promise<void> {
   const { task, id, body: { args, kwargs } } = run;
   const hooks = hooksOf(run);
@@ -50,7 +50,7 @@ export async function hooksAfter(run: Run, self: Context, outcome: Outcome, log:
       sendTaskFailure(run, traceback, log);
     }
   } catch (error) {
-    // The task itself has ended: what its hook throws is told and changes nothing.
+    // The task itself has ended: an error of its hook is reported and changes nothing.
     const { repr, traceback } = errorFacts(error, run.name);
     run.log("ERROR", `A hook of task ${run.name}[${id}] raised: ${repr}`);
     const failed = { taskId: id, task, args, kwargs, request: run.request, exception: error };
@@ -58,7 +58,7 @@ export async function hooksAfter(run: Run, self: Context, outcome: Outcome, log:
   }
 }
 
-/** Tells the receivers of `taskFailure` of a run that has failed with `run.error`. */
+/** Sends `taskFailure` for a run that has failed with `run.error`. */
 export function sendTaskFailure(run: Run, traceback: string | null, log: Log): void {
   const { task, id, body: { args, kwargs }, error: exception } = run;
   const fields = { taskId: id, task, args, kwargs, exception, traceback, einfo: traceback };

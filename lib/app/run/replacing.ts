@@ -1,5 +1,5 @@
 /**
- * A task that goes on as another signature, under its own id.
+ * Replacing a running task by a signature, under the task's id.
  *
  * Source: celery 5.2.6 and 5.6 app/task.py replace; protocol.md 8.6.
  */
@@ -17,7 +17,7 @@ import { Ignore, ImproperlyConfigured } from "../../wire/mod.ts";
 import { canvasSender } from "../send/canvas_send.ts";
 import type { Execution } from "./execution.ts";
 
-/** Thrown by `self.replace`: nothing of the task runs after it. */
+/** Thrown by `self.replace`, to end the run. */
 export class Replaced extends Ignore {
   override name = "Ignore";
   constructor() {
@@ -26,8 +26,9 @@ export class Replaced extends Ignore {
 }
 
 /**
- * Makes a signature stand for a running task: its id, callbacks, errbacks, the rest of its chain, its place in a group
- * or chord. Throws ImproperlyConfigured for an empty chain and for a signature that is in a chord already.
+ * Gives a signature the place of a running task: its id, callbacks, errbacks, the rest of its chain, its
+ * place in a group or chord. Throws ImproperlyConfigured for an empty chain and for a signature that is in a
+ * chord already.
  */
 export function replacementOf(run: Execution, given: Signature): Signature {
   const { request } = run;
@@ -41,12 +42,12 @@ export function replacementOf(run: Execution, given: Signature): Signature {
   if (made instanceof Chain && made.tasks.length === 0) {
     throw new ImproperlyConfigured("Cannot replace with an empty chain");
   }
-  // Celery does so for a group alone; who waits for a task that went on as a chain with a group at its end waits for
-  // ever there.
+  // Celery does so only for a group; there the result of a task that was replaced by a chain ending in a
+  // group never comes.
   if (endsInGroup(made)) {
     made = made.pipe(new Signature("celery.accumulate", { kwargs: { index: 0 }, app }));
   }
-  // Before the callbacks are linked: those have stamps of their own.
+  // Stamp before linking the callbacks, which have their own stamps.
   if (request.stampedHeaders !== null) made.stamp(request.stamps);
   const last = made instanceof Chain ? made.tasks.at(-1)! : made;
   for (const callback of run.restored(request.callbacks) ?? []) last.link(callback);
@@ -60,7 +61,8 @@ export function replacementOf(run: Execution, given: Signature): Signature {
   if (request.chord !== null) carrier.options.chord = run.restored(request.chord);
   if (request.group !== null) carrier.options.groupId = request.group;
   if (request.groupIndex !== null) carrier.options.groupIndex = request.groupIndex;
-  // Over rpc the result goes where the caller listens; Celery sends it to the worker's own queue, where nobody does.
+  // Over rpc the result goes to the caller's queue. Celery sends it to the worker's own queue, which has no
+  // reader.
   if (request.replyTo !== null) carrier.options.replyTo = request.replyTo;
   made.options.rootId = request.rootId ?? request.id;
   made.options.replacedTaskNesting = request.replacedTaskNesting + 1;

@@ -1,5 +1,5 @@
 /**
- * Trying again: when, how often, and the message that does it.
+ * Retries: when, how often, and the message that is sent.
  *
  * Source: celery 5.2.6 app/task.py retry, signature_from_request, app/autoretry.py, utils/time.py
  * get_exponential_backoff_interval; protocol.md 8.6.
@@ -23,8 +23,8 @@ import { type ErrorClass, RETRY_OPTION_NAMES, type RetryOptions } from "../conf/
 import { formOptions } from "../conf/call_options.ts";
 
 /**
- * What `self.retry` does: the Retry to be thrown, remembered by the run. Throws `exc`, or MaxRetriesExceededError,
- * where no retry is left; outside a worker `exc`.
+ * Implements `self.retry`: returns the Retry to throw, which the run also keeps. If no retries are left,
+ * throws `exc` or MaxRetriesExceededError; outside a worker, throws `exc` or the Retry.
  */
 export function requestRetry(run: Execution, options: RetryOptions): Retry {
   const { request } = run;
@@ -47,7 +47,10 @@ export function requestRetry(run: Execution, options: RetryOptions): Retry {
   return retry;
 }
 
-/** The call that runs a task again: all it came with, in the form that the task gives its messages, one retry more. */
+/**
+ * Returns the call that runs a task again: the original call in the form of the task's own messages, with one
+ * retry more.
+ */
 function retryCall(run: Execution, options: RetryOptions): SendCall {
   const { request } = run;
   const { args, kwargs, exc: _exc, maxRetries: _most, ...more } = options;
@@ -72,7 +75,10 @@ function retryCall(run: Execution, options: RetryOptions): SendCall {
   return { name: run.name, args: again[0], kwargs: again[1], options: send };
 }
 
-/** A request as options of the message that runs it again. Source: celery 5.2.6 app/task.py as_execution_options. */
+/**
+ * Converts a request to options of the message that runs it again. Source: celery 5.2.6 app/task.py
+ * as_execution_options.
+ */
 function executionOptions(request: TaskRequest): SendOptions {
   return {
     taskId: request.id,
@@ -107,14 +113,14 @@ function whereItCameFrom(request: TaskRequest): SendOptions {
 }
 
 /**
- * The retry that a task's `autoretryFor` makes of an error, or null if it makes none. Throws as `requestRetry` where
- * no retry is left.
+ * Returns the retry for an error that `autoretryFor` covers, or null. Throws like `requestRetry` if no
+ * retries are left.
  */
 export function autoRetry(run: Execution, error: unknown, random: Random): Retry | null {
   const { autoretryFor, dontAutoretryFor, retryBackoff, retryKwargs } = run.options;
   if (autoretryFor.length === 0) return null;
   if (error instanceof Retry || error instanceof Ignore || error instanceof Reject) return null;
-  // The same arguments would be as wrong the next time.
+  // A retry would have the same invalid arguments.
   if (error instanceof ValidationError) return null;
   if (isOneOf(error, dontAutoretryFor) || !isOneOf(error, autoretryFor)) return null;
   const options: RetryOptions = { ...retryKwargs, exc: error };
@@ -129,7 +135,8 @@ export function autoRetry(run: Execution, error: unknown, random: Random): Retry
 }
 
 /**
- * Seconds before retry `retries + 1`: the factor doubled each time, at most `maximum`; with jitter a random part of it.
+ * Returns the seconds before retry `retries + 1`: the factor, doubled for each retry, at most `maximum`; with
+ * jitter a random integer from 0 to that.
  */
 export function backoffSeconds(
   retries: number,
@@ -139,13 +146,13 @@ export function backoffSeconds(
   return options.jitter === null ? full : Math.floor(options.jitter.fraction() * (full + 1));
 }
 
-/** True if the error is an instance of one of the classes. */
+/** Returns true if the error is an instance of one of the classes. */
 export function isOneOf(error: unknown, classes: readonly ErrorClass[]): boolean {
   for (const one of classes) if (error instanceof one) return true;
   return false;
 }
 
-/** True for the error of the soft time limit. */
+/** Returns true for the error of the soft time limit. */
 export function isSoftLimit(error: unknown): boolean {
   return error instanceof SoftTimeLimitExceeded;
 }

@@ -1,5 +1,5 @@
 /**
- * One run of one task: its message, decoded; its request, built when someone reads it; what it has sent.
+ * One run of one task: its decoded message; its request, built when it is read; the messages it has sent.
  *
  * Source: celery 5.2.6 app/task.py Context; protocol.md 1.1.
  */
@@ -29,14 +29,14 @@ import type { TaskRequest } from "../call/request.ts";
 import type { ResolvedTaskOptions } from "../conf/task_options.ts";
 import type { ResultOwner } from "./trace_outcome.ts";
 
-/** What a run may ask of the tracer that runs it. */
+/** What a run needs from its tracer. */
 export interface RunHost {
   updateState(run: Run, state: string, meta: unknown, taskId: string | null): void;
   sendEvent(run: Run, type: string, fields: Record<string, unknown>): void;
   log(run: Run, level: Level, message: string): void;
 }
 
-/** What a run is made of. */
+/** The parts of a run. */
 export interface RunInit {
   readonly seq: number;
   readonly task: RunnableTask;
@@ -45,7 +45,7 @@ export interface RunInit {
   readonly body: TaskBody;
   /** Its message, or null if there was none. */
   readonly message: EncodedMessage | null;
-  /** The same as text in kombu's envelope, made when first asked for; null: there is none. */
+  /** The message as text in kombu's envelope, made on first use; null if there is none. */
   readonly source: { readonly envelope: string } | null;
   readonly properties: MessageProperties;
   readonly info: DeliveryInfo;
@@ -55,7 +55,7 @@ export interface RunInit {
   readonly isEager: boolean;
 }
 
-/** Milliseconds that a task which has read its signal is given to end by itself before it is given up. */
+/** Milliseconds that a task which uses its signal has to end by itself before it is given up. */
 const GRACE_MS = 1000;
 
 /** One run. */
@@ -73,21 +73,21 @@ export class Run implements Execution, ResultOwner {
   readonly trail: boolean;
   readonly children: ResultTuple[];
   readonly #host: RunHost;
-  /** Monotonic milliseconds at its start. */
+  /** When it began, monotonic milliseconds. */
   startedMs: number;
   retry: Retry | null;
   replacement: Signature | null;
   maxRetries: number | null | undefined;
   isIdle: boolean;
-  /** What it returned or threw, for hooks and eager results. */
+  /** What it returned, and what it threw, for hooks and eager results. */
   value: unknown;
   error: unknown;
-  /** Its span; null: nobody traces here, or nothing of this task is recorded. */
+  /** Its span; null if tracing is inactive or this task is not recorded. */
   span: TaskSpan | null;
   isUnsampled: boolean;
-  /** Why it was told to stop, or null. */
+  /** The error with which it was interrupted, or null. */
   interruption: Error | null;
-  /** The trace that begins with it, if it is one of which nothing is recorded; made when first asked for. */
+  /** The new trace of a run that is not recorded and whose message had no trace; made on first use. */
   #newTrace: Carrier | null;
   #request: TaskRequest | null;
   #twins: CarriedTwins | null;
@@ -127,7 +127,7 @@ export class Run implements Execution, ResultOwner {
     this.#disarm = null;
   }
 
-  /** The trace that its message belongs to, or that begins with it unrecorded. */
+  /** The trace of its message, or a new unrecorded one. */
   get carrier(): Carrier | null {
     const { message } = this.init;
     const came = message === null ? null : carrierOf(message.headers);
@@ -143,7 +143,7 @@ export class Run implements Execution, ResultOwner {
     return this.task.label;
   }
 
-  /** Whether its result is ignored: as its sender said, else as the task says. */
+  /** True if its result is ignored, according to the sender, else to the task. */
   get isIgnored(): boolean {
     return this.headers.ignoreResult ?? this.options.ignoreResult;
   }
@@ -164,7 +164,7 @@ export class Run implements Execution, ResultOwner {
     if (this.trail) this.children.push(child);
   }
 
-  /** Aborted with the interruption; made when first asked for. */
+  /** Aborts with the interruption; created on first use. */
   get signal(): AbortSignal {
     if (this.#controller === null) {
       this.#controller = new AbortController();
@@ -173,7 +173,7 @@ export class Run implements Execution, ResultOwner {
     return this.#controller.signal;
   }
 
-  /** The promise's own end, or the rejection of an interruption, whichever is first. */
+  /** Settles as `promise` does, or rejects with an interruption, whichever is first. */
   race(promise: PromiseLike<unknown>): Promise<unknown> {
     return new Promise((resolve, reject) => {
       this.#rejectRace = reject;
@@ -182,8 +182,9 @@ export class Run implements Execution, ResultOwner {
   }
 
   /**
-   * Tells the run to stop. Its signal aborts, so that a pending await that listens rejects with `reason`. A run that
-   * never read its signal is given up at the next turn of the loop; one that did has GRACE_MS to end by itself.
+   * Interrupts the run. Its signal aborts, so that a pending await which uses the signal rejects with
+   * `reason`. A run that never read its signal is given up at the next turn of the loop; one that did has
+   * GRACE_MS to end by itself.
    */
   interrupt(reason: Error): void {
     if (this.interruption !== null) return;
@@ -194,7 +195,7 @@ export class Run implements Execution, ResultOwner {
     this.#disarm = clock.arm(clock.monoMs() + waitMs, () => this.#rejectRace?.(reason));
   }
 
-  /** It has ended: no timer stays. */
+  /** Disarms the timer, because the run has ended. */
   end(): void {
     this.#rejectRace = null;
     this.#disarm?.();
@@ -211,7 +212,7 @@ export class Run implements Execution, ResultOwner {
     this.#host.log(this, level, message);
   }
 
-  /** What `result_extended` adds to its documents. */
+  /** Returns what `result_extended` adds to its result documents. */
   extended(): ExtendedMeta {
     const { headers, body, init } = this;
     return {
@@ -226,8 +227,9 @@ export class Run implements Execution, ResultOwner {
   }
 
   /**
-   * A value with the parts of it that are the task's arguments, or its request's signatures and headers, as they came:
-   * in a retry, or a signature among the arguments. What the task has changed, or made anew, is as it is.
+   * Returns a value in which parts that are the task's arguments, or signatures and headers of its request,
+   * have the form in which they arrived. Used for a retry, and for signatures among arguments. Parts that the
+   * task has changed or created stay as they are.
    */
   restored<T>(value: T): T {
     if (this.#twins === null) {

@@ -1,16 +1,17 @@
 /**
- * What runs tasks in this process by itself: `apply`, calls under `task_always_eager`, `celery.chord_unlock`. The
- * program has it from the start (mod.ts imports running_here.ts). The npm package leaves that import out and loads it
- * with the first such call, since what only sends tasks does without. Loading it then in the program would be a fault:
- * Deno 2.9 goes on in the context of the code that loads a module, which may be a task.
+ * The functions that run tasks in this process: `apply`, calls under `task_always_eager`,
+ * `celery.chord_unlock`. The program has them from the start (mod.ts imports running_here.ts). The npm
+ * package leaves that import out and loads them with the first such call, since a program that only sends
+ * tasks does not need them. The program must not load them late: after an import, Deno 2.9 continues in the
+ * context of the code that loaded the module, which may be a task.
  */
 
 import type { RunningParts } from "./running_parts.ts";
 
-/** Filled in by running_here.ts, or by `loadRunning`. */
+/** Set by running_here.ts, or by `loadRunning`. */
 export const running: { parts: RunningParts | null } = { parts: null };
 
-/** The functions, loaded if they are not there yet. */
+/** Returns the functions, and loads them first if necessary. Rejects with an error of the import. */
 export async function loadRunning(): Promise<RunningParts> {
   return running.parts ??= (await import("./running_parts.ts")).RUNNING_PARTS;
 }

@@ -1,4 +1,4 @@
-/** Gives the program what runs tasks from the start. */
+/** Makes the functions that run tasks available from the start. */
 
 import { running } from "./running.ts";
 import { RUNNING_PARTS } from "./running_parts.ts";

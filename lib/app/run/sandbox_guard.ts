@@ -1,7 +1,7 @@
 /**
- * What is believed of a sandboxed task: its own end, its own states and events, its own lines, and messages to tasks
- * that its permissions name. Its isolate runs code that may say anything in their place, so whatever comes from there
- * is compared with the message that it was given. Whatever is not as it must be throws.
+ * The checks of a sandbox's reports. Accepted are a task's own outcome, its own states, events and log lines,
+ * and messages to tasks that its permissions name. User code in the isolate may forge any report, so each one
+ * is compared with the message that the task was given. An invalid report throws.
  */
 
 import { Glob, isRecord, type Level, LEVELS } from "../../base/mod.ts";
@@ -14,7 +14,7 @@ import { callsOfMessage, callsOfTask, type TaskCall } from "./task_calls.ts";
 import type { TaskPermissions } from "../conf/task_options.ts";
 import { alsoFailed } from "./trace_outcome.ts";
 
-/** What is stored with each kind of end. */
+/** The state that is stored with each kind of outcome. */
 const STATES: Readonly<Partial<Record<OutcomeKind, string | null>>> = {
   success: "SUCCESS",
   failure: "FAILURE",
@@ -25,26 +25,29 @@ const STATES: Readonly<Partial<Record<OutcomeKind, string | null>>> = {
   timeout: null,
   lost: null,
 };
-/** RabbitMQ routes a message to these as well. */
+/** Headers through which RabbitMQ routes a message to further queues. */
 const MORE_ROUTES = ["CC", "BCC"];
 
-/** A message that the permissions of a task do not cover. */
+/** The error of a message that the task's permissions do not allow. */
 class NotPermitted extends Error {
   override name = "NotCapable";
 }
 
-/** Which messages the tasks of one sandbox may send. */
+/** Decides which messages the tasks of one sandbox may send. */
 export class SendGuard {
   readonly #accept: Accept;
   readonly #isOpen: boolean;
   readonly #names: ReadonlySet<string>;
   readonly #patterns: readonly Glob[];
-  /** Names of remote control, alone or behind a dot, and of events, alone or before one. */
+  /**
+   * Reserved names: remote control's, also as a suffix after a dot, and those of events, also as a prefix
+   * before a dot.
+   */
   readonly #control: string;
   readonly #events: readonly string[];
   readonly #app: AppCore;
 
-  /** `permissions` null: whatever the worker may. */
+  /** `permissions` null: everything that the worker may send. */
   constructor(app: AppCore, permissions: TaskPermissions | null) {
     const { accept_content, control_exchange, event_exchange, event_queue_prefix } = app.conf;
     this.#app = app;
@@ -59,9 +62,10 @@ export class SendGuard {
   }
 
   /**
-   * Throws NotPermitted for a message that none of these runs may send: to a task that is not named, unless it is the
-   * run itself, again, or was named by the message that the run came by (callbacks, the next steps of its chain).
-   * Returns the messages with the worker's own definitions of their queues, which it may declare.
+   * Throws NotPermitted for a message that none of these runs may send: one to a task that the permissions do
+   * not name, unless it is the run itself, again, or is named by the run's own message (callbacks, the next
+   * steps of its chain). Returns the messages with the worker's own definitions of their queues, since the
+   * worker may declare these.
    */
   checked(batch: readonly OutgoingMessage[], runs: Iterable<Run>): OutgoingMessage[] {
     if (batch.length === 0) throw new NotPermitted("There is nothing to send");
@@ -69,7 +73,7 @@ export class SendGuard {
     for (const run of runs) own.push(callsOfTask({ task: run.name, id: run.id }, run.body));
     for (const out of batch) {
       checkMessage(out.message);
-      this.#checkWay(out);
+      this.#checkRoute(out);
       for (const call of callsOfMessage(out.message, this.#accept)) {
         if (this.#isNamed(call.name) || own.some((calls) => calls.some((one) => isOf(call, one)))) continue;
         throw new NotPermitted(
@@ -81,13 +85,13 @@ export class SendGuard {
   }
 
   /**
-   * The worker's own queue in place of what came from the sandbox. The broker would declare and bind what is given
-   * here: a queue of the sandbox's making could take copies of other tasks, or expire what lies in it.
+   * Replaces a queue from the sandbox by the worker's own. The broker declares and binds the queue of a
+   * message, and a queue defined by the sandbox could receive copies of other tasks, or expire messages.
    */
   #ownQueue(given: Queue | null): Queue | null {
     if (given === null) return null;
     const own = this.#app.amqp.queues.wouldBe(given.alias ?? given.name);
-    // A broadcast's queue has another name in each process.
+    // The queue of a broadcast has another name in each process.
     if (own !== null && toJson({ ...given, name: own.name }) === toJson(own)) return own;
     throw new NotPermitted(
       `Cannot send to queue "${given.name}": it differs from the worker's queue of that name`,
@@ -103,7 +107,7 @@ export class SendGuard {
     return isControl || this.#events.some((name) => place === name || place.startsWith(`${name}.`));
   }
 
-  #checkWay({ exchange, routingKey, queue, message }: OutgoingMessage): void {
+  #checkRoute({ exchange, routingKey, queue, message }: OutgoingMessage): void {
     const places = [
       exchange,
       routingKey,
@@ -120,7 +124,7 @@ export class SendGuard {
   }
 }
 
-/** Throws where a message is not one as the worker's own code makes them. */
+/** Throws if a message does not have the shape that the worker's own code makes. */
 function checkMessage(
   { body, bodyEncoding, contentType, contentEncoding, headers, properties }: EncodedMessage,
 ): void {
@@ -140,12 +144,12 @@ function checkMessage(
   }
 }
 
-/** Whether a call is one that the run was given. */
+/** Returns true if a call is one that the run was given. */
 function isOf(call: TaskCall, given: TaskCall): boolean {
   return call.name === given.name && (call.id === null || given.id === null || call.id === given.id);
 }
 
-/** A run's end as it may be. Throws where it is not one. */
+/** Returns a run's outcome with checked values. Throws if it is invalid. */
 export function checkedOutcome(run: Run, reported: Outcome): Outcome {
   const { kind, document } = reported;
   if (!Object.hasOwn(STATES, kind)) throw wrong("end");
@@ -169,24 +173,24 @@ export function checkedOutcome(run: Run, reported: Outcome): Outcome {
   };
 }
 
-/** A state's name and document as they may be. */
+/** Returns a state's name. Throws if it is not a text. */
 export function checkedState(state: unknown): string {
   return text(state);
 }
 
-/** An event as it may be: about the task, not about its worker. */
+/** Returns an event's type and fields. Throws if they are invalid, or if the type is one of worker events. */
 export function checkedEvent(type: unknown, fields: unknown): [string, Record<string, unknown>] {
   if (typeof type !== "string" || type.startsWith("worker-") || !isRecord(fields)) throw wrong("event");
   return [type, fields];
 }
 
-/** A level of the log as it may be. */
+/** Returns a log level. Throws if it is invalid. */
 export function checkedLevel(level: unknown): Level {
   if (typeof level !== "string" || !Object.hasOwn(LEVELS, level)) throw wrong("level");
   return level as Level;
 }
 
-/** Of a chord's member only the result is its own to say. */
+/** Takes only the result from the report; the rest of a chord's part comes from the run. */
 function ownChord(run: Run, reported: OutcomeChord | null): OutcomeChord | null {
   if (reported === null || run.chord === null || run.group === null) return null;
   fromPlainJson(text(reported.result));
@@ -198,7 +202,7 @@ function ownChord(run: Run, reported: OutcomeChord | null): OutcomeChord | null 
   };
 }
 
-/** Of the steps that fail with it, those that its message has. */
+/** Returns the steps that fail with the run. Throws for one that is not in its message. */
 function ownSteps(run: Run, reported: readonly AlsoFailed[] | null): AlsoFailed[] | null {
   const chain = run.body.embed.chain?.all() ?? null;
   if (reported === null || chain === null) return null;
@@ -228,5 +232,5 @@ function text(value: unknown): string {
 }
 
 function wrong(what: string): Error {
-  return new Error(`The sandbox has reported what cannot be: ${what}`);
+  return new Error(`The sandbox has reported an invalid ${what}`);
 }

@@ -1,4 +1,4 @@
-/** Which tasks a message has run, by itself or later: its own, and those of every signature in it. */
+/** Determines which tasks a message runs, at once or later: its own, and those of every signature in it. */
 
 import { isRecord } from "../../base/mod.ts";
 import {
@@ -11,13 +11,16 @@ import {
   type TaskBody,
 } from "../../wire/mod.ts";
 
-/** A task that is run, under this id; null: under an id that is made up then. */
+/** A task that runs under this id; null: under a new id. */
 export interface TaskCall {
   readonly name: string;
   readonly id: string | null;
 }
 
-/** Celery's own tasks that do nothing but call others; where these stand in their arguments, or by which name. */
+/**
+ * Celery's own tasks that only call others, and the names (in order the positions) of their arguments with
+ * signatures.
+ */
 const CALLERS: Readonly<Record<string, readonly string[]>> = {
   "celery.map": ["task"],
   "celery.starmap": ["task"],
@@ -26,10 +29,10 @@ const CALLERS: Readonly<Record<string, readonly string[]>> = {
   "celery.group": ["tasks"],
   "celery.chord": ["header", "body"],
 };
-/** Signatures in signatures. */
+/** Maximum nesting of signatures. */
 const DEPTH_MAX = 200;
 
-/** The calls of a message. Throws where it is not a task message that can be read. */
+/** Returns the calls of a message. Throws if it is not a readable task message. */
 export function callsOfMessage(message: EncodedMessage, accept: Accept): TaskCall[] {
   const headers = decodeTaskHeaders(message);
   if (headers !== null) {
@@ -40,13 +43,13 @@ export function callsOfMessage(message: EncodedMessage, accept: Accept): TaskCal
   return callsOfTask({ task: old.headers.task, id: old.headers.id }, old.body);
 }
 
-/** The calls of a task with its arguments and what comes after it. */
+/** Returns the calls of a task with these arguments, and of the tasks that follow it. */
 export function callsOfTask({ task, id }: { task: string; id: string }, body: TaskBody): TaskCall[] {
   const found: TaskCall[] = [];
   addCall(found, { name: task, id }, body.args, body.kwargs, 0);
   const { callbacks, errbacks, chain, chord } = body.embed;
   for (const one of [chain?.all() ?? null, chord]) addSignatures(found, one, 0);
-  // These are sent under ids that are made then.
+  // Links are sent under new ids.
   const links: TaskCall[] = [];
   for (const one of [callbacks, errbacks]) addSignatures(links, one, 0);
   for (const { name } of links) found.push({ name, id: null });
@@ -69,11 +72,11 @@ function addCall(
     isEmpty = false;
     addSignatures(found, given, depth);
   });
-  // Of nothing that can be seen here: it needs a permission of its own.
+  // No signature is visible here, so the caller itself needs the permission.
   if (isEmpty) found.push(call);
 }
 
-/** One signature, or a list of them. */
+/** Adds the calls of one signature, or of a list of them. */
 function addSignatures(found: TaskCall[], given: unknown, depth: number): void {
   if (given === null || given === undefined) return;
   if (depth > DEPTH_MAX) throw new InvalidTaskError(`Signatures are nested deeper than ${DEPTH_MAX}`);

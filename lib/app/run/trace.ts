@@ -1,8 +1,8 @@
 /**
- * Runs tasks: a message in, an outcome out.
+ * Runs tasks: takes a message, returns an outcome.
  *
- * A synchronous task that sends nothing is done within one call, without a promise. Whatever a task makes others wait
- * for (callbacks, the next step of its chain, its retry) is published before its outcome is given.
+ * A synchronous task that sends nothing is finished within one call, without a promise. Messages that others
+ * wait for (callbacks, the next step of the chain, a retry) are published before the outcome is returned.
  *
  * Source: celery 5.2.6 app/trace.py build_tracer, backends/base.py mark_as_*; protocol.md 8.2, 8.6.
  */
@@ -55,50 +55,53 @@ export interface TraceJob {
   readonly seq: number;
   readonly message: EncodedMessage;
   readonly info: DeliveryInfo;
-  /** Has the message as text in kombu's envelope, made when first asked for: what a sandbox is given. */
+  /** Contains the message as text in kombu's envelope, made on first use; a sandbox receives it. */
   readonly source?: { readonly envelope: string };
   /** Node name. */
   readonly hostname: string;
-  /** Seconds, merged of message, task and settings; null: none. */
+  /** Seconds, merged from message, task and settings; null: none. */
   readonly timeLimit: number | null;
   readonly softTimeLimit: number | null;
-  /** The headers, where the caller has decoded them already. */
+  /** The headers, if the caller has decoded them. */
   readonly headers?: TaskHeaders | null;
-  /** The worker has ended the task: it is not to run, but what it calls then. */
+  /** Set if the worker has ended the task: the task is not run, only its hooks and errbacks are called. */
   readonly ended?: EndedTask | null;
 }
 
-/** Runs the tasks that declare `permissions` or `memoryLimit`, in isolates of their own. */
+/** Runs tasks that declare `permissions` or `memoryLimit`, in isolates of their own. */
 export interface Sandbox {
-  /** Resolves with the outcome; rejects with the error that the task is to fail with. */
+  /** Resolves with the outcome. Rejects with the error with which the task fails. */
   run(run: Run, job: TraceJob, options: ResolvedTaskOptions): Promise<Outcome>;
 }
 
-/** Receives what a running task reports before its end. None may throw. */
+/** Receives a running task's reports before its end. None may throw. */
 export interface TracerHost {
   onState(seq: number, state: string, document: string | Uint8Array): void;
   onEvent(seq: number, type: string, fields: Record<string, unknown>): void;
   log(level: Level, message: string, task: LogTask): void;
 }
 
-/** What is known of a task before it runs. */
+/** What the tracer knows of a task before it runs. */
 interface Plan {
   readonly task: RunnableTask;
   readonly options: ResolvedTaskOptions;
   readonly hasHooks: boolean;
-  /** It declares what it may touch. */
+  /** True if it declares permissions or a memory limit. */
   readonly isSandboxed: boolean;
-  /** Runs in a row that returned no promise; -1: it may, it is always entered so that its awaits see the task. */
+  /**
+   * Number of successive runs that returned no promise; -1 if a run returned one: then each run is entered so
+   * that code after an await sees the task.
+   */
   syncRuns: number;
 }
 
 /**
- * After so many runs without a promise a function is taken to be synchronous. Should it return one after all, what it
- * sends after its first await in that one run has no parent.
+ * After this many runs without a promise a function is taken to be synchronous. If it returns a promise after
+ * all, messages sent after the first await of that one run have no parent.
  */
 const SYNC_AFTER_RUNS = 16;
 
-/** What of a log format takes a look at the stack for each line. */
+/** Fields of a log format that need the stack for each line. */
 const CALLER_FIELD = /%\((filename|funcName|lineno|module|pathname)\)/;
 
 const CARRIES_ALL = { carriesAll: true };
@@ -112,9 +115,9 @@ const NO_PROPERTIES = {
   rest: null,
 } as const;
 
-/** Runs the tasks of one app. Settings and options are read once: make a new one when they change. */
+/** Runs the tasks of one app. Settings and options are read once: make a new tracer when they change. */
 export class Tracer implements RunHost {
-  /** Null: such tasks run right here, which is what the isolate that is their sandbox does. */
+  /** Null: sandboxed tasks run right here, as in the isolate that is their sandbox. */
   sandbox: Sandbox | null = null;
   readonly #app: AppCore;
   readonly #host: TracerHost;
@@ -124,7 +127,7 @@ export class Tracer implements RunHost {
   readonly #style: ResultStyle;
   readonly #isExtended: boolean;
   readonly #endings: Endings;
-  /** The format of tasks' lines has a field of where they were written. */
+  /** True if the log format of tasks shows where a line was written. */
   readonly #showsCaller: boolean;
 
   constructor(app: AppCore, host: TracerHost) {
@@ -143,9 +146,10 @@ export class Tracer implements RunHost {
   }
 
   /**
-   * Begins to trace if that is asked for (`node`: the worker's name), and loads the serializers that messages, results
-   * and retries need; awaited once before the first `run`. After an import
-   * within a task, all that the isolate does outside of tasks would see that task as the current one (Deno 2.9).
+   * Starts tracing if it is configured (`node`: the worker's name), and loads the serializers that messages,
+   * results and retries need. Await it once before the first `run`: if a module were imported within a task,
+   * all code of the isolate outside of tasks would then see that task as the current one (Deno 2.9). Rejects
+   * with EncodeError for an unknown serializer in the settings.
    */
   async open(node: string = this.#app.oid): Promise<void> {
     const { conf, name, tasks, world } = this.#app;
@@ -155,7 +159,7 @@ export class Tracer implements RunHost {
     for (const [, { sendOptions }] of tasks) if (sendOptions.serializer) names.add(sendOptions.serializer);
     for (const name of names) {
       if (isSerializerLoaded(name)) continue;
-      // A task's own serializer that there is not is told by who sends with it.
+      // A task's own serializer that does not exist is reported by the code that sends with it.
       await loadSerializer(name).catch((error) => {
         if (needed.has(name)) throw error;
       });
@@ -163,8 +167,8 @@ export class Tracer implements RunHost {
   }
 
   /**
-   * Runs one task. The outcome at once where the task is synchronous and nothing must be published first, else a
-   * promise of it. Never throws or rejects. Data lane: per message.
+   * Runs one task. Returns the outcome at once if the task is synchronous and nothing must be published
+   * first, else a promise. Never throws or rejects. Data lane: per message.
    */
   run(job: TraceJob): Outcome | Promise<Outcome> {
     if (job.ended) return this.#afterEnd(job, job.ended);
@@ -188,7 +192,7 @@ export class Tracer implements RunHost {
     return this.execute(run);
   }
 
-  /** In a span, which ends with the outcome: what its end publishes is sent within it. */
+  /** Runs in a span, which ends with the outcome, so that messages published at the end belong to it. */
   #beginTraced(tracing: Tracing, run: Run, job: TraceJob): Outcome | Promise<Outcome> {
     const facts = {
       name: run.name,
@@ -208,12 +212,12 @@ export class Tracer implements RunHost {
     });
   }
 
-  /** Tells a running task to stop, with the reason its signal aborts with. No effect on one that has ended. */
+  /** Interrupts a running task; its signal aborts with `reason`. No effect on a task that has ended. */
   interrupt(seq: number, reason: Error): void {
     this.#running.get(seq)?.interrupt(reason);
   }
 
-  /** Runs what has been decoded. */
+  /** Runs a decoded task. Never throws or rejects. */
   execute(run: Run): Outcome | Promise<Outcome> {
     run.startedMs = this.#app.world.clock.monoMs();
     const plan = this.#plans.get(run.name) ?? this.plan(run.task);
@@ -236,7 +240,7 @@ export class Tracer implements RunHost {
     return this.#endings.succeeded(run, value);
   }
 
-  /** What a task is run with; made at its first run. */
+  /** Returns the plan of a task; made when the task first runs. */
   plan(task: RunnableTask): Plan {
     let plan = this.#plans.get(task.name);
     if (plan === undefined) {
@@ -253,7 +257,10 @@ export class Tracer implements RunHost {
     return plan;
   }
 
-  /** The options whose sandbox a run belongs in, or null. A map runs in the sandbox of what it calls. */
+  /**
+   * Returns the options whose sandbox a run belongs in, or null. A map runs in the sandbox of the task that
+   * it calls.
+   */
   #sandboxOf(run: Run): ResolvedTaskOptions | null {
     const plan = this.plan(run.task);
     if (plan.isSandboxed) return run.options;
@@ -263,7 +270,10 @@ export class Tracer implements RunHost {
     return inner !== undefined && this.plan(inner).isSandboxed ? inner.options : null;
   }
 
-  /** Its hooks run where it runs. What its sandbox could not even begin, or cut off, fails here. */
+  /**
+   * Runs a task in its sandbox, hooks included. If the sandbox cannot start, or ends the run, the task fails
+   * here.
+   */
   async #runSandboxed(run: Run, job: TraceJob, options: ResolvedTaskOptions): Promise<Outcome> {
     run.startedMs = this.#app.world.clock.monoMs();
     try {
@@ -273,13 +283,16 @@ export class Tracer implements RunHost {
     }
   }
 
-  /** Calls what is to hear that the worker has ended a task, in the task's sandbox if it has one. Never rejects. */
+  /**
+   * Calls hooks and errbacks of a task that the worker has ended, in the task's sandbox if it has one. Never
+   * rejects.
+   */
   async #afterEnd(job: TraceJob, ended: EndedTask): Promise<Outcome> {
     let run: Run | null = null;
     try {
       run = this.#decode(job);
     } catch {
-      // A task that is not registered, or arguments that cannot be read: it has errbacks alone.
+      // A task that is not registered, or whose arguments cannot be read, has only errbacks.
     }
     const options = run === null || this.sandbox === null ? null : this.#sandboxOf(run);
     if (options === null) await callAfterEnd(this.#app, job.message, ended, run);
@@ -309,7 +322,7 @@ export class Tracer implements RunHost {
       if (task === undefined) throw new NotRegistered(headers.task);
       plan = this.plan(task);
     }
-    // Celery's own tasks only carry their arguments on.
+    // Celery's own tasks only pass their arguments on.
     body ??= decodeTaskBody(message, this.#accept, plan.task.isBuiltin ? CARRIES_ALL : undefined);
     return new Run(this.#app, this, {
       seq: job.seq,
@@ -328,7 +341,7 @@ export class Tracer implements RunHost {
     });
   }
 
-  /** A message that cannot be run ends as a failure with that error. */
+  /** Returns the failure of a message that cannot be run. */
   #undecoded(job: TraceJob, error: unknown): Outcome {
     const outcome = bareOutcome(job.seq, "failure");
     const id = String(job.message.headers["id"] ?? job.message.properties?.correlationId ?? "");
@@ -370,7 +383,7 @@ export class Tracer implements RunHost {
     run.end();
   }
 
-  /** With hooks or connected signals. Never rejects. */
+  /** Runs a task with hooks or connected signals. Never rejects. */
   async #executeSlowly(run: Run): Promise<Outcome> {
     const { task, id, body } = run;
     const { args, kwargs } = body;
@@ -421,7 +434,7 @@ export class Tracer implements RunHost {
   }
 
   sendEvent(run: Run, type: string, fields: Record<string, unknown>): void {
-    // What cannot be carried is an error here, and nothing of it changes on its way.
+    // Throws for fields that cannot be encoded, and copies them, so that later changes have no effect.
     this.#host.onEvent(run.init.seq, type, fromPlainJson(toJson(fields)) as Record<string, unknown>);
   }
 
@@ -433,7 +446,7 @@ export class Tracer implements RunHost {
 
 const STATES: Readonly<Record<string, string>> = { ignore: "IGNORED", reject: "REJECTED" };
 
-/** Ends a run's span as the run ended. */
+/** Ends a run's span according to the outcome. */
 function endSpan(run: Run, outcome: Outcome): Outcome {
   const { kind, state, expected, exception, summary } = outcome;
   const hasFailed = kind !== "success" && kind !== "retry" && kind !== "ignore" && !expected;
@@ -443,7 +456,7 @@ function endSpan(run: Run, outcome: Outcome): Outcome {
   return outcome;
 }
 
-/** The user's function, called as its message says, with arguments that its schema has checked. */
+/** Calls the user's function with the message's arguments, after its schema has checked them. */
 function callTask(run: Run): unknown {
   const { task, body } = run;
   const args = bindArguments(task.parameters, body.args, body.kwargs, task.label);
@@ -453,7 +466,10 @@ function callTask(run: Run): unknown {
   return checked instanceof Promise ? checked.then((all) => callWith(run, all)) : callWith(run, checked);
 }
 
-/** Not a closure of `callTask`: the bundler gives each closure its name when it is made, for a microsecond a task. */
+/**
+ * Not a closure of `callTask`: the bundler names each closure when it is created, which costs a microsecond
+ * per task.
+ */
 function callWith(run: Run, args: unknown[]): unknown {
   const fn = run.task.fn as (...args: unknown[]) => unknown;
   return run.options.bind ? fn(new Context(run), ...args) : fn.apply(undefined, args);

@@ -1,7 +1,8 @@
 /**
- * Outcomes and result documents of what a task came to.
+ * Makes outcomes and result documents.
  *
- * Source: celery 5.2.6 backends/base.py _get_result_meta, mark_as_failure, app/trace.py; protocol.md 4.2, 4.3, 8.2.
+ * Source: celery 5.2.6 backends/base.py _get_result_meta, mark_as_failure, app/trace.py; protocol.md 4.2,
+ * 4.3, 8.2.
  */
 
 import { errorText, framePath, isOurModule, type LogCaller, textOrNull } from "../../base/mod.ts";
@@ -21,7 +22,7 @@ import {
 } from "../../wire/mod.ts";
 import type { AlsoFailed, OutcomeChord } from "../call/outcome.ts";
 
-/** Whose result it is. */
+/** The task that a result belongs to. */
 export interface ResultOwner {
   readonly id: string;
   readonly name: string;
@@ -32,7 +33,7 @@ export interface ResultOwner {
   readonly children: ResultTuple[] | null;
 }
 
-/** How results are written: what settings say of them. */
+/** The form of result documents, from the settings. */
 export interface ResultStyle {
   readonly serializer: string;
   /** Wall-clock milliseconds. */
@@ -41,7 +42,10 @@ export interface ResultStyle {
 
 const UTC = { offset: "+00:00" } as const;
 
-/** The document of a value or state; throws EncodeError if the value cannot be carried. Data lane: per result. */
+/**
+ * Returns the document of a value or state. Throws EncodeError if the value cannot be encoded. Data lane: per
+ * result.
+ */
 export function valueDocument(
   style: ResultStyle,
   owner: ResultOwner,
@@ -61,7 +65,7 @@ export function valueDocument(
   return encodeResultMeta(meta, style.serializer);
 }
 
-/** The document of an exception state; never throws for what the exception holds. */
+/** Returns the document of an exception state. Never throws because of the exception. */
 export function errorDocument(
   style: ResultStyle,
   owner: ResultOwner,
@@ -70,7 +74,7 @@ export function errorDocument(
     exception: WireException | null;
     traceback: string | null;
     extended: ExtendedMeta | null;
-    /** Beside those that the owner has so far. */
+    /** Children in addition to the owner's. */
     moreChildren?: ResultTuple[];
   },
 ): string | Uint8Array {
@@ -88,8 +92,8 @@ export function errorDocument(
 }
 
 /**
- * A chord's member with its value; null if it is in no chord. The body stays in the message: of a header only
- * the last member needs it. Throws EncodeError as the document does.
+ * Returns the part of a chord's member that succeeded; null if it is not in a chord. The body stays in the
+ * message, since only the last member of a header needs it. Throws EncodeError like `valueDocument`.
  */
 export function chordOfValue(owner: ResultOwner, value: unknown): OutcomeChord | null {
   if (owner.chord === null || owner.group === null) return null;
@@ -101,7 +105,7 @@ export function chordOfValue(owner: ResultOwner, value: unknown): OutcomeChord |
   };
 }
 
-/** A chord's member with its error; null if it is in no chord. */
+/** Returns the part of a chord's member that failed; null if it is not in a chord. */
 export function chordOfError(owner: ResultOwner, exception: WireException): OutcomeChord | null {
   if (owner.chord === null || owner.group === null) return null;
   return {
@@ -113,8 +117,8 @@ export function chordOfError(owner: ResultOwner, exception: WireException): Outc
 }
 
 /**
- * The same failure for every step of a chain that will not run: those with an id; of chords their bodies, so that
- * whoever waits for the end of the chain hears of it.
+ * Returns the same failure for every step of a chain that will not run and has an id; for a chord, for its
+ * body. So a client that waits for the end of the chain gets the failure.
  */
 export function alsoFailed(
   style: ResultStyle,
@@ -124,7 +128,7 @@ export function alsoFailed(
     traceback: string | null;
     state: string;
     isStored: boolean;
-    /** By task id: what was sent because of the failure. */
+    /** Messages sent because of the failure, by task id. */
     children?: ReadonlyMap<string, ResultTuple[]>;
   },
   isExtended: boolean,
@@ -159,7 +163,7 @@ export function alsoFailed(
   return also;
 }
 
-/** What `result_extended` tells of a call that never ran. */
+/** Returns what `result_extended` adds for a call that never ran. */
 function extendedOf(signature: WireSignature): ExtendedMeta {
   return {
     name: signature.task,
@@ -172,7 +176,7 @@ function extendedOf(signature: WireSignature): ExtendedMeta {
   };
 }
 
-/** The calls of a signature, and of the steps that it carries on, whose results someone may wait for. */
+/** Returns the calls of a signature, and of the steps after it, whose results a client may wait for. */
 function lastSteps(signature: WireSignature): WireSignature[] {
   const later = signature.options?.["chain"];
   const ends = ownLastSteps(signature);
@@ -195,7 +199,7 @@ function ownLastSteps(signature: WireSignature): WireSignature[] {
   }
 }
 
-/** The result that a result object stands for: its tuple. Anything else is itself. */
+/** Returns the tuple of a result object; any other value unchanged. */
 export function storable(value: unknown): unknown {
   if (value !== null && typeof value === "object") {
     const asTuple = (value as { asTuple?: unknown }).asTuple;
@@ -204,20 +208,20 @@ export function storable(value: unknown): unknown {
   return value;
 }
 
-/** Everything of an error that outcomes need. */
+/** The facts about an error that outcomes need. */
 export interface ErrorFacts {
   readonly exception: WireException;
   readonly repr: string;
   readonly traceback: string;
 }
 
-/** An error as data, with its traceback. Never throws. */
+/** Converts an error to data, with its traceback. Never throws. */
 export function errorFacts(error: unknown, taskName: string): ErrorFacts {
   const exception = toWireException(error, taskName);
   return { exception, repr: exceptionRepr(exception), traceback: tracebackText(error, taskName) };
 }
 
-/** The same of texts alone, for an error whose arguments cannot be written after all. Never throws. */
+/** Returns the same facts with only texts, for an error whose arguments cannot be encoded. Never throws. */
 export function plainErrorFacts({ exception, repr, traceback }: ErrorFacts, why: unknown): ErrorFacts {
   return { exception: { ...exception, args: [repr, errorText(why)] }, repr, traceback };
 }
@@ -225,8 +229,8 @@ export function plainErrorFacts({ exception, repr, traceback }: ErrorFacts, why:
 const CAUSES_MAX = 8;
 
 /**
- * A traceback as Python prints it: the frames of the user's code, oldest first, and the error's type and text. Causes
- * come first. Never throws.
+ * Returns a traceback in Python's format: the frames of the user's code, oldest first, and the error's type
+ * and text. Causes come first. Never throws.
  */
 export function tracebackText(error: unknown, taskName: string, depth = 0): string {
   const exception = toWireException(error, taskName);
@@ -245,7 +249,7 @@ export function tracebackText(error: unknown, taskName: string, depth = 0): stri
   return `${text}${message === "" ? name : `${name}: ${message}`}\n`;
 }
 
-/** What an error tells of itself; nothing if it throws when it is read. */
+/** Returns an error's cause and stack; neither if reading the error throws. */
 function causeAndStack(error: unknown): { cause: Error | null; stack: string } {
   try {
     if (!(error instanceof Error)) return { cause: null, stack: "" };
@@ -256,7 +260,7 @@ function causeAndStack(error: unknown): { cause: Error | null; stack: string } {
   }
 }
 
-/** The longest line that may be a frame. */
+/** Maximum characters of a line that may be a frame. */
 const FRAME_CHARS_MAX = 2000;
 
 function framesOf(stack: string): string[] {
@@ -268,9 +272,9 @@ function framesOf(stack: string): string[] {
   return frames.reverse();
 }
 
-/** The user's frame in a line of a stack; null if it is not one. */
+/** Returns the frame in a line of a stack if it is user code, else null. */
 function frameOf(text: string): LogCaller | null {
-  // The text of an error stands in its stack too, and may be anything.
+  // The stack also contains the error's text, which may be anything.
   if (text.length > FRAME_CHARS_MAX) return null;
   const match = /^\s+at (?:(.*?) \()?((?:file|https?|data|blob):.*?):(\d+):\d+\)?$/.exec(text);
   if (!match) return null;
@@ -280,7 +284,7 @@ function frameOf(text: string): LogCaller | null {
   return { path, line: Number(row), name: fn?.replace(/^async /, "") || "<module>" };
 }
 
-/** Where the user's code called us; null if that is not known. */
+/** Returns where user code called us, or null if unknown. */
 export function callerHere(): LogCaller | null {
   for (const text of (new Error().stack ?? "").split("\n")) {
     const frame = frameOf(text);

@@ -1,9 +1,9 @@
 /**
- * Outcomes that the worker's main isolate decides by itself: hard time limit, lost child, revoked, expired, unknown
+ * Outcomes that the worker's main isolate decides: hard time limit, lost child, revoked, expired, unknown
  * task.
  *
- * Source: celery 5.2.6 worker/request.py on_timeout, on_failure, _announce_revoked; worker/consumer/consumer.py
- * on_unknown_task; protocol.md 8.2, 8.10.
+ * Source: celery 5.2.6 worker/request.py on_timeout, on_failure, _announce_revoked;
+ * worker/consumer/consumer.py on_unknown_task; protocol.md 8.2, 8.10.
  */
 
 import {
@@ -28,25 +28,25 @@ import type { TaskRequest } from "../call/request.ts";
 import { directRequest } from "../conf/task_options.ts";
 import { alsoFailed, chordOfError, errorDocument, errorFacts, type ResultOwner } from "./trace_outcome.ts";
 
-/** What to store and count for a task that never ended by itself. */
+/** The parts of a task's end that was not reported by a slot. */
 export interface ParentOutcome {
   readonly state: "FAILURE" | "REVOKED";
-  /** Null if nothing is to be stored (ignored results, a message without an id). */
+  /** Null if nothing is stored (ignored results, a message without an id). */
   readonly document: string | Uint8Array | null;
   readonly chord: OutcomeChord | null;
   readonly also: readonly AlsoFailed[] | null;
-  /** The root of its tree. */
+  /** The root id of its tree. */
   readonly rootId: string | null;
   /** Python's repr of the error. */
   readonly exception: string;
-  /** What a slot is to call of the user's code; null: nothing. */
+  /** What a slot must call of the user's code; null: nothing. */
   readonly ended: EndedTask | null;
 }
 
 /**
- * Makes the outcome of a message whose task was ended, lost, revoked or never known. "failure" publishes the errbacks;
- * "revoked" does not. Calls nothing of the user's: `ended` says what there is to call. Never rejects: errbacks that
- * cannot be sent are logged. `children` are unknown and empty.
+ * Makes the outcome of a message whose task was ended, lost, revoked or never known. "failure" publishes the
+ * errbacks; "revoked" does not. Calls no user code: `ended` says what a slot must call. Never rejects:
+ * errbacks that cannot be sent are logged. `children` are unknown and left empty.
  */
 export async function failTask(
   app: AppCore,
@@ -116,7 +116,9 @@ export async function failTask(
   };
 }
 
-/** What a slot is to call. Source: celery main (5.7) worker/request.py Request.on_timeout, on_failure. */
+/**
+ * Returns what a slot must call. Source: celery main (5.7) worker/request.py Request.on_timeout, on_failure.
+ */
 function endedTask(
   app: AppCore,
   { task, error, exception, body }: {
@@ -126,7 +128,7 @@ function endedTask(
     readonly body: TaskBody | null;
   },
 ): EndedTask | null {
-  // Celery calls a task's own hooks for hard limits, and the signal for lost processes too.
+  // Celery calls a task's own hooks for hard limits, and sends the signal for lost processes too.
   const isTimeout = error instanceof TimeLimitExceeded;
   const failure = { exception, traceback: null };
   const hasSignal = signals.taskFailure.hasReceivers && (isTimeout || error instanceof WorkerLostError);
@@ -138,7 +140,7 @@ function endedTask(
   return hasCalledErrbacks(app, body?.embed.errbacks ?? null) ? { ...failure, hooks: "none" } : null;
 }
 
-/** The request of a task as its message tells it. */
+/** Returns the request of a task according to its message. */
 export function requestOf(headers: TaskHeaders, body: TaskBody): TaskRequest {
   const { id, task: name, rootId, parentId, group, groupIndex, retries } = headers;
   const { chord, chain, callbacks, errbacks } = body.embed;
@@ -159,7 +161,7 @@ export function requestOf(headers: TaskHeaders, body: TaskBody): TaskRequest {
   };
 }
 
-/** A message read outside any slot; null for the parts that cannot be read. Never throws. */
+/** Decodes a message outside any slot; parts that cannot be read are null. Never throws. */
 export function decodeForParent(
   app: AppCore,
   message: EncodedMessage,
@@ -174,12 +176,15 @@ export function decodeForParent(
     }
     return { headers, body: decodeTaskBody(message, accept, { unpackedMax: MAIN_UNPACKED_BYTES_MAX }) };
   } catch {
-    // A body that cannot be read has no chord and no errbacks to tell.
+    // A body that cannot be read has neither chord nor errbacks.
     return { headers, body: null };
   }
 }
 
-/** A message's headers; where one of them is ill-typed, those alone that say whose result it is. */
+/**
+ * Decodes a message's headers. If one of them has the wrong type, decodes only those that identify the
+ * result.
+ */
 function headersOf(message: EncodedMessage): TaskHeaders | null {
   try {
     return decodeTaskHeaders(message);

@@ -1,5 +1,5 @@
 /**
- * Running what the canvas builds here and now, without a broker.
+ * Running canvas signatures in this process, without a broker.
  *
  * Source: celery 5.2.6 canvas.py apply of each kind; result.py EagerResult.
  */
@@ -24,7 +24,7 @@ import { GroupResult, type MemberResult } from "../result/group_result.ts";
 import { AsyncResult, type GetOptions } from "../result/results.ts";
 import type { SendOptions } from "../call/send_options.ts";
 
-/** The results of a group that ran here: all there are, nothing to wait for. */
+/** The results of a group that ran here: all are there, so `get` does not wait. */
 class EagerGroupResult<R = unknown> extends GroupResult<R> {
   override async get(options: GetOptions = {}): Promise<R[]> {
     const values: unknown[] = [];
@@ -33,7 +33,10 @@ class EagerGroupResult<R = unknown> extends GroupResult<R> {
   }
 }
 
-/** Runs a signature of any kind; the result is there when the promise resolves. Errors are in the result. */
+/**
+ * Runs a signature of any kind. The promise resolves when it has ended. Errors of tasks are in the result; an
+ * error of a step before the last one rejects.
+ */
 export async function applySignatureEagerly(
   app: AppCore,
   signature: Signature,
@@ -77,11 +80,12 @@ async function chainEagerly(
   const steps = withoutEmptyGroups(chain.unchainTasks().map(unrollSingle));
   for (let at = 0; at < steps.length; at++) {
     let step = steps[at]!;
-    // A group before a step is the header of a chord, as it would be when sent.
+    // A group before a step is the header of a chord, as when it is sent.
     if (step instanceof Group && at + 1 < steps.length) {
       step = new Chord(step.tasks, steps[++at]!, null, chain.app);
     }
-    // 5.2.6 runs a chain's callbacks after each of its steps here; sent, only after the last.
+    // Celery 5.2.6 runs a chain's callbacks after each step here; a chain that is sent runs them only after
+    // the last.
     if (at === steps.length - 1) step = withLinks(step, optionList<SignatureLike>(chain.options.link));
     const given = last === null ? [...args, ...chain.args] : [await last.get()];
     const result: CanvasResult = await applySignatureEagerly(
@@ -93,15 +97,15 @@ async function chainEagerly(
     );
     if (last !== null) result.parent = last;
     last = result;
-    // What ended without a value has nothing for the next step: sent, the chain would end here as well.
-    // Source: celery main (5.7) canvas.py _chain.apply.
+    // A step that ended without a value ends the chain, as when it is sent. Source: celery main (5.7)
+    // canvas.py _chain.apply.
     if (await hasNoValue(result)) break;
   }
   if (last === null) throw new TypeError("Cannot run an empty chain");
   return last;
 }
 
-/** Whether a step that ran here ended by Ignore or Reject. */
+/** Returns true if a step that ran here ended with Ignore or Reject. */
 async function hasNoValue(result: CanvasResult): Promise<boolean> {
   if (!(result instanceof AsyncResult)) return false;
   const state = await result.state();

@@ -1,11 +1,11 @@
 /**
- * Sending what the canvas builds: chains, groups, chords, and signatures of one call.
+ * Sending canvas signatures: chains, groups, chords, and single calls.
  *
- * A canvas is walked once, synchronously, into messages; chords are announced to the result store; then all messages
- * leave in order, in batches.
+ * A canvas is walked once, synchronously, and turned into messages. Then chords are registered in the result
+ * store, and all messages are published in order, in batches.
  *
- * Source: celery 5.2.6 and 5.6 canvas.py run, _apply_tasks, _freeze_gid, backends/base.py fallback_chord_unlock;
- * protocol.md 4.6, 4.10, 8.4.
+ * Source: celery 5.2.6 and 5.6 canvas.py run, _apply_tasks, _freeze_gid, backends/base.py
+ * fallback_chord_unlock; protocol.md 4.6, 4.10, 8.4.
  */
 
 import { assert, UsageError } from "../../base/mod.ts";
@@ -39,21 +39,21 @@ import { applySignatureEagerly } from "./canvas_eager.ts";
 import { chainSteps, type PreparedSend, type SendCall, type SendOptions } from "../call/send_options.ts";
 import { callOptions } from "../conf/call_options.ts";
 
-/** Messages to a batch of one canvas. */
+/** Maximum messages in a batch. */
 const BATCH_MAX = 500;
 
-/** A chord to be announced before its header is sent. */
+/** A chord that is registered before its header is sent. */
 interface ChordStart {
   readonly groupId: string;
   readonly size: number;
   readonly body: Signature;
   readonly header: Frozen;
-  /** Kwargs of `celery.chord_unlock`, where a store cannot count. */
+  /** Kwargs of `celery.chord_unlock`, for a store that cannot count. */
   readonly interval: number | null;
   readonly maxRetries: number | null;
 }
 
-/** A canvas walked into messages. */
+/** The state of walking a canvas: its messages and chords so far. */
 interface Walk {
   readonly app: AppCore;
   readonly sends: PreparedSend[];
@@ -62,7 +62,7 @@ interface Walk {
 
 const senders = new WeakMap<AppCore, CanvasSender>();
 
-/** An app as the canvas sees it; always the same one for the same app. */
+/** Returns an app as the canvas sees it; the same object every time for the same app. */
 export function canvasSender(app: AppCore): CanvasSender {
   let sender = senders.get(app);
   if (sender) return sender;
@@ -93,9 +93,10 @@ export function canvasSender(app: AppCore): CanvasSender {
 }
 
 /**
- * Sends a signature of any kind with partial arguments and options. Resolves with its result when the broker has every
- * message. Rejects with UsageError for what cannot be sent (an empty chain, a link on a group, a chord without a result
- * store), else as `applyAsync` does; then none or some of a group may be on its way.
+ * Sends a signature of any kind with partial arguments and options. Resolves with its result when the broker
+ * has every message. Rejects with UsageError for a signature that cannot be sent (an empty chain, a link on a
+ * group, a chord without a result store), else as `applyAsync` does; then some messages of a group may have
+ * been sent.
  */
 export async function applySignature(
   app: AppCore,
@@ -117,7 +118,7 @@ export async function applySignature(
   return app.resultFromTuple(frozenTuple(frozen));
 }
 
-/** Loads what the messages that leave now are written with. */
+/** Loads the serializers of the messages that are sent now. */
 async function loadSerializers(app: AppCore, signature: Signature): Promise<void> {
   const names = new Set([app.conf.task_serializer]);
   for (const { task, options } of firstCalls(signature)) {
@@ -127,7 +128,7 @@ async function loadSerializers(app: AppCore, signature: Signature): Promise<void
   for (const name of names) if (!isSerializerLoaded(name)) await loadSerializer(name);
 }
 
-/** The calls of a canvas that leave as messages when it is sent; those behind them travel inside. */
+/** Returns the calls of a canvas that become messages when it is sent; later steps travel inside them. */
 function firstCalls(signature: Signature): Signature[] {
   if (signature instanceof Chain) {
     return withoutEmptyGroups(signature.tasks).slice(0, 1).flatMap(firstCalls);
@@ -138,7 +139,7 @@ function firstCalls(signature: Signature): Signature[] {
   return (tasks.length === 0 && body !== null ? [body] : tasks).flatMap(firstCalls);
 }
 
-/** Announces the chords and publishes the messages of a walk. */
+/** Registers the chords and publishes the messages of a walk. */
 async function publishWalk(walk: Walk): Promise<void> {
   const { app, chords, sends } = walk;
   if (chords.length > 0) {
@@ -162,7 +163,10 @@ async function publishWalk(walk: Walk): Promise<void> {
   }
 }
 
-/** Source: celery 5.2.6 backends/base.py fallback_chord_unlock. */
+/**
+ * Prepares the `celery.chord_unlock` task of a chord. Source: celery 5.2.6 backends/base.py
+ * fallback_chord_unlock.
+ */
 function prepareUnlock(app: AppCore, chord: ChordStart): PreparedSend {
   const { body } = chord;
   const options = body instanceof Chain ? body.tasks[0]?.options ?? {} : body.options;
@@ -235,11 +239,14 @@ function walkChain(
   if (chain.sender.linksChains) delete options.chain;
   else if (steps.length > 0 || rest.chain) options.chain = [...chainList(rest.chain), ...steps];
   const sent = walkInto(walk, first, [], {}, options);
-  // Of a single step the result is what was sent: a group's has its members.
+  // The result of a single step is what was sent: that of a group has the members.
   return steps.length === 0 ? sent : results[0]!;
 }
 
-/** Links to what a signature ends with; to each member of a group, which gets that member's own result. */
+/**
+ * Adds a link to the last tasks of a signature. In a group each member gets the link, called with its own
+ * result.
+ */
 function linkEnd(signature: Signature, callback: SignatureLike): void {
   if (signature instanceof Group) { for (const task of signature.tasks) linkEnd(task, callback); }
   else signature.link(callback);
@@ -267,7 +274,7 @@ function walkGroup(
   let groupIndex = 0;
   for (const one of unrollGroups(group.tasks)) {
     const task = one.clone();
-    // Options of the group itself, of a chain that ends in it, are each member's.
+    // Links of the group itself, for a chain that ends in the group, are added to each member.
     for (const callback of optionList<SignatureLike>(link)) linkEnd(task, callback);
     for (const errback of optionList<SignatureLike>(linkError)) task.linkError(errback);
     const frozen = task.freeze({ groupId, rootId: options.rootId, groupIndex: groupIndex++ });
@@ -282,7 +289,7 @@ function walkGroup(
   const frozen: Frozen = { id: groupId, parent: null, members };
   if (body instanceof Signature && size > 0) {
     const start = { groupId, size, body, header: frozen, interval: null, maxRetries: null };
-    // A group that a member comes to counts for the same chord: what is around it knows the size of all.
+    // A member may have contributed to the same chord under this group's id: the outer count includes it.
     const inner = walk.chords.findIndex((one) => one.groupId === groupId);
     if (inner < 0) walk.chords.push(start);
     else walk.chords[inner] = start;
@@ -292,8 +299,9 @@ function walkGroup(
 }
 
 /**
- * A group with more behind it, as Celery's client makes one of a chord's body that is a group, or of a group between
- * chords: what comes next gets the list of all its results. Celery sends it once for each member, under the same id.
+ * Walks a group that is followed by further steps as the header of a chord, so that the next step gets the
+ * list of all its results. Celery's client produces such a group from the body of a chord, or between chords.
+ * Celery sends the next step once for each member, under the same id.
  */
 function walkHeader(
   walk: Walk,
@@ -315,7 +323,7 @@ function walkHeader(
   return walkChord(walk, new Chord(header, body, null, group.app), args, {}, over);
 }
 
-/** Takes a signature out of the group that it was frozen for. */
+/** Removes a signature from the group that it was frozen for. */
 function leaveGroup(signature: Signature): void {
   delete signature.options.groupId;
   if (signature instanceof Group) signature.tasks.forEach(leaveGroup);
@@ -361,8 +369,8 @@ function walkChord(
 }
 
 /**
- * The call that a signature of one task is, with partial arguments and options. What a registered task says of its
- * calls holds for it too. Throws TypeError for arguments that do not fit such a task.
+ * Returns the call for a signature of one task, with partial arguments and options. The options of a
+ * registered task apply. Throws TypeError for arguments that do not fit such a task.
  */
 export function signatureCall(
   app: AppCore,
@@ -383,7 +391,7 @@ export function signatureCall(
   };
 }
 
-/** Options that are only carried on; the others are read by who sends. */
+/** Options that are passed on unchanged; the sender reads the others. */
 const CARRIED_OPTIONS: ReadonlySet<string> = new Set([
   "link",
   "linkError",
@@ -393,7 +401,7 @@ const CARRIED_OPTIONS: ReadonlySet<string> = new Set([
   "stamps",
 ]);
 
-/** A signature's options as sending takes them. */
+/** Converts a signature's options to send options. */
 function sendOptions(signature: Signature, options: CanvasOptions): SendOptions {
   const route = options.routeName === undefined ? routeName(signature) : null;
   const names = options.stampedHeaders ?? [];

@@ -1,7 +1,8 @@
 /**
- * Calls made into messages: route, ids, times, body. Nothing is published here.
+ * Turns calls into messages: route, ids, times, body. Publishes nothing.
  *
- * Source: celery 5.2.6 app/base.py send_task, app/amqp.py as_task_v2, _create_task_sender; protocol.md 1.1, 1.5, 8.11.
+ * Source: celery 5.2.6 app/base.py send_task, app/amqp.py as_task_v2, _create_task_sender; protocol.md 1.1,
+ * 1.5, 8.11.
  */
 
 import { activeTracing } from "../../trace/mod.ts";
@@ -36,7 +37,7 @@ import type { AppCore } from "../core.ts";
 
 const NO_OPTIONS: SendOptions = {};
 
-/** What every message of an App shares; made again when a setting changes. */
+/** Values that all messages of an App share; computed again when a setting changes. */
 export interface Profile {
   readonly version: number;
   readonly encoding: TaskEncoding;
@@ -58,9 +59,9 @@ export class MessageMaker {
   }
 
   /**
-   * The message of a call, with its route, ids and times. Throws `EncodeError` (an argument cannot be sent)
-   * naming the task, `UsageError` for options that contradict one another or that no worker could read. Records the
-   * child with the current task. Cost: per message.
+   * Makes the message of a call, with its route, ids and times, and records the child with the current task.
+   * Throws `EncodeError`, which names the task, for an argument that cannot be sent, and `UsageError` for
+   * options that contradict one another or that no worker could read. Cost: per message.
    */
   prepare(call: SendCall): PreparedSend {
     const { name, args, kwargs } = call;
@@ -133,7 +134,7 @@ export class MessageMaker {
     };
   }
 
-  /** What every message shares, by the settings as they are now. Cost: a comparison. */
+  /** Returns the shared values for the current settings. Cost: a comparison. */
   profile(): Profile {
     const { conf, world } = this.#app;
     const { version } = conf;
@@ -156,7 +157,7 @@ export class MessageMaker {
     };
   }
 
-  /** Offers a message to `beforeTaskPublish`; what receivers changed is in the one returned. */
+  /** Sends `beforeTaskPublish` for a message, and returns the message with the receivers' changes. */
   #offered(
     task: TaskToSend,
     encoding: TaskEncoding,
@@ -176,8 +177,8 @@ export class MessageMaker {
       declare: to.queue ? [to.queue] : [],
       retryPolicy: options.retryPolicy ?? null,
     }, this.#app.world.log);
-    const told = { ...body[2], chain: chainSteps(body[2].chain) };
-    const again = encode({ ...task, args: body[0], kwargs: body[1], embed: told }, encoding);
+    const changed = { ...body[2], chain: chainSteps(body[2].chain) };
+    const again = encode({ ...task, args: body[0], kwargs: body[1], embed: changed }, encoding);
     return { ...again, headers: message.headers, properties: message.properties };
   }
 
@@ -188,13 +189,13 @@ export class MessageMaker {
     );
   }
 
-  /** Puts a `task-sent` event behind each message. Source: celery 5.2.6 app/amqp.py send_task_message. */
+  /** Appends a `task-sent` event for each message. Source: celery 5.2.6 app/amqp.py send_task_message. */
   addSentEvents(batch: readonly PreparedSend[], outgoing: OutgoingMessage[]): void {
     const { conf, world, clock } = this.#app;
     const profile = this.profile();
     const { bodyEncoding } = profile.encoding;
     const now = world.clock.wallMs();
-    // Hours west of UTC, rounded down as Celery does: readers undo just that.
+    // Hours west of UTC, rounded down as Celery does, because readers reverse exactly that.
     const utcOffset = Math.floor(new Date(now).getTimezoneOffset() / 60);
     for (const { taskId, outgoing: sent, queue } of batch) {
       const { headers } = sent.message;
@@ -230,8 +231,8 @@ export class MessageMaker {
 }
 
 /**
- * Puts the trace that a call belongs to into its headers: that of the task that sends it, as it came, where nobody
- * traces here or nothing of the task is recorded.
+ * Adds trace headers to a call. If tracing is inactive here or the sending task is not recorded, these are
+ * the sending task's own trace headers.
  */
 function continueTrace(
   headers: Record<string, unknown>,
@@ -254,7 +255,7 @@ function encode(task: TaskToSend, encoding: TaskEncoding): EncodedMessage {
   }
 }
 
-/** `over` on `under`, where it says anything. */
+/** Merges `over` on top of `under`; null, undefined and "" do not override. */
 function overlaid(under: SendOptions | null, over: SendOptions | null): SendOptions {
   if (under === null) return over ?? NO_OPTIONS;
   if (over === null) return under;
@@ -273,7 +274,7 @@ function childTuple(id: string): ResultTuple {
   return [[id, null], null];
 }
 
-/** Null: nothing hangs on it, as with most messages. */
+/** Returns null if the call has no links, chain or chord, as most calls. */
 function embedOf(options: SendOptions): TaskEmbed | null {
   if (!options.link && !options.linkError && !options.chain && !options.chord) return null;
   return {
@@ -284,7 +285,9 @@ function embedOf(options: SendOptions): TaskEmbed | null {
   };
 }
 
-/** Stamps as `stamps` gives them, else under their own names among the options (signatures carry them so). */
+/**
+ * Returns the stamps in `stamps`; others are taken from options of their name, where signatures carry them.
+ */
 function stampsOf(options: SendOptions): Record<string, unknown> {
   const stamps: Record<string, unknown> = { ...options.stamps };
   const all = options as Record<string, unknown>;

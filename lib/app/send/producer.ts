@@ -1,6 +1,6 @@
 /**
- * Calls made into messages (message.ts) and handed to the publisher: `send` publishes one, `sendMany` publishes in
- * parts of `CHUNK` and encodes the next while earlier ones are on their way.
+ * Makes messages (message.ts) and passes them to the publisher: `send` publishes one call; `sendMany`
+ * publishes in chunks of `CHUNK` calls and encodes the next chunk while earlier ones are under way.
  *
  * Source: celery 5.2.6 app/base.py send_task, app/amqp.py send_task_message.
  */
@@ -25,14 +25,14 @@ import { AsyncResult } from "../result/results.ts";
 import { signatureCall } from "./canvas_send.ts";
 import { MessageMaker } from "./message.ts";
 
-/** Messages to a publish of `sendMany`. */
+/** Maximum messages in a chunk of `sendMany`. */
 const CHUNK = 256;
-/** Characters or bytes of bodies after which a part is published though it holds fewer. */
+/** Characters or bytes of bodies at which a chunk is published although it has fewer messages. */
 const CHUNK_BODY_MAX = 1 << 20;
-/** Parts of `sendMany` on their way at once. */
+/** Maximum chunks of `sendMany` under way at once. */
 const IN_FLIGHT_MAX = 3;
 
-/** One call of `sendMany`. `task` is a task or its name. */
+/** One call of `sendMany`: a signature, or a task (or its name) with arguments and options. */
 export type SendManyItem =
   | Signature
   | {
@@ -62,7 +62,11 @@ export class Producer {
     this.#maker = new MessageMaker(app);
   }
 
-  /** Sends one call; resolves with its result when the broker has the message, by its word or by the task's result. */
+  /**
+   * Sends one call. Resolves with its result when the broker has confirmed the message, or the task's result
+   * is there. Rejects as `prepare` throws, with the broker's error, and with the error of a result store over
+   * rpc.
+   */
   async send(
     name: string,
     args: readonly unknown[],
@@ -80,7 +84,10 @@ export class Producer {
     return this.#resultOf(prepared, name);
   }
 
-  /** Sends many calls, in order; their results in the same order. */
+  /**
+   * Sends many calls in order. Resolves with their results in the same order. Rejects like `send`; calls
+   * before the failed one are sent.
+   */
   async sendMany(calls: Iterable<SendManyItem>): Promise<AsyncResult[]> {
     const getReady = this.ready(null);
     if (getReady) await getReady;
@@ -93,7 +100,7 @@ export class Producer {
     const flush = async () => {
       if (batch.length > 0) {
         if (this.#maker.profile().sendsEvent) this.#maker.addSentEvents(prepared, batch);
-        inFlight.push(this.#handOver(publisher.publish(batch), prepared));
+        inFlight.push(this.#reportPublished(publisher.publish(batch), prepared));
         batch = [];
         prepared = [];
         bodySize = 0;
@@ -121,7 +128,7 @@ export class Producer {
         if (batch.length >= CHUNK || bodySize >= CHUNK_BODY_MAX) await flush();
       }
     } finally {
-      // What was prepared before a call that cannot be sent is still sent, as one by one it would have been.
+      // Calls prepared before the one that failed are still sent, as they would be one by one.
       if (batch.length > 0) await flush();
       const ended = await Promise.allSettled(inFlight);
       const failed = ended.find((one) => one.status === "rejected");
@@ -131,7 +138,10 @@ export class Producer {
     return results;
   }
 
-  /** Publishes prepared calls in one batch. */
+  /**
+   * Publishes prepared calls in one batch. Rejects with the broker's error, and with UsageError for an
+   * unknown retry policy.
+   */
   async publish(batch: readonly PreparedSend[], options: SendOptions | null): Promise<void> {
     const { publisher } = this.#app;
     const outgoing = batch.map((one) => one.outgoing);
@@ -142,17 +152,23 @@ export class Producer {
     const publishing = retry === undefined && retryPolicy === undefined && !handOn
       ? publisher.publish(outgoing)
       : publisher.publish(outgoing, { retry, retryPolicy, handOn });
-    await this.#handOver(publishing, batch);
+    await this.#reportPublished(publishing, batch);
   }
 
-  /** Reports calls that somebody else published: `task-sent` events if they are on, `afterTaskPublish`. */
+  /**
+   * Reports calls that other code has published: `task-sent` events if they are enabled, and
+   * `afterTaskPublish`.
+   */
   async announce(batch: readonly PreparedSend[]): Promise<void> {
     const events: OutgoingMessage[] = [];
     if (this.#maker.profile().sendsEvent) this.#maker.addSentEvents(batch, events);
-    await this.#handOver(events.length > 0 ? this.#app.publisher.publish(events) : Promise.resolve(), batch);
+    await this.#reportPublished(
+      events.length > 0 ? this.#app.publisher.publish(events) : Promise.resolve(),
+      batch,
+    );
   }
 
-  /** What must be loaded or opened before `prepare`; null if all is there. */
+  /** Loads and opens what `prepare` needs; returns null if everything is there. */
   ready(options: SendOptions | null): Promise<void> | null {
     const { isRpc, encoding } = this.#maker.profile();
     const serializer = options?.serializer || encoding.serializer;
@@ -161,7 +177,7 @@ export class Producer {
     return this.#getReady(serializer, isRpc);
   }
 
-  /** As `MessageMaker.prepare`. */
+  /** See `MessageMaker.prepare`. */
   prepare(call: SendCall): PreparedSend {
     return this.#maker.prepare(call);
   }
@@ -196,7 +212,7 @@ export class Producer {
     return { name: task.name, args, kwargs, options: callOptions(task, args, kwargs, item.options ?? null) };
   }
 
-  /** Composites, and tasks where calls run at once, are not single messages. */
+  /** Sends composites, and calls that run at once, which are not single messages; returns null for others. */
   #sentApart(item: SendManyItem): Promise<AsyncResult> | null {
     const isEager = this.#app.conf.task_always_eager;
     if (item instanceof Signature) {
@@ -207,8 +223,8 @@ export class Producer {
     return item.task.applyAsync(item.args, item.kwargs, item.options) as Promise<AsyncResult>;
   }
 
-  /** Waits for a publish and sends `afterTaskPublish`. */
-  #handOver(publishing: Promise<void>, batch: readonly PreparedSend[]): Promise<void> {
+  /** Sends `afterTaskPublish` when a publish has succeeded. */
+  #reportPublished(publishing: Promise<void>, batch: readonly PreparedSend[]): Promise<void> {
     if (!signals.afterTaskPublish.hasReceivers) return publishing;
     return publishing.then(() => {
       for (const { outgoing } of batch) {

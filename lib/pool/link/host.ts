@@ -178,7 +178,7 @@ class Host {
     try {
       events.onBytes(bytes);
     } catch (error) {
-      this.world.log.error(`An isolate sent what cannot be read: ${errorText(error)}`);
+      this.world.log.error(`An isolate sent invalid data: ${errorText(error)}`);
       this.end(slot);
     }
   }

@@ -321,7 +321,7 @@ class ProcessLink implements Link {
     try {
       this.#events.onBytes(bytes);
     } catch (error) {
-      this.#world.log.error(`Process '${this.#init.name}' sent what cannot be read: ${errorText(error)}`);
+      this.#world.log.error(`Process '${this.#init.name}' sent invalid data: ${errorText(error)}`);
       this.kill("SIGKILL");
     }
   }

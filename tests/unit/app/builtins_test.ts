@@ -246,7 +246,7 @@ Deno.test("chord_unlock fails the body of a header that does not end", async () 
   const meta = await backend.fetch("the-body");
   assert.deepEqual([meta?.state, (meta?.result as { args: unknown[] }).args[0]], [
     "FAILURE",
-    "Dependency a has not ended after 0 looks",
+    "Dependency a has not ended after 0 checks",
   ]);
 });
 

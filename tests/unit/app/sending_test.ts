@@ -252,7 +252,7 @@ Deno.test("sendTask: times and limits that no worker could read are refused at t
     [{ countdown: -1e12 }, /: countdown -1000000000000 is out of range/],
     [{ countdown: NaN }, /: countdown NaN must be a number of seconds$/],
     [{ countdown: "10" as unknown as number }, /: countdown "10" must be a number of seconds$/],
-    [{ eta: far }, /: eta \+275760-09-13T00:00:00\.000Z is out of range: the years are 1 to 9999$/],
+    [{ eta: far }, /: eta \+275760-09-13T00:00:00\.000Z is out of range: years are 1 to 9999$/],
     [{ expires: far }, /: expires \+275760-/],
     [{ eta: new Date(NaN) }, /: eta Invalid Date must be a Date or ISO 8601 text$/],
     [{ eta: "tomorrow" }, /: eta "tomorrow" must be ISO 8601 text such as/],

@@ -318,6 +318,6 @@ Deno.test("a sandbox counts in its own chord and fails the steps of its own chai
   const second = await other.run({ chain: chain as never });
   other.end({ ...bareOutcome(second.seq, "failure", "E()", "E()"), also: [{ ...step, taskId: "victim" }] });
   const refused = await second.ended;
-  assert.match(refused.exception, /The sandbox has reported what cannot be: step/);
+  assert.match(refused.exception, /The sandbox has reported an invalid step/);
   assert.deepEqual(refused.also?.map(({ taskId }) => taskId), ["next-id"]);
 });
