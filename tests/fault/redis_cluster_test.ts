@@ -21,7 +21,7 @@ Deno.test("10,000 tasks while each master is killed and fails over in turn: none
     }
     for (const master of await mastersOf(cluster)) {
       await cluster.failOver(master);
-      await cluster.isWell();
+      await cluster.untilHealthy();
     }
   });
 });

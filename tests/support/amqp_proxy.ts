@@ -1,17 +1,17 @@
 /**
- * RabbitMQ 4.3, or LavinMQ, in front of the RabbitMQ that is installed: a proxy that says another version and refuses
- * what that version refuses, in its words.
+ * RabbitMQ 4.3, or LavinMQ, simulated by a proxy in front of the installed RabbitMQ: it reports another
+ * version, and refuses what that version refuses, with the same texts.
  *
  *     await using proxy = await startAmqpProxy(rabbit.port);           // tests/support/servers.ts
  *     connect(`amqp://guest:guest@127.0.0.1:${proxy.port}/`)
- *     (await proxy.seen()).refusals    // what our clients asked for and did not get
+ *     (await proxy.seen()).refusals    // requests of our clients that were refused
  *
- * It is a program of its own, so that no test is blamed for its reads:
+ * It is a program of its own, so that its pending reads do not count as leaks of a test:
  *
  *     amqp_proxy.ts TARGET-PORT PORT CONTROL-PORT OPTIONS-AS-JSON
  *
- * Refused are our own clients alone (`product` is Lovage): Python's Celery 5.2.6 knows neither broker, and goes on as
- * on the RabbitMQ behind.
+ * Only our own clients are refused (`product` is Lovage): Python's Celery 5.2.6 supports neither broker, and
+ * works as with the RabbitMQ behind.
  *
  * Source: RabbitMQ 4.3.0 release notes, rabbit_deprecated_features.erl; LavinMQ src/lavinmq/amqp/channel.cr.
  */
@@ -26,19 +26,19 @@ import {
   encodeMethod,
 } from "../../lib/wire/mod.ts";
 
-/** Which broker the proxy is. */
+/** Which broker the proxy simulates. */
 export interface AmqpProxyOptions {
   /** Default "RabbitMQ". */
   readonly product?: "RabbitMQ" | "LavinMQ";
   /** Default "4.3.0". */
   readonly version?: string;
-  /** Queues that name no type become quorum queues, as far as they can be: the virtual host's default type. */
+  /** Queues without a type become quorum queues if they can be, as with the virtual host's default type. */
   readonly isQuorumByDefault?: boolean;
-  /** Capabilities and `connection.blocked` never come. Default for LavinMQ. */
+  /** Never send `connection.blocked`. Default true for LavinMQ. */
   readonly neverBlocks?: boolean;
 }
 
-/** One method that a client of ours sent. */
+/** A method that one of our clients sent. */
 export interface ProxiedCall {
   /** Number of the client's connection, from 0. */
   readonly connection: number;
@@ -48,16 +48,16 @@ export interface ProxiedCall {
 
 /** What a proxy has seen. */
 export interface ProxySeen {
-  /** Every method that our clients sent, but publishes, acknowledgements and handshakes. */
+  /** Every method of our clients except publishes, acknowledgements and handshakes. */
   readonly calls: readonly ProxiedCall[];
   /** One line for each refusal. */
   readonly refusals: readonly string[];
-  /** Publishes that were refused since the disk is nearly full. */
+  /** Number of publishes refused because the disk is nearly full. */
   readonly refusedPublishes: number;
 }
 
-/** What a proxy is told, over its control port: one line of JSON, answered by one. */
-type Order = { do: "seen" } | { do: "cut" } | { do: "low on disk"; value: boolean };
+/** A command on the control port: one line of JSON, answered by one line. */
+type Command = { do: "seen" } | { do: "cut" } | { do: "low on disk"; value: boolean };
 
 const TRANSIENT = "INTERNAL_ERROR - Feature `transient_nonexcl_queues` is deprecated.\n" +
   "By default, this feature is not permitted anymore.\n" +
@@ -97,7 +97,7 @@ class Proxy {
     }
   }
 
-  async obey(port: number): Promise<void> {
+  async serveControl(port: number): Promise<void> {
     for await (const client of Deno.listen({ hostname: "127.0.0.1", port })) {
       try {
         const lines = client.readable.pipeThrough(new TextDecoderStream());
@@ -106,22 +106,22 @@ class Proxy {
           text += part;
           if (text.includes("\n")) break;
         }
-        const answer = JSON.stringify(this.#obeyed(JSON.parse(text) as Order));
+        const answer = JSON.stringify(this.#execute(JSON.parse(text) as Command));
         const writer = client.writable.getWriter();
         await writer.write(new TextEncoder().encode(`${answer}\n`));
         await writer.close();
       } catch {
-        // Whoever asked has gone.
+        // The asking test has gone.
       }
     }
   }
 
-  #obeyed(order: Order): unknown {
-    if (order.do === "seen") {
+  #execute(command: Command): unknown {
+    if (command.do === "seen") {
       const { calls, refusals, refusedPublishes } = this;
       return { calls, refusals, refusedPublishes } satisfies ProxySeen;
     }
-    if (order.do === "low on disk") this.isLowOnDisk = order.value;
+    if (command.do === "low on disk") this.isLowOnDisk = command.value;
     else for (const pair of this.#pairs) pair.end();
     return this.#pairs.size;
   }
@@ -134,8 +134,8 @@ class Pair {
   #server: Deno.TcpConn | null = null;
   #number: number;
   #isOurs = false;
-  #isOver = false;
-  /** Channels that the proxy has closed: frames of a side are dropped until it has said channel.close-ok. */
+  #isEnded = false;
+  /** Channels that the proxy has closed: frames of a side are dropped until it has sent channel.close-ok. */
   #closing = { up: new Set<number>(), down: new Set<number>() };
   #toServer = new Outbox();
   #toClient = new Outbox();
@@ -154,15 +154,15 @@ class Pair {
       this.#server.setNoDelay(true);
       await Promise.all([this.#carryUp(this.#server), this.#carryDown(this.#server)]);
     } catch {
-      // A side has gone: so does the other.
+      // If one side has gone, end the other.
     } finally {
       this.end();
     }
   }
 
   end(): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
+    if (this.#isEnded) return;
+    this.#isEnded = true;
     for (const side of [this.#client, this.#server]) {
       try {
         side?.close();
@@ -206,18 +206,18 @@ class Pair {
     const buffer = new Uint8Array(64 * 1024);
     for (let count; (count = await side.read(buffer)) !== null;) {
       take(buffer.subarray(0, count));
-      // What is not written yet is not added to.
+      // Read on only after everything is written.
       await Promise.all([this.#writes.up, this.#writes.down]);
     }
   }
 
-  #flush(way: "up" | "down", side: Deno.TcpConn): void {
-    const outbox = way === "up" ? this.#toServer : this.#toClient;
+  #flush(direction: "up" | "down", side: Deno.TcpConn): void {
+    const outbox = direction === "up" ? this.#toServer : this.#toClient;
     if (outbox.length === 0) return;
     const view = outbox.take();
     const bytes = view.slice();
     outbox.release(view);
-    const writing = this.#writes[way] = this.#writes[way].then(async () => {
+    const writing = this.#writes[direction] = this.#writes[direction].then(async () => {
       for (let at = 0; at < bytes.length;) at += await side.write(bytes.subarray(at));
     });
     writing.catch(() => this.end());
@@ -268,7 +268,7 @@ class Pair {
     copyFrame(this.#toClient, type, channel, payload);
   }
 
-  /** Refuses a method where this broker does. */
+  /** Refuses a method if the simulated broker does. */
   #isRefused(call: { channel: number; name: string; id: number; args: AmqpArgs }): boolean {
     const { name, args } = call;
     const proxy = this.#proxy;
@@ -346,8 +346,8 @@ function copyFrame(outbox: Outbox, type: number, channel: number, payload: Uint8
 if (import.meta.main) {
   const [targetPort, port, controlPort, options] = Deno.args;
   const parent = Deno.ppid;
-  // Whoever started it may have been killed.
+  // The starting process may have been killed.
   setInterval(() => Deno.ppid === parent || Deno.exit(), 2000);
   const proxy = new Proxy(Number(targetPort), JSON.parse(options!));
-  await Promise.all([proxy.serve(Number(port)), proxy.obey(Number(controlPort))]);
+  await Promise.all([proxy.serve(Number(port)), proxy.serveControl(Number(controlPort))]);
 }

@@ -1,6 +1,7 @@
 /**
- * The server's side of one AMQP connection, in memory, under a test's hand: what the client says is recorded, what the
- * test says is sent. Handshakes are answered by `greet`; everything else is the test's.
+ * The server's side of one AMQP connection, in memory, controlled by a test: what the client sends is
+ * recorded, what the test says is sent. `answer` replies to handshakes and the usual calls; all else is up to
+ * the test.
  */
 
 import { type ByteStream, type Dialer, DialError, Outbox } from "../../lib/base/mod.ts";
@@ -14,7 +15,7 @@ import {
   encodeMethod,
 } from "../../lib/wire/mod.ts";
 
-/** A call the client has made. */
+/** A call of the client. */
 export interface Heard {
   readonly channel: number;
   readonly name: string;
@@ -24,11 +25,11 @@ export interface Heard {
 /** The scripted server. One connection. */
 export class AmqpScript {
   readonly heard: Heard[] = [];
-  /** Heartbeats the client sent, and bytes of content. */
+  /** Number of heartbeats and contents of bodies that the client sent. */
   heartbeats = 0;
   readonly bodies: string[] = [];
   isClosed = false;
-  /** Answers a call by itself; by default handshakes, opening and confirm.select. */
+  /** Handles a call; by default with `answer`. */
   onCall: (heard: Heard) => void = (heard) => this.answer(heard);
   #outbox = new Outbox();
   #incoming: Uint8Array[] = [];
@@ -44,13 +45,13 @@ export class AmqpScript {
     },
   });
 
-  /** `properties`: what the server says of itself, beside its capabilities. */
+  /** `properties`: server properties other than capabilities. */
   constructor(options: { heartbeat?: number; properties?: Record<string, unknown> } = {}) {
     this.#heartbeat = options.heartbeat ?? 60;
     this.#properties = options.properties ?? { product: "Script" };
   }
 
-  /** A dialer whose one stream leads here. */
+  /** Returns a dialer whose only stream leads here. */
   dialer(): Dialer {
     let isTaken = false;
     return {
@@ -87,7 +88,7 @@ export class AmqpScript {
     this.#flush();
   }
 
-  /** Sends bytes as they are. */
+  /** Sends bytes unchanged. */
   raw(bytes: Uint8Array): void {
     this.#outbox.bytes(bytes);
     this.#flush();
@@ -104,12 +105,12 @@ export class AmqpScript {
     this.#wakeReader?.();
   }
 
-  /** The calls of one name. */
+  /** Returns the calls with one name. */
   calls(name: string): Heard[] {
     return this.heard.filter((one) => one.name === name);
   }
 
-  /** The usual answer to a call, where it has one. */
+  /** Sends the usual reply to a call, if there is one. */
   answer({ channel, name, args }: Heard): void {
     switch (name) {
       case "connection.start-ok":

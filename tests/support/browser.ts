@@ -14,7 +14,7 @@ import { PATIENCE_MS } from "./ports.ts";
 /** A browser that ends with the test. */
 export class TestBrowser implements AsyncDisposable {
   readonly #browser: Browser;
-  /** What pages complained of: errors of script, and what the content policy refused. */
+  /** Errors of scripts, and requests refused by the content policy. */
   readonly #complaints: string[] = [];
 
   private constructor(browser: Browser) {
@@ -25,14 +25,14 @@ export class TestBrowser implements AsyncDisposable {
     return new TestBrowser(
       await chromium.launch({
         executablePath: "/usr/bin/chromium",
-        // Root has no sandbox of its own.
+        // Chromium's sandbox does not work for root.
         args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
         timeout: PATIENCE_MS,
       }),
     );
   }
 
-  /** A reader's page, with cookies of its own. `close` it, or its context, after use. */
+  /** Opens a page for one reader, with its own cookies. Close it, or its context, after use. */
   async page(options: BrowserContextOptions = {}): Promise<Page> {
     const context: BrowserContext = await this.#browser.newContext({
       viewport: { width: 1280, height: 900 },
@@ -43,12 +43,12 @@ export class TestBrowser implements AsyncDisposable {
     page.on("pageerror", (error) => this.#complaints.push(`${page.url()} ${error.stack}`));
     page.on("console", (message) => {
       const text = message.text();
-      // What a test asks for on purpose is answered with an error's status.
+      // Error statuses that a test provokes are not complaints.
       if (message.type() === "error" && !/status of (400|401|403|404|503)|ERR_/.test(text)) {
         this.#complaints.push(`${page.url()} ${text}`);
       }
     });
-    // A dialog of the browser's own is a script that should not have run.
+    // A native dialog means that a script ran which should not.
     page.on("dialog", (dialog) => {
       this.#complaints.push(`${page.url()} opened a dialog: ${dialog.message()}`);
       dialog.dismiss().catch(() => {}); // the page may be gone
@@ -56,7 +56,7 @@ export class TestBrowser implements AsyncDisposable {
     return page;
   }
 
-  /** Fails with what pages complained of since the last time. */
+  /** Fails if pages had complaints since the last call. */
   mustBeQuiet(): void {
     assert.deepEqual(this.#complaints.splice(0), []);
   }
@@ -66,7 +66,9 @@ export class TestBrowser implements AsyncDisposable {
   }
 }
 
-/** What axe-core finds wrong with a page as it is now, a line each. The context must bypass the content policy. */
+/**
+ * Returns what axe-core finds wrong with a page, one line each. The context must bypass the content policy.
+ */
 export async function violations(page: Page): Promise<string[]> {
   await page.evaluate((axe as unknown as { source: string }).source);
   const { violations } = await page.evaluate('axe.run({ resultTypes: ["violations"] })') as {

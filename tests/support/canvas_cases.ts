@@ -1,5 +1,5 @@
 /**
- * The canvases of the matrix test as plain data, and how this language builds, sends and observes them;
+ * The canvases of the matrix test as plain data, and how TypeScript builds, sends and observes them;
  * canvas_client.py does the same in Python.
  */
 
@@ -31,7 +31,7 @@ export interface Node {
   readonly eb3?: readonly string[];
 }
 
-/** What came of a case: a value or an error, the results it can be walked by, and what ran. */
+/** The observed result of a case: a value or an error, the tree of results, and which tasks ran. */
 export type Observation = Record<string, unknown>;
 
 type Leaf = () => Node;
@@ -64,7 +64,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   }),
 };
 
-/** What one task in a shape is, in place of a plain step; everywhere, or only first and last. */
+/** Kinds of tasks that replace a plain step of a shape; at every place, or only at the first and last. */
 const KINDS: Readonly<Record<string, { task: string; first?: readonly unknown[]; isEverywhere?: true }>> = {
   fails: { task: "boom", isEverywhere: true },
   retries: { task: "flaky" },
@@ -80,7 +80,10 @@ const KINDS: Readonly<Record<string, { task: string; first?: readonly unknown[];
   toFailingChain: { task: "swap", first: ["chainboom"] },
 };
 
-/** All cases by name: every shape, plain, and with each kind at each place; each with a callback and an errback. */
+/**
+ * Returns all cases by name: every shape plain, and with each kind at each place; each with a callback and an
+ * errback.
+ */
 export function canvasCases(): Record<string, Node> {
   const cases: Record<string, Node> = {};
   for (const [name, shape] of Object.entries(SHAPES)) {
@@ -182,15 +185,15 @@ function deep(levels: number, last = "step"): Node {
   return make(levels);
 }
 
-// 5.2.6 gives the callback of a chain that ends in a chord to the header as well, and refuses it there; a body that is
-// a group takes none.
+// 5.2.6 adds the callback of a chain that ends in a chord to the header too, where it is refused; a body that
+// is a group takes no callback.
 const WITHOUT_CALLBACK = ["chordToGroup", "groupThenTask", "chordInChain"];
 
 function linked(node: Node, shape: string): Node {
   return WITHOUT_CALLBACK.includes(shape) ? { ...node, eb: ["eb"] } : { ...node, cb: ["cb"], eb: ["eb"] };
 }
 
-/** Builds a canvas; tasks go to the queues in turn. */
+/** Builds a canvas; its tasks are distributed over the queues in turn. */
 export function buildCanvas(app: App, name: string, node: Node, queues: readonly string[]): Signature {
   let leaf = 0;
   const build = (node: Node): Signature => {
@@ -227,11 +230,11 @@ export function buildCanvas(app: App, name: string, node: Node, queues: readonly
 
 type AnyResult = AsyncResult | GroupResult;
 
-/** What came of a result; asked once everything is quiet. */
+/** Observes a result; called once no task runs any more. */
 export async function observe(app: App, result: AnyResult): Promise<Observation> {
   const seen: Observation = {};
   try {
-    // All have ended, but hundreds are asked at once.
+    // All tasks have ended, but hundreds of results are requested at once.
     seen["value"] = await result.get({ timeout: 10 });
   } catch (error) {
     if (error instanceof TimeoutError) seen["pending"] = true;

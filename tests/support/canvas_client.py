@@ -1,4 +1,4 @@
-"""Starts canvases with Python Celery and tells what came of them.
+"""Starts canvases with Python Celery and prints their results.
 
 Reads one JSON object {"cases": {name: node}, "queues": [...], "idle": seconds}; prints {name: observation}. A node is
 {"task", "label", "first", "immutable"} or {"chain" | "group" | "pipe": [...]} or {"chord": [...], "body": node}, each with
@@ -65,7 +65,7 @@ class Pending(Exception):
 
 
 def value_of(result):
-    """As `get`, of what is there already: waiting for each result in turn would take minutes."""
+    """Returns what `get` would, from stored results only: waiting for each in turn would take minutes."""
     if not isinstance(result, AsyncResult):
         return members_of(result)
     for parent in reversed(list(result._parents())):
@@ -76,7 +76,7 @@ def value_of(result):
 
 
 def members_of(group):
-    """As `join_native`: a member's own error, not that of what came before it."""
+    """Returns what `join_native` would: a member's own error, not that of an earlier task."""
     ready = [isinstance(one, AsyncResult) and one.ready() for one in group.results]
     for one, is_ready in zip(group.results, ready):
         if is_ready:
@@ -103,7 +103,7 @@ def observe(result):
 
 
 def idle(queues, seconds):
-    """Waits until the queues are empty and no task has run for so long; without Redis only runs count."""
+    """Waits until the queues are empty and no task has run for `seconds`; without Redis only runs count."""
     log, last, since = os.environ["TEST_LOG"], None, time.monotonic()
     store = os.environ["TEST_BACKEND"]
     client = redis.Redis.from_url(store) if store.startswith("redis:") else None
@@ -118,7 +118,7 @@ def idle(queues, seconds):
 
 
 def keep_messages():
-    """Results that come as messages are told once, to who waits: keeps them where any may be asked for."""
+    """Keeps results that come as messages: they are delivered once, but read several times."""
     metas = {}
     consumer = app.backend.result_consumer
 
@@ -130,7 +130,7 @@ def keep_messages():
     def come():
         try:
             while True:
-                # Of the connection: since 5.6 the consumer takes its own timeout for a lost connection.
+                # On the connection: since 5.6 the consumer itself takes a timeout for a lost connection.
                 consumer._connection.drain_events(timeout=1)
         except socket.timeout:
             pass

@@ -1,11 +1,8 @@
-/**
- * Where canvases of the matrix test come out otherwise than Python Celery 5.2.6 makes them come out, or come out of it
- * now so, now so; and why.
- */
+/** Canvases of the matrix test whose result differs from Python Celery 5.2.6, or is random there; and why. */
 
 import type { Observation } from "./canvas_cases.ts";
 
-/** The error of a header's task that fails in such a way. */
+/** The error of a header's task that fails in this way. */
 const ERRORS: Readonly<Record<string, (leaf: string) => unknown>> = {
   fails: (leaf) => ["builtins", "ValueError", ["boom", leaf]],
   unserialisable: () => ["kombu.exceptions", "EncodeError", ["<text>"]],
@@ -15,9 +12,9 @@ const ERRORS: Readonly<Record<string, (leaf: string) => unknown>> = {
 };
 
 /**
- * What is as good as the reference, where 5.2.6 goes wrong: a chord's body that is a chain has no id there, and failing
- * it breaks the member that was the last to end; the result of a chord whose body is a chord does not know of the
- * inner header, whose error is then told as a ChordError.
+ * Returns results that count as equal to the reference where 5.2.6 is wrong: a chord's body that is a chain
+ * has no id there, and failing it breaks the member that ended last; the result of a chord whose body is a
+ * chord does not know the inner header, whose error is then reported as a ChordError.
  */
 export function alternatives(name: string): readonly unknown[] {
   const [, kind, at] = /^chordToChain\+(\w+)@([01])$/.exec(name) ??
@@ -30,29 +27,30 @@ export function alternatives(name: string): readonly unknown[] {
 const NO_ID = ["builtins", "TypeError", ["sequence item 1: expected a bytes-like object, NoneType found"]];
 
 /**
- * Whether chance decides what the reference makes of a case: newer Celery (CELERY_SRC) revokes a chord's body that is a
- * group, and whether a part of it then says so or fails is a race there; its errbacks are not called.
+ * Whether the reference's result is random: newer Celery (CELERY_SRC) revokes a chord's body that is a group,
+ * and it is a race whether a part of it is then revoked or fails; its errbacks are not called.
  */
 export function isByChance(name: string): boolean {
   return Deno.env.get("CELERY_SRC") !== undefined &&
     /^chordToGroup\+(fails|givesUp|unserialisable|toBoom|toFailingChain)@/.test(name);
 }
 
-/** An observation without what may differ. */
+/** Returns an observation without the parts that may differ. */
 export function normal(name: string, seen: Observation): Observation {
   let text = JSON.stringify(seen);
-  // Each language says in its own words what it cannot encode.
+  // Each language has its own text for a value that it cannot encode.
   text = text.replace(/"EncodeError",\["(?:[^"\\]|\\.)*"\]/g, '"EncodeError",["<text>"]')
     .replace(/EncodeError\((?:[^"\\]|\\.)*"\]/g, 'EncodeError(<text>)"]');
-  // A body that is no single task has no id for its errbacks in 5.2.6.
+  // In 5.2.6 a body that is not a single task has no id for its errbacks.
   text = text.replaceAll('err eb [\\"None\\"]', 'err eb [\\"id\\"]');
-  // 5.2.6 passes a replaced task's index on to all of the header that replaces it, whose order then is by chance; so it
-  // is with what is added to a chord. Groups inside a header come backwards.
+  // 5.2.6 gives a replaced task's index to all tasks of the header that replaces it, so their order is
+  // random; the same holds for tasks added to a chord. Groups inside a header come in reverse order.
   const isShuffled = /toChord|toGroup|growing|chordOfGroups/.test(name);
-  // A chain that replaces a task gets its callbacks twice in 5.2.6.
+  // In 5.2.6 a chain that replaces a task gets its callbacks twice.
   const isDoubled = /toChain|toFailingChain/.test(name);
   const made = JSON.parse(text, (_key, value) => {
-    // Who fails a chord's body has no request: its children are those of the header's last task, whichever it was.
+    // A failed chord body has no request: its children are those of the header's last task, whichever that
+    // was.
     if (value?.value?.[0] === "ChordError") return { ...value, children: [], name: null };
     if (isDoubled && value?.name && value.children.length > 0) {
       return { ...value, children: single(value.children) };
@@ -63,7 +61,7 @@ export function normal(name: string, seen: Observation): Observation {
     if (isShuffled && typeof value === "string" && value.includes("(")) return [...value].sort().join("");
     return value;
   }) as Observation;
-  // A chord's errback goes to chords in its header since 5.3, and is called for each that fails.
+  // Since 5.3 a chord's errback is also added to chords in its header, and called for each that fails.
   if (/^chordOfChords\+/.test(name) && made["runs"]) {
     made["runs"] = (made["runs"] as string[]).filter((run, n, all) =>
       !run.startsWith("err ") || all.indexOf(run) === n
@@ -74,15 +72,15 @@ export function normal(name: string, seen: Observation): Observation {
   return made;
 }
 
-// The callback's two runs are a group in 5.2.6; here they are one task.
+// In 5.2.6 the two runs of the callback are a group; here they are one task.
 function single(children: unknown[]): unknown[] {
   const flat = children.flat(1) as { name?: string }[];
   return flat.every((one) => one.name === "c.mark") ? flat.slice(0, 1) : children;
 }
 
 /**
- * Whether an observation is as wanted. What 5.2.6 leaves pending for ever may end here, as an error, and may tell its
- * errbacks; which tasks ran, and what any result says that 5.2.6 does store, must agree.
+ * Whether an observation is as expected. What stays pending for ever in 5.2.6 may end here as an error and
+ * call its errbacks. The tasks that ran, and every result that 5.2.6 stores, must be equal.
  */
 export function agrees(got: unknown, wanted: Observation): boolean {
   if (typeof got !== "object" || got === null) return false;

@@ -1,6 +1,6 @@
-"""Tasks of the canvas tests, in Python; canvas_tasks.ts is the same in TypeScript.
+"""Tasks of the canvas tests in Python; canvas_tasks.ts has the same in TypeScript.
 
-A step's last argument is its label `case/leaf`; its result is text that shows what it was given. Each run appends a line
+A step's last argument is its label `case/leaf`; its result is a text that shows its arguments. Each run appends a line
 to the file TEST_LOG: `["<task>", "<label>", <what a callback got>]`.
 """
 import json
@@ -71,7 +71,7 @@ def quiet(*args):
 
 @app.task(name="c.swap", bind=True)
 def swap(self, kind, *args):
-    """Replaced by a canvas; also called with the result of the task before it, which then comes first."""
+    """Is replaced by a canvas. In a chain the result of the task before it is its first argument."""
     log("swap", args[-1])
     if kind not in ("task", "chain", "group", "chord", "boom", "swap", "chainboom", "chaingroup", "chordgroup"):
         kind, args = args[0], (kind, *args[1:])

@@ -1,12 +1,10 @@
-/**
- * Tasks of the canvas tests, in this language; canvas_tasks.py is the same in Python, and says what they do.
- */
+/** Tasks of the canvas tests in TypeScript; canvas_tasks.py has the same in Python and describes them. */
 
 import { App, chain, chord, group, type Signature, type TaskRequest } from "lovage";
 
 const env = (name: string) => Deno.env.get(name) || "";
 
-/** The app of a worker; a test that is itself the client makes one of its own by `canvasApp`. */
+/** The app of a worker. A test that is the client makes its own with `canvasApp`. */
 export const app = canvasApp({
   ...(env("TEST_BROKER") ? { broker_url: env("TEST_BROKER") } : {}),
   ...(env("TEST_BACKEND") ? { result_backend: env("TEST_BACKEND") } : {}),
@@ -36,7 +34,7 @@ function text(args: unknown[]): string {
   return `${String(args.at(-1)).split("/")[1]}(${args.slice(0, -1).map(show).join(",")})`;
 }
 
-/** An app with these tasks. */
+/** Returns an app with these tasks. */
 export function canvasApp(settings: Record<string, unknown>): App {
   const app = new App("canvas", settings);
   const step = app.task("c.step", (...args: unknown[]) => {

@@ -1,16 +1,16 @@
-/** Keys and certificates of a test's own, made by openssl. */
+/** Keys and certificates for one test, made by openssl. */
 
 import assert from "node:assert/strict";
 
-/** What signs: paths of PEM files. */
+/** A key and its certificate: paths of PEM files. */
 export interface Signer {
   readonly key: string;
   readonly certificate: string;
 }
 
 /**
- * Makes an RSA key and a self-signed certificate in `folder`, valid for `days` (2); with a passphrase the key is
- * encrypted. `names`: whom the certificate stands for, as openssl writes it ("IP:127.0.0.1").
+ * Makes an RSA key and a self-signed certificate in `folder`, valid for `days` (default 2). With a passphrase
+ * the key is encrypted. `names`: subject alternative names in openssl's form, such as "IP:127.0.0.1".
  */
 export async function makeSigner(
   folder: string,
@@ -29,7 +29,7 @@ export async function makeSigner(
         "-newkey",
         `rsa:${options.bits ?? 2048}`,
       ],
-      // A server's own certificate is no authority to rustls.
+      // rustls does not accept an authority as a server's own certificate.
       ...(options.names === undefined ? [] : [
         ...["-addext", `subjectAltName=${options.names}`],
         ...["-addext", "basicConstraints=critical,CA:FALSE"],

@@ -2,7 +2,7 @@
 
 import type { Backend, ChordMember, ChordPart } from "../../lib/backend/mod.ts";
 
-/** Counts one finished member: the members where it made its header complete, else null. */
+/** Counts one finished member. Returns all members if it completed its header, else null. */
 export async function countChordPart(
   backend: Pick<Backend, "countChordParts">,
   part: ChordPart,

@@ -1,11 +1,11 @@
-/** Every change of clocks of ten years, as Temporal tells them. */
+/** Every change of clocks in ten years, from Temporal. */
 
-/** The first moment looked at. */
+/** The start of these years. */
 export const FROM = Date.UTC(2026, 0, 1);
-/** The first moment no longer looked at. */
+/** The end of these years, exclusive. */
 export const TO = Date.UTC(2036, 0, 1);
 
-/** Moments between FROM and TO at which a zone's offset changes. */
+/** Returns the moments between FROM and TO at which a zone's offset changes. */
 export function clockChanges(name: string): number[] {
   const found: number[] = [];
   let at = Temporal.Instant.fromEpochMilliseconds(FROM).toZonedDateTimeISO(name);

@@ -7,16 +7,16 @@ import { filePath } from "../../lib/base/mod.ts";
 /** The task module that console tests use. */
 export const SHOP = filePath(new URL("./shop.ts", import.meta.url));
 
-/** A console that runs. */
+/** A running console. */
 export interface TestConsole extends AsyncDisposable {
-  /** Where it is, without a slash at the end, with its prefix. */
+  /** Its address with its prefix, without a slash at the end. */
   readonly url: string;
   readonly program: Program;
-  /** What GET /api/v1/PATH answers. */
+  /** Returns the response of GET /api/v1/PATH. */
   api<T>(path: string): Promise<T>;
 }
 
-/** Starts `lovage ui` with some more arguments, and waits until it answers. */
+/** Starts `lovage ui` with more arguments, and waits until it responds. */
 export async function startConsole(
   place: Place,
   { args = [], prefix = "" }: { args?: readonly string[]; prefix?: string } = {},

@@ -1,6 +1,9 @@
-/** Daemons that tests start: nothing of theirs outlives the test, however it ends. */
+/** Daemons that tests start: none outlives its test, however the test ends. */
 
-/** A folder of a test's own; at its end whatever process names it on its command line is killed, and it is removed. */
+/**
+ * A temporary folder. At its end every process that has the folder on its command line is killed, and the
+ * folder is removed.
+ */
 export class DaemonFolder implements AsyncDisposable {
   readonly path: string;
 
@@ -8,7 +11,7 @@ export class DaemonFolder implements AsyncDisposable {
     this.path = path;
   }
 
-  /** Makes one that any user may write. */
+  /** Makes a folder that any user may write. */
   static async make(): Promise<DaemonFolder> {
     const path = await Deno.makeTempDir({ prefix: "daemons-" });
     await Deno.chmod(path, 0o777);
@@ -23,7 +26,7 @@ export class DaemonFolder implements AsyncDisposable {
           Deno.kill(Number(name), "SIGKILL");
         }
       } catch {
-        // It has ended meanwhile.
+        // The process has ended meanwhile.
       }
     }
     await Deno.remove(this.path, { recursive: true });

@@ -1,7 +1,7 @@
 /**
- * A process of its own on an embedded broker, for tests of several processes:
- * `hold <url> <queue> [count]` takes up to so many and settles nothing; `drain <url> <queue>` acknowledges everything;
- * `send <url> <queue> <count>` publishes texts; `listen <url> <exchange>` subscribes. Each prints a line per event.
+ * A process that uses an embedded broker, for tests with several processes. `hold <url> <queue> [count]`
+ * takes up to `count` messages and settles none; `drain <url> <queue>` acknowledges all; `send <url> <queue>
+ * <count>` publishes texts; `listen <url> <exchange>` subscribes. Each prints one line for each event.
  */
 
 import { connect, type Consumer, exchange, queue } from "../../lib/transport/mod.ts";

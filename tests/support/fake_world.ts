@@ -1,6 +1,6 @@
 /**
- * A World of doubles: time that moves when told, seeded chance, a terminal and a log that keep what they were given.
- * Sockets and processes refuse unless a test brings its own.
+ * A World of doubles: a clock that the test moves, seeded randomness, a terminal and a log that keep what
+ * they are given. Sockets and processes are refused unless a test provides its own.
  */
 
 import {
@@ -21,13 +21,13 @@ import {
 } from "../../lib/base/mod.ts";
 import { realHost } from "../../lib/platform/host.ts";
 
-/** One record. `task` is set for lines of a task's own logger. */
+/** A log record. `task` is set for lines of a task's own logger. */
 interface LogRecord {
   readonly level: Level;
   readonly message: string;
   /** Wall-clock milliseconds. */
   readonly atMs: number;
-  /** Celery's process name: "MainProcess", "ForkPoolWorker-1". */
+  /** Celery's process name, such as "MainProcess" or "ForkPoolWorker-1". */
   readonly process: string;
   readonly task: { readonly name: string; readonly id: string } | null;
 }
@@ -39,7 +39,7 @@ export interface ArmedTimer {
   readonly fn: () => void;
 }
 
-/** Time that moves only through `advance`. `defer` works by itself: it runs at the end of the real turn. */
+/** A clock that moves only by `advance`. `defer` needs no `advance`: it runs at the end of the real turn. */
 export class FakeClock implements Clock {
   #monoMs = 1000;
   #wallMs: number;
@@ -47,7 +47,7 @@ export class FakeClock implements Clock {
   #armed = new Set<ArmedTimer>();
   #deferred: (() => void)[] = [];
 
-  /** `wallMs` is the wall clock's start; default 2024-01-02T03:04:05.678Z. */
+  /** `wallMs` is the start of the wall clock; default 2024-01-02T03:04:05.678Z. */
   constructor(wallMs = Date.UTC(2024, 0, 2, 3, 4, 5, 678)) {
     this.#wallMs = wallMs;
   }
@@ -93,12 +93,14 @@ export class FakeClock implements Clock {
     return [...this.#armed].sort((a, b) => a.atMs - b.atMs || a.order - b.order);
   }
 
-  /** Moves the wall clock alone, as an operator or NTP does. */
+  /** Moves only the wall clock, as an operator or NTP does. */
   shiftWall(ms: number): void {
     this.#wallMs += ms;
   }
 
-  /** Moves time, firing timers in order; lets promises and deferred work run after each and at the end. */
+  /**
+   * Moves the clock and fires timers in order; lets promises and deferred work run after each and at the end.
+   */
   async advance(ms: number): Promise<void> {
     const end = this.#monoMs + ms;
     for (;;) {
@@ -113,14 +115,14 @@ export class FakeClock implements Clock {
     await this.settle();
   }
 
-  /** Lets promises and deferred work run until none is left; time stands. */
+  /** Lets promises and deferred work run until none is left; the clock does not move. */
   async settle(): Promise<void> {
     do {
       await new Promise<void>((resolve) => setImmediate(resolve));
     } while (this.#deferred.length > 0);
   }
 
-  /** Throws where a timer is still armed: something was not closed. */
+  /** Throws if a timer is still armed, because something was not closed. */
   checkNothingArmed(): void {
     if (this.#armed.size > 0) {
       throw new Error(
@@ -141,7 +143,7 @@ export class FakeClock implements Clock {
   }
 }
 
-/** Chance from a seed (mulberry32): the same seed, the same numbers and ids. */
+/** Random numbers from a seed (mulberry32): the same seed gives the same numbers and ids. */
 export class SeededRandom implements Random {
   #state: number;
 
@@ -170,7 +172,7 @@ export class SeededRandom implements Random {
   }
 }
 
-/** A terminal that keeps its text. `answers` are given to `prompt` in order, then null. */
+/** A terminal that keeps its text. `prompt` returns the `answers` in order, then null. */
 export class TextTerminal implements Terminal {
   outText = "";
   errText = "";
@@ -178,7 +180,7 @@ export class TextTerminal implements Terminal {
   outIsTty = false;
   inIsTty = false;
   answers: string[] = [];
-  /** Every question asked. */
+  /** All questions asked. */
   readonly questions: string[] = [];
 
   out(text: string): void {
@@ -221,13 +223,13 @@ export class RecordingLog extends LevelLog {
     });
   }
 
-  /** The messages, of one level where given. */
+  /** Returns the messages, optionally of one level. */
   messages(level?: Level): string[] {
     return this.records.filter((record) => !level || record.level === level).map((record) => record.message);
   }
 }
 
-/** A World whose parts a test can reach. */
+/** A World whose parts a test can inspect. */
 export interface FakeWorld extends World {
   readonly clock: FakeClock;
   readonly random: SeededRandom;
@@ -235,7 +237,7 @@ export interface FakeWorld extends World {
   readonly log: RecordingLog;
 }
 
-/** What a test may bring of its own. */
+/** Parts that a test may provide. */
 export interface FakeWorldOptions {
   readonly seed?: number;
   readonly wallMs?: number;
@@ -245,7 +247,7 @@ export interface FakeWorldOptions {
   readonly host?: Partial<Host>;
 }
 
-/** A World of doubles. */
+/** Makes a World of doubles. */
 export function fakeWorld(options: FakeWorldOptions = {}): FakeWorld {
   const clock = new FakeClock(options.wallMs);
   return {

@@ -1,8 +1,8 @@
-/** A message in the form that transports carry, for tests that look at one part of it. */
+/** Messages in the form that transports carry, for tests that look at one part of it. */
 
 import type { EncodedMessage } from "../../lib/wire/mod.ts";
 
-/** Properties of a message that says nothing in them. */
+/** Properties of a message that sets none. */
 export const PROPERTIES: EncodedMessage["properties"] = {
   correlationId: null,
   replyTo: null,
@@ -12,7 +12,7 @@ export const PROPERTIES: EncodedMessage["properties"] = {
   rest: null,
 };
 
-/** A task's message with an empty body in JSON, apart from what is given. */
+/** Returns a task message with an empty JSON body, with the given parts replaced. */
 export function encodedMessage(given: Partial<EncodedMessage> = {}): EncodedMessage {
   return {
     body: "[[],{},{}]",

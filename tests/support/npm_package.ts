@@ -1,14 +1,14 @@
-/** The npm package as its users have it, installed from its tarball, and the runtimes that it is used on. */
+/** The npm package as users have it, installed from its tarball, and the runtimes that it runs on. */
 
 import { makeNpm, type NpmPackage } from "../../.ci/npm.ts";
 import { filePath } from "../../lib/base/mod.ts";
 import { type Finished, runProgram } from "./run.ts";
 import { temporaryFolder } from "./temporary.ts";
 
-/** The Bun that the tests use. */
+/** The version of Bun that the tests use. */
 const BUN = "1.4.5";
 
-/** A folder with the package installed in it, gone with the test file. */
+/** A folder with the package installed; removed at the end of the test file. */
 export interface InstalledPackage {
   readonly folder: string;
   readonly made: NpmPackage;
@@ -16,19 +16,19 @@ export interface InstalledPackage {
   run(command: readonly string[], env?: Record<string, string>): Promise<Finished>;
 }
 
-/** Builds the package and installs it, with the other packages that are named, into an empty folder. */
+/** Builds the package and installs it into an empty folder, with the other packages named. */
 export async function installedPackage(...others: readonly string[]): Promise<InstalledPackage> {
   const folder = temporaryFolder();
   const made = await makeNpm(`${folder}/made`);
   if (others.length > 0) await npmInstall(folder, "--prefer-offline", ...others);
-  // The program's packages for each platform are optional, and not in a registry.
+  // The packages of the binary for each platform are optional, and not in a registry.
   await npmInstall(folder, "--offline", made.path);
   return { folder, made, run: (command, env) => runIn(folder, command, env) };
 }
 
 /**
- * The path of Bun, from npm into .tools where it is missing: its package has the program itself, no script of it is run.
- * Rejects if it cannot be installed.
+ * Returns the path of Bun, which is installed from npm into .tools if it is missing. The package contains the
+ * program; none of its scripts is run. Rejects if it cannot be installed.
  */
 export async function bun(): Promise<string> {
   const { os, arch } = Deno.build;
@@ -44,7 +44,8 @@ export async function bun(): Promise<string> {
 }
 
 async function npmInstall(folder: string, ...packages: readonly string[]): Promise<void> {
-  // Without a file of its own and its name npm takes a folder above for the project, and removes what it has there.
+  // Without its own named package.json, npm would take a folder above for the project, and remove packages
+  // there.
   const own = `${folder}/package.json`;
   if (await Deno.stat(own).catch(() => null) === null) {
     await Deno.writeTextFile(own, `{ "private": true, "type": "module" }`);

@@ -1,15 +1,15 @@
-/** A small OpenID Connect issuer of a test's own: discovery, authorization (says yes at once), tokens, keys. */
+/** A small OpenID Connect issuer for one test: discovery, authorization (granted at once), tokens, keys. */
 
 import { freePort } from "./ports.ts";
 
-/** An issuer that runs. */
+/** A running issuer. */
 export interface OidcIssuer extends AsyncDisposable {
   readonly url: string;
-  /** Who is logged in there. */
+  /** Claims of the user who is logged in. */
   claims: Record<string, unknown>;
-  /** The last token request, as it came. */
+  /** The last token request. */
   lastRequest: URLSearchParams | null;
-  /** What the next token has in place of the right nonce. */
+  /** If set, the next token has this instead of the right nonce. */
   nonce: string | null;
 }
 

@@ -1,29 +1,29 @@
-/** A collector of traces: takes OTLP over HTTP as JSON, and keeps the spans. */
+/** A collector of traces: receives OTLP over HTTP as JSON, and keeps the spans. */
 
-/** One span, as tests look at it. */
+/** A span, as tests look at it. */
 export interface CollectedSpan {
   readonly name: string;
   readonly traceId: string;
   readonly spanId: string;
   readonly parentSpanId: string;
   readonly kind: number;
-  /** 2: an error. */
+  /** 2 means an error. */
   readonly status: number;
   readonly attributes: Readonly<Record<string, unknown>>;
   readonly service: string;
-  /** `traceId-spanId` of each span that it has a link to. */
+  /** `traceId-spanId` of each linked span. */
   readonly links: readonly string[];
 }
 
-/** A collector that runs. Disposing of it ends it. */
+/** A running collector; disposing ends it. */
 export interface Collector extends AsyncDisposable {
   readonly url: string;
   readonly spans: CollectedSpan[];
-  /** Requests that it was sent. */
+  /** Number of requests received. */
   readonly requests: number;
 }
 
-/** Starts one on a port of 127.0.0.1. */
+/** Starts a collector on a free port of 127.0.0.1. */
 export function startCollector(): Collector {
   const spans: CollectedSpan[] = [];
   let requests = 0;

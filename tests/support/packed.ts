@@ -1,11 +1,14 @@
-/** The packed program as tests need it: all of it but the runtime, which is the one that the tests run in. */
+/** The packed program for tests: complete except for the runtime, which is the one that the tests run in. */
 
 import { bundleProgram } from "../../.ci/bundle.ts";
 import { packFolder } from "../../.ci/pack.ts";
 import { readStub } from "../../.ci/program.ts";
 import { VERSION } from "../../lib/base/mod.ts";
 
-/** The program in a folder of its own, to be packed more than once. Removed when it is disposed of. */
+/**
+ * Bundles the program into a temporary folder, from which it can be packed several times. Removed when
+ * disposed.
+ */
 export async function stagedForTests(): Promise<{ folder: string } & AsyncDisposable> {
   const folder = await Deno.makeTempDir({ prefix: "lovage-packed-" });
   await bundleProgram(folder);
@@ -14,13 +17,13 @@ export async function stagedForTests(): Promise<{ folder: string } & AsyncDispos
   return { folder, [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
 }
 
-/** Makes the packed file; another call makes it again. */
+/** Makes the packed file, or makes it again. */
 export async function packedProgram(target: string): Promise<void> {
   await using program = await stagedForTests();
   await packFolder(program.folder, { stub: await readStub(), target });
 }
 
-/** Has a staged program be of another version. */
+/** Changes the version of a staged program. */
 export async function makeVersion(folder: string, version: string): Promise<void> {
   for await (const { name } of Deno.readDir(folder)) {
     if (!name.endsWith(".js")) continue;

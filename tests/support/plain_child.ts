@@ -1,4 +1,4 @@
-/** A program whose `pool-child` runs plain_runner.ts, or hosts isolates that do. */
+/** A program whose `pool-child` runs plain_runner.ts, or hosts isolates that run it. */
 
 import { runPoolChild } from "../../lib/pool/child/child_process.ts";
 import { realWorld } from "../../lib/platform/mod.ts";

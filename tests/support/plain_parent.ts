@@ -1,5 +1,5 @@
 /**
- * A worker of one child whose task never lets go; prints the child's pid once the task runs. Of
+ * A worker with one child whose task never ends; prints the child's pid once the task runs. For
  * orphan_test.ts.
  */
 
@@ -16,7 +16,7 @@ const pool = new SlotPool(
   links,
   poolOptions({ child: childOptions(`${Deno.args[0]}/tasks.js`) }),
   poolEvents({
-    // The loop begins a turn after this; the watching isolate is up by then or comes up beside it.
+    // The busy loop begins a turn after this; the watching isolate is started by then, or starts next to it.
     onState: () => setTimeout(() => console.log(pool.info().pids[0]), 300),
   }),
 );

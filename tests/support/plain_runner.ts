@@ -1,6 +1,6 @@
 /**
- * A SlotRunner without app and tracer: the user module exports functions, an envelope is `{"name", "id",
- * "args"}`. What pools are tested with where the tracer's work is not the question.
+ * A SlotRunner without app and tracer, for tests of pools: the user module exports functions, and an envelope
+ * is `{"name", "id", "args"}`.
  */
 
 import { AsyncLocalStorage } from "node:async_hooks";
@@ -8,7 +8,7 @@ import type { Outcome } from "../../lib/app/mod.ts";
 import type { OpenRunner, RunnerHost, SlotJob, SlotRunner, TaskLabel } from "../../lib/pool/mod.ts";
 import { fileUrl } from "../../lib/base/mod.ts";
 
-/** What a task of the module gets first. */
+/** The first parameter of the module's tasks. */
 export interface PlainSelf {
   readonly signal: AbortSignal;
   readonly host: RunnerHost;
@@ -19,7 +19,7 @@ type PlainTask = (self: PlainSelf, ...args: unknown[]) => unknown;
 
 const current = new AsyncLocalStorage<TaskLabel>();
 
-/** Opens the runner on the module that `init.app` names. */
+/** Opens the runner with the module that `init.app` names. */
 export const openPlainRunner: OpenRunner = async (_world, init, host) => {
   const module = await import(fileUrl(init.app!)) as Record<string, PlainTask>;
   return new PlainRunner(module, host);

@@ -1,4 +1,4 @@
-/** Connections to a broker that can be cut for good, as those of a process that dies are. */
+/** Connections to a broker that can be cut for good, as those of a dying process are. */
 
 import { type ByteStream, type Dialer, DialError } from "../../lib/base/mod.ts";
 import { connect, type Connection, type ConnectOptions } from "../../lib/transport/mod.ts";
@@ -11,7 +11,7 @@ export interface PluggedConnections {
   abandon(connection: Connection): void;
 }
 
-/** Connections to the broker of `url`, each with a dialer of its own. */
+/** Returns connections to the broker at `url`, each with its own dialer. */
 export function pluggedConnections(url: string, options: ConnectOptions): PluggedConnections {
   const plugs = new Map<Connection, () => void>();
   return {
@@ -26,7 +26,7 @@ export function pluggedConnections(url: string, options: ConnectOptions): Plugge
   };
 }
 
-/** A dialer whose streams can all be cut at once, for good: what a dead process's connections are to the server. */
+/** Returns a dialer whose streams can all be cut at once, for good: to the server its process has died. */
 function pluggable(real: Dialer): { dialer: Dialer; unplug: () => void } {
   const streams: ByteStream[] = [];
   let isCut = false;

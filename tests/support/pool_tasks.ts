@@ -1,4 +1,7 @@
-/** The pools by their own names run a user's module: every call once, and all that was heard meanwhile. */
+/**
+ * Runs a user's module in a pool that is given by name: each call once, and records everything the pool
+ * reported.
+ */
 
 import { setCurrentWorld } from "../../lib/base/mod.ts";
 import { loadApp, type Outcome } from "../../lib/app/mod.ts";
@@ -16,7 +19,7 @@ const PROPERTIES = {
   rest: null,
 } as const;
 
-/** What was heard. `outcomes` by task, `ended` by call. */
+/** What the pool reported. `outcomes` by task, `ended` by call. */
 export interface Heard {
   readonly outcomes: Map<string, Outcome>;
   readonly ended: Outcome[];
@@ -33,7 +36,7 @@ export interface Call {
   readonly timeLimit?: number;
 }
 
-/** Runs `calls` of a module or manifest in the pool of that name. */
+/** Runs `calls` of a module or manifest in the named pool. */
 export async function runTasks(
   name: string,
   folder: string,

@@ -1,4 +1,4 @@
-/** What tests of pools give them: options, events, and a look at what came of it. */
+/** Options and events for tests of pools, and helpers for their outcomes. */
 
 import type { Outcome } from "../../lib/app/mod.ts";
 import { filePath, type World } from "../../lib/base/mod.ts";
@@ -6,7 +6,7 @@ import type { PoolEvents, PoolOptions } from "../../lib/pool/mod.ts";
 
 const CHILD = filePath(new URL("./plain_child.ts", import.meta.url));
 
-/** The same World, whose own program is plain_child.ts. */
+/** Returns the same World, in which this program is plain_child.ts. */
 export function plainWorld(world: World): World {
   return {
     ...world,
@@ -21,7 +21,7 @@ export function plainWorld(world: World): World {
   };
 }
 
-/** What a child is told of its worker. */
+/** Returns what a child is given by its worker. */
 export function childOptions(app: string | null): PoolOptions["child"] {
   return {
     app,
@@ -33,7 +33,7 @@ export function childOptions(app: string | null): PoolOptions["child"] {
   };
 }
 
-/** Options of a pool with one slot and no app, where a test names no others. */
+/** Returns options of a pool with one slot and no app, with the given ones replaced. */
 export function poolOptions(given: Partial<PoolOptions> = {}): PoolOptions {
   return {
     concurrency: 1,
@@ -46,7 +46,7 @@ export function poolOptions(given: Partial<PoolOptions> = {}): PoolOptions {
   };
 }
 
-/** Ears that hear what a test wants to hear. */
+/** Returns events that do nothing, with the given ones replaced. */
 export function poolEvents(heard: Partial<PoolEvents> = {}): PoolEvents {
   return {
     onAccepted: () => {},
@@ -59,12 +59,12 @@ export function poolEvents(heard: Partial<PoolEvents> = {}): PoolEvents {
   };
 }
 
-/** The value that a task returned. */
+/** Returns the value that a task returned. */
 export function resultOf(outcome: Outcome): unknown {
   return JSON.parse(String(outcome.document)).result;
 }
 
-/** A process that has ended and waits for its parent to hear of it counts as ended. */
+/** Whether a process runs. One that has ended and was not yet reaped by its parent does not. */
 export function isRunning(pid: number): boolean {
   try {
     return !/^State:\s+[ZX]/m.test(Deno.readTextFileSync(`/proc/${pid}/status`));

@@ -1,9 +1,12 @@
-/** Ports for servers that a test starts, and waiting for what another process does. */
+/** Free ports for servers that a test starts, and waiting for what another process does. */
 
-/** How long a test waits for what must come: long enough for a machine that is many times slower, and it ends early. */
+/**
+ * How long a test waits for an expected event: enough for a machine that is many times slower. The wait ends
+ * early.
+ */
 export const PATIENCE_MS = 120_000;
 
-/** A TCP port of 127.0.0.1 that nothing listens on right now. */
+/** Returns a TCP port of 127.0.0.1 on which nothing listens now. */
 export function freePort(): number {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr as Deno.NetAddr;
@@ -11,7 +14,7 @@ export function freePort(): number {
   return port;
 }
 
-/** Whether something accepts connections on a port of 127.0.0.1. */
+/** Whether a port of 127.0.0.1 accepts connections. */
 export async function answers(port: number): Promise<boolean> {
   try {
     (await Deno.connect({ hostname: "127.0.0.1", port })).close();
@@ -22,8 +25,8 @@ export async function answers(port: number): Promise<boolean> {
 }
 
 /**
- * Looks every `everyMs` until `look` gives something truthy, and resolves with that; past `withinMs` it rejects with
- * what was waited for. For what only another process knows: inside one process await a signal.
+ * Calls `look` every `everyMs` until it returns something truthy, and resolves with that; after `withinMs` it
+ * rejects with `what`. For changes that only another process knows; inside one process await a signal.
  */
 export async function eventually<T>(
   look: () => T | Promise<T>,

@@ -1,6 +1,6 @@
 /**
- * The programs that tests drive from outside: Lovage's command line as a process, Python's worker, and Python as a
- * client. Each ends with the test.
+ * Programs that tests run from outside: Lovage's command line, Python's worker, and Python as a client. Each
+ * ends with its test.
  */
 
 import { selfCommand } from "../../lib/platform/mod.ts";
@@ -11,7 +11,7 @@ import { filePath } from "../../lib/base/mod.ts";
 
 const support = filePath(new URL(".", import.meta.url));
 
-/** What starts Lovage: from source, or the command that LOVAGE is, from wherever it is started. */
+/** The command that starts Lovage: from source, or as the variable LOVAGE says, from any folder. */
 export const LOVAGE: readonly string[] = named() ?? fromSource();
 
 function named(): string[] | null {
@@ -29,7 +29,7 @@ function fromSource(): string[] {
 /** The task module of these tests. */
 export const TASKS = `${support}tasks.ts`;
 
-/** Where a program works: its broker and store, and settings for its app. */
+/** The environment of a program: its broker and store, and settings for its app. */
 export interface Place {
   readonly broker?: string;
   readonly backend?: string;
@@ -37,7 +37,7 @@ export interface Place {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Replies are waited for longer than by default; commands that know who is there end early. */
+/** Waits longer for replies than by default; commands that know which nodes exist end earlier. */
 export const REPLIES: Readonly<Record<string, string>> = Object.fromEntries(
   ["STATUS", "INSPECT", "CONTROL"].map((command) => [`CELERY_${command}_TIMEOUT`, "30"]),
 );
@@ -48,14 +48,14 @@ export function lovage(args: readonly string[], place: Place = {}, input?: strin
   return runProgram([...LOVAGE, ...args], input === undefined ? { env } : { env, input });
 }
 
-/** A program that runs until it is told to end; what it prints is kept. */
+/** A program that runs until it is stopped; its output is kept. */
 export class Program implements AsyncDisposable {
   readonly pid: number;
-  /** Standard output and error together, as they came. */
+  /** Standard output and error together, in order of arrival. */
   text = "";
   #child: Deno.ChildProcess;
   #status: Deno.CommandStatus | null = null;
-  /** Resolves when it has ended and all that it printed is in `text`. */
+  /** Resolves when it has ended and its whole output is in `text`. */
   readonly ended: Promise<Deno.CommandStatus>;
 
   constructor(argv: readonly string[], env: Record<string, string>, cwd?: string) {
@@ -80,7 +80,7 @@ export class Program implements AsyncDisposable {
     return this.#status;
   }
 
-  /** Waits for a line that matches; fails at once where the program ends first. */
+  /** Waits for output that matches; fails at once if the program ends first. */
   async says(pattern: RegExp, withinMs = PATIENCE_MS): Promise<void> {
     await eventually(
       () => {
@@ -93,16 +93,16 @@ export class Program implements AsyncDisposable {
     );
   }
 
-  /** Signals it; nothing where it has ended. */
+  /** Sends it a signal; does nothing if it has ended. */
   signal(name: Deno.Signal): void {
     try {
       this.#child.kill(name);
     } catch (error) {
-      if (!(error instanceof TypeError)) throw error; // what Deno throws where it has ended
+      if (!(error instanceof TypeError)) throw error; // what Deno throws if it has ended
     }
   }
 
-  /** Asks it to end; resolves with its exit status. */
+  /** Stops it and resolves with its exit status. */
   async stop(signal: Deno.Signal = "SIGTERM", withinMs = PATIENCE_MS): Promise<number> {
     this.signal(signal);
     const timer = setTimeout(() => this.signal("SIGKILL"), withinMs);
@@ -120,7 +120,7 @@ export class Program implements AsyncDisposable {
   }
 }
 
-/** Starts a Lovage worker over tests/support/tasks.ts and waits until it is ready. */
+/** Starts a Lovage worker with tests/support/tasks.ts and waits until it is ready. */
 export async function startWorker(
   place: Place,
   args: readonly string[] = ["-P", "solo"],
@@ -132,7 +132,7 @@ export async function startWorker(
   return worker;
 }
 
-/** Starts a beat over tests/support/tasks.ts and waits until it runs. */
+/** Starts a beat with tests/support/tasks.ts and waits until it runs. */
 export async function startBeat(place: Place, file: string, args: readonly string[] = []): Promise<Program> {
   const argv = [...LOVAGE, "-A", TASKS, "beat", "-l", "DEBUG", "-s", file, ...args];
   const beat = new Program(argv, environment(place));
@@ -140,7 +140,10 @@ export async function startBeat(place: Place, file: string, args: readonly strin
   return beat;
 }
 
-/** Starts a Python worker over tests/support/tasks.py, by default one that is alone, and waits until it is ready. */
+/**
+ * Starts a Python worker with tests/support/tasks.py, by default without gossip and mingle, and waits until
+ * it is ready.
+ */
 export async function startPythonWorker(
   place: Place,
   args: readonly string[] = [],
@@ -192,7 +195,7 @@ export class PythonClient implements AsyncDisposable {
     );
   }
 
-  /** One request, one answer. */
+  /** Sends one request and returns its answer. */
   async ask(request: Record<string, unknown>): Promise<Answer> {
     await this.#writer.write(new TextEncoder().encode(JSON.stringify(request) + "\n"));
     const { value, done } = await this.#lines.next();
@@ -202,7 +205,7 @@ export class PythonClient implements AsyncDisposable {
     return answer;
   }
 
-  /** Sends a task; its id. */
+  /** Sends a task and returns its id. */
   async send(
     task: string,
     args: unknown[] = [],
@@ -224,7 +227,7 @@ export class PythonClient implements AsyncDisposable {
   }
 }
 
-/** The environment of a program under test: nothing of the caller's Celery, no colours. */
+/** Returns the environment of a program under test: no colours, and none of the caller's Celery variables. */
 export function environment(place: Place): Record<string, string> {
   return {
     NO_COLOR: "1",

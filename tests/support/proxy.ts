@@ -1,43 +1,43 @@
 /**
- * A TCP proxy between us and a real server, told what to do: cut, stall, throttle, delay, refuse.
+ * A TCP proxy between us and a real server that a test controls: cut, stall, throttle, delay, refuse.
  *
  *     await using proxy = startProxy(redis.port);
  *     connect(`redis://127.0.0.1:${proxy.port}`)
  *     proxy.cut();       // every open connection is reset; new ones are let through
- *     proxy.stall();     // open connections stay open and carry nothing any more, as a machine that is gone
+ *     proxy.stall();     // open connections stay open and carry nothing any more, as if the machine were gone
  */
 
-/** Which way bytes go: from the client to the server, from the server to the client, or both. */
+/** Direction of bytes: from client to server, from server to client, or both. */
 export type Direction = "up" | "down" | "both";
 
-/** A proxy on a port of its own. */
+/** A proxy on its own port. */
 export interface Proxy extends AsyncDisposable {
   readonly port: number;
-  /** Connections open right now. */
+  /** Number of open connections. */
   readonly open: number;
-  /** Connections accepted so far. */
+  /** Number of connections accepted so far. */
   readonly accepted: number;
-  /** Bytes carried so far, each way. */
+  /** Bytes carried so far in each direction. */
   readonly bytes: { readonly up: number; readonly down: number };
-  /** Ends every open connection at once, both sides; how many there were. */
+  /** Ends every open connection at once on both sides, and returns their number. */
   cut(): number;
-  /** Cuts each connection that is opened from now on after so many bytes of that direction; null: no more. */
+  /** Cuts each new connection after that many bytes in that direction; null: no longer. */
   cutAfter(bytes: number | null, direction?: Direction): void;
-  /** What arrives on the connections open now is swallowed and never passed on, until they are cut. No FIN is sent. */
+  /** Drops everything that arrives on the connections open now, until they are cut. No FIN is sent. */
   stall(direction?: Direction): void;
-  /** Holds everything back, to be passed on in order at `resume`. */
+  /** Holds everything back until `resume` passes it on in order. */
   pause(direction?: Direction): void;
   resume(): void;
-  /** At most so many bytes a second each way; null: no limit. */
+  /** Limits the bytes per second in each direction; null: no limit. */
   throttle(bytesPerSecond: number | null): void;
-  /** So many milliseconds are added to each chunk's way, each direction. */
+  /** Delays each chunk by that many milliseconds, in each direction. */
   delay(ms: number): void;
-  /** New connections are closed as soon as they are accepted, until `accept()`. */
+  /** Closes new connections as soon as they are accepted, until `accept()`. */
   refuse(): void;
   accept(): void;
-  /** From now on new connections go to another port. */
+  /** Connects new connections to another port. */
   redirect(port: number): void;
-  /** Resolves when at least so many connections are open. */
+  /** Resolves when at least that many connections are open. */
   untilOpen(count?: number): Promise<void>;
   close(): Promise<void>;
 }
@@ -193,7 +193,7 @@ class TcpProxy implements Proxy {
     try {
       pair.server = await Deno.connect({ hostname: "127.0.0.1", port: this.#target });
     } catch {
-      // The server is away: so is the connection.
+      // If the server cannot be reached, end the connection.
       return this.#end(pair);
     }
     const { server } = pair;
@@ -231,9 +231,9 @@ class TcpProxy implements Proxy {
         if (part.length < count) break;
       }
     } catch {
-      // One side is gone: the other goes with it.
+      // If one side is gone, end the other.
     }
-    // A stalled connection tells nobody that its other side has gone.
+    // A stalled connection does not report that its other side has gone.
     if (!side.stalled) this.#end(pair);
   }
 

@@ -1,18 +1,16 @@
-/**
- * The real World with a terminal and a log that are kept as text: what tests against real servers and files run in.
- */
+/** The real World with a terminal and a log that keep their text, for tests with real servers and files. */
 
 import { type Host, type World } from "../../lib/base/mod.ts";
 import { realWorld } from "../../lib/platform/mod.ts";
 import { RecordingLog, TextTerminal } from "./fake_world.ts";
 
-/** A real World with a terminal and a log to look at. */
+/** A real World whose terminal and log can be inspected. */
 export interface RealTestWorld extends World {
   readonly terminal: TextTerminal;
   readonly log: RecordingLog;
 }
 
-/** `env` is laid over the real environment. */
+/** Makes such a World; `env` overrides the real environment. */
 export function realTestWorld(options: { env?: Readonly<Record<string, string>> } = {}): RealTestWorld {
   const { clock, random, dialer, listener, spawner, host: real } = realWorld();
   const env = options.env ?? {};

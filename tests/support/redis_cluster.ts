@@ -1,43 +1,46 @@
 /**
- * A Redis Cluster of a test's own: three masters and three replicas on free ports of 127.0.0.1, ended with the test.
+ * A Redis Cluster for one test: three masters and three replicas on free ports of 127.0.0.1; ended with the
+ * test.
  */
 
 import type { Signer } from "./certificates.ts";
 import { eventually, freePort } from "./ports.ts";
 import { type RedisServer, startRedis } from "./servers.ts";
 
-/** Six servers that are one cluster. */
+/** Six servers that form a cluster. */
 export interface RedisCluster extends AsyncDisposable {
-  /** Masters at the start first, then the replica of each in the same order. */
+  /** First the original masters, then their replicas in the same order. */
   readonly nodes: readonly RedisServer[];
-  /** `redis-cluster://` with every node, and the query where one is given. */
+  /** Returns `redis-cluster://` with every node, and the query if one is given. */
   url(query?: string): string;
-  /** `rediss-cluster://` with every node, whose certificates are looked at; only with `tls`. */
+  /** Returns `rediss-cluster://` with every node and verification of certificates; needs `tls`. */
   secureUrl(): string;
-  /** The node that is the master of a key's slot now. */
+  /** Returns the present master of a key's slot. */
   masterOf(key: string): Promise<RedisServer>;
-  /** A replica of a node that follows it now. */
+  /** Returns a replica that follows a node now. */
   replicaOf(master: RedisServer): Promise<RedisServer>;
-  /** Runs redis-cli in cluster mode (`-c`) at a node that lives. */
+  /** Runs redis-cli in cluster mode (`-c`) on a live node. */
   cli(...args: string[]): Promise<string>;
-  /** Resolves when every slot has a master, and every node that answers agrees. */
-  isWell(): Promise<void>;
+  /** Resolves when every slot has a master, and every live node agrees. */
+  untilHealthy(): Promise<void>;
   /** Kills a master (SIGKILL) and resolves when its replica is the master. */
   killMaster(master: RedisServer): Promise<RedisServer>;
-  /** Starts a killed node again and resolves when it follows as a replica. */
+  /** Restarts a killed node and resolves when it follows as a replica. */
   revive(node: RedisServer): Promise<void>;
-  /** Lets a master's replica take over in order (CLUSTER FAILOVER). */
+  /** Makes a master's replica take over in order (CLUSTER FAILOVER). */
   failOver(master: RedisServer): Promise<RedisServer>;
   /** Ends every node. */
   stop(): Promise<void>;
-  /** Moves the slot of a key, with its keys, from its master to another one; `pauseMs` between two keys. */
+  /** Moves the slot of a key, with its keys, to another master; pauses `pauseMs` between keys. */
   moveSlot(key: string, to: RedisServer, pauseMs?: number): Promise<void>;
 }
 
-/** How to start it. */
+/** Options of a cluster. */
 export interface RedisClusterOptions {
   readonly password?: string;
-  /** Every node listens for TLS as well, by this certificate of 127.0.0.1; they speak so among themselves. */
+  /**
+   * Every node also listens for TLS with this certificate for 127.0.0.1, and nodes use it among themselves.
+   */
   readonly tls?: Signer;
   /** Added to each node's command line. */
   readonly args?: readonly string[];
@@ -46,7 +49,7 @@ export interface RedisClusterOptions {
 const MASTERS = 3;
 const SLOTS = 16_384;
 
-/** Starts the cluster; bounded by a minute. */
+/** Starts the cluster; fails after a minute. */
 export async function startRedisCluster(options: RedisClusterOptions = {}): Promise<RedisCluster> {
   const busPorts: number[] = [];
   const tlsPorts: number[] = [];
@@ -98,7 +101,7 @@ function tlsArgs({ key, certificate }: Signer, port: number): string[] {
   ];
 }
 
-/** `ports`: what nodes know each other by. */
+/** `ports`: the ports under which nodes know each other. */
 async function join(
   cluster: Cluster,
   ports: readonly number[],
@@ -122,7 +125,7 @@ async function join(
       { everyMs: 50 },
     );
   }
-  await cluster.isWell();
+  await cluster.untilHealthy();
 }
 
 async function ok(node: RedisServer, ...args: string[]): Promise<void> {
@@ -182,7 +185,7 @@ class Cluster implements RedisCluster {
     return await this.#living[0]!.cli("-c", ...args);
   }
 
-  async isWell(): Promise<void> {
+  async untilHealthy(): Promise<void> {
     await eventually(
       async () => {
         for (const node of this.#living) {
@@ -218,7 +221,7 @@ class Cluster implements RedisCluster {
       "the node follows",
       { everyMs: 50 },
     );
-    await this.isWell();
+    await this.untilHealthy();
   }
 
   async failOver(master: RedisServer): Promise<RedisServer> {
@@ -260,7 +263,7 @@ class Cluster implements RedisCluster {
     await eventually(
       async () => (await node.cli("role")).startsWith("master"),
       "the replica is the master",
-      // An election that a slow machine has missed is held again after 20 s.
+      // If a slow machine misses an election, it is repeated after 20 s.
       { everyMs: 20 },
     );
   }
@@ -269,7 +272,7 @@ class Cluster implements RedisCluster {
     return this.nodes.find((node) => node.port === port)!;
   }
 
-  /** CLUSTER NODES, taken apart. */
+  /** Returns CLUSTER NODES, parsed. */
   async #table(): Promise<{ port: number; flags: string[]; master: string; ranges: [number, number][] }[]> {
     const text = await this.#living[0]!.cli("cluster", "nodes");
     return text.split("\n").filter(Boolean).map((line) => {

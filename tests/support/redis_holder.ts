@@ -1,4 +1,4 @@
-/** A consumer of the queue "celery" on a Redis, or on a proxy before one, with what it was given. */
+/** A consumer of the queue "celery" on a Redis, or on a proxy in front of one, that keeps its deliveries. */
 
 import type { World } from "../../lib/base/mod.ts";
 import { realDialer } from "../../lib/net/mod.ts";
@@ -14,7 +14,10 @@ export interface Holder extends AsyncDisposable {
   stranded: Delivery[];
 }
 
-/** Starts one on a port of 127.0.0.1. `window`: default what is missing of 100; `lease`: seconds, default 60. */
+/**
+ * Starts a consumer on a port of 127.0.0.1. `window`: default 100 less the deliveries held; `lease`: seconds,
+ * default 60.
+ */
 export async function hold(
   port: number,
   options: { window?: () => number; predecessor?: Consumer; lease?: number } = {},

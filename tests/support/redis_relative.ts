@@ -1,14 +1,14 @@
-/** A relative of Redis: a proxy before a real one that changes what it says and what it is asked for. */
+/** A server related to Redis: a proxy in front of a real one that changes some requests and replies. */
 
-/** What it is like. */
+/** How it differs. */
 export interface RelativeOptions {
-  /** What it says that it is in HELLO; default as the real one. */
+  /** The role that it reports in HELLO; default that of the real server. */
   readonly role?: string;
-  /** False: it takes CLIENT TRACKING, and announces nothing. */
+  /** False: it accepts CLIENT TRACKING, but announces nothing. */
   readonly announces?: boolean;
 }
 
-/** Starts it before a server on a port of 127.0.0.1. */
+/** Starts it in front of a server on a port of 127.0.0.1. */
 export function startFakeRelative(
   targetPort: number,
   { role, announces = true }: RelativeOptions,
@@ -39,7 +39,7 @@ export function startFakeRelative(
   };
 }
 
-/** Each byte is a character, so that what is not changed stays as it is. */
+/** Each byte becomes one character, so that unchanged bytes stay the same. */
 async function carry(from: Deno.Conn, to: Deno.Conn, change: (text: string) => string): Promise<void> {
   const decoder = new TextDecoder("latin1");
   const buffer = new Uint8Array(65_536);

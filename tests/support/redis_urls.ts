@@ -1,28 +1,33 @@
-/** Redis URLs and what they mean to a broker and to a result store; `tests/interop/redis_urls_test.ts` asks Python. */
+/**
+ * Redis URLs and their meaning for a broker and for a result store; `tests/interop/redis_urls_test.ts`
+ * compares with Python.
+ */
 
-/** What a URL means. */
+/** The meaning of a URL. */
 export interface Meaning {
   /** Host and port, the socket's path, or sentinels joined by ",". */
   readonly at: string;
   readonly db: number;
   readonly user: string | null;
   readonly password: string | null;
-  /** Null: none; else how certificates are verified. */
+  /** How certificates are verified; null: no TLS. */
   readonly tls: "verified" | "unverified" | null;
 }
 
-/** A URL, and what differs from `redis://127.0.0.1:6379/0`; a string: refused with this in the message. */
+/**
+ * A URL, and how it differs from `redis://127.0.0.1:6379/0`; a string: refused with this text in the message.
+ */
 export interface UrlCase {
   readonly url: string;
   readonly broker: Partial<Meaning> | string;
   readonly results: Partial<Meaning> | string;
-  /** Where Python does otherwise on purpose of ours: what it is not asked, and why. */
+  /** Where we differ from Python on purpose: Python is not asked, for this reason. */
   readonly apart?: { readonly broker?: string; readonly results?: string };
   /** `broker_use_ssl` and `redis_backend_use_ssl`. */
   readonly useSsl?: Readonly<Record<string, unknown>>;
 }
 
-/** For both: what the rules share. */
+/** Returns a case that means the same to both. */
 function both(url: string, means: Partial<Meaning> | string, apart?: UrlCase["apart"]): UrlCase {
   return { url, broker: means, results: means, ...(apart ? { apart } : {}) };
 }
@@ -34,7 +39,7 @@ const WITHOUT_PASSWORD =
 const SAFER = "Python verifies nothing (broker) or refuses (results) without ssl_cert_reqs";
 const UNKNOWN_SCHEME = "kombu and Celery 5.2 do not know this scheme";
 
-/** The table. */
+/** All cases. */
 export const REDIS_URLS: readonly UrlCase[] = [
   { url: "redis://", broker: {}, results: { at: "localhost:6379" } },
   { url: "redis:///3", broker: { db: 3 }, results: { at: "localhost:6379", db: 3 } },
@@ -174,7 +179,7 @@ export const REDIS_URLS: readonly UrlCase[] = [
   both(";", "it is empty"),
 ];
 
-/** A case's meaning in full. */
+/** Returns a case's full meaning. */
 export function meaning(partial: Partial<Meaning>): Meaning {
   return { at: "127.0.0.1:6379", db: 0, user: null, password: null, tls: null, ...partial };
 }

@@ -1,18 +1,18 @@
-/** Programs that run to their end, with what they print. */
+/** Runs programs to their end and returns their output. */
 
-/** What a finished program left. */
+/** The result of a finished program. */
 export interface Finished {
   readonly code: number;
   readonly out: string;
   readonly err: string;
 }
 
-/** How a program is run. */
+/** Options of a program. */
 export interface RunOptions {
   readonly cwd?: string;
   readonly env?: Record<string, string>;
   readonly clearEnv?: boolean;
-  /** What it reads from standard input; nothing by default. */
+  /** Its standard input; default none. */
   readonly input?: string;
 }
 
@@ -37,7 +37,7 @@ export async function runProgram(
   return { code, out: new TextDecoder().decode(stdout), err: new TextDecoder().decode(stderr) };
 }
 
-/** Runs a program that must succeed; what it has printed. */
+/** Runs a program that must succeed, and returns its output. */
 export async function mustRun(argv: readonly string[], options?: RunOptions): Promise<string> {
   const { code, out, err } = await runProgram(argv, options);
   if (code !== 0) throw new Error(`${argv.join(" ")} ended with ${code}:\n${out}${err}`);

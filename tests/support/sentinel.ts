@@ -1,4 +1,4 @@
-/** A sentinel of a test's own: on a free port of 127.0.0.1, ended with the test. */
+/** A sentinel for one test, on a free port of 127.0.0.1; ended with the test. */
 
 import { eventually, freePort } from "./ports.ts";
 import { runProgram } from "./run.ts";
@@ -6,11 +6,14 @@ import { runProgram } from "./run.ts";
 /** A redis-server that watches a master. */
 export interface Sentinel extends AsyncDisposable {
   readonly port: number;
-  /** `INFO sentinel`. */
+  /** Returns `INFO sentinel`. */
   info(): Promise<string>;
 }
 
-/** Starts a sentinel for the master of this name and port; resolves when it answers. `conf`: further lines of its file. */
+/**
+ * Starts a sentinel for the master with this name and port; resolves when it responds. `conf`: more lines of
+ * its configuration.
+ */
 export async function startSentinel(
   master: { readonly name: string; readonly port: number },
   conf: readonly string[] = [],

@@ -1,6 +1,6 @@
 /**
- * Real servers of a test's own: each on a free port of 127.0.0.1, with a folder of its own, ended with the test.
- * A server that is not installed is an Error with the command that installs it.
+ * Real servers for one test: each on a free port of 127.0.0.1, with its own folder, ended with the test. If a
+ * server is not installed, the error names the command that installs it.
  */
 
 import type { AmqpProxyOptions, ProxySeen } from "./amqp_proxy.ts";
@@ -13,19 +13,19 @@ export interface RedisServer extends AsyncDisposable {
   readonly password: string | null;
   /** The unix socket it also listens on. */
   readonly socketPath: string;
-  /** Its URL, with the password; database 0 unless told. */
+  /** Returns its URL with the password; default database 0. */
   url(db?: number): string;
-  /** Runs redis-cli against it; its trimmed output. */
+  /** Runs redis-cli on it and returns the trimmed output. */
   cli(...args: string[]): Promise<string>;
-  /** Ends it in order (SIGTERM) and removes its folder. Twice is once. */
+  /** Ends it in order (SIGTERM) and removes its folder. A second call has no effect. */
   stop(): Promise<void>;
-  /** Ends it in order and starts it on the same port, `downMs` later; kept data needs `aof`. */
+  /** Ends it in order and starts it on the same port after `downMs`. It keeps its data only with `aof`. */
   restart(downMs?: number): Promise<void>;
-  /** Ends it by SIGKILL; `restart` brings it back. */
+  /** Ends it by SIGKILL; `restart` starts it again. */
   kill(): Promise<void>;
 }
 
-/** How to start redis-server. `args` are added to its command line. */
+/** Options of redis-server. `args` are added to its command line. */
 export interface RedisServerOptions {
   readonly password?: string;
   readonly aof?: boolean;
@@ -33,15 +33,15 @@ export interface RedisServerOptions {
   readonly args?: readonly string[];
 }
 
-/** A private rabbitmq-server with an epmd of its own. */
+/** A private rabbitmq-server with its own epmd. */
 export interface RabbitServer extends AsyncDisposable {
   readonly port: number;
-  /** Where `LOVAGE_RABBITMQ` names a version: the proxy that stands before the server and says that version. */
+  /** If `LOVAGE_RABBITMQ` names a version: the proxy in front of the server that reports this version. */
   readonly proxy: AmqpProxy | null;
   url(options?: { vhost?: string; scheme?: string; user?: string; password?: string }): string;
-  /** Runs rabbitmqctl against it; its output. */
+  /** Runs rabbitmqctl on it and returns the output. */
   ctl(...args: string[]): Promise<string>;
-  /** Adds virtual hosts that guest may use, all at once: each call of rabbitmqctl takes a second. */
+  /** Adds virtual hosts that guest may use, all at once, since each call of rabbitmqctl takes a second. */
   addVhosts(names: readonly string[]): Promise<void>;
   stop(): Promise<void>;
   restart(): Promise<void>;
@@ -124,15 +124,15 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
 }
 
 /**
- * Starts a rabbitmq-server; it takes some 8 seconds. User and password are guest. `conf`: lines of rabbitmq.conf;
- * `plugins`: names of those to be enabled. With `LOVAGE_RABBITMQ=4.3.0` in the environment a proxy stands before it that
- * says this version and refuses what it refuses.
+ * Starts a rabbitmq-server, which takes about 8 seconds. User and password are guest. `conf`: lines of
+ * rabbitmq.conf; `plugins`: names of plugins to enable. With `LOVAGE_RABBITMQ=4.3.0` in the environment, a
+ * proxy in front of it reports this version and refuses what it refuses.
  */
 export async function startRabbit(
   options: { conf?: string; plugins?: readonly string[] } = {},
 ): Promise<RabbitServer> {
   const wrapper = findProgram("rabbitmq-server", "rabbitmq-server");
-  // Debian's command is a wrapper that changes user; the script behind it runs as anyone.
+  // Debian's command is a wrapper that changes the user; the script behind it runs as any user.
   const program = isFile("/usr/lib/rabbitmq/bin/rabbitmq-server")
     ? "/usr/lib/rabbitmq/bin/rabbitmq-server"
     : wrapper;
@@ -228,12 +228,14 @@ export async function startRabbit(
   return server;
 }
 
-/** A proxy before an AMQP server that says another version (amqp_proxy.ts). */
+/** A proxy in front of an AMQP server that reports another version (amqp_proxy.ts). */
 export interface AmqpProxy extends AsyncDisposable {
   readonly port: number;
-  /** What it has seen of our clients so far. */
+  /** Returns what it has seen of our clients so far. */
   seen(): Promise<ProxySeen>;
-  /** From now on a publish closes its channel, as where LavinMQ is low on disk space; false: no more. */
+  /**
+   * Makes every publish close its channel, as LavinMQ does when it is low on disk space; false: no longer.
+   */
   setLowOnDisk(value: boolean): Promise<void>;
   /** Ends every open connection. */
   cut(): Promise<void>;
@@ -289,25 +291,25 @@ export async function startAmqpProxy(targetPort: number, options: AmqpProxyOptio
 }
 
 /**
- * Where Python looks for modules: first in CELERY_SRC, a folder of the sources of another Celery and kombu than Debian's
- * 5.2.6 (CONTRIBUTING.md), then in `folders`.
+ * Returns Python's module path: first CELERY_SRC, a folder with the sources of a Celery and kombu other than
+ * Debian's 5.2.6 (CONTRIBUTING.md), then `folders`.
  */
 export function pythonPath(...folders: string[]): string {
   return [Deno.env.get("CELERY_SRC") ?? "", ...folders].filter(Boolean).join(":");
 }
 
-/** Python with Celery 5.2.6 as Debian installs it, or with the sources that CELERY_SRC names. */
+/** Python with Debian's Celery 5.2.6, or with the sources that CELERY_SRC names. */
 export interface Python {
   readonly path: string;
-  /** `python -m celery` as one command line. */
+  /** The command line of `python -m celery`. */
   readonly celery: readonly string[];
-  /** Major and minor version of its Celery as one number to compare: 5.02, 5.06. */
+  /** Major and minor version of its Celery as one number for comparison: 5.02, 5.06. */
   readonly version: number;
 }
 
 let python: Python | null = null;
 
-/** The Python that has Celery and redis-py; an Error with the apt-get command where there is none. */
+/** Returns the Python that has Celery and redis-py; throws with the apt-get command if there is none. */
 export async function requirePython(): Promise<Python> {
   if (python) return python;
   const path = "/usr/bin/python3";
@@ -323,7 +325,7 @@ export async function requirePython(): Promise<Python> {
   return python = { path, celery: [path, "-m", "celery"], version: Number(out) };
 }
 
-/** What Python prints as JSON, given a value as JSON. */
+/** Gives Python a value as JSON and returns what it prints, parsed as JSON. */
 // deno-lint-ignore no-explicit-any -- what a script prints is its caller's to know
 export async function askPython(args: readonly string[], value: unknown, env = {}): Promise<any> {
   const { path } = await requirePython();
@@ -331,13 +333,16 @@ export async function askPython(args: readonly string[], value: unknown, env = {
   return JSON.parse(await mustRun([path, ...args], options));
 }
 
-/** A server that writes into a file. Ended with its descendants. */
+/** A server that logs into a file. Ended with its descendants. */
 class Child {
   #child: Deno.ChildProcess;
   #log: string;
   #hasEnded = false;
 
-  /** It writes into the file `log`: a server that outlives a test leaves no read of ours open. */
+  /**
+   * The server writes into the file `log` itself, so that one that outlives a test leaves no read of ours
+   * open.
+   */
   constructor(
     program: string,
     args: string[],
@@ -350,13 +355,13 @@ class Child {
       stdin: "null",
       stdout: "null",
       stderr: "null",
-      // A group of its own: Erlang leaves helpers behind that end only with the group.
+      // It gets its own process group: Erlang starts helpers that end only with the group.
       detached: true,
     }).spawn();
     this.#child.status.then(() => this.#hasEnded = true);
   }
 
-  /** The end of what it has written. */
+  /** The end of its output. */
   get output(): string {
     try {
       return Deno.readTextFileSync(this.#log).slice(-65_536);
@@ -365,18 +370,18 @@ class Child {
     }
   }
 
-  /** Throws with its output where it has ended. */
+  /** Throws with its output if it has ended. */
   mustLive(name: string): void {
     if (this.#hasEnded) throw new Error(`${name} has ended: ${this.output}`);
   }
 
-  /** Signals it, waits up to 20 s, then kills the whole group. */
+  /** Sends a signal, waits up to 20 s, then kills the whole group. */
   async end(signal: Deno.Signal): Promise<void> {
     if (!this.#hasEnded) {
       try {
         this.#child.kill(signal);
       } catch {
-        // it ended between
+        // it ended meanwhile
       }
       const timer = setTimeout(() => this.#killGroup(), 20_000);
       await this.#child.status;
@@ -394,7 +399,7 @@ class Child {
   }
 }
 
-/** Whether an AMQP server greets on the port: it answers a wrong protocol header with its own. */
+/** Whether an AMQP server responds on the port: to a wrong protocol header it sends its own. */
 async function greets(port: number): Promise<boolean> {
   try {
     using conn = await Deno.connect({ hostname: "127.0.0.1", port });

@@ -1,4 +1,4 @@
-/** A shop: tasks that succeed, fail, retry, wait and call each other, for the console's tests and pictures. */
+/** A shop for the console's tests and pictures: tasks that succeed, fail, retry, wait and call each other. */
 
 import { App, chain, chord, crontab, group } from "lovage";
 
@@ -76,7 +76,7 @@ export const long = app.task("shop.images.resize", { bind: true }, async (self, 
   await wait(seconds, self.signal);
   return seconds;
 });
-/** Fails with any text. */
+/** Fails with the given text. */
 export const broken = app.task("shop.broken", (text: string) => {
   throw new ValueError(text);
 });

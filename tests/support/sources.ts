@@ -1,6 +1,6 @@
 /**
- * The source as the house rules see it: each file's text, what it declares, and what it takes from which other file.
- * Read with patterns, which the formatter's layout makes possible; nothing is compiled.
+ * The source code as the tidy tests see it: each file's text, its declarations, and what it imports from
+ * which file. It is read with patterns, which the formatter's layout makes possible; nothing is compiled.
  */
 
 import { filePath } from "../../lib/base/mod.ts";
@@ -8,55 +8,55 @@ import { filePath } from "../../lib/base/mod.ts";
 /** The repository. */
 export const ROOT = filePath(new URL("../..", import.meta.url));
 
-/** One import or forwarding export of a file. */
+/** An import or forwarding export of a file. */
 export interface Import {
   target: string;
   isType: boolean;
   /** By `import()`. */
   isLazy: boolean;
-  /** An entry of its own: no order follows from it. */
+  /** The entry of another program or isolate; it implies no order. */
   isEntry: boolean;
 }
 
-/** One file. */
+/** A source file. */
 export interface Source {
   path: string;
   room: string;
   text: string;
-  /** The text without comments and string contents: code alone. */
+  /** The text without comments and string contents. */
   code: string;
   imports: readonly Import[];
   /** Names that the file declares and exports, with the kind of the declaration. */
   declared: ReadonlyMap<string, string>;
   /** Names that it takes from other files, each with the file it names. */
   takes: readonly (readonly [target: string, name: string])[];
-  /** Names that it hands on: the exported name, the file it comes from, its name there. */
+  /** Names that it forwards: the exported name, the file it comes from, its name there. */
   forwards: readonly (readonly [as: string, target: string, name: string])[];
-  /** Files whose every export it hands on. */
+  /** Files whose exports it forwards all. */
   stars: readonly string[];
 }
 
-/** A function, and how many lines it has. */
+/** A function and its number of lines. */
 export interface Measured {
   line: number;
   head: string;
   lines: number;
 }
 
-/** Every path below a folder, sorted. */
+/** Returns every path below a folder, sorted. */
 export function walk(folder: string): string[] {
   return [...Deno.readDirSync(`${ROOT}${folder}`)].flatMap(({ name, isDirectory }) =>
     isDirectory ? walk(`${folder}/${name}`) : [`${folder}/${name}`]
   ).sort();
 }
 
-/** TypeScript below some folders, read. */
+/** Reads the TypeScript files below some folders. */
 export function readAll(folders: readonly string[]): Source[] {
   return folders.flatMap((folder) => /\.tsx?$/.test(folder) ? [folder] : walk(folder))
     .filter((path) => /\.tsx?$/.test(path)).map(read);
 }
 
-/** The room of lib/ that a path lies in, or "". */
+/** Returns the room of lib/ that a path is in, or "". */
 export function roomOf(path: string): string {
   const parts = path.split("/");
   return parts[0] === "lib" && parts.length > 2 ? parts[1]! : "";
@@ -157,7 +157,10 @@ function codeOf(text: string): string {
   return code;
 }
 
-/** The functions of a file: from the line that opens the body to the one that closes it at the same indentation. */
+/**
+ * Returns the functions of a file: from the line that opens the body to the line that closes it at the same
+ * indentation.
+ */
 export function functionsOf({ code }: Source): Measured[] {
   const lines = code.split("\n");
   return lines.flatMap((text, index) => {
@@ -169,7 +172,7 @@ export function functionsOf({ code }: Source): Measured[] {
   });
 }
 
-/** The member of a class or interface, or else the declaration, that a line of a file stands in. */
+/** Returns the member of a class or interface, else the declaration, that contains a line. */
 export function memberAt({ code }: Source, line: number): string {
   const lines = code.split("\n").slice(0, line);
   const words =
@@ -182,7 +185,7 @@ export function memberAt({ code }: Source, line: number): string {
   return inside === undefined ? declaration : member.exec(inside)![1]!;
 }
 
-/** Groups of files that import each other in a circle, types counted. */
+/** Returns groups of files that import each other in a circle, types counted. */
 export function circles(sources: readonly Source[]): string[][] {
   const targets = new Map(sources.map(({ path, imports }) => [
     path,
@@ -209,10 +212,10 @@ export function circles(sources: readonly Source[]): string[][] {
   return found;
 }
 
-/** Who uses what: finds the declaration behind a name, through any number of doors. */
+/** Finds which files use a declaration, through any number of doors. */
 export class Users {
   readonly #byPath: ReadonlyMap<string, Source>;
-  /** By "file name": the files that take it. */
+  /** The files that take a declaration, by "file name". */
   readonly #users = new Map<string, Set<string>>();
 
   constructor(sources: readonly Source[], publicDoors: readonly string[]) {
@@ -225,7 +228,7 @@ export class Users {
     }
   }
 
-  /** The files that take what a file declares or hands on under a name. */
+  /** Returns the files that take what a file declares or forwards under a name. */
   of(path: string, name: string): string[] {
     return [...this.#users.get(this.#find(path, name) ?? "") ?? []];
   }

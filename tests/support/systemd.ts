@@ -1,6 +1,6 @@
 /**
- * A systemd user manager of a test's own: in a mount and pid namespace, with a /run and a home that end with it. Needs
- * root and systemd; `SystemdUser.start` gives null where one cannot run.
+ * A systemd user manager for one test: in a mount and pid namespace, with a /run and a home that end with it.
+ * Needs root and systemd; `SystemdUser.start` resolves with null if it cannot run.
  */
 
 const SCRIPT = `
@@ -15,7 +15,7 @@ while read -r line; do eval "$line"; echo "@@ $?"; done
 kill $manager; wait $manager
 `;
 
-/** The manager, and a shell beside it. */
+/** The manager, and a shell in its namespace. */
 export class SystemdUser implements AsyncDisposable {
   readonly home: string;
   readonly #child: Deno.ChildProcess;
@@ -30,7 +30,7 @@ export class SystemdUser implements AsyncDisposable {
     this.#reader = child.stdout.pipeThrough(new TextDecoderStream() as never).getReader() as never;
   }
 
-  /** Starts one with `env` on top of our environment; null where the system has none, or lets us not. */
+  /** Starts a manager with `env` added to our environment; null if systemd is missing or not permitted. */
   static async start(env: Record<string, string> = {}): Promise<SystemdUser | null> {
     const home = await Deno.makeTempDir({ prefix: "systemd-" });
     try {
@@ -51,7 +51,7 @@ export class SystemdUser implements AsyncDisposable {
     return null;
   }
 
-  /** Runs a line of shell beside the manager. */
+  /** Runs a line of shell in the namespace. */
   async sh(line: string): Promise<{ code: number; out: string }> {
     await this.#writer.write(new TextEncoder().encode(`${line} 2>&1\n`));
     return await this.#answer();

@@ -1,4 +1,4 @@
-"""Tasks that the interop tests run, in Python; tasks.ts is the same in TypeScript."""
+"""Tasks that the interop tests run, in Python; tasks.ts has the same in TypeScript."""
 import json
 import os
 import time
@@ -116,6 +116,6 @@ def trace(self):
 
 @app.task(name="t.relay", bind=True)
 def relay(self, queue):
-    """Sends on as opentelemetry-instrumentation-celery does: the context at the top of the headers."""
+    """Sends a task as opentelemetry-instrumentation-celery does, with the context among the headers."""
     headers = {"traceparent": self.request.traceparent}
     return app.send_task("t.trace", queue=queue, headers=headers).id

@@ -1,4 +1,4 @@
-/** Tasks that the interop and command tests run, in this language; tasks.py is the same in Python. */
+/** Tasks that the interop and command tests run, in TypeScript; tasks.py has the same in Python. */
 
 import { App, Ignore, Reject } from "lovage";
 
@@ -26,12 +26,12 @@ export const sleep = app.task("t.sleep", async (seconds: number) => {
   await wait(seconds);
   return seconds;
 });
-/** Runs until somebody makes a file: for as long as a test wants, on a machine of any speed. */
+/** Runs until a file exists: for as long as a test needs, on a machine of any speed. */
 export const hold = app.task("t.hold", async (path: string) => {
   while (!await Deno.stat(path).then(() => true, () => false)) await wait(0.02);
   return "held";
 });
-/** Makes a file, then loops without an await until somebody makes another. */
+/** Makes a file, then loops without an await until another file exists. */
 export const loop = app.task("t.loop", (begun: string, end: string) => {
   Deno.writeTextFileSync(begun, "");
   for (;;) {
@@ -74,18 +74,18 @@ export const tree = app.task("t.tree", { bind: true }, async (self) => {
   const child = await add.delay(1, 1);
   return { id: self.request.id, root: self.request.rootId, child: child.id };
 });
-/** Sends a task to each queue, one after the other; the errors' texts, empty where it was sent. */
+/** Sends a task to each queue in turn; returns the errors' texts, empty for a task that was sent. */
 export const sendTo = app.task("t.send_to", async (queues: string[]) => {
   const errors: string[] = [];
   for (const queue of queues) {
     const [exchange, routingKey] = queue.split("/");
-    const way = routingKey === undefined ? { queue } : { exchange: exchange!, routingKey };
-    await app.sendTask("t.add", { args: [1, 2], ...way })
+    const target = routingKey === undefined ? { queue } : { exchange: exchange!, routingKey };
+    await app.sendTask("t.add", { args: [1, 2], ...target })
       .then(() => errors.push(""), (error: Error) => errors.push(error.message));
   }
   return errors;
 });
-/** Appends its id, one line a run, on disk before it ends. */
+/** Appends its id to a file, one line for each run, before it ends. */
 export const record = app.task(
   "t.record",
   { bind: true, params: ["path", "seconds"] },

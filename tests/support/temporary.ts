@@ -1,4 +1,4 @@
-/** Temporary files and folders: of one block, or of a whole test file, gone when its last test has ended. */
+/** Temporary files and folders: of one block, or of a whole test file, removed after its last test. */
 
 const made: string[] = [];
 
@@ -39,7 +39,7 @@ function removeAll(): void {
     try {
       Deno.removeSync(path, { recursive: true });
     } catch {
-      // A test has removed it itself.
+      // A test has removed it already.
     }
   }
 }

@@ -139,7 +139,7 @@ Deno.test("matches: no pattern takes long", () => {
 Deno.test("matches: what cannot be read or is refused says why", () => {
   const refused: [pattern: string, kind: typeof RangeError | typeof SyntaxError, reason: RegExp][] = [
     ["(", SyntaxError, /not closed/],
-    ["a)", SyntaxError, /closes/],
+    ["a)", SyntaxError, /is closed/],
     ["[a", SyntaxError, /not closed/],
     ["*a", SyntaxError, /nothing to repeat/],
     ["a**", SyntaxError, /is repeated/],
