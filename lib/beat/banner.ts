@@ -6,7 +6,7 @@
 
 import { humanizeSeconds } from "../base/mod.ts";
 
-/** What the banner tells. */
+/** What the banner shows. */
 export interface BeatBannerFacts {
   /** Such as "0.1.0 (lovage)". */
   readonly version: string;

@@ -487,7 +487,7 @@ export class Beat {
       if (ledger) await this.#leadership?.resign(ledger);
     } catch (error) {
       if (!(error instanceof OperatingError)) throw error;
-      log.debug(`beat: Cannot give the lease up: ${errorText(error)}`);
+      log.debug(`beat: Cannot release the lease: ${errorText(error)}`);
     }
     await this.#disconnect();
     await this.#store.close();

@@ -190,7 +190,7 @@ function taskName(task: unknown): string {
   const name = typeof task === "function" || typeof task === "object"
     ? (task as { name?: unknown } | null)?.name
     : task;
-  if (typeof name !== "string" || name === "") throw new UsageError("it names no task");
+  if (typeof name !== "string" || name === "") throw new UsageError("it has no task name");
   return name;
 }
 

@@ -42,7 +42,7 @@ async function answer(request: Request): Promise<Response> {
     const { status, headers, body } = reply;
     return new Response(body, { status, headers: [...headers] });
   }
-  const text = `it runs a task that has not given way for ${ANSWER_MS / 1000} s`;
+  const text = `a task has blocked the event loop for ${ANSWER_MS / 1000} s`;
   return healthResponse(request, [{ name: "loop", isOk: false, text }]);
 }
 

@@ -119,7 +119,7 @@ export class IsolatedService implements Serving {
     this.#ended.resolve();
     this.#opened.reject(new OperatingError(reason));
     // If it was not open yet, the caller of `open` gets the reason instead.
-    if (this.#port !== 0) this.#world.log.error(`Nothing is served at ${this.url} any more: ${reason}`);
+    if (this.#port !== 0) this.#world.log.error(`The HTTP server at ${this.url} has ended: ${reason}`);
   }
 
   async #answer({ id, method, target, headers }: Ask): Promise<void> {

@@ -28,7 +28,8 @@
  *   over restarts), facts.ts, banner.ts, metrics.ts, health.ts (readiness), test_worker.ts.
  *
  * Reading order: worker.ts, components.ts, consumer/consumer.ts; then lane/data_lane.ts, lane/lane.ts,
- * lane/settle.ts. May import every room of a lower layer. All I/O goes through World.
+ * lane/settle.ts. May import every room of a lower layer. All I/O goes through World, except that of the state
+ * file, which goes through functions of platform.
  */
 
 export type { WorkerOptions } from "./options.ts";

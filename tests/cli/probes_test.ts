@@ -147,7 +147,7 @@ Deno.test("worker -P solo --http: liveness while a task loops in the worker itse
   try {
     await eventually(() => exists(begun), "the loop begins");
     assert.deepEqual(await get(port, "/livez"), { status: 200, body: "ok\n" });
-    const loops = "it runs a task that has not given way for 5 s";
+    const loops = "a task has blocked the event loop for 5 s";
     const [ready, metrics] = await Promise.all([
       get(port, "/readyz", "application/json"),
       get(port, "/metrics"),

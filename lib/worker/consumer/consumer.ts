@@ -236,7 +236,7 @@ export class Consumer implements ConsumerCore {
     const { app, hostname, startedWallMs, state, world } = this.worker;
     assert(this.connection, "there is a connection");
     const intake = new Intake(this.worker, (error) => this.lost(error));
-    state.heardMonoMs = world.clock.monoMs();
+    state.receivedMonoMs = world.clock.monoMs();
     this.tasks = await this.connection.consume({
       queues,
       window: () => intake.window(),

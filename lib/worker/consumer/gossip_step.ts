@@ -73,7 +73,9 @@ export class GossipStep extends StartStopStep<Consumer> {
       .catch((error: unknown) => {
         // A lost connection is handled by the consumer, which starts again, and gossip with it.
         if (!consumer.isLost) {
-          logFrom(worker.world.log, FROM).error(`Cannot hear other workers: ${errorText(error)}`);
+          logFrom(worker.world.log, FROM).error(
+            `Cannot receive events of other workers: ${errorText(error)}`,
+          );
         }
         return null;
       });

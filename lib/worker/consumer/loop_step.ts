@@ -54,8 +54,10 @@ export class LoopStep extends StartStopStep<Consumer> {
         if (consumer.isLost || worker.stopRequest.mode !== null) return;
         const count = isStuck ? strikes + 1 : 0;
         if (count < WATCH_STRIKES) return this.#watchSilence(consumer, count);
-        worker.world.log.warning("consumer: Nothing heard although messages wait: consuming anew");
-        const error = new ConnectionLost("nothing heard although messages wait");
+        worker.world.log.warning(
+          "consumer: No message received although a queue has messages: reconnecting",
+        );
+        const error = new ConnectionLost("no message received although a queue has messages");
         // Failed, not closed: closing in order would give back running tasks.
         consumer.connection?.fail?.(error);
         consumer.lost(error);
@@ -69,11 +71,11 @@ export class LoopStep extends StartStopStep<Consumer> {
   async #isStuck(consumer: Consumer): Promise<boolean> {
     const { worker, connection, tasks } = consumer;
     const { state } = worker;
-    const heardMs = state.heardMonoMs;
+    const receivedMs = state.receivedMonoMs;
     if (connection === null || tasks === null || worker.lane.window() === 0) return false;
-    if (worker.world.clock.monoMs() - heardMs < WATCH_MS) return false;
+    if (worker.world.clock.monoMs() - receivedMs < WATCH_MS) return false;
     for (const queue of tasks.queues) {
-      if (((await connection.queueLength(queue.name)) ?? 0) > 0) return state.heardMonoMs === heardMs;
+      if (((await connection.queueLength(queue.name)) ?? 0) > 0) return state.receivedMonoMs === receivedMs;
     }
     return false;
   }

@@ -132,7 +132,7 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
   /** Takes a batch from the consumer, oldest first. Data lane. */
   onDeliveries(batch: Delivery[]): void {
     const { state, world } = this.#parts;
-    state.heardMonoMs = world.clock.monoMs();
+    state.receivedMonoMs = world.clock.monoMs();
     state.unsettled += batch.length;
     if (!this.#isOpen) return this.#giveBackUnread(batch);
     this.#logsInfo = world.log.isOn("INFO");
@@ -144,7 +144,7 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
 
   /** Takes a message that could not be read as an envelope. */
   onUndecodable(message: Undecodable): void {
-    this.#parts.state.heardMonoMs = this.#parts.world.clock.monoMs();
+    this.#parts.state.receivedMonoMs = this.#parts.world.clock.monoMs();
     this.#parts.state.unsettled++;
     this.#refusals.broken(message);
   }

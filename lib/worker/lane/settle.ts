@@ -367,7 +367,7 @@ export class Settler implements PoolEvents {
     });
   }
 
-  // The part is counted only after the result is stored, because whoever completes the chord may read it.
+  // The part is counted only after the result is stored, because the task that completes the chord may read it.
   #storeChordMember(request: Request, outcome: Outcome, settlement: Settlement): void {
     const { chord, state: name, document } = outcome;
     const after = request.isSettled ? null : (): void => this.#settle(request, settlement);

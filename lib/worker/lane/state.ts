@@ -43,7 +43,7 @@ export class LaneState {
    */
   leftovers = 0;
   /** When the last message came, on the monotonic clock; on a new connection, when it began to consume. */
-  heardMonoMs = 0;
+  receivedMonoMs = 0;
   /** Late-acknowledged requests whose connection was lost before they ended. */
   readonly orphans: Orphans = new Orphans();
 

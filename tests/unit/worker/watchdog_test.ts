@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { Rig } from "./rig.ts";
 
-const LINE = "consumer: Nothing heard although messages wait: consuming anew";
+const LINE = "consumer: No message received although a queue has messages: reconnecting";
 
 Deno.test("watchdog: a deaf consumer is replaced, and its messages run", async () => {
   await using rig = await Rig.start();
