@@ -30,7 +30,7 @@ export interface ScheduleStore {
    * have been written then.
    */
   save(states: ReadonlyMap<string, RunState | null>): Promise<void>;
-  /** Closes the store; a second call has no effect. Never rejects. */
+  /** Closes the store; a second call has no effect. */
   close(): Promise<void>;
 }
 

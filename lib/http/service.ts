@@ -28,7 +28,7 @@ export interface Serving extends AsyncDisposable {
   readonly url: string;
   /** The port it listens at; 0 for a unix socket. */
   readonly port: number;
-  /** Stops listening; resolves when every open request is answered. Never rejects. */
+  /** Stops listening; resolves when every open request is answered. */
   close(): Promise<void>;
 }
 

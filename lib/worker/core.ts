@@ -97,7 +97,12 @@ export interface ConsumerCore {
   build(): void;
   /** Begins to connect, while the pool starts. */
   connectAhead(): void;
+  /**
+   * Runs its blueprint until the worker stops. Rejects with WorkerStopping, with BrokerGivenUp if the broker
+   * cannot be reached, or with the error of a step.
+   */
   start(): Promise<void>;
+  /** Stops its blueprint; running tasks continue. Rejects with the error of a step. */
   stop(): Promise<void>;
   /** Begins to consume from one more queue. Rejects if the broker refuses it. */
   addTaskQueue(queue: Queue): Promise<void>;

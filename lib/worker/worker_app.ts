@@ -126,7 +126,9 @@ export interface WorkerApp {
   onPublished: ((batch: readonly OutgoingMessage[]) => void) | null;
   /** The logical clock of events and remote control. */
   readonly clock: LamportClock;
+  /** Opens the result store once. Rejects with UsageError, or with the store's error if it cannot be reached. */
   openBackend(): Promise<Backend>;
+  /** Connects to the broker, with the retries of the settings. Rejects as App.connectBroker. */
   connectBroker(options: {
     forWriting: boolean;
     signal?: AbortSignal;

@@ -123,7 +123,7 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
     state.consumer.setPrefetch(count);
   }
 
-  /** Whether a slot is free, or is when the task that is ending has left it, and no request waits. */
+  /** Whether no request waits, and a slot is free or will be once the ending task has left it. */
   get hasSlotForNext(): boolean {
     const { state, pool } = this.#parts;
     return this.#isOpen && this.#ready.length === 0 && state.inPool.size <= pool.size;
@@ -420,7 +420,7 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
     }
   }
 
-  /** Handles a delivery that is the copy of a request which has finished or still runs here; else false. */
+  /** Takes care of the copy of a request that has finished or still runs here; false: it is no copy. */
   #settlesOrphan(delivery: Delivery): boolean {
     const name = (delivery.message.headers as Record<string, unknown> | null)?.["task"];
     const strategy = typeof name === "string" ? this.#parts.strategies.get(name) : undefined;
