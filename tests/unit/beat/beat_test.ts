@@ -20,7 +20,7 @@ const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const ACCEPT = new Set(["application/json"]);
 
-/** A beat in a World of its own. */
+/** A beat in its own World. */
 class Lab implements AsyncDisposable {
   readonly world: FakeWorld;
   readonly app: App;
@@ -70,7 +70,7 @@ class Lab implements AsyncDisposable {
     await this.app.close();
   }
 
-  /** What was sent, each as "name args id", oldest first. */
+  /** Returns the tasks that were sent, each as "name args id", oldest first. */
   async sent(): Promise<
     { task: string; args: unknown[]; kwargs: unknown; id: string; argsrepr: string | null }[]
   > {
@@ -138,7 +138,7 @@ Deno.test("beat: sends what is due, in Celery's lines, and saves it", async () =
   assert.ok(lines.includes("beat: Synchronizing schedule..."));
 });
 
-Deno.test("beat: idle it wakes when something is due, and at the longest interval", async () => {
+Deno.test("beat: it wakes when an entry is due, and after the longest interval", async () => {
   await using lab = await new Lab({ a: { task: "t", schedule: 3600 } }, {
     settings: { beat_max_loop_interval: 7200 },
   }).start();
@@ -171,14 +171,15 @@ Deno.test("beat: entries added, changed and removed while it runs", async () => 
   const names = sent.map(({ task }) => task);
   assert.equal(sent.find(({ task }) => task === "t.c")!.argsrepr, "(1,)");
   const count = (name: string) => names.filter((one) => one === name).length;
-  // b at 10, 20 and the wake at 20 that saw it gone; a first at 15 after its start, counted from then.
+  // b at 10, 20 and at the wake at 20 that noticed its removal; a first 15 after its start, counted from
+  // then.
   assert.ok(count("t.b") === 2 || count("t.b") === 3);
   assert.ok(count("t.c") >= 3);
   assert.ok(count("t.a") >= 1);
   assert.deepEqual([...lab.store.states.keys()].sort(), ["a", "c"]);
 });
 
-Deno.test("beat: after a restart intervals go on, missed runs come once, removed entries are forgotten", async () => {
+Deno.test("beat: after a restart intervals continue, missed runs are sent once, removed entries are forgotten", async () => {
   const store = new MemoryStore("one");
   const broker = `memory://${crypto.randomUUID()}`;
   const schedule = { hourly: { task: "t", schedule: 3600 }, gone: { task: "t.gone", schedule: 60 } };
@@ -200,7 +201,7 @@ Deno.test("beat: after a restart intervals go on, missed runs come once, removed
   assert.equal(store.states.get("hourly")!.count, 3);
 });
 
-/** Runs a beat without a lasting file from `atMs` on for `ms`; the tasks that it sent. */
+/** Runs a beat without a lasting file from `atMs` on for `ms`; returns the tasks that it sent. */
 async function brief(
   broker: string,
   schedule: Record<string, BeatEntry>,
@@ -226,7 +227,7 @@ Deno.test("beat: restarted without a file more often than its interval, it keeps
   assert.equal(sent.reduce((a, b) => a + b), 5);
 });
 
-Deno.test("beat: without a file, a crontab and an interval missed between two beats are made up for once", async () => {
+Deno.test("beat: without a file, missed runs of a crontab and an interval are sent once", async () => {
   const broker = `memory://${crypto.randomUUID()}`;
   const schedule = {
     daily: { task: "t.daily", schedule: crontab({ hour: 4, minute: 0 }) },
@@ -239,7 +240,7 @@ Deno.test("beat: without a file, a crontab and an interval missed between two be
   assert.deepEqual(await brief(broker, schedule, { atMs: 30 * HOUR + 2 * MINUTE, ms: 1000 }), []);
 });
 
-Deno.test("beat: an entry that its file does not know is new, whatever the broker knows of one before", async () => {
+Deno.test("beat: an entry missing from its file is new, even if the broker has a record of it", async () => {
   const broker = `memory://${crypto.randomUUID()}`;
   const store = new MemoryStore("one");
   const other = { task: "t.other", schedule: 86_400 };
@@ -251,7 +252,7 @@ Deno.test("beat: an entry that its file does not know is new, whatever the broke
   assert.deepEqual(await brief(broker, { other, back }, { ...at, atMs: 11 * HOUR, ms: 1000 }), ["t.back"]);
 });
 
-Deno.test("beat: two of them, one sends; it stops in order and the other sends the very next", async () => {
+Deno.test("beat: of two beats one sends; when it stops in order, the other sends the next run", async () => {
   const broker = `memory://${crypto.randomUUID()}`;
   const schedule = { tick: { task: "t", schedule: 10 } };
   const one = await new Lab(schedule, { broker }).start();
@@ -298,7 +299,7 @@ Deno.test("readBeatOnBroker: reads from the broker alone which beat leads and wh
   assert.equal((await readBeatOnBroker(app, await readEntries(app), connection.ledger!)).leader, null);
 });
 
-Deno.test("BeatLeadership: who leads next takes the place of the last one's host", async () => {
+Deno.test("BeatLeadership: the next leader replaces the recorded host", async () => {
   await using connection = await connect(fakeWorld(), `memory://${crypto.randomUUID()}`, CONNECT_OPTIONS);
   const ledger = connection.ledger!;
   for (const [owner, host] of [["a", "one"], ["b", "two"], ["b", "three"]] as const) {
@@ -310,7 +311,7 @@ Deno.test("BeatLeadership: who leads next takes the place of the last one's host
   }
 });
 
-Deno.test("beat: the one that sends freezes; another takes over within ten seconds, and nothing is sent twice", async () => {
+Deno.test("beat: when the leader freezes, another takes over within ten seconds, and nothing is sent twice", async () => {
   const broker = `memory://${crypto.randomUUID()}`;
   const schedule = { tick: { task: "t", schedule: 1 } };
   const one = await new Lab(schedule, { broker }).start();
@@ -325,7 +326,7 @@ Deno.test("beat: the one that sends freezes; another takes over within ten secon
   const after = await two.sent();
   assert.ok(after.length >= 5, `${after.length} sent in the ten seconds after`);
   assert.ok(two.log("INFO").includes("beat: Taking over: no other beat sends for this schedule"));
-  // It comes back, believing that it still leads: what it sends is what was sent, and it stands by.
+  // It wakes, still believing that it leads: its runs were sent already, and it stands by.
   one.world.clock.shiftWall(10_000);
   await one.world.clock.advance(1000);
   assert.equal(one.beat.isStandby, true);
@@ -335,7 +336,7 @@ Deno.test("beat: the one that sends freezes; another takes over within ten secon
   await one.end();
 });
 
-Deno.test("beat: other schedules on the same broker are led beside, and what they share is sent once", async () => {
+Deno.test("beat: other schedules on the same broker have their own leader, and shared entries are sent once", async () => {
   const broker = `memory://${crypto.randomUUID()}`;
   const shared = { task: "t.shared", schedule: crontab() };
   const one = await new Lab({ shared, a: { task: "t.a", schedule: crontab() } }, { broker }).start();
@@ -351,7 +352,7 @@ Deno.test("beat: other schedules on the same broker are led beside, and what the
   await one.end();
 });
 
-Deno.test("beat: beat_lock off, each sends by itself", async () => {
+Deno.test("beat: with beat_lock off, every beat sends", async () => {
   const broker = `memory://${crypto.randomUUID()}`;
   const schedule = { tick: { task: "t", schedule: 10 } };
   const settings = { beat_lock: false };
@@ -363,7 +364,7 @@ Deno.test("beat: beat_lock off, each sends by itself", async () => {
   await one.end();
 });
 
-Deno.test("beat: the clock set back by an hour is told; intervals go on", async () => {
+Deno.test("beat: a clock set back by an hour is logged; intervals continue", async () => {
   await using lab = await new Lab({ a: { task: "t", schedule: 60 } }).start();
   await lab.world.clock.advance(2 * HOUR);
   assert.equal((await lab.sent()).length, 120);
@@ -376,7 +377,7 @@ Deno.test("beat: the clock set back by an hour is told; intervals go on", async 
   ]);
 });
 
-Deno.test("beat: the clock set forward by an hour is told; missed runs come once", async () => {
+Deno.test("beat: a clock set forward by an hour is logged; missed runs are sent once", async () => {
   await using lab = await new Lab({ a: { task: "t", schedule: 60 } }).start();
   lab.world.clock.shiftWall(HOUR);
   await lab.world.clock.advance(5 * MINUTE);
@@ -388,7 +389,7 @@ Deno.test("beat: the clock set forward by an hour is told; missed runs come once
   );
 });
 
-Deno.test("beat: held up for a minute, it says so and makes up for it once", async () => {
+Deno.test("beat: a stall of a minute is logged, and missed runs are sent once", async () => {
   await using lab = await new Lab({ a: { task: "t", schedule: 10 } }).start();
   // A clock that runs while the loop does not: the timer fires a minute late.
   const { clock } = lab.world;
@@ -417,7 +418,7 @@ class FullStore extends MemoryStore {
   }
 }
 
-Deno.test("beat: a full disk is told once, beat goes on, and saves again when it can", async () => {
+Deno.test("beat: a full disk is logged once, beat continues, and saves again when it can", async () => {
   const store = new FullStore("one");
   await using lab = await new Lab({ a: { task: "t", schedule: 10 } }, { store }).start();
   store.isFull = true;
@@ -434,7 +435,7 @@ Deno.test("beat: a full disk is told once, beat goes on, and saves again when it
   assert.ok(lab.log("INFO").includes("beat: The schedule file is written again"));
 });
 
-/** A store whose process dies right after a send, before it is saved. */
+/** A store whose process dies right after a send, before the state is saved. */
 class DyingStore extends MemoryStore {
   isDead = false;
   override save(states: ReadonlyMap<string, RunState | null>): Promise<void> {
@@ -444,7 +445,7 @@ class DyingStore extends MemoryStore {
   }
 }
 
-Deno.test("beat: killed between send and save: with the broker's record it is not sent again", async () => {
+Deno.test("beat: killed between send and save: with the broker's record the run is not sent again", async () => {
   const broker = `memory://${crypto.randomUUID()}`;
   const schedule = { a: { task: "t", schedule: 60 } };
   const store = new MemoryStore("one");
@@ -465,7 +466,7 @@ Deno.test("beat: killed between send and save: with the broker's record it is no
   await first.end();
 });
 
-Deno.test("beat: killed between send and save, without a record: sent again under the same id, and told", async () => {
+Deno.test("beat: killed between send and save, without a record: the run is sent again under the same id, and logged", async () => {
   const broker = `memory://${crypto.randomUUID()}`;
   const schedule = { a: { task: "t", schedule: 60 } };
   const settings = { beat_lock: false };
@@ -488,7 +489,7 @@ Deno.test("beat: killed between send and save, without a record: sent again unde
   ]);
 });
 
-Deno.test("beat: it ends within five seconds where the broker takes nothing, and the next one sends that run", async () => {
+Deno.test("beat: it ends within five seconds if the broker accepts nothing, and the next beat sends that run", async () => {
   const broker = `memory://${crypto.randomUUID()}`;
   const schedule = { a: { task: "t", schedule: 60 } };
   const store = new MemoryStore("one");
@@ -524,7 +525,7 @@ Deno.test("beat: overlap skip waits for the last run's end", async () => {
   await using lab = await new Lab({ a: { task: "t", schedule: 10, overlap: "skip" } }, {
     settings: { result_backend: `memory://${crypto.randomUUID()}` },
   }).start();
-  // Its module comes from the disk, in time that the fake clock does not know.
+  // The store's module is loaded from disk, which takes time that the fake clock does not see.
   await lab.app.openBackend();
   await lab.world.clock.advance(30_000);
   const [first, ...more] = await lab.sent();
@@ -537,14 +538,14 @@ Deno.test("beat: overlap skip waits for the last run's end", async () => {
   assert.equal((await lab.sent()).length, 1);
 });
 
-Deno.test("beat: overlap skip without a result store is told once and sends", async () => {
+Deno.test("beat: overlap skip without a result store is logged once and sends", async () => {
   await using lab = await new Lab({ a: { task: "t", schedule: 10, overlap: "skip" } }).start();
   await lab.world.clock.advance(30_000);
   assert.equal((await lab.sent()).length, 3);
   assert.equal(lab.log("WARNING").length, 1);
 });
 
-Deno.test("beat: a run that cannot be sent is told and lost, the entry goes on", async () => {
+Deno.test("beat: a run that cannot be sent is logged and lost, the entry continues", async () => {
   let calls = 0;
   await using lab = await new Lab({
     a: { task: "t", schedule: 10, args: [(() => ++calls === 1 ? () => {} : "fine") as unknown] },
@@ -554,7 +555,7 @@ Deno.test("beat: a run that cannot be sent is told and lost, the entry goes on",
   assert.match(lab.log("ERROR")[0]!, /^Message Error: Couldn't apply scheduled task a: Cannot send task "t"/);
 });
 
-Deno.test("beat: an entry that cannot be read ends it, naming the entry", async () => {
+Deno.test("beat: an invalid entry ends beat with an error that names the entry", async () => {
   const lab = await new Lab({ broken: { task: "t", schedule: crontab({ hour: 25 }) } }).start();
   await assert.rejects(
     lab.running,
@@ -563,7 +564,7 @@ Deno.test("beat: an entry that cannot be read ends it, naming the entry", async 
   await lab.app.close();
 });
 
-Deno.test("beat: celery.backend_cleanup at four, where the result store does not do it by itself", async () => {
+Deno.test("beat: celery.backend_cleanup at four, if the result store does not expire results itself", async () => {
   await using folder = {
     path: await Deno.makeTempDir(),
     [Symbol.asyncDispose]: () => Deno.remove(folder.path, { recursive: true }),
@@ -573,7 +574,7 @@ Deno.test("beat: celery.backend_cleanup at four, where the result store does not
   const entries = async (settings: Partial<Settings>, expiresByItself?: boolean) => {
     const lab = new Lab({}, { settings, wallMs });
     const store = await new App("store", { result_backend }, { world: lab.world }).openBackend();
-    // None of our stores needs it; this one says that it does.
+    // None of our stores needs it; this one claims that it does.
     if (expiresByItself !== undefined) {
       lab.app.backend.use(Object.create(store, { expiresByItself: { value: expiresByItself } }));
     }

@@ -1,6 +1,6 @@
 /**
- * Crontabs over every change of clocks of the next ten years: against a plain walk through all minutes, and against
- * croner. tests/interop/crontab_test.ts asks Python's own.
+ * Crontabs over every change of clocks in ten years: compared with a plain walk through all minutes, and with
+ * croner. tests/interop/crontab_test.ts compares with Python's.
  */
 
 import assert from "node:assert/strict";
@@ -14,7 +14,10 @@ import { clockChanges, FROM, TO } from "../../support/clock_changes.ts";
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 
-/** Northern and southern, an hour and half an hour, at midnight, in Ramadan, none at all. */
+/**
+ * Northern and southern zones; changes of an hour and of half an hour, at midnight, in Ramadan; and no
+ * change.
+ */
 const ZONES = [
   "Europe/Prague",
   "Europe/London",
@@ -33,7 +36,7 @@ const ZONES = [
   "UTC",
 ];
 
-/** Every firing in a window, in order. */
+/** Returns every due time in a window, in order. */
 function firings(made: Crontab, from: number, to: number): number[] {
   const found: number[] = [];
   for (let at = made.next(from); at !== null && at < to; at = made.next(at)) {
@@ -43,7 +46,7 @@ function firings(made: Crontab, from: number, to: number): number[] {
   return found;
 }
 
-/** Local time by Temporal, which knows nothing of ours. */
+/** Returns local time by Temporal, independent of our code. */
 function local(ms: number, zone: string): Temporal.PlainDateTime {
   return Temporal.Instant.fromEpochMilliseconds(ms).toZonedDateTimeISO(zone).toPlainDateTime();
 }
@@ -80,12 +83,13 @@ Deno.test("crontab: a named hour fires once for each local time of each day, ove
     for (const change of clockChanges(name)) {
       const from = change - 2 * DAY;
       const to = change + 2 * DAY;
-      // Every half hour of the hours around the change, one entry each.
+      // Every half hour around the change, one entry each.
       for (let hour = 0; hour < 24; hour++) {
         for (const minute of [0, 15, 30]) {
           const made = new Crontab(crontab({ minute, hour }), zone);
           const got = firings(made, from, to);
-          // Each local day that lies wholly in the window has it once: at that local time, or as far after the gap.
+          // Each whole local day in the window has it once: at that local time, or later by the length of the
+          // gap.
           const expected: number[] = [];
           for (let day = -3; day <= 3; day++) {
             const date = local(change, name).toPlainDate().add({ days: day });
@@ -104,7 +108,7 @@ Deno.test("crontab: a named hour fires once for each local time of each day, ove
   }
 });
 
-Deno.test("crontab: every hour goes on in real time: each moment whose local time matches, once", () => {
+Deno.test("crontab: every hour continues in real time: each moment whose local time matches, once", () => {
   for (const name of ZONES) {
     const zone = Zone.of(name);
     for (const change of clockChanges(name)) {
@@ -163,7 +167,7 @@ Deno.test("crontab: in UTC croner finds the same runs", () => {
   );
 });
 
-Deno.test("crontab: next is the least match after, in any zone", () => {
+Deno.test("crontab: next is the first match after a moment, in any zone", () => {
   fc.assert(
     fc.property(
       fields,
@@ -174,7 +178,8 @@ Deno.test("crontab: next is the least match after, in any zone", () => {
         const from = fromMinutes * 60_000;
         const next = made.next(from)!;
         assert.ok(next > from);
-        // Nothing between is found from a later start, and the same is found from just before.
+        // No run is found between two, from a later start either, and the same run is found from just before
+        // it.
         assert.equal(made.next(next - 1), next);
         assert.equal(made.next(Math.floor((from + next) / 2)), next);
         assert.equal(made.latest(from, next + 30_000), next);

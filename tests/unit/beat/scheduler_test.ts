@@ -1,4 +1,4 @@
-/** The scheduler alone: it is told the time, so a year passes in seconds. */
+/** The scheduler alone: the test gives the time, so a year takes seconds. */
 
 import assert from "node:assert/strict";
 import { App, type BeatEntry, crontab } from "../../../lib/app/mod.ts";
@@ -36,7 +36,7 @@ function run(made: Scheduler, now: number): DueRun[] {
 const sent = (runs: readonly DueRun[]) => runs.filter(({ skipped }) => skipped === null);
 const iso = (runs: readonly DueRun[]) => runs.map(({ dueMs }) => new Date(dueMs).toISOString().slice(0, 19));
 
-/** How many moments of the year have each minute of an hour as their local one. */
+/** Returns how many moments of the year have each minute of an hour as their local minute. */
 function momentsByMinute(zone: Zone): number[] {
   const counts = new Array<number>(60).fill(0);
   for (let at = START + 60_000; at <= START + YEAR; at += 60_000) {
@@ -45,7 +45,7 @@ function momentsByMinute(zone: Zone): number[] {
   return counts;
 }
 
-/** How many of these local times come in the year, each once a day that `isDay` takes. */
+/** Returns how many of these local times the year has, each once on days that `isDay` accepts. */
 function onTheClock(
   zone: string,
   times: readonly { hour: number; minute: number }[],
@@ -133,7 +133,7 @@ Deno.test("scheduler: a new interval waits for its length, a crontab for its tim
   assert.equal(made.entries.get("b")!.dueMs, START + 60_000);
 });
 
-Deno.test("scheduler: missed runs come to one, and an interval starts again from then, as with Celery", () => {
+Deno.test("scheduler: missed runs become one run, and an interval starts again from then, as in Celery", () => {
   const made = scheduler({
     a: { task: "t", schedule: 60 },
     b: { task: "t", schedule: crontab({ minute: "*/5" }) },
@@ -146,7 +146,7 @@ Deno.test("scheduler: missed runs come to one, and an interval starts again from
   assert.equal(made.entries.get("b")!.dueMs, START + 3 * HOUR + 300_000);
 });
 
-Deno.test("scheduler: catchUp all sends each, latest one, none only what is not late", () => {
+Deno.test("scheduler: catchUp all sends each missed run, latest one of them, none only runs that are not late", () => {
   const every = crontab({ minute: "*/10" });
   const given = {
     all: { task: "t", schedule: every, catchUp: "all" },
@@ -173,7 +173,7 @@ Deno.test("scheduler: catchUp all of an interval keeps its rhythm, and of too ma
   assert.equal(run(many, START + 5_000_000).length, 1);
 });
 
-Deno.test("scheduler: beat_cron_starting_deadline leaves a crontab's late run out, an interval's not", () => {
+Deno.test("scheduler: beat_cron_starting_deadline skips a crontab's late run, not an interval's", () => {
   const given = {
     a: { task: "t", schedule: crontab({ hour: 4, minute: 0 }) },
     b: { task: "t", schedule: 3600 },
@@ -184,7 +184,7 @@ Deno.test("scheduler: beat_cron_starting_deadline leaves a crontab's late run ou
   assert.equal(sent(intime).filter(({ entry }) => entry.name === "a").length, 1);
 });
 
-Deno.test("scheduler: the clock set back: intervals go on, crontabs do not come twice", () => {
+Deno.test("scheduler: after the clock is set back intervals continue, and crontabs do not fire twice", () => {
   const made = scheduler({
     a: { task: "t", schedule: 60 },
     b: { task: "t", schedule: crontab({ minute: "*/5" }) },
@@ -209,7 +209,7 @@ Deno.test("scheduler: the clock set forward counts as missed time: one run, not 
   assert.equal(run(made, START + 61_000 + HOUR).length, 2);
 });
 
-Deno.test("scheduler: a kept last run in the future is of a wrong clock", () => {
+Deno.test("scheduler: a stored last run in the future comes from a wrong clock", () => {
   const made = scheduler({ a: { task: "t", schedule: 60 }, b: { task: "t", schedule: crontab() } });
   const state = (ahead: number) => ({ lastMs: START + ahead, count: 1, taskId: null, sendingMs: null });
   const a = made.entries.get("a")!;
@@ -228,7 +228,7 @@ Deno.test("scheduler: an entry put back is due as before", () => {
   assert.equal(made.nextMs, START + 1000);
 });
 
-Deno.test("entry: the id of a run is the same for whoever sends it, another for every run", () => {
+Deno.test("entry: every beat gives a run the same id, and every run has another", () => {
   const make = () => new Entry("n", { task: "t", schedule: 1 }, Zone.of("UTC"));
   const one = make();
   const two = make();
@@ -243,7 +243,7 @@ Deno.test("entry: the id of a run is the same for whoever sends it, another for 
   assert.equal(ids.size, 4);
 });
 
-Deno.test("entry: one that is null is told, and is not Celery's own", async () => {
+Deno.test("entry: null is refused, and does not mean Celery's own entry", async () => {
   const world = fakeWorld();
   await using app = new App("a", { broker_url: "memory://", beat_schedule: { x: null as never } }, { world });
   await assert.rejects(readEntries(app), {
@@ -251,7 +251,7 @@ Deno.test("entry: one that is null is told, and is not Celery's own", async () =
   });
 });
 
-Deno.test("entry: what cannot be read is told", () => {
+Deno.test("entry: an invalid entry is refused with the reason", () => {
   const zone = Zone.of("UTC");
   const refused: [unknown, RegExp][] = [
     [{ schedule: 1 }, /names no task/],

@@ -1,4 +1,4 @@
-/** Crontab, interval and sun against what Celery 5.2.6 and 5.6.3 computed. */
+/** Crontab, interval and solar event, compared with what Celery 5.2.6 and 5.6.3 computed. */
 
 import assert from "node:assert/strict";
 import { crontab, type CrontabFields } from "../../../lib/app/mod.ts";
@@ -21,7 +21,9 @@ function golden(version: string): Record<string, unknown>[] {
   return JSON.parse(Deno.readTextFileSync(url)).messages;
 }
 
-/** Where 5.2 is an hour off and 5.6 is right: near a change of clocks it mixes the old offset with the new. */
+/**
+ * Where 5.2 is an hour off and 5.6 is right: near a change of clocks 5.2 mixes the old offset with the new.
+ */
 const WRONG_IN_52 = new Set([
   "America/New_York 30 2 2024-11-02T23:00:00-04:00",
   "Europe/Berlin 0 */3 2024-03-31T00:30:00+01:00",
@@ -38,7 +40,7 @@ for (const version of ["5.2.6", "5.6.3"]) {
         assert.throws(() => new Crontab(crontab(one.spec), zone), { name: "UsageError" }, one.error);
         continue;
       }
-      // The capture gave a set of minutes, which its JSON shows as a list.
+      // The capture passed a set of minutes, which its JSON shows as a list.
       const minute = Array.isArray(one.spec.minute) ? new Set(one.spec.minute as number[]) : one.spec.minute;
       const made = new Crontab(crontab({ ...one.spec, minute: minute! }), zone);
       const next = made.next(Date.parse(one.last_run_at))!;
@@ -91,7 +93,7 @@ for (const version of ["5.2.6", "5.6.3"]) {
       if (one.solar === "bogus") {
         assert.throws(make, /Unknown solar event "bogus": use one of dawn_astronomical, dawn_civil/);
       } else if (version === "5.2.6" && one.solar === "dusk_astronomical") {
-        // 5.2 looks for 18 degrees above the horizon there; 5.6 fails on white nights.
+        // 5.2 searches 18 degrees above the horizon there; 5.6 fails in white nights.
         assert.equal(one.next_run_at, "2024-06-01T17:00:30.553907+00:00");
       } else if (one.next_run_at) {
         const made = make();
@@ -103,7 +105,7 @@ for (const version of ["5.2.6", "5.6.3"]) {
   });
 }
 
-Deno.test("solar: where an event does not happen, the day on which it does is meant", async () => {
+Deno.test("solar: if an event does not occur on a day, the next day on which it occurs counts", async () => {
   await loadAstronomy();
   const at = (event: string, latitude: number, from: string) => {
     const next = new Solar({ kind: "solar", event, latitude, longitude: 13.405 }).next(Date.parse(from));
@@ -129,7 +131,7 @@ Deno.test("solar: the same event is not found twice, and the latest is the last 
   assert.equal(noon.latest(Date.UTC(2026, 0, 1), at + 1000), at);
 });
 
-Deno.test("solar: a place that is none is refused", async () => {
+Deno.test("solar: an impossible place is refused", async () => {
   await loadAstronomy();
   const at = (latitude: number, longitude: number) => () =>
     new Solar({ kind: "solar", event: "sunset", latitude, longitude });
@@ -137,7 +139,7 @@ Deno.test("solar: a place that is none is refused", async () => {
   assert.throws(at(0, -181), /Cannot use longitude -181/);
 });
 
-Deno.test("interval: relative ones come at the turn of their unit, in the zone", () => {
+Deno.test("interval: relative intervals are due when their unit turns, in the zone", () => {
   const zone = Zone.of("Asia/Kolkata");
   const daily = new Interval(86_400, true, zone);
   assert.equal(zone.format(daily.next(Date.parse("2026-03-01T10:15:00+05:30"))), "2026-03-02T00:00:00+05:30");
@@ -170,7 +172,7 @@ Deno.test("isoDurationSeconds: weeks to fractions of seconds; nothing without a 
   }
 });
 
-Deno.test("crontab: what cannot be read is told by field, text and reason", () => {
+Deno.test("crontab: an invalid field is refused with field, text and reason", () => {
   const utc = Zone.of("UTC");
   const refused: [CrontabFields, RegExp][] = [
     [{ minute: "60" }, /Cannot read minute "60" of a crontab: 60 is not within 0-59/],

@@ -1,4 +1,4 @@
-/** The schedule file: what is kept, whose file it is, and what happens where it cannot be. */
+/** The schedule file: what it keeps, whose file is accepted, and what happens if it cannot be made. */
 
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
@@ -50,7 +50,7 @@ Deno.test("schedule file: ten thousand entries", async () => {
   await store.close();
 });
 
-Deno.test("schedule file: the second beat on it refuses, with the first one's pid; peeking is free", async () => {
+Deno.test("schedule file: a second beat is refused with the first one's pid; peeking is allowed", async () => {
   await using place = await disposableFolder();
   const path = `${place.path}/s`;
   const store = await KvStore.open(fakeWorld(), path);
@@ -78,7 +78,7 @@ Deno.test("schedule file: peeking makes no file", async () => {
 /** Makes a file at a path. */
 type Make = (path: string) => void | Promise<void>;
 
-/** Files that are not ours, and what they are said to be. */
+/** Files that are not ours, and how errors call them. */
 const FOREIGN: [string, Make, string][] = [
   ["a module", (path) => Deno.writeTextFileSync(path, "export const x = 1;\n"), "not a schedule"],
   ["another database", (path) => {
@@ -119,7 +119,7 @@ for (const [name, make, what] of FOREIGN) {
   });
 }
 
-Deno.test("schedule file: a lock file that is something else's is refused, and stays as it is", async () => {
+Deno.test("schedule file: a lock file that is not ours is refused, and stays as it is", async () => {
   await using place = await disposableFolder();
   const text = '{ "version": "5" }\n';
   Deno.writeTextFileSync(`${place.path}/deno.lock`, text);
@@ -131,7 +131,7 @@ Deno.test("schedule file: a lock file that is something else's is refused, and s
   assert.equal(Deno.readTextFileSync(`${place.path}/deno.lock`), text);
 });
 
-Deno.test("schedule file: it and what is beside it are its user's alone, also where they were others' before", async () => {
+Deno.test("schedule file: only its user may read it and its companions, even if others could before", async () => {
   await using place = await disposableFolder();
   const path = `${place.path}/s`;
   const mask = Deno.umask(0);
@@ -162,7 +162,7 @@ function gnuDbm(text: string): Uint8Array {
   return bytes;
 }
 
-/** Files that are set aside, and how they are told. */
+/** Files that are renamed, and how that is logged. */
 const SET_ASIDE: [string, Make, RegExp][] = [
   ["a later version", async (path) => {
     using kv = await Deno.openKv(path);
@@ -182,7 +182,7 @@ const SET_ASIDE: [string, Make, RegExp][] = [
 ];
 
 for (const [name, make, told] of SET_ASIDE) {
-  Deno.test(`schedule file: ${name} is set aside and told, not written to`, async () => {
+  Deno.test(`schedule file: ${name} is renamed and logged, not written to`, async () => {
     await using place = await disposableFolder();
     const path = `${place.path}/s`;
     await make(path);
@@ -199,7 +199,7 @@ for (const [name, make, told] of SET_ASIDE) {
     if (!name.includes("version")) {
       assert.deepEqual(Deno.readFileSync(`${path}.aside-${STAMP}`), before);
     }
-    // And a second one does not take the first one's place.
+    // A second renamed file does not replace the first.
     Deno.removeSync(path);
     Deno.writeFileSync(path, new Uint8Array(10));
     await (await KvStore.open(world, path)).close();
@@ -207,9 +207,9 @@ for (const [name, make, told] of SET_ASIDE) {
   });
 }
 
-Deno.test("schedule file: one that was asked for and cannot be made is refused, by option and by setting", async () => {
+Deno.test("schedule file: a file named by option or setting that cannot be made is an error", async () => {
   await using place = await disposableFolder();
-  // No file can be made under a file, for root neither.
+  // No file can be made below a file, by root neither.
   Deno.writeTextFileSync(`${place.path}/file`, "");
   const refused = (error: unknown) => {
     assert.ok(error instanceof UsageError && error.exitCode === 73);
@@ -228,9 +228,9 @@ Deno.test("schedule file: one that was asked for and cannot be made is refused, 
   }
 });
 
-Deno.test("schedule file: the default one is done without where the folder takes none and the broker keeps records", async () => {
+Deno.test("schedule file: the default file is optional if the broker keeps records", async () => {
   const url = (path: string) => JSON.stringify(new URL(path, import.meta.url).href);
-  // In /proc no file can be made, for root neither.
+  // In /proc no file can be made, by root neither.
   const script = `
     import { App } from ${url("../../../lib/app/mod.ts")};
     import { openStore } from ${url("../../../lib/beat/open_store.ts")};
@@ -251,9 +251,9 @@ Deno.test("schedule file: the default one is done without where the folder takes
   );
 });
 
-Deno.test("schedule file: a full disk is told by the save, and the next one works", async () => {
+Deno.test("schedule file: a full disk rejects the save, and a later save works", async () => {
   await using place = await disposableFolder();
-  // A limit on the size of files stands for the disk; the signal that comes with it is ignored, as a full disk has none.
+  // A limit on file sizes simulates the full disk; its signal is ignored, since a full disk sends none.
   const script = `
     import { KvStore } from "${new URL("../../../lib/beat/store_kv.ts", import.meta.url)}";
     import { fakeWorld } from "${new URL("../../support/fake_world.ts", import.meta.url)}";

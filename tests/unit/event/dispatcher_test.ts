@@ -14,7 +14,7 @@ interface Rig {
   readonly app: App;
   readonly dispatcher: EventDispatcher;
   readonly batches: OutgoingMessage[][];
-  /** What the broker says to the next publish; null: it takes it. */
+  /** How the broker refuses the next publish; null: it accepts it. */
   broken: Error | null;
 }
 
@@ -115,7 +115,7 @@ Deno.test("EventDispatcher: groups are enabled and disabled at run time; -E is n
   assert.equal(off.sends("worker"), false);
 });
 
-Deno.test("EventDispatcher: custom events pass whatever is enabled, and cannot fake the common fields", async () => {
+Deno.test("EventDispatcher: custom events are sent whatever is enabled, and cannot fake the common fields", async () => {
   const { world, dispatcher, batches } = rig({ groups: ["worker"] });
   dispatcher.custom("task-halfway", "id-1", { hostname: "other", clock: 99, done: 50 });
   dispatcher.custom("task-broken", "id-1", { fn: () => 1 });
@@ -156,7 +156,7 @@ Deno.test("EventDispatcher: while the broker is away events wait, bounded, and h
   world.clock.checkNothingArmed();
 });
 
-Deno.test("EventDispatcher: one batch is on its way at a time; close waits for it, but not for ever", async () => {
+Deno.test("EventDispatcher: one batch is published at a time; close waits for it, but not for ever", async () => {
   const world = fakeWorld();
   const app = new App("t", { broker_url: "memory://" }, { world });
   const taken: PromiseWithResolvers<void>[] = [];

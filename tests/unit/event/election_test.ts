@@ -6,7 +6,7 @@ interface Node {
   readonly elections: GossipElections;
   readonly decided: string[];
   readonly timers: (() => void)[];
-  /** What it has sent. */
+  /** Announcements and acknowledgements that it has sent. */
   readonly sent: string[];
 }
 
@@ -55,7 +55,7 @@ Deno.test("GossipElections: the lowest clock wins, of equal ones the lowest name
   fc.assert(fc.property(clocks, fc.infiniteStream(fc.nat(7)), (given, choices) => {
     const nodes = names.map((name) => node(name, names));
     nodes.forEach(({ elections }) => elections.join("e", NOTHING));
-    // One channel, as a broker orders it: everybody hears everything in the same order.
+    // One channel, as a broker orders it: all workers receive all messages in the same order.
     const channel: ({ stand: number } | "ack")[] = names.map((_, index) => ({ stand: index }));
     for (const choice of choices) {
       if (channel.length === 0) break;
@@ -72,7 +72,7 @@ Deno.test("GossipElections: the lowest clock wins, of equal ones the lowest name
   }));
 });
 
-Deno.test("GossipElections: who does not stand in time is not waited for; who does not take part does not decide", () => {
+Deno.test("GossipElections: late candidates are not waited for; a worker that does not take part decides nothing", () => {
   const { elections, decided, timers } = node("a", ["a", "b"]);
   elections.stand("other", candidate("b", 1));
   elections.acknowledge("other");
@@ -86,7 +86,7 @@ Deno.test("GossipElections: who does not stand in time is not waited for; who do
   for (let n = 0; n < 1000; n++) elections.stand(`flood-${n}`, candidate("b", 1));
 });
 
-Deno.test("GossipElections: others are acknowledged behind our own announcement, or a second later", () => {
+Deno.test("GossipElections: others are acknowledged after our own announcement, or a second later", () => {
   const { elections, sent, timers } = node("a", ["a", "b", "c"]);
   elections.stand("e", candidate("b", 1));
   elections.stand("e", candidate("c", 2));

@@ -40,7 +40,7 @@ const heartbeat = (fields: Record<string, unknown>): string =>
     ...fields,
   });
 
-Deno.test("EventReader: clocks are merged, a client's is not believed, a missing one is made", () => {
+Deno.test("EventReader: clocks are merged, a client's is ignored, a missing one is replaced by ours", () => {
   const { app, read } = rig();
   assert.equal(read(heartbeat({ clock: 41 }))[0]!.clock, 41);
   assert.equal(app.clock.value, 42);
@@ -60,7 +60,7 @@ Deno.test("EventReader: a timestamp is the same in every zone", () => {
   assert.equal(event!.local_received, world.clock.wallMs() / 1000);
 });
 
-Deno.test("EventReader: what is no event is one line a second, and nothing else", async () => {
+Deno.test("EventReader: messages that are not events are logged in one line a second", async () => {
   const { world, read } = rig();
   const bad = [
     "7",
@@ -83,7 +83,7 @@ Deno.test("EventReader: what is no event is one line a second, and nothing else"
   assert.deepEqual(read(`[${heartbeat({})}, 7, ${heartbeat({})}]`).length, 2);
 });
 
-Deno.test("EventReader: reads JSON and its own serializer; who signs events believes no other", async () => {
+Deno.test("EventReader: reads JSON and its own serializer; if events are signed, only signed ones", async () => {
   await loadSerializer("msgpack");
   const { body, contentType, contentEncoding } = serialize(JSON.parse(heartbeat({})), "msgpack");
   const plain = encodeEventText(heartbeat({}), "w1@x", { bodyEncoding: "none" });

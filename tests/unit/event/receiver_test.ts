@@ -1,4 +1,4 @@
-/** Listening to events: how it ends. */
+/** How an event receiver ends. */
 
 import assert from "node:assert/strict";
 import { App } from "../../../lib/app/mod.ts";

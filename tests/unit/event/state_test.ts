@@ -22,7 +22,7 @@ function event(world: FakeWorld, type: string, fields: Record<string, unknown> =
 const task = (world: FakeWorld, type: string, uuid: string, fields: Record<string, unknown> = {}) =>
   event(world, type, { uuid, ...fields });
 
-Deno.test("ClusterState: a task's way, with what each event tells", () => {
+Deno.test("ClusterState: a task's states, with the fields of each event", () => {
   const world = fakeWorld();
   const state = new ClusterState({ world });
   const received = { name: "t.add", args: "(2, 3)", kwargs: "{}", retries: 0, root_id: "a", parent_id: null };
@@ -49,7 +49,7 @@ Deno.test("ClusterState: a task's way, with what each event tells", () => {
   assert.deepEqual([state.tasks.get("b")!.state, state.tasks.get("b")!.extra], ["HALFWAY", { done: 50 }]);
 });
 
-Deno.test("ClusterState: the end is the same in whatever order the events come", () => {
+Deno.test("ClusterState: the final state is the same in whatever order events come", () => {
   const world = fakeWorld();
   const events = [
     task(world, "task-sent", "a", { name: "t.add", args: "(1,)" }),
@@ -71,7 +71,7 @@ Deno.test("ClusterState: the end is the same in whatever order the events come",
   }));
 });
 
-Deno.test("ClusterState: a worker lives for two of its periods after its last heartbeat", async () => {
+Deno.test("ClusterState: a worker is alive for two heartbeat intervals after its last heartbeat", async () => {
   const world = fakeWorld();
   const told: string[] = [];
   const state = new ClusterState({
@@ -96,7 +96,7 @@ Deno.test("ClusterState: a worker lives for two of its periods after its last he
   assert.equal(world.log.messages().join().match(/Substantial drift from w1@x .*60 seconds/g)?.length, 1);
 });
 
-Deno.test("ClusterState: bounded in workers, tasks and the size of what tasks tell", () => {
+Deno.test("ClusterState: bounded in workers, tasks and the size of tasks' fields", () => {
   const world = fakeWorld();
   const state = new ClusterState({ world, maxTasksInMemory: 10, maxWorkersInMemory: 3 });
   for (let n = 0; n < 100; n++) {
@@ -116,7 +116,7 @@ Deno.test("ClusterState: bounded in workers, tasks and the size of what tasks te
   assert.ok(large.tasks.size < 1100 && large.tasks.has("id-2999"));
 });
 
-Deno.test("ClusterState: lists by time, type and worker; clearing keeps what runs", () => {
+Deno.test("ClusterState: lists by time, type and worker; clearing keeps running tasks", () => {
   const world = fakeWorld();
   const state = new ClusterState({ world });
   for (const id of ["a", "b", "c"]) {
@@ -134,7 +134,7 @@ Deno.test("ClusterState: lists by time, type and worker; clearing keeps what run
   assert.deepEqual([[...state.tasks.keys()], state.workers.size], [["a", "c"], 0]);
 });
 
-Deno.test("ClusterState: takes anything without an error", () => {
+Deno.test("ClusterState: accepts any event without an error", () => {
   const world = fakeWorld();
   const state = new ClusterState({ world });
   const types = fc.oneof(

@@ -4,14 +4,14 @@ import { freePort } from "../../support/ports.ts";
 import { realTestWorld } from "../../support/real_test_world.ts";
 import { disposableFolder } from "../../support/temporary.ts";
 
-/** Says what it was asked. */
+/** A handler that returns what it was asked. */
 function echo(request: Request): Response {
   const { pathname, search } = new URL(request.url);
   const body = `${request.method} ${pathname}${search} ${request.headers.get("accept")}`;
   return new Response(body, { status: 418, headers: { "x-of": "main" } });
 }
 
-Deno.test("http: an isolate of its own answers /livez, and asks the main isolate for all else", async () => {
+Deno.test("http: an isolate of its own answers /livez, and asks the main isolate for everything else", async () => {
   const place = { kind: "tcp" as const, host: "127.0.0.1", port: freePort(), tls: null };
   await using service = await IsolatedService.open(realTestWorld(), place, echo);
   assert.equal(service.url, `http://127.0.0.1:${place.port}`);
@@ -29,7 +29,7 @@ Deno.test("http: an isolate of its own answers /livez, and asks the main isolate
   assert.equal(await posted.text(), "POST /livez */*");
 });
 
-Deno.test("http: an isolate of its own serves at a unix socket, and tells why it cannot", async () => {
+Deno.test("http: an isolate of its own serves at a unix socket, and reports why it cannot", async () => {
   await using folder = await disposableFolder();
   const place = { kind: "unix" as const, path: `${folder.path}/s.sock` };
   const world = realTestWorld();
@@ -52,7 +52,7 @@ Deno.test("http: an isolate of its own serves at a unix socket, and tells why it
   await assert.rejects(Deno.stat(place.path), Deno.errors.NotFound);
 });
 
-Deno.test("http: what the main isolate cannot answer is a 500, and the log says why", async () => {
+Deno.test("http: a request that the main isolate cannot answer is a 500, and the log says why", async () => {
   const world = realTestWorld();
   const place = { kind: "tcp" as const, host: "127.0.0.1", port: 0, tls: null };
   await using service = await IsolatedService.open(world, place, () => {

@@ -16,10 +16,10 @@ async function askUnix(path: string): Promise<string> {
   return await new Response(connection.readable).text();
 }
 
-Deno.test("http: a unix socket is its user's alone, and one that was left behind is replaced", async () => {
+Deno.test("http: only its user may use a unix socket, and one that was left behind is replaced", async () => {
   await using folder = await disposableFolder();
   const path = `${folder.path}/s.sock`;
-  // What a process that was killed leaves.
+  // The socket that a killed process leaves.
   Deno.listen({ transport: "unix", path }).close();
   await Deno.writeTextFile(`${folder.path}/other`, "");
   const world = realTestWorld();
@@ -37,7 +37,7 @@ Deno.test("http: a unix socket is its user's alone, and one that was left behind
   await assert.rejects(Deno.stat(path), Deno.errors.NotFound);
 });
 
-Deno.test("http: a port that is taken is told in one line with its address", async () => {
+Deno.test("http: a port in use is an error of one line with its address", async () => {
   const world = realTestWorld();
   const place = { kind: "tcp" as const, host: "127.0.0.1", port: freePort(), tls: null };
   await using service = await HttpService.open(world, place, hello);
@@ -51,7 +51,7 @@ Deno.test("http: a port that is taken is told in one line with its address", asy
   await assert.rejects(HttpService.open(world, { ...place, port: 0, tls: files }, hello), /"\/none\/c.pem"/);
 });
 
-Deno.test("http: which places only this machine reaches, and what a port may be", () => {
+Deno.test("http: loopback places and valid ports are recognised", () => {
   const at = (host: string) => isLoopback({ kind: "tcp", host, port: 1, tls: null });
   assert.deepEqual(["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost"].map(at), [
     true,
@@ -100,7 +100,7 @@ Deno.test("http: certificates are read again when they change, and a wrong one c
   assert.equal(service.port, port);
 });
 
-Deno.test("http: a long text is compressed for who takes it, whatever kind of text it is", async () => {
+Deno.test("http: a long text of any kind is compressed if the client accepts it", async () => {
   const long = "celery_task_sent_total 1\n".repeat(1000);
   const handler = (request: Request) => {
     const { pathname, searchParams } = new URL(request.url);
@@ -112,7 +112,7 @@ Deno.test("http: a long text is compressed for who takes it, whatever kind of te
     { kind: "tcp", host: "127.0.0.1", port: 0, tls: null },
     handler,
   );
-  /** Bytes on the wire, and what they say. */
+  /** Bytes on the wire, and their content. */
   const ask = async (path: string, type: string, encoding: string, method = "GET") => {
     const asked = `${method} ${path}?type=${
       encodeURIComponent(type)
@@ -142,7 +142,7 @@ Deno.test("http: a long text is compressed for who takes it, whatever kind of te
   assert.equal(body.length, 0);
 });
 
-Deno.test("http: a request that no handler could look at is refused before one does", async () => {
+Deno.test("http: a request that no handler can read is refused before it reaches one", async () => {
   await using service = await HttpService.open(
     realTestWorld(),
     { kind: "tcp", host: "127.0.0.1", port: 0, tls: null },
@@ -155,7 +155,7 @@ Deno.test("http: a request that no handler could look at is refused before one d
   assert.equal(await status("GET /metrics"), "200");
 });
 
-Deno.test("http: OpenMetrics for who likes it no less than the other format", async () => {
+Deno.test("http: OpenMetrics if the client prefers it at least as much as the other format", async () => {
   const asked = async (accept: string) => {
     const request = new Request("http://x/metrics", { headers: { accept } });
     const response = await metricsResponse(request, (isOpenMetrics) => String(isOpenMetrics));
@@ -177,7 +177,7 @@ Deno.test("http: OpenMetrics for who likes it no less than the other format", as
   for (const accept of others) assert.deepEqual(await asked(accept), [TEXT_TYPE, "false"], accept);
 });
 
-/** What a server answers to the lines of a request, as it came. */
+/** Returns what a server answers to the given lines of a request. */
 async function raw(port: number, lines: string): Promise<{ head: string; body: Uint8Array<ArrayBuffer> }> {
   using connection = await Deno.connect({ hostname: "127.0.0.1", port });
   await connection.write(new TextEncoder().encode(`${lines}\r\n\r\n`));
@@ -187,7 +187,7 @@ async function raw(port: number, lines: string): Promise<{ head: string; body: U
   return { head: text.slice(0, at).replaceAll("\r\n", "\n").toLowerCase(), body: bytes.slice(at + 4) };
 }
 
-/** The name in the certificate that a server shows. */
+/** Returns the name in the certificate that a server shows. */
 async function subjectAt(port: number): Promise<string> {
   const { stdout } = await new Deno.Command("sh", {
     args: [

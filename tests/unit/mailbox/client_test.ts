@@ -1,4 +1,4 @@
-/** Opening a cluster by URL alone, and waiting for nodes, on the memory broker and a fake clock. */
+/** Opening a client by URL alone, and waiting for nodes, on the memory broker and a fake clock. */
 
 import assert from "node:assert/strict";
 import { ConnectionLost, DialError, UsageError } from "../../../lib/base/mod.ts";
@@ -7,7 +7,7 @@ import { ControlClient, waitForNodes } from "../../../lib/mailbox/mod.ts";
 import { decodeMailboxRequest, encodeMailboxReply } from "../../../lib/wire/mod.ts";
 import { type FakeWorld, fakeWorld } from "../../support/fake_world.ts";
 
-/** A node that answers, on a broker of the memory kind. */
+/** A node that replies, on a memory broker. */
 async function addNode(world: FakeWorld, url: string, hostname: string): Promise<ControlClient> {
   const node = await ControlClient.openUrl(world, url);
   await node.connection.subscribe(requestQueue(hostname, MAILBOX_DEFAULTS), ({ message }) => {
@@ -20,7 +20,7 @@ async function addNode(world: FakeWorld, url: string, hostname: string): Promise
   return node;
 }
 
-/** Lets time pass until a promise has settled. */
+/** Advances the clock until a promise has settled. */
 async function passing<T>(world: FakeWorld, promise: Promise<T>): Promise<T> {
   let isDone = false;
   const done = promise.finally(() => isDone = true);
@@ -30,7 +30,7 @@ async function passing<T>(world: FakeWorld, promise: Promise<T>): Promise<T> {
   return await done;
 }
 
-Deno.test("ControlClient.openUrl: the environment names the broker; of several the first that answers is taken", async () => {
+Deno.test("ControlClient.openUrl: the environment names the broker; of several the first that responds is used", async () => {
   const world = fakeWorld({
     env: { CELERY_BROKER_URL: "redis://:geheim@nowhere:1/0;memory://cluster-env" },
   });
@@ -42,7 +42,7 @@ Deno.test("ControlClient.openUrl: the environment names the broker; of several t
   await assert.rejects(ControlClient.openUrl(world, "carrier-pigeon://x"), UsageError);
 });
 
-Deno.test("waitForNodes: ends when enough are there, or with the last look", async () => {
+Deno.test("waitForNodes: ends when enough nodes reply, or after the last request", async () => {
   const world = fakeWorld();
   const url = "memory://wait-nodes";
   await using one = await addNode(world, url, "a");

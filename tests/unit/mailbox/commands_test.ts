@@ -30,7 +30,7 @@ Deno.test("argumentsFrom: words become the arguments that Celery's command line 
   assert.deepEqual(read("inspect", "ping"), {});
 });
 
-Deno.test("argumentsFrom: a wrong word is told in one line", () => {
+Deno.test("argumentsFrom: a wrong word is an error of one line", () => {
   const cases: [() => unknown, RegExp][] = [
     [() => read("inspect", "ping", "x"), /"ping" takes no arguments/],
     [() => read("control", "pool_grow", "1", "2"), /"pool_grow" takes arguments: \[N=1\]/],
@@ -46,7 +46,7 @@ Deno.test("argumentsFrom: a wrong word is told in one line", () => {
   }
 });
 
-Deno.test("commandsOf: Celery's commands, and an App's own beside them", () => {
+Deno.test("commandsOf: Celery's commands, and an App's own", () => {
   const own = new RemoteCommands();
   own.add("inspect", "queue_sizes", { args: [["name", "str"]], alias: "sizes" }, () => 1);
   own.add("control", "reload", () => 1);

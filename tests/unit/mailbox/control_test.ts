@@ -75,7 +75,7 @@ Deno.test("app.control: what each method sends", async () => {
   await closing;
 });
 
-Deno.test("app.control: connects anew when its connection was closed, and closes twice", async () => {
+Deno.test("app.control: connects again after its connection was closed, and may be closed twice", async () => {
   const world = fakeWorld();
   const app = new App("asker", { broker_url: "memory://control-again" }, { world });
   const settled = async <T>(promise: Promise<T>): Promise<T> => {

@@ -1,4 +1,7 @@
-/** The asking side, on the memory broker and a fake clock; nodes are subscriptions that a test answers for. */
+/**
+ * The asking side, on the memory broker and a fake clock; nodes are subscriptions whose replies the test
+ * gives.
+ */
 
 import assert from "node:assert/strict";
 import { LamportClock } from "../../../lib/app/mod.ts";
@@ -21,7 +24,7 @@ import { type FakeWorld, fakeWorld } from "../../support/fake_world.ts";
 
 let brokers = 0;
 
-/** A cluster of nodes that answer as told, and a mailbox that asks them. */
+/** A cluster of scripted nodes, and a mailbox that asks them. */
 class Cluster implements AsyncDisposable {
   readonly world: FakeWorld = fakeWorld();
   readonly clock = new LamportClock();
@@ -49,7 +52,7 @@ class Cluster implements AsyncDisposable {
     });
   }
 
-  /** Adds a node. `reply` undefined: it hears and says nothing. */
+  /** Adds a node. `reply` undefined: it receives requests and does not reply. */
   async add(node: string, reply: unknown): Promise<void> {
     const connection = await this.connect();
     await connection.declareExchange(replyExchange(MAILBOX_DEFAULTS));
@@ -71,7 +74,7 @@ class Cluster implements AsyncDisposable {
     await connection.publish([{ exchange: replyTo.exchange, routingKey: replyTo.routingKey, message }]);
   }
 
-  /** Asks, and lets time pass only where told: fails where the answer needs more. */
+  /** Asks, and advances the clock only as far as given: fails if the answer needs more. */
   async ask(ask: Ask, advanceMs = 0): Promise<Answer> {
     let answer: Answer | null = null;
     let failure: unknown = null;
@@ -101,7 +104,7 @@ Deno.test("ask: ends as soon as every node has answered, without time passing", 
   assert.deepEqual(nodesOf(answer), ["a", "b"]);
   assert.deepEqual(seen.sort(), ["a", "b"]);
   assert.deepEqual(answer.silent, { count: 0, names: [] });
-  // Heard clocks move our own on.
+  // Clocks of replies move ours forward.
   assert.ok(cluster.clock.value > 40);
   const [, request] = cluster.heard[0]!;
   assert.deepEqual(
@@ -111,7 +114,7 @@ Deno.test("ask: ends as soon as every node has answered, without time passing", 
   assert.ok(request.expires > cluster.world.clock.wallMs() / 1000);
 });
 
-Deno.test("ask: nobody there is an empty answer at once", async () => {
+Deno.test("ask: without any node the answer is empty at once", async () => {
   await using cluster = await Cluster.open({});
   assert.deepEqual((await cluster.ask({ command: "ping" })).replies, []);
   assert.deepEqual((await cluster.ask({ command: "ping", destination: ["a"] })).silent, {
@@ -120,7 +123,7 @@ Deno.test("ask: nobody there is an empty answer at once", async () => {
   });
 });
 
-Deno.test("ask: the silent are waited for no longer than the timeout, and named", async () => {
+Deno.test("ask: silent nodes are waited for until the timeout, and named", async () => {
   await using cluster = await Cluster.open({ a: { ok: "pong" }, b: undefined, c: undefined });
   const answer = await cluster.ask({ command: "ping", timeoutMs: 300 }, 300);
   assert.deepEqual(nodesOf(answer), ["a"]);
@@ -144,7 +147,7 @@ Deno.test("ask: destination, limit and pattern say how many answers end the wait
   );
 });
 
-Deno.test("ask: two at once have their own replies, and the reply queue goes with the last", async () => {
+Deno.test("ask: two requests at once get their own replies, and the last one deletes the reply queue", async () => {
   await using cluster = await Cluster.open({ a: 1 });
   const [one, two] = await Promise.all([
     cluster.ask({ command: "ping" }),
@@ -155,7 +158,7 @@ Deno.test("ask: two at once have their own replies, and the reply queue goes wit
   assert.deepEqual(bindings.filter(({ exchange }) => exchange === "reply.celery.pidbox"), []);
 });
 
-Deno.test("ask: replies that are none, of nobody's ticket or too long change nothing", async () => {
+Deno.test("ask: invalid replies, unknown tickets and oversized replies are ignored", async () => {
   await using cluster = await Cluster.open({});
   const other = await cluster.connect();
   await other.declareExchange(replyExchange(MAILBOX_DEFAULTS));
@@ -184,7 +187,7 @@ Deno.test("ask: replies that are none, of nobody's ticket or too long change not
   for (const line of lines) assert.match(line, /^Ignored a control reply[^\n]*$/);
 });
 
-Deno.test("ask: a broker that holds the request back ends the wait no later; what comes of it then is nobody's", async () => {
+Deno.test("ask: a broker that delays the request does not delay the end of the wait; later replies are ignored", async () => {
   await using cluster = await Cluster.open({ a: "pong" });
   const { connection, mailbox, world } = cluster;
   const publish = connection.publish.bind(connection);
@@ -210,7 +213,7 @@ Deno.test("ask: a broker that holds the request back ends the wait no later; wha
   assert.deepEqual(world.clock.armed, []);
 });
 
-Deno.test("ask: an abort rejects; tell waits for nothing", async () => {
+Deno.test("ask: an abort rejects; send waits for no reply", async () => {
   await using cluster = await Cluster.open({ a: undefined });
   const controller = new AbortController();
   const asking = cluster.mailbox.ask({ command: "ping", abort: controller.signal });
@@ -229,9 +232,9 @@ Deno.test("ask: an abort rejects; tell waits for nothing", async () => {
   assert.deepEqual(cluster.world.clock.armed, []);
 });
 
-Deno.test("ask: where the broker cannot count, a quarter of a second without a reply ends the wait", async () => {
+Deno.test("ask: if the broker cannot count listeners, a quarter of a second without a reply ends the wait", async () => {
   await using cluster = await Cluster.open({ a: 1, b: undefined });
-  // As AMQP: the number of listeners is not to be had.
+  // As on AMQP: the number of listeners is not known.
   const uncounted = Object.create(cluster.connection, {
     listeners: { value: () => Promise.resolve(null) },
     lost: { value: cluster.connection.lost },

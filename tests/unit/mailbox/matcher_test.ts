@@ -3,14 +3,14 @@ import fc from "fast-check";
 import { isFor, matches } from "../../../lib/mailbox/mod.ts";
 import { cpuMsOf } from "../../support/cpu_time.ts";
 
-Deno.test("isFor: destination, else pattern with matcher, else everybody", () => {
+Deno.test("isFor: destination, else pattern with matcher, else all nodes", () => {
   const all = { destination: null, pattern: null, matcher: null };
   assert.ok(isFor("w1@a", all));
   assert.ok(isFor("w1@a", { ...all, destination: ["w2@a", "w1@a"] }));
   assert.ok(!isFor("w1@a", { ...all, destination: ["w2@a"], pattern: "*", matcher: "glob" }));
   assert.ok(isFor("w1@a", { ...all, destination: [] }));
   assert.ok(!isFor("w1@a", { ...all, pattern: "x*", matcher: "glob" }));
-  // Celery has no default matcher: a pattern alone selects everybody.
+  // Celery has no default matcher: a pattern alone selects all nodes.
   assert.ok(isFor("w1@a", { ...all, pattern: "x*" }));
 });
 
@@ -80,7 +80,7 @@ Deno.test("matches: regular expressions are anchored at the start, and read as P
   }
 });
 
-Deno.test("matches: any pattern says what JavaScript's own matcher says", () => {
+Deno.test("matches: any pattern matches as JavaScript's own matcher does", () => {
   const atom = fc.constantFrom(
     "a",
     "b",
@@ -136,7 +136,7 @@ Deno.test("matches: no pattern takes long", () => {
   }
 });
 
-Deno.test("matches: what cannot be read or is refused says why", () => {
+Deno.test("matches: an invalid or refused pattern is an error with the reason", () => {
   const refused: [pattern: string, kind: typeof RangeError | typeof SyntaxError, reason: RegExp][] = [
     ["(", SyntaxError, /not closed/],
     ["a)", SyntaxError, /is closed/],

@@ -1,4 +1,4 @@
-/** The answering side: a worker on the memory broker and a fake clock, asked through `app.control`. */
+/** The answering side: a worker on the memory broker and a fake clock, controlled through `app.control`. */
 
 import assert from "node:assert/strict";
 import { App, appExtensions, type Control, type RequestInfo } from "../../../lib/app/mod.ts";
@@ -26,7 +26,7 @@ class Site implements AsyncDisposable {
     return this.app.control;
   }
 
-  /** Lets the worker do what it can until the call has its answer. */
+  /** Lets the worker run until the call has its answer. */
   async get<T>(asking: Promise<T>): Promise<T> {
     let isDone = false;
     const done = asking.finally(() => isDone = true);
@@ -60,7 +60,7 @@ const tasks = (app: App): void => {
   app.task("bars.late", { acksLate: true }, () => 1);
 };
 
-Deno.test("inspect: what runs, waits, is scheduled, and where it is asked for", async () => {
+Deno.test("inspect: running, waiting and scheduled tasks, and query_task", async () => {
   await using site = await Site.start({ options: { concurrency: 1 } });
   const { rig } = site;
   rig.pool.script = () => null;
@@ -168,7 +168,7 @@ Deno.test("inspect: stats, queues, registered, conf, report, clock, memory", asy
   assert.ok(clock > 0);
 });
 
-Deno.test("hello: revoked ids go both ways; the worker itself is not answered", async () => {
+Deno.test("hello: revoked ids travel both ways; the worker does not answer itself", async () => {
   await using site = await Site.start();
   await site.ask("revoke", { task_id: ["ours"] });
   const reply = await site.ask("hello", {
@@ -186,7 +186,7 @@ Deno.test("hello: revoked ids go both ways; the worker itself is not answered", 
   );
 });
 
-Deno.test("revoke: later arrivals are discarded, REVOKED is stored at once, what runs is ended", async () => {
+Deno.test("revoke: later messages are discarded, REVOKED is stored at once, running tasks are ended", async () => {
   await using site = await Site.start({ options: { concurrency: 1 } });
   const { rig } = site;
   assert.deepEqual(await site.ask("revoke", { task_id: "later", terminate: false, signal: "SIGTERM" }), {
@@ -215,7 +215,7 @@ Deno.test("revoke: later arrivals are discarded, REVOKED is stored at once, what
   assert.ok(revoked.includes("later") && revoked.includes("by-result"));
 });
 
-Deno.test("revoke_by_stamped_headers: tasks that bear the stamp are discarded, and ended where they run", async () => {
+Deno.test("revoke_by_stamped_headers: tasks with the stamp are discarded, or ended if they run", async () => {
   await using site = await Site.start({ options: { concurrency: 1 } });
   const { rig } = site;
   const stamped = (value: string) =>
@@ -285,7 +285,7 @@ Deno.test("rate and time limits change at run time and outlive a reconnect", asy
   });
 });
 
-Deno.test("queues are added and removed, the pool grows and shrinks, what is not enabled says so", async () => {
+Deno.test("queues are added and removed, the pool grows and shrinks, disabled commands say so", async () => {
   await using site = await Site.start();
   const { rig } = site;
   assert.deepEqual(await site.ask("add_consumer", { queue: "more" }), { ok: "add consumer more" });
@@ -338,7 +338,7 @@ Deno.test("commands of the user's own, sync and async, by name and alias; theirs
   assert.match(JSON.stringify(await site.ask("odd")), /EncodeError/);
 });
 
-Deno.test("ill-formed, refused, hostile and huge messages are one line each, and the worker goes on", async () => {
+Deno.test("ill-formed, refused, hostile and huge messages are logged in one line each, and the worker goes on", async () => {
   await using site = await Site.start();
   const { rig } = site;
   const good = encodeMailboxRequest({
@@ -391,7 +391,7 @@ Deno.test("ill-formed, refused, hostile and huge messages are one line each, and
     assert.ok(added[0]!.length < 1200 && !added[0]!.includes("\n"));
   }
   assert.deepEqual(await site.ask("ping"), { ok: "pong" });
-  // A flood is told of, and does not fill the log.
+  // A flood is logged, and does not fill the log.
   await rig.world.clock.advance(10_000);
   const before = lines().length;
   for (let n = 0; n < 500; n++) await site.publish({ ...good, body: "###" });
@@ -401,7 +401,7 @@ Deno.test("ill-formed, refused, hostile and huge messages are one line each, and
   assert.deepEqual(await site.ask("ping"), { ok: "pong" });
 });
 
-Deno.test("destination and pattern choose; worker_enable_remote_control off answers nobody", async () => {
+Deno.test("destination and pattern select workers; with worker_enable_remote_control off there is no answer", async () => {
   {
     await using site = await Site.start();
     const inspect = site.control.inspect({ pattern: "w1@*", matcher: "glob" });

@@ -1,4 +1,4 @@
-/** What operators copy asks for metrics that there are. */
+/** Examples that operators copy use only metrics that exist. */
 
 import assert from "node:assert/strict";
 import { filePath } from "../../../lib/base/mod.ts";
@@ -6,7 +6,7 @@ import { FAMILIES, MetricsText, TaskMetrics, writeTasks } from "../../../lib/met
 
 const FOLDER = filePath(new URL("../../../examples/observability/", import.meta.url));
 
-/** What the dashboards and alerts of the Celery mixin ask for. */
+/** The metrics that dashboards and alerts of the Celery mixin use. */
 const MIXIN = [
   ...["sent", "received", "succeeded", "failed", "rejected", "retried", "revoked"].map((one) =>
     `celery_task_${one}_total`
@@ -27,7 +27,7 @@ function names(): Set<string> {
   return found;
 }
 
-Deno.test("examples/observability: every query asks for metrics that there are, and so do those of the mixin", () => {
+Deno.test("examples/observability: every query uses metrics that exist, and so do those of the mixin", () => {
   const known = names();
   const asked = new Set(MIXIN);
   for (const file of ["dashboard.json", "alerts.yaml", "kubernetes.yaml"]) {
@@ -56,7 +56,7 @@ Deno.test("examples/observability: rates are of counters, changes of gauges", ()
   assert.deepEqual(wrong, []);
 });
 
-Deno.test("examples/observability: the dashboard is one that Grafana reads", () => {
+Deno.test("examples/observability: the dashboard has the form that Grafana reads", () => {
   const { uid, panels, templating } = JSON.parse(Deno.readTextFileSync(`${FOLDER}dashboard.json`));
   assert.equal(uid, "lovage-overview");
   assert.deepEqual(templating.list.map(({ name }: { name: string }) => name), ["datasource", "job", "queue"]);

@@ -54,11 +54,11 @@ Deno.test("metrics: names, labels and buckets of celery-exporter, to the letter"
       `celery_task_queue_wait_time_bucket{${labels},le="+Inf"} 1`,
     ]
   ) assert.ok(lines.includes(line), line);
-  // Whoever only sends makes no zeros for what workers do.
+  // A node that only sends gets no zeros for what workers do.
   assert.ok(!lines.some((line) => line.startsWith("celery_task_received_total") && line.includes("api1")));
 });
 
-Deno.test("metrics: what comes from outside is escaped, and bounded in number", () => {
+Deno.test("metrics: names from outside are escaped, and bounded in number", () => {
   const tasks = new TaskMetrics({ seriesMax: 2 });
   for (const name of ['a"\\\n', "b", "c", "d"]) {
     const series = tasks.of(name, "h", "q");
@@ -76,7 +76,7 @@ Deno.test("metrics: what comes from outside is escaped, and bounded in number", 
   series.fail("no class");
   assert.equal(series.failed.size, 51);
   assert.equal(series.failed.get("other"), 151);
-  // Python's names of classes may have any letters.
+  // Python's class names may have any letters.
   const other = tasks.of("c", "h", "q");
   other.fail("Fehlschläge('x')");
   assert.ok(other.failed.has("Fehlschläge"));
@@ -94,7 +94,7 @@ Deno.test("metrics: a name of 10 KB is one series, and 255 characters of it are 
   );
 });
 
-Deno.test("metrics: OpenMetrics, a prefix and labels of one's own", () => {
+Deno.test("metrics: OpenMetrics, a prefix and added labels", () => {
   const text = textOf(counted(), true);
   assert.match(text, /# TYPE celery_task_sent counter\ncelery_task_sent_total\{/);
   assert.ok(text.endsWith("# EOF\n"));
@@ -106,11 +106,11 @@ Deno.test("metrics: OpenMetrics, a prefix and labels of one's own", () => {
   assert.match(own.end(), /^process_x\{site="eu"\} NaN$/m);
 });
 
-Deno.test("metrics: a node's host is what follows the @", () => {
+Deno.test("metrics: a node's host is the part after the @", () => {
   assert.deepEqual(["celery@web1", "w@a@b", "web1"].map(hostLabel), ["web1", "a@b", "web1"]);
 });
 
-Deno.test("metrics: a label of one's own that a sample has itself gives way to it", () => {
+Deno.test("metrics: a sample's own label overrides an added one", () => {
   const text = new MetricsText({ labels: { task: "mine", env: "prod" } });
   text.family({ name: "celery_x", type: "gauge", help: "X" });
   text.sample({ worker: "w", task: "shop.add" }, 1);
@@ -121,7 +121,7 @@ Deno.test("metrics: a label of one's own that a sample has itself gives way to i
   ]);
 });
 
-Deno.test("metrics: a text read again has every family, label and value", () => {
+Deno.test("metrics: a parsed text has every family, label and value", () => {
   const tasks = counted();
   const name = 'a"b\\ }\r\u2028\n, c="d" 1';
   const odd = tasks.of(name, "h", "q");

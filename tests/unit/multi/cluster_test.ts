@@ -1,4 +1,4 @@
-/** The cluster's API: names of options, order, and what is told; real processes are in tests/cli/multi_test.ts. */
+/** The Cluster API: names of options, order, and events; tests/cli/multi_test.ts uses real processes. */
 
 import assert from "node:assert/strict";
 import { Cluster } from "../../../lib/multi/mod.ts";
@@ -32,7 +32,7 @@ Deno.test("Cluster.of: options by their names, true without a value, false left 
   await Deno.remove(home, { recursive: true });
 });
 
-Deno.test("Cluster: what is not running is down, told in order; a program that fails is a failed start", async () => {
+Deno.test("Cluster: nodes that are not running are down, reported in order; a program that fails is a failed start", async () => {
   const home = await Deno.makeTempDir();
   const world = realTestWorld({ env: { LOVAGE_HOME: home } });
   const told: string[] = [];
@@ -79,7 +79,7 @@ Deno.test("Cluster: a process that is not a worker is not signalled, whatever it
     }
     assert.deepEqual(told, Array(3).fill(`w1 ${stranger.pid}`));
     assert.equal(Deno.readTextFileSync(pidfile), `${stranger.pid}\n`);
-    // Throws where it has ended.
+    // Throws if it has ended.
     stranger.kill("SIGCONT");
   } finally {
     stranger.kill("SIGKILL");
@@ -88,7 +88,7 @@ Deno.test("Cluster: a process that is not a worker is not signalled, whatever it
   }
 });
 
-Deno.test("Cluster: a node without a pid file could not be stopped, and is not started", async () => {
+Deno.test("Cluster: a node without a pid file is not started, since it could not be stopped", async () => {
   const home = await Deno.makeTempDir();
   const world = realTestWorld({ env: { LOVAGE_HOME: home } });
   const cluster = Cluster.parse(["w1", "--pidfile=/dev/null", `--logfile=${home}/w1.log`], { world });

@@ -8,7 +8,7 @@ import { isGlobalOption, longOption, nodesOf, readWords, signalOf } from "../../
 const defaults = { hostname: "vm", pidfile: "/run/%n.pid", logfile: "/log/%n%I.log", folder: "/" };
 const fleet = (line: string) => nodesOf(readWords(line.split(" ")), defaults);
 const names = (line: string) => fleet(line).map((node) => node.name);
-/** The command line as a set of options, since their order is not promised. */
+/** The command line as a set of options, since their order is not guaranteed. */
 const shown = (line: string) => fleet(line).map((node) => node.argv().join(" "));
 
 Deno.test("names: numbers, names, hosts, prefixes and suffixes", () => {
@@ -53,7 +53,7 @@ Deno.test("expand: %n %h %d are the node's, %i and %I are left for the worker", 
   assert.throws(() => node!.expand("%x"), /Unknown format %x/);
 });
 
-Deno.test("expand: a path with percent signs reaches the worker as it must be given, and is known here as it is", () => {
+Deno.test("expand: a path with percent signs is escaped for the worker, and known here unescaped", () => {
   const [node] = fleet("foo@a.b -A /%%41/t.ts --pidfile=/%%41/%n.pid --logfile=/100%/%%%n%I.log");
   assert.equal(node!.pidfilePath, "/%41/foo.pid");
   assert.equal(node!.logfilePath, "/100%/%foo.log");
@@ -70,7 +70,7 @@ Deno.test("signals: the last one wins, by name or number", () => {
   assert.equal(signalOf(["-c", "3"], "SIGTERM"), "SIGTERM");
 });
 
-Deno.test("options of a node: every spelling that the command line knows is known here, under one long one", () => {
+Deno.test("options of a node: every spelling of the command line is known here, with its long spelling", () => {
   for (const [key, { short, aliases = [] }] of Object.entries(allOptions(worker.options))) {
     const others = [short ?? [], aliases].flat().filter((one) => one !== "-h");
     for (const one of others) assert.equal(longOption(one), longOption(longName(key)), one);

@@ -1,4 +1,4 @@
-/** What a fleet was started with: remembered, found again, and what is given now on top. */
+/** How a fleet was started: remembered, found again, and merged with the options given now. */
 
 import assert from "node:assert/strict";
 import { Cluster, FleetMemory, mergeOptions, type Node } from "../../../lib/multi/mod.ts";
@@ -47,7 +47,7 @@ Deno.test("recall: a node restarted without options gets those it was started wi
   await remove();
 });
 
-Deno.test("recall: two fleets of the same names are told apart by pid file; the later one is meant by none", async () => {
+Deno.test("recall: fleets with the same names are distinguished by pid file; without one the later fleet is meant", async () => {
   const { start, recalled, remove } = await memory();
   start("w1 -A one --pidfile=/run/one/%n.pid", 1);
   start("w1 -A two --pidfile=/run/two/%n.pid", 2);
@@ -57,7 +57,7 @@ Deno.test("recall: two fleets of the same names are told apart by pid file; the 
   await remove();
 });
 
-Deno.test("recall: a short name finds a node of another host where it is the only one", async () => {
+Deno.test("recall: a short name finds a node of another host if it is the only one", async () => {
   const { start, recalled, remove } = await memory();
   start("w1@else.where -A one --pidfile=/run/%n.pid");
   assert.equal(recalled("w1").name, "w1@else.where");
@@ -67,7 +67,7 @@ Deno.test("recall: a short name finds a node of another host where it is the onl
   await remove();
 });
 
-Deno.test("recall: files that are not ours, or broken, are as good as none", async () => {
+Deno.test("recall: files that are not ours, or broken, are ignored", async () => {
   const { home, start, recalled, remove } = await memory();
   start("w1 -A one --pidfile=/run/%n.pid");
   for (const { name } of Deno.readDirSync(`${home}/multi`)) {

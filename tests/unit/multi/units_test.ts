@@ -1,4 +1,7 @@
-/** Units: any word comes through the environment file to the worker as it was, and none reaches the unit's text. */
+/**
+ * Units: every word reaches the worker unchanged through the environment file, and none becomes part of the
+ * unit's text.
+ */
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
@@ -24,7 +27,9 @@ function node(name: string, options: [string, string | null][]): Node {
   });
 }
 
-/** The value of a double-quoted line. Source: systemd 252 basic/env-file.c parse_env_file_internal. */
+/**
+ * Returns the value of a double-quoted line. Source: systemd 252 basic/env-file.c parse_env_file_internal.
+ */
 function readEnv(text: string, name: string): string {
   const line = text.split("\n").find((one) => one.startsWith(`${name}=`))!;
   const inside = /^\w+="(.*)"$/s.exec(line)![1]!;
@@ -32,7 +37,7 @@ function readEnv(text: string, name: string): string {
   return inside.replace(/\\(.)/g, (whole, letter: string) => '"\\`$'.includes(letter) ? letter : whole);
 }
 
-/** `$NAME` as words. Source: systemd 252 basic/extract-word.c with EXTRACT_UNQUOTE|EXTRACT_RELAX. */
+/** Splits `$NAME` into words. Source: systemd 252 basic/extract-word.c with EXTRACT_UNQUOTE|EXTRACT_RELAX. */
 function splitWords(text: string): string[] {
   const words: string[] = [];
   let word: string | null = null;
@@ -54,7 +59,7 @@ function splitWords(text: string): string[] {
   return word === null ? words : [...words, word];
 }
 
-Deno.test("fleetUnits: every word arrives as it was given", () => {
+Deno.test("fleetUnits: every word arrives unchanged", () => {
   const value = fc.string({ unit: "grapheme", minLength: 1, maxLength: 30 })
     // deno-lint-ignore no-control-regex
     .filter((text) => !/[\x00-\x1f\x7f%]/.test(text));
@@ -79,7 +84,7 @@ Deno.test("fleetUnits: every word arrives as it was given", () => {
   );
 });
 
-Deno.test("fleetUnits: what the unit itself says is escaped; time limits, pools and users fit it", () => {
+Deno.test("fleetUnits: values in the unit are escaped; it follows time limits, pools and users", () => {
   const odd = {
     ...place,
     folder: "/a b%c/[x]*",
@@ -104,7 +109,7 @@ Deno.test("fleetUnits: what the unit itself says is escaped; time limits, pools 
   assert.match(plain, /^TimeoutStopSec=300$/m);
 });
 
-Deno.test("fleetUnits: nodes of one short name are told apart; pid and log files only where given", () => {
+Deno.test("fleetUnits: nodes with one short name are distinguished; pid and log files only if given", () => {
   const files = fleetUnits([
     node("w1@a", [["--logfile", "/x/%n.log"]]),
     node("w1@b", []),

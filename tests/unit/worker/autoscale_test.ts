@@ -1,4 +1,4 @@
-/** The rule of scaling, on numbers alone. */
+/** The autoscaler's decisions, on numbers alone. */
 
 import assert from "node:assert/strict";
 import { Autoscaler, type ScaledPool } from "../../../lib/worker/autoscale.ts";
@@ -26,7 +26,7 @@ function scaler(range: { max: number; min: number }, size = range.min) {
   return { at, lines, autoscaler: new Autoscaler(scaled, { ...range, keepaliveSeconds: 30 }) };
 }
 
-Deno.test("autoscaler: grows at once with the load, up to the most", () => {
+Deno.test("autoscaler: grows at once with the load, up to the maximum", () => {
   const { at, lines, autoscaler } = scaler({ max: 4, min: 1 });
   autoscaler.look();
   assert.equal(at.size, 1);
@@ -64,7 +64,7 @@ Deno.test("autoscaler: shrinks only idle slots, and only a while after the last 
   ]);
 });
 
-Deno.test("autoscaler: a new range holds at once; at least one slot stays", () => {
+Deno.test("autoscaler: a new range applies at once; at least one slot stays", () => {
   const { at, lines, autoscaler } = scaler({ max: 4, min: 0 }, 3);
   assert.deepEqual(autoscaler.update(2, null), { max: 2, min: 0 });
   assert.equal(at.size, 2);

@@ -1,4 +1,4 @@
-/** Which failures are kept at the broker, and what is kept of them. */
+/** Which failures are kept at the broker, and which parts of them. */
 
 import assert from "node:assert/strict";
 import { keepLimits } from "../../../lib/worker/lane/failed_keeper.ts";
@@ -14,7 +14,7 @@ async function kept(rig: Rig): Promise<{ reason: string; id: unknown; body: numb
   });
 }
 
-Deno.test("FailedKeeper: what failed for good is kept, and nothing else", async () => {
+Deno.test("FailedKeeper: keeps tasks that failed for good, and nothing else", async () => {
   await using rig = await Rig.start();
   rig.pool.script = failing;
   const id = await rig.send();
@@ -29,7 +29,7 @@ Deno.test("FailedKeeper: what failed for good is kept, and nothing else", async 
   assert.ok(all[0]!.body > 0);
 });
 
-Deno.test("FailedKeeper: lost processes, hard limits and what is rejected for good are failures", async () => {
+Deno.test("FailedKeeper: lost processes, hard limits and final rejections are failures", async () => {
   await using rig = await Rig.start({ settings: { task_time_limit: 7 } });
   rig.pool.script = (job) => outcome(job, { kind: "lost", summary: "WorkerLostError('gone')" });
   await rig.send();
@@ -69,7 +69,7 @@ Deno.test("FailedKeeper: failed_keep 0 keeps nothing", async () => {
   }
 });
 
-Deno.test("keepLimits: defaults are Lovage's own, each replaced by what is given", () => {
+Deno.test("keepLimits: each limit that is not given has a default", () => {
   assert.deepEqual(keepLimits({}), { count: 10_000, seconds: 604_800, bytes: 65_536 });
   assert.deepEqual(keepLimits({ seconds: 60 }), { count: 10_000, seconds: 60, bytes: 65_536 });
   assert.equal(keepLimits(0), null);

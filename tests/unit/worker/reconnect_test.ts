@@ -1,11 +1,14 @@
-/** The consumer's blueprint over a lost connection: what is forgotten, what is joined, what runs only once. */
+/**
+ * The consumer's blueprint after a lost connection: which requests are forgotten, which are joined, and that
+ * each runs once.
+ */
 
 import assert from "node:assert/strict";
 import { AccessRefused, ConnectionLost, DialError, ServerError } from "../../../lib/base/mod.ts";
 import { queue } from "../../../lib/transport/mod.ts";
 import { CONSUMER_STARTS, Rig } from "./rig.ts";
 
-/** Ends the consumer's connection as a broker that goes away does: what it held goes back to the queue. */
+/** Ends the consumer's connection as a broker that goes away does: its messages go back to the queue. */
 async function cut(rig: Rig): Promise<void> {
   const { consumer } = rig.worker;
   const before = consumer.starts;
@@ -14,7 +17,7 @@ async function cut(rig: Rig): Promise<void> {
   await rig.settle();
 }
 
-Deno.test("reconnect: the consumer half restarts with Celery's lines, and work goes on", async () => {
+Deno.test("reconnect: the consumer restarts with Celery's lines, and work goes on", async () => {
   await using rig = await Rig.start();
   await rig.send();
   const at = rig.world.log.records.length;
@@ -39,7 +42,7 @@ Deno.test("reconnect: the consumer half restarts with Celery's lines, and work g
   assert.equal(await rig.state(id), "SUCCESS");
 });
 
-Deno.test("reconnect: a broker that refuses again and again is quoted once, and asked ever less often", async () => {
+Deno.test("reconnect: a broker that keeps refusing is logged once, and tried less and less often", async () => {
   await using rig = await Rig.start();
   const { consumer } = rig.worker;
   const at = rig.world.log.records.length;
@@ -63,7 +66,7 @@ Deno.test("reconnect: a broker that refuses again and again is quoted once, and 
     rig.world.log.records.slice(at).filter(({ level }) => level === "WARNING").map(({ message }) => message)
       .filter((line) => line.startsWith("consumer: INTERNAL_ERROR"));
   assert.deepEqual(warned(), ["consumer: INTERNAL_ERROR (541)"]);
-  // After a good while, it is news again, and nothing is waited for.
+  // After a while the reason is logged again, and there is no wait.
   await rig.world.clock.advance(11_000);
   const before = consumer.starts;
   consumer.lost(refused[0]!());
@@ -71,7 +74,7 @@ Deno.test("reconnect: a broker that refuses again and again is quoted once, and 
   assert.equal(warned().length, 2);
 });
 
-Deno.test("reconnect: queues that something was only sent to are not consumed", async () => {
+Deno.test("reconnect: queues that were only published to are not consumed", async () => {
   await using rig = await Rig.start();
   await rig.app.sendTask("other.task", { queue: "reports" });
   await rig.app.sendTask("other.task", { queue: queue("object") });
@@ -80,7 +83,7 @@ Deno.test("reconnect: queues that something was only sent to are not consumed", 
   assert.deepEqual(consumed, ["celery"]);
 });
 
-Deno.test("reconnect: what was not begun comes again and runs once", async () => {
+Deno.test("reconnect: a request not begun is delivered again and runs once", async () => {
   await using rig = await Rig.start({ options: { concurrency: 1 } });
   rig.pool.script = () => null;
   await rig.send();
@@ -107,7 +110,7 @@ Deno.test("reconnect: the copy of a late-acked task that still runs is joined to
   assert.equal(await rig.state(id), "SUCCESS");
 });
 
-Deno.test("reconnect: the copy of one that finished meanwhile is only acknowledged", async () => {
+Deno.test("reconnect: the copy of a task that finished meanwhile is only acknowledged", async () => {
   await using rig = await Rig.start({ settings: { task_acks_late: true } });
   rig.pool.script = () => null;
   const id = await rig.send();
@@ -144,7 +147,7 @@ Deno.test("reconnect: the window is lower while tasks of the old connection run"
   assert.equal(rig.window, 4);
 });
 
-Deno.test("reconnect: late-acked tasks are cancelled where the setting says so", async () => {
+Deno.test("reconnect: late-acked tasks are cancelled if the setting says so", async () => {
   await using rig = await Rig.start({
     settings: { task_acks_late: true, worker_cancel_long_running_tasks_on_connection_loss: true },
   });
@@ -157,7 +160,7 @@ Deno.test("reconnect: late-acked tasks are cancelled where the setting says so",
   );
 });
 
-Deno.test("connecting: every attempt is told, and the worker gives up with 69", async () => {
+Deno.test("connecting: every attempt is logged, and the worker gives up with 69", async () => {
   const rig = new Rig();
   rig.app.connectBroker = (options) => {
     options.onAttempt?.(new DialError("Connection refused"), 2, 1, 100, "redis://u:secret@h:6379/0");

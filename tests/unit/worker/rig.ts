@@ -1,4 +1,4 @@
-/** A worker on the memory broker and store, on a fake clock, with a pool that a test scripts. */
+/** A worker on the memory broker and store, on a fake clock, with a pool that the test scripts. */
 
 import { App, type Outcome, type Settings } from "../../../lib/app/mod.ts";
 import type { Job, Pool, PoolEvents, PoolFactory, PoolInfo } from "../../../lib/pool/mod.ts";
@@ -7,7 +7,7 @@ import type { EncodedMessage } from "../../../lib/wire/mod.ts";
 import { WorkController, type WorkerOptions } from "../../../lib/worker/mod.ts";
 import { type FakeWorld, fakeWorld, type FakeWorldOptions } from "../../support/fake_world.ts";
 
-// Memory brokers of one name are one broker; each rig has its own.
+// Memory brokers of one name are one broker, so each rig has its own name.
 let rigs = 0;
 
 /** Celery's debug lines as the consumer's steps start. */
@@ -31,7 +31,7 @@ export const CONSUMER_STARTS: readonly string[] = [
   "| Worker: Hub.register Pool...",
 ];
 
-/** What a scripted run comes to. */
+/** The result of a scripted run. */
 export type Script = (job: Job, pool: ScriptedPool) => Outcome | null;
 
 /** An outcome with its defaults. */
@@ -64,7 +64,7 @@ export function outcome(job: Job, given: Partial<Outcome> = {}): Outcome {
   };
 }
 
-/** A pool that tests bring: of one size, and in this process. */
+/** A pool for tests, of fixed size and in this process. */
 export abstract class StandInPool implements Pool {
   readonly name = "processes";
   readonly size: number;
@@ -133,14 +133,17 @@ export abstract class StandInPool implements Pool {
   }
 }
 
-/** A pool whose slots do what the test says. `script` gives an outcome at once, or null: the test ends the job. */
+/**
+ * A pool whose slots do what the test says. `script` returns an outcome at once, or null: then the test ends
+ * the job.
+ */
 export class ScriptedPool extends StandInPool {
   readonly submitted: Job[] = [];
-  /** Begun and not ended. */
+  /** Jobs begun and not ended. */
   readonly running = new Map<number, Job>();
   readonly terminated: { seq: number; signal: string }[] = [];
   script: Script = (job) => outcome(job);
-  /** False: submitted jobs are not begun until `begin`. */
+  /** False: submitted jobs begin only with `begin`. */
   begins = true;
   #pending = new Map<number, Job>();
 
@@ -161,7 +164,7 @@ export class ScriptedPool extends StandInPool {
     if (this.begins) { for (const job of jobs) this.begin(job); }
   }
 
-  /** A slot begins the job. */
+  /** Begins the job in a slot. */
   begin(job: Job): void {
     this.#pending.delete(job.seq);
     this.running.set(job.seq, job);
@@ -170,7 +173,7 @@ export class ScriptedPool extends StandInPool {
     if (made) this.end(job, made);
   }
 
-  /** The job ends. */
+  /** Ends the job. */
   end(job: Job, given: Partial<Outcome> = {}): void {
     this.running.delete(job.seq);
     this.#pending.delete(job.seq);
@@ -189,10 +192,10 @@ export class ScriptedPool extends StandInPool {
   }
 }
 
-/** Turns of the loop that `until` waits for: a module loaded for the first time takes many on a busy machine. */
+/** Turns that `until` waits at most: a module loaded for the first time takes many on a busy machine. */
 const TURNS_MAX = 20_000;
 
-/** How to build a rig. */
+/** Options of a rig. */
 export interface RigOptions {
   readonly settings?: Partial<Settings>;
   readonly options?: WorkerOptions;
@@ -201,12 +204,12 @@ export interface RigOptions {
   readonly tasks?: (app: App) => void;
 }
 
-/** The rig. */
+/** A worker with what surrounds it. */
 export class Rig implements AsyncDisposable {
   readonly world: FakeWorld;
   readonly app: App;
   readonly worker: WorkController;
-  /** A second connection to the same broker, to look at it with. */
+  /** A second connection to the same broker, for looking at it. */
   broker!: Connection;
   exit: number | null = null;
   #pool: ScriptedPool | null = null;
@@ -231,7 +234,7 @@ export class Rig implements AsyncDisposable {
     });
   }
 
-  /** Builds and starts one; resolves when it is ready. */
+  /** Builds and starts a rig; resolves when the worker is ready. */
   static async start(given: RigOptions = {}): Promise<Rig> {
     const rig = new Rig(given);
     await rig.start();
@@ -242,27 +245,27 @@ export class Rig implements AsyncDisposable {
     return this.#pool!;
   }
 
-  /** Messages that the worker holds and has not settled. */
+  /** Number of unsettled messages that the worker holds. */
   get unsettled(): number {
     return this.worker.state.unsettled;
   }
 
-  /** Requests that wait for a slot. */
+  /** Number of requests that wait for a slot. */
   get ready(): number {
     return this.worker.lane.readyCount;
   }
 
-  /** Requests that the worker holds until their eta. */
+  /** Number of requests that the worker holds until their eta. */
   get held(): number {
     return this.worker.state.etaHeld;
   }
 
-  /** How many more messages the worker would take now. */
+  /** Number of messages that the worker would take now. */
   get window(): number {
     return this.worker.lane.window();
   }
 
-  /** Whether it consumes. */
+  /** Whether the worker consumes. */
   get isConsuming(): boolean {
     return this.worker.state.consumer !== null;
   }
@@ -275,7 +278,7 @@ export class Rig implements AsyncDisposable {
     await this.until(() => this.exit !== null || this.log().includes("w1@example ready."));
   }
 
-  /** Lets the worker do what it can without time passing, until `done`. */
+  /** Lets the worker run without advancing the clock, until `done`. */
   async until(done: () => boolean): Promise<void> {
     for (let turn = 0; turn < TURNS_MAX; turn++) {
       await this.world.clock.settle();
@@ -284,29 +287,29 @@ export class Rig implements AsyncDisposable {
     throw new Error(`not done after ${TURNS_MAX} turns; log:\n${this.log().join("\n")}`);
   }
 
-  /** Lets the worker do what it can without time passing. */
+  /** Lets the worker run without advancing the clock. */
   async settle(): Promise<void> {
     for (let turn = 0; turn < 10; turn++) await this.world.clock.settle();
   }
 
-  /** Sends `bars.add(1, 1)` or what is given; its id. */
+  /** Sends `bars.add(1, 1)` or the given call; returns its id. */
   async send(options: Parameters<App["sendTask"]>[1] = {}, name = "bars.add"): Promise<string> {
     const result = await this.app.sendTask(name, { args: [1, 1], ...options });
     await this.settle();
     return result.id;
   }
 
-  /** Log messages, of one level where given. */
+  /** Returns log messages, optionally of one level. */
   log(level?: Parameters<FakeWorld["log"]["messages"]>[0]): string[] {
     return this.world.log.messages(level);
   }
 
-  /** The stored state of a task. */
+  /** Returns the stored state of a task. */
   async state(id: string): Promise<string | null> {
     return (await (await this.app.openBackend()).fetch(id))?.state ?? null;
   }
 
-  /** Has the worker take a message, as its consumer delivers it. */
+  /** Gives the worker a message, as its consumer would. */
   deliver(message: EncodedMessage, given: Partial<Delivery> = {}): void {
     const info = { exchange: "", routingKey: "celery", redelivered: (given.attempts ?? 0) > 0 };
     this.worker.lane.onDeliveries([
@@ -314,7 +317,7 @@ export class Rig implements AsyncDisposable {
     ]);
   }
 
-  /** Replaces methods of the transport's consumer; what it returns puts them back. */
+  /** Replaces methods of the transport's consumer; returns a function that restores them. */
   replace(methods: Partial<Consumer>): () => void {
     const { state } = this.worker;
     const before = state.consumer;
@@ -322,12 +325,12 @@ export class Rig implements AsyncDisposable {
     return () => state.consumer = before;
   }
 
-  /** Messages that wait in a queue. */
+  /** Returns the number of messages in a queue. */
   async waiting(queue = "celery"): Promise<number> {
     return (await this.broker.queueLength(queue)) ?? 0;
   }
 
-  /** Ends the worker and everything. */
+  /** Ends the worker and closes everything. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#run) {
       void this.worker.stop("cold");

@@ -1,4 +1,4 @@
-/** What a worker remembers over restarts: its file, written whole, read carefully. */
+/** The state of a worker over restarts: its file, written whole, read carefully. */
 
 import assert from "node:assert/strict";
 import { Rig } from "./rig.ts";

@@ -1,4 +1,4 @@
-/** Every way to stop: what finishes, what goes back, what is said, and the exit status. */
+/** Every way to stop: which tasks finish, which go back, what is printed, and the exit status. */
 
 import assert from "node:assert/strict";
 import { StopRequest } from "../../../lib/worker/stop.ts";
@@ -9,7 +9,7 @@ async function ended(rig: Rig): Promise<number> {
   return rig.exit!;
 }
 
-Deno.test("StopRequest: only ever harder", () => {
+Deno.test("StopRequest: a mode is never replaced by a softer one", () => {
   const request = new StopRequest();
   assert.ok(request.ask("warm"));
   assert.equal(request.ask("warm"), false);
@@ -18,7 +18,7 @@ Deno.test("StopRequest: only ever harder", () => {
   assert.ok(request.any.aborted && request.cold.aborted && !request.hard.aborted);
 });
 
-Deno.test("a signal while the pool starts ends the worker: nobody waits for the pool", async () => {
+Deno.test("a signal while the pool starts ends the worker without waiting for the pool", async () => {
   class SlowPool extends ScriptedPool {
     override start(): Promise<void> {
       return new Promise(() => {});
@@ -91,7 +91,7 @@ Deno.test("boot and warm shutdown: Celery's debug lines in Celery's order", asyn
   rig.world.clock.checkNothingArmed();
 });
 
-Deno.test("warm: what runs finishes, what waits goes back at once; more TERMs change nothing", async () => {
+Deno.test("warm: running tasks finish, waiting ones go back at once; more TERMs change nothing", async () => {
   await using rig = await Rig.start({ options: { concurrency: 1 } });
   rig.pool.script = () => null;
   const running = await rig.send();
@@ -179,7 +179,7 @@ Deno.test("soft: a task that fits finishes; the worker ends when nothing runs", 
   assert.match(rig.world.terminal.outText, /worker: Cold shutdown/);
 });
 
-Deno.test("soft: what does not fit goes back; exactly that is told as restored", async () => {
+Deno.test("soft: a task that does not fit goes back; only such tasks are logged as restored", async () => {
   await using rig = await Rig.start({
     settings: { worker_soft_shutdown_timeout: 10, task_acks_late: true },
   });
@@ -197,7 +197,7 @@ Deno.test("soft: what does not fit goes back; exactly that is told as restored",
   assert.ok(rig.log("WARNING").includes("Restoring 1 unacknowledged message(s)"));
 });
 
-Deno.test("soft: QUIT again is cold at once, and once more ends the process as it is", async () => {
+Deno.test("soft: QUIT again is cold at once, and once more ends the process at once", async () => {
   await using rig = await Rig.start({ settings: { worker_soft_shutdown_timeout: 10 } });
   rig.pool.script = () => null;
   await rig.send();
@@ -219,7 +219,7 @@ Deno.test("soft on idle: waits although nothing runs", async () => {
   assert.equal(await ended(rig), 0);
 });
 
-Deno.test("a store that never answers does not hold up a cold shutdown for ever", async () => {
+Deno.test("a store that never responds does not block a cold shutdown for ever", async () => {
   await using rig = await Rig.start();
   const { backend } = rig.worker;
   const flush = backend.flush;
@@ -230,7 +230,7 @@ Deno.test("a store that never answers does not hold up a cold shutdown for ever"
   assert.equal(await ended(rig), 0);
 });
 
-Deno.test("a warm shutdown that waits for a store says so, and how to end it", async () => {
+Deno.test("a warm shutdown that waits for a store logs that, and how to end it", async () => {
   await using rig = await Rig.start();
   const { backend } = rig.worker;
   const flush = backend.flush;
@@ -250,7 +250,7 @@ Deno.test("a warm shutdown that waits for a store says so, and how to end it", a
   assert.equal(await ended(rig), 0);
 });
 
-Deno.test("burst: ends when the queues are empty; status 1 where a task failed", async () => {
+Deno.test("burst: ends when the queues are empty; status 1 if a task failed", async () => {
   for (const kind of ["success", "failure"] as const) {
     const rig = new Rig({ options: { burst: true } });
     for (let n = 0; n < 5; n++) await rig.app.sendTask("bars.add", { args: [1, n] });

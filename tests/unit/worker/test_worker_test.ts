@@ -1,4 +1,4 @@
-/** The in-process worker that users test their tasks with. */
+/** The in-process worker with which users test their tasks. */
 
 import assert from "node:assert/strict";
 import { App, type AsyncResult, chain, chord, group, TestWorker } from "lovage";
@@ -66,7 +66,7 @@ Deno.test("TestWorker: what a call led to: iterdeps, collect, graph", async () =
   }, { name: "IncompleteStream" });
 });
 
-Deno.test("TestWorker: sandboxed tasks run with just what they declare", async () => {
+Deno.test("TestWorker: sandboxed tasks have only the permissions they declare", async () => {
   const folder = Deno.makeTempDirSync();
   try {
     Deno.writeTextFileSync(`${folder}/data`, "for you");

@@ -1,12 +1,12 @@
-// Goal: a consumer that is subscribed and hears nothing although its queue has messages is built anew, and only then.
+// Goal: a consumer that receives nothing although its queue has messages reconnects, and no other does.
 import assert from "node:assert/strict";
 import { Rig } from "./rig.ts";
 
 const LINE = "consumer: No message received although a queue has messages: reconnecting";
 
-Deno.test("watchdog: a deaf consumer is replaced, and its messages run", async () => {
+Deno.test("watchdog: a consumer that receives nothing is replaced, and its messages run", async () => {
   await using rig = await Rig.start();
-  // As a consumer whose wake-ups are lost: it asks for nothing any more.
+  // A consumer whose wake-ups are lost fetches nothing any more.
   await rig.worker.consumer.tasks!.pause();
   await rig.send();
   await rig.world.clock.advance(20_000);
@@ -18,7 +18,7 @@ Deno.test("watchdog: a deaf consumer is replaced, and its messages run", async (
   assert.equal(await rig.waiting(), 0);
 });
 
-Deno.test("watchdog: a full worker and an empty queue are no reason", async () => {
+Deno.test("watchdog: a full worker or an empty queue is no reason to reconnect", async () => {
   await using rig = await Rig.start();
   await rig.world.clock.advance(120_000);
   rig.pool.script = () => null;

@@ -3,7 +3,7 @@ import { LimitedSet } from "../../../../lib/worker/mod.ts";
 import { mergeRevoked, revokedToWire } from "../../../../lib/worker/control/revoked_wire.ts";
 import { fakeWorld } from "../../../support/fake_world.ts";
 
-/** A worker's set on a machine that has been up for so long. */
+/** A worker's set on a machine with this uptime. */
 function worker(uptimeSeconds: number) {
   const world = fakeWorld({
     host: { uptimeSeconds: () => uptimeSeconds + world.clock.monoMs() / 1000 - start },
@@ -21,7 +21,7 @@ Deno.test("revokedToWire: times are seconds since the machine started, as Python
   assert.ok(Math.abs(sent["a"]![0] - 50_000) < 1);
 });
 
-Deno.test("mergeRevoked: what another machine's clock says is kept in order and inside our own time", () => {
+Deno.test("mergeRevoked: times of another machine's clock keep their order and are limited to our own range", () => {
   const { world, set, now } = worker(100);
   assert.equal(mergeRevoked(world, set, { future: [9e9, "future"], old: [-9e9, "old"], bare: 99.5 }), 3);
   const times = new Map(set.entries());
@@ -34,7 +34,7 @@ Deno.test("mergeRevoked: what another machine's clock says is kept in order and 
   assert.ok(set.has("listed"));
 });
 
-Deno.test("mergeRevoked: what is no map of times is refused and changes nothing", () => {
+Deno.test("mergeRevoked: anything but a map of times is refused and changes nothing", () => {
   const { world, set } = worker(100);
   for (const wrong of ["text", 7, { a: "soon" }, { a: [] }, { a: [null, "a"] }, { ok: 1, a: NaN }]) {
     assert.throws(() => mergeRevoked(world, set, wrong), TypeError);
@@ -42,7 +42,7 @@ Deno.test("mergeRevoked: what is no map of times is refused and changes nothing"
   assert.equal(set.size, 0);
 });
 
-Deno.test("two workers: ids go round and keep their order", () => {
+Deno.test("two workers: ids travel both ways and keep their order", () => {
   const one = worker(1000);
   const two = worker(1000);
   for (const id of ["a", "b", "c"]) one.set.add(id);

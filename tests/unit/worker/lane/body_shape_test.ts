@@ -27,7 +27,7 @@ Deno.test("mayBeTaskBody: passes every task body, in each of its three encodings
   }
 });
 
-Deno.test("mayBeTaskBody: stops what is none", () => {
+Deno.test("mayBeTaskBody: stops bodies that are no task's", () => {
   for (const body of OTHERS) {
     const bytes = new TextEncoder().encode(body);
     assert.ok(!mayBeTaskBody(message(bytes, "none"), false), body);

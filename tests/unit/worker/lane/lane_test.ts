@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { outcome, Rig } from "../rig.ts";
 
-Deno.test("lane: a task is received, run, stored, acknowledged, and told of as Celery tells it", async () => {
+Deno.test("lane: a task is received, run, stored, acknowledged, and logged with Celery's lines", async () => {
   await using rig = await Rig.start();
   const id = await rig.send();
   assert.deepEqual(rig.log("INFO").slice(-2), [
@@ -19,7 +19,7 @@ Deno.test("lane: a task is received, run, stored, acknowledged, and told of as C
   assert.equal(rig.worker.strategies.get("bars.add")?.total, 1);
 });
 
-Deno.test("lane: a request knows its trace by the header at the top, and by the one in the inner headers", async () => {
+Deno.test("lane: a request finds its trace in the top-level header or in the inner headers", async () => {
   await using rig = await Rig.start();
   rig.pool.script = () => null;
   const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -61,7 +61,7 @@ Deno.test("lane: takes no more than the prefetch count", async () => {
   assert.equal(await rig.waiting(), 2);
 });
 
-Deno.test("lane: worker_disable_prefetch takes only what a slot is free for", async () => {
+Deno.test("lane: worker_disable_prefetch takes a message only if a slot is free", async () => {
   await using rig = await Rig.start({ options: { disablePrefetch: true } });
   rig.pool.script = () => null;
   for (let n = 0; n < 5; n++) await rig.send();
@@ -69,14 +69,14 @@ Deno.test("lane: worker_disable_prefetch takes only what a slot is free for", as
   assert.equal(await rig.waiting(), 3);
 });
 
-Deno.test("lane: the window grows over short tasks nobody set a multiplier for", async () => {
+Deno.test("lane: the window grows over short tasks if no multiplier is set", async () => {
   await using rig = await Rig.start();
   rig.pool.script = (job) => outcome(job, { runtime: 0.0001 });
   for (let n = 0; n < 40; n++) await rig.send();
   assert.ok(rig.worker.window.limit > 100);
 });
 
-Deno.test("lane: what waits behind a long task beyond Celery's count is given back", async () => {
+Deno.test("lane: requests waiting behind a long task beyond Celery's count are given back", async () => {
   await using rig = await Rig.start({ options: { concurrency: 1 } });
   rig.pool.script = (job) => outcome(job, { runtime: 0.0001 });
   for (let n = 0; n < 20; n++) await rig.send();
@@ -98,7 +98,7 @@ Deno.test("lane: track_started stores STARTED with pid and node", async () => {
   assert.deepEqual(meta?.result, { pid: 100, hostname: "w1@example" });
 });
 
-Deno.test("lane: failures, retries, ignores and rejects are told and settled", async () => {
+Deno.test("lane: failures, retries, ignores and rejects are logged and settled", async () => {
   await using rig = await Rig.start({ settings: { task_acks_late: true } });
   const run = async (given: Parameters<typeof outcome>[1]): Promise<string> => {
     rig.pool.script = (job) => outcome(job, given);
@@ -148,7 +148,7 @@ Deno.test("lane: Reject(requeue) of a late-acked task puts it back, marked redel
   assert.equal(await rig.state(id), "SUCCESS");
 });
 
-Deno.test("lane: a lost process fails the task, or requeues it where the task says so", async () => {
+Deno.test("lane: a lost process fails the task, or requeues it if the task says so", async () => {
   const lost = { kind: "lost", summary: "Worker exited prematurely: signal 9 (SIGKILL) Job: 1." } as const;
   await using plain = await Rig.start();
   plain.pool.script = (job) => outcome(job, lost);
@@ -170,7 +170,7 @@ Deno.test("lane: a lost process fails the task, or requeues it where the task sa
   assert.match(again.log("ERROR").at(-1)!, /kept in the dead letters/);
 });
 
-Deno.test("lane: a hard time limit fails the task and says which", async () => {
+Deno.test("lane: a hard time limit fails the task, and the error names the limit", async () => {
   await using rig = await Rig.start();
   rig.pool.script = (job) => outcome(job, { kind: "timeout", summary: "1" });
   const id = await rig.send({ timeLimit: 1 });
@@ -182,7 +182,7 @@ Deno.test("lane: a hard time limit fails the task and says which", async () => {
   assert.equal(await rig.state(id), "FAILURE");
 });
 
-Deno.test("lane: what a hard time limit calls is called by a slot; the message is settled after it", async () => {
+Deno.test("lane: after a hard time limit a slot calls the hooks, and then the message is settled", async () => {
   const called: string[] = [];
   await using rig = await Rig.start({
     settings: { task_acks_late: true },
@@ -213,13 +213,13 @@ Deno.test("lane: what a hard time limit calls is called by a slot; the message i
     /Cannot call the hooks and errbacks of bars\.add\[.*: they took more than 60 s/,
   );
   assert.deepEqual(called, []);
-  // A task without any costs no slot.
+  // A task without hooks costs no slot.
   await rig.send({ timeLimit: 1 }, "bars.plain");
   await rig.settle();
   assert.deepEqual([rig.pool.running.size, rig.unsettled], [0, 0]);
 });
 
-Deno.test("lane: a cold shutdown waits for no hooks, and says that they are not called", async () => {
+Deno.test("lane: a cold shutdown waits for no hooks, and logs that they are not called", async () => {
   const rig = await Rig.start({
     tasks: (app) => void app.task("bars.add", { onFailure: () => {} }, (x: number, y: number) => x + y),
   });
@@ -232,7 +232,7 @@ Deno.test("lane: a cold shutdown waits for no hooks, and says that they are not 
   assert.match(rig.log("ERROR").join("\n"), /Cannot call the hooks and errbacks of bars\.add/);
 });
 
-Deno.test("lane: a message that is kept at its hard time limit has an end", async () => {
+Deno.test("lane: a message requeued at its hard time limit becomes a dead letter in the end", async () => {
   await using rig = await Rig.start({
     settings: { task_max_attempts: 3 },
     tasks: (app) => {
@@ -292,7 +292,7 @@ Deno.test("lane: a task that expires while it waits is discarded when its turn c
   assert.equal(await rig.state(id), "REVOKED");
 });
 
-Deno.test("lane: a task due in an hour is parked with the broker, and comes back when due", async () => {
+Deno.test("lane: a task due in an hour is parked at the broker, and comes back when due", async () => {
   await using rig = await Rig.start();
   const id = await rig.send({ countdown: 3600 });
   assert.equal(rig.worker.lane.waitingCount, 0);
@@ -305,7 +305,7 @@ Deno.test("lane: a task due in an hour is parked with the broker, and comes back
   assert.equal(await rig.state(id), "SUCCESS");
 });
 
-Deno.test("lane: a task due in a second is held, and the window is wider by it", async () => {
+Deno.test("lane: a task due in a second is held, and the window grows by one", async () => {
   await using rig = await Rig.start({ options: { prefetchMultiplier: 1, concurrency: 1 } });
   const id = await rig.send({ countdown: 1 });
   assert.equal(rig.held, 1);
@@ -345,7 +345,7 @@ Deno.test("lane: a congested result store stops fetching until it has room", asy
   assert.equal(rig.pool.submitted.length, 1);
 });
 
-Deno.test("lane: a job the pool did not begin is the next to go", async () => {
+Deno.test("lane: a job that the pool did not begin is the next to be submitted", async () => {
   await using rig = await Rig.start({ options: { concurrency: 1 } });
   rig.pool.script = () => null;
   rig.pool.begins = false;
@@ -356,7 +356,7 @@ Deno.test("lane: a job the pool did not begin is the next to go", async () => {
   assert.deepEqual(rig.pool.submitted.map((job) => job.id), [first, first]);
 });
 
-Deno.test("lane: revoke with terminate ends what runs, now or as it begins", async () => {
+Deno.test("lane: revoke with terminate ends a task, now or when it begins", async () => {
   await using rig = await Rig.start({ options: { concurrency: 1 } });
   rig.pool.script = () => null;
   const id = await rig.send();
@@ -370,13 +370,13 @@ Deno.test("lane: revoke with terminate ends what runs, now or as it begins", asy
   assert.deepEqual((meta?.result as { args: unknown[] }).args, ["terminated"]);
 });
 
-Deno.test("lane: a redelivered task that has succeeded here is not run again where the setting says so", async () => {
+Deno.test("lane: a redelivered task that has succeeded here is not run again if the setting says so", async () => {
   await using rig = await Rig.start({
     settings: { task_acks_late: true, worker_deduplicate_successful_tasks: true },
   });
   const id = await rig.send();
   assert.equal(await rig.state(id), "SUCCESS");
-  // Its result is gone: only this worker knows.
+  // Its result is gone: only this worker knows of the success.
   await rig.app.backend.forget(id);
   rig.pool.script = (job) =>
     job.redelivered ? outcome(job) : outcome(job, { kind: "reject", requeue: true, summary: "again" });
@@ -387,11 +387,11 @@ Deno.test("lane: a redelivered task that has succeeded here is not run again whe
   assert.equal(rig.unsettled, 0);
 });
 
-Deno.test("lane: a redelivered task that has succeeded before sends what its first run has not", async () => {
+Deno.test("lane: a redelivered task that has succeeded before sends what its first run did not", async () => {
   await using rig = await Rig.start({
     settings: { task_acks_late: true, worker_deduplicate_successful_tasks: true },
   });
-  // By another worker: what has succeeded here has sent everything.
+  // By another worker: a task that succeeded here has sent everything.
   const id = "done-before";
   await rig.app.backend.storeResult(id, 2, "SUCCESS");
   rig.pool.script = (job) =>
@@ -430,7 +430,7 @@ Deno.test("lane: a chord's last part publishes its body", async () => {
   assert.equal(rig.pool.submitted[1]!.id, "the-body");
 });
 
-Deno.test("lane: stats count what was begun, by name", async () => {
+Deno.test("lane: stats count tasks begun, by name", async () => {
   await using rig = await Rig.start();
   await rig.send();
   await rig.send();

@@ -7,7 +7,7 @@ function request(n: number, body = ""): Request {
   return { id: `r${n}`, etaWallMs: 1e15 - n, delivery: { message: { body } } } as unknown as Request;
 }
 
-Deno.test("ParkedList: the newest, soonest first; of a burst the first, and of large ones none", async () => {
+Deno.test("ParkedList: keeps the newest, soonest first; of a burst only the first; no large ones", async () => {
   const { clock } = fakeWorld();
   const list = new ParkedList(clock);
   const ids = () => list.list(clock.wallMs()).map(({ id }) => id);

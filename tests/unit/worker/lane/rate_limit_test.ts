@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { UsageError } from "../../../../lib/base/mod.ts";
 import { parseRate, TokenBucket } from "../../../../lib/worker/lane/rate_limit.ts";
 
-Deno.test("parseRate: Celery's texts", () => {
+Deno.test("parseRate: reads Celery's texts", () => {
   assert.equal(parseRate("10/m"), 10 / 60);
   assert.equal(parseRate("0.5/s"), 0.5);
   assert.equal(parseRate("2/h"), 2 / 3600);

@@ -1,4 +1,7 @@
-/** Messages that are no runnable tasks: one clear line each, kept in the dead letters, and the worker goes on. */
+/**
+ * Messages that are not runnable tasks: each is logged in one line and kept in the dead letters, and the
+ * worker goes on.
+ */
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
@@ -33,7 +36,10 @@ async function publish(rig: Rig, ...batch: EncodedMessage[]): Promise<void> {
   await rig.settle();
 }
 
-/** Publishes one, checks that it is told in one line and settled, and that the next good task runs. */
+/**
+ * Publishes a message, and checks that it is logged in one line and settled, and that the next good task
+ * runs.
+ */
 async function refused(
   bad: EncodedMessage,
   level: "WARNING" | "ERROR" | "CRITICAL",
@@ -56,7 +62,7 @@ async function refused(
   return rig;
 }
 
-Deno.test("refusals: an unknown task is told, and its result is FAILURE NotRegistered", async () => {
+Deno.test("refusals: an unknown task is logged, and its result is FAILURE NotRegistered", async () => {
   await using rig = await refused(
     message({ headers: { ...HEADERS, task: "bars.nowhere" } }),
     "ERROR",
@@ -71,7 +77,7 @@ Deno.test("refusals: an unknown task is told, and its result is FAILURE NotRegis
   });
 });
 
-Deno.test("refusals: an unknown task is counted as failed, as events tell it to others", async () => {
+Deno.test("refusals: an unknown task is counted as failed, as its event says", async () => {
   await using rig = await Rig.start({ options: { isCounted: true } });
   await publish(rig, message({ headers: { ...HEADERS, task: "bars.nowhere" } }));
   const counted = [...rig.worker.metrics!.all()].map((
@@ -97,7 +103,7 @@ Deno.test("refusals: an unknown task of protocol 1 fails under the id in its bod
   }
 });
 
-Deno.test("refusals: who waits for a task with ill-typed headers hears of it", async () => {
+Deno.test("refusals: a task with ill-typed headers ends as FAILURE", async () => {
   for (const bad of [{ eta: "tomorrow" }, { expires: "+275760-09-13T00:00:00" }, { timelimit: [-1, null] }]) {
     await using rig = await refused(
       message({ headers: { ...HEADERS, ...bad } }),
@@ -120,7 +126,7 @@ Deno.test("refusals: a content type that is not accepted", async () => {
   }
 });
 
-Deno.test("refusals: bodies that are no task's", async () => {
+Deno.test("refusals: bodies that are not a task's", async () => {
   await using _object = await refused(
     message({ text: `{"a": 1}` }),
     "ERROR",
@@ -155,7 +161,7 @@ Deno.test("refusals: a message that names no task anywhere", async () => {
   );
 });
 
-Deno.test("refusals: an eta that is none", async () => {
+Deno.test("refusals: an invalid eta", async () => {
   await using _rig = await refused(
     message({ headers: { ...HEADERS, eta: "the day after tomorrow" } }),
     "ERROR",
@@ -163,20 +169,20 @@ Deno.test("refusals: an eta that is none", async () => {
   );
 });
 
-Deno.test("refusals: protocol 1 is no refusal", async () => {
+Deno.test("refusals: protocol 1 is not refused", async () => {
   await using rig = await Rig.start();
   const text = `{"task": "bars.add", "id": "old", "args": [1, 1], "kwargs": {}, "retries": 0, "utc": true}`;
   await publish(rig, message({ headers: {}, text }));
   assert.deepEqual(rig.pool.submitted.map((job) => [job.name, job.id]), [["bars.add", "old"]]);
 });
 
-Deno.test("refusals: a body with spaces at its ends is no refusal", async () => {
+Deno.test("refusals: a body with spaces at its ends is not refused", async () => {
   await using rig = await Rig.start();
   await publish(rig, message({ text: ` [[1, 1], {}, {"callbacks": null}] \n` }));
   assert.equal(rig.pool.submitted.length, 1);
 });
 
-Deno.test("refusals: headers that hold what JSON has no form for are shown, and the worker goes on", async () => {
+Deno.test("refusals: headers with values that JSON cannot carry are shown, and the worker goes on", async () => {
   const odd = {
     trace: 2n ** 63n + 5n,
     at: new Date(0),
@@ -202,7 +208,7 @@ Deno.test("refusals: headers that hold what JSON has no form for are shown, and 
   );
 });
 
-Deno.test("refusals: whatever a message makes the worker throw is that message's end alone", async () => {
+Deno.test("refusals: an error caused by a message ends only that message", async () => {
   await using rig = await Rig.start();
   const { signals } = rig.worker.parts;
   const deadLetters: [unknown, string][] = [];
@@ -217,12 +223,12 @@ Deno.test("refusals: whatever a message makes the worker throw is that message's
   };
   const deliver = (tag: number, headers: Record<string, unknown>): void =>
     rig.deliver(message({ headers }), { tag });
-  // Before there is a request, in a reader that expects no error …
+  // Thrown before there is a request, by a reader that expects no error …
   deliver(1, Object.defineProperty({ ...HEADERS }, "task", { get: fail, enumerable: true }));
-  // … once it has been refused and settled …
+  // … after the message was refused and settled …
   signals.taskUnknown = fail;
   deliver(2, { ...HEADERS, task: "bars.nowhere" });
-  // … and when it is taken in.
+  // … and when the request is admitted.
   signals.taskReceived = fail;
   deliver(3, HEADERS);
   assert.deepEqual(deadLetters, [
@@ -237,7 +243,7 @@ Deno.test("refusals: whatever a message makes the worker throw is that message's
   assert.equal(await rig.state(await rig.send()), "SUCCESS");
 });
 
-Deno.test("refusals: a message that ends its worker whenever it is read becomes a dead letter unread after so many deaths", async () => {
+Deno.test("refusals: a message that kills its worker when read becomes a dead letter, unread, after too many deaths", async () => {
   await using rig = await Rig.start({ settings: { task_max_attempts: 3 } });
   const deadLetters: [unknown, string][] = [];
   let isFlushed = false;
@@ -280,7 +286,7 @@ Deno.test("refusals: a message that ends its worker whenever it is read becomes 
   restore();
 });
 
-Deno.test("refusals: with task_max_attempts 1, one death is not enough for what a worker only held", async () => {
+Deno.test("refusals: with task_max_attempts 1, one death is not enough for a message that was only held", async () => {
   await using rig = await Rig.start({ settings: { task_max_attempts: 1 } });
   const deliver = (attempts: number): void => {
     rig.deliver(message({ headers: { ...HEADERS, id: `id-${attempts}` } }), { tag: attempts, attempts });
@@ -291,7 +297,7 @@ Deno.test("refusals: with task_max_attempts 1, one death is not enough for what 
   restore();
 });
 
-Deno.test("refusals: any headers and any body are a task or are settled, and the worker goes on", async () => {
+Deno.test("refusals: any headers and body are run or settled, and the worker goes on", async () => {
   await using rig = await Rig.start();
   let settled = 0;
   const settle = (): boolean => ++settled > 0;

@@ -6,7 +6,7 @@ function setAt(start: number, max = 3): { set: LimitedSet; clock: { now: number 
   return { set: new LimitedSet({ limits: { max, expiresSeconds: 10 }, nowSeconds: () => clock.now }), clock };
 }
 
-Deno.test("LimitedSet: past its bound the oldest go", () => {
+Deno.test("LimitedSet: past its maximum the oldest are forgotten", () => {
   const { set, clock } = setAt(0);
   for (const id of ["a", "b", "c"]) {
     set.add(id);
@@ -28,7 +28,7 @@ Deno.test("LimitedSet.update: the later time stays, and order is by time", () =>
   assert.ok(set.has("d"));
 });
 
-Deno.test("LimitedSet.expire: forgets what is older than its time", () => {
+Deno.test("LimitedSet.expire: forgets ids older than the expiry", () => {
   const { set, clock } = setAt(0);
   set.add("old");
   clock.now = 11;
@@ -37,7 +37,7 @@ Deno.test("LimitedSet.expire: forgets what is older than its time", () => {
   assert.deepEqual([...set.entries()], [["new", 11]]);
 });
 
-Deno.test("LimitedSet: as many ids, for as long, as Celery keeps, or as its variables say", () => {
+Deno.test("LimitedSet: limits are Celery's, or those of its environment variables", () => {
   const env = (given: Record<string, string>) => (name: string) => given[name] ?? null;
   assert.deepEqual(revokedLimits(env({})), { max: 50_000, expiresSeconds: 10_800 });
   assert.deepEqual(successfulLimits(env({})), { max: 1000, expiresSeconds: 10_800 });
