@@ -420,7 +420,7 @@ export class Lane implements Pick<ConsumerEvents, "onDeliveries" | "onUndecodabl
     }
   }
 
-  /** Takes care of the copy of a request that has finished or still runs here; false: it is no copy. */
+  /** Takes care of the copy of a request that has finished or still runs here, else returns false. */
   #settlesOrphan(delivery: Delivery): boolean {
     const name = (delivery.message.headers as Record<string, unknown> | null)?.["task"];
     const strategy = typeof name === "string" ? this.#parts.strategies.get(name) : undefined;

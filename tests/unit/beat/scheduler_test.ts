@@ -254,7 +254,7 @@ Deno.test("entry: null is refused, and does not mean Celery's own entry", async 
 Deno.test("entry: an invalid entry is refused with the reason", () => {
   const zone = Zone.of("UTC");
   const refused: [unknown, RegExp][] = [
-    [{ schedule: 1 }, /names no task/],
+    [{ schedule: 1 }, /has no task name/],
     [{ task: "t" }, /it has no schedule$/],
     [{ task: "t", schedule: -1 }, /shortest interval is 0.001/],
     [{ task: "t", schedule: 1e300 }, /longest interval is 10000000000$/],
