@@ -1,4 +1,7 @@
-/** AMQP's decimals, which headers may hold. Source: AMQP 0-9-1 specification 4.2.5.5; py-amqp 5.3.1 serialization. */
+/**
+ * AMQP's decimals, which headers may contain. Source: AMQP 0-9-1 specification 4.2.5.5; py-amqp 5.3.1
+ * serialization.
+ */
 
 const VALUE_MAX = 2 ** 32 - 1;
 const SCALE_MAX = 255;
@@ -12,7 +15,7 @@ export class AmqpDecimal {
     this.value = value;
   }
 
-  /** The decimal of a text such as "1.50"; null where AMQP has none for it. */
+  /** Returns the decimal of a text such as "1.50"; null if AMQP cannot represent it. */
   static of(text: string): AmqpDecimal | null {
     const [, whole, fraction = ""] = /^(\d+)(?:\.(\d+))?$/.exec(text) ?? [];
     const value = Number(`${whole}${fraction}`);
@@ -21,14 +24,14 @@ export class AmqpDecimal {
       : new AmqpDecimal(fraction.length, value);
   }
 
-  /** "1.50". */
+  /** Returns a text such as "1.50". */
   toString(): string {
     if (this.scale === 0) return String(this.value);
     const digits = String(this.value).padStart(this.scale + 1, "0");
     return `${digits.slice(0, -this.scale)}.${digits.slice(-this.scale)}`;
   }
 
-  /** As `toString`, for serializers without decimals. */
+  /** Returns the same as `toString`, for serializers without decimals. */
   toJSON(): string {
     return this.toString();
   }

@@ -1,15 +1,15 @@
 /**
- * Celery's exceptions as classes, the wire room's own refusals, and the way of any thrown error to and from
+ * Celery's exceptions as classes, this room's own errors, and the conversion of any thrown error to and from
  * the wire.
  *
- * `exc_type`, `exc_message` and `exc_module` are data: a Python caller catches what it expects by those two
- * names, so names and modules here are Celery's, billiard's and kombu's, to the letter.
+ * `exc_type`, `exc_message` and `exc_module` are data. A Python caller catches an exception by its type and
+ * module, so the names and modules here are exactly those of Celery, billiard and kombu.
  */
 
 import { OperatingError, withOurAdvice } from "../base/mod.ts";
 import { pythonRepr, pythonText, strictRepr } from "./python_repr.ts";
 
-/** An exception as data. `args` are its constructor's arguments (wire: `exc_message`). */
+/** An exception as data. `args` are its constructor's arguments (`exc_message` on the wire). */
 export interface WireException {
   excType: string;
   excModule: string | null;
@@ -26,7 +26,7 @@ export class DecodeError extends OperatingError {
 }
 
 /**
- * A value the serializer cannot carry; the text names where it sits. Source: kombu exceptions.EncodeError.
+ * A value that the serializer cannot carry; the text names its place. Source: kombu exceptions.EncodeError.
  */
 export class EncodeError extends OperatingError {
   static readonly module: string = "kombu.exceptions";
@@ -40,8 +40,8 @@ export class ContentDisallowed extends OperatingError {
 }
 
 /**
- * Root of Celery's own exceptions: `args` are the constructor's arguments as Python would hold them, and
- * travel as `exc_message`. `module` of the class travels as `exc_module`.
+ * Root of Celery's own exceptions. `args` are the constructor's arguments, as in Python, and are sent as
+ * `exc_message`. The class's `module` is sent as `exc_module`.
  */
 export class CeleryError extends Error {
   static readonly module: string = "celery.exceptions";
@@ -53,12 +53,15 @@ export class CeleryError extends Error {
   }
 }
 
-/** Thrown in a task: store nothing, acknowledge, say "ignored". */
+/** Throw it in a task to store no result: the message is acknowledged, and the task is logged as ignored. */
 export class Ignore extends CeleryError {
   override name = "Ignore";
 }
 
-/** Thrown in a task with late ack: reject the message, or put it back. */
+/**
+ * Throw it in a task with late acknowledgement to reject the message, or with `requeue` to put it back into
+ * its queue.
+ */
 export class Reject extends CeleryError {
   override name = "Reject";
   readonly reason: unknown;
@@ -71,16 +74,16 @@ export class Reject extends CeleryError {
   }
 }
 
-/** What `self.retry()` gives to be thrown. `when`: seconds from now, or ISO 8601 text; null: unknown. */
+/** The exception that `self.retry()` creates. `when`: seconds from now, or ISO 8601 text; null: unknown. */
 export class Retry extends CeleryError {
   override name = "Retry";
-  /** What made the task try again, or null. */
+  /** The cause of the retry, or null. */
   readonly exc: unknown;
   readonly when: number | string | null;
-  /** True where the task ran eagerly: the caller runs `signature` again by itself. */
+  /** True if the task ran eagerly, so that the caller must run `signature` again. */
   readonly isEager: boolean;
   readonly signature: unknown;
-  /** `excRepr` is the text of `exc` in the message, Python's repr of it. */
+  /** `excRepr` is the text of `exc` in the message; default: its repr in Python. */
   constructor(
     message: string | null = null,
     options: {
@@ -103,7 +106,7 @@ export class Retry extends CeleryError {
   }
 }
 
-/** The soft time limit passed while the task ran. */
+/** The task has exceeded its soft time limit. */
 export class SoftTimeLimitExceeded extends CeleryError {
   static override readonly module: string = "billiard.exceptions";
   override name = "SoftTimeLimitExceeded";
@@ -113,7 +116,7 @@ export class SoftTimeLimitExceeded extends CeleryError {
   }
 }
 
-/** The hard time limit passed; the task was killed. `args` is the limit in seconds. */
+/** The task has exceeded its hard time limit and was killed. `args` has the limit in seconds. */
 export class TimeLimitExceeded extends CeleryError {
   static override readonly module: string = "billiard.exceptions";
   override name = "TimeLimitExceeded";
@@ -122,82 +125,84 @@ export class TimeLimitExceeded extends CeleryError {
   }
 }
 
-/** The process that ran the task died. */
+/** The process that ran the task has died. */
 export class WorkerLostError extends CeleryError {
   static override readonly module: string = "billiard.exceptions";
   override name = "WorkerLostError";
 }
 
-/** The task was ended by a signal on request (`revoke` with terminate). */
+/** The task was ended by a signal (`revoke` with `terminate`). */
 export class Terminated extends CeleryError {
   static override readonly module: string = "billiard.exceptions";
   override name = "Terminated";
 }
 
-/** The task was revoked: its reason is "revoked", "terminated" or "expired". */
+/** The task was revoked. The reason is "revoked", "terminated" or "expired". */
 export class TaskRevokedError extends CeleryError {
   override name = "TaskRevokedError";
 }
 
-/** No task of that name is registered. */
+/** No task with this name is registered. */
 export class NotRegistered extends CeleryError {
   override name = "NotRegistered";
 }
 
-/** A second task of a name that is taken. */
+/** A task with this name is registered already. */
 class AlreadyRegistered extends CeleryError {
   override name = "AlreadyRegistered";
 }
 
-/** A task used up its retries. */
+/** The task has used all its retries. */
 export class MaxRetriesExceededError extends CeleryError {
   override name = "MaxRetriesExceededError";
 }
 
-/** A chord's body cannot run: a member failed, or the header is lost. */
+/** A chord's body cannot run, because a member has failed or the header is lost. */
 export class ChordError extends CeleryError {
   override name = "ChordError";
 }
 
-/** Arguments are not what the task's `schema` wants. Ours; such a task is never retried by itself. */
+/**
+ * The arguments do not match the task's `schema`. Not in Celery. Such a task is not retried automatically.
+ */
 export class ValidationError extends CeleryError {
   static override readonly module: string = "lovage.exceptions";
   override name = "ValidationError";
 }
 
-/** Task message fields that are missing or of the wrong type. */
+/** A task message with missing fields or fields of a wrong type. */
 export class InvalidTaskError extends CeleryError {
   override name = "InvalidTaskError";
 }
 
-/** The settings contradict one another or the program. */
+/** The settings contradict each other or the program. */
 export class ImproperlyConfigured extends CeleryError {
   override name = "ImproperlyConfigured";
 }
 
-/** An operation took longer than it was given: `AsyncResult.get({timeout})`. */
+/** An operation took longer than its time limit, such as `AsyncResult.get({timeout})`. */
 export class TimeoutError extends CeleryError {
   override name = "TimeoutError";
 }
 
-/** A queue that is not declared, with `task_create_missing_queues` off. */
+/** The queue is not declared, and `task_create_missing_queues` is off. */
 export class QueueNotFound extends CeleryError {
   override name = "QueueNotFound";
 }
 
-/** The result store could not keep a result. */
+/** The result store could not store a result. */
 class BackendStoreError extends CeleryError {
   override name = "BackendStoreError";
 }
 
-/** The result store could not give a result. */
+/** The result store could not return a result. */
 class BackendGetMetaError extends CeleryError {
   override name = "BackendGetMetaError";
 }
 
 /**
- * An exception read from the wire that is not a class of ours: `name` is its type, `module` and `args` as it
- * travelled, `traceback` the remote one. Encoded again, it is what it was.
+ * An exception from the wire whose class is unknown here: `name` is its type, `module` and `args` are those
+ * on the wire, and `traceback` is the remote one. Encoded again, it is unchanged.
  */
 export class RemoteError extends Error {
   override name: string;
@@ -231,16 +236,17 @@ const BUILTIN_EXCEPTIONS: ReadonlySet<string> = new Set(
 );
 
 /**
- * Any thrown value as an exception of the wire.
+ * Returns any thrown value as an exception for the wire.
  *
- * Type: the class's name (for a plain `Error` with a name of its own, that name). Arguments: the error's own
- * `args` array, else its message as the one item. Module: the class's static `module` for Celery's own,
- * "builtins" where Python has a builtin of that name, else the class's static `module`, else the task's name
- * without its last part (null where that is empty). A thrown value that is not an Error becomes type "Error" with
- * its text. Never throws.
+ * Type: the class's name, or for a plain `Error` its `name`. Arguments: the error's own `args` array, else
+ * its message as the only item. Module: the error's own `module` if it came over the wire; the class's static
+ * `module` for Celery's classes; "builtins" if Python has a builtin exception with this name; else the
+ * class's static `module`, else the task's name without its last part (null if that is empty). A value that
+ * is not an Error gets the type "Error" with its text. Never throws.
  */
 export function toWireException(error: unknown, taskName: string): WireException {
-  // Whatever user code throws may throw again when it is read: a Proxy, a getter. What can be read is told.
+  // A value thrown by user code may throw again when it is read, as a Proxy or a getter may. Each part is
+  // read separately.
   const remote = readable(() => error instanceof RemoteError ? remoteException(error) : null, null);
   if (remote !== null) return remote;
   if (!readable(() => error instanceof Error, false)) {
@@ -260,7 +266,7 @@ function remoteException({ name, module, args }: RemoteError): WireException {
   return { excType: name, excModule: module, args };
 }
 
-/** The name under which a thrown error travels. */
+/** Returns the type name of an error on the wire. */
 export function errorTypeName(error: Error): string {
   if (error instanceof CeleryError || error instanceof OperatingError || error instanceof RemoteError) {
     return String(error.name);
@@ -320,8 +326,9 @@ const NATIVES: ReadonlyMap<string, ErrorMaker> = new Map<string, ErrorMaker>([
 ]);
 
 /**
- * An exception of the wire as an error to throw: Celery's and JavaScript's own classes as themselves (with
- * `args`, `module` and `traceback` added), all else a `RemoteError` whose `name` is the type.
+ * Returns an exception from the wire as an error to throw: Celery's and JavaScript's own classes as instances
+ * of these classes (with `args`, `module` and `traceback`), any other as a `RemoteError` whose `name` is the
+ * type.
  */
 export function fromWireException(exception: WireException, traceback: string | null = null): Error {
   const message = exceptionMessage(exception);
@@ -329,13 +336,13 @@ export function fromWireException(exception: WireException, traceback: string | 
     (exception.excModule === "builtins" ? undefined : NATIVES.get(exception.excType));
   if (!make) return new RemoteError(exception, traceback);
   const error = make(exception.args, message);
-  // Not enumerable: an assertion on the error's own fields sees only what its class declares.
+  // Not enumerable, so that comparing errors in tests sees only the fields of the class.
   Object.defineProperty(error, "traceback", { value: traceback, configurable: true, writable: true });
   Object.defineProperty(error, "module", { value: exception.excModule, configurable: true, writable: true });
   return error;
 }
 
-/** Python's text of an exception: `str(exc)`. */
+/** Returns Python's text of an exception, `str(exc)`. */
 export function exceptionMessage(exception: WireException): string {
   const { args } = exception;
   if (args.length === 0) return "";
@@ -343,7 +350,7 @@ export function exceptionMessage(exception: WireException): string {
   return exception.excType === "KeyError" ? strictRepr(args[0]) : pythonText(args[0]);
 }
 
-/** Python's repr of an exception: `ValueError('boom')`. */
+/** Returns Python's repr of an exception, such as `ValueError('boom')`. */
 export function exceptionRepr(exception: WireException): string {
   const name = exception.excType.slice(exception.excType.lastIndexOf(".") + 1);
   const { args } = exception;
@@ -357,7 +364,7 @@ function errorRepr(error: unknown): string {
 }
 
 function errorModule(error: Error, excType: string, taskName: string): string | null {
-  // An error that came over the wire keeps the module it came with, null as well.
+  // An error that came over the wire keeps its module, even null.
   const carried = Object.hasOwn(error, "module") ? (error as { module?: unknown }).module : undefined;
   if (typeof carried === "string" || carried === null) return carried;
   const declared = (error.constructor as { module?: unknown } | undefined)?.module;

@@ -1,43 +1,44 @@
 /**
- * Short texts read before: names of headers, tasks and hosts come again and again. One is found by its bytes and not
- * made anew; a message's dozens of names are found by their order, which is that of the message before.
+ * A cache of short texts: names of headers, tasks and hosts occur again and again. A text is found by its
+ * bytes instead of being decoded again. The dozens of names in a message are found by their order, which is
+ * the same as in the previous message.
  *
- * The bytes lie side by side in one buffer: a worker that was idle finds nothing in the processor's caches, and every
- * object to be followed is a wait for memory.
+ * The bytes lie next to each other in one buffer: after idle time the processor's caches are cold, and each
+ * reference that is followed waits for memory.
  */
 
 const SLOTS = 2048;
-/** Texts of up to so many bytes are kept. */
+/** Texts of up to this many bytes are kept. */
 const KNOWN_BYTES_MAX = 32;
-/** Texts up to this are read without the decoder where they are ASCII. */
+/** ASCII texts of up to this many bytes are read without the decoder. */
 const ASCII_BYTES_MAX = 256;
 
 const looseUtf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** The table. A newer text takes the place of an older one whose hash is the same. */
+/** The cache. A new text replaces an older one with the same hash. */
 export class KnownTexts {
   readonly #texts: string[] = new Array(SLOTS).fill("");
   readonly #lengths = new Uint8Array(SLOTS);
   readonly #bytes = new Uint8Array(SLOTS * KNOWN_BYTES_MAX);
-  /** The slot of the name that came after a name the last time. */
+  /** For each name's slot: the slot of the name that followed it last time. */
   readonly #next = new Uint16Array(SLOTS);
-  /** The slot of the name read last. */
+  /** The slot of the last name. */
   #last = 0;
 
-  /** The text of some bytes; longer ones are not kept. Bytes that are not UTF-8 are replaced. */
+  /** Returns the text of some bytes; only short texts are kept. Bytes that are not UTF-8 are replaced. */
   text(bytes: Uint8Array, at: number, length: number): string {
     if (length > KNOWN_BYTES_MAX) return looseText(bytes, at, length);
     return this.#texts[this.#slotOf(bytes, at, length)]!;
   }
 
-  /** As `text` where it is ASCII alone; null: other text, or one too long to be read here. */
+  /** Like `text`, for ASCII only; null for any other text, or one that is too long. */
   ascii(bytes: Uint8Array, at: number, length: number): string | null {
     if (length > KNOWN_BYTES_MAX) return asciiText(bytes, at, length);
     for (let i = at; i < at + length; i++) if (bytes[i]! > 127) return null;
     return this.text(bytes, at, length);
   }
 
-  /** As `text`, for the names of a table, one after the other. */
+  /** Like `text`, for the names of a table in order. */
   name(bytes: Uint8Array, at: number, length: number): string {
     if (length > KNOWN_BYTES_MAX) return looseText(bytes, at, length);
     let slot = this.#next[this.#last]!;
@@ -71,14 +72,14 @@ export class KnownTexts {
   }
 }
 
-/** A text; bytes that are not UTF-8 are replaced. */
+/** Decodes a text; bytes that are not UTF-8 are replaced. */
 function looseText(bytes: Uint8Array, at: number, length: number): string {
   return asciiText(bytes, at, length) ?? looseUtf8.decode(bytes.subarray(at, at + length));
 }
 
 /**
- * A text of up to `ASCII_BYTES_MAX` bytes of ASCII alone (ids, names, the body of a small call); null: it is longer, or
- * other text. Half the cost of the decoder.
+ * Reads up to `ASCII_BYTES_MAX` bytes of ASCII (ids, names, the body of a small call); null if the text is
+ * longer or not ASCII. Takes half the time of the decoder.
  */
 export function asciiText(b: Uint8Array, at: number, length: number): string | null {
   if (length > ASCII_BYTES_MAX) return null;
@@ -89,7 +90,7 @@ export function asciiText(b: Uint8Array, at: number, length: number): string | n
   const from = String.fromCharCode;
   let text = "";
   let i = at;
-  // A call for nine: the engine makes one short text of them, and fewer to be joined.
+  // Nine at a time: the engine makes one short string of them, so that fewer strings are joined.
   for (; i + 9 <= end; i += 9) {
     text += from(
       b[i]!,

@@ -1,25 +1,29 @@
 /**
- * wire: pure codecs. Bytes and text become values, and back; no socket, no clock, and no promise except for loading a
- * serializer. May touch `node:zlib`, and yaml, cbor-x and `node:crypto` when a serializer that needs them is loaded.
+ * wire: pure codecs between bytes or text and values. No socket, no clock, and no promise except for loading
+ * a serializer. May use `node:zlib`, and yaml, cbor-x and `node:crypto` when a serializer that needs them is
+ * loaded.
  *
- * Four rooms stand on one floor of single files; serializer is above json, and message above both:
+ * Five folders stand above the single files; serializer is above json, and message above both:
  *
- * - errors.ts (Celery's exceptions, and any error to and from the wire), python_repr.ts and python_truth.ts (values as
- *   Python sees them), raw_json.ts and decimal.ts (numbers that JavaScript has no form for), base64.ts, times.ts,
- *   plain_times.ts (Temporal, or what stands for it), traceparent.ts, record.ts, known_texts.ts.
- * - json/json.ts and json/reader.ts (JSON with kombu's types) with json/number_sources.ts, json/form.ts (what has no
- *   form in it), json/shown.ts (any value, for people), json/carried.ts (values that are only passed on).
+ * - errors.ts (Celery's exceptions, and any error to and from the wire), python_repr.ts and python_truth.ts
+ *   (repr and truth of values in Python), raw_json.ts and decimal.ts (numbers that JavaScript cannot
+ *   represent), base64.ts, times.ts, plain_times.ts (Temporal, or a replacement), traceparent.ts, record.ts,
+ *   known_texts.ts.
+ * - json/json.ts and json/reader.ts (JSON with kombu's types) with json/number_sources.ts, json/form.ts
+ *   (values without a form in JSON), json/shown.ts (any value, for people), json/carried.ts (values that are
+ *   only passed on).
  * - resp/decoder.ts and resp/encoder.ts (Redis).
  * - amqp/spec.ts (the methods of AMQP as a table), amqp/table.ts (values), amqp/frame.ts, amqp/method.ts,
  *   amqp/properties.ts.
- * - serializer/serializer.ts (by name and content type), serializer/codec.ts (what a serializer does); loaded when
+ * - serializer/serializer.ts (by name and content type), serializer/codec.ts (the interface); loaded when
  *   named: serializer/yaml.ts, serializer/msgpack.ts, serializer/cbor.ts with serializer/cbor_check.ts, over
- *   serializer/plain_tree.ts, serializer/binary_reader.ts and serializer/binary_writer.ts; serializer/signing.ts loads
- *   serializer/auth.ts with serializer/certificate_id.ts, serializer/private_key.ts and serializer/der.ts;
- *   serializer/compressor.ts; serializer/decompressor.ts over serializer/bzip2.ts and serializer/xz.ts with
- *   serializer/lzma.ts, which write into serializer/unpacked.ts.
- * - message/message.ts (the shapes), message/envelope.ts (kombu's virtual envelope), message/task_message.ts and
- *   message/task_decoder.ts (protocols 2 and 1), message/chain_steps.ts, message/result_meta.ts,
+ *   serializer/plain_tree.ts, serializer/binary_reader.ts and serializer/binary_writer.ts;
+ *   serializer/signing.ts loads serializer/auth.ts with serializer/certificate_id.ts,
+ *   serializer/private_key.ts and serializer/der.ts; serializer/compressor.ts; serializer/decompressor.ts
+ *   over serializer/bzip2.ts and serializer/xz.ts with serializer/lzma.ts, which write into
+ *   serializer/unpacked.ts.
+ * - message/message.ts (the types), message/envelope.ts (kombu's virtual envelope), message/task_message.ts
+ *   and message/task_decoder.ts (protocols 2 and 1), message/chain_steps.ts, message/result_meta.ts,
  *   message/event_message.ts, message/mailbox_message.ts, message/resend.ts.
  */
 

@@ -1,35 +1,44 @@
 /**
- * Dates and times of day without a zone (Temporal), and time zones, in runtimes that have no Temporal too, as Node 20.
- * There a date or a time of day comes as its text, and zones are asked of Intl.
+ * Dates and times of day without a zone (Temporal), and time zones, also for runtimes without Temporal such
+ * as Node 20. There a date or a time of day is read as its text, and zones come from Intl.
  */
 
 const HAS_TEMPORAL = typeof Temporal !== "undefined";
 
-/** True for a date without a time. */
+/** Returns true for a date without a time. */
 export function isPlainDate(value: unknown): value is Temporal.PlainDate {
   return HAS_TEMPORAL && value instanceof Temporal.PlainDate;
 }
 
-/** True for a time of day. */
+/** Returns true for a time of day. */
 export function isPlainTime(value: unknown): value is Temporal.PlainTime {
   return HAS_TEMPORAL && value instanceof Temporal.PlainTime;
 }
 
-/** Reads "2026-11-30". Without Temporal the text itself. Throws RangeError for another. */
+/**
+ * Reads a date such as "2026-11-30"; without Temporal, returns the text itself. Throws RangeError if it is
+ * invalid.
+ */
 export function plainDate(text: string): Temporal.PlainDate | string {
   if (HAS_TEMPORAL) return Temporal.PlainDate.from(text);
   if (!/^\d{4}-\d\d-\d\d$/.test(text)) throw new RangeError("not a date");
   return text;
 }
 
-/** Reads "12:30:00". Without Temporal the text itself. Throws RangeError for another. */
+/**
+ * Reads a time such as "12:30:00"; without Temporal, returns the text itself. Throws RangeError if it is
+ * invalid.
+ */
 export function plainTime(text: string): Temporal.PlainTime | string {
   if (HAS_TEMPORAL) return Temporal.PlainTime.from(text);
   if (!/^\d\d:\d\d(:\d\d(\.\d+)?)?$/.test(text)) throw new RangeError("not a time of day");
   return text;
 }
 
-/** How far local time of an IANA zone is ahead of UTC at a moment, milliseconds. Throws RangeError for no zone. */
+/**
+ * Returns how far the local time of an IANA zone is ahead of UTC at a moment, in milliseconds. Throws
+ * RangeError for an unknown zone.
+ */
 export function zoneOffsetMs(ms: number, timeZone: string): number {
   const whole = Math.floor(ms);
   if (HAS_TEMPORAL) {
@@ -43,8 +52,9 @@ export function zoneOffsetMs(ms: number, timeZone: string): number {
 }
 
 /**
- * The moment at which clocks of a zone show what `localMs` is as UTC, milliseconds. What a change of clocks leaves out
- * moves on by the change; of what it shows twice it is the first.
+ * Returns the moment, in milliseconds, at which clocks in a zone show the time that `localMs` is in UTC. A
+ * time that a change of clocks skips is moved on by the change; if a time occurs twice, the first is
+ * returned.
  */
 export function fromLocalMs(localMs: number, timeZone: string): number {
   const before = zoneOffsetMs(localMs - 86_400_000, timeZone);
@@ -55,7 +65,7 @@ export function fromLocalMs(localMs: number, timeZone: string): number {
   return zoneOffsetMs(second, timeZone) === after ? second : first;
 }
 
-/** "+01:00". Zones of old have seconds too. */
+/** Returns an offset such as "+01:00". Historic offsets may have seconds too. */
 export function offsetText(ms: number): string {
   const seconds = Math.abs(ms) / 1000;
   const parts = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];

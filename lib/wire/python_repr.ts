@@ -1,10 +1,9 @@
 /**
- * Values as Python would print them: `argsrepr`, `kwargsrepr`, the results in log lines and events, exception
- * texts.
+ * Formats values as Python would: `argsrepr`, `kwargsrepr`, results in log lines and events, exception texts.
  *
- * Two printers: `pythonRepr` limits length and nesting as Celery's own does and quotes every text with single
- * quotes; `strictRepr` is Python's real `repr`, for exceptions. A whole JavaScript number prints as an int:
- * the two languages cannot tell more apart.
+ * There are two formatters. `pythonRepr` limits length and nesting as Celery's does, and puts every text in
+ * single quotes. `strictRepr` is Python's real `repr`, for exceptions. A whole JavaScript number is formatted
+ * as an int, since JavaScript does not distinguish 2 from 2.0.
  *
  * Source: celery 5.2.6 utils/saferepr.py saferepr, utils/text.py truncate (behaviour); Python 3 repr.
  */
@@ -12,19 +11,20 @@
 import { isPlainDate, isPlainTime } from "./plain_times.ts";
 import { isRawJson } from "./raw_json.ts";
 
-/** Limits of a printed value. */
+/** The limits of a formatted value. */
 export interface ReprOptions {
   /**
-   * About how many characters; the text is cut with "..." and closing brackets still follow. Default 1024.
+   * The approximate maximum length in characters. The text is cut with "...", and closing brackets still
+   * follow. Default 1024.
    */
   maxChars?: number;
-  /** Containers nested deeper print as "[...]". Default 3. */
+  /** Containers nested deeper are formatted as "[...]". Default 3. */
   maxLevels?: number;
-  /** Print an array at the top as a tuple: positional arguments. */
+  /** Formats the top array as a tuple, for positional arguments. */
   tuple?: boolean;
 }
 
-/** A value as Celery prints it. Never throws, never recurses deeper than `maxLevels`. */
+/** Formats a value as Celery does. Never throws, and never recurses deeper than `maxLevels`. */
 export function pythonRepr(value: unknown, options: ReprOptions = {}): string {
   const maxChars = options.maxChars ?? 1024;
   if (typeof value === "number") return cut(numberRepr(value), maxChars);
@@ -39,12 +39,12 @@ export function pythonRepr(value: unknown, options: ReprOptions = {}): string {
   }
 }
 
-/** In the place of a value that throws when it is read: a Proxy, a getter. Source: saferepr's own word for it. */
+/** Replaces a value that throws when it is read, as a Proxy or a getter may. Source: saferepr's own text. */
 const UNREADABLE = "<Unrepresentable>";
 
 /**
- * The repr of positional arguments, as a tuple. Cost: per message; plain numbers and short texts take a short
- * way.
+ * Returns the repr of positional arguments, as a tuple. Cost: per message; plain numbers and short texts take
+ * a fast path.
  */
 export function argsRepr(args: readonly unknown[]): string {
   const { length } = args;
@@ -62,18 +62,21 @@ export function argsRepr(args: readonly unknown[]): string {
   return length === 1 ? text + ",)" : text + ")";
 }
 
-/** The repr of keyword arguments. Cost: per message; an empty object takes a short way. */
+/** Returns the repr of keyword arguments. Cost: per message; an empty object takes a fast path. */
 export function kwargsRepr(kwargs: Readonly<Record<string, unknown>>): string {
   for (const _ in kwargs) return pythonRepr(kwargs);
   return "{}";
 }
 
-/** Python's `str(value)`: texts as they are, all else by `strictRepr`. */
+/** Returns Python's `str(value)`: a text as it is, anything else by `strictRepr`. */
 export function pythonText(value: unknown): string {
   return typeof value === "string" ? value : strictRepr(value);
 }
 
-/** Python's `repr(value)`, escapes and quotes included; at most `LEVELS_MAX` levels deep. Never throws. */
+/**
+ * Returns Python's `repr(value)`, including escapes and quotes; at most `LEVELS_MAX` levels deep. Never
+ * throws.
+ */
 export function strictRepr(value: unknown): string {
   try {
     return strict(value, 0);
@@ -104,8 +107,8 @@ function strict(value: unknown, level: number): string {
 }
 
 /**
- * Prints with a budget. Once it is used up, ", ..." is printed in the place of the next token, and of what
- * was left only the closing brackets that are already opened.
+ * Formats with a budget of characters. Once it is used up, ", ..." replaces the next token, and after it only
+ * the open brackets are closed.
  */
 class Printer {
   text = "";
@@ -175,7 +178,7 @@ class Printer {
     }
     this.#literal(start);
     if (this.#full) {
-      // Celery's printer drops the opening bracket here, and closes it all the same.
+      // Celery's formatter omits the opening bracket here but writes the closing one.
       this.text += end;
       return false;
     }
@@ -208,10 +211,10 @@ class Printer {
   }
 }
 
-/** Cuts at `chars`, then back to the last space, and marks the cut. */
+/** Cuts a text at `chars`, then back to the last space, and appends "...". */
 function cut(text: string, chars: number): string {
   if (chars <= 0 || text.length < chars) return text;
-  // Never in the middle of a surrogate pair: half of one is not a text.
+  // Never cut a surrogate pair in two.
   const isPair = (text.charCodeAt(chars - 1) & 0xfc00) === 0xd800;
   const head = text.slice(0, isPair ? chars - 1 : chars);
   const space = head.lastIndexOf(" ");
@@ -243,20 +246,20 @@ function numberRepr(value: number): string {
   return Number.isInteger(value) && !Object.is(value, -0) ? String(value) : pythonFloat(value);
 }
 
-/** A float as Python's `repr` writes it: `0.005611812000097416`, `3.0`, `1e-05`, `nan`. */
+/** Returns a float as Python's `repr`: `0.005611812000097416`, `3.0`, `1e-05`, `nan`. */
 export function pythonFloat(value: number): string {
   if (value !== value) return "nan";
   if (value - value !== 0) return value > 0 ? "inf" : "-inf";
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-4 || size >= 1e16)) {
-    // Python writes at least two digits: 2e-7 is 2e-07 there.
+    // Python writes at least two digits of the exponent: 2e-7 is 2e-07.
     return value.toExponential().replace(/e([+-])(\d)$/, "e$10$2");
   }
   if (Object.is(value, -0)) return "-0.0";
   return Number.isInteger(value) ? `${value}.0` : String(value);
 }
 
-/** Objects that Python has a repr of its own for; null: print it as a dict. */
+/** Returns the repr of objects that are not formatted as a dict; null for others. */
 function objectRepr(value: object): string | null {
   if (value instanceof Date) return dateRepr(value);
   if (isRawJson(value)) return pythonFloat(Number(value.rawJSON));
@@ -294,7 +297,7 @@ function entriesOf(value: object): Iterable<[unknown, unknown]> {
 }
 
 /**
- * What an object with a JSON form of its own stands for: signatures and results print as what they travel as.
+ * Returns the JSON form of an object with `toJSON`: signatures and results are formatted as they are sent.
  */
 function plainForm(value: object): object {
   const toJson: unknown = (value as { toJSON?: unknown }).toJSON;
@@ -303,14 +306,14 @@ function plainForm(value: object): object {
     const plain: unknown = toJson.call(value, "");
     return typeof plain === "object" && plain !== null ? plain : { value: plain };
   } catch {
-    // A form that cannot be made is not a reason to lose the message it describes.
+    // An error in `toJSON` must not hide the message that contains the object.
     return value;
   }
 }
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Celery's form of bytes: their text where they are UTF-8, else hex digits. */
+/** Formats bytes as Celery does: as text if they are UTF-8, else as hex digits. */
 function bytesRepr(bytes: Uint8Array, chars: number): string {
   const isCut = chars > 0 && bytes.length > chars;
   const part = isCut ? bytes.subarray(0, chars) : bytes;

@@ -1,6 +1,9 @@
-/** What Python takes for true. Source: Python's truth value testing. */
+/** Python's truth of values. Source: Python's truth value testing. */
 
-/** True where Python's `if value:` is: programs send 1, "yes" or a list for true, and 0, "" or nothing for false. */
+/**
+ * Returns true if Python's `if value:` would: programs send 1, "yes" or a list for true, and 0, "" or null
+ * for false.
+ */
 export function isTruthy(value: unknown): boolean {
   switch (typeof value) {
     case "object":

@@ -1,23 +1,28 @@
-/** Numbers in the form they were written in, where a JavaScript number does not keep it: 2.0, 1e16, -0.0. */
+/**
+ * Numbers that keep the form in which they were written, if a JavaScript number would not: 2.0, 1e16, -0.0.
+ */
 
-/** A text that JSON carries as it is (`JSON.rawJSON`): a number whose form a JavaScript number does not keep. */
+/**
+ * A text that is written to JSON as it is (`JSON.rawJSON`): a number whose form a JavaScript number does not
+ * keep.
+ */
 export interface RawJson {
   readonly rawJSON: string;
 }
 
-/** The engine's part that TypeScript's library does not know yet. */
+/** Functions of the engine that TypeScript's library does not have yet. */
 const engine = JSON as unknown as { rawJSON?(text: string): RawJson; isRawJSON?(value: unknown): boolean };
 
 /**
- * A number in the form given, such as `2.0`. Throws SyntaxError for what is not a JSON scalar, and in an engine that
- * has no such thing (Node 20): nothing that its client does asks for one.
+ * Returns a number in the given form, such as `2.0`. Throws SyntaxError if the text is not a JSON scalar, and
+ * in engines without this feature (Node 20), where the client never needs it.
  */
 export function rawJson(text: string): RawJson {
   if (engine.rawJSON === undefined) throw new SyntaxError(`Cannot keep the form of ${text}`);
   return engine.rawJSON(text);
 }
 
-/** True for what `rawJson` made. */
+/** Returns true for a value made by `rawJson`. */
 export function isRawJson(value: unknown): value is RawJson {
   return engine.isRawJSON?.(value) ?? false;
 }

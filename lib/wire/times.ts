@@ -1,6 +1,5 @@
 /**
- * Times as Celery writes and reads them: ISO 8601 with microseconds, or without a fraction where they are
- * none.
+ * Times as Celery writes and reads them: ISO 8601 with microseconds, or without a fraction if they are zero.
  *
  * Source: celery 5.2.6 utils/iso8601.py parse_iso8601, utils/time.py maybe_iso8601; Python
  * datetime.isoformat.
@@ -11,10 +10,10 @@ import { DecodeError } from "./errors.ts";
 import { fromLocalMs, offsetText, zoneOffsetMs } from "./plain_times.ts";
 
 /**
- * ISO 8601 text as milliseconds since the epoch, microseconds as fraction. Lenient: "Z", "+00:00", "+0000", "+00", no
- * offset, no seconds, no fraction, no time at all, a blank instead of "T", no dashes and colons. Text without an
- * offset is UTC; with `assumeUtc: false` it is local time of `timeZone` (IANA name; default UTC). Throws DecodeError
- * in one line.
+ * Reads ISO 8601 text. Returns milliseconds since the epoch, with microseconds as a fraction. Lenient:
+ * accepts "Z", "+00:00", "+0000", "+00", no offset, no seconds, no fraction, no time at all, a blank instead
+ * of "T", no dashes and colons. Text without an offset is UTC; with `assumeUtc: false` it is local time in
+ * `timeZone` (IANA name; default UTC). Throws DecodeError with a text of one line.
  */
 export function parseIso(text: string, options: { assumeUtc?: boolean; timeZone?: string } = {}): number {
   const ms = isoMs(text);
@@ -27,14 +26,15 @@ export function parseIso(text: string, options: { assumeUtc?: boolean; timeZone?
   return fromLocalMs(whole, zone) + (ms - whole);
 }
 
-/** True where ISO 8601 text says its offset from UTC. */
+/** Returns true if ISO 8601 text has an offset from UTC. */
 export function hasOffset(text: string): boolean {
   return /(?:[zZ]|[T ]\d\d:?\d\d.*[+-]\d\d(?::?\d\d){0,2})$/.test(text);
 }
 
 /**
- * Milliseconds since the epoch as Python's `isoformat()` of that UTC time: six digits of microseconds, or no
- * fraction where they are zero. `offset` "+00:00" is added; null gives the naive form. Default "+00:00".
+ * Returns milliseconds since the epoch as Python's `isoformat()` of that time in UTC: six digits of
+ * microseconds, or no fraction if they are zero. `offset` is appended, default "+00:00"; null gives the naive
+ * form.
  */
 export function toPythonIso(ms: number, options: { offset?: "+00:00" | null } = {}): string {
   const offset = options.offset === undefined ? "+00:00" : options.offset;
@@ -44,7 +44,7 @@ export function toPythonIso(ms: number, options: { offset?: "+00:00" | null } = 
     second++;
     micros = 0;
   }
-  // Stamps come in runs of one second: its text is made once (0.5 µs down to 0.1).
+  // Many stamps in a row have the same second, so its text is cached (0.1 µs instead of 0.5).
   if (second !== cachedSecond) {
     cachedText = new Date(second * 1000).toISOString().slice(0, -5);
     cachedSecond = second;
@@ -57,8 +57,8 @@ let cachedSecond = NaN;
 let cachedText = "";
 
 /**
- * As `toPythonIso`, in a time zone (IANA name): local time with its offset, `+01:00`. Celery's `date_done`
- * and beat write the app's zone.
+ * Like `toPythonIso`, in a time zone (IANA name): local time with its offset, such as `+01:00`. Celery writes
+ * `date_done` and the times of beat in the app's zone.
  */
 export function toPythonIsoIn(ms: number, timeZone: string): string {
   if (timeZone === "UTC") return toPythonIso(ms);
@@ -81,7 +81,10 @@ export function isTimeZone(name: string): boolean {
 const PYTHON_FIRST_MS = -62_135_596_800_000;
 const PYTHON_LAST_MS = 253_402_300_799_999;
 
-/** True for a time, in milliseconds since the epoch, that Python's datetime can hold: in the years 1 to 9999. */
+/**
+ * Returns true for a time, in milliseconds since the epoch, that Python's datetime can represent: in the
+ * years 1 to 9999.
+ */
 export function isPythonTime(ms: number): boolean {
   return ms >= PYTHON_FIRST_MS && ms <= PYTHON_LAST_MS;
 }
@@ -98,8 +101,8 @@ const ISO_TIME = new RegExp(
 );
 
 /**
- * Milliseconds since the epoch of ISO 8601 text; NaN where it is not one. Without offset: UTC. Microseconds are
- * kept.
+ * Returns ISO 8601 text as milliseconds since the epoch, with microseconds as a fraction; NaN if it is
+ * invalid. Text without an offset is UTC.
  */
 export function isoMs(text: string): number {
   const found = ISO_TIME.exec(text);
@@ -107,7 +110,7 @@ export function isoMs(text: string): number {
   const [, year, month, day, hour = "0", minute = "0", second = "0", fraction = "", zone = "Z"] = found;
   const whole = Date.UTC(+year!, +month! - 1, +day!, +hour, +minute, +second);
   const check = new Date(whole);
-  // Date.UTC carries 31 February over to March, and takes years below 100 for 19xx.
+  // Date.UTC turns 31 February into a day of March, and reads years below 100 as 19xx.
   if (
     check.getUTCDate() !== +day! || check.getUTCMonth() !== +month! - 1 || +hour > 23 || +minute > 59 ||
     +second > 59

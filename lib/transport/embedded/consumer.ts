@@ -4,7 +4,7 @@
  */
 
 import { assert, errorText } from "../../base/mod.ts";
-import { decodeEnvelope, isMarkedTold, markedIfEnvelope } from "../../wire/mod.ts";
+import { decodeEnvelope, isMarkedReported, markedIfEnvelope } from "../../wire/mod.ts";
 import type { Queue } from "../entity.ts";
 import type { ConsumeOptions, Consumer, ConsumerEvents } from "../transport.ts";
 import type { Delivery } from "../message.ts";
@@ -237,7 +237,7 @@ export class VirtualConsumer implements Consumer {
     try {
       const { message, info } = decodeEnvelope(row.envelope);
       const { id: tag, queue, envelope, attempts } = row;
-      const wasReported = isMarkedTold(envelope) && !info.redelivered;
+      const wasReported = isMarkedReported(envelope) && !info.redelivered;
       return { tag, queue, message, info, envelope, attempts, wasReported };
     } catch (error) {
       this.#events.onUndecodable({

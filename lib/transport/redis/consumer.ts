@@ -8,7 +8,7 @@ import { RedisConnection, type RedisTarget, type ReplySink } from "../../redis/m
 import {
   decodeEnvelope,
   envelopePriority,
-  isMarkedTold,
+  isMarkedReported,
   markedIfEnvelope,
   type Reply,
 } from "../../wire/mod.ts";
@@ -422,7 +422,7 @@ export class RedisConsumer implements Consumer {
       const priority = message.properties.priority;
       this.#unacked.hold(tag, { queue: queueName, envelope, priority, isDelivered: !this.#isClosing });
       const attempts = info.redelivered ? attemptsOf(message.properties.rest) : 0;
-      const wasReported = isMarkedTold(envelope) && !info.redelivered;
+      const wasReported = isMarkedReported(envelope) && !info.redelivered;
       const into = attempts > 0 && this.#base.isRecording ? this.#suspects : this.#batch;
       const queue = this.#inboxes.queueOf(queueName);
       into.push({ tag, queue, message, info, envelope, attempts, wasReported });

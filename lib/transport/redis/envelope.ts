@@ -1,6 +1,6 @@
 /** Envelopes as stored in `unacked`, and the marks of a redelivered message. */
 
-import { DecodeError, fromPlainJson, markRedelivered, toJson, unmarkTold } from "../../wire/mod.ts";
+import { DecodeError, fromPlainJson, markRedelivered, toJson, unmarkReported } from "../../wire/mod.ts";
 
 /**
  * The property that counts how often a process died while it held the message. Python ignores and keeps it.
@@ -57,7 +57,7 @@ export function markedAfterDeath(envelope: string, hadBegun: boolean): string | 
  * stays as it is.
  */
 export function withoutAttempts(given: string): string {
-  const envelope = unmarkTold(given);
+  const envelope = unmarkReported(given);
   const record = envelope.includes(ATTEMPTS_PROPERTY) ? parsed(envelope) : null;
   if (typeof record !== "object" || record === null) return envelope;
   const properties = (record as Record<string, unknown>)["properties"];

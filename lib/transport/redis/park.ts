@@ -10,7 +10,7 @@
 
 import { type Clock, type Disarm, errorText, type Random } from "../../base/mod.ts";
 import { callScript, type RedisConnection } from "../../redis/mod.ts";
-import { markTold, type Reply, type RespArg } from "../../wire/mod.ts";
+import { markReported, type Reply, type RespArg } from "../../wire/mod.ts";
 import { readUnacked } from "./envelope.ts";
 import { expireInbox } from "./inbox.ts";
 import type { RedisKeys } from "./keys.ts";
@@ -144,7 +144,7 @@ export class Parking {
       if (queues !== null && !queues.has(record.routingKey)) continue;
       const list = keys.listFor(record.routingKey, this.#options.priorityOf(record.envelope));
       const found = byList.get(list);
-      const args = [tags[i]!, markTold(record.envelope)];
+      const args = [tags[i]!, markReported(record.envelope)];
       if (found !== undefined) found.args.push(...args);
       else byList.set(list, { queue: record.routingKey, args });
     }

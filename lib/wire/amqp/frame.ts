@@ -1,8 +1,8 @@
 /**
- * AMQP frames from bytes, fed in chunks of any size, and to bytes.
+ * Decodes AMQP frames from bytes, fed in chunks of any size, and encodes them.
  *
- * Pure: no socket, no clock, no promise. A frame that lies whole in a chunk is handed on where it lies; only one that
- * is split is copied, into a buffer that is never larger than `frameMax`.
+ * Pure: no socket, no clock, no promise. A frame that is complete in one chunk is handed on without a copy.
+ * Only a split frame is copied, into a buffer that grows with the bytes that arrive.
  *
  * Source: AMQP 0-9-1 specification 4.2.3 General Frame Format, 4.2.2 Protocol Header.
  */
@@ -11,29 +11,30 @@ import { type Outbox, ProtocolError } from "../../base/mod.ts";
 import { AMQP_FRAME_END, AMQP_FRAME_OVERHEAD, AMQP_FRAMES } from "./spec.ts";
 import { writeLong, writeShort } from "./table.ts";
 
-/** Who hears of frames. Called synchronously from `feed`. */
+/** Receives frames. Called synchronously from `feed`. */
 export interface AmqpFrameSink {
-  /** One frame. `payload` lies in the buffer that was fed: it is free again when this returns. */
+  /** Receives one frame. `payload` is a view of the decoder's input and is valid until this returns. */
   onFrame(type: number, channel: number, payload: Uint8Array): void;
 }
 
-/** Until a connection is tuned, frames are at most this: what a server greets with is far smaller. */
+/** The maximum size of a frame before the connection is tuned; a server's greeting is far smaller. */
 const FIRST_FRAME_MAX = 131_072;
-/** The largest frame accepted from a server that knows no limit. */
+/** The largest frame accepted from any server. */
 export const AMQP_FRAME_MAX = 16 * 1024 * 1024;
 const HEAD_BYTES = 7;
 const LETTER_A = 65;
-/** How a TLS port answers what is not TLS. */
+/** The first byte with which a TLS port answers a client without TLS. */
 const [TLS_ALERT, TLS_HANDSHAKE] = [21, 22];
 
 /**
- * The decoder of one connection. After a ProtocolError it is of no use any more and its connection is to be closed.
+ * The decoder of one connection. After a ProtocolError it must not be used any more, and its connection must
+ * be closed.
  */
 export class AmqpFrameDecoder {
-  /** Whole frames, head and end included, are at most this many bytes. */
+  /** The maximum size of a frame in bytes, including its head and end. */
   #frameMax = FIRST_FRAME_MAX;
   #sink: AmqpFrameSink;
-  /** The beginning of a frame that is not complete. */
+  /** The start of an incomplete frame. */
   #kept = new Uint8Array(4096);
   #keptLength = 0;
   #isFirst = true;
@@ -42,14 +43,14 @@ export class AmqpFrameDecoder {
     this.#sink = sink;
   }
 
-  /** Sets what was agreed on; 0: the server knows no limit. */
+  /** Sets the agreed maximum; 0: the server sets no limit. */
   setFrameMax(bytes: number): void {
     this.#frameMax = bytes === 0 ? AMQP_FRAME_MAX : Math.min(bytes, AMQP_FRAME_MAX);
   }
 
   /**
-   * Takes a chunk. Throws ProtocolError on a frame of an unknown type, a size beyond `frameMax`, a wrong end, or a
-   * server that greets with another protocol. Data lane: per chunk.
+   * Decodes a chunk. Throws ProtocolError on an unknown frame type, a size beyond the maximum, a wrong end
+   * octet, or a server that greets with another protocol. Data lane: once per chunk.
    */
   feed(chunk: Uint8Array): void {
     let at = 0;
@@ -67,7 +68,9 @@ export class AmqpFrameDecoder {
     if (at < chunk.length) this.#keep(chunk, at);
   }
 
-  /** Completes the kept frame; the position after it in the chunk, or -1 where it is not complete yet. */
+  /**
+   * Completes the kept frame. Returns the position after it in the chunk, or -1 if it is still incomplete.
+   */
   #complete(chunk: Uint8Array): number {
     let at = 0;
     if (this.#keptLength < HEAD_BYTES) {
@@ -96,7 +99,7 @@ export class AmqpFrameDecoder {
   #append(chunk: Uint8Array, at: number, count: number): void {
     const needed = this.#keptLength + count;
     if (needed > this.#kept.length) {
-      // Grows with what has come, not with what a frame claims.
+      // Grows with the bytes that have arrived, not with the size that a frame claims.
       const grown = new Uint8Array(Math.max(needed, this.#kept.length * 2));
       grown.set(this.#kept.subarray(0, this.#keptLength));
       this.#kept = grown;
@@ -105,7 +108,9 @@ export class AmqpFrameDecoder {
     this.#keptLength = needed;
   }
 
-  /** A wrong first octet is told at once, not only when seven have come. */
+  /**
+   * Throws if the first octet is wrong. Checked at once, before all seven octets of the head have arrived.
+   */
   #looksRight(bytes: Uint8Array, at: number): void {
     const type = bytes[at]!;
     if (type === LETTER_A && this.#isFirst) return;
@@ -149,14 +154,14 @@ export class AmqpFrameDecoder {
   }
 }
 
-/** Begins a frame; the position for `endFrame`. */
+/** Begins a frame. Returns the position for `endFrame`. */
 export function beginFrame(outbox: Outbox, type: number, channel: number): number {
   outbox.byte(type);
   writeShort(outbox, channel);
   return outbox.skip(4);
 }
 
-/** Ends a frame begun at `at`: its size is known now. */
+/** Ends the frame that began at `at`, and writes its size. */
 export function endFrame(outbox: Outbox, at: number): void {
   const size = outbox.length - at - 4;
   outbox.writeByte(at, size >>> 24);
@@ -174,7 +179,10 @@ export function encodeHeartbeat(outbox: Outbox): void {
   outbox.byte(AMQP_FRAME_END);
 }
 
-/** A server that does not speak 0-9-1 answers with the header of what it speaks, and hangs up. */
+/**
+ * Returns the error for a server that does not speak 0-9-1: it replies with the header of its own protocol
+ * and closes.
+ */
 function foreignProtocol(head: Uint8Array): ProtocolError {
   if (head[1] !== 77 || head[2] !== 81 || head[3] !== 80) {
     return new ProtocolError("Cannot speak AMQP 0-9-1: the server speaks another protocol");

@@ -1,5 +1,5 @@
 /**
- * AMQP methods to and from the payload of method frames, by the table of spec.ts.
+ * Encodes and decodes AMQP methods in method frames, by the table in spec.ts.
  *
  * Source: AMQP 0-9-1 specification 4.2.4 Method Payloads.
  */
@@ -19,19 +19,19 @@ import {
 } from "./table.ts";
 import { EncodeError } from "../errors.ts";
 
-/** Arguments of a method by the names of its fields; what is missing is 0, false, "" or an empty table. */
+/** Arguments of a method, by field name. A missing one is 0, false, "" or an empty table. */
 export type AmqpArgs = Readonly<Record<string, unknown>>;
 
-/** A method that was received. */
+/** A received method. */
 export interface AmqpCall {
   readonly method: AmqpMethod;
-  /** Every field; numbers, booleans, texts, bytes (longstr), tables. */
+  /** Every field, as a number, boolean, string, bytes (longstr) or table. */
   readonly args: Record<string, unknown>;
 }
 
 /**
- * Reads a method frame's payload. Throws ProtocolError on a method there is not, and where the arguments are more or
- * fewer than its fields.
+ * Reads the payload of a method frame. Throws ProtocolError on an unknown method, and if the arguments are
+ * more or fewer than its fields.
  */
 export function decodeMethod(payload: Uint8Array): AmqpCall {
   const reader = new AmqpReader(payload);
@@ -62,8 +62,9 @@ export function decodeMethod(payload: Uint8Array): AmqpCall {
 }
 
 /**
- * Appends a method frame. Throws EncodeError where an argument does not fit its field; what was appended until then
- * is taken back, so that the outbox holds whole frames. TypeError for a name that is not a field: a programmer's error.
+ * Appends a method frame. Throws EncodeError if an argument does not fit its field; the outbox is then as it
+ * was, so that it holds only whole frames. Throws TypeError for a name that is not a field, which is a
+ * programmer's error.
  */
 export function encodeMethod(
   outbox: Outbox,
@@ -107,7 +108,7 @@ export function encodeMethod(
   }
 }
 
-/** Reads one value of a domain that is not bit. */
+/** Reads one field. Consecutive bits are read by `decodeMethod`. */
 export function readField(reader: AmqpReader, field: AmqpField): unknown {
   switch (field.domain) {
     case "octet":
@@ -131,7 +132,10 @@ export function readField(reader: AmqpReader, field: AmqpField): unknown {
   }
 }
 
-/** Writes one value of a domain that is not bit. Throws EncodeError where it does not fit. */
+/**
+ * Writes one field. Consecutive bits are written by `encodeMethod`. Throws EncodeError if the value does not
+ * fit.
+ */
 export function writeField(outbox: Outbox, field: AmqpField, value: unknown): void {
   switch (field.domain) {
     case "octet":

@@ -11,17 +11,20 @@ import { AMQP_FRAME_OVERHEAD, AMQP_FRAMES, BASIC_PROPERTIES } from "./spec.ts";
 import { EncodeError } from "../errors.ts";
 import { AmqpReader, type AmqpTable, utf8Bytes, writeLonglong, writeShort } from "./table.ts";
 
-/** A message's properties; null where absent. */
+/** A message's properties; an absent one is null. */
 export class AmqpProperties {
   contentType: string | null = null;
   contentEncoding: string | null = null;
-  /** Application headers. Received: values of a table, whole floats as `RawJson`; sent: anything a table can carry. */
+  /**
+   * Application headers. In a received message: values of a table, with whole floats as `RawJson`. In a sent
+   * one: any values that a table can carry.
+   */
   headers: AmqpTable | Readonly<Record<string, unknown>> | null = null;
   deliveryMode: number | null = null;
   priority: number | null = null;
   correlationId: string | null = null;
   replyTo: string | null = null;
-  /** Milliseconds, as text. */
+  /** Milliseconds as text. */
   expiration: string | null = null;
   messageId: string | null = null;
   timestamp: Date | bigint | null = null;
@@ -39,15 +42,15 @@ const FIELDS = BASIC_PROPERTIES.map((field, index) => ({
 }));
 const BASIC_CLASS = 60;
 
-/** A header frame's head: whose content it is and how long its body. */
+/** The start of a header frame. */
 export interface AmqpContentHead {
-  /** Bytes. */
+  /** The size of the body in bytes. */
   readonly bodySize: number;
-  /** For `readProperties`. */
+  /** The reader for `readProperties`. */
   readonly reader: AmqpReader;
 }
 
-/** Reads a header frame's payload up to the properties. Throws ProtocolError. */
+/** Reads the payload of a header frame up to the properties. Throws ProtocolError. */
 export function readContentHead(payload: Uint8Array): AmqpContentHead {
   const reader = new AmqpReader(payload, "rabbitmq", true);
   const classId = reader.short();
@@ -61,13 +64,13 @@ export function readContentHead(payload: Uint8Array): AmqpContentHead {
 }
 
 /**
- * Reads the properties. Throws ProtocolError on anything else; the frames after it are in order all the same, since
- * the header frame says its own length. Data lane: per message.
+ * Reads the properties. Throws ProtocolError if they are invalid; later frames can still be read, since a
+ * frame's head has its length. Data lane: once per message.
  */
 export function readProperties(reader: AmqpReader): AmqpProperties {
   const flags = reader.short();
   const properties = new AmqpProperties();
-  // A set last bit announces another word of flags; class basic defines no property there.
+  // If the last bit is set, another word of flags follows; class basic has no properties for it.
   if ((flags & 1) !== 0 && reader.short() !== 0) {
     throw new ProtocolError("Cannot read properties beyond the 14th");
   }
@@ -82,9 +85,9 @@ export function readProperties(reader: AmqpReader): AmqpProperties {
 }
 
 /**
- * Appends a message's header frame and its body frames, each at most `frameMax` bytes (0: no limit). A text is sent as
- * UTF-8. Throws EncodeError where a property cannot be sent or all do not fit one frame; the outbox is then as it
- * was. Data lane: per message.
+ * Appends the header frame and the body frames of a message, each at most `frameMax` bytes (0: no limit).
+ * Text is sent as UTF-8. Throws EncodeError if a property cannot be encoded, or if the properties do not fit
+ * one frame; the outbox is then as it was. Data lane: once per message.
  */
 export function encodeContent(
   outbox: Outbox,
@@ -104,11 +107,11 @@ export function encodeContent(
     endFrame(outbox, at);
     const partMax = frameMax === 0 ? Infinity : frameMax - AMQP_FRAME_OVERHEAD;
     const headSize = outbox.length - start - AMQP_FRAME_OVERHEAD;
-    // A header cannot be split; the server would end the whole connection for it.
+    // A header cannot be split, and the server would close the whole connection for a larger one.
     if (headSize > partMax) {
       throw new EncodeError(`Cannot send headers of ${headSize} bytes: at most ${partMax} fit an AMQP frame`);
     }
-    // Three bytes per unit is the most that UTF-8 takes: such a text surely fits one frame.
+    // UTF-8 takes at most three bytes per unit, so such a text certainly fits one frame.
     if (typeof body === "string" && body.length * 3 <= partMax) {
       if (body.length > 0) patchSize(outbox, sizeAt, encodeTextBody(outbox, channel, body));
       return;

@@ -1,13 +1,13 @@
 /**
- * AMQP 0-9-1 as one table: every class, method, field and property, with RabbitMQ's extensions.
+ * AMQP 0-9-1 as one table: classes, methods, fields and properties, with RabbitMQ's extensions.
  *
- * Encoder, decoder and tests are driven by it; nothing else names a method's number.
+ * The encoder, the decoder and tests use it; no other file contains the number of a method.
  *
  * Source: AMQP 0-9-1 specification (amqp0-9-1.extended.xml of RabbitMQ: exchange.bind, basic.nack, confirm,
  * connection.blocked, connection.update-secret, access.request kept from 0-9).
  */
 
-/** The kinds of value on the wire. Consecutive bits share an octet. */
+/** The types of values on the wire. Consecutive bits share an octet. */
 export type AmqpDomain =
   | "bit"
   | "octet"
@@ -30,16 +30,16 @@ export interface AmqpMethod {
   readonly id: number;
   readonly classId: number;
   readonly methodId: number;
-  /** "queue.declare-ok". */
+  /** The full name, such as "queue.declare-ok". */
   readonly name: string;
   readonly fields: readonly AmqpField[];
-  /** A header frame and body frames follow. */
+  /** True if a header frame and body frames follow. */
   readonly hasContent: boolean;
-  /** The names of the methods that answer it; empty: nothing does. */
+  /** The names of the methods that reply to it; empty: it has no reply. */
   readonly replies: readonly string[];
 }
 
-/** A class. Its properties are in the order of their flags, the highest bit first. */
+/** A class. Its properties are in the order of their flags, highest bit first. */
 export interface AmqpClass {
   readonly id: number;
   readonly name: string;
@@ -232,12 +232,15 @@ const byName = new Map(AMQP_CLASSES.flatMap(({ methods }) => methods.map((method
 /** The properties of a message: those of class basic, the only class with content. */
 export const BASIC_PROPERTIES: readonly AmqpField[] = AMQP_CLASSES.find(({ id }) => id === 60)!.properties;
 
-/** A method by class × 65536 + method; undefined where there is none. */
+/** Returns a method by class × 65536 + method; undefined if it is unknown. */
 export function amqpMethodById(id: number): AmqpMethod | undefined {
   return byId.get(id);
 }
 
-/** A method by its name, "queue.declare". Throws where there is none: a programmer's error. */
+/**
+ * Returns a method by its name, such as "queue.declare". Throws TypeError for an unknown one, which is a
+ * programmer's error.
+ */
 export function amqpMethod(name: string): AmqpMethod {
   const method = byName.get(name);
   if (method === undefined) throw new TypeError(`AMQP has no method "${name}"`);
@@ -248,14 +251,14 @@ export function amqpMethod(name: string): AmqpMethod {
 export const AMQP_FRAMES = { method: 1, header: 2, body: 3, heartbeat: 8 } as const;
 /** The octet that ends every frame. */
 export const AMQP_FRAME_END = 0xce;
-/** Bytes of a frame beside its payload: type, channel, size before it, the end after it. */
+/** The bytes of a frame without its payload: type, channel and size before it, the end octet after it. */
 export const AMQP_FRAME_OVERHEAD = 8;
-/** The smallest `frame-max` that a peer may ask for. */
+/** The smallest `frame-max` that a peer may request. */
 export const AMQP_FRAME_MIN = 4096;
-/** What a client says first. */
+/** The protocol header, which a client sends first. */
 export const AMQP_HEADER = new Uint8Array([65, 77, 81, 80, 0, 0, 9, 1]);
 
-/** Reply codes in the specification's own words. */
+/** Reply codes with their names in the specification. */
 export const AMQP_CODES: Readonly<Record<number, string>> = {
   200: "REPLY_SUCCESS",
   311: "CONTENT_TOO_LARGE",

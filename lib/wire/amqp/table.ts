@@ -1,9 +1,10 @@
 /**
- * AMQP's values and field tables, to and from bytes.
+ * Encodes and decodes AMQP's values and field tables.
  *
- * RabbitMQ differs from the specification in two type letters: `s` is a signed 16-bit number there (a short string in
- * the specification) and `l` a signed 64-bit one (unsigned); `x` (bytes) is its own. Both dialects are read; what is
- * written means the same in either: strings as `S`, whole numbers as `I` or `L`, other numbers as `d`.
+ * RabbitMQ differs from the specification in two type letters: `s` is a signed 16-bit number there (a short
+ * string in the specification) and `l` a signed 64-bit one (unsigned); `x` (bytes) is its own. Both dialects
+ * can be read. Only types that mean the same in both are written: strings as `S`, whole numbers as `I` or
+ * `L`, other numbers as `d`.
  *
  * Source: AMQP 0-9-1 specification 4.2.5; RabbitMQ "AMQP 0-9-1 Errata" 3; py-amqp 5.1.1 serialization.py.
  */
@@ -18,8 +19,8 @@ import { isRawJson, type RawJson, rawJson } from "../raw_json.ts";
 import { kindOf, setOwn } from "../record.ts";
 
 /**
- * A value of a field table. Numbers beyond 2^53 are bigint; a string that is not UTF-8 comes as bytes. Whole floats are
- * numbers, or `RawJson` (`2.0`) for a reader that carries them.
+ * A value in a field table. Integers beyond 2^53 are bigint. A string that is not UTF-8 is read as bytes.
+ * Whole floats are numbers, or `RawJson` (`2.0`) from a reader with `carriesFloats`.
  */
 export type AmqpValue =
   | null
@@ -39,10 +40,10 @@ export interface AmqpTable {
   [key: string]: AmqpValue;
 }
 
-/** Whose type letters a table is read by. */
+/** The dialect of type letters in which a table is read. */
 export type AmqpDialect = "rabbitmq" | "specification";
 
-/** Tables and arrays within one another at most. */
+/** The maximum nesting of tables and arrays. */
 const DEPTH_MAX = 32;
 const SHORT_BYTES_MAX = 255;
 const INT32_MIN = -(2 ** 31);
@@ -50,7 +51,7 @@ const INT32_MAX = 2 ** 31 - 1;
 const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;
 const UINT64_MAX = 2n ** 64n - 1n;
-/** Seconds that a Date can hold. */
+/** The largest number of seconds that a Date can hold. */
 const DATE_SECONDS_MAX = 8_640_000_000_000;
 
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -58,7 +59,7 @@ const encoder = new TextEncoder();
 
 const known = new KnownTexts();
 
-/** Reads values out of bytes. Every read is checked against the end; a read past it throws ProtocolError. */
+/** Reads values from bytes. A read past the end throws ProtocolError. */
 export class AmqpReader {
   #bytes: Uint8Array;
   #view: DataView;
@@ -67,7 +68,10 @@ export class AmqpReader {
   #isRabbit: boolean;
   #carriesFloats: boolean;
 
-  /** `carriesFloats`: whole floats of tables as `RawJson`, since a JavaScript number does not tell 2.0 from 2. */
+  /**
+   * With `carriesFloats`, whole floats in tables are read as `RawJson`, since a JavaScript number cannot
+   * distinguish 2.0 from 2.
+   */
   constructor(bytes: Uint8Array, dialect: AmqpDialect = "rabbitmq", carriesFloats = false) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -77,7 +81,7 @@ export class AmqpReader {
     this.#carriesFloats = carriesFloats;
   }
 
-  /** Throws where anything is left. */
+  /** Throws ProtocolError if any bytes are left; `what` was read. */
   mustBeAtEnd(what: string): void {
     if (this.#at !== this.#end) {
       throw new ProtocolError(`Cannot read ${what}: ${this.#end - this.#at} bytes too many`);
@@ -96,7 +100,7 @@ export class AmqpReader {
     return this.#view.getUint32(this.#take(4));
   }
 
-  /** A number where it is exact, else a bigint. */
+  /** Reads an unsigned 64-bit number: as a number if it is exact, else as a bigint. */
   longlong(): number | bigint {
     const at = this.#take(8);
     const high = this.#view.getUint32(at);
@@ -104,21 +108,21 @@ export class AmqpReader {
     return this.#view.getBigUint64(at);
   }
 
-  /** Text of up to 255 bytes. Bytes that are not UTF-8 are replaced. */
+  /** Reads text of up to 255 bytes. Bytes that are not UTF-8 are replaced. */
   shortstr(): string {
     const length = this.octet();
     const at = this.#take(length);
     return known.text(this.#bytes, at, length);
   }
 
-  /** A copy of up to 4 GiB of bytes, as many as are there. */
+  /** Reads up to 4 GiB of bytes into a copy. */
   longstr(): Uint8Array {
     const length = this.long();
     const at = this.#take(length);
     return this.#bytes.slice(at, at + length);
   }
 
-  /** Seconds since 1970 as a Date; a bigint where no Date is that far. */
+  /** Reads seconds since 1970 as a Date, or as a bigint beyond the range of Date. */
   timestamp(): Date | bigint {
     const seconds = this.longlong();
     return seconds <= DATE_SECONDS_MAX ? new Date(Number(seconds) * 1000) : BigInt(seconds);
@@ -137,7 +141,7 @@ export class AmqpReader {
     return at;
   }
 
-  /** Text, or bytes where it is not UTF-8. */
+  /** Reads text, or bytes if it is not UTF-8. */
   #long(): string | Uint8Array {
     const length = this.long();
     const at = this.#take(length);
@@ -148,7 +152,7 @@ export class AmqpReader {
     try {
       return strictUtf8.decode(part);
     } catch {
-      // Text is what most are; other bytes are handed on as they are.
+      // Not UTF-8: returned as bytes.
       return part.slice();
     }
   }
@@ -256,7 +260,7 @@ export function writeLong(outbox: Outbox, value: number): void {
   patchLong(outbox, outbox.skip(4), value);
 }
 
-/** Writes an unsigned 32-bit number at a position that was skipped before. */
+/** Writes an unsigned 32-bit number at a skipped position. */
 function patchLong(outbox: Outbox, at: number, value: number): void {
   outbox.writeByte(at, value >>> 24);
   outbox.writeByte(at + 1, (value >>> 16) & 255);
@@ -278,7 +282,7 @@ export function writeLonglong(outbox: Outbox, value: number | bigint): void {
   }
 }
 
-/** Writes text of at most 255 bytes; `what` names it in the EncodeError where it is longer. */
+/** Writes text of at most 255 bytes. Throws EncodeError, which names it as `what`, if it is longer. */
 export function writeShortstr(outbox: Outbox, text: string, what: string): void {
   const at = outbox.skip(1);
   const length = outbox.text(text);
@@ -288,7 +292,7 @@ export function writeShortstr(outbox: Outbox, text: string, what: string): void 
   outbox.writeByte(at, length);
 }
 
-/** Writes bytes, or text as UTF-8, with its length before it. */
+/** Writes bytes, or text as UTF-8, after their length. */
 export function writeLongstr(outbox: Outbox, value: string | Uint8Array): void {
   const at = outbox.skip(4);
   if (typeof value === "string") patchLong(outbox, at, outbox.text(value));
@@ -298,7 +302,7 @@ export function writeLongstr(outbox: Outbox, value: string | Uint8Array): void {
   }
 }
 
-/** Writes a Date, or seconds since 1970. */
+/** Writes a Date, or seconds since 1970. Throws EncodeError for a time before 1970. */
 export function writeTimestamp(outbox: Outbox, value: Date | number | bigint): void {
   const seconds = value instanceof Date ? Math.floor(value.getTime() / 1000) : value;
   if (typeof seconds === "number" && !(seconds >= 0)) {
@@ -308,9 +312,9 @@ export function writeTimestamp(outbox: Outbox, value: Date | number | bigint): v
 }
 
 /**
- * Writes a field table. `undefined` is left out. Throws EncodeError that names the key where a value has no type in
- * AMQP, a key is longer than 255 bytes, or tables lie more than 32 deep; what was appended until then is to be undone
- * by the caller. Data lane: per message.
+ * Writes a field table. Keys with the value `undefined` are left out. Throws EncodeError if a value has no
+ * type in AMQP (the text names its key), a key is longer than 255 bytes, or tables are nested more than 32
+ * deep. The caller must then remove what was appended. Data lane: once per message.
  */
 export function writeTable(outbox: Outbox, table: Readonly<Record<string, unknown>>): void {
   writeTableAt(outbox, table, 0);
@@ -379,7 +383,7 @@ function writeObject(outbox: Outbox, value: object | null, key: string, depth: n
   if (value instanceof Map || value instanceof Set) {
     throw new EncodeError(`Cannot send header "${key}": a ${value.constructor.name} has no type in AMQP`);
   }
-  // What is carried stays as JSON has it until here.
+  // A carried value is still in its JSON form here.
   const typed = isTypedRecord(value) ? reviveOwn(value) : value;
   if (typed !== value) return writeValue(outbox, typed, key, depth);
   outbox.byte(0x46);
@@ -420,7 +424,7 @@ function shownType(type: number): string {
   return type > 32 && type < 127 ? `"${String.fromCharCode(type)}"` : String(type);
 }
 
-/** The bytes of a text as UTF-8. */
+/** Returns the UTF-8 bytes of a text. */
 export function utf8Bytes(text: string): Uint8Array {
   return encoder.encode(text);
 }

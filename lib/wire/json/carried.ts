@@ -1,8 +1,9 @@
 /**
- * Values that are only carried on: callbacks, the rest of a chain, a chord's body, its header's results. Much of what
- * Python writes has no equal here (decimals, UUIDs, microseconds, times without a zone, 2.0), so they stay as they
- * are on the wire: typed objects are plain objects, and numbers that JavaScript would write in another form are
- * `RawJson`. Written as JSON they are what they came as. Who wants to read one takes it `revived`.
+ * Carried values, which are only passed on: callbacks, the rest of a chain, a chord's body, its header's
+ * results. JavaScript has no equivalent for many values that Python writes (decimals, UUIDs, microseconds,
+ * times without a zone, 2.0). So carried values stay as they are on the wire: typed objects are plain
+ * objects, and numbers that JavaScript would write in another form are `RawJson`. Written as JSON again, they
+ * are unchanged. To read one, take its `revived` form.
  *
  * Source: kombu 5.6.2 utils/json.py.
  */
@@ -20,29 +21,33 @@ import { JSON_DEPTH_MAX } from "./json.ts";
 import { isPlainDate, isPlainTime } from "../plain_times.ts";
 import { isRawJson } from "../raw_json.ts";
 
-/** JSON text as a value that is carried on. Throws DecodeError for what is not JSON. */
+/** Reads JSON text as a carried value. Throws DecodeError if it is not JSON. */
 export function fromCarriedJson(text: string): unknown {
   return mayHoldFloats(text) ? fromExactJson(text) : fromPlainJson(text);
 }
 
 /**
- * As `fromCarriedJson` for each text, in one go: the engine reads many short texts as one list in half the time. Broken
- * texts are told as long as there are not as many values in them as texts.
+ * Reads each text as `fromCarriedJson` does, but all at once: the engine reads many short texts as one list
+ * in half the time. Throws DecodeError for a broken text, unless the joined texts happen to be a list of as
+ * many values as texts.
  */
 export function fromCarriedJsonList(texts: readonly string[]): unknown[] {
-  // Of longer ones the depth is looked at, one by one.
+  // Longer texts are read one by one, since each may have the whole depth.
   if (texts.every((text) => text.length <= 2 * JSON_DEPTH_MAX)) {
     try {
       const list = fromCarriedJson(`[${texts.join(",")}]`) as unknown[];
       if (list.length === texts.length) return list;
     } catch {
-      // One that cannot be read: which one is told by itself.
+      // Some text cannot be read; reading them one by one throws for that text.
     }
   }
   return texts.map(fromCarriedJson);
 }
 
-/** What our own processes wrote and pass on: as it came, which `fromTypedJson` does not keep of all. */
+/**
+ * Reads a value that our own processes wrote and pass on, unchanged. `fromTypedJson` does not keep all values
+ * unchanged.
+ */
 export function fromPassedOnJson(text: string): unknown {
   return mayHoldFloats(text) ? fromOwnExactJson(text) : fromOwnPlainJson(text);
 }
@@ -51,8 +56,9 @@ export function fromPassedOnJson(text: string): unknown {
 const EXPONENT = /\d[eE]\d/g;
 
 /**
- * False where no number in a JSON text is written in a form that JavaScript's numbers do not keep: a whole one with a
- * point or an exponent. True for some texts that only look so. Cost: 0.2 µs for a kilobyte without any.
+ * Returns false if no number in a JSON text has a form that a JavaScript number does not keep, which is a
+ * whole number with a point or an exponent. May return true for other texts too. Cost: 0.2 µs for a kilobyte
+ * without such numbers.
  */
 export function mayHoldFloats(text: string): boolean {
   for (const mark of [".0", "e+", "E+"]) {
@@ -67,7 +73,7 @@ export function mayHoldFloats(text: string): boolean {
   return false;
 }
 
-/** True where a number comes before `at`: ids are full of digits and of `e`. */
+/** Returns true if a number precedes `at`. Ids contain many digits and the letter `e`. */
 function isInNumber(text: string, at: number): boolean {
   let back = at - 1;
   while (back >= 0 && (isDigit(text.charCodeAt(back)) || text[back] === ".")) back--;
@@ -81,8 +87,9 @@ function isDigit(code: number): boolean {
 }
 
 /**
- * A carried value as `fromJson` would have given it; itself where it holds nothing of the kind. Only arrays and plain
- * objects are looked into. Throws DecodeError for typed objects of unknown types.
+ * Returns a carried value as `fromJson` would have read it, or the value itself if it contains no typed
+ * object and no `RawJson`. Only arrays and plain objects are searched. Throws DecodeError for typed objects
+ * of unknown types.
  */
 export function revived<T>(value: T): T;
 export function revived(value: unknown): unknown {
@@ -111,7 +118,10 @@ export function revived(value: unknown): unknown {
   return copy ?? value;
 }
 
-/** As `revived`, but a value with a typed object of an unknown type stays as it is: a header may be anything. */
+/**
+ * Like `revived`, but a value with a typed object of an unknown type is returned as it is, since a header may
+ * contain anything.
+ */
 export function revivedIfKnown<T>(value: T): T {
   try {
     return revived(value);
@@ -121,18 +131,27 @@ export function revivedIfKnown<T>(value: T): T {
   }
 }
 
-/** What was read of a message, and what it was carried as: so that parts which go on unchanged go on as they came. */
+/**
+ * Pairs of values read from a message and their carried forms, so that parts which are sent on unchanged keep
+ * the form in which they came.
+ */
 export class CarriedTwins {
   readonly #twins = new WeakMap<object, object>();
 
-  /** Notes that `value` was read from `carried`; both are trees of the same form, as long as nobody changed `value`. */
+  /**
+   * Notes that `value` was read from `carried`. Both must have the same structure, so `value` must not have
+   * been changed.
+   */
   add(value: unknown, carried: unknown): void {
     if (!isTree(value) || !isTree(carried) || Array.isArray(value) !== Array.isArray(carried)) return;
     this.#twins.set(value, carried);
     for (const key of Object.keys(value)) this.add(partOf(value, key), partOf(carried, key));
   }
 
-  /** A value with those parts of it as they came that are still what was read. Itself where there are none. */
+  /**
+   * Returns a value in which each part that is still unchanged has its carried form, or the value itself if
+   * there is no such part.
+   */
   restored(value: unknown): unknown {
     if (!isTree(value)) return value;
     const twin = this.#twins.get(value);
@@ -151,7 +170,7 @@ export class CarriedTwins {
   }
 }
 
-/** Arrays and plain objects. */
+/** Returns true for arrays and plain objects. */
 function isTree(value: unknown): value is object {
   if (typeof value !== "object" || value === null || isRawJson(value)) return false;
   if (Array.isArray(value)) return true;
@@ -163,7 +182,7 @@ function partOf(tree: object, key: string): unknown {
   return Object.hasOwn(tree, key) ? (tree as Record<string, unknown>)[key] : undefined;
 }
 
-/** True for equal numbers, texts, dates, times and bytes. */
+/** Returns true for equal numbers, texts, dates, times and bytes. */
 function isSame(one: unknown, other: unknown): boolean {
   if (Object.is(one, other)) return true;
   if (one instanceof Date && other instanceof Date) return one.getTime() === other.getTime();

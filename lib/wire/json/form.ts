@@ -1,6 +1,6 @@
-/** Objects that no text format has a form for: written as their fields, nothing of them would be left. */
+/** Finds objects that no serializer can represent: written as their fields, they would be lost. */
 
-/** What to use in the place of some. */
+/** What to use instead of some classes. */
 const INSTEAD: Readonly<Record<string, string>> = {
   Map: "use a plain object",
   Set: "use an array",
@@ -15,8 +15,8 @@ const INSTEAD: Readonly<Record<string, string>> = {
 };
 
 /**
- * What an object is that would be lost without a word; null: an array, a record, or an instance of a class that has
- * enumerable fields. Ask for `toJSON` first. Throws what the object throws when it is read.
+ * Returns the kind of an object that would be lost silently; null for an array, a record, or an instance of a
+ * class with enumerable fields. Check for `toJSON` first. Throws what the object throws when it is read.
  */
 export function lostKind(value: object): string | null {
   if (value instanceof Error) return `an error (${value.name})`;
@@ -30,18 +30,18 @@ export function lostKind(value: object): string | null {
   return isLost || isHollow(value) ? nameOf(value) : null;
 }
 
-/** True for `new Number(1)` and its like, which stand for what `valueOf` gives. */
+/** Returns true for boxed values such as `new Number(1)`, which stand for the result of `valueOf`. */
 export function isBoxed(value: object): boolean {
   return value instanceof Number || value instanceof String || value instanceof Boolean ||
     value instanceof BigInt;
 }
 
-/** True for what is not a record and has no field that could be written. */
+/** Returns true for an object that is not a record and has no field that could be written. */
 function isHollow(value: object): boolean {
   if (Array.isArray(value) || Object.keys(value).length > 0) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   const isRecord = prototype === Object.prototype || prototype === null;
-  // Math, JSON and their like have the prototype of a record.
+  // Math, JSON and similar objects have the prototype of a record.
   return !isRecord || (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] !== undefined;
 }
 

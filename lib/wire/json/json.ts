@@ -1,9 +1,9 @@
 /**
- * JSON as kombu writes it: typed objects for what JSON has no form for, integers of any size, Python's NaN and
- * Infinity literals. reader.ts reads it, shown.ts shows values to people.
+ * Writes JSON as kombu does: typed objects for values that JSON cannot represent, integers of any size,
+ * Python's NaN and Infinity literals. reader.ts reads it; shown.ts formats values for people.
  *
- * The common value holds nothing of the kind; a short walk finds that out, and then V8's own JSON does the work.
- * Separators are written without blanks: JSON is compared as values, never as bytes.
+ * Most values contain nothing of the kind; a short walk finds that out, and then V8's own JSON does the work.
+ * There are no blanks after separators: JSON is compared as values, never as bytes.
  *
  * Source: kombu 5.6.2 utils/json.py (typed objects, register_type).
  */
@@ -16,37 +16,38 @@ import { isPlainDate, isPlainTime } from "../plain_times.ts";
 import { isRawJson } from "../raw_json.ts";
 import { dateFault } from "../times.ts";
 
-/** How deep a value that is read may nest: about what Python's own reader takes. */
+/** The maximum nesting of a value that is read: about the limit of Python's own reader. */
 export const JSON_DEPTH_MAX = 1000;
-/** The same for what is written: messages and documents put a few levels around it. */
+/** The maximum nesting of a value that is written; messages and documents add a few levels around it. */
 export const WRITTEN_DEPTH_MAX: number = JSON_DEPTH_MAX - 20;
 
 /**
- * A value as JSON text. `undefined` is written as null; Date, Uint8Array, bigint, Temporal.PlainDate and
- * PlainTime as typed objects; NaN and the infinities as Python's literals; `toJSON` is obeyed.
- * Functions, symbols, cycles, maps, sets, promises, errors and all that has neither fields nor `toJSON` (a Response, a
- * generator) throw EncodeError that names the value and its place. Cost: per message; plain values 0.1 µs above
- * `JSON.stringify`.
+ * Returns a value as JSON text. `undefined` is written as null; Date, Uint8Array, Temporal.PlainDate and
+ * PlainTime as typed objects; bigint as an integer; NaN and the infinities as Python's literals; `toJSON` is
+ * called. Throws EncodeError, which names the value and its place, for functions, symbols, cycles, maps,
+ * sets, promises, errors, and objects with neither fields nor `toJSON` (a Response, a generator). Cost: per
+ * message; for plain values 0.1 µs more than `JSON.stringify`.
  */
 export function toJson(value: unknown): string {
   return isPlain(value, 0) ? JSON.stringify(value) : new JsonWriter().write(value);
 }
 
 /**
- * The same text, for a record of names and short values, such as a message's headers: written in one walk, without the
- * runtime's JSON. Cost: per message; of a task's headers two thirds of `toJson` on Node 20, and no more in Deno.
+ * Returns the same text as `toJson`, but faster for a record of names and short values, such as a message's
+ * headers: it is written in one walk, without the runtime's JSON. Cost: per message; for a task's headers two
+ * thirds of `toJson` on Node 20, and no more than `toJson` in Deno.
  */
 export function headersToJson(headers: Readonly<Record<string, unknown>>): string {
   return shortJson(headers, 0) ?? toJson(headers);
 }
 
-/** How deep a short value is looked into, and how many names are kept. */
+/** The maximum nesting of a short value, and the number of names that are kept. */
 const SHORT_DEPTH_MAX = 3;
 const NAMES_MAX = 256;
-/** Names as they stand in JSON, with their colon: the same few come again in every message. */
+/** Names in JSON form with their colon; the same few names occur in every message. */
 const names = new Map<string, string>();
 
-/** Null: the value holds something that is left to the others. */
+/** Writes a short value; null if it contains something that only `toJson` can write. */
 function shortJson(value: unknown, depth: number): string | null {
   switch (typeof value) {
     case "string":
@@ -54,7 +55,7 @@ function shortJson(value: unknown, depth: number): string | null {
     case "boolean":
       return value ? "true" : "false";
     case "number":
-      // NaN and the infinities have no JSON; -0 is 0 in it.
+      // JSON has no NaN and no infinities; -0 is written as 0.
       return value - value === 0 ? String(value) : null;
     case "object":
       break;
@@ -72,7 +73,7 @@ function shortJson(value: unknown, depth: number): string | null {
     }
     return `[${text}]`;
   }
-  // Without a prototype it may be a number's own text (raw_json.ts).
+  // An object without a prototype may be a `RawJson` (raw_json.ts).
   if (Object.getPrototypeOf(value) !== Object.prototype) return null;
   const record = value as Readonly<Record<string, unknown>>;
   for (const key in record) {
@@ -80,7 +81,7 @@ function shortJson(value: unknown, depth: number): string | null {
     if (item === null) return null;
     text += text === "" ? nameText(key) + item : "," + nameText(key) + item;
   }
-  // Math and its like: the long way tells what it is.
+  // Math and similar objects: the slow path refuses them by name.
   if (text === "" && (record as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] !== undefined) {
     return null;
   }
@@ -96,7 +97,7 @@ function nameText(name: string): string {
   return text;
 }
 
-/** True where `JSON.stringify` writes the value as we would. */
+/** Returns true if `JSON.stringify` writes the value as we would. */
 function isPlain(value: unknown, depth: number): boolean {
   switch (typeof value) {
     case "string":
@@ -126,11 +127,11 @@ function isPlain(value: unknown, depth: number): boolean {
     if (!isPlain(object[key], depth + 1)) return false;
     isEmpty = false;
   }
-  // Math and its like: the long way tells what it is.
+  // Math and similar objects: the slow path refuses them by name.
   return !isEmpty || (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] === undefined;
 }
 
-/** The long way: writes everything that has a form, and names the place of what has none. */
+/** The slow path: writes every value that has a form, and throws with the place of one that has none. */
 class JsonWriter {
   #open: unknown[] = [];
   #path: (string | number)[] = [];
@@ -188,7 +189,7 @@ class JsonWriter {
     return text + "}";
   }
 
-  /** Objects with a form of their own; null: an array or a record. */
+  /** Writes an object with a form of its own; null for an array or a record. */
   #special(value: object): string | null {
     if (Array.isArray(value)) return null;
     if (isRawJson(value)) return value.rawJSON;
@@ -233,7 +234,7 @@ function typedJson(type: string, value: string): string {
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Bytes as kombu's typed object: their text where they are UTF-8, else base64. */
+/** Returns bytes as kombu's typed object: as text if they are UTF-8, else as base64. */
 export function bytesJson(bytes: Uint8Array): string {
   try {
     return typedJson("bytes", UTF8.decode(bytes));

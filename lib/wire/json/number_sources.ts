@@ -1,9 +1,10 @@
 /**
- * JSON read with each number's own text, which engines before V8 11.4 (Node 20) do not give: there the numbers that
- * need it are read as marked texts. The mark is made anew in each process, so no text from outside has it.
+ * Reads JSON with the source text of each number. Engines before V8 11.4 (Node 20) do not provide it; there,
+ * numbers that need it are read as marked strings. The mark is random in each process, so no text from
+ * outside contains it.
  */
 
-/** Makes a value of one that JSON.parse has read; of a number with the text it stood in, if that matters. */
+/** Converts a value that JSON.parse has read. A number may come with its source text. */
 export type Revive = (key: string, value: unknown, context?: { source: string }) => unknown;
 
 const noted = (_key: string, _value: unknown, context?: object) => context !== undefined;
@@ -11,8 +12,8 @@ const HAS_SOURCES: boolean = JSON.parse("1", noted);
 const mark = `number ${crypto.randomUUID()} `;
 
 /**
- * As JSON.parse(text, revive). Where the engine gives no sources, those of integers of 16 digits and more are found,
- * and of what `isWanted`; other numbers come without. Throws SyntaxError for what is not JSON.
+ * Like JSON.parse(text, revive). If the engine provides no sources, only integers of 16 or more digits and
+ * numbers for which `isWanted` returns true come with theirs. Throws SyntaxError if the text is not JSON.
  */
 export function parseWithSources(
   text: string,
@@ -21,7 +22,7 @@ export function parseWithSources(
   hasSources = HAS_SOURCES,
 ): unknown {
   if (hasSources) return JSON.parse(text, revive);
-  // A number that JSON does not know, as 01, must not become a text.
+  // Throws first for an invalid number such as 01, which must not become a string.
   JSON.parse(text);
   const marked = changedOutsideTexts(
     text,
@@ -38,7 +39,9 @@ export function parseWithSources(
   });
 }
 
-/** Changes the parts of a JSON text that lie outside of its texts. One pass, whatever quotes never close. */
+/**
+ * Changes the parts of a JSON text outside of its strings. Takes one pass, even if quotes are never closed.
+ */
 export function changedOutsideTexts(text: string, change: (part: string) => string): string {
   let changed = "";
   let at = 0;
@@ -50,7 +53,7 @@ export function changedOutsideTexts(text: string, change: (part: string) => stri
   return changed + change(text.slice(at));
 }
 
-/** Where the text that begins at a quote ends, behind its last quote. */
+/** Returns the position after the closing quote of the string that begins at `quote`. */
 function textEnd(text: string, quote: number): number {
   for (let at = quote + 1; at < text.length; at++) {
     const code = text.charCodeAt(at);

@@ -1,9 +1,9 @@
 /**
- * JSON as kombu reads it: typed objects become what they stand for, integers keep their digits, Python's NaN and
- * Infinity literals are numbers. json.ts writes it.
+ * Reads JSON as kombu does: typed objects become the values they stand for, integers keep their digits,
+ * Python's NaN and Infinity literals are numbers. json.ts writes it.
  *
- * The common text holds nothing of the kind; a short scan finds that out, and then V8's own JSON does the work. Text
- * from outside may be anything: every step here takes time in proportion to its length.
+ * Most texts contain nothing of the kind; a short scan finds that out, and then V8's own JSON does the work.
+ * Text from outside may be anything, so every step takes time in proportion to its length.
  *
  * Source: kombu 5.6.2 utils/json.py object_hook, loads.
  */
@@ -18,67 +18,70 @@ import { rawJson } from "../raw_json.ts";
 import { isoMs } from "../times.ts";
 
 /**
- * JSON text as a value. Objects with exactly the keys `__type__` and `__value__` become what they stand for:
- * datetime a Date (without offset: UTC), date and time Temporal's, bytes and base64 a Uint8Array, decimal and
- * uuid their text. Integers beyond 2^53 become bigint. Throws DecodeError, also for an unknown `__type__` and
- * for nesting beyond `JSON_DEPTH_MAX`.
+ * Reads JSON text. Objects with exactly the keys `__type__` and `__value__` become the values they stand for:
+ * datetime a Date (UTC if it has no offset), date and time Temporal's classes, bytes and base64 a Uint8Array,
+ * decimal and uuid their text. Integers beyond 2^53 become bigint. Throws DecodeError, also for an unknown
+ * `__type__` and for nesting beyond `JSON_DEPTH_MAX`.
  */
 export function fromJson(text: string): unknown {
   return reviveJson(text, fromPlainJson(text));
 }
 
-/** What `fromPlainJson` made of a text, or a part of it, as `fromJson` gives it. Changes it in place. */
+/**
+ * Converts the result of `fromPlainJson`, or a part of it, to the result of `fromJson`. Changes it in place.
+ */
 export function reviveJson(text: string, value: unknown): unknown {
   return mayHoldTypes(text) ? reviveTypes(value, 0, false) : value;
 }
 
 /**
- * Reads what `toJson` wrote. As `fromJson`, but an object that only looks like a typed one stays as it
- * is, and what `toJson` was given may stand in a few levels more. Throws DecodeError for what is not JSON.
+ * Reads text that `toJson` wrote. Like `fromJson`, but an object that only looks like a typed one stays as it
+ * is, and a few more levels of nesting are allowed. Throws DecodeError if the text is not JSON.
  */
 export function fromTypedJson(text: string): unknown {
   const value = fromOwnPlainJson(text);
   return mayHoldTypes(text) ? reviveTypes(value, 0, true) : value;
 }
 
-/** As `fromTypedJson`, but typed objects stay as they are on the wire: for what our own processes only pass on. */
+/**
+ * Like `fromTypedJson`, but typed objects stay as they are on the wire. For values that our own processes
+ * only pass on.
+ */
 export function fromOwnPlainJson(text: string): unknown {
   return parsed(text, JSON_DEPTH_MAX + OWN_LEVELS);
 }
 
-/** As `fromOwnPlainJson`, with numbers as `fromExactJson` has them. */
+/** Like `fromOwnPlainJson`, with numbers as in `fromExactJson`. */
 export function fromOwnExactJson(text: string): unknown {
   return parsedExactly(text, JSON_DEPTH_MAX + OWN_LEVELS);
 }
 
-/** What a carried value of our own processes stands for, as `fromTypedJson` reads it. Changes it in place. */
+/** Converts a carried value of our own processes to what `fromTypedJson` would read. Changes it in place. */
 export function reviveOwn(value: unknown): unknown {
   return reviveTypes(value, 0, true);
 }
 
-/** True for an object with exactly the keys of kombu's typed objects. */
+/** Returns true for an object with exactly the keys of kombu's typed objects. */
 export function isTypedRecord(value: object): boolean {
   return Object.hasOwn(value, "__type__") && Object.hasOwn(value, "__value__") &&
     Object.keys(value).length === 2;
 }
 
-/** True where a text may hold a typed object. */
+/** Returns true if a text may contain a typed object. */
 function mayHoldTypes(text: string): boolean {
   return text.includes("__type__") || text.includes("__value__") || text.includes("\\u005f");
 }
 
-/** How many levels our own processes put around a value at most. */
+/** The maximum number of levels that our own processes add around a value. */
 const OWN_LEVELS = 20;
 
-/**
- * As `fromJson`, but typed objects stay the plain objects they are on the wire: for text that is passed on.
- */
+/** Like `fromJson`, but typed objects stay plain objects as on the wire. For text that is passed on. */
 export function fromPlainJson(text: string): unknown {
   return parsed(text, JSON_DEPTH_MAX);
 }
 
 function parsed(text: string, depthMax: number): unknown {
-  // What is that deep has as many brackets that close.
+  // A shorter text cannot have as many opening and closing brackets.
   if (text.length > 2 * depthMax && isTooDeep(text, depthMax)) {
     throw new DecodeError(`Cannot decode JSON: nested deeper than ${depthMax}`);
   }
@@ -94,14 +97,17 @@ function parsed(text: string, depthMax: number): unknown {
 let isExact = false;
 
 /**
- * Whether this program reads every number in the form it was written in: "exact" for one that only shows or passes on
- * what it reads, since 2.0, 1e16 and -0.0 come as `RawJson` then; "values" (default) for JavaScript's numbers.
+ * Sets how this program reads numbers. "exact": numbers keep the form in which they were written, and 2.0,
+ * 1e16 and -0.0 are read as `RawJson`; for a program that only shows or passes on values. "values" (default):
+ * JavaScript's numbers.
  */
 export function setJsonNumbers(to: "exact" | "values"): void {
   isExact = to === "exact";
 }
 
-/** As `fromPlainJson`, with numbers as under `setJsonNumbers("exact")`: for text that is passed on as JSON. */
+/**
+ * Like `fromPlainJson`, with numbers as under `setJsonNumbers("exact")`. For text that is passed on as JSON.
+ */
 export function fromExactJson(text: string): unknown {
   return parsedExactly(text, JSON_DEPTH_MAX);
 }
@@ -116,14 +122,14 @@ function parsedExactly(text: string, depthMax: number): unknown {
   }
 }
 
-/** V8's JSON, but integers keep their digits. */
+/** Reads with V8's JSON, but integers keep their digits. */
 function parseNumbers(text: string): unknown {
   return isExact || hasLongDigits(text) ? parseWithSources(text, reviveNumber, isNan) : JSON.parse(text);
 }
 
 /**
- * Reads NaN and the infinities outside of texts as numbers that JSON can write. One pass: text from outside may hold
- * any number of quotes that never close.
+ * Reads JSON with NaN and infinities outside of strings, replaced by numbers that JSON can write. Takes one
+ * pass, since text from outside may contain any number of unclosed quotes.
  */
 function fromPythonJson(text: string, cause: SyntaxError): unknown {
   if (text.includes("NaN") || text.includes("Infinity")) {
@@ -131,7 +137,7 @@ function fromPythonJson(text: string, cause: SyntaxError): unknown {
       return parseWithSources(changedOutsideTexts(text, literalsReplaced), reviveNumber, isNan);
     } catch (error) {
       if (error instanceof DecodeError) throw error;
-      // The first error tells the place in the text as it came.
+      // The first error is thrown below, since its position refers to the original text.
     }
   }
   throw new DecodeError(`Cannot decode JSON: ${jsonErrorText(text, cause)}`);
@@ -144,13 +150,14 @@ function literalsReplaced(text: string): string {
   );
 }
 
-/** A number that nobody writes, parsed as -0, which stands for NaN. */
+/** Stands for NaN: a number that nobody writes, and that is parsed as -0. */
 const NAN_SOURCE = "-0e-987654321";
 const isNan = (source: string) => source === NAN_SOURCE;
 
 function jsonErrorText(text: string, error: SyntaxError): string {
   if (text.trim() === "") return "empty text";
-  // V8 quotes the text in its message, and text from outside may hold anything: only the place is told.
+  // V8 quotes the text in its message, and text from outside may contain anything. So only the position is
+  // given.
   const position = /position (\d+)/.exec(error.message)?.[1];
   if (position !== undefined) return `unexpected text at position ${position} of ${text.length}`;
   return /end of JSON|Unterminated/.test(error.message)
@@ -158,7 +165,10 @@ function jsonErrorText(text: string, error: SyntaxError): string {
     : `not JSON (${text.length} characters)`;
 }
 
-/** The engine gives a number's own text as third argument; TypeScript's library does not know it yet. */
+/**
+ * Converts a number by its source text, which the engine passes as third argument. TypeScript's library does
+ * not have it yet.
+ */
 function reviveNumber(_key: string, value: unknown, context?: { source: string }): unknown {
   if (typeof value !== "number" || !context) return value;
   const { source } = context;
@@ -169,19 +179,20 @@ function reviveNumber(_key: string, value: unknown, context?: { source: string }
     return isExact && Number.isFinite(value) && String(value) !== source ? rawJson(source) : value;
   }
   if (Number.isSafeInteger(value)) return value;
-  // Reading a long one takes more than linear time, and Python refuses it too (sys.set_int_max_str_digits).
+  // Reading a long integer takes more than linear time, and Python refuses it too
+  // (sys.set_int_max_str_digits).
   if (source.length > INTEGER_DIGITS_MAX) {
     throw new DecodeError(`Cannot decode JSON: an integer of more than ${INTEGER_DIGITS_MAX} digits`);
   }
   return BigInt(source);
 }
 
-/** How many digits an integer may have: as many as Python 3.11 reads. */
+/** The maximum number of digits of an integer, as in Python 3.11. */
 export const INTEGER_DIGITS_MAX = 4300;
 
 /**
- * True where a run of 16 digits or more is in the text: an integer may be beyond 2^53. Looks at every 16th
- * place.
+ * Returns true if the text contains 16 or more digits in a row, so that an integer may be beyond 2^53. Looks
+ * only at every 16th position, unless it finds a digit there.
  */
 function hasLongDigits(text: string): boolean {
   const end = text.length;
@@ -206,7 +217,7 @@ function hasLongDigits(text: string): boolean {
 }
 
 function isTooDeep(text: string, depthMax: number): boolean {
-  // Most long texts hold few brackets; finding that out is a fast scan of the engine's.
+  // Most long texts contain few brackets, which a fast scan of the engine finds out.
   let brackets = 0;
   for (const mark of ["[", "{"]) {
     for (let at = text.indexOf(mark); at >= 0; at = text.indexOf(mark, at + 1)) {
@@ -243,7 +254,7 @@ function reviveTypes(value: unknown, depth: number, isLenient: boolean): unknown
   for (const key in object) {
     keys++;
     const item = object[key];
-    // Defined, not assigned: "__proto__" is a key like any other in JSON.
+    // Defined and not assigned, because "__proto__" is an ordinary key in JSON.
     if (typeof item === "object" && item !== null) {
       const revived = reviveTypes(item, depth + 1, isLenient);
       if (revived !== item) {
@@ -259,7 +270,7 @@ function reviveTypes(value: unknown, depth: number, isLenient: boolean): unknown
   if (keys === 2 && Object.hasOwn(object, "__type__") && Object.hasOwn(object, "__value__")) {
     try {
       const value = object["__value__"];
-      // Our own processes write a decimal for one of AMQP's, which is to be sent as such again.
+      // Our own processes write AMQP's decimals as "decimal"; they must be sent as decimals again.
       const decimal = isLenient && object["__type__"] === "decimal" ? AmqpDecimal.of(String(value)) : null;
       return decimal ?? typedValue(object["__type__"], value);
     } catch (error) {
@@ -270,7 +281,10 @@ function reviveTypes(value: unknown, depth: number, isLenient: boolean): unknown
   return value;
 }
 
-/** What a typed object stands for. Throws DecodeError for an unknown type, or a value that is not of it. */
+/**
+ * Returns the value of a typed object. Throws DecodeError for an unknown type, or a value that does not match
+ * it.
+ */
 export function typedValue(type: unknown, value: unknown): unknown {
   try {
     switch (type) {

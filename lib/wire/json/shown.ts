@@ -1,7 +1,7 @@
 /**
- * Values as people and other programs read them: one line of JSON, whatever the value is. json.ts writes what
- * goes on the wire, which refuses what it cannot carry; here nothing is refused, since a value that cannot be shown is
- * no reason to lose the message or the result it stands in.
+ * Formats any value as JSON for people and other programs. json.ts writes values for the wire and refuses
+ * those that it cannot carry. Nothing is refused here, since a value that cannot be shown must not hide the
+ * message or result that contains it.
  */
 
 import { quoted } from "../../base/mod.ts";
@@ -9,25 +9,26 @@ import { bytesJson, JSON_DEPTH_MAX } from "./json.ts";
 import { isBoxed } from "./form.ts";
 import { isRawJson } from "../raw_json.ts";
 
-/** How JSON for people is laid out. Default: one line without spaces. */
+/** The layout of JSON for people. Default: one line without spaces. */
 export interface ShownStyle {
-  /** A space after commas and colons, as Python writes it. */
+  /** Puts a space after commas and colons, as Python does. */
   isSpaced?: boolean;
-  /** Keys sorted, and a line for each item, indented by this many spaces. */
+  /** Sorts keys and puts each item on a line, indented by this many spaces. */
   indent?: number;
-  /** Everything but ASCII as `\uXXXX`. */
+  /** Escapes everything except ASCII as `\uXXXX`. */
   isAscii?: boolean;
-  /** About how many characters at most; what comes later is left out and marked "...". Default 64 Mi. */
+  /** The approximate maximum length in characters; the rest is replaced by "...". Default 64 Mi. */
   charsMax?: number;
 }
 
 const CHARS_MAX = 64 * 1024 * 1024;
 
 /**
- * A value as JSON text on one line (but for `indent`). Never throws. Integers keep their digits; NaN and the
- * infinities are Python's literals; dates are ISO 8601 text, bytes kombu's typed object; sets are arrays, maps objects;
- * errors, functions and symbols are texts that name them; `toJSON` is obeyed. As with `JSON.stringify`, keys with the
- * value undefined are left out. What contains itself shows "<Recursion>".
+ * Returns a value as JSON text, on one line unless `indent` is given. Integers keep their digits; NaN and the
+ * infinities are Python's literals; dates are ISO 8601 text, bytes kombu's typed object; sets are arrays,
+ * maps are objects; errors, functions and symbols are strings that name them; `toJSON` is called. As with
+ * `JSON.stringify`, keys with the value undefined are left out. A value inside itself is shown as
+ * "<Recursion>". Never throws.
  */
 export function shownJson(value: unknown, style: ShownStyle = {}): string {
   return new ShownWriter(style).write(value, 0);
@@ -78,14 +79,14 @@ class ShownWriter {
     try {
       text = this.#known(value, level) ?? this.#record(Object.entries(value), level);
     } catch (error) {
-      // A getter or a `toJSON` of the value's own that throws.
+      // A getter or `toJSON` of the value has thrown.
       text = this.#take(this.#text(`<${nameOf(value)}: cannot be read: ${messageOf(error)}>`));
     }
     this.#open.delete(value);
     return text;
   }
 
-  /** What is not a plain record; null: it is one. */
+  /** Formats an object that is not a plain record; null if it is one. */
   #known(value: object, level: number): string | null {
     if (Array.isArray(value)) return this.#list(value, level);
     if (isRawJson(value)) return this.#take(value.rawJSON);
@@ -144,7 +145,10 @@ class ShownWriter {
     return this.#escaped(quoted(isLong ? `${text.slice(0, Math.max(0, this.#left))}...` : text));
   }
 
-  /** JSON escapes the first 32 control characters; the other ones end a line or drive a terminal too. */
+  /**
+   * Escapes the control characters above U+007E too, since they may end a line or control a terminal; JSON
+   * escapes only the first 32.
+   */
   #escaped(json: string): string {
     return json.replace(this.#isAscii ? NOT_ASCII : BREAKS, escapeChar);
   }

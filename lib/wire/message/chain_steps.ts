@@ -1,6 +1,6 @@
 /**
- * What is left of a chain, as it travels in each of its messages: every step carries all the later ones, so a step
- * of a long chain takes one off and passes the rest on as the bytes that it came as.
+ * The remaining steps of a chain, as each of its messages carries them. Every step carries all later ones, so
+ * a step of a long chain takes one off and passes the rest on as the bytes in which it came.
  *
  * Source: celery 5.2.6 app/trace.py trace_task (the next step is the last of the list); protocol.md 8.4.
  */
@@ -11,13 +11,16 @@ import { toJson } from "../json/json.ts";
 import type { WireSignature } from "./message.ts";
 import { kindOf, recordOrNull } from "../record.ts";
 
-/** The later steps of a chain, reversed and carried: the last one runs next. Taken apart only as far as needed. */
+/**
+ * The later steps of a chain, as carried values in reverse order: the last one runs next. Decoded only as far
+ * as needed.
+ */
 export class ChainSteps {
-  /** All of them as values, or null. */
+  /** All steps as values, or null. */
   readonly #steps: WireSignature[] | null;
-  /** All of them as JSON, with commas between, or null. */
+  /** All steps as JSON, separated by commas, or null. */
   readonly #bytes: Uint8Array | null;
-  /** Where the last one begins in the bytes; -1: not looked for. */
+  /** The position of the last step in the bytes; -1: not searched yet. */
   #lastAt = -1;
 
   private constructor(steps: WireSignature[] | null, bytes: Uint8Array | null) {
@@ -25,23 +28,23 @@ export class ChainSteps {
     this.#bytes = bytes;
   }
 
-  /** Of signatures in wire form, at least one. */
+  /** Returns the steps of signatures in wire form, at least one. */
   static of(steps: WireSignature[]): ChainSteps {
     return new ChainSteps(steps, null);
   }
 
-  /** Of what stands between the brackets of a JSON list of at least one signature, in UTF-8. */
+  /** Returns the steps of the UTF-8 bytes between the brackets of a JSON list of at least one signature. */
   static ofBytes(bytes: Uint8Array): ChainSteps {
     return new ChainSteps(null, bytes);
   }
 
-  /** The step that runs next. Throws DecodeError or InvalidTaskError where it cannot be read. */
+  /** The step that runs next. Throws DecodeError or InvalidTaskError if it cannot be read. */
   get next(): WireSignature {
     if (this.#bytes === null) return this.#steps!.at(-1)!;
     return signatureOf(fromCarriedJson(DECODER.decode(this.#bytes.subarray(this.#last()))));
   }
 
-  /** What comes after that step; null: nothing. Throws DecodeError. */
+  /** The steps after that one; null if there are none. Throws DecodeError. */
   get later(): ChainSteps | null {
     if (this.#bytes === null) {
       return this.#steps!.length > 1 ? ChainSteps.of(this.#steps!.slice(0, -1)) : null;
@@ -52,13 +55,13 @@ export class ChainSteps {
     return ChainSteps.ofBytes(this.#bytes.subarray(0, end - 1));
   }
 
-  /** All of them, reversed. Throws DecodeError or InvalidTaskError. */
+  /** Returns all steps in reverse order. Throws DecodeError or InvalidTaskError. */
   all(): WireSignature[] {
     if (this.#bytes === null) return this.#steps!;
     return (fromCarriedJson(`[${DECODER.decode(this.#bytes)}]`) as unknown[]).map(signatureOf);
   }
 
-  /** Their JSON with commas between, in a longer text. Throws EncodeError. */
+  /** Returns the JSON of the steps, separated by commas, between two texts. Throws EncodeError. */
   within(before: string, after: string): string | Uint8Array {
     if (this.#bytes === null) return before + toJson(this.#steps).slice(1, -1) + after;
     const head = ENCODER.encode(before), tail = ENCODER.encode(after);
@@ -87,19 +90,19 @@ const DECODER = new TextDecoder();
 const CHAIN_KEY = ENCODER.encode('"chain"');
 const CHORD_KEY = ENCODER.encode('"chord"');
 
-/** Where a task's body as JSON holds its chain: the borders of the list, brackets not included. */
+/** The place of the chain in the JSON of a task's body: the bounds of the list, without its brackets. */
 export interface ChainPlace {
   readonly start: number;
   readonly end: number;
 }
 
 /**
- * Finds the chain in the JSON of `[args, kwargs, embed]`, where embed ends with `chain` and `chord` as Celery and
- * we write it. Null: there is none, or it is of another form. Looks at what stands before and behind the list, never
- * into it.
+ * Finds the chain in the JSON of `[args, kwargs, embed]`, if embed ends with `chain` and `chord`, as Celery
+ * and we write it. Null if there is no chain, or if the form is another one. Reads the text before and after
+ * the list, but never the list itself.
  */
 export function findChain(json: Uint8Array): ChainPlace | null {
-  // The end first: it is near, and most bodies have no chain there.
+  // The end first: it is found fast, and most bodies have no chain there.
   const end = chainEnd(json);
   if (end < 0) return null;
   const start = chainStart(json);
@@ -117,7 +120,7 @@ function signatureOf(value: unknown): WireSignature {
 const QUOTE = 0x22, BACKSLASH = 0x5c, COMMA = 0x2c, COLON = 0x3a;
 const OPEN_LIST = 0x5b, CLOSE_LIST = 0x5d, OPEN_OBJECT = 0x7b, CLOSE_OBJECT = 0x7d;
 
-/** Behind the bracket that opens embed's `chain`, or -1. */
+/** Returns the position after the opening bracket of embed's `chain`, or -1. */
 function chainStart(json: Uint8Array): number {
   let at = skipBlanks(json, 0);
   if (json[at++] !== OPEN_LIST) return -1;
@@ -141,7 +144,7 @@ function chainStart(json: Uint8Array): number {
   }
 }
 
-/** The bracket that closes embed's `chain`, where only `chord` comes behind it, or -1. */
+/** Returns the position of the closing bracket of embed's `chain`, if only `chord` follows it, or -1. */
 function chainEnd(json: Uint8Array): number {
   let at = backOverBlanks(json, json.length);
   if (json[--at] !== CLOSE_LIST) return -1;
@@ -171,7 +174,9 @@ function backOverBlanks(json: Uint8Array, end: number): number {
   return end;
 }
 
-/** Behind the value that begins at `at`; the end where it does not end. */
+/**
+ * Returns the position after the value that begins at `at`; the end of the text if the value does not end.
+ */
 function skipValue(json: Uint8Array, at: number): number {
   let depth = 0;
   for (; at < json.length; at++) {
@@ -183,7 +188,7 @@ function skipValue(json: Uint8Array, at: number): number {
       }
     } else if (code === OPEN_LIST || code === OPEN_OBJECT) depth++;
     else if (code === CLOSE_LIST || code === CLOSE_OBJECT) depth--;
-    // What a number or a word is made of ends at what cannot be part of one.
+    // A number or a word ends at the first character that cannot be part of one.
     else if (depth === 0) {
       while (at < json.length && isWord(json[at])) at++;
       return at;
@@ -194,8 +199,9 @@ function skipValue(json: Uint8Array, at: number): number {
 }
 
 /**
- * The beginning of the value that ends before `end`, or -1. In JSON a backslash stands only within a text, so a quote
- * with an even number of them before it is the border of one, seen from either side.
+ * Returns the start of the value that ends before `end`, or -1. In JSON, backslashes occur only within
+ * strings. So a quote after an even number of them begins or ends a string, which can be seen from both
+ * sides.
  */
 function backOverValue(json: Uint8Array, end: number): number {
   let depth = 0;
@@ -222,7 +228,7 @@ function isEscaped(json: Uint8Array, at: number): boolean {
   return count % 2 === 1;
 }
 
-/** What numbers, `true`, `false`, `null` and Python's `NaN` and `Infinity` are written with. */
+/** Returns true for characters of numbers, `true`, `false`, `null` and Python's `NaN` and `Infinity`. */
 function isWord(code: number | undefined): boolean {
   if (code === undefined) return false;
   return (code >= 0x30 && code <= 0x39) || (code >= 0x61 && code <= 0x7a) || (code >= 0x41 && code <= 0x5a) ||

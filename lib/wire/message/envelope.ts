@@ -1,5 +1,5 @@
 /**
- * The envelope: one JSON object per message, as kombu's virtual transports keep it in a list, a hash or a
+ * The envelope: one JSON object per message, as kombu's virtual transports store it in a list, a hash or a
  * channel.
  *
  * Source: kombu 5.6.2 transport/virtual/base.py Channel.prepare_message, Message; transport/redis.py
@@ -17,8 +17,8 @@ import { isTruthy } from "../python_truth.ts";
 import { kindOf, recordOrNull, setOwn } from "../record.ts";
 
 /**
- * Where an envelope goes. `deliveryTag` is unique per message: its field in the structures of unacked
- * messages.
+ * The route of an envelope. `deliveryTag` is unique per message; it is the message's field in the structures
+ * of unacknowledged messages.
  */
 export interface EnvelopeRoute {
   exchange: string;
@@ -34,8 +34,8 @@ export interface DecodedEnvelope {
 }
 
 /**
- * The envelope of a message. Bytes always go as base64; text as the message says. Headers may hold anything
- * that JSON with kombu's types can carry. Throws EncodeError. Cost: per message sent.
+ * Returns the envelope of a message. Bytes are always sent as base64, text as `bodyEncoding` says. Headers
+ * may contain anything that JSON with kombu's types can carry. Throws EncodeError. Cost: per message sent.
  */
 export function encodeEnvelope(message: EncodedMessage, route: EnvelopeRoute): string {
   const [before, body, after] = envelopeParts(message, route);
@@ -43,8 +43,8 @@ export function encodeEnvelope(message: EncodedMessage, route: EnvelopeRoute): s
 }
 
 /**
- * The same in three parts, the second being the body: who only writes a large one needs no copy of it. Throws
- * EncodeError.
+ * Returns the envelope in three parts. The second is the body, so that a large body can be written without
+ * copying it. Throws EncodeError.
  */
 export function envelopeParts(message: EncodedMessage, route: EnvelopeRoute): [string, string, string] {
   const { body, properties } = message;
@@ -56,7 +56,7 @@ export function envelopeParts(message: EncodedMessage, route: EnvelopeRoute): [s
     quote = '"';
     bodyEncoding = '"base64"';
   } else if (message.bodyEncoding === "base64") {
-    // Quoted like any text: a body that came from outside may only claim to be base64.
+    // Quoted like any text, since a body from outside may not really be base64.
     bodyText = quoted(body);
     bodyEncoding = '"base64"';
   } else {
@@ -82,10 +82,10 @@ export function envelopeParts(message: EncodedMessage, route: EnvelopeRoute): [s
 }
 
 /**
- * Takes an envelope apart; the body stays encoded. What is missing gets kombu's defaults: no headers, no
- * properties, content type "application/data", delivery mode 2, priority 0, an unencoded body. Throws
- * DecodeError (one line) where the text is not a JSON object or its body not text. `read`: `fromTypedJson` for an
- * envelope that our own process wrote. Cost: per message received.
+ * Decodes an envelope; the body stays encoded. Missing parts get kombu's defaults: no headers, no properties,
+ * content type "application/data", delivery mode 2, priority 0, an unencoded body. `read` is `fromTypedJson`
+ * for an envelope that our own process wrote. Throws DecodeError (one line) if the text is not a JSON object
+ * or its body is not text. Cost: per message received.
  */
 export function decodeEnvelope(
   text: string,
@@ -159,17 +159,17 @@ export function decodeEnvelope(
 }
 
 /**
- * The headers of an envelope as they came, for what is sent on: typed objects and numbers in the form in which they are
- * on the wire (json/carried.ts). Throws as `decodeEnvelope`.
+ * Returns the headers of an envelope as carried values (json/carried.ts), to be sent on: typed objects and
+ * numbers keep their form on the wire. Throws as `decodeEnvelope`.
  */
 export function carriedHeaders(envelopeText: string): Record<string, unknown> {
   return decodeEnvelope(envelopeText, fromCarriedJson).message.headers;
 }
 
 /**
- * The envelope with the marks of a message that is delivered again: `headers.redelivered` and
- * `properties.delivery_info.redelivered` are true. All else is kept. Throws DecodeError for what is not an
- * envelope.
+ * Returns an envelope marked as delivered again: `headers.redelivered` and
+ * `properties.delivery_info.redelivered` are true. Everything else is kept. Throws DecodeError if the text is
+ * not an envelope.
  */
 export function markRedelivered(envelopeText: string): string {
   const envelope = envelopeRecord(fromExactJson(envelopeText));
@@ -184,7 +184,7 @@ export function markRedelivered(envelopeText: string): string {
   return toJson(envelope);
 }
 
-/** As `markRedelivered`; what is not an envelope stays as it is. */
+/** Like `markRedelivered`, but returns a text that is not an envelope as it is. */
 export function markedIfEnvelope(text: string): string {
   try {
     return markRedelivered(text);
@@ -195,27 +195,30 @@ export function markedIfEnvelope(text: string): string {
 }
 
 /**
- * The last member of an envelope whose message was parked until it was due: its worker has told of it already. Kombu
- * keeps what it does not know, and reads nothing of it.
+ * The last member of an envelope whose message was parked until it was due: a worker has already reported it
+ * as received, in its log and by an event. Kombu keeps unknown members and ignores them.
  */
-const TOLD_MARK = ',"lovage_told":true}';
+const REPORTED_MARK = ',"lovage_told":true}';
 
-/** The envelope of a message of which a worker has told. Text for text, since a body may be long. */
-export function markTold(envelopeText: string): string {
-  return isMarkedTold(envelopeText) ? envelopeText : envelopeText.slice(0, -1) + TOLD_MARK;
+/**
+ * Marks an envelope as reported: a worker has logged the message as received and sent the event. Edits the
+ * text without parsing it, since a body may be long.
+ */
+export function markReported(envelopeText: string): string {
+  return isMarkedReported(envelopeText) ? envelopeText : envelopeText.slice(0, -1) + REPORTED_MARK;
 }
 
-/** The envelope of a message that is sent anew: the next worker is to tell of it. */
-export function unmarkTold(envelopeText: string): string {
-  return isMarkedTold(envelopeText) ? `${envelopeText.slice(0, -TOLD_MARK.length)}}` : envelopeText;
+/** Removes the mark from an envelope that is sent again, so that the next worker reports it. */
+export function unmarkReported(envelopeText: string): string {
+  return isMarkedReported(envelopeText) ? `${envelopeText.slice(0, -REPORTED_MARK.length)}}` : envelopeText;
 }
 
-/** Whether `markTold` made it. Data lane: per message. */
-export function isMarkedTold(envelopeText: string): boolean {
-  return envelopeText.endsWith(TOLD_MARK);
+/** Returns true if an envelope is marked as reported. Data lane: once per message. */
+export function isMarkedReported(envelopeText: string): boolean {
+  return envelopeText.endsWith(REPORTED_MARK);
 }
 
-/** The priority of an envelope; 0 where it has none or is not an envelope. */
+/** Returns the priority of an envelope; 0 if it has none or is not an envelope. */
 export function envelopePriority(envelopeText: string): number {
   try {
     const properties = recordOrNull(envelopeRecord(fromPlainJson(envelopeText))["properties"]);
@@ -227,7 +230,7 @@ export function envelopePriority(envelopeText: string): number {
   }
 }
 
-/** A message's body as bytes, base64 undone. Throws DecodeError on wrong base64. */
+/** Returns a message's body as bytes, decoded from base64. Throws DecodeError on invalid base64. */
 export function bodyBytes(message: EncodedMessage): Uint8Array {
   const { body } = message;
   if (typeof body !== "string") return body;
@@ -235,8 +238,8 @@ export function bodyBytes(message: EncodedMessage): Uint8Array {
 }
 
 /**
- * A message's body in the form that is cheapest to decode: ASCII text where it is that, else bytes (or the
- * text that it came as). Throws DecodeError on wrong base64.
+ * Returns a message's body in the form that is fastest to decode: base64 becomes text if it is ASCII, else
+ * bytes; any other body is returned as it is. Throws DecodeError on invalid base64.
  */
 export function bodyData(message: EncodedMessage): Uint8Array | string {
   const { body } = message;
@@ -245,8 +248,8 @@ export function bodyData(message: EncodedMessage): Uint8Array | string {
 }
 
 /**
- * A body for `EncodedMessage.body` under the encoding asked for: text or bytes in, what travels out. A long one stays
- * bytes, which an envelope writes as base64: it is shorter on its way there, and needs no quoting.
+ * Returns text or bytes as an `EncodedMessage.body` in the given encoding. A long body is returned as bytes,
+ * which an envelope writes as base64: until then it is shorter, and it needs no quoting.
  */
 export function encodeBody(body: string | Uint8Array, bodyEncoding: "base64" | "none"): string | Uint8Array {
   if (bodyEncoding === "none") return body;

@@ -1,5 +1,5 @@
 /**
- * Events: what workers and clients tell monitors, single or several task events in one array.
+ * Events, which workers and clients send to monitors: single ones, or several task events in one array.
  *
  * Source: celery 5.6.3 events/event.py Event, events/dispatcher.py EventDispatcher; protocol captures of both
  * versions.
@@ -25,13 +25,13 @@ export interface EventMessage {
   pid: number;
   clock: number;
   timestamp: number;
-  /** The event's own fields under the wire's names, in the order in which they are written. */
+  /** The event's own fields by their names on the wire, in the order in which they are written. */
   fields: Record<string, unknown>;
 }
 
-/** How to encode events. */
+/** The options for encoding events. */
 export interface EventEncoding {
-  /** A serializer's name, loaded. Default "json". */
+  /** The name of a loaded serializer. Default "json". */
   serializer?: string;
   bodyEncoding: "base64" | "none";
   /** Default 1: events are transient. */
@@ -41,17 +41,20 @@ export interface EventEncoding {
 /** The routing key of arrays of task events. */
 export const TASK_MULTI = "task.multi";
 
-/** The routing key of one event: its type with dots for dashes. */
+/** Returns the routing key of one event: its type with dots instead of dashes. */
 export function eventRoutingKey(type: string): string {
   return type.replaceAll("-", ".");
 }
 
-/** The message of one event; its routing key is `eventRoutingKey(event.type)`. Throws EncodeError. */
+/** Returns the message of one event; its routing key is `eventRoutingKey(event.type)`. Throws EncodeError. */
 export function encodeEvent(event: EventMessage, options: EventEncoding): EncodedMessage {
   return eventMessage(eventRecord(event), event.hostname, options);
 }
 
-/** The message of several task events of one sender; its routing key is `TASK_MULTI`. Throws EncodeError. */
+/**
+ * Returns the message of several task events of one sender; its routing key is `TASK_MULTI`. Throws
+ * EncodeError.
+ */
 export function encodeEvents(events: readonly EventMessage[], options: EventEncoding): EncodedMessage {
   const records: Record<string, unknown>[] = [];
   for (const event of events) records.push(eventRecord(event));
@@ -59,8 +62,8 @@ export function encodeEvents(events: readonly EventMessage[], options: EventEnco
 }
 
 /**
- * One event as JSON text: what `eventRecord` holds, written at once. `fields` is the JSON text of an object without
- * the common names. Cost: per event.
+ * Returns the JSON text of one event, with the fields of `eventRecord`, written directly. `head` comes from
+ * `eventTextHead`; `fields` is the JSON text of an object without the common fields. Cost: per event.
  */
 export function eventText(
   head: string,
@@ -72,12 +75,15 @@ export function eventText(
   return `${head}${event.clock}${uuid}${own},"timestamp":${event.timestamp},"type":${quoted(event.type)}}`;
 }
 
-/** The beginning of an event's text, up to the clock's value: the same for all events of one sender. */
+/**
+ * Returns the start of an event's text, up to the value of `clock`, which is the same for all events of one
+ * sender.
+ */
 export function eventTextHead(hostname: string, utcOffset: number, pid: number): string {
   return `{"hostname":${quoted(hostname)},"utcoffset":${utcOffset},"pid":${pid},"clock":`;
 }
 
-/** The message of a JSON text: one event (`eventText`), or an array of such texts joined by commas, in brackets. */
+/** Returns the message of a JSON text: one event (`eventText`), or an array of such texts. */
 export function encodeEventText(
   text: string,
   hostname: string,
@@ -88,9 +94,9 @@ export function encodeEventText(
 }
 
 /**
- * The events of a message, single or array. An item of an array that is not an event is left out, as the others
- * are still good; a message that holds none throws DecodeError. Throws ContentDisallowed and DecodeError of
- * the body.
+ * Returns the events of a message, which has one event or an array. Items that are not events are skipped.
+ * Throws DecodeError if there are only such items, and ContentDisallowed or DecodeError if the body cannot be
+ * read.
  */
 export function decodeEvents(message: EncodedMessage, accept: Accept): EventMessage[] {
   const value = decodeControlPayload(message, accept);
@@ -106,7 +112,7 @@ export function decodeEvents(message: EncodedMessage, accept: Accept): EventMess
   return events;
 }
 
-/** The wire's form of an event, common fields first, time and type last. */
+/** Returns the wire form of an event: common fields first, timestamp and type last. */
 export function eventRecord(event: EventMessage): Record<string, unknown> {
   const record: Record<string, unknown> = {
     hostname: event.hostname,
@@ -121,7 +127,7 @@ export function eventRecord(event: EventMessage): Record<string, unknown> {
   return record;
 }
 
-/** An event from its wire form; null where it has no type. Missing common fields become "" and 0. */
+/** Returns an event from its wire form; null if it has no type. Missing common fields become "" and 0. */
 function eventFrom(value: unknown): EventMessage | null {
   const record = recordOrNull(value);
   if (record === null || typeof record["type"] !== "string") return null;

@@ -1,5 +1,5 @@
 /**
- * Remote control's messages (pidbox): a broadcast request, and each node's reply.
+ * Messages of remote control (pidbox): a broadcast request, and each node's reply.
  *
  * Source: kombu 5.6.2 pidbox.py Mailbox._broadcast, Mailbox._publish_reply, Node.handle_message.
  */
@@ -17,16 +17,16 @@ import { decodePayload } from "./task_decoder.ts";
 export interface MailboxRequest {
   method: string;
   arguments: Record<string, unknown>;
-  /** Node names, or null: whoever `pattern` selects, else all. */
+  /** Node names; null: the nodes that match `pattern`, or all nodes without one. */
   destination: string[] | null;
   pattern: string | null;
   matcher: "glob" | "pcre" | null;
-  /** Set together with `replyTo` where a reply is wanted. */
+  /** Set together with `replyTo` if a reply is wanted. */
   ticket: string | null;
   replyTo: { exchange: string; routingKey: string } | null;
-  /** The sender's logical clock; null where it sent none. */
+  /** The sender's logical clock; null if it was not sent. */
   clock: number | null;
-  /** Epoch seconds after which nobody waits for the answer; 0: no end. */
+  /** Epoch seconds after which nobody waits for the reply; 0: no limit. */
   expires: number;
 }
 
@@ -34,24 +34,28 @@ export interface MailboxRequest {
 export interface MailboxReply {
   ticket: string | null;
   clock: number | null;
-  /** Node name to what its handler returned. One entry, but read as many as there are. */
+  /** What the handler returned, by node name. Normally one entry, but all are read. */
   replies: Record<string, unknown>;
 }
 
-/** How to encode mailbox messages. */
+/** The options for encoding mailbox messages. */
 export interface MailboxEncoding {
-  /** A serializer's name, loaded. Default "json". */
+  /** The name of a loaded serializer. Default "json". */
   serializer?: string;
   bodyEncoding: "base64" | "none";
 }
 
 /**
- * Bytes of the body of a control message or of events at most, as they come (in base64: characters) and unpacked. The
- * longest honest one is `hello` with 50,000 revoked ids: about 6 MiB as base64.
+ * The maximum size of the body of a control message or of events in bytes, both as received (in base64:
+ * characters) and unpacked. The longest regular one is `hello` with 50,000 revoked ids: about 6 MiB in
+ * base64.
  */
 export const CONTROL_BYTES_MAX: number = 16 * 1024 * 1024;
 
-/** The value of a body of a control message or of events. Throws DecodeError, also where it is too long. */
+/**
+ * Returns the value of the body of a control message or of events. Throws ContentDisallowed or DecodeError,
+ * also if it is too long.
+ */
 export function decodeControlPayload(message: EncodedMessage, accept: Accept): unknown {
   const { length } = message.body;
   if (length > CONTROL_BYTES_MAX) throw new DecodeError(`Cannot decode body: ${length} bytes are too many`);
@@ -59,7 +63,7 @@ export function decodeControlPayload(message: EncodedMessage, accept: Accept): u
 }
 
 /**
- * The message of a request: persistent, as kombu has it, although the exchange is transient. Throws
+ * Returns the message of a request: persistent, as in kombu, although the exchange is transient. Throws
  * EncodeError.
  */
 export function encodeMailboxRequest(request: MailboxRequest, options: MailboxEncoding): EncodedMessage {
@@ -78,7 +82,7 @@ export function encodeMailboxRequest(request: MailboxRequest, options: MailboxEn
 }
 
 /**
- * Reads a request. Throws DecodeError where it is not an object with a method, ContentDisallowed for refused
+ * Reads a request. Throws DecodeError if it is not an object with a method, ContentDisallowed for refused
  * content.
  */
 export function decodeMailboxRequest(message: EncodedMessage, accept: Accept): MailboxRequest {
@@ -105,7 +109,7 @@ export function decodeMailboxRequest(message: EncodedMessage, accept: Accept): M
   };
 }
 
-/** The message of one node's reply. Throws EncodeError. */
+/** Returns the message of one node's reply. Throws EncodeError. */
 export function encodeMailboxReply(
   reply: { hostname: string; reply: unknown; ticket: string | null; clock: number },
   options: MailboxEncoding,
@@ -114,7 +118,7 @@ export function encodeMailboxReply(
   return mailboxMessage({ [reply.hostname]: reply.reply ?? null }, headers, 1, options);
 }
 
-/** Reads a reply. Throws DecodeError where it is not an object, ContentDisallowed for refused content. */
+/** Reads a reply. Throws DecodeError if it is not an object, ContentDisallowed for refused content. */
 export function decodeMailboxReply(message: EncodedMessage, accept: Accept): MailboxReply {
   const value = decodeControlPayload(message, accept);
   const replies = recordOrNull(value);
@@ -138,7 +142,7 @@ function mailboxMessage(
   return controlMessage(serialize(body, serializer), headers, { bodyEncoding, deliveryMode });
 }
 
-/** The message that carries a request, a reply, or events. */
+/** Returns the message that carries a request, a reply, or events. */
 export function controlMessage(
   { body, contentType, contentEncoding }: SerializedBody,
   headers: Record<string, unknown>,

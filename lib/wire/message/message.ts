@@ -1,45 +1,49 @@
 /**
- * What a message is, before and after the wire. Types only; envelope.ts, task_message.ts, result_meta.ts encode and
- * decode them.
+ * The types of messages and results. envelope.ts, task_message.ts, task_decoder.ts and result_meta.ts encode
+ * and decode them.
  *
- * Source: shared shapes of Celery 5.2.6 and 5.6.3 (celery app/amqp.py as_task_v2, kombu message and virtual base).
+ * Source: shared shapes of Celery 5.2.6 and 5.6.3 (celery app/amqp.py as_task_v2, kombu message and virtual
+ * base).
  */
 
-/** Message properties, in our names. Unknown ones are kept in `rest` and sent again. */
+/** Message properties, by our names. Unknown ones are kept in `rest` and sent on. */
 export interface MessageProperties {
   correlationId: string | null;
-  /** Where rpc results go; empty text where unknown. */
+  /** The queue for rpc results; "" if unknown. */
   replyTo: string | null;
   /** 2 persistent, 1 transient. */
   deliveryMode: 1 | 2;
   /** 0 to 9. */
   priority: number;
-  /** Milliseconds as text, AMQP's way; null: none. */
+  /** Milliseconds as text, as in AMQP; null: none. */
   expiration: string | null;
   rest: Record<string, unknown> | null;
 }
 
-/** How a message travelled. */
+/** How a message was delivered. */
 export interface DeliveryInfo {
   exchange: string;
   routingKey: string;
   redelivered: boolean;
 }
 
-/** A message with its body still encoded: what publishers make and what transports deliver. */
+/** A message with an encoded body, as publishers create it and transports deliver it. */
 export interface EncodedMessage {
-  /** Body bytes, or their base64 text where `bodyEncoding` is "base64" (virtual transports). */
+  /** The body's bytes or text, or its base64 text if `bodyEncoding` is "base64" (virtual transports). */
   body: Uint8Array | string;
   /** "base64": `body` is base64 text. "none": bytes, or text sent as it is. */
   bodyEncoding: "base64" | "none";
   contentType: string;
   contentEncoding: string;
-  /** The wire's headers under the wire's names. */
+  /** The headers by their names on the wire. */
   headers: Record<string, unknown>;
   properties: MessageProperties;
 }
 
-/** The headers of a task message (protocol 2 names in camelCase; null where absent). Times are ISO 8601 text. */
+/**
+ * The headers of a task message: the names of protocol 2 in camelCase; an absent one is null. Times are ISO
+ * 8601 text.
+ */
 export interface TaskHeaders {
   lang: string | null;
   task: string;
@@ -50,7 +54,7 @@ export interface TaskHeaders {
   group: string | null;
   groupIndex: number | null;
   retries: number;
-  /** Seconds; hard first on the wire, named here. */
+  /** The hard limit in seconds. On the wire both limits are one list, the hard one first. */
   timeLimit: number | null;
   softTimeLimit: number | null;
   rootId: string | null;
@@ -58,18 +62,18 @@ export interface TaskHeaders {
   argsrepr: string | null;
   kwargsrepr: string | null;
   origin: string | null;
-  /** What the sender said of it, which counts before what the task says; null: nothing. */
+  /** The sender's choice, which overrides the task's; null: none. */
   ignoreResult: boolean | null;
   replacedTaskNesting: number;
   stampedHeaders: string[] | null;
   stamps: Record<string, unknown>;
   /** A compressor's content type, or null. */
   compression: string | null;
-  /** Every header that is not one of the above: the caller's own. */
+  /** All other headers, which are the caller's own. */
   custom: Record<string, unknown> | null;
 }
 
-/** A signature as it travels (`{"task", "args", "kwargs", "options", "subtask_type", "immutable"}`). */
+/** A signature in wire form (`{"task", "args", "kwargs", "options", "subtask_type", "immutable"}`). */
 export interface WireSignature {
   task: string;
   args?: unknown[];
@@ -83,7 +87,7 @@ export interface WireSignature {
 /** A result tuple: `[["id", parent or null], null]`, or for a group `[["id", parent], [members]]`. */
 export type ResultTuple = [[string, ResultTuple | null], ResultTuple[] | null];
 
-/** Celery's states; any other text is a state of the user's own. */
+/** Celery's states; any other text is a user's own state. */
 export type TaskState =
   | "PENDING"
   | "RECEIVED"
@@ -96,7 +100,7 @@ export type TaskState =
   | "IGNORED"
   | (string & Record<never, never>);
 
-/** A stored result, decoded. Dates are ISO 8601 text. */
+/** A decoded stored result. Dates are ISO 8601 text. */
 export interface ResultMeta {
   taskId: string;
   state: TaskState;
@@ -107,7 +111,7 @@ export interface ResultMeta {
   dateDone: string | null;
   groupId: string | null;
   parentId: string | null;
-  /** Of `result_extended`, null where absent. */
+  /** From `result_extended`, as are the following fields; null if absent. */
   name: string | null;
   args: unknown[] | null;
   kwargs: Record<string, unknown> | null;

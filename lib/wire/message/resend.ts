@@ -1,13 +1,13 @@
-/** A task's message as it is sent once more: the same in all but its id and its count of retries. */
+/** Makes a new message from a failed task's message: the same except for its id and its count of retries. */
 
 import { DecodeError } from "../errors.ts";
 import { fromExactJson } from "../json/reader.ts";
 import { toJson } from "../json/json.ts";
 
 /**
- * The envelope of a failed task as a message of its own: under a new id, with no retries, as not delivered before. All
- * else (body, headers, properties) stays what it was, numbers in the form in which they came. Throws DecodeError for
- * what is not an envelope of a task with its id among the headers (protocol 2).
+ * Returns the envelope of a failed task as a new message: with a new id, no retries, and no marks of
+ * redelivery. Everything else (body, headers, properties) stays as it was, including the form of numbers.
+ * Throws DecodeError if the text is not the envelope of a task with its id in the headers (protocol 2).
  */
 export function resendEnvelope(envelopeText: string, id: string): string {
   const envelope = record(fromExactJson(envelopeText));

@@ -1,5 +1,5 @@
 /**
- * Result documents: what a result store keeps under a task's id, in Celery's key order.
+ * Result documents, which a result store keeps under a task's id, with keys in Celery's order.
  *
  * Source: celery 5.6.3 backends/base.py Backend._get_result_meta, prepare_exception, exception_to_python.
  */
@@ -22,13 +22,16 @@ import {
 } from "../serializer/serializer.ts";
 import { isoMs, toPythonIso } from "../times.ts";
 
-/** What `result_extended` adds; `queue` is the routing key that the message came with. */
+/** The fields that `result_extended` adds; `queue` is the routing key with which the message came. */
 export interface ExtendedMeta
   extends Pick<ResultMeta, "name" | "args" | "kwargs" | "worker" | "retries" | "queue"> {
   stamps?: Record<string, unknown> | null;
 }
 
-/** A result to be stored: of exception states a WireException (or null), with a date only if the state is final. */
+/**
+ * A result to be stored. `result` is a WireException (or null) for exception states. `dateDone` is set only
+ * if the state is final.
+ */
 export interface MetaToStore
   extends Pick<ResultMeta, "taskId" | "state" | "result" | "traceback" | "children" | "dateDone"> {
   groupId?: string | null;
@@ -36,7 +39,7 @@ export interface MetaToStore
   extended?: ExtendedMeta | null;
 }
 
-/** The document of a result. Throws EncodeError where the value cannot be carried. Cost: per result. */
+/** Returns the document of a result. Throws EncodeError if the value cannot be encoded. Cost: per result. */
 export function encodeResultMeta(meta: MetaToStore, serializer: string): string | Uint8Array {
   const value = EXCEPTION_STATES.has(meta.state) ? exceptionOrNull(meta.result) : meta.result;
   if (serializer !== "json" || meta.extended) return serialize(metaRecord(meta, value), serializer).body;
@@ -52,8 +55,9 @@ export function encodeResultMeta(meta: MetaToStore, serializer: string): string 
 }
 
 /**
- * Reads a document of any version; its values stay carried (json/carried.ts) where they are only passed on. Throws
- * DecodeError for anything else, ContentDisallowed for a refused serializer.
+ * Reads a document of any version. With `isCarried`, the values of a JSON document are carried
+ * (json/carried.ts), to be passed on. Throws DecodeError if it is not a result document, ContentDisallowed
+ * for a refused serializer.
  */
 export function decodeResultMeta(
   document: string | Uint8Array,
@@ -68,7 +72,7 @@ export function decodeResultMeta(
   return resultMetaFrom(deserialize(document, type, encoding, accept));
 }
 
-/** A result from a decoded document. Throws DecodeError where it is not an object with a status. */
+/** Returns a result from a decoded document. Throws DecodeError if it is not an object with a status. */
 export function resultMetaFrom(value: unknown): ResultMeta {
   const record = recordOrNull(value);
   if (record === null) throw new DecodeError(`Cannot decode result: ${kindOf(value)} instead of an object`);
@@ -94,7 +98,7 @@ export function resultMetaFrom(value: unknown): ResultMeta {
   };
 }
 
-/** An exception as it is stored. An argument that JSON cannot carry becomes its repr. */
+/** Returns the stored form of an exception. An argument that JSON cannot carry becomes its repr. */
 export function encodeException(exception: WireException): WireExceptionRecord {
   const args: unknown[] = [];
   for (const arg of exception.args) args.push(isEncodable(arg) ? arg : strictRepr(arg));
@@ -108,7 +112,10 @@ export interface WireExceptionRecord {
   exc_module: string | null;
 }
 
-/** Reads a stored exception leniently: a text as message, no module, no type at all. Never throws. */
+/**
+ * Reads a stored exception leniently: the message may be any single value, the module or even the type may be
+ * missing. Never throws.
+ */
 export function decodeException(value: unknown): WireException {
   const record = recordOrNull(value);
   if (record === null || typeof record["exc_type"] !== "string") {
@@ -179,7 +186,7 @@ function isEncodable(value: unknown): boolean {
   }
 }
 
-/** Naive text, text with offset, or a Date that typed JSON made: always text. */
+/** Returns a date as text: from text with or without offset, or from a Date made by typed JSON. */
 function dateText(value: unknown): string | null {
   if (value instanceof Date) return toPythonIso(value.getTime());
   return typeof value === "string" && !Number.isNaN(isoMs(value)) ? value : null;

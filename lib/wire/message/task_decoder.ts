@@ -1,5 +1,5 @@
 /**
- * Task messages inwards: protocol 2, protocol 1, and the hybrid of the two. task_message.ts writes them.
+ * Decodes task messages: protocol 2, protocol 1, and hybrids of the two. task_message.ts encodes them.
  *
  * Source: celery 5.6.3 worker/strategy.py hybrid_to_proto2, proto1_to_proto2; worker/request.py Request.
  */
@@ -19,7 +19,7 @@ import { kindOf, recordOrNull, setOwn } from "../record.ts";
 import { type Accept, deserialize, JSON_TYPE, refuseContent, utf8Text } from "../serializer/serializer.ts";
 import { isoMs, toPythonIso } from "../times.ts";
 
-/** A message of protocol 1 (or a hybrid) in the terms of protocol 2. */
+/** A message of protocol 1, or a hybrid, in the form of protocol 2. */
 export interface DecodedProtocol1 {
   headers: TaskHeaders;
   body: TaskBody;
@@ -28,9 +28,9 @@ export interface DecodedProtocol1 {
 }
 
 /**
- * The headers of a protocol 2 message in our names; every one but `task` and `id` may be missing. Null: the
- * header `task` is missing, so it is protocol 1 or not a task at all (`decodeProtocol1`). Throws InvalidTaskError
- * where a header is ill-typed or a time is not one. Cost: per message received.
+ * Returns the headers of a protocol 2 message by our names; all except `task` and `id` may be missing. Null
+ * if the header `task` is missing: the message is of protocol 1 or not a task at all (`decodeProtocol1`).
+ * Throws InvalidTaskError if a header has a wrong type or a time is invalid. Cost: per message received.
  */
 export function decodeTaskHeaders(message: EncodedMessage): TaskHeaders | null {
   const wire = message.headers;
@@ -40,10 +40,10 @@ export function decodeTaskHeaders(message: EncodedMessage): TaskHeaders | null {
 }
 
 /**
- * A task's arguments, and what it carries: the embed's signatures stay as they are on the wire (json/carried.ts), and
- * with `carriesAll` the arguments too. Throws ContentDisallowed (type not in `accept`), DecodeError (base64,
- * compression, serializer, more than `unpackedMax` bytes unpacked) or InvalidTaskError (not `[args, kwargs, embed]`).
- * Cost: per message run.
+ * Returns a task's arguments and embed. The embed's signatures are carried values (json/carried.ts), and with
+ * `carriesAll` the arguments too. Throws ContentDisallowed (type not in `accept`), DecodeError (base64,
+ * compression, serializer, more than `unpackedMax` bytes unpacked) or InvalidTaskError (not `[args, kwargs,
+ * embed]`). Cost: per message run.
  */
 export function decodeTaskBody(
   message: EncodedMessage,
@@ -61,14 +61,14 @@ export function decodeTaskBody(
   rest.set(json.subarray(end), start);
   const body = bodyOf(message, rest, accept, carriesAll);
   body.embed.chain = ChainSteps.ofBytes(json.subarray(start, end));
-  // What comes next is looked at now: a message that cannot be gone on with is not to be begun.
+  // Check the next step now: if it is invalid, the task must not run, because the chain could not continue.
   void body.embed.chain.next;
   return body;
 }
 
 const NO_READING = {};
 
-/** The bytes of a long body, where it is JSON with a chain. */
+/** Returns the bytes of a long body if it is JSON and may have a chain. */
 function longJson(message: EncodedMessage, data: Uint8Array | string): Uint8Array | null {
   if (message.contentType !== JSON_TYPE || message.contentEncoding !== "utf-8") return null;
   if (typeof data !== "string") return data;
@@ -76,7 +76,7 @@ function longJson(message: EncodedMessage, data: Uint8Array | string): Uint8Arra
 }
 
 const ENCODER = new TextEncoder();
-/** Characters of a body from which on a chain in it is not taken apart. */
+/** In bodies longer than this, the chain is kept as bytes and not decoded. */
 const LONG_BODY = 4096;
 
 function bodyOf(
@@ -99,14 +99,14 @@ function textOf(data: Uint8Array | string): string {
   return typeof data === "string" ? data : utf8Text(data);
 }
 
-/** True where there is a signature in an embed. */
+/** Returns true if an embed contains a signature. */
 function carriesAny(embed: unknown): boolean {
   const record = recordOrNull(embed);
   for (const key in record) if (record[key] !== null) return true;
   return false;
 }
 
-/** The record that a body of protocol 1 or a hybrid is, its signatures carried. */
+/** Returns the body of protocol 1 or a hybrid as a record, with carried signatures. */
 function recordOf(text: string, value: unknown, carriesAll: boolean): unknown {
   const record = recordOrNull(value);
   if (record === null) return reviveJson(text, value);
@@ -136,8 +136,9 @@ function taskBody(value: unknown): TaskBody {
 }
 
 /**
- * A message of protocol 1, or a hybrid (header `task`, but an object with `args` as body; headers win over
- * it). Null: neither, an unknown message. Throws as `decodeTaskBody`.
+ * Decodes a message of protocol 1, or a hybrid: it has the header `task`, but an object with `args` as its
+ * body, whose fields the headers override. Null for any other message. Throws as `decodeTaskBody` and
+ * `decodeTaskHeaders`.
  */
 export function decodeProtocol1(
   message: EncodedMessage,
@@ -172,8 +173,8 @@ export function decodeProtocol1(
 }
 
 /**
- * A message's body, unpacked and decoded, whatever it holds. Throws ContentDisallowed or DecodeError; what is refused
- * by its type or encoding is neither unpacked nor read.
+ * Returns a message's body, unpacked and decoded, of any kind. Throws ContentDisallowed or DecodeError. A
+ * body of a refused type or encoding is neither unpacked nor read.
  */
 export function decodePayload(
   message: EncodedMessage,
@@ -199,7 +200,7 @@ function deserializeOf(message: EncodedMessage, data: Uint8Array | string, accep
   return deserialize(data, message.contentType, message.contentEncoding, accept);
 }
 
-/** The fields of a body that become headers, with protocol 1 and hybrids. */
+/** The fields that become headers in protocol 1 and hybrids. */
 const HYBRID_FIELDS = [
   "lang",
   "task",
@@ -219,7 +220,7 @@ const HYBRID_FIELDS = [
 ] as const;
 
 /**
- * The headers of protocol 2, and two that transports and old versions add; all others are the caller's own.
+ * The headers of protocol 2, and two that transports and old versions add. All others are the caller's own.
  */
 const KNOWN_HEADERS: ReadonlySet<string> = new Set([
   ...HYBRID_FIELDS,
@@ -284,7 +285,7 @@ function headersFromWire(wire: Record<string, unknown>, task: unknown): TaskHead
   };
 }
 
-/** A time header: ISO text that can be read, or a datetime that typed JSON made a Date of. */
+/** Returns a time header as text: valid ISO text, or a Date made by typed JSON. Throws InvalidTaskError. */
 function time(value: unknown, name: string): string | null {
   if (value === undefined || value === null) return null;
   if (value instanceof Date) return toPythonIso(value.getTime());

@@ -1,7 +1,7 @@
 /**
- * Task messages outwards: Celery's protocol 2, and protocol 1 for old workers. task_decoder.ts reads both.
+ * Encodes task messages: Celery's protocol 2, and protocol 1 for old workers. task_decoder.ts decodes both.
  *
- * Everything that routing and scheduling need sits in headers; the body (`[args, kwargs, embed]`) is decoded
+ * Headers have everything that routing and scheduling need. The body (`[args, kwargs, embed]`) is decoded
  * only where the task runs.
  *
  * Source: celery 5.6.3 app/amqp.py as_task_v2, as_task_v1.
@@ -22,7 +22,7 @@ import { JSON_TYPE, serialize } from "../serializer/serializer.ts";
 export interface TaskEmbed {
   callbacks: WireSignature[] | null;
   errbacks: WireSignature[] | null;
-  /** What comes after it. */
+  /** The later steps of the task's chain. */
   chain: ChainSteps | null;
   chord: WireSignature | null;
 }
@@ -34,7 +34,7 @@ export interface TaskBody {
   embed: TaskEmbed;
 }
 
-/** A task to be sent. What is left out gets Celery's default. Times are ISO 8601 text; limits are seconds. */
+/** A task to be sent. Omitted fields get Celery's defaults. Times are ISO 8601 text; limits are seconds. */
 export interface TaskToSend {
   task: string;
   id: string;
@@ -55,16 +55,16 @@ export interface TaskToSend {
   /** Default: the arguments as Python prints a tuple. */
   argsrepr?: string | null;
   kwargsrepr?: string | null;
-  /** `gen<pid>@<hostname>` of the sender. */
+  /** The sender's name, `gen<pid>@<hostname>`. */
   origin: string | null;
   ignoreResult?: boolean | null;
   replacedTaskNesting?: number;
   stampedHeaders?: string[] | null;
   stamps?: Record<string, unknown>;
-  /** The caller's own headers; they win over the standard ones. */
+  /** The caller's own headers, which override the standard ones. */
   custom?: Record<string, unknown> | null;
   embed?: Partial<TaskEmbed>;
-  /** Where rpc results go; "" where unknown. */
+  /** The queue for rpc results; null is sent as "". */
   replyTo: string | null;
   priority: number;
   deliveryMode: 1 | 2;
@@ -72,11 +72,11 @@ export interface TaskToSend {
   expiration?: string | null;
 }
 
-/** How to encode a task. */
+/** The options for encoding a task. */
 export interface TaskEncoding {
-  /** A serializer's name, loaded. */
+  /** The name of a loaded serializer. */
   serializer: string;
-  /** A compressor's name, or null. */
+  /** The name of a compressor, or null. */
   compression: string | null;
   protocol: 1 | 2;
   /** "base64" for virtual transports, "none" for AMQP. */
@@ -86,7 +86,7 @@ export interface TaskEncoding {
 const EMPTY_EMBED_JSON = '{"callbacks":null,"errbacks":null,"chain":null,"chord":null}';
 
 /**
- * The message of a task, ready for a transport. Throws EncodeError where an argument cannot be carried.
+ * Returns the message of a task, ready for a transport. Throws EncodeError if an argument cannot be encoded.
  * Cost: per message; about 2 µs for a small task in JSON.
  */
 export function encodeTaskMessage(task: TaskToSend, options: TaskEncoding): EncodedMessage {
@@ -185,7 +185,7 @@ function encodeOther(
   value: unknown,
   options: TaskEncoding,
 ): EncodedMessage {
-  // Only JSON carries values in the form they came in.
+  // Only JSON can keep carried values in their form.
   const isJson = options.serializer === "json" || options.serializer === JSON_TYPE;
   const serialized = serialize(isJson ? value : revived(value), options.serializer);
   let { body } = serialized;

@@ -1,15 +1,15 @@
 /**
- * Redis replies from bytes: RESP2 and RESP3, fed in chunks of any size.
+ * Decodes Redis replies from bytes: RESP2 and RESP3, fed in chunks of any size.
  *
- * Pure: no socket, no clock, no promise. A value that is not complete yet is kept as far as it came, so nothing is
- * looked at twice; a declared length allocates nothing until its bytes are there.
+ * Pure: no socket, no clock, no promise. The part of an incomplete value that has arrived is kept, so that no
+ * byte is decoded twice. A declared length allocates nothing until its bytes arrive.
  *
  * Source: Redis serialization protocol specification (RESP2, RESP3).
  */
 
 import { ProtocolError } from "../../base/mod.ts";
 
-/** A decoded value. Sets come as arrays, verbatim strings without their format, doubles as numbers. */
+/** A decoded value. Sets are arrays, verbatim strings come without their format, doubles are numbers. */
 export type Reply =
   | string
   | number
@@ -21,11 +21,11 @@ export type Reply =
   | Reply[]
   | Map<Reply, Reply>;
 
-/** An error that the server sent as a value. It is data here; redis/errors.ts turns it into an error to throw. */
+/** An error reply of the server, as data. redis/errors.ts turns it into an error to throw. */
 export class RespError {
-  /** The first word: "ERR", "WRONGTYPE", "NOSCRIPT". */
+  /** The first word, such as "ERR", "WRONGTYPE" or "NOSCRIPT". */
   readonly code: string;
-  /** The whole line, the code included. */
+  /** The whole text, including the code. */
   readonly text: string;
   constructor(text: string) {
     this.text = text;
@@ -34,19 +34,21 @@ export class RespError {
   }
 }
 
-/** Who hears of decoded values. Called synchronously from `feed`. */
+/** Receives decoded values. Called synchronously from `feed`. */
 export interface RespSink {
-  /** One reply, in order of the commands. The value belongs to the receiver. */
+  /** Receives one reply, in the order of the commands. The value belongs to the receiver. */
   onReply(value: Reply): void;
-  /** One push message of RESP3: its kind is the first element. */
+  /** Receives one push message of RESP3; the first element is its kind. */
   onPush(items: Reply[]): void;
 }
 
-/** What a decoder accepts. */
+/** The options of a decoder. */
 export interface RespDecoderOptions {
-  /** Bulk strings become text (UTF-8, wrong bytes replaced) or fresh copies of their bytes; default "text". */
+  /**
+   * Decodes bulk strings to text (UTF-8, invalid bytes replaced) or to copies of their bytes; default "text".
+   */
   readonly bulk?: "text" | "bytes";
-  /** The longest bulk string, default 512 MiB: Redis's own limit. */
+  /** The maximum size of a bulk string in bytes; default 512 MiB, which is Redis's own limit. */
   readonly bulkBytesMax?: number;
 }
 
@@ -54,7 +56,7 @@ const LINE_BYTES_MAX = 64 * 1024;
 const BULK_BYTES_MAX = 512 * 1024 * 1024;
 const ITEMS_MAX = 2 ** 31;
 const DEPTH_MAX = 32;
-/** Bulk strings up to this length are made by a loop, which is faster than the runtime's decoder for them. */
+/** Texts up to this length are decoded in a loop, which is faster than the runtime's decoder for them. */
 const LOOP_BYTES_MAX = 16;
 
 const CR = 13;
@@ -70,7 +72,8 @@ interface Frame {
 }
 
 /**
- * The decoder of one connection. After a ProtocolError it is of no use any more and its connection is to be closed.
+ * The decoder of one connection. After a ProtocolError it must not be used any more, and its connection must
+ * be closed.
  */
 export class RespDecoder {
   #sink: RespSink;
@@ -78,10 +81,10 @@ export class RespDecoder {
   #bulkBytesMax: number;
   #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
   #stack: Frame[] = [];
-  /** Bytes of the bulk string under way without its line end, or -1 while a line is read. */
+  /** The size of the bulk string that is being read, without its line end; -1 while a line is read. */
   #bulkBytes = -1;
   #bulkType = 0;
-  /** What came of the line or bulk string under way. */
+  /** The part of the line or bulk string that has arrived so far. */
   #pending = new Uint8Array(256);
   #pendingLength = 0;
 
@@ -92,8 +95,8 @@ export class RespDecoder {
   }
 
   /**
-   * Decodes what `chunk` completes and keeps the rest. The chunk may be reused by its owner on return.
-   * Throws ProtocolError on bytes that are not RESP or exceed a limit.
+   * Decodes the values that `chunk` completes and keeps the rest. The chunk may be reused on return. Throws
+   * ProtocolError on bytes that are not RESP or exceed a limit.
    */
   feed(chunk: Uint8Array): void {
     const end = chunk.length;
@@ -140,7 +143,7 @@ export class RespDecoder {
     if (bytes[to] !== CR || bytes[to + 1] !== LF) this.#fail("a bulk string does not end where it should");
     this.#bulkBytes = -1;
     const value = this.#bulkValue(bytes, from, to);
-    // A rare large value does not keep its buffer for the life of the connection.
+    // Drop a large buffer, which is rarely needed again.
     if (this.#pending.length > 1024 * 1024) this.#pending = new Uint8Array(256);
     this.#value(value);
     return end;
@@ -152,7 +155,10 @@ export class RespDecoder {
     return this.#isText ? this.#text(bytes, from, to) : bytes.slice(from, to);
   }
 
-  /** One line without its line feed: `bytes[start]` is the type, the last byte must be the carriage return. */
+  /**
+   * Decodes one line without its line feed: `bytes[start]` is the type, and the last byte must be the
+   * carriage return.
+   */
   #line(bytes: Uint8Array, start: number, lf: number): void {
     const end = lf - 1;
     if (end <= start - 1 || bytes[end] !== CR) this.#fail("a line does not end in CR LF");
@@ -231,7 +237,7 @@ export class RespDecoder {
       case "push":
         return this.#sink.onPush(items);
       case "attribute":
-        // Attributes annotate the value that follows; nobody reads them.
+        // Attributes annotate the next value; they are ignored.
         return;
     }
   }
@@ -261,7 +267,7 @@ export class RespDecoder {
     return this.#utf8.decode(bytes.subarray(from, to));
   }
 
-  /** A declared length: -1 or a whole number. */
+  /** Reads a declared length: -1 or a whole number. */
   #length(bytes: Uint8Array, from: number, to: number): number {
     if (bytes[from] === MINUS && bytes[from + 1] === 49 && to === from + 2) return -1;
     if (from === to || to - from > 15) this.#fail("a length is not a number");

@@ -1,5 +1,5 @@
 /**
- * Redis commands as bytes: RESP arrays of bulk strings, appended straight to an outbox.
+ * Encodes Redis commands as RESP arrays of bulk strings, appended directly to an outbox.
  *
  * Source: Redis serialization protocol specification, "Sending commands to a Redis server".
  */
@@ -7,17 +7,17 @@
 import { Outbox } from "../../base/mod.ts";
 
 /**
- * One argument of a command. Texts travel as UTF-8, those in parts as one; numbers in decimal, as JavaScript writes
- * them.
+ * One argument of a command. Texts are sent as UTF-8, a list of texts as one argument, and numbers in
+ * decimal, as JavaScript writes them.
  */
 export type RespArg = string | readonly string[] | number | Uint8Array | EncodedArgs;
 
-/** Several arguments, encoded once for every command that has them. */
+/** Several encoded arguments, which can be used in several commands. */
 export class EncodedArgs {
   readonly count: number;
   readonly bytes: Uint8Array;
 
-  /** `count`: how many arguments `bytes` are. */
+  /** `count` is the number of arguments in `bytes`. */
   constructor(count: number, bytes: Uint8Array) {
     this.count = count;
     this.bytes = bytes;
@@ -30,7 +30,8 @@ const ARRAY = 42;
 const BULK = 36;
 
 /**
- * Appends one command, its name first. Data lane: per command; no array is made and nothing is kept of `args`.
+ * Appends one command; its name is the first argument. Data lane: once per command; allocates no array and
+ * keeps no reference to `args`.
  */
 export function encodeCommand(outbox: Outbox, args: readonly RespArg[]): void {
   outbox.byte(ARRAY);
@@ -55,8 +56,8 @@ export function encodeCommand(outbox: Outbox, args: readonly RespArg[]): void {
 const scratch = new Outbox();
 
 /**
- * The arguments `<prefix><number>`, one for each number. The prefix is ASCII, the numbers whole from 0. Data lane: per
- * message; no text is made of any of them.
+ * Encodes the arguments `<prefix><number>`, one for each number. The prefix must be ASCII, the numbers whole
+ * and not negative. Data lane: once per message; creates no strings.
  */
 export function numberedArgs(prefix: string, numbers: readonly number[]): EncodedArgs {
   for (let i = 0; i < numbers.length; i++) {
@@ -77,8 +78,8 @@ export function numberedArgs(prefix: string, numbers: readonly number[]): Encode
 }
 
 function encodeText(outbox: Outbox, text: string, parts: readonly string[] | null): void {
-  // The length goes before the text and counts bytes. Room is left for it as if the text were ASCII, and moved by
-  // a digit in the rare case that this was wrong.
+  // The length in bytes precedes the text. Space is reserved as if the text were ASCII. If the length then
+  // has more digits, which is rare, the text is moved.
   let length = text.length;
   if (parts !== null) { for (let i = 0; i < parts.length; i++) length += parts[i]!.length; }
   const guess = digitsOf(length);

@@ -1,11 +1,12 @@
 /**
- * The `auth` serializer: another serializer's text with a signature over it. It signs and does not encrypt, and what
- * stands in a message's headers it does not cover.
+ * The `auth` serializer: signs the output of another serializer. It does not encrypt, and the signature does
+ * not cover a message's headers.
  *
  *   base64( signer 00 01 signature 00 01 content type 00 01 content encoding 00 01 body )
  *
- * Signer and signature are base64 since Celery 5.5, and raw before: there a signature may hold the separator, and its
- * length is that of the signer's key. RSA, PSS, MGF1 with the same hash, the longest salt there is room for.
+ * Signer and signature are in base64 since Celery 5.5, and raw before. A raw signature may contain the
+ * separator; its length follows from the signer's key. RSA with PSS, MGF1 with the same hash, and the longest
+ * possible salt.
  *
  * Source: celery 5.2.6 security/serialization.py SecureSerializer, security/certificate.py, security/key.py;
  * protocol.md 1.4.2.
@@ -21,35 +22,35 @@ import { readPrivateKey } from "./private_key.ts";
 import { acceptedTypes, deserialize, isSerializerLoaded, loadSerializer, serialize } from "./serializer.ts";
 
 const SEPARATOR = Buffer.from([0, 1]);
-/** What may be inside: no raw data, nothing signed again, nothing that runs. */
+/** The content types that may be signed: no raw data, no signed data, nothing that runs code. */
 const INNER_TYPES = acceptedTypes(["json", "yaml", "msgpack", "cbor"]);
-/** Characters of a stranger's name in an error. */
+/** The maximum length of a signer's name in an error, characters. */
 const SIGNER_SHOWN_MAX = 100;
 
 /**
- * How the fields of a signed message are laid out. "5.2": Celery up to 5.4; "5.5": from 5.5 on. Neither Celery reads
- * the other's; we read both.
+ * The layout of a signed message. "5.2": Celery up to 5.4; "5.5": Celery from 5.5 on. Each Celery reads only
+ * its own; we read both.
  */
 export type SignedLayout = "5.2" | "5.5";
 
-/** What signing and verifying needs. */
+/** Keys and settings for signing and verifying. */
 export interface SigningKeys {
   /** Our private key and certificate, PEM. */
   readonly key: string;
-  /** Passphrase of the key; null: it has none. */
+  /** The passphrase of the key; null: none. */
   readonly keyPassword: string | null;
   readonly certificate: string;
-  /** Whom to believe: PEM, and where each is from, for messages. */
+  /** The trusted certificates, in PEM, and where each comes from, for error texts. */
   readonly store: readonly { readonly path: string; readonly pem: string }[];
-  /** A hash by Celery's name: sha256, sha512, sha3_256 … */
+  /** The hash by Celery's name, such as sha256, sha512 or sha3_256. */
   readonly digest: string;
-  /** Serializer of what is signed; it is loaded together with `auth`. */
+  /** The serializer of the signed content; it is loaded together with `auth`. */
   readonly serializer: string;
-  /** Null: as the messages that came in last, and "5.5" before any has. */
+  /** Null: the layout of the last verified message, and "5.5" before the first one. */
   readonly layout: SignedLayout | null;
-  /** Wall time in milliseconds: certificates end. */
+  /** Returns the wall-clock time in milliseconds, to check when certificates expire. */
   readonly now: () => number;
-  /** Hears of what is not wrong enough to stop for: one line each. */
+  /** Called with a warning of one line. */
   readonly warn: (text: string) => void;
 }
 
@@ -59,7 +60,7 @@ interface Certificate {
   readonly publicKey: KeyObject;
   readonly endsMs: number;
   readonly signatureBytes: number;
-  /** The longest salt there is room for with the digest in force. */
+  /** The longest possible salt with the digest in use. */
   readonly saltBytes: number;
 }
 
@@ -72,7 +73,7 @@ interface Signed {
   readonly body: Uint8Array;
 }
 
-/** Makes the serializer. Rejects with UsageError for a key, certificate or digest that cannot be used. */
+/** Creates the serializer. Rejects with UsageError for an unusable key, certificate, digest or serializer. */
 export async function loadAuth(keys: SigningKeys): Promise<Codec> {
   if (keys.serializer === "auth" || keys.serializer === "raw") {
     throw new UsageError(`Cannot sign what serializer "${keys.serializer}" makes; use json`);
@@ -144,7 +145,7 @@ class AuthCodec implements Codec {
       saltLength: certificate.saltBytes,
     }, signed.signature);
     if (!isGood) throw refused(`the signature of "${shown(signed.signer)}" is not over this content`);
-    // Only a message that is believed says how its sender's kind writes.
+    // Only a verified message may change the layout in which we write.
     if (this.#keys.layout === null) this.#layout = signed.layout;
     const { contentType, contentEncoding } = signed;
     if (!INNER_TYPES.has(contentType) || !isSerializerLoaded(contentType)) {
@@ -159,7 +160,7 @@ class AuthCodec implements Codec {
     const first = raw.indexOf(SEPARATOR);
     if (first < 0) throw refused("it has no signature");
     const name = raw.toString("utf8", 0, first);
-    // Base64 has no spaces, and every id has one before its number.
+    // Base64 contains no spaces, and every id has one before its number.
     const layout: SignedLayout = name.includes(" ") ? "5.2" : "5.5";
     let signer = name;
     let end: number;
@@ -205,7 +206,7 @@ class AuthCodec implements Codec {
     if (this.#hasEnded(one)) {
       this.#keys.warn(`Certificate ${path} ("${one.id}") has expired: its messages are refused`);
     }
-    // It is kept all the same, so that a refusal can say why.
+    // An expired certificate is kept too, so that a refusal can give the reason.
     this.#trusted.set(one.id, one);
   }
 
@@ -235,7 +236,7 @@ class AuthCodec implements Codec {
   }
 }
 
-/** Celery's name of a hash as OpenSSL's: `sha3_256` is `sha3-256`. */
+/** Returns OpenSSL's name for Celery's name of a hash: `sha3_256` is `sha3-256`. Throws UsageError. */
 function digestName(given: string): string {
   const name = given.toLowerCase().replaceAll("_", "-");
   if (/^sha(1|224|256|384|512|512-224|512-256|3-\d+)$/.test(name) && getHashes().includes(name)) return name;

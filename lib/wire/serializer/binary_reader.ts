@@ -1,6 +1,6 @@
 /**
- * Bytes read one after the other, for formats of tagged values (msgpack, cbor). What the bytes announce is never
- * believed before it is there: nothing is allocated by a length that a stranger wrote.
+ * Reads bytes in sequence, for formats of tagged values (msgpack, cbor). A declared length allocates nothing
+ * until its bytes are checked to be there, since it comes from outside.
  */
 
 import { DecodeError } from "../errors.ts";
@@ -8,7 +8,7 @@ import { JSON_DEPTH_MAX } from "../json/json.ts";
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** A cursor over bytes. Every read throws DecodeError where the bytes end too early. */
+/** A cursor over bytes. Every read throws DecodeError if the bytes end too early. */
 export class BinaryReader {
   #format: string;
   #bytes: Uint8Array;
@@ -23,18 +23,18 @@ export class BinaryReader {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
-  /** How many bytes are left. */
+  /** The number of bytes left. */
   get left(): number {
     return this.#bytes.length - this.#at;
   }
 
-  /** The next byte, which stays. */
+  /** Returns the next byte without consuming it. */
   peek(): number {
     this.#need(1);
     return this.#bytes[this.#at]!;
   }
 
-  /** An unsigned integer of 1, 2 or 4 bytes. */
+  /** Reads an unsigned integer of 1, 2 or 4 bytes. */
   uint(size: 1 | 2 | 4): number {
     const at = this.#take(size);
     return size === 1
@@ -44,7 +44,7 @@ export class BinaryReader {
       : this.#view.getUint32(at);
   }
 
-  /** A signed integer of 1, 2 or 4 bytes. */
+  /** Reads a signed integer of 1, 2 or 4 bytes. */
   int(size: 1 | 2 | 4): number {
     const at = this.#take(size);
     return size === 1
@@ -54,31 +54,31 @@ export class BinaryReader {
       : this.#view.getInt32(at);
   }
 
-  /** An integer of 8 bytes: a number where it is a safe one. */
+  /** Reads an integer of 8 bytes: as a number if it is a safe integer, else as a bigint. */
   long(isSigned: boolean): number | bigint {
     const at = this.#take(8);
-    return settledInteger(isSigned ? this.#view.getBigInt64(at) : this.#view.getBigUint64(at));
+    return narrowInteger(isSigned ? this.#view.getBigInt64(at) : this.#view.getBigUint64(at));
   }
 
-  /** A float of 2, 4 or 8 bytes. */
+  /** Reads a float of 2, 4 or 8 bytes. */
   float(size: 2 | 4 | 8): number {
     const at = this.#take(size);
     if (size === 2) return this.#view.getFloat16(at);
     return size === 4 ? this.#view.getFloat32(at) : this.#view.getFloat64(at);
   }
 
-  /** Passes over so many bytes. */
+  /** Skips `count` bytes. */
   skip(count: number | bigint): void {
     this.#take(count);
   }
 
-  /** So many bytes, as a copy of their own. */
+  /** Reads `count` bytes into a copy. */
   bytes(count: number | bigint): Uint8Array {
     const at = this.#take(count);
     return this.#bytes.slice(at, this.#at);
   }
 
-  /** So many bytes of UTF-8. */
+  /** Reads `count` bytes of UTF-8. Throws DecodeError if they are not UTF-8. */
   text(count: number | bigint): string {
     const at = this.#take(count);
     try {
@@ -88,7 +88,7 @@ export class BinaryReader {
     }
   }
 
-  /** Reads the parts of a value within; refuses what is nested too deep. */
+  /** Runs `read` one level deeper. Throws DecodeError if the value is nested too deep. */
   within<T>(read: () => T): T {
     if (++this.#depth > JSON_DEPTH_MAX) throw this.refuse(`nested deeper than ${JSON_DEPTH_MAX}`);
     const value = read();
@@ -96,7 +96,7 @@ export class BinaryReader {
     return value;
   }
 
-  /** The error of these bytes. */
+  /** Returns the error for these bytes. */
   refuse(reason: string): DecodeError {
     return new DecodeError(`Cannot decode ${this.#format}: ${reason}`);
   }
@@ -113,8 +113,8 @@ export class BinaryReader {
   }
 }
 
-/** A bigint as a number where that keeps it. */
-export function settledInteger(value: bigint): number | bigint {
+/** Returns a bigint as a number if it is a safe integer. */
+export function narrowInteger(value: bigint): number | bigint {
   const number = Number(value);
   return Number.isSafeInteger(number) ? number : value;
 }

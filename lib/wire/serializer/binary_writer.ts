@@ -1,17 +1,17 @@
-/** Bytes written one after the other, for formats of tagged values (msgpack, cbor). binary_reader.ts reads them. */
+/** Writes bytes in sequence, for msgpack. binary_reader.ts reads them. */
 
-/** A buffer that grows. */
+/** A growing buffer. */
 export class BinaryWriter {
   #bytes = new Uint8Array(256);
   #view = new DataView(this.#bytes.buffer);
   #at = 0;
 
-  /** What was written, as a copy of its own. */
+  /** Returns a copy of the bytes written. */
   take(): Uint8Array {
     return this.#bytes.slice(0, this.#at);
   }
 
-  /** An unsigned integer of 1, 2 or 4 bytes. */
+  /** Writes an unsigned integer of 1, 2 or 4 bytes. */
   uint(size: 1 | 2 | 4, value: number): void {
     const at = this.#room(size);
     if (size === 1) this.#view.setUint8(at, value);
@@ -19,19 +19,19 @@ export class BinaryWriter {
     else this.#view.setUint32(at, value);
   }
 
-  /** An integer of 8 bytes, of either sign. */
+  /** Writes an integer of 8 bytes, signed or unsigned. */
   long(value: bigint): void {
     const at = this.#room(8);
     this.#view.setBigUint64(at, BigInt.asUintN(64, value));
   }
 
-  /** A float of 8 bytes. */
+  /** Writes a float of 8 bytes. */
   float(value: number): void {
     const at = this.#room(8);
     this.#view.setFloat64(at, value);
   }
 
-  /** Bytes as they are. */
+  /** Writes bytes as they are. */
   bytes(bytes: Uint8Array): void {
     const at = this.#room(bytes.length);
     this.#bytes.set(bytes, at);

@@ -1,6 +1,6 @@
 /**
- * The bzip2 format, read: streams one after the other, each block with its checksum. One block of at most 900,000
- * bytes is in memory besides the output.
+ * Unpacks the bzip2 format: consecutive streams, whose blocks have checksums. Apart from the output, one
+ * block of at most 900,000 entries is in memory.
  *
  * Source: the format as libbz2 1.0.8 reads it (decompress.c, huffman.c, blocksort.c).
  */
@@ -10,18 +10,18 @@ import { BrokenData, Unpacked } from "./unpacked.ts";
 const BLOCK_UNIT = 100_000;
 const BLOCK_MAGIC = 0x314159265359;
 const END_MAGIC = 0x177245385090;
-/** Symbols that follow one table. */
+/** The number of symbols that use one table. */
 const GROUP_SIZE = 50;
 const TABLES_MIN = 2;
 const TABLES_MAX = 6;
 const CODE_BITS_MAX = 20;
-/** The two symbols that spell the length of a run. */
+/** The two symbols that encode the length of a run. */
 const RUN_A = 0;
 const RUN_B = 1;
-/** Equal bytes after which a count of more of them follows. */
+/** After this many equal bytes, a byte follows with the number of further ones. */
 const RUN_MIN = 4;
 
-/** Unpacks at most `bytesMax`. Throws BrokenData, and DecodeError past the limit. */
+/** Unpacks at most `bytesMax` bytes. Throws BrokenData, or DecodeError beyond the limit. */
 export function unpackBzip2(bytes: Uint8Array, bytesMax: number): Uint8Array {
   const output = new Unpacked(bytesMax);
   const bits = new Bits(bytes);
@@ -29,7 +29,7 @@ export function unpackBzip2(bytes: Uint8Array, bytesMax: number): Uint8Array {
   return output.since(0);
 }
 
-/** Bits, the highest of a byte first. */
+/** Reads bits, the highest bit of a byte first. */
 class Bits {
   #bytes: Uint8Array;
   #at = 0;
@@ -44,7 +44,7 @@ class Bits {
     return this.#at >= this.#bytes.length;
   }
 
-  /** Up to 24. */
+  /** Reads up to 24 bits. */
   read(count: number): number {
     while (this.#count < count) {
       const byte = this.#bytes[this.#at++];
@@ -56,13 +56,13 @@ class Bits {
     return this.#held >>> this.#count & (1 << count) - 1;
   }
 
-  /** Up to 48. */
+  /** Reads 24 to 48 bits. */
   readLong(count: number): number {
     const high = this.read(count - 24);
     return high * 2 ** 24 + this.read(24);
   }
 
-  /** Up to the next whole byte. */
+  /** Skips to the next byte boundary. */
   skip(): void {
     this.#count -= this.#count % 8;
   }
@@ -105,7 +105,7 @@ function readBlock(bits: Bits, block: Uint32Array, output: Unpacked): void {
   writeRuns(block, length, origin, output);
 }
 
-/** The bytes that occur, ascending. */
+/** Reads the bytes that occur, in ascending order. */
 function readSymbols(bits: Bits): number[] {
   const symbols: number[] = [];
   const groups = bits.read(16);
@@ -118,7 +118,7 @@ function readSymbols(bits: Bits): number[] {
   return symbols;
 }
 
-/** Which table each group of symbols has. */
+/** Reads which table each group of symbols uses. */
 function readSelectors(bits: Bits, tableCount: number): Uint8Array {
   const count = bits.read(15);
   if (count === 0) throw new BrokenData("no selectors");
@@ -134,7 +134,10 @@ function readSelectors(bits: Bits, tableCount: number): Uint8Array {
   return selectors;
 }
 
-/** A canonical code: for each length the last code of it and what to take off for the place in `order`. */
+/**
+ * A canonical code: for each code length, the last code (`limits`) and the difference between a code and its
+ * index in `order` (`offsets`).
+ */
 interface Table {
   readonly min: number;
   readonly max: number;
@@ -184,7 +187,10 @@ function readSymbol(bits: Bits, { min, max, limits, offsets, order }: Table): nu
   throw new BrokenData("no such code");
 }
 
-/** Reads runs and moved symbols into the lower bytes of `block`; returns how many, and counts them by byte. */
+/**
+ * Reads runs and move-to-front symbols into the lowest byte of each entry of `block`. Returns the number of
+ * entries and counts them by byte.
+ */
 function readRuns(
   bits: Bits,
   { symbols, selectors, tables }: { symbols: number[]; selectors: Uint8Array; tables: Table[] },
@@ -226,14 +232,17 @@ function readRuns(
   }
 }
 
-/** Puts the place of each byte's successor above the byte. */
+/**
+ * Inverts the Burrows-Wheeler transform: stores the index of each byte's successor in the upper bits of its
+ * entry.
+ */
 function invert(block: Uint32Array, length: number, counts: Uint32Array): void {
   const places = new Uint32Array(256);
   for (let byte = 1; byte < 256; byte++) places[byte] = places[byte - 1]! + counts[byte - 1]!;
   for (let n = 0; n < length; n++) block[places[block[n]! & 0xff]!++]! |= n << 8;
 }
 
-/** Follows the block from `origin`, and writes it with its runs of equal bytes spelt out. */
+/** Follows the block from `origin` and writes its bytes with runs expanded. */
 function writeRuns(block: Uint32Array, length: number, origin: number, output: Unpacked): void {
   let next = block[origin]! >>> 8;
   let previous = -1;
@@ -256,7 +265,7 @@ function writeRuns(block: Uint32Array, length: number, origin: number, output: U
   }
 }
 
-/** Null until a block is read: every start would pay for it. */
+/** Null until a block is read, so that no start pays for it. */
 let crcTable: Uint32Array | null = null;
 
 function makeCrcTable(): Uint32Array {
@@ -267,7 +276,7 @@ function makeCrcTable(): Uint32Array {
   });
 }
 
-/** CRC-32, highest bit first. */
+/** Computes CRC-32, highest bit first. */
 function crc32(bytes: Uint8Array): number {
   const table = crcTable ??= makeCrcTable();
   let crc = 0xffffffff;

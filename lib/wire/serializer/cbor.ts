@@ -1,13 +1,14 @@
 /**
- * The `cbor` serializer: ours between our own processes; Celery has none. Dates, bytes and big integers travel.
+ * The `cbor` serializer, for our own processes only, since Celery has none. It carries dates, bytes and big
+ * integers.
  *
- * The library reads only what `checkCbor` has passed: bytes from outside make nothing but plain values.
+ * The library reads only what `checkCbor` has accepted, so that bytes from outside produce only plain values.
  *
  * Source: RFC 8949.
  */
 
 import { Decoder, Encoder } from "cbor-x";
-import { BinaryReader, settledInteger } from "./binary_reader.ts";
+import { BinaryReader, narrowInteger } from "./binary_reader.ts";
 import { checkCbor } from "./cbor_check.ts";
 import { DecodeError } from "../errors.ts";
 import { plainTree } from "./plain_tree.ts";
@@ -16,7 +17,7 @@ import type { Codec } from "./codec.ts";
 
 const OPTIONS = { useRecords: false, tagUint8Array: false };
 const encoder = new Encoder({ ...OPTIONS, mapsAsObjects: true });
-// As maps: an object would be given another name for "__proto__".
+// Decoded to maps, since in an object the library would rename the key "__proto__".
 const decoder = new Decoder({ ...OPTIONS, mapsAsObjects: false });
 const utf8 = new TextEncoder();
 
@@ -33,7 +34,7 @@ export const CBOR: Codec = {
       surrogates: false,
       bigintBits: 0,
     });
-    // The library's buffer is reused for the next value: the body must be its own.
+    // A copy, since the library reuses its buffer for the next value.
     return new Uint8Array(encoder.encode(tree));
   },
   decode(body: Uint8Array | string): unknown {
@@ -47,22 +48,25 @@ export const CBOR: Codec = {
     } catch (cause) {
       throw new DecodeError("Cannot decode cbor", { cause });
     }
-    return settled(value, reader);
+    return normalized(value, reader);
   },
 };
 
-/** What the library has decoded, in our own terms: records, bytes of their own, null. Changes lists in place. */
-function settled(value: unknown, reader: BinaryReader): unknown {
+/**
+ * Converts the library's result: maps to records, bytes to copies, undefined to null. Changes arrays in
+ * place.
+ */
+function normalized(value: unknown, reader: BinaryReader): unknown {
   if (value === undefined) return null;
-  if (typeof value === "bigint") return settledInteger(value);
+  if (typeof value === "bigint") return narrowInteger(value);
   if (typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) {
-    for (let n = 0; n < value.length; n++) value[n] = settled(value[n], reader);
+    for (let n = 0; n < value.length; n++) value[n] = normalized(value[n], reader);
     return value;
   }
   if (value instanceof Map) {
     const record: Record<string, unknown> = {};
-    for (const [key, item] of value) setOwn(record, String(key), settled(item, reader));
+    for (const [key, item] of value) setOwn(record, String(key), normalized(item, reader));
     return record;
   }
   if (value instanceof Uint8Array) return new Uint8Array(value);

@@ -1,7 +1,7 @@
 /**
- * Looks at the bytes of a CBOR value before the library decodes them: the library believes announced lengths, follows
- * references to what it has read before, and makes objects of classes by tag. What passes here makes nothing but plain
- * values, none of which contains itself, is shared, or is larger than the bytes.
+ * Checks the bytes of a CBOR value before the library decodes them: the library trusts declared lengths,
+ * follows references to earlier values, and creates objects of classes by tag. Bytes that pass produce only
+ * plain values, none of which contains itself, is shared, or is larger than the bytes.
  *
  * Source: RFC 8949.
  */
@@ -11,13 +11,15 @@ import { INTEGER_DIGITS_MAX } from "../json/reader.ts";
 
 const MAJOR = { uint: 0, negative: 1, bytes: 2, text: 3, array: 4, map: 5, tag: 6, simple: 7 } as const;
 const TAG = { isoDate: 0, epochDate: 1, bigUint: 2, bigNegative: 3, described: 55799 } as const;
-/** Additional information: the size of a float, or a length that is open until a break. */
+/**
+ * Additional information: a simple value, the size of a float, or an indefinite length that ends at a break.
+ */
 const INFO = { false: 20, undefined: 23, half: 25, float: 26, double: 27, open: 31 } as const;
 const BREAK = 0xff;
-/** As many bytes as hold the digits that an integer may have elsewhere, and their head. */
+/** The bytes for as many digits as an integer may have in JSON, and their head. */
 const BIG_BYTES_MAX = Math.ceil(INTEGER_DIGITS_MAX * Math.log2(10) / 8) + 3;
 
-/** Passes over one value. Throws DecodeError. Cost: linear in the bytes. */
+/** Checks and skips one value. Throws DecodeError. Cost: linear in the bytes. */
 export function checkCbor(from: BinaryReader): void {
   const first = from.uint(1);
   const major = first >> 5;
@@ -46,7 +48,7 @@ export function checkCbor(from: BinaryReader): void {
   }
 }
 
-/** The number that follows a head: a value, a length or a tag. */
+/** Reads the number after a head: a value, a length or a tag. */
 function argument(from: BinaryReader, info: number): number | bigint {
   if (info < 24) return info;
   if (info === 24) return from.uint(1);
@@ -64,7 +66,10 @@ function simple(from: BinaryReader, info: number): void {
   else throw from.refuse(`unknown simple value ${info}`);
 }
 
-/** Text and bytes in pieces are not read: nobody writes them here, and the library does not know them. */
+/**
+ * Reads the length of text or bytes. Text and bytes in pieces are refused: our processes never write them,
+ * and the library cannot read them.
+ */
 function length(from: BinaryReader, info: number): number | bigint {
   if (info === INFO.open) throw from.refuse("a string or bytes in pieces");
   return argument(from, info);
@@ -96,7 +101,7 @@ function tagged(from: BinaryReader, tag: number | bigint): void {
       if (kind !== MAJOR.text) throw from.refuse("a broken date");
       break;
     case TAG.epochDate:
-      // A float; true, false and null are of the same major type and make no date.
+      // Must be a number. Floats have the same major type as true, false and null, which are refused here.
       if (kind > MAJOR.negative && (head & 31) < INFO.half) throw from.refuse("a broken date");
       break;
     case TAG.bigUint:

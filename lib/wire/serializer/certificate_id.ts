@@ -1,8 +1,8 @@
 /**
- * A certificate's name in signed messages: the values of its issuer, a space between, and its serial number in
- * decimal.
+ * A certificate's name in signed messages: the values of its issuer, joined by spaces, and its serial number
+ * in decimal.
  *
- * Read from DER by hand: what libraries make of an issuer is sorted, escaped and joined in ways of their own.
+ * Read directly from DER, since libraries sort, escape and join the parts of an issuer in their own ways.
  *
  * Source: celery 5.2.6 security/certificate.py Certificate.get_id; RFC 5280 4.1 (TBSCertificate).
  */
@@ -14,10 +14,13 @@ const INTEGER = 0x02;
 const TELETEX_STRING = 0x14;
 const UNIVERSAL_STRING = 0x1c;
 const BMP_STRING = 0x1e;
-/** `[0] version`, left out of certificates of version 1. */
+/** `[0] version`, which certificates of version 1 omit. */
 const VERSION = 0xa0;
 
-/** The id of a DER certificate, such as "DE Shop alice 1783976". Throws DecodeError where it is not one. */
+/**
+ * Returns the id of a DER certificate, such as "DE Shop alice 1783976". Throws DecodeError if it is not a
+ * certificate.
+ */
 export function certificateId(der: Uint8Array): string {
   const [toBeSigned] = derElements(derElements(der)[0]?.content ?? new Uint8Array());
   const fields = derElements(toBeSigned?.content ?? new Uint8Array());

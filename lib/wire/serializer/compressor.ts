@@ -1,7 +1,7 @@
 /**
- * The compressors by name and by the content type that travels in the header `compression`.
+ * The compressors, by name and by the content type in the header `compression`.
  *
- * "gzip" is a zlib stream, as Celery has it. Bzip2 and lzma are read (decompressor.ts), not written.
+ * "gzip" is a zlib stream, as in Celery. Bzip2 and lzma can be read (decompressor.ts) but not written.
  *
  * Source: kombu 5.6.2 compression.py.
  */
@@ -9,7 +9,7 @@
 import { nodeZlib as zlib } from "../../base/mod.ts";
 import { EncodeError } from "../errors.ts";
 
-/** The content types of the names that are known. */
+/** The content types by the known names. */
 export const COMPRESSION_TYPES: ReadonlyMap<string, string> = new Map([
   ["gzip", "application/x-gzip"],
   ["zlib", "application/x-gzip"],
@@ -22,7 +22,7 @@ export const COMPRESSION_TYPES: ReadonlyMap<string, string> = new Map([
   ["xz", "application/x-lzma"],
 ]);
 
-/** The types that we write. */
+/** The content types that can be written. */
 const WRITTEN: ReadonlySet<string> = new Set([
   "application/x-gzip",
   "application/x-brotli",
@@ -30,21 +30,24 @@ const WRITTEN: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Compresses; `type` is what the header `compression` says. Throws EncodeError for an unknown or absent
- * compressor.
+ * Compresses bytes. `type` in the result is the value for the header `compression`. Throws EncodeError for an
+ * unknown compressor, and for one that cannot be written.
  */
 export function compress(bytes: Uint8Array, name: string): { body: Uint8Array; type: string } {
   const type = compressionType(name);
   return { body: plainBytes(pack(bytes, type, name)), type };
 }
 
-/** False for names that are unknown, and for what is only read here. */
+/** Returns false for unknown names and for compressions that can only be read. */
 export function canCompress(name: string): boolean {
   const type = name.includes("/") ? name : COMPRESSION_TYPES.get(name);
   return type !== undefined && WRITTEN.has(type);
 }
 
-/** The content type of a compressor's name (or the type itself). Throws EncodeError where unknown. */
+/**
+ * Returns the content type for a compressor's name; a content type is returned as it is. Throws EncodeError
+ * for an unknown name.
+ */
 export function compressionType(name: string): string {
   const type = name.includes("/") ? name : COMPRESSION_TYPES.get(name);
   if (type === undefined) throw new EncodeError(`Cannot compress: unknown compression "${name}"`);
@@ -68,7 +71,7 @@ function pack(bytes: Uint8Array, type: string, name: string): Uint8Array {
   throw new EncodeError(`Cannot compress: unknown compression "${name}"`);
 }
 
-/** Node's Buffer as what the rest of the house passes around. */
+/** Returns Node's Buffer as a plain Uint8Array on the same memory. */
 export function plainBytes(buffer: Uint8Array): Uint8Array {
   return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
 }

@@ -1,6 +1,6 @@
 /**
- * Bodies unpacked by what their header `compression` says. What is unpacked is bounded, so that a small message cannot
- * fill the memory. "gzip" is a zlib stream, as Celery has it; real gzip framing is read too.
+ * Unpacks bodies according to the header `compression`. The unpacked size is limited, so that a small message
+ * cannot fill the memory. "gzip" is a zlib stream, as in Celery; real gzip is read too.
  *
  * Source: kombu 5.6.2 compression.py.
  */
@@ -12,14 +12,17 @@ import { COMPRESSION_TYPES, plainBytes } from "./compressor.ts";
 import { tooLarge } from "./unpacked.ts";
 import { unpackXz } from "./xz.ts";
 
-/** The most that `decompress` gives unless told otherwise: 256 MiB. */
+/** The default limit of `decompress`: 256 MiB. */
 export const UNPACKED_BYTES_MAX = 256 * 1024 * 1024;
-/** The most for bodies that the worker's main isolate reads by itself: 64 MiB. What they make ends no slot, but it. */
+/**
+ * The limit for bodies that the worker's main isolate reads itself: 64 MiB. Running out of memory there would
+ * end the worker and not only a slot.
+ */
 export const MAIN_UNPACKED_BYTES_MAX = 64 * 1024 * 1024;
 
 /**
- * Unpacks what `compress` or kombu made; `type` is a content type or a name. At most `bytesMax`. Throws
- * DecodeError.
+ * Unpacks what `compress` or kombu has compressed. `type` is a content type or a name. Throws DecodeError for
+ * broken data, an unknown type, or more than `bytesMax` bytes.
  */
 export function decompress(
   bytes: Uint8Array,
@@ -55,7 +58,7 @@ export function decompress(
     const isBomb = (error as { code?: unknown }).code === "ERR_BUFFER_TOO_LARGE";
     throw isBomb ? tooLarge(maxOutputLength) : broken(type);
   }
-  // The runtime takes brotli and zstd data that ends early for a whole: something must come out at least.
+  // The runtime accepts brotli and zstd data that ends early. At least something must have been unpacked.
   if (unpacked.length === 0) throw broken(type);
   return plainBytes(unpacked);
 }

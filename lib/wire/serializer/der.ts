@@ -1,14 +1,14 @@
-/** DER, as far as certificates and keys need it: what an element is and what it holds. Source: X.690. */
+/** A minimal DER reader for certificates and keys. Source: X.690. */
 
 import { DecodeError } from "../errors.ts";
 
-/** One element: its tag's byte, and what it holds, a view of the bytes it was read from. */
+/** One element: the byte of its tag, and its content as a view of the input. */
 export interface DerElement {
   readonly tag: number;
   readonly content: Uint8Array;
 }
 
-/** The elements of a text of DER, or of an element's content. Throws DecodeError for what is not one. */
+/** Reads the elements of DER bytes, or of an element's content. Throws DecodeError if they are invalid. */
 export function derElements(bytes: Uint8Array): DerElement[] {
   const found: DerElement[] = [];
   for (let at = 0; at < bytes.length;) {
@@ -29,7 +29,7 @@ export function derElements(bytes: Uint8Array): DerElement[] {
   return found;
 }
 
-/** The number of an INTEGER's content: two's complement of any size. */
+/** Returns the number in an INTEGER's content, which is two's complement of any size. */
 export function derInteger(content: Uint8Array): bigint {
   let value = 0n;
   for (const byte of content) value = value * 256n + BigInt(byte);

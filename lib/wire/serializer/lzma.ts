@@ -1,6 +1,6 @@
 /**
- * LZMA and LZMA2 data, unpacked at once and within a limit. The output is the dictionary: nothing else is allocated
- * for what a header asks.
+ * Unpacks LZMA2 data at once and within a limit. The output serves as the dictionary, so the size that a
+ * header requests is never allocated.
  *
  * Source: the LZMA specification of the LZMA SDK 9.35; the .xz file format 1.2.1, section 5.3.1.
  */
@@ -13,8 +13,9 @@ const PROBABILITY_BITS = 11;
 const PROBABILITY_INIT = 1 << (PROBABILITY_BITS - 1);
 const MOVE_BITS = 5;
 const RANGE_MIN = 2 ** 24;
-/** The longest match; also the size of the probabilities of one literal. */
+/** The length of the shortest match. */
 const MATCH_MIN = 2;
+/** The number of probabilities of one literal context. */
 const LITERAL_SIZE = 0x300;
 const LENGTH_STATES = 4;
 const SLOT_BITS = 6;
@@ -22,7 +23,7 @@ const ALIGN_BITS = 4;
 const FULL_DISTANCE_END = 14;
 const FULL_DISTANCES = 128;
 
-/** The bits of one chunk. */
+/** The range decoder of one chunk. */
 class RangeDecoder {
   #bytes: Uint8Array;
   #at: number;
@@ -36,7 +37,7 @@ class RangeDecoder {
     this.#at = 5;
   }
 
-  /** True once all was read and nothing is left over. */
+  /** True if everything was read and nothing is left over. */
   get isEnded(): boolean {
     return this.#at === this.#bytes.length && this.#code === 0;
   }
@@ -94,7 +95,7 @@ class RangeDecoder {
   }
 }
 
-/** Lengths of matches, of new ones or of repeated ones. */
+/** Decodes the lengths of matches, for new ones or for repeated ones. */
 class LengthDecoder {
   #choice = probabilities(2);
   #low = probabilities(POSITION_STATES << 3);
@@ -108,7 +109,7 @@ class LengthDecoder {
   }
 }
 
-/** All that is learnt and remembered from symbol to symbol. A new one is a reset. */
+/** The state and probabilities that are kept from symbol to symbol. A reset creates a new one. */
 class LzmaState {
   state = 0;
   distances: [number, number, number, number] = [0, 0, 0, 0];
@@ -128,7 +129,7 @@ class LzmaState {
   readonly literalPositionMask: number;
   readonly positionMask: number;
 
-  /** `properties` is the byte of a header: (pb * 5 + lp) * 9 + lc. */
+  /** `properties` is the byte in a header: (pb * 5 + lp) * 9 + lc. */
   constructor(readonly properties: number) {
     if (properties >= 9 * 5 * 5) throw new BrokenData("no properties");
     const rest = Math.floor(properties / 9);
@@ -141,7 +142,7 @@ class LzmaState {
   }
 }
 
-/** Unpacks one chunk of `size` bytes into `output`, whose bytes since `start` are the dictionary. */
+/** Unpacks one chunk to `size` bytes in `output`, whose bytes from `start` on are the dictionary. */
 function unpackChunk(
   lzma: LzmaState,
   packed: Uint8Array,
@@ -190,7 +191,7 @@ function readLiteral(lzma: LzmaState, coder: RangeDecoder, output: Unpacked, pos
   lzma.state = lzma.state < 4 ? 0 : lzma.state < 10 ? lzma.state - 3 : lzma.state - 6;
 }
 
-/** Reads a match; its distance is then the first of the state's. Returns its length. */
+/** Reads a match, puts its distance first in the state's `distances`, and returns its length. */
 function readMatch(lzma: LzmaState, coder: RangeDecoder, positionState: number): number {
   const { state, distances } = lzma;
   if (coder.bit(lzma.isRepeat, state) === 0) {
@@ -237,7 +238,10 @@ function probabilities(count: number): Uint16Array {
   return new Uint16Array(count).fill(PROBABILITY_INIT);
 }
 
-/** Unpacks LZMA2 chunks from `at` on into `output`; returns where they end. Throws BrokenData, and `output`'s error. */
+/**
+ * Unpacks LZMA2 chunks from `at` on into `output`. Returns the position after them. Throws BrokenData, or
+ * DecodeError beyond the limit of `output`.
+ */
 export function unpackLzma2(bytes: Uint8Array, at: number, output: Unpacked): number {
   const word = (from: number) => {
     if (from + 1 >= bytes.length) throw new BrokenData("ends early");

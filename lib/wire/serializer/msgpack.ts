@@ -1,6 +1,6 @@
 /**
- * The `msgpack` serializer: texts and bytes kept apart, integers up to 64 bits, no dates. Written here, and not a
- * library's, so that the lengths which bytes from outside announce allocate nothing.
+ * The `msgpack` serializer: distinguishes text and bytes, carries integers up to 64 bits, writes no dates.
+ * Not a library, so that lengths declared by bytes from outside allocate nothing.
  *
  * Source: kombu 5.6.2 serialization.py register_msgpack (use_bin_type, strict keys); msgpack's specification.
  */
@@ -34,7 +34,7 @@ export const MSGPACK: Codec = {
 
 const ENCODER = new TextEncoder();
 
-/** The extension of times. */
+/** The extension type of timestamps. */
 const TIMESTAMP = -1;
 
 function write(to: BinaryWriter, value: unknown): void {
@@ -97,7 +97,7 @@ function writeLong(to: BinaryWriter, value: bigint): void {
   to.long(value);
 }
 
-/** The first byte and the length behind it; without `fix` or `size1` the format has no such form. */
+/** Writes the first byte and the length after it, in the shortest of the forms given. */
 function head(
   to: BinaryWriter,
   length: number,
@@ -198,7 +198,7 @@ function record(from: BinaryReader, length: number): Record<string, unknown> {
   return found;
 }
 
-/** A time is a Date; what other extensions mean is known to whoever made them. */
+/** Reads a timestamp as a Date. Throws DecodeError for other extensions, whose meaning is unknown. */
 function extension(from: BinaryReader, length: number): Date {
   const type = from.int(1);
   if (type !== TIMESTAMP) throw from.refuse(`unsupported extension ${type}`);

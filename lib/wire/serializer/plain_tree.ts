@@ -1,9 +1,9 @@
 /**
- * A value as a tree of plain parts, for the serializers that are not JSON: `undefined` as null, `toJSON`
- * obeyed, functions, cycles and the like refused with their place.
+ * Converts values to and from trees of plain values, for the serializers other than JSON: `undefined` becomes
+ * null, `toJSON` is called, and functions, cycles and the like are refused with their place.
  */
 
-import { settledInteger } from "./binary_reader.ts";
+import { narrowInteger } from "./binary_reader.ts";
 import { DecodeError, EncodeError } from "../errors.ts";
 import { isBoxed, lostKind } from "../json/form.ts";
 import { isRawJson } from "../raw_json.ts";
@@ -11,49 +11,52 @@ import { JSON_DEPTH_MAX, WRITTEN_DEPTH_MAX } from "../json/json.ts";
 import { setOwn } from "../record.ts";
 import { dateFault } from "../times.ts";
 
-/** What a format can carry beside texts, numbers, booleans, null, arrays and records. */
+/** What a format can carry apart from texts, numbers, booleans, null, arrays and records. */
 export interface PlainTreeOptions {
   /** The format's name, for errors. */
   format: string;
-  /** Dates as they are, or refused. */
+  /** True: dates are kept. False: refused. */
   dates: boolean;
-  /** Sets as they are, or refused. */
+  /** True: sets are kept. False: refused. */
   sets: boolean;
-  /** Half of a surrogate pair as it is, or refused: it is not UTF-8. */
+  /** True: half of a surrogate pair is kept. False: refused, since it has no UTF-8 form. */
   surrogates: boolean;
-  /** The largest size of a bigint in bits, signed; 0: any. */
+  /** The maximum size of a bigint in bits, signed or unsigned; 0: any. */
   bigintBits: number;
 }
 
 /**
- * A copy of `value` without anything the format would lose. Throws EncodeError. Bytes and bigints stay
- * themselves.
+ * Returns a copy of `value` that the format can carry without loss. Bytes and bigints are not copied. Throws
+ * EncodeError.
  */
 export function plainTree(value: unknown, options: PlainTreeOptions): unknown {
   return new Copier(options).copy(value);
 }
 
-/** How many values a decoded document may hold, those that it names more than once counted each time. */
+/**
+ * The maximum number of values in a decoded document. A value that is used several times is counted each
+ * time.
+ */
 const DECODED_VALUES_MAX = 1_000_000;
 
 /**
- * Bigints that are safe integers become numbers, and bytes a Uint8Array of their own (libraries give views of the
- * message, or Node's Buffer), all through a freshly decoded value; changes it in place. Throws DecodeError for a value
- * that holds itself, nests deeper than 1000 or holds more than a million values: written elsewhere, where nothing is
- * shared, it would have no end.
+ * Normalizes a decoded value in place: bigints that are safe integers become numbers, and bytes become copies
+ * (libraries return views of the message, or Node's Buffer). Throws DecodeError for a value that contains
+ * itself, is nested deeper than 1000 levels, or has more than a million values: written in a format without
+ * references, it would have no end.
  */
-export function settleDecoded(value: unknown): unknown {
-  return new Settler().settle(value);
+export function normalizeDecoded(value: unknown): unknown {
+  return new Normalizer().normalize(value);
 }
 
-class Settler {
+class Normalizer {
   #open = new Set<object>();
   #known = new Map<object, { value: unknown; count: number }>();
   #count = 0;
 
-  settle(value: unknown): unknown {
+  normalize(value: unknown): unknown {
     if (++this.#count > DECODED_VALUES_MAX) throw refused(`more than ${DECODED_VALUES_MAX} values`);
-    if (typeof value === "bigint") return settledInteger(value);
+    if (typeof value === "bigint") return narrowInteger(value);
     if (typeof value !== "object" || value === null) return value;
     const known = this.#known.get(value);
     if (known !== undefined) {
@@ -64,29 +67,29 @@ class Settler {
     if (this.#open.size > JSON_DEPTH_MAX) throw refused(`nested deeper than ${JSON_DEPTH_MAX}`);
     const before = this.#count;
     this.#open.add(value);
-    const settled = this.#object(value);
+    const normalized = this.#object(value);
     this.#open.delete(value);
-    this.#known.set(value, { value: settled, count: this.#count - before });
-    return settled;
+    this.#known.set(value, { value: normalized, count: this.#count - before });
+    return normalized;
   }
 
   #object(value: object): unknown {
     if (Array.isArray(value)) {
-      for (let n = 0; n < value.length; n++) value[n] = this.settle(value[n]);
+      for (let n = 0; n < value.length; n++) value[n] = this.normalize(value[n]);
       return value;
     }
     if (value instanceof Uint8Array) return new Uint8Array(value);
-    if (value instanceof Set) return new Set([...value].map((item) => this.settle(item)));
+    if (value instanceof Set) return new Set([...value].map((item) => this.normalize(item)));
     if (value instanceof Map) {
-      return new Map([...value].map(([key, item]) => [this.settle(key), this.settle(item)]));
+      return new Map([...value].map(([key, item]) => [this.normalize(key), this.normalize(item)]));
     }
     const prototype: unknown = Object.getPrototypeOf(value);
     if (prototype !== Object.prototype && prototype !== null) return value;
     const record = value as Record<string, unknown>;
     for (const key of Object.keys(record)) {
       const item = record[key];
-      const settled = this.settle(item);
-      if (settled !== item) setOwn(record, key, settled);
+      const normalized = this.normalize(item);
+      if (normalized !== item) setOwn(record, key, normalized);
     }
     return value;
   }

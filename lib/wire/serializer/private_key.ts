@@ -1,8 +1,8 @@
 /**
  * Private keys from PEM, with or without a passphrase.
  *
- * The runtime reads every form but one: PKCS #8 under triple DES, which `openssl req -x509 -newkey` of OpenSSL 3.0
- * writes unless told otherwise. That one is opened here.
+ * The runtime reads every form except PKCS #8 encrypted with triple DES, which `openssl req -x509 -newkey` of
+ * OpenSSL 3.0 writes by default. That form is decrypted here.
  *
  * Source: RFC 8018 (PBES2), RFC 5958 (EncryptedPrivateKeyInfo).
  */
@@ -15,7 +15,7 @@ import { derElements, derInteger } from "./der.ts";
 const PBES2 = "2a864886f70d01050d";
 const PBKDF2 = "2a864886f70d01050c";
 const DES_EDE3_CBC = "2a864886f70d0307";
-/** Hashes of PBKDF2 by their object ids; where none is named it is SHA-1. */
+/** Hashes of PBKDF2 by object id; the default is SHA-1. */
 const HASHES: Readonly<Record<string, string>> = {
   "2a864886f70d0207": "sha1",
   "2a864886f70d0209": "sha256",
@@ -23,10 +23,10 @@ const HASHES: Readonly<Record<string, string>> = {
   "2a864886f70d020b": "sha512",
 };
 const SEQUENCE = 0x30;
-/** More rounds are nobody's honest choice. */
+/** The maximum number of PBKDF2 rounds; no regular key has more. */
 const ROUNDS_MAX = 10_000_000;
 
-/** Reads an RSA key. Throws UsageError, which holds no part of the key or the passphrase. */
+/** Reads an RSA key. Throws UsageError, which never contains a part of the key or the passphrase. */
 export function readPrivateKey(pem: string, passphrase: string | null): KeyObject {
   let key: KeyObject | null;
   try {
@@ -47,7 +47,7 @@ export function readPrivateKey(pem: string, passphrase: string | null): KeyObjec
   return key;
 }
 
-/** Null where it is of another form, or the passphrase is wrong. */
+/** Decrypts a key encrypted with triple DES; null if it has another form or the passphrase is wrong. */
 function tripleDesKey(pem: string, passphrase: string): KeyObject | null {
   const inside = /-----BEGIN ENCRYPTED PRIVATE KEY-----([^-]+)-----END/.exec(pem)?.[1];
   if (inside === undefined) return null;
@@ -70,7 +70,7 @@ function tripleDesKey(pem: string, passphrase: string): KeyObject | null {
     const der = Buffer.concat([decipher.update(data!.content), decipher.final()]);
     return createPrivateKey({ key: der, format: "der", type: "pkcs8" });
   } catch {
-    // Padding or the key inside is not what it should be: the passphrase is wrong.
+    // The padding or the decrypted key is invalid, so the passphrase is wrong.
     return null;
   }
 }

@@ -1,9 +1,9 @@
 /**
- * The serializers by name and by content type, and the gate that lets in only what `accept_content` names.
+ * The serializers by name and by content type, and the check that refuses content outside `accept_content`.
  *
- * json and raw are always there. yaml, msgpack and cbor are loaded when first named: they cost start-up time
- * that most programs never need. auth needs keys besides, which somebody must have offered (signing.ts). pickle is
- * known by name, and refused.
+ * json and raw are always available. yaml, msgpack and cbor are loaded when they are first named, since most
+ * programs do not need them and would start slower. auth also needs keys, which must be offered first
+ * (signing.ts). pickle is known by name and refused.
  *
  * Source: kombu 5.6.2 serialization.py SerializerRegistry (dumps, loads), prepare_accept_content.
  */
@@ -14,10 +14,10 @@ import { ContentDisallowed, DecodeError, EncodeError } from "../errors.ts";
 import { fromJson } from "../json/reader.ts";
 import { toJson } from "../json/json.ts";
 
-/** Content types that are let in. */
+/** The accepted content types. */
 export type Accept = ReadonlySet<string>;
 
-/** A serialized value with what its message must say about it. */
+/** A serialized value with its content type and encoding. */
 export interface SerializedBody {
   body: string | Uint8Array;
   contentType: string;
@@ -26,9 +26,9 @@ export interface SerializedBody {
 
 /** The content type of `json`. */
 export const JSON_TYPE = "application/json";
-/** The content type of data without a form of its own, and of signed messages. */
+/** The content type of raw data, and of signed messages. */
 export const RAW_TYPE = "application/data";
-/** Signed messages have no content type of their own: where keys are loaded, all raw data must be signed. */
+/** Signed messages have the content type of raw data: once keys are loaded, all raw data must be signed. */
 const AUTH = "auth";
 const PICKLE_TYPE = "application/x-python-serialize";
 
@@ -44,20 +44,23 @@ const TYPES: Readonly<Record<string, string>> = {
 const NAMES: ReadonlyMap<string, string> = new Map(
   Object.entries(TYPES).filter(([name]) => name !== AUTH).map(([name, type]) => [type, name]),
 );
-/** Data without a form of its own is let in whatever `accept_content` says: nothing is made of it. */
+/** Raw data is accepted regardless of `accept_content`, because it is not decoded. */
 const TRUSTED: ReadonlySet<string> = new Set([RAW_TYPE, "application/text"]);
 
 const codecs = new Map<string, Codec>();
 const offers = new Map<string, () => Promise<Codec>>();
 
-/** Content types of serializer names or content types. Throws UsageError that names the nearest known one. */
+/**
+ * Returns the content types of serializer names or content types. Throws UsageError for an unknown name, with
+ * the nearest known one.
+ */
 export function acceptedTypes(names: readonly string[]): Accept {
   const types = new Set<string>();
   for (const name of names) types.add(name.includes("/") ? name : typeOf(name));
   return types;
 }
 
-/** Loads a serializer where it is not there yet. Throws UsageError for an unknown or refused one. */
+/** Loads a serializer, unless it is loaded already. Rejects with UsageError for an unknown or refused one. */
 export async function loadSerializer(nameOrType: string): Promise<void> {
   const name = nameOf(nameOrType);
   if (isSerializerLoaded(name)) return;
@@ -81,28 +84,28 @@ export async function loadSerializer(nameOrType: string): Promise<void> {
   typeOf(nameOrType);
 }
 
-/** Says how a serializer is loaded that needs something of its own; one loaded before under its name is dropped. */
+/** Registers the function that loads a serializer. A serializer loaded before under this name is dropped. */
 export function offerSerializer(name: string, load: () => Promise<Codec>): void {
   offers.set(name, load);
   codecs.delete(name);
 }
 
-/** Content type and encoding of what a serializer, named or by its content type, makes of a document. */
+/** Returns the content type and encoding of a serializer's output, by its name or content type. */
 export function contentOf(nameOrType: string): [type: string, encoding: string] {
   const name = nameOf(nameOrType);
   const type = Object.hasOwn(TYPES, name) ? TYPES[name]! : nameOrType;
   return [type, name === "msgpack" || name === "cbor" ? "binary" : "utf-8"];
 }
 
-/** True where `serialize` and `deserialize` can take it now. */
+/** Returns true if `serialize` and `deserialize` can use the serializer now. */
 export function isSerializerLoaded(nameOrType: string): boolean {
   const name = nameOf(nameOrType);
   return name === "json" || name === "raw" || codecs.has(name);
 }
 
 /**
- * A value in its serialized form: text for json and yaml, bytes for msgpack and cbor, as it is for raw (text
- * or bytes). Throws EncodeError; the message says which value and why.
+ * Serializes a value: to text for json and yaml, to bytes for msgpack and cbor; raw takes text or bytes as
+ * they are. Throws EncodeError, whose text names the value and the reason.
  */
 export function serialize(value: unknown, name: string): SerializedBody {
   if (name === "json" || name === JSON_TYPE) {
@@ -122,9 +125,9 @@ export function serialize(value: unknown, name: string): SerializedBody {
 }
 
 /**
- * The value of a serialized body. A content type outside `accept` throws ContentDisallowed before a byte is
- * looked at; a body that cannot be read throws DecodeError. An empty or unknown content type gives text or
- * bytes as they are where it is accepted. Source: kombu serialization.py loads.
+ * Returns the value of a serialized body. Text or bytes of an accepted content type without a serializer, and
+ * of an empty one, are returned as raw data. Throws ContentDisallowed for a content type outside `accept`,
+ * before any byte is read, and DecodeError for an unreadable body. Source: kombu serialization.py loads.
  */
 export function deserialize(
   body: Uint8Array | string,
@@ -150,8 +153,8 @@ export function deserialize(
 
 /**
  * Throws what `deserialize` would throw for any body of this content type and encoding: ContentDisallowed, or
- * DecodeError for what nobody here can read. For those who have to unpack a body first, which is work that a stranger
- * must not be able to ask for.
+ * DecodeError if no serializer can read it. To be called before a body is unpacked, so that refused content
+ * causes no work.
  */
 export function refuseContent(contentType: string, contentEncoding: string, accept: Accept): void {
   const type = contentType === "" ? RAW_TYPE : contentType;
@@ -167,12 +170,12 @@ function codecName(type: string): string | undefined {
   return type === RAW_TYPE && codecs.has(AUTH) ? AUTH : NAMES.get(type);
 }
 
-/** Makes a serializer known; the loaders below do it, and tests of a serializer of their own. */
+/** Registers a loaded serializer. */
 function addCodec(codec: Codec): void {
   codecs.set(codec.name, codec);
 }
 
-/** The text of UTF-8 bytes. Throws DecodeError where they are not. */
+/** Returns the text of UTF-8 bytes. Throws DecodeError if they are not UTF-8. */
 export function utf8Text(bytes: Uint8Array): string {
   try {
     return UTF8.decode(bytes);
@@ -201,7 +204,10 @@ function decodeRaw(body: Uint8Array, contentEncoding: string): unknown {
   }
 }
 
-/** The reader of raw text; null for bytes, which stay what they are. Throws DecodeError. */
+/**
+ * Returns the decoder of raw text; null for bytes, which stay as they are. Throws DecodeError for an unknown
+ * encoding.
+ */
 function rawDecoder(contentEncoding: string): TextDecoder | null {
   const encoding = contentEncoding === "" ? "utf-8" : contentEncoding.toLowerCase();
   if (encoding === "binary" || encoding === "ascii-8bit") return null;

@@ -1,18 +1,18 @@
-/** What decompressors share: the bytes that they make one after the other, up to a limit, and their errors. */
+/** The limited output buffer of our decompressors, and their errors. */
 
 import { DecodeError } from "../errors.ts";
 
-/** Data that is not what it claims to be. */
+/** The error of data that is not in the expected format. */
 export class BrokenData extends Error {}
 
-/** The error of data that unpacks to more than `bytesMax` bytes. */
+/** Returns the error of data that unpacks to more than `bytesMax` bytes. */
 export function tooLarge(bytesMax: number): DecodeError {
   return new DecodeError(`Cannot decompress body: more than ${bytesMax} bytes unpacked`);
 }
 
-/** A growing buffer that also serves as the dictionary. `room` throws DecodeError past the limit. */
+/** A growing buffer that also serves as the dictionary. `room` throws DecodeError beyond the limit. */
 export class Unpacked {
-  /** May be longer than what was written, and another after `room`. */
+  /** May be longer than `length`, and is replaced when `room` needs more space. */
   bytes: Uint8Array;
   length = 0;
   #bytesMax: number;
@@ -38,7 +38,7 @@ export class Unpacked {
     this.length += bytes.length;
   }
 
-  /** What was written since `from`: a view. */
+  /** Returns a view of the bytes written since `from`. */
   since(from: number): Uint8Array {
     return this.bytes.subarray(from, this.length);
   }

@@ -1,6 +1,6 @@
 /**
- * The .xz format, read: streams of blocks of LZMA2, checked by CRC32 or CRC64. Other filters (of executables, for the
- * most part) and Python's older ".lzma" are not read.
+ * Unpacks the .xz format: streams of LZMA2 blocks, checked by CRC32 or CRC64; other checks are skipped. Other
+ * filters, most of them for executables, and Python's older ".lzma" are not supported.
  *
  * Source: the .xz file format 1.2.1.
  */
@@ -11,14 +11,14 @@ import { BrokenData, Unpacked } from "./unpacked.ts";
 
 const MAGIC = [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00];
 const LZMA2_FILTER = 0x21;
-/** Bytes of a check, by its kind. */
+/** The size of a check in bytes, by its kind. */
 const CHECK_BYTES = [0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64];
 const CRC32 = 1;
 const CRC64 = 4;
-/** Bytes of a whole number at most. */
+/** The maximum size of an integer in bytes. */
 const NUMBER_BYTES_MAX = 9;
 
-/** Unpacks at most `bytesMax`. Throws BrokenData, and DecodeError past the limit. */
+/** Unpacks at most `bytesMax` bytes. Throws BrokenData, or DecodeError beyond the limit. */
 export function unpackXz(bytes: Uint8Array, bytesMax: number): Uint8Array {
   const output = new Unpacked(bytesMax);
   const reader = new Reader(bytes);
@@ -45,14 +45,14 @@ class Reader {
     return byte;
   }
 
-  /** 32 bits, little endian. */
+  /** Reads 32 bits, little endian. */
   word(): number {
     if (this.at + 4 > this.bytes.length) throw new BrokenData("ends early");
     this.at += 4;
     return this.#view.getUint32(this.at - 4, true);
   }
 
-  /** A whole number of seven bits a byte. */
+  /** Reads an integer with seven bits per byte. */
   number(): number {
     let value = 0;
     for (let n = 0; n < NUMBER_BYTES_MAX; n++) {
@@ -63,14 +63,14 @@ class Reader {
     throw new BrokenData("a number without an end");
   }
 
-  /** Zeros up to the next multiple of four bytes since `from`. */
+  /** Reads zeros up to the next multiple of four bytes since `from`. */
   padding(from: number): void {
     while ((this.at - from) % 4 !== 0) {
       if (this.byte() !== 0) throw new BrokenData("padding that is not zeros");
     }
   }
 
-  /** The CRC32 of what was read since `from`. */
+  /** Reads a CRC32 and compares it with that of the bytes since `from`. */
   checked(from: number): void {
     const crc = nodeZlib().crc32(this.bytes.subarray(from, this.at));
     if (this.word() !== crc) throw new BrokenData("a header's checksum");
@@ -137,13 +137,13 @@ function readIndex(reader: Reader, blocks: number): void {
   reader.checked(from);
 }
 
-/** Two halves of each entry, so that no bigint is made per byte. */
+/** The entries in two halves, so that no bigint is allocated per byte. */
 interface Crc64Table {
   readonly low: Uint32Array;
   readonly high: Uint32Array;
 }
 
-/** Null until a CRC64 is looked at: every start would pay for it. */
+/** Null until a CRC64 is checked, so that no start pays for it. */
 let crc64Table: Crc64Table | null = null;
 
 function makeCrc64Table(): Crc64Table {
@@ -166,7 +166,7 @@ function makeCrc64Table(): Crc64Table {
   return table;
 }
 
-/** ECMA-182, reflected: its lower and upper 32 bits. */
+/** Computes the reflected CRC of ECMA-182; returns its lower and upper 32 bits. */
 function crc64(bytes: Uint8Array): [low: number, high: number] {
   const table = crc64Table ??= makeCrc64Table();
   let low = 0xffffffff;

@@ -1,9 +1,10 @@
 /**
- * The `yaml` serializer: YAML 1.1 as PyYAML's safe dump and load have it: block style, keys sorted, dates,
- * bytes and sets as themselves, no tags of a language, aliases bounded.
+ * The `yaml` serializer: YAML 1.1 as in PyYAML's safe dump and load: block style, sorted keys, dates, bytes
+ * and sets as such, no language-specific tags, bounded aliases.
  *
- * PyYAML knows fewer plain forms than YAML 1.1 has ("y" is text to it, so are "1e3" and "09") and writes such
- * texts without quotes: reading follows it. What we write is quoted, so nobody has to guess.
+ * PyYAML reads fewer plain forms than YAML 1.1 defines ("y", "1e3" and "09" are texts to it) and writes such
+ * texts without quotes, so we read them in the same way. We write all texts in quotes, so that no reader has
+ * to guess.
  *
  * Source: kombu 5.6.2 serialization.py register_yaml (safe_dump, safe_load); PyYAML 6.0 resolver.py (plain
  * forms).
@@ -22,7 +23,7 @@ import {
 } from "yaml";
 import { DecodeError } from "../errors.ts";
 import type { Codec } from "./codec.ts";
-import { plainTree, settleDecoded } from "./plain_tree.ts";
+import { normalizeDecoded, plainTree } from "./plain_tree.ts";
 
 /** yaml, loaded by `loadSerializer`. */
 export const YAML: Codec = {
@@ -45,7 +46,8 @@ export const YAML: Codec = {
       defaultStringType: "QUOTE_DOUBLE",
       lineWidth: 0,
     });
-    // Every text is in double quotes, so an escape holds everywhere; readers disagree about U+0085.
+    // Every text is in double quotes, so escapes work everywhere. Escaped because readers disagree about
+    // U+0085.
     return text.replace(/[^\0-\x7e]/gu, escapeChar);
   },
   decode(body: Uint8Array | string): unknown {
@@ -55,7 +57,8 @@ export const YAML: Codec = {
       customTags: pythonTags,
       intAsBigInt: true,
       logLevel: "silent",
-      // The library compares each key with all before it; PyYAML takes the last of equal ones, as an object does.
+      // The check would compare each key with all earlier ones. PyYAML takes the last of equal keys, as an
+      // object does.
       uniqueKeys: false,
       prettyErrors: false,
     });
@@ -64,12 +67,15 @@ export const YAML: Codec = {
       throw new DecodeError(`Cannot decode yaml: ${problem.message.split("\n", 1)[0]!.slice(0, 200)}`);
     }
     refuseSlow(document);
-    // What aliases may make is bounded by what they make (settleDecoded); the library counts them whatever they name.
-    return settleDecoded(document.toJS({ maxAliasCount: -1 }));
+    // normalizeDecoded limits the number of values that aliases produce; the library would only count the
+    // aliases.
+    return normalizeDecoded(document.toJS({ maxAliasCount: -1 }));
   },
 };
 
-/** The library looks through a document for what an alias names: so many values are looked at for all of them. */
+/**
+ * The library searches the document for the target of each alias. This is the maximum of nodes times aliases.
+ */
 const LOOKS_MAX = 20_000_000;
 
 function refuseSlow(document: Document.Parsed): void {
@@ -86,7 +92,7 @@ function refuseSlow(document: Document.Parsed): void {
   }
 }
 
-/** Plain forms as PyYAML resolves them, by the format of the library's own tag. */
+/** The plain forms that PyYAML resolves, which replace those of the library's tags. */
 const TRUE_FORM = /^(?:yes|Yes|YES|true|True|TRUE|on|On|ON)$/;
 const FALSE_FORM = /^(?:no|No|NO|false|False|FALSE|off|Off|OFF)$/;
 const DECIMAL_FORM = /^[-+]?(?:0|[1-9][0-9_]*)$/;
@@ -110,12 +116,15 @@ function pythonTags(tags: Tags): Tags {
   });
 }
 
-/** For writing, "<<" is a text like any other. */
+/** Returns the tags for writing, where "<<" is an ordinary text. */
 function writingTags(tags: Tags): Tags {
   return pythonTags(tags).filter((tag) => typeof tag === "string" || tag.tag !== "tag:yaml.org,2002:merge");
 }
 
-/** A number in a form that PyYAML takes for one: an exponent needs a point before it and a sign after. */
+/**
+ * Writes a number in a form that PyYAML reads as one: an exponent needs a point before it and a sign after
+ * it.
+ */
 function numberText(value: unknown): string {
   if (typeof value === "bigint") return value.toString();
   const number = Number(value);

@@ -1,7 +1,7 @@
 /** Messages of the memory broker: waiting, held, parked and dead. */
 
 import { assert } from "../../../base/mod.ts";
-import { markTold } from "../../../wire/mod.ts";
+import { markReported } from "../../../wire/mod.ts";
 import { DEAD_LETTERS_MAX, type DeadLetter, type ParkedMessage } from "../../message.ts";
 import type { DeadStore, HeldMessage, MessageStore, ParkedStore, ReturnedMessage } from "../store.ts";
 import { type Message, MessageQueue } from "./message_queue.ts";
@@ -159,7 +159,7 @@ export class MemoryParked implements ParkedStore {
     while (count < parked.length && parked[count]!.dueMs <= nowMs) count++;
     const due = parked.splice(0, count).map(({ message }) => ({
       ...message,
-      envelope: markTold(message.envelope),
+      envelope: markReported(message.envelope),
     }));
     return this.#messages.add(due, "head");
   }

@@ -1,7 +1,7 @@
 /** Parked messages of the embedded broker. */
 
 import type { Database } from "../../../sqlite/mod.ts";
-import { markTold } from "../../../wire/mod.ts";
+import { markReported } from "../../../wire/mod.ts";
 import type { ParkedMessage } from "../../message.ts";
 import type { ParkedStore } from "../store.ts";
 import type { Counter } from "./counter.ts";
@@ -47,7 +47,7 @@ export class SqliteParked implements ParkedStore {
       const id = rows[n]!["id"] as number;
       this.#database.run(
         "UPDATE broker_message SET envelope = ? WHERE id = ?",
-        markTold(rows[n]!["envelope"] as string),
+        markReported(rows[n]!["envelope"] as string),
         id,
       );
       this.#messages.makeReady(place, id, first + n);

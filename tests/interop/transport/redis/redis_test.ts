@@ -14,7 +14,7 @@ import {
 import { connectRedis } from "../../../../lib/transport/redis/redis.ts";
 import { readUnacked } from "../../../../lib/transport/redis/envelope.ts";
 import { serverStartMs } from "../../../../lib/transport/redis/lease.ts";
-import { markTold } from "../../../../lib/wire/mod.ts";
+import { markReported } from "../../../../lib/wire/mod.ts";
 import { eventually } from "../../../support/ports.ts";
 import { type RealTestWorld, realTestWorld } from "../../../support/real_test_world.ts";
 import { type RedisServer, startRedis } from "../../../support/servers.ts";
@@ -276,7 +276,7 @@ Deno.test("redis: a parked message goes back as it came, with the mark that its 
   assert.ok(Math.abs(Number(score) * 1000 - dueMs) < 2);
   assert.equal(await lab.server.cli("--raw", "hget", "unacked", tag!), `[${text},"","celery"]`);
   await eventually(() => got.length === 2, "the message when it is due");
-  assert.equal(got[1]!.envelope, markTold(text));
+  assert.equal(got[1]!.envelope, markReported(text));
   assert.equal(await lab.server.cli("exists", "lovage:parked"), "0");
 });
 
