@@ -1,6 +1,6 @@
 /** Readers of option values, shared by commands. */
 
-import { errorText, type Level, LEVELS } from "../base/mod.ts";
+import { errorText, type Level, LEVELS, UsageError } from "../base/mod.ts";
 import { DecodeError, fromExactJson, parseIso } from "../wire/mod.ts";
 
 /** Maximum seconds in an option: about 31 years, so that neither timers nor dates overflow. */
@@ -30,6 +30,20 @@ export function someOf(noun: string): (text: string, before: string[] | undefine
     if (words.length === 0) throw new InvalidValue(`it must name at least one ${noun}`);
     return words;
   };
+}
+
+/**
+ * Settings from words `name=value`, as texts; `worker.name` is `worker_name`. Throws UsageError.
+ * Source: celery 5.2.6 loaders/base.py cmdline_config_parser.
+ */
+export function settingsOf(words: readonly string[]): Record<string, string> {
+  const settings: Record<string, string> = {};
+  for (const word of words) {
+    const at = word.indexOf("=");
+    if (at <= 0) throw new UsageError(`Cannot read "${word}": settings are given as name=value`);
+    settings[word.slice(0, at).replace(/^-+/, "").replaceAll(".", "_")] = word.slice(at + 1);
+  }
+  return settings;
 }
 
 /** A reader of one of several words; it also lists them. */

@@ -8,7 +8,7 @@ import type { Beat } from "../beat/mod.ts";
 import type { HealthCheck, Serving } from "../http/mod.ts";
 import { maskUrl, nearest, UsageError, VERSION } from "../base/mod.ts";
 import { EXIT, listenSignals, WORKER_SIGNALS } from "../platform/mod.ts";
-import { interval } from "./arguments.ts";
+import { interval, settingsOf } from "./arguments.ts";
 import {
   command,
   type CommandContext,
@@ -28,7 +28,6 @@ import {
   obeySettings,
 } from "./daemon.ts";
 import { columns, jsonLine } from "./output.ts";
-import { settingsOf } from "./worker.ts";
 
 const OPTIONS = {
   ...DAEMON_OPTIONS,

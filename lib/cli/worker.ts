@@ -1,11 +1,19 @@
 /** `lovage worker`: starts a worker and runs it to its end. Source: celery 5.2.6 and 5.6.3 bin/worker.py (options). */
 
-import { UsageError } from "../base/mod.ts";
 import type { Beat } from "../beat/mod.ts";
 import type { HealthCheck, Serving } from "../http/mod.ts";
 import { isRoot, listenSignals, type RealWorld, WORKER_SIGNALS } from "../platform/mod.ts";
 import type { WorkController } from "../worker/mod.ts";
-import { commaList, duration, interval, InvalidValue, oneOf, someOf, whole } from "./arguments.ts";
+import {
+  commaList,
+  duration,
+  interval,
+  InvalidValue,
+  oneOf,
+  settingsOf,
+  someOf,
+  whole,
+} from "./arguments.ts";
 import { command, type Options } from "./command.ts";
 import { withLogForTerminal } from "./logged_terminal.ts";
 import {
@@ -235,17 +243,6 @@ function statusOf({ hostname, state, consumer, stopRequest }: WorkController): s
 function isWorking({ blueprint, consumer, stopRequest }: WorkController): boolean {
   if (stopRequest.mode !== null) return true;
   return blueprint.state === "running" && (consumer.tasks !== null || consumer.isAway);
-}
-
-/** Parses `name=value` words; `worker.name=value` is Celery's form of them. Throws UsageError. */
-export function settingsOf(words: readonly string[]): Record<string, string> {
-  const settings: Record<string, string> = {};
-  for (const word of words) {
-    const at = word.indexOf("=");
-    if (at <= 0) throw new UsageError(`Cannot read "${word}": settings are given as name=value`);
-    settings[word.slice(0, at).replace(/^-+/, "").replace(/^(worker|beat)\./, "$1_")] = word.slice(at + 1);
-  }
-  return settings;
 }
 
 /** Reads "max,min" in any order, or "max" (then min is 0). */

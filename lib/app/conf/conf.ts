@@ -71,12 +71,6 @@ export interface ConfMethods {
    * @throws {UsageError} as `update`.
    */
   apply(values: Readonly<Record<string, unknown>>, source: SettingSource): void;
-  /**
-   * Applies `name=value` texts of a command line; each setting's kind parses the value.
-   *
-   * @throws {UsageError} as `update`, and for a text without "=".
-   */
-  applyArguments(texts: readonly string[]): void;
   /** True if a value other than the default was given. */
   isSet(name: keyof Settings | string): boolean;
   /**
@@ -92,8 +86,6 @@ export interface ConfMethods {
   table(options?: { withDefaults?: boolean; masked?: boolean }): Record<string, unknown>;
   /** Returns the settings from these sources as plain data, for another process. */
   given(sources: readonly SettingSource[]): Record<string, unknown>;
-  /** Settings that were given, that Celery knows, and that have no effect here. */
-  readonly inert: readonly string[];
   /** Grows with every change, so that values computed from settings can be invalidated. */
   readonly version: number;
 }
@@ -126,10 +118,6 @@ class ConfStore implements ConfMethods {
     return this.#version;
   }
 
-  get inert(): readonly string[] {
-    return [...INERT_SETTINGS].filter((name) => this.isSet(name));
-  }
-
   update(values: Partial<Settings>): void {
     this.apply(values as Record<string, unknown>, "module");
   }
@@ -148,16 +136,6 @@ class ConfStore implements ConfMethods {
     for (const [name, value] of checked) layer.set(name, value);
     this.#inForce.clear();
     this.#version++;
-  }
-
-  applyArguments(texts: readonly string[]): void {
-    const values: Record<string, unknown> = {};
-    for (const text of texts) {
-      const at = text.indexOf("=");
-      if (at < 1) throw new UsageError(`Cannot read "${text}": a setting must be given as name=value`);
-      values[argumentName(text.slice(0, at).trim())] = text.slice(at + 1).trim();
-    }
-    this.apply(values, "command line");
   }
 
   isSet(given: string): boolean {
@@ -299,14 +277,6 @@ function knownName(given: string): string {
   const near = OF_CONSTRUCTOR.get(given) ?? nearest(given.toLowerCase(), SETTINGS.keys()) ??
     nearest(`task_${given}`, SETTINGS.keys());
   throw new UsageError(`Unknown setting "${given}"${near ? `: did you mean "${near}"?` : ""}`);
-}
-
-/**
- * Resolves a name from the command line, also `worker.concurrency`. Source: celery 5.2.6 loaders/base.py
- * cmdline_config_parser.
- */
-function argumentName(given: string): string {
-  return knownName(given.includes(".") ? given.split(".").filter(Boolean).join("_") : given);
 }
 
 function checkedValue(name: string, value: unknown): unknown {

@@ -1,7 +1,14 @@
 /** Values of options: what is read, and what is refused before anything is done. */
 
 import assert from "node:assert/strict";
-import { duration, interval, moment, momentOrSeconds, whole } from "../../../lib/cli/arguments.ts";
+import {
+  duration,
+  interval,
+  moment,
+  momentOrSeconds,
+  settingsOf,
+  whole,
+} from "../../../lib/cli/arguments.ts";
 
 const refuses = (read: (text: string) => unknown, ...texts: string[]) => {
   for (const text of texts) assert.throws(() => read(text), { name: "InvalidValue" }, text);
@@ -30,4 +37,16 @@ Deno.test("duration, interval, whole: bounds", () => {
   assert.equal(whole(0, 9)("9"), 9);
   refuses(whole(0, 9), "42", "-1", "1.5", "1e99");
   refuses(whole(0), "9007199254740993");
+});
+
+Deno.test("settingsOf: name=value, and Celery's dots in any name", () => {
+  assert.deepEqual(
+    settingsOf(["worker.concurrency=3", "--broker.connection.retry=a=b", "task_acks_late=1"]),
+    {
+      worker_concurrency: "3",
+      broker_connection_retry: "a=b",
+      task_acks_late: "1",
+    },
+  );
+  assert.throws(() => settingsOf(["task_acks_late"]), /"task_acks_late": settings are given as name=value/);
 });
