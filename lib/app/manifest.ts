@@ -13,7 +13,7 @@
  * Source: contract.md section 2.
  */
 
-import { errorText, isRecord, UsageError, type World } from "../base/mod.ts";
+import { camelCase, errorText, isRecord, UsageError, type World } from "../base/mod.ts";
 import { fromPlainJson, shownJson } from "../wire/mod.ts";
 import { App } from "./app.ts";
 import type { Context } from "./run/context.ts";
@@ -133,7 +133,7 @@ function readTask(
   const [program, ...words] = argv as string[];
   const taskOptions: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(rest)) {
-    taskOptions[key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())] = value;
+    taskOptions[camelCase(key)] = value;
   }
   return {
     command: {

@@ -4,7 +4,7 @@
  * Source: celery 5.6.3 app/base.py Celery.setup_security, security/__init__.py setup_security.
  */
 
-import { errorText, namesOf, nodeFs, refuseUnknown, UsageError } from "../base/mod.ts";
+import { firstLine, namesOf, nodeFs, refuseUnknown, UsageError } from "../base/mod.ts";
 import type { AppCore } from "./core.ts";
 import { offerSigning, type SigningKeys } from "../wire/mod.ts";
 
@@ -100,8 +100,4 @@ function read(setting: string, path: string): string {
   } catch (error) {
     throw new UsageError(`Cannot read ${setting}: ${firstLine(error)}`, { cause: error });
   }
-}
-
-function firstLine(error: unknown): string {
-  return errorText(error).split("\n", 1)[0]!;
 }

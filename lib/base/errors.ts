@@ -88,3 +88,8 @@ export function errorText(error: unknown): string {
   if (error instanceof Error) return withOurAdvice(withoutStyles(error.message || error.name));
   return String(error);
 }
+
+/** Returns the first line of `errorText`. */
+export function firstLine(error: unknown): string {
+  return errorText(error).split("\n", 1)[0]!;
+}

@@ -3,6 +3,7 @@
  * `run`.
  */
 
+import { snakeCase } from "../base/mod.ts";
 import type { RealWorld } from "../platform/mod.ts";
 import type { App } from "../app/mod.ts";
 import { type OneOf, oneOf } from "./arguments.ts";
@@ -136,7 +137,7 @@ export function command<O extends Options>(
 
 /** Returns the long spelling of an option: `--task-events` for `taskEvents`. */
 export function longName(key: string): string {
-  return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+  return `--${snakeCase(key).replaceAll("_", "-")}`;
 }
 
 /** Returns all options of a command, global ones included, in the order of the help. */

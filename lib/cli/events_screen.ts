@@ -6,7 +6,7 @@
 
 import { stripVTControlCharacters, styleText } from "node:util";
 import stringWidth from "string-width";
-import { shownLine } from "../base/mod.ts";
+import { shownLine, snakeCase } from "../base/mod.ts";
 import { type ClusterState, type TaskState, type WorkerState } from "../event/mod.ts";
 import { shownJson } from "../wire/mod.ts";
 
@@ -240,7 +240,7 @@ export class EventsScreen {
     if (!task) return cut("No task selected", columns);
     const info = task.info();
     if (typeof info["runtime"] === "number") info["runtime"] = info["runtime"].toFixed(2);
-    const text = Object.entries(info).map(([key, value]) => `${wireName(key)}=${plain(value)}`)
+    const text = Object.entries(info).map(([key, value]) => `${snakeCase(key)}=${plain(value)}`)
       .join(" ");
     return this.#paint("bold", "Selected: ") + cut(text || "Missing extended info", columns - 10);
   }
@@ -324,7 +324,7 @@ export class EventsScreen {
     }
     if (task.children.size > 0) fields.push(["children", [...task.children].join(", ")]);
     const lines = fields.filter(([, value]) => value !== null).map(([key, value]) =>
-      `${this.#paint("bold", `${shownLine(wireName(key), 200)}:`)} ${plain(value)}`
+      `${this.#paint("bold", `${shownLine(snakeCase(key), 200)}:`)} ${plain(value)}`
     );
     return this.#showText(`Task details for ${task.uuid}`, lines);
   }
@@ -393,11 +393,6 @@ function taskWidths(columns: number): readonly [number, number, number] {
 
 function count(value: number | null): string {
   return value === null ? "-" : String(value);
-}
-
-/** Converts `rootId` to `root_id`, as events name it. */
-function wireName(key: string): string {
-  return key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 function plain(value: unknown): string {

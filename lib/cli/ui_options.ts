@@ -4,7 +4,15 @@
  * Source: flower options.py (names, defaults), command.py (variables FLOWER_*).
  */
 
-import { absolutePath, booleanOf, embeddedHome, UsageError, VERSION, type World } from "../base/mod.ts";
+import {
+  absolutePath,
+  booleanOf,
+  embeddedHome,
+  snakeCase,
+  UsageError,
+  VERSION,
+  type World,
+} from "../base/mod.ts";
 import type { App } from "../app/mod.ts";
 import type { ConsoleOptions } from "../console/mod.ts";
 import { type HttpPlace, portOf } from "../http/mod.ts";
@@ -311,7 +319,7 @@ function bytes(text: string): number {
 /** Adds spellings with underscores, and the variables CELERY_UI_X and FLOWER_X. */
 function asFlower<O extends Options>(options: O): O {
   const named = Object.entries<Option>(options).map(([key, option]) => {
-    const words = key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    const words = snakeCase(key);
     const others = (option.aliases ?? []).flatMap((one) => [one, `--${one.slice(2).replaceAll("-", "_")}`]);
     const spelled = words.includes("_") ? [`--${words}`] : [];
     const names = [words, ...(option.aliases ?? []).map((one) => one.slice(2).replaceAll("-", "_"))];

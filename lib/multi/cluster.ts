@@ -17,6 +17,7 @@ import {
   namesOf,
   refuseUnknown,
   type SignalName,
+  snakeCase,
   type World,
 } from "../base/mod.ts";
 import { nodesOf } from "./cluster_names.ts";
@@ -140,9 +141,7 @@ export class Cluster {
     return Cluster.parse([
       ...names,
       ...given.map(([name, value]) => {
-        const option = `--${
-          name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`).replaceAll("_", "-")
-        }`;
+        const option = `--${snakeCase(name).replaceAll("_", "-")}`;
         return value === true ? option : `${option}=${value}`;
       }),
     ], options);

@@ -113,5 +113,5 @@ function writeList(folder: string, list: Readonly<Record<string, string>>): void
 
 async function digest(text: string): Promise<string> {
   const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  return [...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return new Uint8Array(hash).toHex();
 }

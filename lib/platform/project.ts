@@ -15,7 +15,7 @@
  * files there may be somebody else's.
  */
 
-import { absolutePath, errorText, filePath, fileUrl, UsageError } from "../base/mod.ts";
+import { absolutePath, errorText, filePath, fileUrl, isRecord, UsageError } from "../base/mod.ts";
 import { toJson } from "../wire/mod.ts";
 import {
   currentProject,
@@ -351,7 +351,7 @@ function readJson(path: string): Json {
 }
 
 function record(value: unknown): Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? value as Json : {};
+  return isRecord(value) ? value : {};
 }
 
 function list(value: unknown): string[] {

@@ -4,10 +4,7 @@
  */
 
 import type { World } from "../base/mod.ts";
-import type { DeadLetter } from "./message.ts";
-
-/** How many characters of a random id name a failed task. */
-const ID_CHARS = 8;
+import { type DeadLetter, letterId } from "./message.ts";
 
 /** A task that failed for good, as its worker reports it. */
 export type FailedEntry = Omit<DeadLetter, "id">;
@@ -36,5 +33,5 @@ export interface FailedTasks {
 
 /** Returns an entry with a new random id. */
 export function withId(world: World, entry: FailedEntry): DeadLetter {
-  return { ...entry, id: world.random.id().slice(0, ID_CHARS) };
+  return { ...entry, id: letterId(world) };
 }

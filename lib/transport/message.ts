@@ -1,6 +1,6 @@
 /** Messages as every transport sees them: outgoing, held by a consumer, parked, and dead. */
 
-import { OperatingError } from "../base/mod.ts";
+import { OperatingError, type World } from "../base/mod.ts";
 import type { DeliveryInfo, EncodedMessage } from "../wire/mod.ts";
 import type { Queue } from "./entity.ts";
 
@@ -90,6 +90,11 @@ export interface DeadLetter {
 
 /** How many dead letters a broker keeps; beyond that the oldest are deleted. */
 export const DEAD_LETTERS_MAX = 10_000;
+
+/** A new id of a dead letter or a kept failed task: short enough to be typed. */
+export function letterId({ random }: World): string {
+  return random.id().slice(0, 8);
+}
 
 /** A message that is not due yet and is held by the broker, not by a worker. */
 export interface ParkedMessage {

@@ -5,7 +5,7 @@
  * section 5.
  */
 
-import { namesOf, nearest, refuseUnknown, UsageError } from "../../base/mod.ts";
+import { camelCase, namesOf, nearest, refuseUnknown, UsageError } from "../../base/mod.ts";
 import type { Configured } from "./conf.ts";
 import { SIGNATURE_OPTIONS } from "../../canvas/mod.ts";
 import { checkSchema } from "../call/schema.ts";
@@ -425,7 +425,7 @@ function annotationsOf(app: Configured, name: string): TaskOptions {
 function addAnnotation(found: Record<string, unknown>, annotation: unknown): void {
   if (annotation === null || typeof annotation !== "object") return;
   for (const [option, value] of Object.entries(annotation)) {
-    found[option.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())] = value;
+    found[camelCase(option)] = value;
   }
 }
 

@@ -3,6 +3,7 @@
 import { OperatingError, textOrNull } from "../../base/mod.ts";
 import type { BeatOnBroker, Entry } from "../../beat/mod.ts";
 import { argsRepr, kwargsRepr } from "../../wire/mod.ts";
+import { phrase } from "../history/search.ts";
 import type { Shape } from "../shapes.ts";
 import type { Cluster } from "./cluster.ts";
 
@@ -38,7 +39,7 @@ export async function listPeriodic(cluster: Cluster, hasModule: boolean): Promis
     // Runs of Celery's beat are known only from events: the newest task with this name and these arguments.
     const newest = known ??
       history.tasks.rows(
-        history.newest(history.compile(`name:"=${task.replace(/["\\]/g, "\\$&")}"`), LOOKED_AT),
+        history.newest(history.compile(`name:${phrase(`=${task}`)}`), LOOKED_AT),
       ).find(({ state }) => state.args === args && state.kwargs === kwargs);
     const last = secondsOf(entry.last);
     const soon = runs.filter((run) => run.name === name).slice(0, RUNS).map(({ time }) => secondsOf(time));

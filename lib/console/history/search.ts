@@ -53,6 +53,11 @@ const TIME_FIELDS: ReadonlySet<string> = new Set(["sent", "received", "started",
 /** Flower's names of fields. */
 const ALIASES: Readonly<Record<string, string>> = { uuid: "id", task: "name" };
 
+/** A text as one phrase of a search, whatever is in it. */
+export function phrase(text: string): string {
+  return `"${text.replace(/["\\]/g, "\\$&")}"`;
+}
+
 interface Token {
   readonly kind: "(" | ")" | "AND" | "OR" | "NOT" | "term" | "end";
   readonly value: string;

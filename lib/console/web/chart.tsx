@@ -9,7 +9,7 @@ import { now, zone } from "./clock.ts";
 import { moment } from "./format.ts";
 
 /** A line: its name, its values by step, and the name of its colour in the stylesheet. */
-export interface Line {
+interface Line {
   readonly label: string;
   readonly values: readonly (number | null)[];
   readonly color: "ok" | "bad" | "warn" | "run" | "off";

@@ -10,7 +10,7 @@ import type { World } from "../../base/mod.ts";
 import type { EncodedMessage } from "../../wire/mod.ts";
 import { AmqpDelivery } from "./message.ts";
 import { type Queue, queue as makeQueue } from "../entity.ts";
-import { DEAD_LETTERS_MAX, type DeadLetter, type Note, type OutgoingMessage } from "../message.ts";
+import { DEAD_LETTERS_MAX, type DeadLetter, letterId, type Note, type OutgoingMessage } from "../message.ts";
 import type { DeadLetters } from "../transport.ts";
 
 const REASON = "x-lovage-reason";
@@ -18,8 +18,6 @@ const QUEUE = "x-lovage-queue";
 const AT = "x-lovage-at";
 const ID = "x-lovage-id";
 const OURS: ReadonlySet<string> = new Set([REASON, QUEUE, AT, ID]);
-/** How many characters of a random id name a dead letter. */
-const ID_CHARS = 8;
 
 /** Options of `AmqpDeadLetters`. */
 export interface AmqpDeadOptions {
@@ -55,7 +53,7 @@ export function deadMessage(
     [REASON]: reason,
     [QUEUE]: queue,
     [AT]: world.clock.wallMs(),
-    [ID]: world.random.id().slice(0, ID_CHARS),
+    [ID]: letterId(world),
   };
   // Dead letters wait for a person and do not expire.
   return { ...message, headers, properties: { ...message.properties, expiration: null } };

@@ -7,11 +7,8 @@ import { withoutAttempts } from "./envelope.ts";
 import type { RedisKeys } from "./keys.ts";
 import { readLetter } from "./letter.ts";
 import { REVIVE } from "./scripts.ts";
-import type { DeadLetter } from "../message.ts";
+import { type DeadLetter, letterId } from "../message.ts";
 import type { DeadLetters } from "../transport.ts";
-
-/** How many characters of a random id name a dead letter. */
-const ID_CHARS = 8;
 
 /** Returns the document of a message that becomes a dead letter now. */
 export function deadDocument(
@@ -20,7 +17,7 @@ export function deadDocument(
 ): string {
   const { reason, queue, envelope } = letter;
   const at = new Date(world.clock.wallMs()).toISOString();
-  return toJson({ id: world.random.id().slice(0, ID_CHARS), reason, at, queue, envelope });
+  return toJson({ id: letterId(world), reason, at, queue, envelope });
 }
 
 /** The dead letters as a connection sees them. */

@@ -1,5 +1,6 @@
 /** Dead letters and failed tasks as Redis keeps them: JSON documents, which anybody may have written. */
 
+import { isRecord } from "../../base/mod.ts";
 import { DecodeError, fromPlainJson } from "../../wire/mod.ts";
 import type { DeadLetter } from "../message.ts";
 
@@ -19,7 +20,7 @@ export function readLetter(text: string, atMs: (document: Record<string, unknown
 function record(text: string): Record<string, unknown> {
   try {
     const value = fromPlainJson(text);
-    return typeof value === "object" && value !== null ? value as Record<string, unknown> : {};
+    return isRecord(value) ? value : {};
   } catch (error) {
     if (error instanceof DecodeError) return {};
     throw error;

@@ -1,5 +1,6 @@
 /** Makes a new message from a failed task's message: the same except for its id and its count of retries. */
 
+import { isRecord } from "../../base/mod.ts";
 import { DecodeError } from "../errors.ts";
 import { fromExactJson } from "../json/reader.ts";
 import { toJson } from "../json/json.ts";
@@ -25,8 +26,6 @@ export function resendEnvelope(envelopeText: string, id: string): string {
 }
 
 function record(value: unknown): Record<string, unknown> {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
-    return value as Record<string, unknown>;
-  }
+  if (isRecord(value)) return value;
   throw new DecodeError("Cannot send it again: it is not kombu's envelope");
 }

@@ -14,7 +14,7 @@
 
 import { Buffer } from "node:buffer";
 import { constants, createHash, getHashes, type KeyObject, sign, verify, X509Certificate } from "node:crypto";
-import { errorText, UsageError } from "../../base/mod.ts";
+import { firstLine, UsageError } from "../../base/mod.ts";
 import { certificateId } from "./certificate_id.ts";
 import type { Codec } from "./codec.ts";
 import { DecodeError } from "../errors.ts";
@@ -249,8 +249,4 @@ function refused(reason: string): DecodeError {
 
 function shown(text: string): string {
   return text.slice(0, SIGNER_SHOWN_MAX).replaceAll(/[\p{Cc}\u2028\u2029\ufffd]/gu, "?");
-}
-
-function firstLine(error: unknown): string {
-  return errorText(error).split("\n", 1)[0]!;
 }

@@ -8,7 +8,7 @@
  * Source: kombu 5.6.2 serialization.py SerializerRegistry (dumps, loads), prepare_accept_content.
  */
 
-import { nearest, UsageError } from "../../base/mod.ts";
+import { firstLine, nearest, UsageError } from "../../base/mod.ts";
 import type { Codec } from "./codec.ts";
 import { ContentDisallowed, DecodeError, EncodeError } from "../errors.ts";
 import { fromJson } from "../json/reader.ts";
@@ -120,7 +120,7 @@ export function serialize(value: unknown, name: string): SerializedBody {
     return { body, contentType: codec.contentType, contentEncoding: codec.contentEncoding };
   } catch (error) {
     if (error instanceof EncodeError) throw error;
-    throw new EncodeError(`Cannot encode ${known}: ${firstLine(error)}`, { cause: error });
+    throw new EncodeError(`Cannot encode ${known}: ${firstLine(error).slice(0, 200)}`, { cause: error });
   }
 }
 
@@ -145,7 +145,9 @@ export function deserialize(
       return codec.decode(body);
     } catch (error) {
       if (error instanceof DecodeError) throw error;
-      throw new DecodeError(`Cannot decode ${codec.name}: ${firstLine(error)}`, { cause: error });
+      throw new DecodeError(`Cannot decode ${codec.name}: ${firstLine(error).slice(0, 200)}`, {
+        cause: error,
+      });
     }
   }
   return typeof body === "string" ? body : decodeRaw(body, contentEncoding);
@@ -241,9 +243,4 @@ function notLoadedText(verb: string, name: string): string {
   return Object.hasOwn(TYPES, name)
     ? `Cannot ${verb} ${name}: this serializer is not loaded`
     : `Cannot ${verb}: unknown serializer "${name}"`;
-}
-
-function firstLine(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
-  return text.split("\n", 1)[0]!.slice(0, 200);
 }

@@ -4,7 +4,7 @@
  * Source: celery 5.2.6 worker/control.py.
  */
 
-import { shownLine } from "../../base/mod.ts";
+import { camelCase, shownLine } from "../../base/mod.ts";
 import { isTruthy, pythonText } from "../../wire/mod.ts";
 import { bugReport } from "../../app/mod.ts";
 import { demand, PythonError } from "./error.ts";
@@ -116,7 +116,7 @@ function annotationsText({ names, takesObject }: WorkerTask["parameters"]): stri
 /** Returns a task's attribute by its Python name: `rate_limit` is `rateLimit` here. */
 function attributeOf(name: string, options: Record<string, unknown>, attribute: string): unknown {
   if (attribute === "name") return name;
-  const key = attribute.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  const key = camelCase(attribute);
   const value = Object.hasOwn(options, key) ? options[key] : null;
   return typeof value === "function" || typeof value === "object" ? null : value;
 }

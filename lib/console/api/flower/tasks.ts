@@ -1,10 +1,10 @@
 /** Flower's routes about tasks. Source: flower api/tasks.py; celery events/state.py Task.as_dict. */
 
-import { errorText, isRecord, UsageError } from "../../../base/mod.ts";
+import { camelCase, errorText, isRecord, UsageError } from "../../../base/mod.ts";
 import type { AsyncResult } from "../../../app/mod.ts";
 import { EXCEPTION_STATES, READY_STATES, type ResultMeta, TimeoutError } from "../../../wire/mod.ts";
 import type { TaskRecord } from "../../history/record.ts";
-import { SearchError } from "../../history/search.ts";
+import { phrase, SearchError } from "../../history/search.ts";
 import { exceptionText, storedResult } from "../../cluster/tasks.ts";
 import type { Parts } from "../request.ts";
 import { webJson } from "../json.ts";
@@ -216,11 +216,11 @@ function flowerSort(sort: string | null): string {
 }
 
 function filterOf(field: string, value: string | null): string[] {
-  return value === null ? [] : [`${field}:"=${value.replace(/["\\]/g, "\\$&")}"`];
+  return value === null ? [] : [`${field}:${phrase(`=${value}`)}`];
 }
 
 function stateOf(value: string | null): string[] {
-  return value === null ? [] : [`state:"${value.replace(/["\\]/g, "\\$&")}"`];
+  return value === null ? [] : [`state:${phrase(value)}`];
 }
 
 /** Reads `2026-11-30 10:00`: local time in Flower, but UTC here, as all times are. */
@@ -233,7 +233,7 @@ function timeOf(head: string, value: string | null): string[] {
 async function send(call: FlowerCall, name: string, isKnown: boolean): Promise<AsyncResult> {
   const { args, kwargs, options } = call.task();
   if (isKnown) await mustBeTask(call.parts, name);
-  const given = Object.fromEntries(Object.entries(options).map(([key, value]) => [camel(key), value]));
+  const given = Object.fromEntries(Object.entries(options).map(([key, value]) => [camelCase(key), value]));
   if (isKnown) normalize(given);
   try {
     return await call.parts.cluster.app.sendTask(name, { ...given, args, kwargs });
@@ -286,8 +286,4 @@ function resultOf(meta: ResultMeta | null): Record<string, unknown> {
   // As in Flower, an exception is not JSON and is sent as its repr.
   const result = EXCEPTION_STATES.has(meta.state) ? exceptionText(meta.result) : meta.result;
   return meta.state === "FAILURE" ? { result, traceback: meta.traceback } : { result };
-}
-
-function camel(key: string): string {
-  return key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }

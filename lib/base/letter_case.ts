@@ -1,0 +1,11 @@
+/** Names in two spellings: `rateLimit`, as JavaScript has them, and `rate_limit`, as Python has them. */
+
+/** Returns `rateLimit` for `rate_limit`. */
+export function camelCase(name: string): string {
+  return name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+/** Returns `rate_limit` for `rateLimit`. */
+export function snakeCase(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
