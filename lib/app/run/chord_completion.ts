@@ -108,8 +108,8 @@ async function completeHeader(
     members = await header.members();
   } catch (error) {
     if (!(error instanceof HeaderJoinTimeout)) throw error;
-    const repr = exceptionRepr(toWireException(new TimeoutError(error.message), ""));
-    return await failChord(app, backend, part.chord.groupId, wire, new ChordError(`Join error: ${repr}`));
+    const reason = `Join error: ${exceptionRepr(toWireException(new TimeoutError(error.message), ""))}`;
+    return await failChord(app, backend, { groupId: part.chord.groupId, wire, reason });
   }
   if (members !== null) await finishChord(app, backend, part, { wire, members });
 }
@@ -132,10 +132,7 @@ async function finishChord(
     const reason = `Dependency ${failed.taskId} raised ${exceptionRepr(exception)}`;
     const culprit = fromWireException(exception);
     const sentErrbacks = chord.members.flatMap((member) => member.sentErrbacks);
-    return await failChord(app, backend, groupId, chord.wire, new ChordError(reason), {
-      culprit,
-      sentErrbacks,
-    });
+    return await failChord(app, backend, { groupId, wire: chord.wire, reason, culprit, sentErrbacks });
   }
   try {
     const results = chord.members.map((member) => member.result);
@@ -143,8 +140,8 @@ async function finishChord(
     const carrier = carrierOfBody(part, traceparents);
     await sendChordBody(app, chord.wire, results, { parentId: part.taskId, rootId: part.rootId, carrier });
   } catch (error) {
-    const repr = exceptionRepr(toWireException(error, ""));
-    await failChord(app, backend, groupId, chord.wire, new ChordError(`Callback error: ${repr}`));
+    const reason = `Callback error: ${exceptionRepr(toWireException(error, ""))}`;
+    await failChord(app, backend, { groupId, wire: chord.wire, reason });
   } finally {
     await backend.endChord(groupId);
   }
@@ -158,15 +155,20 @@ function carrierOfBody({ message, chord }: FinishedPart, traceparents: readonly 
   return { ...came, traceparent, ...linksTo(traceparents) };
 }
 
-/** The reason why a chord failed. */
-interface FailureCause {
-  /** The error of the failed member, or null. */
-  readonly culprit: Error | null;
+/** A chord that failed. */
+interface FailedChord {
+  readonly groupId: string;
+  /** Its body. */
+  readonly wire: WireSignature;
+  /** The text of its ChordError. */
+  readonly reason: string;
+  /** The error of the member that failed, if one did. */
+  readonly culprit?: Error;
   /**
    * Errbacks that were called already for a chord inside this one: Celery's client links an outer chord's
    * errbacks to the inner chord too, and they are called once.
    */
-  readonly sentErrbacks: readonly unknown[];
+  readonly sentErrbacks?: readonly unknown[];
 }
 
 /** Publishes a chord's body with the list of its header's results. Rejects as `applySignature` does. */
@@ -187,28 +189,24 @@ export async function sendChordBody(
 }
 
 /**
- * Ends a chord whose body will not run: publishes the body's errbacks and stores `error` as the body's
+ * Ends a chord whose body will not run: publishes the body's errbacks and stores a ChordError as the body's
  * result. If the body is a member of an outer chord, it is counted there as failed. Errors of errbacks are
  * logged. Rejects with the store's error.
  */
 export async function failChord(
   app: AppCore,
   backend: Backend,
-  groupId: string,
-  wire: WireSignature,
-  error: ChordError,
-  cause: FailureCause = { culprit: null, sentErrbacks: [] },
+  { groupId, wire, reason, culprit, sentErrbacks = [] }: FailedChord,
 ): Promise<void> {
-  const { culprit } = cause;
-  let facts = errorFacts(error, wire.task);
+  let facts = errorFacts(new ChordError(reason), wire.task);
   app.world.log.error(`Chord '${groupId}' raised: ${facts.repr}\n${facts.traceback.trimEnd()}`);
   const body = toSignature(wire, canvasSender(app));
   // Clients do not check the parents of a group's results, so these contain the original error.
-  if (culprit !== null && endsInGroup(body)) {
+  if (culprit !== undefined && endsInGroup(body)) {
     facts = { ...errorFacts(culprit, wire.task), traceback: facts.traceback };
   }
   const children = new Map<string, ResultTuple[]>();
-  const sentTexts = new Set(cause.sentErrbacks.map(toJson));
+  const sentTexts = new Set(sentErrbacks.map(toJson));
   try {
     const { exception, traceback } = facts;
     await sendBodyErrbacks(app, body, { exception, traceback, children, sentTexts });

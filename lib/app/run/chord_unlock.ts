@@ -5,7 +5,6 @@
  */
 
 import {
-  ChordError,
   exceptionRepr,
   PROPAGATE_STATES,
   READY_STATES,
@@ -48,15 +47,15 @@ export async function unlockChord(app: AppCore, self: Context, args: unknown[]):
     if (self.request.retries < most) throw self.retry({ countdown: pause, maxRetries: most });
     const missing = ids.find((_, at) => !READY_STATES.has(metas[at]?.state ?? ""));
     const reason = `Dependency ${missing} has not ended after ${most} checks`;
-    await failChord(app, backend, groupId, callback, new ChordError(reason));
+    await failChord(app, backend, { groupId, wire: callback, reason });
     return null;
   }
   const byId = new Map(ids.map((id, at) => [id, metas[at] as ResultMeta]));
   const failed = ids.map((id) => byId.get(id)!).find((meta) => PROPAGATE_STATES.has(meta.state));
   if (failed) {
     const repr = exceptionRepr(failed.result as WireException);
-    const error = new ChordError(`Dependency ${failed.taskId} raised ${repr}`);
-    await failChord(app, backend, groupId, callback, error);
+    const reason = `Dependency ${failed.taskId} raised ${repr}`;
+    await failChord(app, backend, { groupId, wire: callback, reason });
     return null;
   }
   const valueOf = ([[id], inner]: ResultTuple): unknown =>
@@ -65,7 +64,7 @@ export async function unlockChord(app: AppCore, self: Context, args: unknown[]):
     await sendChordBody(app, callback, tuples.map(valueOf), { parentId: null, rootId: null });
   } catch (error) {
     const reason = `Callback error: ${exceptionRepr(toWireException(error, ""))}`;
-    await failChord(app, backend, groupId, callback, new ChordError(reason));
+    await failChord(app, backend, { groupId, wire: callback, reason });
   }
   return null;
 }
