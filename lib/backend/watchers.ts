@@ -16,7 +16,7 @@ export interface WatchersEvents {
 }
 
 /** One awaited id. */
-export interface Awaited {
+interface Awaited {
   readonly watches: Set<OpenWatch>;
   /** The document delivered last: if it arrives again by another way, it is not delivered twice. */
   document: string | Uint8Array | null;

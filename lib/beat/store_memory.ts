@@ -7,8 +7,6 @@ export class MemoryStore implements ScheduleStore {
   readonly owner: string;
   readonly path = null;
   readonly states: Map<string, RunState> = new Map();
-  /** Number of calls of `save`. */
-  saves = 0;
 
   constructor(owner: string) {
     this.owner = owner;
@@ -19,7 +17,6 @@ export class MemoryStore implements ScheduleStore {
   }
 
   save(states: ReadonlyMap<string, RunState | null>): Promise<void> {
-    this.saves++;
     for (const [name, state] of states) {
       if (state === null) this.states.delete(name);
       else this.states.set(name, state);

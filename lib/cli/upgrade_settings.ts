@@ -73,7 +73,7 @@ export function upgradedSettings(text: string, rename: (name: string) => string)
       ASSIGNED.lastIndex = 0;
       const found = ASSIGNED.exec(rest);
       if (found === null) return done + rest;
-      const [whole, before, old] = found as unknown as [string, string, string];
+      const [whole, before = "", old = ""] = found;
       const today = settingName(old);
       const isComment = /^\s*(#|\/\/)/.test(done + before);
       const isVariable = OF_ENVIRONMENT.test(done + before);

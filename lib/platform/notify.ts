@@ -32,11 +32,6 @@ export class ServiceManager {
     this.watchdogMs = isWatched ? micros / 1000 : null;
   }
 
-  /** True if there is a service manager. */
-  get isThere(): boolean {
-    return this.#socket !== null;
-  }
-
   /** Sends fields as they are. Never throws. */
   send(fields: Readonly<Record<string, string | number>>): void {
     if (this.#socket === null) return;

@@ -14,6 +14,5 @@ export interface TraceIds {
 export function traceIds(traceparent: string | null | undefined): TraceIds | null {
   const found = traceparent ? FORM.exec(traceparent) : null;
   if (found === null) return null;
-  const [, traceId, spanId, flags] = found as unknown as [string, string, string, string];
-  return { traceId, spanId, isSampled: (parseInt(flags, 16) & 1) === 1 };
+  return { traceId: found[1]!, spanId: found[2]!, isSampled: (parseInt(found[3]!, 16) & 1) === 1 };
 }
