@@ -52,26 +52,38 @@ export type Replies<T = unknown> = Record<string, T>;
 
 /** The reply of a command: `ok` or `error`, with Celery's text. */
 export interface RemoteAnswer {
+  /** Text or data of success. */
   ok?: unknown;
+  /** Text of the error. */
   error?: unknown;
 }
 
 /** A task as `inspect active` and similar commands show it. Times are epoch seconds. */
 export interface RequestInfo {
+  /** The task's id. */
   id: string;
+  /** The task's name. */
   name: string;
+  /** Positional arguments. */
   args: unknown;
+  /** Keyword arguments. */
   kwargs: unknown;
+  /** The task's name. */
   type: string;
+  /** Node name of the worker. */
   hostname: string;
+  /** When it began, or null. */
   time_start: number | null;
+  /** True if its message has been acknowledged. */
   acknowledged: boolean;
+  /** How its message was delivered. */
   delivery_info: {
     exchange: string;
     routing_key: string;
     priority: number | null;
     redelivered: boolean | null;
   };
+  /** Process in which it runs, or null. */
   worker_pid: number | null;
 }
 
@@ -193,6 +205,7 @@ export interface Control {
 
 /** The worker in which a remote command runs, for the command's handler. */
 export interface RemoteState {
+  /** The worker's App. */
   readonly app: UserApp;
   /** The worker's node name. */
   readonly hostname: string;
@@ -224,11 +237,17 @@ export interface RemoteCommandFacts {
 
 /** Options of a custom remote command. */
 export interface RemoteCommandOptions {
+  /** A second name that workers accept. */
   alias?: string;
+  /** One line of help. */
   help?: string;
+  /** The arguments as the help shows them. */
   signature?: string;
+  /** Positional arguments on the command line. */
   args?: readonly (readonly [name: string, kind: RemoteArgumentKind])[];
+  /** The argument that takes all remaining words as an array. */
   variadic?: string;
+  /** False: not listed, and not callable from the command line. Default true. */
   visible?: boolean;
 }
 

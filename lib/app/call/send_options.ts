@@ -40,8 +40,11 @@ export interface SendOptions {
   expires?: number | Date | string | null | undefined;
   /** A queue of `task_queues`, any name if `task_create_missing_queues` is set, or a queue object. */
   queue?: string | Queue | null | undefined;
+  /** An exchange, or its name. Default: by the queue or route. */
   exchange?: string | Exchange | null | undefined;
+  /** Type of the exchange, if only its name is given. */
   exchangeType?: string | null | undefined;
+  /** Routing key. Default: by the queue or route. */
   routingKey?: string | null | undefined;
   /** 0 to 9: the most urgent is 9 on RabbitMQ, 0 on Redis. */
   priority?: number | null | undefined;
@@ -67,28 +70,39 @@ export interface SendOptions {
   retry?: boolean | null | undefined;
   /** Merged over `task_publish_retry_policy`. */
   retryPolicy?: PublishRetryPolicy | null | undefined;
+  /** True: the result is not stored. Default: as the task says. */
   ignoreResult?: boolean | null | undefined;
   /** A name for logs and monitors instead of the task's. */
   shadow?: string | null | undefined;
+  /** Queue for the result, over rpc. */
   replyTo?: string | null | undefined;
+  /** Correlation id of the message. Default: the task id. */
   correlationId?: string | null | undefined;
+  /** Id of the root of the tree. Default: that of the current task, else the task id. */
   rootId?: string | null | undefined;
+  /** Id of the parent. Default: the current task. */
   parentId?: string | null | undefined;
+  /** Id of the group that it is a member of. */
   groupId?: string | null | undefined;
+  /** Its position in the group. */
   groupIndex?: number | null | undefined;
   /** The signature of the chord's body. */
   chord?: SignatureLike | null | undefined;
   /** The steps that run after the task, reversed: the last element runs next. */
   chain?: readonly SignatureLike[] | ChainSteps | null | undefined;
+  /** Number of retries so far. Default 0. */
   retries?: number | null | undefined;
   /** False: the call is not recorded among the current task's children. Default true. */
   addToParent?: boolean | null | undefined;
+  /** Names of the stamps. */
   stampedHeaders?: readonly string[] | null | undefined;
   /** Stamp name to value. */
   stamps?: Record<string, unknown> | null | undefined;
   /** The arguments as monitors show them. */
   argsrepr?: string | null | undefined;
+  /** The keyword arguments as monitors show them. */
   kwargsrepr?: string | null | undefined;
+  /** How many replacements led to this call. Default 0. */
   replacedTaskNesting?: number | null | undefined;
   /** Default `gen<pid>@<host>`. */
   origin?: string | null | undefined;
@@ -133,7 +147,9 @@ export interface PreparedSend {
 
 /** The options of `sendTask`: arguments and send options. */
 export interface SendTaskOptions extends SendOptions {
+  /** Positional arguments. Default []. */
   args?: readonly unknown[] | null;
+  /** Keyword arguments. Default {}. */
   kwargs?: Readonly<Record<string, unknown>> | null;
 }
 

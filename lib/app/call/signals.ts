@@ -32,11 +32,24 @@ interface Connected<Fields, Sender> {
   readonly dispatchUid: string | null;
 }
 
-/** A signal and its receivers. */
+/**
+ * A signal and its receivers. `signals` has all of Celery's.
+ *
+ * @example
+ * ```ts
+ * import { Signal } from "lovage";
+ *
+ * const cacheCleared = new Signal<{ keys: number }>("cacheCleared");
+ * cacheCleared.connect(({ sender, keys }) => console.log(`${sender} cleared ${keys} keys`));
+ * cacheCleared.send("shop", { keys: 3 });
+ * ```
+ */
 export class Signal<Fields extends object, Sender = unknown> {
+  /** Its name, for log lines. */
   readonly name: string;
   #connected: Connected<Fields, Sender>[] = [];
 
+  /** `name` appears in log lines about its receivers. */
   constructor(name: string) {
     this.name = name;
   }
@@ -127,7 +140,18 @@ function isSender(wanted: unknown, sender: unknown): boolean {
   return (typeof wanted === "string" || typeof sender === "string") && nameOf(wanted) === nameOf(sender);
 }
 
-/** A signal of one App; its sender is the App. */
+/**
+ * A signal of one App; its sender is the App.
+ *
+ * @example
+ * ```ts
+ * import { App } from "lovage";
+ *
+ * const app = new App("shop");
+ * const clean = app.task("shop.clean", () => {});
+ * app.onAfterConfigure.connect(({ sender }) => sender.addPeriodicTask(3600, clean.s()));
+ * ```
+ */
 export class AppSignal<Sender> extends Signal<Record<string, unknown>, Sender> {}
 
 /** Fields of all signals about one execution. */
@@ -213,9 +237,13 @@ export const signals = {
   celerydAfterSetup: new Signal<{ instance: unknown; conf: unknown }>("celerydAfterSetup"),
   /** The modules of `imports` and `include` are loaded; sender: the App. */
   importModules: new Signal<Record<string, unknown>>("importModules"),
+  /** Before the parts of a worker are built; sender: the worker. */
   workerInit: new Signal<Record<string, unknown>>("workerInit"),
+  /** The worker has connected for the first time and consumes; sender: the consumer. */
   workerReady: new Signal<Record<string, unknown>>("workerReady"),
+  /** A worker begins to stop; `how` is "Warm" or "Cold"; sender: its node name. */
   workerShuttingDown: new Signal<{ sig: string; how: string; exitcode: number }>("workerShuttingDown"),
+  /** A worker has stopped; sender: the worker. */
   workerShutdown: new Signal<Record<string, unknown>>("workerShutdown"),
   /** The worker is about to start a process of its pool (`-P processes`), in the worker; sender: the pool. */
   workerBeforeCreateProcess: new Signal<Record<string, unknown>>("workerBeforeCreateProcess"),
@@ -226,6 +254,7 @@ export const signals = {
   workerProcessInit: new Signal<Record<string, unknown>>("workerProcessInit"),
   /** In each slot before it ends normally, not when it is killed. The slot waits for the receivers. */
   workerProcessShutdown: new Signal<{ pid: number; exitcode: number }>("workerProcessShutdown"),
+  /** A worker sends a heartbeat event. */
   heartbeatSent: new Signal<Record<string, unknown>>("heartbeatSent"),
   /** Never sent: the program sets up its own log. */
   setupLogging: new Signal<Record<string, unknown>>("setupLogging"),
@@ -233,7 +262,9 @@ export const signals = {
   afterSetupLogger: new Signal<Record<string, unknown>>("afterSetupLogger"),
   /** Never sent. */
   afterSetupTaskLogger: new Signal<Record<string, unknown>>("afterSetupTaskLogger"),
+  /** Before the loop of beat; sender: the beat. */
   beatInit: new Signal<Record<string, unknown>>("beatInit"),
+  /** The same for a beat embedded in a worker (`-B`). */
   beatEmbeddedInit: new Signal<Record<string, unknown>>("beatEmbeddedInit"),
   /** Never sent: the command line has no options defined by users. */
   userPreloadOptions: new Signal<{ app: unknown; options: Record<string, unknown> }>("userPreloadOptions"),

@@ -10,10 +10,15 @@ import { type Exchange, exchange, type ExchangeType, type Queue, queue } from ".
 
 /** An exchange as written in settings. */
 export interface ExchangeOptions {
+  /** Its name. */
   name?: string;
+  /** direct, topic, fanout or headers. Default "direct". */
   type?: string;
+  /** Survives a restart of the broker. Default true. */
   durable?: boolean;
+  /** Deleted when its last queue is unbound. Default false. */
   auto_delete?: boolean;
+  /** Arguments of the declaration. */
   arguments?: Record<string, unknown>;
   /** True: the exchange exists and is not declared. */
   no_declare?: boolean;
@@ -21,25 +26,41 @@ export interface ExchangeOptions {
 
 /** A queue as written in settings; the names are kombu's. */
 export interface QueueOptions {
+  /** Its name; required unless it is the key of an object. */
   name?: string;
+  /** Its exchange: a name, options or an exchange. Default: `task_default_exchange`. */
   exchange?: string | ExchangeOptions | Exchange | null;
+  /** Type of the exchange, if only its name is given. */
   exchange_type?: string | null;
+  /** Key of the binding, and of messages. Default: the queue's name. */
   routing_key?: string | null;
+  /** Another name of `routing_key`. */
   binding_key?: string | null;
+  /** Survives a restart of the broker. Default true. */
   durable?: boolean;
+  /** Used by one connection only. Default false. */
   exclusive?: boolean;
+  /** Deleted when its last consumer has left. Default false. */
   auto_delete?: boolean;
+  /** Messages count as acknowledged when delivered. Default false. */
   no_ack?: boolean;
+  /** A second name for the queue. */
   alias?: string | null;
+  /** Arguments of the declaration, such as `x-queue-type`. */
   queue_arguments?: Record<string, unknown> | null;
+  /** Arguments of the binding. */
   binding_arguments?: Record<string, unknown> | null;
+  /** Arguments of consumers. */
   consumer_arguments?: Record<string, unknown> | null;
   /** Seconds after which an unused queue is deleted. */
   expires?: number;
   /** Maximum seconds that a message waits. */
   message_ttl?: number;
+  /** Maximum number of messages. */
   max_length?: number;
+  /** Maximum total size of messages, bytes. */
   max_length_bytes?: number;
+  /** Maximum priority of messages. */
   max_priority?: number;
   /** True: the queue and its bindings exist and are not declared. */
   no_declare?: boolean;

@@ -14,16 +14,27 @@ import { SEND_OPTION_NAMES, type SendOptions, withoutEmpty } from "../call/send_
 
 /** A route's options as written in settings; the names are Celery's. */
 export interface RouteOptions {
+  /** A queue, or its name. */
   queue?: string | Queue | null;
+  /** Name of an exchange. */
   exchange?: string | null;
+  /** Type of that exchange. */
   exchange_type?: string | null;
+  /** Routing key. */
   routing_key?: string | null;
+  /** 0 to 9. */
   priority?: number | null;
+  /** Name of a serializer. */
   serializer?: string | null;
+  /** Name of a compressor. */
   compression?: string | null;
+  /** 2: persistent, 1: transient. */
   delivery_mode?: 1 | 2 | null;
+  /** Seconds after which the task does not run any more. */
   expires?: number | null;
+  /** Hard limit, seconds. */
   time_limit?: number | null;
+  /** Soft limit, seconds. */
   soft_time_limit?: number | null;
   [option: string]: unknown;
 }

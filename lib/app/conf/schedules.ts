@@ -11,13 +11,21 @@ export type CrontabField = string | number | readonly number[] | ReadonlySet<num
 
 /** Fields of a crontab; a field that is not given is `*`. Celery's own names work too. */
 export interface CrontabFields {
+  /** 0 to 59. */
   minute?: CrontabField;
+  /** 0 to 23. */
   hour?: CrontabField;
+  /** 0 to 6 from Sunday, or names such as `mon`. */
   dayOfWeek?: CrontabField;
+  /** 1 to 31. */
   dayOfMonth?: CrontabField;
+  /** 1 to 12, or names such as `jan`. */
   monthOfYear?: CrontabField;
+  /** Celery's name of `dayOfWeek`. */
   day_of_week?: CrontabField;
+  /** Celery's name of `dayOfMonth`. */
   day_of_month?: CrontabField;
+  /** Celery's name of `monthOfYear`. */
   month_of_year?: CrontabField;
 }
 
@@ -54,9 +62,13 @@ export type Schedule = number | string | CrontabSchedule | SolarSchedule | Inter
 
 /** An entry of `beat_schedule`. */
 export interface BeatEntry {
+  /** The task's name. */
   task: string;
+  /** When it is due. */
   schedule: Schedule;
+  /** Positional arguments. Default []. */
   args?: readonly unknown[];
+  /** Keyword arguments. Default {}. */
   kwargs?: Readonly<Record<string, unknown>>;
   /** Options of the call, under Celery's names or ours. */
   options?: Readonly<Record<string, unknown>>;

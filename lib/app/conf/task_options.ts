@@ -33,6 +33,7 @@ export type AnySelf = any;
 export interface TaskHooks<Self = AnySelf> {
   /** Before the function. An error thrown here fails the task. */
   beforeStart?: (self: Self, taskId: string, args: unknown[], kwargs: Record<string, unknown>) => unknown;
+  /** After the function has returned. */
   onSuccess?: (
     self: Self,
     result: unknown,
@@ -40,6 +41,7 @@ export interface TaskHooks<Self = AnySelf> {
     args: unknown[],
     kwargs: Record<string, unknown>,
   ) => unknown;
+  /** After the task has failed finally. */
   onFailure?: (
     self: Self,
     error: unknown,
@@ -123,16 +125,27 @@ export interface TaskOptions<Self = AnySelf> extends TaskHooks<Self> {
   retryKwargs?: RetryOptions;
   /** `10/s`, `10/m`, `10/h` or a number per second, for each worker. */
   rateLimit?: string | number | null;
+  /** Hard time limit of a run, seconds. Default: the setting `task_time_limit`. */
   timeLimit?: number | null;
+  /** Soft time limit of a run, seconds. Default: the setting `task_soft_time_limit`. */
   softTimeLimit?: number | null;
+  /** True: results are not stored. Default: the setting `task_ignore_result`. */
   ignoreResult?: boolean;
+  /** True: store failures even if results are ignored. Default: `task_store_errors_even_if_ignored`. */
   storeErrorsEvenIfIgnored?: boolean;
+  /** True: results of calls that run at once are stored. Default: `task_store_eager_result`. */
   storeEagerResult?: boolean;
+  /** True: the state STARTED is stored. Default: the setting `task_track_started`. */
   trackStarted?: boolean;
+  /** True: messages are acknowledged after the run. Default: the setting `task_acks_late`. */
   acksLate?: boolean;
+  /** With `acksLate`: acknowledge failed and timed-out runs. Default: the setting of that name. */
   acksOnFailureOrTimeout?: boolean;
+  /** With `acksLate`: acknowledge failed runs. Null: as `acksOnFailureOrTimeout`. */
   acksOnFailure?: boolean | null;
+  /** With `acksLate`: acknowledge timed-out runs. Null: as `acksOnFailureOrTimeout`. */
   acksOnTimeout?: boolean | null;
+  /** With `acksLate`: requeue the message if the process dies. Default: `task_reject_on_worker_lost`. */
   rejectOnWorkerLost?: boolean | null;
   /** Expected errors: logged at INFO without a traceback; the state is still FAILURE. */
   throws?: readonly ErrorClass[];
@@ -140,12 +153,19 @@ export interface TaskOptions<Self = AnySelf> extends TaskHooks<Self> {
   expires?: number | Date | string | null;
   /** Default priority of its calls, 0 to 9. */
   priority?: number | null;
+  /** Serializer of its messages. Default: the setting `task_serializer`. */
   serializer?: string | null;
+  /** Compressor of its messages. Default: the setting `task_compression`. */
   compression?: string | null;
+  /** Queue of its calls, unless a call names one. */
   queue?: string | null;
+  /** Exchange of its calls. */
   exchange?: string | null;
+  /** Type of that exchange. */
   exchangeType?: string | null;
+  /** Routing key of its calls. */
   routingKey?: string | null;
+  /** 2: persistent messages, 1: transient ones. Default: the setting `task_default_delivery_mode`. */
   deliveryMode?: 1 | 2 | null;
   /** False: no events are sent about it. Default true. */
   sendEvents?: boolean;
@@ -177,7 +197,9 @@ export interface TaskOptions<Self = AnySelf> extends TaskHooks<Self> {
 
 /** The options of `self.retry`: new arguments, when, how often, and any send option. */
 export interface RetryOptions extends SendOptions {
+  /** New positional arguments. Default: those of this run. */
   args?: unknown[] | null;
+  /** New keyword arguments. Default: those of this run. */
   kwargs?: Record<string, unknown> | null;
   /** The error that is thrown when no retries are left, and stored meanwhile. */
   exc?: unknown;

@@ -39,6 +39,7 @@ export class ResultSet<R = unknown> implements AsyncIterable<R> {
   /** The members, in order. */
   results: MemberResult[];
 
+  /** Does no I/O. */
   constructor(results: readonly MemberResult[], app: AppCore) {
     this.app = app as UserApp;
     this.results = [...results];
@@ -251,6 +252,7 @@ export class GroupResult<R = unknown> extends ResultSet<R> implements CanvasResu
   /** The result that came before the group in a chain, or null. */
   parent: CanvasResult | null;
 
+  /** Does no I/O. */
   constructor(
     id: string,
     results: readonly MemberResult[],

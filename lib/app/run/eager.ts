@@ -45,6 +45,7 @@ export class EagerResult<R = unknown> extends AsyncResult<R> {
   readonly #state: string;
   readonly #traceback: string | null;
 
+  /** `ended`: how the task ended; `value` is its value or error. */
   constructor(
     app: AppCore,
     id: string,
