@@ -61,7 +61,7 @@ Deno.test("help, version and mistakes", async (t) => {
     assert.match(option.err, /--concurrency/);
     assert.equal((await lovage([])).code, 64);
     assert.equal((await lovage(["worker", "-c", "none"])).code, 64);
-    assert.match((await lovage(["call", "x", "-a", "{}"])).err, /not a JSON array/);
+    assert.match((await lovage(["call", "x", "-a", "{}"])).err, /must be a JSON array/);
   });
 });
 

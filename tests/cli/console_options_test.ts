@@ -33,7 +33,7 @@ Deno.test("ui: an option that is empty or cannot be is refused, and no door is l
     ],
     [
       ["--token", "raed:secret"],
-      'Cannot use --token: did you mean "read:"? There are read, operate, admin; admin: stands before a token that ' +
+      'Cannot use --token: did you mean "read:"? Scopes are read, operate, admin; write admin: before a token that ' +
       "itself begins with such a word",
     ],
     [["--cert", "/none/c", "--key", "/none/k"], 'Cannot read "/none/c": there is no such file'],

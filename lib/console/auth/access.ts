@@ -44,7 +44,7 @@ export interface AccessOptions {
 /** The cookie of a session. */
 export const SESSION_COOKIE = "lovage_session";
 /** Shown for a token with a misspelt scope. */
-const SCOPE_ADVICE = `There are ${
+const SCOPE_ADVICE = `Scopes are ${
   SCOPES.join(", ")
 }; write admin: before a token that itself begins with such a word`;
 const SESSION_SECONDS = 12 * 3600;
