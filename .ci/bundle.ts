@@ -1,4 +1,4 @@
-/** The bundled program: every module of ours and its packages as JavaScript, in one flat folder. */
+/** Bundles the program: all modules and their packages as JavaScript, in one flat folder. */
 
 import { gitText, run } from "./commands.ts";
 import { stop, transform } from "esbuild";
@@ -14,7 +14,7 @@ import {
 import { toJson } from "../lib/wire/mod.ts";
 import { makeDeclarations } from "./declarations.ts";
 
-/** The modules that are loaded by their own URL: the program, what users import, and where slots begin. */
+/** The modules that are loaded by URL: the program, the library, and the entries of slots. */
 const ENTRIES = [
   "main.ts",
   "lib/mod.ts",
@@ -23,12 +23,12 @@ const ENTRIES = [
   "lib/http/isolate_main.ts",
 ];
 
-/** Where the compiler finds the types of what users import. */
+/** The file in which the compiler finds the library's types. */
 const TYPES_OF_LOVAGE = `/* @ts-self-types="./${DECLARATIONS}" */\n`;
 
 const root = filePath(new URL("..", import.meta.url)).replace(/\/$/, "");
 
-/** Bundles the program into a folder, with the configuration that it runs under. Rejects where that fails. */
+/** Bundles the program into a folder, with the configuration that it runs with. Rejects if that fails. */
 export async function bundleProgram(program: string): Promise<void> {
   await run(Deno.execPath(), [
     ...["bundle", "--quiet", "--platform", "deno", "--code-splitting", "--keep-names"],
@@ -41,8 +41,8 @@ export async function bundleProgram(program: string): Promise<void> {
 }
 
 /**
- * Writes what the program reads beside its code into a folder: what the console's pages load, under the names that it is
- * served by, the library's declaration file, and what it knows of its build.
+ * Writes the files that the program reads besides its code into a folder: the console's page files, the
+ * library's declaration file, and the facts of the build.
  */
 async function writePageFiles(folder: string): Promise<void> {
   await Deno.mkdir(folder, { recursive: true });
@@ -53,14 +53,14 @@ async function writePageFiles(folder: string): Promise<void> {
   await Deno.writeTextFile(`${folder}/${BUILD_FILE}`, toJson(await buildOf()));
 }
 
-/** The commit, and the server of releases that LOVAGE_BASE_URL names for the program to know. */
+/** Returns the commit, and the release server from LOVAGE_BASE_URL. */
 async function buildOf(): Promise<BuildFacts> {
   const commit = await gitText("rev-parse", "HEAD");
   return { commit, releases: Deno.env.get("LOVAGE_BASE_URL") || null };
 }
 
 /**
- * Brings every module of the bundle into one folder under the name that platform/spawn.ts looks for (main.js,
+ * Moves all modules of the bundle into one folder, under the names that platform/spawn.ts looks for (main.js,
  * lovage.js, child_main.js, child_thread.js, http_isolate.js).
  */
 async function flatten(folder: string): Promise<void> {
@@ -79,8 +79,8 @@ async function flatten(folder: string): Promise<void> {
 }
 
 /**
- * Minifies the modules. Not by the runtime's own bundler, whose minifier puts a value that is used once in the place of
- * its use, and drops `using` with it: what it held stayed open.
+ * Minifies the modules. The minifier of the runtime's own bundler is not used: it inlines values that are
+ * used once, and drops their `using`, so that resources stayed open.
  */
 async function minify(folder: string): Promise<void> {
   const options = { format: "esm", target: "esnext", minify: true, legalComments: "none" } as const;
@@ -102,15 +102,18 @@ async function minify(folder: string): Promise<void> {
 }
 
 /**
- * A module whose dynamic imports are looked at when they run. The runtime reads every module that an `import()` names
- * before it runs the first, which is all of the program: 45 ms of processor time in each start.
+ * Makes dynamic imports of a module invisible until they run. Otherwise the runtime reads every module that
+ * an `import()` names before it runs the first, so the whole program: 45 ms of processor time at each start.
  */
 function lateImports(code: string): string {
   const late = code.replaceAll(/\bimport\(("\.\/[\w.-]+\.js")\)/g, "__load($1)");
   return late === code ? code : `const __load = (path) => import(path);\n${late}`;
 }
 
-/** A module that makes the `require` of CommonJS packages when one calls it: node:module takes 50 ms of each start. */
+/**
+ * Makes a module create the `require` of CommonJS packages at its first call: node:module takes 50 ms at each
+ * start.
+ */
 function lateRequire(code: string): string {
   if (!code.includes("__deno_internal_createRequire")) return code;
   const late = code.replace(
@@ -121,7 +124,7 @@ function lateRequire(code: string): string {
   return late;
 }
 
-/** The configuration that the packed program runs with: its import of "lovage" and the unstable features. */
+/** Returns the configuration of the packed program: its import of "lovage" and the unstable features. */
 async function packedConfig(): Promise<Record<string, unknown>> {
   const config = JSON.parse(await Deno.readTextFile(`${root}/deno.json`));
   return {

@@ -1,11 +1,14 @@
-/** Programs that builds start, and files that they write. */
+/** Runs programs and writes files for builds. */
 
 import { filePath } from "../lib/base/mod.ts";
 
 /** The project's folder. */
 const root = filePath(new URL("..", import.meta.url)).replace(/\/$/, "");
 
-/** Runs a program; what it printed. Rejects with all that it said if it fails. `cwd`: default the project's folder. */
+/**
+ * Runs a program and returns its output. Rejects with its whole output if it fails. `cwd`: default the
+ * project's folder.
+ */
 export async function run(
   program: string,
   args: readonly string[],
@@ -24,7 +27,7 @@ export async function run(
   return said;
 }
 
-/** True if a folder is at a path. */
+/** Returns true if a folder is at a path. */
 export function isFolder(path: string): boolean {
   try {
     return Deno.statSync(path).isDirectory;
@@ -33,7 +36,7 @@ export function isFolder(path: string): boolean {
   }
 }
 
-/** What git says of the project; null without a repository. */
+/** Runs git in the project and returns its output; null without a repository. */
 export async function gitText(...args: string[]): Promise<string | null> {
   try {
     return (await run("git", args)).trim();
@@ -42,7 +45,7 @@ export async function gitText(...args: string[]): Promise<string | null> {
   }
 }
 
-/** Writes a file, with the folders above it. */
+/** Writes a file, and creates its folders. */
 export async function write(path: string, text: string, mode = 0o644): Promise<void> {
   await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
   await Deno.writeTextFile(path, text, { mode });

@@ -1,8 +1,9 @@
 /**
- * `make deb`: dist/deb, the Debian package, built by dpkg-deb of the bundled program and packaging/debian.
+ * `make deb`: builds the Debian package in dist/deb with dpkg-deb, from the bundled program and
+ * packaging/debian.
  *
- * The program lies unpacked in /usr/lib/lovage, in a folder named by its content: a worker that runs during an upgrade
- * finds its own copy gone, and says so, rather than starting slots of another version.
+ * The program is unpacked in /usr/lib/lovage, in a folder named by its content. So a worker that runs during
+ * an upgrade finds its own copy missing, and reports that, rather than starting slots of another version.
  */
 
 import { gitText, run, write } from "./commands.ts";
@@ -15,7 +16,10 @@ const SOURCE = `${ROOT}/packaging/debian`;
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: "amd64", arm64: "arm64" };
 const DOCS = "usr/share/doc/lovage";
 
-/** Builds the package of a staged program, its runtime in it; `level` 0..9 is how hard it is compressed. Its path. */
+/**
+ * Builds the package of a staged program with its runtime and returns its path. `level` is the compression,
+ * 0..9.
+ */
 export async function makeDeb(
   folder: string,
   { program, level }: { readonly program: string; readonly level: number },
@@ -43,7 +47,7 @@ export async function makeDeb(
   }
 }
 
-/** Puts what releases have in one way where Debian has it in another, and adds the package's own files. */
+/** Moves the files of a release to Debian's places, and adds the package's own files. */
 async function arrange(stage: string, mark: string): Promise<void> {
   const share = `${stage}/usr/share`;
   await Deno.rename(`${share}/zsh/site-functions`, `${share}/zsh/vendor-completions`);
@@ -77,20 +81,20 @@ async function control(stage: string): Promise<void> {
   }
 }
 
-/** In Debian's form, with the date of the last commit; what changed is in the project's own. */
+/** Makes a changelog in Debian's form, with the date of the last commit; it refers to the project's own. */
 async function changelog(): Promise<string> {
   const date = await gitText("log", "-1", "--format=%aD") ?? "Thu, 01 Jan 1970 00:00:00 +0000";
   return `lovage (${VERSION}) stable; urgency=medium\n\n  * What changed is in CHANGELOG.md.\n\n` +
     ` -- ${maintainer()}  ${date}\n`;
 }
 
-/** As Debian's own tools take it from the environment. */
+/** The maintainer, from the variables of Debian's own tools. */
 function maintainer(): string {
   const [name, address] = [Deno.env.get("DEBFULLNAME"), Deno.env.get("DEBEMAIL")];
   return `${name || "The Lovage developers"} <${address || "lovage@example.org"}>`;
 }
 
-/** Names a copy of the program by its content, like the packed file does. */
+/** Names a copy of the program by its content, as the packed file does. */
 async function markOf(program: string): Promise<string> {
   const sums = await run("sh", ["-c", "LC_ALL=C; export LC_ALL; sha256sum -- * | sha256sum"], {
     cwd: program,

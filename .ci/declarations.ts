@@ -1,10 +1,10 @@
 /**
- * The declaration file of the library: everything that `import { App } from "lovage"` gives, in one file without
- * dependencies, with its comments. `deno run -A .ci/declarations.ts FILE` writes it.
+ * Makes the declaration file of the library: all exports of "lovage" in one file without dependencies, with
+ * comments. `deno run -A .ci/declarations.ts FILE` writes it.
  *
- * `make dist` and `make npm` make it, and `lovage init` and `lovage types` where the program runs from source. It is not
- * kept in the repository: each change of a type would change it. What was made is kept in dist/types/ under a digest
- * of the sources.
+ * `make dist` and `make npm` use it, and so do `lovage init` and `lovage types` if the program runs from
+ * source. The file is not in the repository, since each change of a type would change it. It is cached in
+ * dist/types/ under a digest of the sources.
  */
 
 import { rollup } from "rollup";
@@ -15,7 +15,9 @@ import { filePath } from "../lib/base/mod.ts";
 const root = filePath(new URL("..", import.meta.url)).replace(/\/$/, "");
 const KEPT = `${root}/dist/types`;
 
-/** The text of the declaration file of a door of the library (`mod`: all of it; `client`: what runs without a worker). */
+/**
+ * Returns the declaration file of one door of the library: `mod`, all of it, or `client`, without the worker.
+ */
 export async function makeDeclarations(door: "mod" | "client" = "mod"): Promise<string> {
   const kept = `${KEPT}/${door}-${await digestOfSources()}.d.ts`;
   const found = await Deno.readTextFile(kept).catch(() => null);
@@ -55,7 +57,7 @@ async function rolledUp(input: string): Promise<string> {
       }),
     ],
     onwarn() {
-      // That it leaves the interfaces alone that are filled in elsewhere: `merged` mends it.
+      // Interfaces that other modules fill in are handled by `merged`.
     },
   });
   const { output } = await bundle.generate({ format: "es" });
@@ -68,7 +70,7 @@ async function rolledUp(input: string): Promise<string> {
   return text;
 }
 
-/** In one file, an interface that another module fills in is filled in by its name. */
+/** Merges interfaces that other modules fill in, since all are now in one file. */
 function merged(text: string): string {
   return text.replaceAll(
     /^declare module "\.[^"]*" \{\n([\s\S]*?)^\}\n/gm,

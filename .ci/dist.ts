@@ -1,6 +1,6 @@
 /**
- * `make dist`: builds dist/lovage, one file, and smokes it. LOVAGE_DIST=compiled|packed chooses the form (program.ts);
- * both are held to the same smoke test.
+ * `make dist`: builds the file dist/lovage and runs its smoke test. LOVAGE_DIST=compiled|packed chooses the
+ * form (program.ts); both have the same smoke test.
  */
 
 import { compileProgram, ownDeno, packProgram, ROOT, stagedProgram, thisPlatform } from "./program.ts";
@@ -35,7 +35,7 @@ async function build(): Promise<string> {
   return "packed (deno and the bundled program, self-extracting)";
 }
 
-/** How long `--version` takes, at best, once the program has been started before. */
+/** Returns the shortest time of `--version`, after a first start. */
 async function startMs(): Promise<string> {
   let best = Infinity;
   for (let n = 0; n <= STARTS; n++) {

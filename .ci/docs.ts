@@ -1,9 +1,9 @@
 /**
- * `make docs`: dist/docs, the documentation as a site. Every page of docs/ and of the root, and the examples with their
- * source, are laid out in dist/.docs with links between them, and VitePress makes the site of it. A link, or a place in a
- * page that a link names, which is not there, ends it with an error.
+ * `make docs`: builds the documentation as a site in dist/docs. All pages of docs/ and of the root, and the
+ * examples with their source, are copied to dist/.docs with adjusted links, and VitePress makes the site from
+ * them. A broken link or anchor is an error.
  *
- * DOCS_BASE is the path that the site is served under, "/" by default.
+ * DOCS_BASE is the path under which the site is served, "/" by default.
  */
 
 import { run } from "./commands.ts";
@@ -11,7 +11,7 @@ import { filePath, VERSION } from "../lib/base/mod.ts";
 
 const ROOT = filePath(new URL("..", import.meta.url));
 
-/** What of an example is shown, by how its name ends, and the language it is shown in. */
+/** The files of an example that are shown, by name ending, and their languages. */
 const SHOWN: Readonly<Record<string, string>> = {
   ts: "ts",
   mjs: "js",
@@ -28,7 +28,10 @@ interface Group {
   items: { text: string; link: string }[];
 }
 
-/** Every page: where it stands in the repository, and where on the site. A folder is a page that lists what is in it. */
+/**
+ * Returns all pages: path in the repository, and path on the site. A folder is a page that lists its
+ * contents.
+ */
 export function sitePages(): ReadonlyMap<string, string> {
   const pages = new Map<string, string>();
   for (const name of ["README", "CHANGELOG", "CONTRIBUTING"]) {
@@ -47,7 +50,7 @@ export function sitePages(): ReadonlyMap<string, string> {
   return pages;
 }
 
-/** The sidebar: the lists of docs/README.md, by their headings. */
+/** Returns the sidebar: the lists of docs/README.md, by their headings. */
 export function sidebarOf(readme: string, pages: ReadonlyMap<string, string>): Group[] {
   return readme.split(/^## /m).slice(1).map((section): Group => ({
     text: section.slice(0, section.indexOf("\n")),
@@ -58,14 +61,14 @@ export function sidebarOf(readme: string, pages: ReadonlyMap<string, string>): G
   }));
 }
 
-/** The markdown files below a folder, sorted. */
+/** Returns the Markdown files below a folder, sorted. */
 function markdownIn(folder: string): string[] {
   return [...Deno.readDirSync(ROOT + folder)].flatMap(({ name, isDirectory }) =>
     isDirectory ? markdownIn(`${folder}/${name}`) : name.endsWith(".md") ? [`${folder}/${name}`] : []
   ).sort();
 }
 
-/** The path in the repository that a link of a page leads to. */
+/** Returns the path in the repository to which a link of a page leads. */
 function resolve(page: string, target: string): string {
   return new URL(target, `file:///${page}`).pathname.slice(1).replace(/\/$/, "").replace(
     /(?<=^examples\/[^/]+)\/README\.md$/,
@@ -73,7 +76,7 @@ function resolve(page: string, target: string): string {
   );
 }
 
-/** A page's text with its links as the site has them; what is no page of the site is named and not linked. */
+/** Converts the links of a page for the site; targets that are not on the site become plain text. */
 function translated(text: string, page: string, pages: ReadonlyMap<string, string>): string {
   const here = pages.get(page)!;
   return text
@@ -94,7 +97,7 @@ function translated(text: string, page: string, pages: ReadonlyMap<string, strin
     );
 }
 
-/** Markdown of ours in which only code has `<` and `{{`: everything else would be a tag, or a program, to VitePress. */
+/** Escapes `<` and `{{` outside code, which VitePress would read as tags and expressions. */
 function escaped(text: string): string {
   return text.split(/(^(`{3,})[^]*?^\2$|`[^`]+`)/m).map((part, n) =>
     n % 3 === 0
@@ -105,7 +108,7 @@ function escaped(text: string): string {
   ).join("");
 }
 
-/** The text of a page, or of the page that stands for a folder. */
+/** Returns the text of a page, or of the page for a folder. */
 function textOf(path: string, pages: ReadonlyMap<string, string>): string {
   if (path.endsWith(".md")) return Deno.readTextFileSync(ROOT + path);
   if (path.startsWith("examples/")) return exampleText(path);
@@ -120,7 +123,7 @@ function titleOf(text: string): string | undefined {
   return /^# (.+)$/m.exec(text)?.[1];
 }
 
-/** An example's README, and its files. */
+/** Returns the page of an example: its README and its files. */
 function exampleText(folder: string): string {
   const names = [...Deno.readDirSync(ROOT + folder)].filter(({ isFile }) => isFile).map(({ name }) => name)
     .sort();
@@ -137,7 +140,7 @@ function exampleText(folder: string): string {
   return [readme, ...files].join("\n");
 }
 
-/** Lays out what the site is made of, in a folder that may have an older one. */
+/** Writes the sources of the site into a folder, replacing older ones. */
 async function stage(folder: string): Promise<void> {
   const site = `${ROOT}docs/site`;
   const vitepress = `${folder}/.vitepress`;
@@ -171,7 +174,7 @@ async function stage(folder: string): Promise<void> {
   await Deno.writeTextFile(`${vitepress}/navigation.json`, JSON.stringify({ version: VERSION, sidebar }));
 }
 
-/** Installs what the lock names, unless it is there. */
+/** Installs the packages of the lock file, unless they are installed. */
 async function install(folder: string): Promise<void> {
   const lock = await Deno.readTextFile(`${folder}/package-lock.json`);
   if (await Deno.readTextFile(`${folder}/.lock`).catch(() => "") === lock) return;
@@ -181,7 +184,7 @@ async function install(folder: string): Promise<void> {
   await Deno.writeTextFile(`${folder}/.lock`, lock);
 }
 
-/** The links of a built site to places in its pages that are not there. VitePress looks for pages alone. */
+/** Returns the links of a built site to missing anchors; VitePress checks only pages. */
 async function lostPlaces(site: string): Promise<string[]> {
   const ids = new Map<string, Set<string>>();
   const links: [string, string, string][] = [];
@@ -216,6 +219,6 @@ if (import.meta.main) {
     env: { DOCS_OUT: out },
   });
   const lost = await lostPlaces(out);
-  if (lost.length > 0) throw new Error(`Places that links name are not there:\n${lost.join("\n")}`);
+  if (lost.length > 0) throw new Error(`Links to missing anchors:\n${lost.join("\n")}`);
   console.log(`dist/docs: ${sitePages().size} pages`);
 }

@@ -1,15 +1,15 @@
-/** The licences of what the packed file and the npm package hold beside this program: bundled packages, the runtime. */
+/** The licences of the parts of the packed file and the npm package: bundled packages and the runtime. */
 
 import { filePath } from "../lib/base/mod.ts";
 import { type Package, packagesOf } from "./packages.ts";
 
 const root = filePath(new URL("..", import.meta.url)).replace(/\/$/, "");
-/** Names that licences are known under in packages. */
+/** Names of licence files in packages. */
 const LICENSE = /^(licen[cs]e|copying|notice)([.-].*)?$/i;
 
 /**
- * One text: this program's licence, the runtime's if it is in there too, then the name, version and licence of each
- * package that the program needs from its entry on. Rejects where one has none.
+ * Returns one text: this program's licence, the runtime's if it is included, then name, version and licence
+ * of each package that the entry needs. Rejects if a package has no licence.
  */
 export async function thirdPartyLicenses(entry: string, options: { hasRuntime: boolean }): Promise<string> {
   const texts = [`Lovage\n\n${await Deno.readTextFile(`${root}/LICENSE`)}`];
@@ -20,7 +20,7 @@ export async function thirdPartyLicenses(entry: string, options: { hasRuntime: b
   return texts.map((text) => text.trim()).join(`\n\n${"-".repeat(80)}\n\n`) + "\n";
 }
 
-/** The licence that a package's own description names; null where it names none. */
+/** Returns the licence that a package's description names; null if it names none. */
 export async function licenseName({ localPath }: Package): Promise<string | null> {
   const { license } = JSON.parse(await Deno.readTextFile(`${localPath}/package.json`));
   return (typeof license === "string" ? license : license?.type) ?? null;
@@ -37,7 +37,7 @@ async function licenseOf(folder: string): Promise<string> {
   return [`Licence: ${said ?? "see below"}${who ? `, by ${who}` : ""}`, ...texts].join("\n\n");
 }
 
-/** The runtime's own licence, where npm has put it beside; always where it can be read. */
+/** Returns the licence of the runtime, from the npm package next to it. */
 async function runtimeLicense(): Promise<string> {
   const beside = (await Deno.realPath(Deno.execPath())).replace(/@deno\/[^/]*\/deno$/, "deno/LICENSE");
   const text = await Deno.readTextFile(beside).catch(() => "");

@@ -1,4 +1,7 @@
-/** `make man`: dist/man/man1, a page of the program and of each command, from the tables of their options. */
+/**
+ * `make man`: makes manual pages of the program and of each command in dist/man/man1, from the tables of
+ * options.
+ */
 
 import { gitText } from "./commands.ts";
 import { filePath } from "../lib/base/mod.ts";
@@ -7,7 +10,7 @@ import { manPage, pageName } from "../lib/cli/man_page.ts";
 
 const root = filePath(new URL("..", import.meta.url)).replace(/\/$/, "");
 
-/** Writes the pages into a folder, `lovage.1`, `lovage-worker.1` ...; resolves with their names. */
+/** Writes the pages into a folder, `lovage.1`, `lovage-worker.1` ...; resolves to their names. */
 export async function makeMan(folder: string): Promise<string[]> {
   await Deno.mkdir(folder, { recursive: true });
   const [all, date] = [await allFacts(), await gitText("log", "-1", "--format=%cs") ?? ""];

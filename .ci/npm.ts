@@ -1,9 +1,10 @@
 /**
- * `make npm`: dist/npm/lovage-VERSION.tgz, the client for Node, from the door lib/client.ts, and what starts the
- * program; and a package of the program for each platform that can be built here (npm_program.ts).
+ * `make npm`: builds dist/npm/lovage-VERSION.tgz, with the client for Node (from the door lib/client.ts) and
+ * the launcher of the program; and a package of the program for each platform that can be built here
+ * (npm_program.ts).
  *
- * The library (npm_client.ts) has no dependencies but the program, which npm takes for the platform that it is on and may
- * leave out; and nothing is run when it is installed.
+ * The library (npm_client.ts) has the program as its only dependency, an optional one for the platform.
+ * Nothing runs at installation.
  */
 
 import { run } from "./commands.ts";
@@ -18,13 +19,13 @@ const root = filePath(new URL("..", import.meta.url)).replace(/\/$/, "");
 /** The first Node 20 with `process.getBuiltinModule`. */
 const NODE = ">=20.16";
 
-/** A tarball, and the bytes of JavaScript that a program loads of it, by what it uses. */
+/** A tarball, and the bytes of JavaScript that programs load from it, by use. */
 export interface NpmPackage {
   readonly path: string;
   readonly loaded: ReadonlyMap<string, number>;
 }
 
-/** Builds the tarball in a folder. Rejects where a step fails. */
+/** Builds the tarball in a folder. Rejects if a step fails. */
 export async function makeNpm(folder: string): Promise<NpmPackage> {
   const stage = await Deno.makeTempDir({ prefix: "lovage-npm-" });
   try {
@@ -32,7 +33,7 @@ export async function makeNpm(folder: string): Promise<NpmPackage> {
     const text = (path: string, content: string) => Deno.writeTextFile(`${stage}/package/${path}`, content);
     const declarations = await makeDeclarations("client");
     await text("lib/lovage.d.ts", declarations);
-    // A compiler takes declarations beside a .cjs file for those of CommonJS.
+    // A compiler takes declarations next to a .cjs file as CommonJS.
     await text("lib/lovage.d.cts", declarations);
     await text("lib/lovage.cjs", `"use strict";\nmodule.exports = require("./lovage.js");\n`);
     await text("package.json", `${JSON.stringify(manifest(), null, 2)}\n`);

@@ -1,9 +1,9 @@
 /**
- * The library of the npm package as JavaScript: ES modules of which a program loads what it needs (a broker, a result
- * store, a serializer), and how much that is.
+ * Bundles the library of the npm package as JavaScript: ES modules of which a program loads only those it
+ * needs (a broker, a result store, a serializer), and measures their size.
  *
- * esbuild bundles the sources, since it can be told that no module of ours does anything by being imported: so that what
- * one store alone needs is not loaded with every other. Packages are found where the runtime keeps them.
+ * esbuild bundles the sources, since it can be told that importing a module has no side effects, so that the
+ * code of one store is not loaded with another. Packages are taken from the runtime's cache.
  */
 
 import { isBuiltin } from "node:module";
@@ -14,13 +14,13 @@ import { packagesOf } from "./packages.ts";
 const root = filePath(new URL("..", import.meta.url)).replace(/\/$/, "");
 const ENTRY = "lib/client.ts";
 
-/** Modules that do something when they are imported. Every other one only says what it has. */
+/** Modules with side effects when imported. All others have none. */
 const DOES_SOMETHING = /\/(?:client|door|since_node_20)\.ts$/;
 
-/** The most that a program loads which uses Redis for both, or RabbitMQ with `rpc://`: bytes, minified. */
+/** Maximum size loaded by a program that uses Redis for both, or RabbitMQ with `rpc://`: bytes, minified. */
 export const LOADED_BYTES_MAX = 400_000;
 
-/** What a program loads beside the core, by what it uses. */
+/** Modules that a program loads besides the core, by use. */
 const USES: Readonly<Record<string, readonly string[]>> = {
   "no server yet": [],
   "Redis, broker and results": [
@@ -33,7 +33,7 @@ const USES: Readonly<Record<string, readonly string[]>> = {
   "RabbitMQ and rpc://": ["lib/transport/amqp/amqp.ts", "lib/backend/rpc.ts"],
 };
 
-/** Bundles the library into a folder. Resolves with the bytes that a program loads, by what it uses. */
+/** Bundles the library into a folder. Resolves to the bytes that a program loads, by use. */
 export async function bundleClient(target: string): Promise<ReadonlyMap<string, number>> {
   const modules = await Deno.makeTempDir({ prefix: "lovage-modules-" });
   try {
@@ -51,12 +51,12 @@ export async function bundleClient(target: string): Promise<ReadonlyMap<string, 
       platform: "node",
       target: "node20.16",
       minify: true,
-      // Node shows the line that an error is thrown at.
+      // Node prints the line at which an error is thrown.
       lineLimit: 120,
       logLevel: "warning",
       logOverride: { "ignored-bare-import": "silent" },
       nodePaths: [modules],
-      // The one that looks for no native code.
+      // The variant that does not look for native code.
       alias: { "cbor-x": `${modules}/cbor-x/index.js` },
       plugins: [onlyWhatIsUsed()],
       metafile: true,
@@ -64,7 +64,7 @@ export async function bundleClient(target: string): Promise<ReadonlyMap<string, 
     });
     await Deno.mkdir(target, { recursive: true });
     for (const { path, text } of outputFiles) {
-      // A package that asks for a module by `require` would find none here.
+      // `require` of a package would fail in ES modules.
       if (text.includes("Dynamic require of")) {
         throw new Error(`${path} calls require, which ES modules lack`);
       }
@@ -77,7 +77,7 @@ export async function bundleClient(target: string): Promise<ReadonlyMap<string, 
   }
 }
 
-/** Leaves out what nothing is used of; gives CommonJS packages the runtime's modules by other means than `require`. */
+/** Drops unused modules, and gives CommonJS packages the runtime's modules without `require`. */
 function onlyWhatIsUsed(): Plugin {
   return {
     name: "only what is used",
@@ -96,7 +96,7 @@ function onlyWhatIsUsed(): Plugin {
   };
 }
 
-/** The bytes of the library's own file, of what is loaded by name, and of what these import. */
+/** Returns the bytes of the library's main file, of the given entries, and of their imports. */
 function loadedBytes({ outputs }: Metafile, entries: readonly string[]): number {
   const loaded = new Set<string>();
   const load = (path: string): void => {

@@ -1,5 +1,8 @@
 #!/usr/bin/env node
-/** `npx lovage`: starts the program, which lies in a package of its own for each platform, and ends as it does. */
+/**
+ * `npx lovage`: starts the program, which is in a separate package for each platform, and exits with its
+ * status.
+ */
 
 import { spawn } from "node:child_process";
 import { createRequire } from "node:module";
@@ -21,7 +24,8 @@ function find() {
 }
 
 const child = spawn(find(), process.argv.slice(2), { stdio: "inherit" });
-// At a terminal the keys' signals reach the program by themselves: passed on, one key would count as two.
+// At a terminal, signals from keys reach the program directly; if they were passed on, one key would count
+// twice.
 const ofKeys = ["SIGINT", "SIGQUIT", "SIGHUP"];
 for (const signal of ["SIGTERM", "SIGUSR1", "SIGUSR2", ...ofKeys]) {
   if (process.platform === "win32" && signal !== "SIGINT") continue;

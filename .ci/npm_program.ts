@@ -1,6 +1,6 @@
 /**
- * The program on npm: a package for each platform, of which npm installs the one that fits, and a launcher in the
- * package `lovage`. Nothing is fetched or run when they are installed.
+ * The program on npm: a package for each platform, of which npm installs the matching one, and a launcher in
+ * the package `lovage`. Nothing is downloaded or run at installation.
  */
 
 import { run } from "./commands.ts";
@@ -15,7 +15,10 @@ export function programPackages(): string[] {
   return PLATFORMS.map(packageName);
 }
 
-/** Makes the package of a platform, of a built program and the licences of its parts; the tarball's path. */
+/**
+ * Makes the package of a platform from a built program and the licences of its parts. Returns the tarball's
+ * path.
+ */
 export async function makeProgramPackage(
   folder: string,
   { platform, program, licenses }: {
@@ -41,7 +44,7 @@ export async function makeProgramPackage(
       os: [os],
       cpu: [cpu],
       ...os === "linux" ? { libc: ["glibc"] } : {},
-      // It is run from where it lies.
+      // The program runs from its place in node_modules.
       preferUnplugged: true,
       files: ["bin", "LICENSES.txt"],
     };
@@ -54,7 +57,7 @@ export async function makeProgramPackage(
   }
 }
 
-/** Builds and packs the program for every platform that it can be built for here; says so of each. */
+/** Builds and packs the program for every platform that can be built here, and prints the result of each. */
 export async function makeProgramPackages(folder: string): Promise<void> {
   await using staged = await stagedProgram();
   const licenses = await Deno.readTextFile(`${staged.folder}/LICENSES.txt`);

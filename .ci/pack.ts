@@ -1,14 +1,19 @@
 /**
- * The self-extracting file: a shell stub that knows what it carries, and behind it a tar archive of one flat folder.
+ * Makes the self-extracting file: a shell stub, followed by a tar archive of one flat folder.
  *
- * The stub names the copy that it unpacks by the archive's content, and tells a whole copy from a broken one by the
- * names and sizes of its files.
+ * The stub names the unpacked copy by the archive's content, and detects a broken copy by the names and sizes
+ * of its files.
  */
 
-/** Stands in the stub for a number of this many characters, so that its own length does not depend on the number. */
+/**
+ * Placeholder in the stub for a number with this many characters, so that the stub's length does not depend
+ * on it.
+ */
 const OFFSET = "@OFFSET@";
 
-/** Packs the files of `folder`, none of which may be a folder, behind `stub` into the executable file `target`. */
+/**
+ * Packs the files of `folder`, which must have no subfolders, after `stub` into the executable file `target`.
+ */
 export async function packFolder(folder: string, options: { stub: string; target: string }): Promise<void> {
   const { target } = options;
   const files = [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
@@ -32,7 +37,7 @@ export async function packFolder(folder: string, options: { stub: string; target
   await Deno.rename(`${target}.new`, target);
 }
 
-/** A compressed archive, the same for the same files. */
+/** Makes a compressed archive; the same files give the same bytes. */
 async function archive(folder: string, files: readonly string[]): Promise<Uint8Array<ArrayBuffer>> {
   const { success, stdout, stderr } = await new Deno.Command("tar", {
     args: [

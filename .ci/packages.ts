@@ -1,20 +1,21 @@
-/** The npm packages that a module of ours needs, where the runtime keeps them. */
+/** Lists the npm packages that a module needs, from the runtime's cache. */
 
 import { isFolder, run } from "./commands.ts";
 
-/** A package as `deno info` tells of it. */
+/** A package as `deno info` reports it. */
 export interface Package {
   readonly name: string;
   readonly version: string;
-  /** Ids of what it needs in turn. */
+  /** Ids of its dependencies. */
   readonly dependencies: readonly string[];
   /** Its folder. */
   readonly localPath: string;
 }
 
 /**
- * The packages that a module needs, with what these need, sorted by name and version; those that are not installed here
- * (optional ones of another platform) are left out. Rejects if the module cannot be read.
+ * Returns the packages that a module needs, with their dependencies, sorted by name and version. Packages
+ * that are not installed here (optional ones of other platforms) are left out. Rejects if the module cannot
+ * be read.
  */
 export function packagesOf(entry: string): Promise<readonly Package[]> {
   let found = known.get(entry);
@@ -22,7 +23,7 @@ export function packagesOf(entry: string): Promise<readonly Package[]> {
   return found;
 }
 
-/** By entry: one build asks more than once. */
+/** Cached by entry, since one build asks more than once. */
 const known = new Map<string, Promise<readonly Package[]>>();
 
 async function find(entry: string): Promise<readonly Package[]> {

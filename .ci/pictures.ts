@@ -1,6 +1,6 @@
 /**
- * `make pictures`: the pictures of docs/console.md, made again: a shop on a Redis of its own, busy for some minutes
- * (SECONDS=240), and its console in both themes. Debian's fonts-inter makes them look as they do in the docs.
+ * `make pictures`: makes the pictures of docs/console.md again, from a sample shop on a private Redis that is
+ * busy for some minutes (SECONDS=240), in both themes. With Debian's fonts-inter they look as in the docs.
  */
 
 import { filePath } from "../lib/base/mod.ts";
@@ -14,7 +14,7 @@ const SECONDS = Number(Deno.env.get("SECONDS") ?? 240);
 const folder = filePath(new URL("../docs/console/", import.meta.url));
 
 await Deno.mkdir(folder, { recursive: true });
-// Where a traceback says that it is.
+// The path that tracebacks show.
 const home = "/tmp/shop";
 await Deno.mkdir(home, { recursive: true });
 await Deno.copyFile(SHOP, `${home}/tasks.ts`);
@@ -33,7 +33,7 @@ let isOpen = true;
 const trade = busy();
 await new Promise((resolve) => setTimeout(resolve, SECONDS * 1000));
 await using browser = await TestBrowser.start();
-// Queues and workers are asked for the first who looks.
+// Queues and workers are asked at the first request.
 await Promise.all(["overview", "queues", "workers"].map((path) => console_.api(path)));
 await new Promise((resolve) => setTimeout(resolve, 5000));
 for (const theme of ["light", "dark"] as const) await shoot(theme);
@@ -48,7 +48,7 @@ function startShopWorker(name: string, args: readonly string[]): Promise<Program
   });
 }
 
-/** Customers who come in waves, payments that fail, reports, what is scheduled, and what no worker knows. */
+/** Orders in waves, payments that fail, reports, scheduled tasks, and tasks that no worker knows. */
 async function busy(): Promise<void> {
   await long.applyAsync([900]);
   for (let hour = 1; hour <= 6; hour++) {
@@ -58,7 +58,7 @@ async function busy(): Promise<void> {
   const lines = [{ sku: "BOOT-42", price: 129.5, count: 1 }, { sku: "LACE-90", price: 4.2, count: 2 }];
   await echo.delay({ order: 12345678901234567890n, lines, note: null, paid: false });
   await app.sendTask("shop.returns.accept", { args: [42] });
-  // A queue that nobody consumes.
+  // A queue without consumers.
   for (const invoice of [1, 2, 3]) {
     await app.sendTask("shop.invoices.print", { args: [invoice], queue: "invoices" });
   }
@@ -66,7 +66,7 @@ async function busy(): Promise<void> {
     const customers = 1 + Math.round(2 + 2 * Math.sin(order / 40));
     for (let each = 0; each < customers; each++) await place.delay(order++);
     if (order % 60 < customers) await big.delay();
-    // More than its worker can take at once.
+    // More than the worker can run at once.
     if (order % 80 < customers) {
       for (let part = 0; part < 12; part++) await daily.delay(`part ${part}`, 8);
     }

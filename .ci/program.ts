@@ -1,11 +1,11 @@
 /**
- * The program as one file, in its two forms (docs/architecture.md, "One file").
+ * Builds the program as one file, in one of two forms (docs/architecture.md, "One file").
  *
- *   compiled  `deno compile`, if the runtime base that it needs can be had: downloaded, or named in DENORT_BIN;
- *   packed    else a self-extracting executable: a shell stub, and behind it the deno binary and the bundled program,
- *             which it unpacks once into a versioned cache folder and runs from there. For Linux alone.
+ *   compiled  by `deno compile`, if the runtime base is available: downloaded, or named in DENORT_BIN;
+ *   packed    else a self-extracting executable: a shell stub, followed by the deno binary and the bundled program,
+ *             which it unpacks once into a versioned cache folder and runs from there. Only for Linux.
  *
- * Both carry the same bundled modules, and give V8 the same flags.
+ * Both contain the same bundled modules and use the same V8 flags.
  */
 
 import { filePath } from "../lib/base/mod.ts";
@@ -17,14 +17,14 @@ import { packFolder } from "./pack.ts";
 /** The folder of the source. */
 export const ROOT = filePath(new URL("..", import.meta.url)).replace(/\/$/, "");
 
-/** A platform by the name that its archive has, what Deno calls it, and what Node does: the system and the processor. */
+/** A platform: the name in its archive, Deno's target, and Node's names of system and processor. */
 export interface Platform {
   readonly name: string;
   readonly target: string;
   readonly node: readonly [os: string, cpu: string];
 }
 
-/** The platforms that a release is for, as far as their runtime can be had. */
+/** The platforms of a release, as far as their runtime is available. */
 export const PLATFORMS: readonly Platform[] = [
   { name: "linux-x64", target: "x86_64-unknown-linux-gnu", node: ["linux", "x64"] },
   { name: "linux-arm64", target: "aarch64-unknown-linux-gnu", node: ["linux", "arm64"] },
@@ -38,7 +38,10 @@ export function thisPlatform(): Platform {
   return PLATFORMS.find(({ target }) => target === Deno.build.target)!;
 }
 
-/** Those that LOVAGE_PLATFORMS names ("linux-x64 linux-arm64"), by default all. Throws for a name that is none's. */
+/**
+ * Returns the platforms in LOVAGE_PLATFORMS ("linux-x64 linux-arm64"), by default all. Throws for an unknown
+ * name.
+ */
 export function wantedPlatforms(): readonly Platform[] {
   const wanted = Deno.env.get("LOVAGE_PLATFORMS")?.split(/[\s,]+/).filter(Boolean) ?? [];
   const unknown = wanted.find((name) => !PLATFORMS.some((one) => one.name === name));
@@ -46,7 +49,9 @@ export function wantedPlatforms(): readonly Platform[] {
   return wanted.length === 0 ? PLATFORMS : PLATFORMS.filter(({ name }) => wanted.includes(name));
 }
 
-/** The bundled program in a folder of its own, with the licences of its parts. Removed when it is disposed of. */
+/**
+ * Bundles the program into a temporary folder, with the licences of its parts. Disposing removes the folder.
+ */
 export async function stagedProgram(): Promise<{ folder: string } & AsyncDisposable> {
   const stage = await Deno.makeTempDir({ prefix: "lovage-dist-" });
   const folder = `${stage}/lovage`;
@@ -58,7 +63,7 @@ export async function stagedProgram(): Promise<{ folder: string } & AsyncDisposa
   return { folder, [Symbol.asyncDispose]: () => Deno.remove(stage, { recursive: true }) };
 }
 
-/** Compiles the staged program into the file `output`. Why it cannot be, or null. */
+/** Compiles the staged program into the file `output`. Returns null, or why it cannot be compiled. */
 export async function compileProgram(
   folder: string,
   { output, platform }: { readonly output: string; readonly platform: Platform },
@@ -67,7 +72,8 @@ export async function compileProgram(
     .filter((name) => name !== "main.js" && name !== "deno").sort();
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [
-      // Deno would keep compiled code in the temporary folder, under a name that anybody can take first.
+      // Otherwise Deno caches compiled code in the temporary folder, under a name that another user could
+      // take first.
       ...["compile", "-A", "--quiet", "--no-check", "--no-code-cache", "--no-prompt", V8_FLAGS],
       ...["--config", `${folder}/deno.json`, "--target", platform.target, "--output", `${output}.new`],
       ...included.flatMap((name) => ["--include", `${folder}/${name}`]),
@@ -83,14 +89,17 @@ export async function compileProgram(
   return null;
 }
 
-/** Why, in a line: what the first error comes from. */
+/** Returns the reason in one line: the cause of the first error. */
 function compileFailure(text: string): string {
   const [, first] = /^ +(?:0: )?Setting up base binary[\s\S]*?\n +\d+: (.*)$/m.exec(text) ??
     /^error: (.*)$/m.exec(text) ?? [];
   return first === undefined ? "deno compile failed" : `no runtime base: ${first}`;
 }
 
-/** `deno compile` keeps the settings of Deno's own telemetry in what it makes: they would hold for whoever runs that. */
+/**
+ * Without Deno's telemetry settings, since `deno compile` would build them into the program for all its
+ * users.
+ */
 function withoutTelemetry(env: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith("OTEL_")));
 }
@@ -105,18 +114,18 @@ export async function packProgram(
   await packFolder(folder, { stub: await readStub(), target: output });
 }
 
-/** The shell stub, with the flags that it gives to the runtime. */
+/** Returns the shell stub, with the flags for the runtime. */
 export async function readStub(): Promise<string> {
   return (await Deno.readTextFile(`${ROOT}/.ci/dist_stub.sh`)).replace("@V8_FLAGS@", V8_FLAGS);
 }
 
-/** The end of the stub, which starts the program in the folder `$home`. */
+/** Returns the end of the stub, which starts the program in the folder `$home`. */
 export async function readStart(): Promise<string> {
   const [, start] = (await readStub()).split("#@@START@@\n");
   return start!.split("#@@PAYLOAD@@")[0]!;
 }
 
-/** The deno binary itself: what npm puts on PATH may be a launcher script. */
+/** Returns the deno binary itself: the one that npm puts on PATH may be a launcher script. */
 export async function ownDeno(): Promise<string> {
   return await Deno.realPath(Deno.execPath());
 }
@@ -124,7 +133,7 @@ export async function ownDeno(): Promise<string> {
 /** How a program was built, or why it was not. */
 export type Built = { readonly how: "compiled" | "packed" } | { readonly reason: string };
 
-/** Builds the staged program for a platform, compiled if that can be, else packed if it is Linux. */
+/** Builds the staged program for a platform: compiled if possible, else packed if it is Linux. */
 export async function buildProgram(
   folder: string,
   { output, platform }: { readonly output: string; readonly platform: Platform },
@@ -143,12 +152,12 @@ export async function buildProgram(
   return { how: "packed" };
 }
 
-/** npm's package of the runtime for a platform of Linux, of this runtime's version. */
+/** Returns npm's package of this runtime's version for a Linux platform. */
 function runtimePackage({ node: [os, cpu] }: Platform): string {
   return `@deno/${os}-${cpu}-glibc@${Deno.version.deno}`;
 }
 
-/** The runtime of a platform of Linux, in a folder; null where npm does not give it. */
+/** Gets the runtime for a Linux platform into a folder; null if npm does not have it. */
 async function denoOf(platform: Platform, folder: string): Promise<string | null> {
   if (platform.target === Deno.build.target) return await ownDeno();
   const packed = await new Deno.Command("npm", {

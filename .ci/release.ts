@@ -1,11 +1,11 @@
 /**
- * `make release`: dist/release, all that is put on a server for a version: an archive for each platform, the Debian
- * package, install.sh, the list of parts (SBOM), and SHA256SUMS of them.
+ * `make release`: builds the files of a release in dist/release: an archive for each platform, the Debian
+ * package, install.sh, the list of parts (SBOM), and SHA256SUMS.
  *
- * Each platform is compiled if the runtime's base can be had, else packed if it is Linux. What cannot be built here is
- * named, and left out. The same commit and the same runtime give the same archives. LOVAGE_BASE_URL is the address that
- * the folder will be found at: install.sh and `lovage upgrade` of this version look there unless told otherwise.
- * LOVAGE_PLATFORMS="linux-x64 linux-arm64" builds these alone.
+ * Each platform is compiled if the runtime's base is available, else packed if it is Linux. Platforms that
+ * cannot be built here are reported and left out. The same commit and runtime give the same archives.
+ * LOVAGE_BASE_URL is the address at which the folder will be served: install.sh and `lovage upgrade` of this
+ * version look there by default. LOVAGE_PLATFORMS="linux-x64 linux-arm64" builds only these.
  */
 
 import { run, write } from "./commands.ts";
@@ -18,7 +18,7 @@ import { makeMan } from "./man.ts";
 import { buildProgram, type Platform, ROOT, stagedProgram, wantedPlatforms } from "./program.ts";
 import { makeSbom } from "./sbom.ts";
 
-/** What an archive holds beside the program, below `share`, in a folder that is used for all of them. */
+/** Makes the files below `share` of an archive, in a folder that all archives use. */
 export async function makeShare(share: string, licenses: string): Promise<void> {
   await makeMan(`${share}/man/man1`);
   const facts = await allFacts();
@@ -32,7 +32,7 @@ export async function makeShare(share: string, licenses: string): Promise<void> 
   await write(`${share}/doc/lovage/lovage.cdx.json`, await makeSbom());
 }
 
-/** Makes the archive of one platform in `folder`, of a built program and a `share`; its name. */
+/** Makes the archive of a platform in `folder` from a built program and a `share`. Returns its name. */
 export async function makeArchive(
   folder: string,
   { platform, program, share, version = VERSION }: {
@@ -60,7 +60,7 @@ export async function makeArchive(
   return `${name}.tar.gz`;
 }
 
-/** Writes install.sh, which knows `baseUrl`, and SHA256SUMS of all that lies in a folder. */
+/** Writes install.sh with `baseUrl`, and SHA256SUMS of all files in a folder. */
 export async function finishRelease(folder: string, baseUrl: string): Promise<void> {
   const installer = await Deno.readTextFile(`${ROOT}/install.sh`);
   await Deno.writeTextFile(`${folder}/install.sh`, installer.replace("@BASE_URL@", baseUrl), { mode: 0o755 });

@@ -1,6 +1,6 @@
 /**
- * What the program is made of, for those who look after known faults: CycloneDX 1.6 as JSON. The packages that the
- * program needs, with the hashes of deno.lock, and the runtime.
+ * The list of the program's parts, for vulnerability scanners: CycloneDX 1.6 as JSON. It has the packages
+ * that the program needs, with the hashes of deno.lock, and the runtime.
  */
 
 import { filePath, VERSION } from "../lib/base/mod.ts";
@@ -9,7 +9,9 @@ import { packagesOf } from "./packages.ts";
 
 const root = filePath(new URL("..", import.meta.url)).replace(/\/$/, "");
 
-/** The text. The same source gives the same text. Rejects where the packages cannot be listed. */
+/**
+ * Returns the list as text; the same source gives the same text. Rejects if the packages cannot be listed.
+ */
 export async function makeSbom(): Promise<string> {
   const lock = JSON.parse(await Deno.readTextFile(`${root}/deno.lock`)) as {
     npm: Record<string, { integrity: string }>;

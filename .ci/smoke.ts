@@ -1,9 +1,10 @@
 /**
  * The smoke test of a built file: `deno run -A .ci/smoke.ts dist/lovage`.
  *
- * From another folder, with a task module outside the tree: version and help, then a worker with a process pool on a
- * private Redis, and one on the embedded broker, run a task of that module whose "lovage" must be the running program's.
- * A packed file then loses its unpacked copy while the worker runs: the next slot starts all the same.
+ * Runs in another folder, with a task module outside the tree: checks version and help; then a worker with a
+ * process pool on a private Redis, and one on the embedded broker, run a task of that module, whose "lovage"
+ * must be the running program's. Then the unpacked copy of a packed file is removed while the worker runs,
+ * and the next slot must start.
  */
 
 import { startRedis } from "../tests/support/servers.ts";
@@ -93,14 +94,14 @@ try {
   }
 } finally {
   await redis.stop();
-  // A process that was only just killed may still write a last file.
+  // A process that was just killed may still write a last file.
   await eventually(
     () => Deno.remove(folder, { recursive: true }).then(() => true, () => !isFolder(folder)),
     "cleared",
   );
 }
 
-/** Runs the built file, which must end with 0; its trimmed output. */
+/** Runs the built file, which must exit with 0, and returns its trimmed output. */
 async function run(...args: string[]): Promise<string> {
   const { code, text, errors } = await output(...args);
   expect(code === 0, `lovage ${args.join(" ")} ended with ${code}: ${text} ${errors}`);
@@ -117,7 +118,7 @@ async function output(...args: string[]): Promise<{ code: number; text: string; 
   return { code, text: decoder.decode(stdout).trim(), errors: decoder.decode(stderr) };
 }
 
-/** The processes that a worker has started. */
+/** Returns the processes that a worker has started. */
 async function slotsOf(pid: number): Promise<number[]> {
   return (await Deno.readTextFile(`/proc/${pid}/task/${pid}/children`)).trim().split(" ").filter(Boolean).map(
     Number,

@@ -1,28 +1,29 @@
 /**
- * `make test`: format, lint, types, then every test. Ends with one plain line, `N passed, N failed`; each of the
- * checks counts as one. A test that fails is red: nothing is run twice.
+ * `make test`: checks format, lint and types, then runs all tests. The last line is `N passed, N failed`;
+ * each check counts as one. A failed test is a failure: nothing is run twice.
  *
  *     .ci/test.ts                   everything
  *     .ci/test.ts --unit            the tests that need no servers, no Python and no root
  *     .ci/test.ts --dist            everything, then the built file and its smoke test
- *     .ci/test.ts tests/unit/wire   these tests alone
+ *     .ci/test.ts tests/unit/wire   only these tests
  *
- * Unit tests run in one process, and in as many isolates as the machine has cores: each takes files in turn, so that
- * modules are loaded once for many files, which takes a third of the time. Every other file has a process of its own,
- * since tests set variables and count what their process has open; one more of them at a time than there are cores,
- * since they also wait. The longest begin first, and what a file has printed is shown when it has ended.
+ * Unit tests run in one process, in as many isolates as there are cores. Each isolate takes files in turn, so
+ * that modules are loaded once for many files, which takes a third of the time. Every other file has its own
+ * process, since tests set variables and check open resources. One more of these runs at a time than there
+ * are cores, since they also wait. The longest start first, and the output of a file is printed when it has
+ * ended.
  */
 
-/** What needs nothing but Deno. */
+/** Tests that need only Deno. */
 const UNIT = ["tests/sim/sim_test.ts", "tests/tidy_test.ts"];
-/** The same, with files that share isolates. */
+/** Tests that need only Deno, and whose files share isolates. */
 const SHARED = "tests/unit";
-/** What starts servers or programs. */
+/** Tests that start servers or programs. */
 const OTHERS = [
   "tests/docs_test.ts",
   ...["browser", "cli", "conformance", "fault", "fuzz", "interop"].map((name) => `tests/${name}`),
 ];
-/** What takes longest, in this order. */
+/** The longest tests, longest first. */
 const LONG = [
   "tests/browser/console_test.ts",
   "tests/interop/canvas_matrix_test.ts",
@@ -35,16 +36,16 @@ const LONG = [
   "tests/interop/control_test.ts",
   "tests/fault/redis_cluster_test.ts",
 ];
-/** What runs once more as on RabbitMQ 4.3: through the proxy of tests/support/amqp_proxy.ts. */
+/** Tests that also run as on RabbitMQ 4.3, through the proxy of tests/support/amqp_proxy.ts. */
 const RABBIT_4 = [
   "tests/conformance/transport_amqp_test.ts",
   "tests/interop/amqp_test.ts",
   "tests/interop/transport/amqp/amqp_test.ts",
 ];
-/** A file that takes longer than this hangs. */
+/** A file that takes longer counts as hanging. */
 const FILE_MINUTES_MAX = 20;
 
-/** One run of `deno`: a check, which counts as one test, or tests, whose own counts are added up. */
+/** A run of `deno`: a check, which counts as one test, or tests, whose counts are added up. */
 interface Run {
   readonly name: string;
   readonly args: readonly string[];
@@ -108,7 +109,7 @@ function url(file: string): string {
   return new URL(`../${file}`, import.meta.url).href;
 }
 
-/** The files of tests at some paths, in order of their names. */
+/** Returns the test files at the given paths, sorted by name. */
 function files(paths: readonly string[]): string[] {
   return paths.flatMap((path) => {
     if (!Deno.statSync(path).isDirectory) return [path];
@@ -127,7 +128,7 @@ function longestFirst(runs: readonly Run[]): Run[] {
   return [...runs].sort((a, b) => place(a) - place(b));
 }
 
-/** Runs all, some at a time. */
+/** Runs all, several at a time. */
 async function all(runs: readonly Run[]): Promise<void> {
   const waiting = [...runs];
   const next = async (): Promise<void> => {
@@ -136,7 +137,7 @@ async function all(runs: readonly Run[]): Promise<void> {
   await Promise.all(Array.from({ length: cores + 1 }, next));
 }
 
-/** Runs one, shows what it printed, and counts. */
+/** Runs one, prints its output, and adds its counts. */
 async function run({ name, args, env = {}, isCheck = false }: Run): Promise<void> {
   const start = performance.now();
   const child = new Deno.Command(deno, {
@@ -158,7 +159,7 @@ async function run({ name, args, env = {}, isCheck = false }: Run): Promise<void
   }, FILE_MINUTES_MAX * 60_000);
   const { success } = await child.status;
   clearTimeout(timer);
-  // What a killed file has left running may hold its output open.
+  // Processes that a killed file left running may keep its output open.
   await Promise.race([reading, new Promise((resolve) => setTimeout(resolve, 5000))]);
   if (isCheck) {
     success ? passed++ : failed++;
@@ -168,7 +169,7 @@ async function run({ name, args, env = {}, isCheck = false }: Run): Promise<void
       .pop();
     const failedTests = Number(closing?.[2] ?? 0);
     passed += Number(closing?.[1] ?? 0);
-    // A run that broke off without counting, or failed outside a test (a leak of the file), is a failure.
+    // A run that ended without counts, or failed outside a test (a leak in the file), is a failure.
     failed += !success && failedTests === 0 ? 1 : failedTests;
   }
   const seconds = (since: number) => Math.round((performance.now() - since) / 1000);

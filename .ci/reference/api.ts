@@ -1,10 +1,10 @@
-/** The page of the library: its declaration file, name by name, with the comments that it has. */
+/** The page of the library: its declaration file, name by name, with its comments. */
 
 import ts from "typescript";
 import { makeDeclarations } from "../declarations.ts";
 import { page } from "./markdown.ts";
 
-/** The order of the page: what belongs together, by a heading. What no group names stands under the last heading. */
+/** The headings of the page and their names. Names that are in no group come under the last heading. */
 const GROUPS: readonly (readonly [title: string, ...names: string[]])[] = [
   ["The App", "App", "Conf", "AppSignal", "SecurityOptions"],
   ["Tasks", "Task", "TaskOptions", "Context", "TaskRequest", "RequestInfo", "RetryOptions", "AnyTask"],
@@ -70,7 +70,7 @@ const GROUPS: readonly (readonly [title: string, ...names: string[]])[] = [
   ["Errors"],
 ];
 
-/** Shown elsewhere: the settings have a page. */
+/** Names that are left out: the settings have their own page. */
 const ELSEWHERE = new Set(["Settings"]);
 
 /** docs/reference/api.md. */
@@ -92,13 +92,13 @@ export async function apiPage(): Promise<string> {
   });
   return page(
     "The library",
-    'What `import { App } from "lovage"` gives. The names are Celery\'s in camelCase; durations are seconds. ' +
-      "The [settings](settings.md) have a page of their own. In the npm package `Cluster`, `Node` and `TestWorker` are missing.",
+    'The exports of `"lovage"`, as in `import { App } from "lovage"`. Names are Celery\'s in camelCase; durations are in seconds. ' +
+      "The [settings](settings.md) have their own page. The npm package does not have `Cluster`, `Node` and `TestWorker`.",
     ...sections,
   );
 }
 
-/** The declarations of each exported name. */
+/** Returns the declarations of each exported name. */
 function exportsOf(source: ts.SourceFile): Map<string, ts.Statement[]> {
   const local = new Map<string, string[]>();
   for (const statement of source.statements) {
@@ -120,7 +120,7 @@ function exportsOf(source: ts.SourceFile): Map<string, ts.Statement[]> {
   return found;
 }
 
-/** Declarations, and the interfaces that they extend and that have no entry of their own. */
+/** Adds to declarations the interfaces that they extend, if those have no entry of their own. */
 function withBases(nodes: readonly ts.Statement[], source: ts.SourceFile): ts.Statement[] {
   const bases = nodes.filter(ts.isInterfaceDeclaration).flatMap(({ heritageClauses = [] }) =>
     heritageClauses.flatMap(({ types }) => types.map(({ expression }) => expression.getText(source)))
@@ -140,7 +140,7 @@ function namesOf(statement: ts.Statement): string[] {
   return name === undefined ? [] : [name.text];
 }
 
-/** A name's heading, its comment, and its declaration. Members keep their comments. */
+/** Formats a name: heading, comment and declaration. Members keep their comments. */
 function entry(name: string, nodes: readonly ts.Statement[], source: ts.SourceFile): string {
   const comment = nodes.map((node) => commentOf(node, source)).find(Boolean) ?? "";
   const text = nodes.map((node) =>

@@ -1,4 +1,4 @@
-/** The pages of commands and of exit statuses: from the tables of lib/cli. */
+/** The pages of commands and of exit statuses, made from the tables of lib/cli. */
 
 import type { CommandFacts, OptionFacts } from "../../lib/cli/command.ts";
 import { allFacts } from "../../lib/cli/facts.ts";
@@ -6,13 +6,13 @@ import { commandsOf } from "../../lib/mailbox/mod.ts";
 import { filePath } from "../../lib/base/mod.ts";
 import { code, page, sentence, table } from "./markdown.ts";
 
-/** The pages that say more of a command. */
+/** The pages with more about a command. */
 const PAGES: Readonly<Record<string, readonly [title: string, path: string]>> = {
   worker: ["pools", "pools.md"],
   beat: ["periodic tasks", "beat.md"],
   multi: ["a fleet of workers", "fleet.md"],
-  run: ["your own programs", "tasks.md#programs-and-tests-of-your-own"],
-  test: ["your own programs", "tasks.md#programs-and-tests-of-your-own"],
+  run: ["your own programs", "tasks.md#your-own-programs-and-tests"],
+  test: ["your own programs", "tasks.md#your-own-programs-and-tests"],
   check: ["types and editors", "types.md"],
   upgrade: ["installing and upgrading", "install.md#upgrading"],
   completions: ["installing and upgrading", "install.md#completions-and-manual-pages"],
@@ -35,9 +35,9 @@ export async function commandsPage(): Promise<string> {
   const [program, ...commands] = await allFacts();
   return page(
     "Commands and options",
-    "An option may stand before, between or behind the arguments; flags may be run together (`-EBc2`); a value is the next word, or " +
-      "stands behind `=`; everything behind `--` is an argument. `lovage COMMAND --help` prints the same as this page. " +
-      "[Exit statuses](exit-codes.md) and [variables of the environment](environment.md) have pages of their own.",
+    "Options may come before, between or after the arguments; flags may be combined (`-EBc2`); a value is the next word, or follows " +
+      "`=`; everything after `--` is an argument. `lovage COMMAND --help` prints the same as this page. " +
+      "[Exit statuses](exit-codes.md) and [environment variables](environment.md) have their own pages.",
     `## Options of every command\n\n${optionTable(program!.options)}`,
     ...commands.map(section),
   );

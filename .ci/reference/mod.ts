@@ -1,6 +1,6 @@
 /**
- * `make reference`: the pages of docs/reference, from the tables that the program itself uses. tests/docs_test.ts says
- * whether they are as they would be made now.
+ * `make reference`: generates the pages of docs/reference from the program's own tables. tests/docs_test.ts
+ * checks that they are up to date.
  */
 
 import { filePath } from "../../lib/base/mod.ts";
@@ -11,7 +11,7 @@ import { settingsPage } from "./settings.ts";
 
 const FOLDER = filePath(new URL("../../docs/reference/", import.meta.url));
 
-/** The pages by their names below docs/reference. */
+/** Makes the pages, by their names in docs/reference. */
 export async function referencePages(): Promise<ReadonlyMap<string, string>> {
   return new Map([
     ["settings.md", settingsPage()],

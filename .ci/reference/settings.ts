@@ -1,4 +1,4 @@
-/** The page of settings: rows and kinds from lib/app/conf, sentences from the comments of its interfaces. */
+/** The page of settings: names and kinds from lib/app/conf, sentences from the comments of its interfaces. */
 
 import { filePath } from "../../lib/base/mod.ts";
 import { INERT_SETTINGS, SETTINGS } from "../../lib/app/conf/table.ts";
@@ -7,7 +7,7 @@ import { code, page, sentence, table } from "./markdown.ts";
 
 const CONF = filePath(new URL("../../lib/app/conf/", import.meta.url));
 
-/** The groups of the page: a heading, and what the names in it begin with. What fits none is general. */
+/** The groups of the page: a heading, and the prefixes of its names. All other names are in "General". */
 const GROUPS: readonly (readonly [title: string, ...prefixes: string[]])[] = [
   ["Broker", "broker_"],
   ["Tasks", "task_"],
@@ -25,7 +25,7 @@ const OLD: Readonly<Record<string, readonly unknown[]>> = golden.settings;
 /** A setting as its interface explains it. */
 interface Explained {
   text: string;
-  /** Celery does not have it. */
+  /** True if Celery does not have it. */
   isOurs: boolean;
 }
 
@@ -60,7 +60,7 @@ export function settingsPage(): string {
   );
 }
 
-/** A setting under a heading of its own, which can be linked to and searched for. */
+/** Formats a setting with its own heading, so that it can be linked and searched. */
 function entry(name: string, { text, isOurs }: Explained): string {
   const { expected, defaultValue } = SETTINGS.get(name)!;
   const kind = expected.replace(/ or null$/, ", or null");
@@ -73,7 +73,7 @@ function shownDefault(value: unknown): string {
   return code(JSON.stringify(value));
 }
 
-/** What the comments of the interfaces say, by the setting's name. */
+/** Returns the comments of the interfaces, by the setting's name. */
 function explanations(): Map<string, Explained> {
   const found = new Map<string, Explained>();
   for (const file of ["general", "task", "worker", "broker", "result"]) {
