@@ -19,8 +19,9 @@ declare module "../app/app.ts" {
  *
  * @example
  * ```ts
- * import { app } from "./tasks.ts";
+ * import { App } from "lovage";
  *
+ * const app = new App("shop");
  * await using receiver = await app.events.receiver();
  * for await (const event of receiver.capture({ limit: 10 })) console.log(event.type, event.hostname);
  * ```

@@ -76,10 +76,11 @@ interface Entry {
  *
  * @example
  * ```ts
- * import { app } from "./tasks.ts";
+ * import { App } from "lovage";
  *
+ * const app = new App("shop");
  * const dispatcher = app.events.dispatcher();
- * dispatcher.send("task-progress", { uuid: "8d0…", done: 40 });
+ * dispatcher.send("shop-sold", { item: 7 });
  * await dispatcher.close();
  * ```
  */

@@ -71,8 +71,9 @@ const CAPTURE_NAMES = namesOf<CaptureOptions>({ limit: true, timeout: true });
  *
  * @example
  * ```ts
- * import { app } from "./tasks.ts";
+ * import { App } from "lovage";
  *
+ * const app = new App("shop");
  * await using receiver = await app.events.receiver({ routingKey: "worker.#" });
  * for await (const event of receiver) console.log(event.hostname, event.type);
  * ```

@@ -53,9 +53,10 @@ const STATE_NAMES = namesOf<StateOptions>({
  *
  * @example
  * ```ts
- * import { app } from "./tasks.ts";
+ * import { App } from "lovage";
  *
- * const state = app.events.state();
+ * const app = new App("shop");
+ * const state = new app.events.State();
  * await using receiver = await app.events.receiver({ handlers: { "*": (event) => state.event(event) } });
  * await receiver.ended();
  * console.log(state.aliveWorkers().length, state.tasksByTime({ limit: 5 }));

@@ -33,9 +33,10 @@ let started = 0;
  *
  * @example
  * ```ts
- * import { TestWorker } from "lovage";
- * import { add, app } from "./tasks.ts";
+ * import { App, TestWorker } from "lovage";
  *
+ * const app = new App("shop");
+ * const add = app.task("shop.add", (x: number, y: number) => x + y);
  * await using worker = await TestWorker.start(app);
  * const result = await add.delay(2, 3);
  * console.assert(await result.get({ timeout: 5 }) === 5, worker.hostname);
