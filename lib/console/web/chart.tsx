@@ -6,7 +6,7 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { now, zone } from "./clock.ts";
-import { moment } from "./format.ts";
+import { formatsOf, moment } from "./format.ts";
 
 /** A line: its name, its values by step, and the name of its colour in the stylesheet. */
 interface Line {
@@ -191,10 +191,8 @@ function marks(times: readonly number[]): [x: number, text: string][] {
 
 /** Returns the time of day, or the date at midnight. */
 function markOf(seconds: number): string {
-  const options: Intl.DateTimeFormatOptions = { timeZone: zone.value };
+  const { minute, short } = formatsOf(zone.value);
   const date = new Date(seconds * 1000);
-  const clock = date.toLocaleTimeString("en-GB", { ...options, hour: "2-digit", minute: "2-digit" });
-  return clock === "00:00"
-    ? date.toLocaleDateString("en-GB", { ...options, day: "numeric", month: "short" })
-    : clock;
+  const clock = minute.format(date);
+  return clock === "00:00" ? short.format(date) : clock;
 }

@@ -1,8 +1,10 @@
 /** Formats numbers, durations, times and sizes for the pages, in English. */
 
+const NUMBERS = new Intl.NumberFormat("en");
+
 /** Formats a number with thousands separators; "–" if it is not known. */
 export function count(value: number | null | undefined): string {
-  return value === null || value === undefined ? "–" : value.toLocaleString("en");
+  return value === null || value === undefined ? "–" : NUMBERS.format(value);
 }
 
 /** Formats a number in short form: 1234567 is "1.23 M". */
@@ -68,17 +70,49 @@ export function moment(
   { zone, now, fine }: { zone: string | undefined; now: number; fine?: boolean },
 ): string {
   const date = new Date(seconds * 1000);
-  const options: Intl.DateTimeFormatOptions = { timeZone: zone };
-  const day = (at: Date) =>
-    at.toLocaleDateString("en-GB", { ...options, day: "numeric", month: "short", year: "numeric" });
-  const clock = date.toLocaleTimeString("en-GB", {
-    ...options,
-    hour12: false,
-    ...(fine ? { fractionalSecondDigits: 3, hour: "2-digit", minute: "2-digit", second: "2-digit" } : {}),
-  });
-  const on = day(date);
-  const today = day(new Date(now * 1000));
+  const { day, whole, exact } = formatsOf(zone);
+  const clock = (fine ? exact : whole).format(date);
+  const on = day.format(date);
+  const today = day.format(new Date(now * 1000));
   return on === today ? clock : `${on.slice(-4) === today.slice(-4) ? on.slice(0, -5) : on} ${clock}`;
+}
+
+/** The formats of times in one zone. */
+interface Formats {
+  /** "1 Dec 2026" */
+  readonly day: Intl.DateTimeFormat;
+  /** "1 Dec" */
+  readonly short: Intl.DateTimeFormat;
+  /** "09:05:07" */
+  readonly whole: Intl.DateTimeFormat;
+  /** "09:05:07.250" */
+  readonly exact: Intl.DateTimeFormat;
+  /** "09:05" */
+  readonly minute: Intl.DateTimeFormat;
+}
+
+/** One per zone: making a format takes far longer than using it, and a page can have thousands of times. */
+const formats = new Map<string | undefined, Formats>();
+
+/** The formats of a zone: "UTC" or, if it is undefined, the reader's. */
+export function formatsOf(timeZone: string | undefined): Formats {
+  let found = formats.get(timeZone);
+  if (found === undefined) {
+    const format = (options: Intl.DateTimeFormatOptions) =>
+      new Intl.DateTimeFormat("en-GB", { timeZone, ...options });
+    const date = { day: "numeric", month: "short" } as const;
+    const minute = { hour: "2-digit", minute: "2-digit", hour12: false } as const;
+    const whole = { ...minute, second: "2-digit" } as const;
+    found = {
+      day: format({ ...date, year: "numeric" }),
+      short: format(date),
+      whole: format(whole),
+      exact: format({ ...whole, fractionalSecondDigits: 3 }),
+      minute: format(minute),
+    };
+    formats.set(timeZone, found);
+  }
+  return found;
 }
 
 /** Parses ISO 8601 to seconds since 1970; null if it is not valid. */
