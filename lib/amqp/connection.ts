@@ -388,7 +388,7 @@ export class AmqpConnection implements AsyncDisposable {
   #onFrame(type: number, channelId: number, payload: Uint8Array): void {
     if (this.#stream.failure !== null) return;
     if (type === AMQP_FRAMES.heartbeat) {
-      if (channelId !== 0) throw new ProtocolError("Cannot read a heartbeat of a channel");
+      if (channelId !== 0) throw new ProtocolError("Cannot read a heartbeat on a channel");
       return;
     }
     if (channelId === 0) {
@@ -429,7 +429,7 @@ export class AmqpConnection implements AsyncDisposable {
         throw new ProtocolError("Cannot understand connection.update-secret: it is for servers");
     }
     if (this.#handshake === null) {
-      throw new ProtocolError(`Cannot understand ${method.name}: nothing was asked that it answers`);
+      throw new ProtocolError(`Cannot understand ${method.name}: it answers no open request`);
     }
     this.#handshake(call);
   }

@@ -86,7 +86,7 @@ export class ClusterRedis implements RedisClient {
     }
     cluster.destroy();
     if (last instanceof OperatingError && !last.isRetryable) throw last;
-    const why = `Cannot find the cluster by any of its nodes: ${answers.join("; ")}`;
+    const why = `Cannot find the cluster through any of its nodes: ${answers.join("; ")}`;
     throw new DialError(why, { cause: last, isRetryable: true });
   }
 

@@ -7,8 +7,21 @@ import { withOurAdvice } from "./runtime_text.ts";
 import { withoutStyles } from "./shown.ts";
 
 /**
- * Root of every operating error: a failure that comes from outside the program. `isRetryable`: the same call
- * may succeed later.
+ * Root of every operating error: a failure that comes from outside the program. `isRetryable`: the same call may
+ * succeed later.
+ *
+ * @example
+ * ```ts
+ * import { App, OperatingError } from "lovage";
+ *
+ * const app = new App("shop");
+ * try {
+ *   await app.sendTask("shop.add", { args: [2, 3] });
+ * } catch (error) {
+ *   if (error instanceof OperatingError && error.isRetryable) console.log("try again later");
+ *   else throw error;
+ * }
+ * ```
  */
 export class OperatingError extends Error {
   override name = "OperatingError";

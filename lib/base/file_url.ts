@@ -21,6 +21,6 @@ export function filePath(url: URL | string): string {
   try {
     return decodeURIComponent(pathname);
   } catch (cause) {
-    throw new TypeError(`Cannot read "${href}": a wrong % escape`, { cause });
+    throw new TypeError(`Cannot read "${href}": invalid % escape`, { cause });
   }
 }

@@ -43,7 +43,7 @@ export function framePath(url: string): string {
     const start = decodeURIComponent(segments.slice(0, depth).join("/"));
     return start === startFolder ? [start, ...segments.slice(depth)].join("/") : path;
   } catch {
-    return path; // it is decoded already
+    return path; // already decoded
   }
 }
 

@@ -35,7 +35,7 @@ export function embeddedDatabasePath(url: string, host: Host): string {
   try {
     path = decodeURIComponent(match[1]!);
   } catch {
-    throw new UsageError(`Cannot read "${url}": a wrong % escape`);
+    throw new UsageError(`Cannot read "${url}": invalid % escape`);
   }
   if (path === "" || path === "/") return `${embeddedHome(host)}/${FILE}`;
   if (path === ":memory:" || path === "/:memory:") {

@@ -97,7 +97,7 @@ export class BatchedStream {
     const { timeoutMs, signal } = options;
     void this.#readLoop();
     const disarm = this.#clock.arm(this.#clock.monoMs() + timeoutMs, () => this.fail(late()));
-    const onAbort = () => this.fail(new ConnectionLost("Cannot log in: given up"));
+    const onAbort = () => this.fail(new ConnectionLost("Cannot log in: cancelled"));
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
       return await login();

@@ -1,14 +1,20 @@
-/** Exit statuses, as Celery's commands have them (sysexits). docs/reference/exit-codes.md is made of these comments. */
+/**
+ * The exit statuses of Celery's commands (sysexits). docs/reference/exit-codes.md is generated from these
+ * comments.
+ */
 export const EXIT = {
   /** Done. */
   OK: 0,
-  /** What was asked for failed: a task, a node, a check; every worker answered with an error. */
+  /** The request failed: a task, a node or a check failed, or every worker replied with an error. */
   FAILURE: 1,
-  /** The command line or a setting is wrong: an unknown option, a value that cannot be, a module that is not there. */
+  /** The command line or a setting is wrong: an unknown option, an invalid value, a missing module. */
   USAGE: 64,
-  /** The broker or the result store cannot be reached or used, or no worker answered. */
+  /** The broker or the result store cannot be reached or used, or no worker replied. */
   UNAVAILABLE: 69,
-  /** A file cannot be made, or something else lies at its path: a pid file, a schedule, the program's own copy. */
+  /**
+   * A file cannot be created, or something else lies at its path: a pid file, a schedule, the program's own
+   * copy.
+   */
   CANNOT_CREATE: 73,
 } as const;
 

@@ -39,9 +39,12 @@ export function lockFile(path: string): FileLock | { readonly heldBy: number } {
   let file: Deno.FsFile;
   try {
     if (!isLockFile(path)) {
-      throw new UsageError(`Cannot lock "${path}": it is not a lock file of ours; move it away`, {
-        exitCode: EXIT.CANNOT_CREATE,
-      });
+      throw new UsageError(
+        `Cannot lock "${path}": it is not one of this program's lock files; move it away`,
+        {
+          exitCode: EXIT.CANNOT_CREATE,
+        },
+      );
     }
     // Private, since anybody who may read the file may lock it.
     file = Deno.openSync(path, { read: true, write: true, create: true, mode: 0o600 });

@@ -47,7 +47,7 @@ export function acquirePidfile(path: string, onStale: (message: string) => void 
       removeQuietly(temporary);
     }
   }
-  throw new UsageError(`Cannot create pidfile "${path}": other processes keep making it`, {
+  throw new UsageError(`Cannot create pidfile "${path}": other processes keep creating it`, {
     exitCode: EXIT.CANNOT_CREATE,
   });
 }

@@ -58,7 +58,7 @@ export function findTimeZone(given: string): TimeZoneFound {
   if (standard !== null) {
     return {
       zone: standard,
-      warning: `TZ "${given}" has the rules of no known time zone: its standard time is used all year`,
+      warning: `TZ "${given}" has rules that match no known time zone: its standard time is used all year`,
     };
   }
   return { zone: "UTC", warning: `TZ "${given}" is not a known time zone: UTC is used` };

@@ -152,7 +152,7 @@ function noSeed(refusals: readonly { where: string; error: unknown }[]): Error {
     if (error instanceof Error && !isDial && !(error as OperatingError).isRetryable) return error;
   }
   const answers = refusals.map(({ where, error }) => `${where}: ${errorText(error)}`).join("; ");
-  return new DialError(`Cannot find the cluster by any of its nodes: ${answers}`, { isRetryable: true });
+  return new DialError(`Cannot find the cluster through any of its nodes: ${answers}`, { isRetryable: true });
 }
 
 function electing(why: string): ServerError {

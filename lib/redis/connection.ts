@@ -419,6 +419,6 @@ export class RedisConnection implements AsyncDisposable {
 
   #loginTimeout(): DialError {
     const why = `no answer in ${this.#options.timeoutMs / 1000} s`;
-    return new DialError(`Cannot log in at ${this.#stream.name}: ${why}`, { isRetryable: true });
+    return new DialError(`Cannot log in to ${this.#stream.name}: ${why}`, { isRetryable: true });
   }
 }

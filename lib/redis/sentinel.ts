@@ -79,7 +79,7 @@ export async function findMaster(
     }
   }
   throw new DialError(
-    `Cannot find the master "${question.masterName}" by any sentinel: ${refusals.join("; ")}`,
+    `Cannot find the master "${question.masterName}" through any sentinel: ${refusals.join("; ")}`,
     { isRetryable: true },
   );
 }

@@ -33,7 +33,7 @@ export function base64ToBytes(text: string): Uint8Array {
   try {
     return Uint8Array.fromBase64(text);
   } catch {
-    throw new DecodeError("Cannot decode body: wrong base64");
+    throw new DecodeError("Cannot decode body: invalid base64");
   }
 }
 
@@ -43,7 +43,7 @@ export function base64ToAscii(text: string): string | null {
   try {
     latin = atob(text);
   } catch {
-    throw new DecodeError("Cannot decode body: wrong base64");
+    throw new DecodeError("Cannot decode body: invalid base64");
   }
   return isAscii(latin) ? latin : null;
 }

@@ -53,14 +53,39 @@ export class CeleryError extends Error {
   }
 }
 
-/** Throw it in a task to store no result: the message is acknowledged, and the task is logged as ignored. */
+/**
+ * Throw it in a task to store no result: the message is acknowledged, and the task is logged as ignored.
+ *
+ * @example
+ * ```ts
+ * import { App, Ignore } from "lovage";
+ *
+ * const app = new App("shop");
+ * app.task("shop.ship", (order: number, isPaid: boolean) => {
+ *   if (!isPaid) throw new Ignore();
+ *   return `shipped ${order}`;
+ * });
+ * ```
+ */
 export class Ignore extends CeleryError {
   override name = "Ignore";
 }
 
 /**
- * Throw it in a task with late acknowledgement to reject the message, or with `requeue` to put it back into
- * its queue.
+ * Throw it in a task to end it as FAILURE without a retry. A late-acknowledged message is rejected on the broker,
+ * which may pass it to a dead-letter exchange. With `requeue`, a late-acknowledged message is put back into its
+ * queue instead, and no result is stored.
+ *
+ * @example
+ * ```ts
+ * import { App, Reject } from "lovage";
+ *
+ * const app = new App("shop");
+ * app.task("shop.charge", { acksLate: true }, (cents: number) => {
+ *   if (cents <= 0) throw new Reject("nothing to charge");
+ *   return cents;
+ * });
+ * ```
  */
 export class Reject extends CeleryError {
   override name = "Reject";
@@ -74,7 +99,22 @@ export class Reject extends CeleryError {
   }
 }
 
-/** The exception that `self.retry()` creates. `when`: seconds from now, or ISO 8601 text; null: unknown. */
+/**
+ * The exception that `self.retry()` creates, to be thrown in the task. `when`: seconds from now, or ISO 8601 text;
+ * null: unknown.
+ *
+ * @example
+ * ```ts
+ * import { App } from "lovage";
+ *
+ * const app = new App("shop");
+ * app.task("shop.fetch", { bind: true, maxRetries: 3 }, async (self, url: string) => {
+ *   const response = await fetch(url);
+ *   if (!response.ok) throw self.retry({ countdown: 10 });
+ *   return await response.text();
+ * });
+ * ```
+ */
 export class Retry extends CeleryError {
   override name = "Retry";
   /** The cause of the retry, or null. */
@@ -106,7 +146,24 @@ export class Retry extends CeleryError {
   }
 }
 
-/** The task has exceeded its soft time limit. */
+/**
+ * The task has exceeded its soft time limit. It is the reason with which `self.signal` aborts.
+ *
+ * @example
+ * ```ts
+ * import { App, SoftTimeLimitExceeded } from "lovage";
+ *
+ * const app = new App("shop");
+ * app.task("shop.convert", { bind: true, softTimeLimit: 50, timeLimit: 60 }, async (self, url: string) => {
+ *   try {
+ *     return (await fetch(url, { signal: self.signal })).status;
+ *   } catch (error) {
+ *     if (error instanceof SoftTimeLimitExceeded) return "too slow";
+ *     throw error;
+ *   }
+ * });
+ * ```
+ */
 export class SoftTimeLimitExceeded extends CeleryError {
   static override readonly module: string = "billiard.exceptions";
   override name = "SoftTimeLimitExceeded";
@@ -180,7 +237,23 @@ export class ImproperlyConfigured extends CeleryError {
   override name = "ImproperlyConfigured";
 }
 
-/** An operation took longer than its time limit, such as `AsyncResult.get({timeout})`. */
+/**
+ * An operation took longer than its time limit, such as `AsyncResult.get({timeout})`.
+ *
+ * @example
+ * ```ts
+ * import { App, TimeoutError } from "lovage";
+ *
+ * const app = new App("shop");
+ * const result = await app.sendTask("shop.add", { args: [2, 3] });
+ * try {
+ *   console.log(await result.get({ timeout: 10 }));
+ * } catch (error) {
+ *   if (error instanceof TimeoutError) console.log("no result in 10 s");
+ *   else throw error;
+ * }
+ * ```
+ */
 export class TimeoutError extends CeleryError {
   override name = "TimeoutError";
 }

@@ -111,7 +111,7 @@ Deno.test("a cluster that signs: Python's worker and client, and ours", async (t
       app.setupSecurity();
       for (
         const [message, says] of [
-          [changed, /Cannot verify signed message: the signature of "ours \d+" is not over this content/],
+          [changed, /Cannot verify signed message: the signature of "ours \d+" does not match this content/],
           [plain, /Refusing to deserialize disallowed content of type application\/json/],
           [strange, /Cannot verify signed message: no certificate "stranger \d+" is trusted/],
         ] as const

@@ -304,7 +304,7 @@ export function typedValue(type: unknown, value: unknown): unknown {
         return Uint8Array.fromBase64(String(value));
     }
   } catch {
-    throw new DecodeError(`Cannot decode JSON: a wrong value of type "${String(type)}"`);
+    throw new DecodeError(`Cannot decode JSON: an invalid value of type "${String(type)}"`);
   }
   const name = typeof type === "string" ? quoted(type.slice(0, 100)) : typeof type;
   throw new DecodeError(`Cannot decode JSON: unsupported type ${name} in "__type__"`);

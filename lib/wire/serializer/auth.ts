@@ -144,7 +144,7 @@ class AuthCodec implements Codec {
       padding: constants.RSA_PKCS1_PSS_PADDING,
       saltLength: certificate.saltBytes,
     }, signed.signature);
-    if (!isGood) throw refused(`the signature of "${shown(signed.signer)}" is not over this content`);
+    if (!isGood) throw refused(`the signature of "${shown(signed.signer)}" does not match this content`);
     // Only a verified message may change the layout in which we write.
     if (this.#keys.layout === null) this.#layout = signed.layout;
     const { contentType, contentEncoding } = signed;

@@ -83,7 +83,7 @@ Deno.test("what a body claims to be cannot break the envelope", () => {
   assert.equal((JSON.parse(text) as Wire)["body"], evil);
   assert.throws(() => bodyBytes(decodeEnvelope(text).message), {
     name: "DecodeError",
-    message: "Cannot decode body: wrong base64",
+    message: "Cannot decode body: invalid base64",
   });
 });
 

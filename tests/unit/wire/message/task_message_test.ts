@@ -296,7 +296,7 @@ Deno.test("undecodable bodies say why in one line", () => {
   const wrong = encodedMessage({ body: "%%%not base64%%%", bodyEncoding: "base64" });
   assert.throws(() => decodeTaskBody(wrong, ACCEPT), {
     name: "DecodeError",
-    message: "Cannot decode body: wrong base64",
+    message: "Cannot decode body: invalid base64",
   });
   const unheard = encodedMessage({ contentType: "application/x-unheard-of" });
   assert.throws(() => decodeTaskBody(unheard, ACCEPT), ContentDisallowed);
