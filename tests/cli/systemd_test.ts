@@ -5,6 +5,7 @@
 
 import assert from "node:assert/strict";
 import { LOVAGE, lovage, TASKS } from "../support/programs.ts";
+import { eventually } from "../support/ports.ts";
 import { startRedis } from "../support/servers.ts";
 import { SystemdUser } from "../support/systemd.ts";
 import { filePath } from "../../lib/base/mod.ts";
@@ -192,13 +193,7 @@ Deno.test("a fleet under systemd: started, watched, reloaded, repaired, stopped"
       string
     >;
   };
-  const until = async (what: string, look: () => Promise<boolean>) => {
-    for (let n = 0; n < 150; n++) {
-      if (await look()) return;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-    assert.fail(`not within 15 s: ${what}; ${JSON.stringify(await show("lovage@w1"))}`);
-  };
+  const until = (what: string, look: () => Promise<boolean>) => eventually(look, what, { everyMs: 100 });
 
   await t.step("start: active once ready, with a status", async () => {
     const installed = await sh(`${program} multi systemd ${words} --user --install`);

@@ -27,9 +27,8 @@ for (const delayed of [false, true]) {
       isZeroFirst: false,
       canPark: delayed,
       parksInSeconds: true,
-      canDeadLetter: true,
       countsAttempts: false,
       knowsListeners: false,
       [Symbol.asyncDispose]: () => Promise.resolve(),
-    }));
+    }), ["attempts", "dropping", "raw messages"]);
 }

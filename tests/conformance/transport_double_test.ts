@@ -37,7 +37,6 @@ transportConformance("redis double", () => {
     },
     isZeroFirst: true,
     canPark: true,
-    canDeadLetter: true,
     countsAttempts: true,
     knowsListeners: true,
     leaseSeconds: 1,

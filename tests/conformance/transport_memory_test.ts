@@ -13,9 +13,8 @@ transportConformance("memory", () => {
     putRaw: null,
     isZeroFirst: true,
     canPark: true,
-    canDeadLetter: true,
     countsAttempts: false,
     knowsListeners: true,
     [Symbol.asyncDispose]: () => Promise.resolve(),
   });
-});
+}, ["attempts", "killing", "raw messages"]);

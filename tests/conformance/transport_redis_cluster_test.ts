@@ -20,7 +20,6 @@ transportConformance("redis-cluster", () => {
     },
     isZeroFirst: true,
     canPark: true,
-    canDeadLetter: true,
     countsAttempts: true,
     knowsListeners: true,
     [Symbol.asyncDispose]: () => Promise.resolve(),

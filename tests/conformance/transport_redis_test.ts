@@ -11,7 +11,6 @@ transportConformance("redis", async () => {
     },
     isZeroFirst: true,
     canPark: true,
-    canDeadLetter: true,
     countsAttempts: true,
     knowsListeners: true,
     [Symbol.asyncDispose]: () => server.stop(),

@@ -23,7 +23,6 @@ transportConformance("sqlite", async () => {
     },
     isZeroFirst: true,
     canPark: true,
-    canDeadLetter: true,
     countsAttempts: true,
     knowsListeners: true,
     [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }),

@@ -66,6 +66,7 @@ async function scene(
 }
 
 const LOST = /Connection to broker lost/;
+const REFUSED = /Connection to Redis lost: Retry/;
 
 const times = (text: string, pattern: RegExp) => text.match(new RegExp(pattern, "g"))?.length ?? 0;
 
@@ -107,8 +108,9 @@ Deno.test("cuts, silence, full memory, forgotten scripts, a lost mastership: the
       const result = await app.sendTask("t.add", { args: [40, 2] });
       await result.get({ timeout: 120 });
       const waiting = await app.sendTask("t.sleep", { args: [0.3] });
+      const before = times(worker.text, REFUSED);
       await redis.cli("config", "set", "maxmemory", "1");
-      await new Promise((resolve) => setTimeout(resolve, 600));
+      await eventually(() => times(worker.text, REFUSED) > before, "its result is refused");
       assert.equal(await waiting.state(), "PENDING");
       await redis.cli("config", "set", "maxmemory", "0");
       assert.equal(await waiting.get({ timeout: 120 }), 0.3);

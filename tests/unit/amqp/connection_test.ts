@@ -143,7 +143,7 @@ Deno.test("AmqpConnection: blocked holds publishers and is told; unblocked lets 
   assert.deepEqual(told, ["low on memory", null]);
   script.say(0, "connection.blocked", { reason: "again" });
   await world.clock.settle();
-  const refused = assert.rejects(connection.unblocked());
+  const refused = assert.rejects(connection.unblocked(), { name: "ConnectionLost" });
   await connection.close();
   await refused;
 });
@@ -171,8 +171,9 @@ Deno.test("AmqpChannel: an error ends the channel, not the connection, and blame
   });
   assert.equal(lost.length, 1);
   assert.equal(bad.isLost, true);
-  assert.throws(() =>
-    bad.publish({ exchange: "", routingKey: "q", mandatory: false }, new AmqpProperties(), "x")
+  assert.throws(
+    () => bad.publish({ exchange: "", routingKey: "q", mandatory: false }, new AmqpProperties(), "x"),
+    { name: "ServerError" },
   );
   await good.call("queue.declare", { queue: "q" }, doing);
   const again = await connection.openChannel();
@@ -333,7 +334,7 @@ Deno.test("AmqpConnection: what breaks the protocol ends the connection with one
     const error = await connection.lost;
     assert.equal(error?.name, "ProtocolError", what);
     assert.match(error!.message, pattern);
-    await assert.rejects(connection.openChannel());
+    await assert.rejects(connection.openChannel(), { name: "ProtocolError" });
     world.clock.checkNothingArmed();
   }
 });
@@ -374,7 +375,7 @@ Deno.test("AmqpConnection.updateSecret: a new password on the open connection, w
   const closing = setUp(new AmqpScript({ properties: { product: "RabbitMQ", version: "4.3.0" } }));
   const closed = await closing.open();
   closing.script.onCall = (heard) => heard.name.endsWith("secret") ? undefined : closing.script.answer(heard);
-  const waiting = assert.rejects(closed.updateSecret("new"));
+  const waiting = assert.rejects(closed.updateSecret("new"), { name: "ConnectionLost" });
   await closed.close();
   await waiting;
   closing.world.clock.checkNothingArmed();

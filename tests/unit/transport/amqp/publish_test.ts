@@ -64,7 +64,7 @@ Deno.test("AmqpPublisher: a broker low on disk space is waited for; what it had 
 
 Deno.test("AmqpPublisher: closed while it waits for room, it says so to its callers", async () => {
   const { script, world, connection, refuse, messages } = await setUp();
-  const waiting = assert.rejects(connection.publish(messages("a")));
+  const waiting = assert.rejects(connection.publish(messages("a")), { name: "ConnectionLost" });
   await world.clock.settle();
   refuse(script.calls("basic.publish")[0]!.channel);
   await world.clock.settle();
