@@ -18,7 +18,7 @@ test: ## installs what the tests need, then every check and test; T=tests/unit/w
 	@.ci/setup && $(DENO) run -A --quiet .ci/test.ts $(T)
 
 sim: ## the simulation of workers on a faulty network; SEED=17: that seed, with its trace
-	@$(DENO) test -A --quiet --no-check tests/sim
+	@$(DENO) test -A $(if $(SEED),,--quiet) --no-check tests/sim
 
 fuzz: ## odd input for every reader, for SECONDS=60, from SEED=1
 	@$(DENO) run -A --quiet tests/fuzz/run.ts --seconds $(SECONDS) --seed $(or $(SEED),1)

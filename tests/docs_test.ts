@@ -118,6 +118,15 @@ Deno.test("docs: command lines name commands and options that there are", async 
   assert.ok(lines > 100, `only ${lines} found`);
 });
 
+Deno.test("docs: make lists its targets, pages name no other, and one seed of the simulation shows its trace", async () => {
+  const listed = (await mustRun(["make"], { cwd: ROOT })).match(/^ {2}[a-z-]+/gm)!.map((name) => name.trim());
+  const [, phony] = /^\.PHONY: (.*)$/m.exec(Deno.readTextFileSync(`${ROOT}Makefile`))!;
+  assert.deepEqual(listed.toSorted(), phony!.split(" ").toSorted());
+  const named = PAGES.flatMap((page) => [...Deno.readTextFileSync(ROOT + page).matchAll(/`make ([a-z-]+)/g)]);
+  assert.deepEqual(named.filter(([, target]) => !listed.includes(target!)), []);
+  assert.match(await mustRun(["make", "sim", "SEED=17"], { cwd: ROOT }), /^\d+\.\d{4} /m);
+});
+
 Deno.test("docs: tables are whole: a head, a line below it, and rows of as many cells", () => {
   const wrong: string[] = [];
   for (const page of PAGES) {
