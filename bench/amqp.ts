@@ -16,7 +16,7 @@ import { toAmqpBody, toAmqpProperties } from "../lib/transport/amqp/message.ts";
 import { amqpTarget } from "../lib/transport/amqp/url.ts";
 import { connect, queue } from "../lib/transport/mod.ts";
 import { encodeContent, encodeMethod, encodeTaskMessage } from "../lib/wire/mod.ts";
-import { CONNECT_OPTIONS } from "../tests/conformance/transport.ts";
+import { CONNECT_OPTIONS } from "../tests/support/connect_options.ts";
 import { realTestWorld } from "../tests/support/real_test_world.ts";
 import { startRabbit, startRedis } from "../tests/support/servers.ts";
 import { LOVAGE } from "../tests/support/programs.ts";

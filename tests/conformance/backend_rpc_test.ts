@@ -13,7 +13,7 @@ import { fakeWorld } from "../support/fake_world.ts";
 import { eventually } from "../support/ports.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
 import { awaited, backendOptions, resultRecord, stored } from "./backend.ts";
-import { CONNECT_OPTIONS } from "./transport.ts";
+import { CONNECT_OPTIONS } from "../support/connect_options.ts";
 
 const FAILURE = { excType: "ValueError", excModule: "builtins", args: ["boom ✗"] };
 

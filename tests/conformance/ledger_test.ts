@@ -7,7 +7,8 @@ import { connect, type Connection, type LedgerEntry, queue } from "../../lib/tra
 import { eventually } from "../support/ports.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
 import { type RedisServer, startRabbit, startRedis } from "../support/servers.ts";
-import { CONNECT_OPTIONS, textMessage, textOf } from "./transport.ts";
+import { textMessage, textOf } from "./transport.ts";
+import { CONNECT_OPTIONS } from "../support/connect_options.ts";
 
 interface Lab {
   name: string;

@@ -6,7 +6,6 @@
 import assert from "node:assert/strict";
 import {
   type Connection,
-  type ConnectOptions,
   type Consumer,
   type DeadLetter,
   type Delivery,
@@ -55,16 +54,6 @@ export interface TransportLab extends AsyncDisposable {
  * an owner, put an invalid message into a queue.
  */
 export type Need = "attempts" | "dropping" | "killing" | "raw messages";
-
-/** The options that runners connect with. */
-export const CONNECT_OPTIONS: ConnectOptions = {
-  timeoutMs: 5000,
-  transportOptions: {},
-  useSsl: false,
-  heartbeatSeconds: 0,
-  loginMethod: null,
-  clientName: "conformance",
-};
 
 /**
  * The lease in tests of dying owners, seconds: on a busy machine this process may pause for more than two.

@@ -1,7 +1,8 @@
 import { queue } from "../../lib/transport/mod.ts";
 import { pluggedConnections } from "../support/plugged_connections.ts";
 import { type RabbitServer, startRabbit } from "../support/servers.ts";
-import { CONNECT_OPTIONS, transportConformance } from "./transport.ts";
+import { transportConformance } from "./transport.ts";
+import { CONNECT_OPTIONS } from "../support/connect_options.ts";
 
 /** One broker serves all tests; each test has its own virtual host. */
 const VHOSTS = 64;

@@ -7,7 +7,8 @@ import { Network } from "../sim/network.ts";
 import { RedisDouble } from "../sim/redis_double.ts";
 import { steadyClock } from "../sim/steady_clock.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
-import { CONNECT_OPTIONS, transportConformance } from "./transport.ts";
+import { transportConformance } from "./transport.ts";
+import { CONNECT_OPTIONS } from "../support/connect_options.ts";
 
 transportConformance("redis double", () => {
   // Both ends share a clock that ignores pauses of this process, so that no lease expires by them.

@@ -1,6 +1,7 @@
 import { connect } from "../../lib/transport/mod.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
-import { CONNECT_OPTIONS, transportConformance } from "./transport.ts";
+import { transportConformance } from "./transport.ts";
+import { CONNECT_OPTIONS } from "../support/connect_options.ts";
 
 let count = 0;
 

@@ -1,6 +1,7 @@
 import { pluggedConnections } from "../support/plugged_connections.ts";
 import { type RedisCluster, startRedisCluster } from "../support/redis_cluster.ts";
-import { CONNECT_OPTIONS, transportConformance } from "./transport.ts";
+import { transportConformance } from "./transport.ts";
+import { CONNECT_OPTIONS } from "../support/connect_options.ts";
 
 let cluster: RedisCluster;
 let used = 0;

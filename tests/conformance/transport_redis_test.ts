@@ -1,6 +1,7 @@
 import { pluggedConnections } from "../support/plugged_connections.ts";
 import { startRedis } from "../support/servers.ts";
-import { CONNECT_OPTIONS, transportConformance } from "./transport.ts";
+import { transportConformance } from "./transport.ts";
+import { CONNECT_OPTIONS } from "../support/connect_options.ts";
 
 transportConformance("redis", async () => {
   const server = await startRedis();

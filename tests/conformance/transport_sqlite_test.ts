@@ -2,7 +2,8 @@ import { DatabaseSync } from "node:sqlite";
 import { connect } from "../../lib/transport/mod.ts";
 import { ConnectionLost } from "../../lib/base/mod.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
-import { CONNECT_OPTIONS, transportConformance } from "./transport.ts";
+import { transportConformance } from "./transport.ts";
+import { CONNECT_OPTIONS } from "../support/connect_options.ts";
 
 transportConformance("sqlite", async () => {
   const folder = await Deno.makeTempDir({ prefix: "lovage-sqlite-" });

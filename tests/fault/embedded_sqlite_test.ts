@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { connect, type Connection, type Delivery, exchange, queue } from "../../lib/transport/mod.ts";
-import { CONNECT_OPTIONS, textMessage, textOf } from "../conformance/transport.ts";
+import { textMessage, textOf } from "../conformance/transport.ts";
+import { CONNECT_OPTIONS } from "../support/connect_options.ts";
 import { eventually } from "../support/ports.ts";
 import { type RealTestWorld, realTestWorld } from "../support/real_test_world.ts";
 import { ConnectionLost, filePath } from "../../lib/base/mod.ts";

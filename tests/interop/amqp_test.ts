@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { App, chain, group, type SendOptions } from "lovage";
 import { connect, exchange, queue } from "../../lib/transport/mod.ts";
-import { CONNECT_OPTIONS } from "../conformance/transport.ts";
+import { CONNECT_OPTIONS } from "../support/connect_options.ts";
 import { eventually } from "../support/ports.ts";
 import {
   lovage,

@@ -15,7 +15,7 @@ import {
 import { type RedisServer, requirePython, startRabbit, startRedis } from "../support/servers.ts";
 import { realTestWorld } from "../support/real_test_world.ts";
 import { connect } from "../../lib/transport/mod.ts";
-import { CONNECT_OPTIONS } from "../conformance/transport.ts";
+import { CONNECT_OPTIONS } from "../support/connect_options.ts";
 import { filePath } from "../../lib/base/mod.ts";
 import { KvStore } from "../../lib/beat/store_kv.ts";
 import { fakeWorld } from "../support/fake_world.ts";

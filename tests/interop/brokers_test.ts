@@ -15,7 +15,8 @@ import {
   type Queue,
   queue,
 } from "../../lib/transport/mod.ts";
-import { CONNECT_OPTIONS, textMessage, textOf } from "../conformance/transport.ts";
+import { textMessage, textOf } from "../conformance/transport.ts";
+import { CONNECT_OPTIONS } from "../support/connect_options.ts";
 import { eventually } from "../support/ports.ts";
 import { lovage, type Place, Program, startWorker, TASKS } from "../support/programs.ts";
 import { environment, LOVAGE } from "../support/programs.ts";

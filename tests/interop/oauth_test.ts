@@ -9,7 +9,8 @@
 import assert from "node:assert/strict";
 import { App } from "lovage";
 import { connect, queue } from "../../lib/transport/mod.ts";
-import { CONNECT_OPTIONS, textMessage } from "../conformance/transport.ts";
+import { textMessage } from "../conformance/transport.ts";
+import { CONNECT_OPTIONS } from "../support/connect_options.ts";
 import { eventually } from "../support/ports.ts";
 import { startWorker } from "../support/programs.ts";
 import { realTestWorld } from "../support/real_test_world.ts";

@@ -5,7 +5,8 @@
  */
 
 import { connect, type Consumer, exchange, queue } from "../../lib/transport/mod.ts";
-import { CONNECT_OPTIONS, textMessage, textOf } from "../conformance/transport.ts";
+import { textMessage, textOf } from "../conformance/transport.ts";
+import { CONNECT_OPTIONS } from "./connect_options.ts";
 import { realTestWorld } from "./real_test_world.ts";
 
 const [mode, url, name, count] = Deno.args as [string, string, string, string | undefined];

@@ -5,6 +5,7 @@ import { realDialer } from "../../lib/net/mod.ts";
 import { type Connection, type Consumer, type Delivery, queue } from "../../lib/transport/mod.ts";
 import { connectRedis } from "../../lib/transport/redis/redis.ts";
 import { realTestWorld } from "./real_test_world.ts";
+import { CONNECT_OPTIONS } from "./connect_options.ts";
 
 /** The consumer. Disposing of it closes its connection. */
 export interface Holder extends AsyncDisposable {
@@ -23,14 +24,7 @@ export async function hold(
   options: { window?: () => number; predecessor?: Consumer; lease?: number } = {},
 ): Promise<Holder> {
   const world = { ...realTestWorld(), dialer: realDialer() } as World;
-  const connection = await connectRedis(world, `redis://127.0.0.1:${port}/0`, {
-    timeoutMs: 3000,
-    transportOptions: {},
-    useSsl: false,
-    heartbeatSeconds: 0,
-    loginMethod: null,
-    clientName: "test",
-  });
+  const connection = await connectRedis(world, `redis://127.0.0.1:${port}/0`, CONNECT_OPTIONS);
   const got: Delivery[] = [], stranded: Delivery[] = [];
   const consumer = await connection.consume({
     queues: [queue("celery")],

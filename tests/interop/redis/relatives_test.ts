@@ -7,7 +7,8 @@ import { lovage, startWorker, TASKS } from "../../support/programs.ts";
 import { startRedis } from "../../support/servers.ts";
 import { connect, queue } from "../../../lib/transport/mod.ts";
 import { eventually } from "../../support/ports.ts";
-import { CONNECT_OPTIONS, textMessage } from "../../conformance/transport.ts";
+import { textMessage } from "../../conformance/transport.ts";
+import { CONNECT_OPTIONS } from "../../support/connect_options.ts";
 import { App } from "../../../lib/app/mod.ts";
 import { realTestWorld } from "../../support/real_test_world.ts";
 

@@ -27,6 +27,7 @@ import {
 } from "../../../lib/wire/mod.ts";
 import { redisOptionsOf } from "../../../lib/transport/redis/options.ts";
 import { type FakeWorld, fakeWorld } from "../../support/fake_world.ts";
+import { CONNECT_OPTIONS } from "../../support/connect_options.ts";
 
 const JSON_ONLY = acceptedTypes(["json"]);
 
@@ -495,14 +496,7 @@ Deno.test("BrokerPublisher: declares once, publishes, and tries again by the pol
   await world.clock.advance(250);
   await sending;
   assert.equal(opened.length, 3);
-  await using connection = await connect(world, "memory://", {
-    timeoutMs: 1000,
-    transportOptions: {},
-    useSsl: false,
-    heartbeatSeconds: 0,
-    loginMethod: null,
-    clientName: "test",
-  });
+  await using connection = await connect(world, "memory://", CONNECT_OPTIONS);
   assert.equal(await connection.queueLength("publisher"), 1);
   await connection.purge("publisher");
   await publisher.close();

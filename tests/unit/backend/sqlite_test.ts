@@ -149,7 +149,7 @@ const OPENER = `
 import { openBackend } from "${new URL("../../../lib/backend/mod.ts", import.meta.url)}";
 import { connect } from "${new URL("../../../lib/transport/mod.ts", import.meta.url)}";
 import { backendOptions } from "${new URL("../../conformance/backend.ts", import.meta.url)}";
-import { CONNECT_OPTIONS } from "${new URL("../../conformance/transport.ts", import.meta.url)}";
+import { CONNECT_OPTIONS } from "${new URL("../../support/connect_options.ts", import.meta.url)}";
 import { realTestWorld } from "${new URL("../../support/real_test_world.ts", import.meta.url)}";
 const [folder, count] = Deno.args;
 const world = realTestWorld();

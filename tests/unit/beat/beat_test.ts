@@ -13,7 +13,7 @@ import { connect, type Connection } from "../../../lib/transport/mod.ts";
 import { decodeTaskBody, decodeTaskHeaders } from "../../../lib/wire/mod.ts";
 import { type FakeWorld, fakeWorld } from "../../support/fake_world.ts";
 import { eventually } from "../../support/ports.ts";
-import { CONNECT_OPTIONS } from "../../conformance/transport.ts";
+import { CONNECT_OPTIONS } from "../../support/connect_options.ts";
 
 const START = Date.UTC(2026, 0, 1);
 const MINUTE = 60_000;

@@ -21,6 +21,7 @@ import {
   type MailboxRequest,
 } from "../../../lib/wire/mod.ts";
 import { type FakeWorld, fakeWorld } from "../../support/fake_world.ts";
+import { CONNECT_OPTIONS } from "../../support/connect_options.ts";
 
 let brokers = 0;
 
@@ -42,14 +43,7 @@ class Cluster implements AsyncDisposable {
   }
 
   connect(): Promise<Connection> {
-    return connect(this.world, this.#url, {
-      timeoutMs: 1000,
-      transportOptions: {},
-      useSsl: false,
-      heartbeatSeconds: 0,
-      loginMethod: null,
-      clientName: "test",
-    });
+    return connect(this.world, this.#url, CONNECT_OPTIONS);
   }
 
   /** Adds a node. `reply` undefined: it receives requests and does not reply. */

@@ -14,7 +14,8 @@ import {
 import { Database } from "../../../lib/sqlite/mod.ts";
 import { connect, queue } from "../../../lib/transport/mod.ts";
 import { backendOptions, resultRecord, stored } from "../../conformance/backend.ts";
-import { CONNECT_OPTIONS, textMessage } from "../../conformance/transport.ts";
+import { textMessage } from "../../conformance/transport.ts";
+import { CONNECT_OPTIONS } from "../../support/connect_options.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
 import { realTestWorld } from "../../support/real_test_world.ts";
 

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { isWorthRetrying } from "../../../lib/app/mod.ts";
 import { DialError } from "../../../lib/base/mod.ts";
 import { connect } from "../../../lib/transport/mod.ts";
-import { CONNECT_OPTIONS } from "../../conformance/transport.ts";
+import { CONNECT_OPTIONS } from "../../support/connect_options.ts";
 import { realTestWorld } from "../../support/real_test_world.ts";
 
 /** A server that answers whatever comes first with these bytes; its port. */

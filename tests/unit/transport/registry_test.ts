@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { connect } from "../../../lib/transport/mod.ts";
-import { CONNECT_OPTIONS } from "../../conformance/transport.ts";
+import { CONNECT_OPTIONS } from "../../support/connect_options.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
 
 Deno.test("connect: picks the transport by the scheme", async () => {

@@ -10,7 +10,8 @@ import {
   PublishError,
   queue,
 } from "../../../../lib/transport/mod.ts";
-import { CONNECT_OPTIONS, textMessage, textOf } from "../../../conformance/transport.ts";
+import { textMessage, textOf } from "../../../conformance/transport.ts";
+import { CONNECT_OPTIONS } from "../../../support/connect_options.ts";
 import { eventually, freePort } from "../../../support/ports.ts";
 import { startProxy } from "../../../support/proxy.ts";
 import { realTestWorld } from "../../../support/real_test_world.ts";

@@ -11,7 +11,8 @@ import {
   queue,
 } from "../../../../lib/transport/mod.ts";
 import { connectRedis } from "../../../../lib/transport/redis/redis.ts";
-import { CONNECT_OPTIONS, textMessage } from "../../../conformance/transport.ts";
+import { textMessage } from "../../../conformance/transport.ts";
+import { CONNECT_OPTIONS } from "../../../support/connect_options.ts";
 import { eventually } from "../../../support/ports.ts";
 import { realTestWorld } from "../../../support/real_test_world.ts";
 import { startRedis } from "../../../support/servers.ts";

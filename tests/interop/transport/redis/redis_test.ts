@@ -18,6 +18,7 @@ import { markReported } from "../../../../lib/wire/mod.ts";
 import { eventually } from "../../../support/ports.ts";
 import { type RealTestWorld, realTestWorld } from "../../../support/real_test_world.ts";
 import { type RedisServer, startRedis } from "../../../support/servers.ts";
+import { CONNECT_OPTIONS } from "../../../support/connect_options.ts";
 
 const SEP = "\x06\x16";
 
@@ -36,14 +37,7 @@ async function bench(args: string[] = []): Promise<Bench> {
     server,
     world,
     async connect(transportOptions = {}, url = server.url()) {
-      const connection = await connectRedis(world as World, url, {
-        timeoutMs: 3000,
-        transportOptions,
-        useSsl: false,
-        heartbeatSeconds: 0,
-        loginMethod: null,
-        clientName: "test",
-      });
+      const connection = await connectRedis(world as World, url, { ...CONNECT_OPTIONS, transportOptions });
       open.push(connection);
       return connection;
     },

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { connect, type Delivery, type Queue, queue } from "../../../../lib/transport/mod.ts";
-import { CONNECT_OPTIONS } from "../../../conformance/transport.ts";
+import { CONNECT_OPTIONS } from "../../../support/connect_options.ts";
 import { AmqpScript } from "../../../support/amqp_script.ts";
 import { fakeWorld } from "../../../support/fake_world.ts";
 

@@ -6,7 +6,8 @@
 import assert from "node:assert/strict";
 import { AccessRefused } from "../../../../lib/base/mod.ts";
 import { connect, type OutgoingMessage } from "../../../../lib/transport/mod.ts";
-import { CONNECT_OPTIONS, textMessage } from "../../../conformance/transport.ts";
+import { textMessage } from "../../../conformance/transport.ts";
+import { CONNECT_OPTIONS } from "../../../support/connect_options.ts";
 import { AmqpScript } from "../../../support/amqp_script.ts";
 import { fakeWorld } from "../../../support/fake_world.ts";
 

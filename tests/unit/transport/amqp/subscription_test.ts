@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { AccessRefused, ConnectionLost, type Dialer } from "../../../../lib/base/mod.ts";
 import { connect, queue } from "../../../../lib/transport/mod.ts";
 import { bodyText } from "../../../../lib/transport/amqp/message.ts";
-import { CONNECT_OPTIONS } from "../../../conformance/transport.ts";
+import { CONNECT_OPTIONS } from "../../../support/connect_options.ts";
 import { AmqpScript } from "../../../support/amqp_script.ts";
 import { fakeWorld } from "../../../support/fake_world.ts";
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { connect, exchange, queue } from "../../../../lib/transport/mod.ts";
-import { CONNECT_OPTIONS, textMessage, textOf } from "../../../conformance/transport.ts";
+import { textMessage, textOf } from "../../../conformance/transport.ts";
+import { CONNECT_OPTIONS } from "../../../support/connect_options.ts";
 import { fakeWorld } from "../../../support/fake_world.ts";
 
 Deno.test("memory: connections to one URL share a broker, others do not", async () => {

@@ -2,15 +2,7 @@ import assert from "node:assert/strict";
 import { UsageError } from "../../../../lib/base/mod.ts";
 import { parseRedisUrl } from "../../../../lib/redis/mod.ts";
 import { groupOptions, redisOptionsOf } from "../../../../lib/transport/redis/options.ts";
-
-const CONNECT = {
-  timeoutMs: 4000,
-  transportOptions: {},
-  useSsl: false,
-  heartbeatSeconds: 0,
-  loginMethod: null,
-  clientName: "test",
-};
+import { CONNECT_OPTIONS } from "../../../support/connect_options.ts";
 
 function serverOf(url: string) {
   return parseRedisUrl(url, { kind: "broker", useSsl: false, transportOptions: {} });
@@ -18,7 +10,7 @@ function serverOf(url: string) {
 
 Deno.test("redisOptionsOf: on a cluster every key has one hash tag, the user's own where the prefix has one", () => {
   const of = (transportOptions: Record<string, unknown>, url = "redis-cluster://a") =>
-    redisOptionsOf({ ...CONNECT, transportOptions }, serverOf(url));
+    redisOptionsOf({ ...CONNECT_OPTIONS, transportOptions }, serverOf(url));
   assert.equal(of({}).keyPrefix, "{celery}");
   assert.equal(of({}).waitReplicas, 1);
   assert.equal(of({ wait_replicas: 0 }).waitReplicas, 0);
@@ -36,7 +28,7 @@ Deno.test("redisOptionsOf: on a cluster every key has one hash tag, the user's o
 
 Deno.test("redisOptionsOf: queue groups of a cluster have tags of their own, and the broker's channels", () => {
   const of = (transportOptions: Record<string, unknown>, url = "redis-cluster://a") =>
-    redisOptionsOf({ ...CONNECT, transportOptions }, serverOf(url));
+    redisOptionsOf({ ...CONNECT_OPTIONS, transportOptions }, serverOf(url));
   const queue_groups = { images: ["thumbs", "cut"], celery: ["mail"] };
   const main = of({ queue_groups, global_keyprefix: "shop:" });
   assert.deepEqual(main.groups?.tags, ["celery", "images"]);
@@ -65,13 +57,13 @@ Deno.test("redisOptionsOf: queue groups of a cluster have tags of their own, and
 
 Deno.test("redisOptionsOf: kombu's defaults, seconds as milliseconds, and wrong values named", () => {
   const of = (transportOptions: Record<string, unknown>) =>
-    redisOptionsOf({ ...CONNECT, transportOptions }, serverOf("redis://"));
+    redisOptionsOf({ ...CONNECT_OPTIONS, transportOptions }, serverOf("redis://"));
   const plain = of({});
   assert.deepEqual(plain.steps, [0, 3, 6, 9]);
   assert.equal(plain.visibilityTimeoutMs, 3_600_000);
   assert.equal(plain.unackedKey, "unacked");
   assert.equal(plain.fanoutPrefix, "/{db}.");
-  assert.equal(plain.connectTimeoutMs, 4000);
+  assert.equal(plain.connectTimeoutMs, 5000);
   assert.equal(of({ fanout_prefix: false }).fanoutPrefix, "");
   assert.equal(of({ visibility_timeout: 1.5 }).visibilityTimeoutMs, 1500);
   assert.equal(of({ socket_connect_timeout: 1 }).connectTimeoutMs, 1000);
