@@ -139,6 +139,6 @@ export interface WaitCheck {
    * Celery's clients.
    */
   readonly afterMs: number;
-  /** Returns the error that ends the wait, or null. */
+  /** Returns the error that ends the wait, or null. If it rejects, the wait goes on. */
   error(): Promise<Error | null>;
 }

@@ -118,7 +118,7 @@ export function appSource(app: App): LoadedFrom {
 }
 
 /** For an App created in code: records the modules that created it as its source, if they are known. */
-export function adoptSource(app: App): void {
+export function recordSource(app: App): void {
   const [own, ...others] = modulesOf(app);
   if (own !== undefined && !loadedFrom.has(app)) {
     loadedFrom.set(app, { app: own, config: null, include: others });

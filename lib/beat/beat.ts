@@ -9,7 +9,7 @@
  * 10.4.
  */
 
-import { type App, isWorthRetrying, mayPass, signals } from "../app/mod.ts";
+import { type App, isWorthRetrying, mayBeTemporary, signals } from "../app/mod.ts";
 import { assert, errorText, humanizeSeconds, logFrom, OperatingError, type World } from "../base/mod.ts";
 import type { Connection } from "../transport/mod.ts";
 import { BeatPublisher } from "./publisher.ts";
@@ -201,7 +201,7 @@ export class Beat {
       this.#retries = 0;
       return Math.max(0, this.scheduler.nextMs - clock.wallMs());
     } catch (error) {
-      const mayBeTaken = isWorthRetrying(error) || (this.#wasConnected && mayPass(error));
+      const mayBeTaken = isWorthRetrying(error) || (this.#wasConnected && mayBeTemporary(error));
       if (signal.aborted || !mayBeTaken) throw error;
       const seconds = Math.min(RETRY_FIRST * ++this.#retries, RETRY_MAX);
       log.error(

@@ -90,7 +90,7 @@ export class Slot {
   /** True after it was sent a job with a time limit. */
   hasLimits = false;
   /** When the pool checks its time limits next, monotonic; Infinity: no check is armed. */
-  lookAtMs = Infinity;
+  checkAtMs = Infinity;
   /** The running job behind which the others were recalled; 0: none. */
   recalledBehind = 0;
   verdict: Verdict | null = null;

@@ -15,7 +15,7 @@ import { endText, returnedOutcome } from "./link/slot_end.ts";
 import type { SlotInit, SlotPublish } from "./link/slot_message.ts";
 import { SlotStarts } from "./slot_starts.ts";
 import { Standby } from "./standby.ts";
-import { enforceLimits, nextLookMs } from "./time_limits.ts";
+import { enforceLimits, nextCheckMs } from "./time_limits.ts";
 import { Waiters } from "./waiters.ts";
 
 /** Maximum slots opened in one turn of the event loop. */
@@ -32,7 +32,7 @@ const GIVE_UP_GRACE_MS = 300;
  * A slot that dies younger than this, in milliseconds, and without having had a job, counts as one that could
  * not start.
  */
-const STILLBORN_MS = 1000;
+const EARLY_DEATH_MS = 1000;
 /** Milliseconds of silence after which a slot whose job is near its limit is taken to be in a busy loop. */
 const SILENT_MS = 200;
 /** Milliseconds for which a standby slot is kept for a slot that may have to be replaced. */
@@ -233,7 +233,7 @@ export class SlotPool implements Pool, SlotOwner {
     let accepted = jobs;
     if (this.#acceptedBefore.size > 0) accepted = jobs.filter((job) => !this.#acceptedBefore.delete(job.seq));
     if (accepted.length > 0) this.#events.onAccepted(accepted, slot.pid);
-    this.#watch(slot, nextLookMs(slot));
+    this.#watch(slot, nextCheckMs(slot));
   }
 
   onOutcome(slot: Slot, outcome: Outcome): void {
@@ -292,7 +292,7 @@ export class SlotPool implements Pool, SlotOwner {
   }
 
   onRead(slot: Slot): void {
-    if (slot.held.size > 0) this.#watch(slot, nextLookMs(slot));
+    if (slot.held.size > 0) this.#watch(slot, nextCheckMs(slot));
     this.#deliver(this.#processName(slot));
     this.#afterChange();
   }
@@ -351,9 +351,9 @@ export class SlotPool implements Pool, SlotOwner {
   }
 
   #afterDeath(slot: Slot, end: SlotEnd): void {
-    const isStillborn = slot.state === "starting" ||
-      (slot.sent === 0 && this.nowMs() - slot.openedMs < STILLBORN_MS);
-    if (!isStillborn) return this.#succeed();
+    const isEarlyDeath = slot.state === "starting" ||
+      (slot.sent === 0 && this.nowMs() - slot.openedMs < EARLY_DEATH_MS);
+    if (!isEarlyDeath) return this.#openSuccessor();
     // A slot that was too slow, or that was killed, does not show a fault of the program.
     const isCutOff = slot.isDoomed || (end.signal !== null && slot.failure === null);
     const isFault = slot.state === "starting" && !isCutOff;
@@ -381,11 +381,11 @@ export class SlotPool implements Pool, SlotOwner {
   #replace(slot: Slot): void {
     if (slot.state !== "ready") return;
     this.#retire(slot);
-    if (!this.#isClosing) this.#succeed();
+    if (!this.#isClosing) this.#openSuccessor();
   }
 
   /** Puts another slot in the place of one that has ended or will end. */
-  #succeed(): void {
+  #openSuccessor(): void {
     if (this.#standby.take() === null) this.#openSlot();
     this.#standby.consider(this.#slots);
   }
@@ -416,19 +416,19 @@ export class SlotPool implements Pool, SlotOwner {
 
   #onSent(slot: Slot, isBehind: boolean): void {
     const max = this.#options.maxTasksPerChild;
-    if (isBehind) this.#watch(slot, nextLookMs(slot));
+    if (isBehind) this.#watch(slot, nextCheckMs(slot));
     if (slot.sent >= (max ?? Infinity)) this.#replace(slot);
     else if (max !== null) this.#standby.consider(this.#slots);
   }
 
   /** Arms the next check of a slot's limits, unless an earlier check is armed. */
   #watch(slot: Slot, nextMs: number): void {
-    if (nextMs >= slot.lookAtMs || nextMs === Infinity) return;
-    slot.lookAtMs = nextMs;
+    if (nextMs >= slot.checkAtMs || nextMs === Infinity) return;
+    slot.checkAtMs = nextMs;
     this.#timers.arm(nextMs, () => {
       if (slot.state === "ended") return;
-      // A check that was armed later for an earlier time may have reset `lookAtMs` already.
-      if (slot.lookAtMs === nextMs) slot.lookAtMs = Infinity;
+      // A check that was armed later for an earlier time may have reset `checkAtMs` already.
+      if (slot.checkAtMs === nextMs) slot.checkAtMs = Infinity;
       if (slot.held.size > 0) this.#watch(slot, this.#enforce(slot));
     });
   }

@@ -30,7 +30,7 @@ export interface LimitActions {
  * Returns when to check a slot next, monotonic milliseconds; Infinity: never. Per batch. Jobs without a limit
  * and with no job behind them cost nothing.
  */
-export function nextLookMs(slot: Slot): number {
+export function nextCheckMs(slot: Slot): number {
   let nextMs = Infinity;
   if (slot.hasLimits) {
     for (const held of slot.held.values()) {
@@ -58,7 +58,7 @@ export function enforceLimits(slot: Slot, nowMs: number, actions: LimitActions):
     return nextMs;
   }
   // Nothing is due according to the slot's reports, so the journal need not be read.
-  const earliestMs = nextLookMs(slot);
+  const earliestMs = nextCheckMs(slot);
   if (earliestMs > nowMs) return earliestMs;
   const running = slot.running();
   if (running === null) return Infinity;

@@ -9,7 +9,7 @@
  * Source: celery 5.2.6 contrib/testing/worker.py start_worker; contract.md "Signals, hooks, testing".
  */
 
-import { adoptSource, type App, signals } from "../app/mod.ts";
+import { type App, recordSource, signals } from "../app/mod.ts";
 import { namesOf, refuseUnknown, type World } from "../base/mod.ts";
 import type { WorkerOptions } from "./options.ts";
 import type { WorkController } from "./worker.ts";
@@ -80,7 +80,7 @@ export class TestWorker implements AsyncDisposable {
       });
     }
     // Sandboxes load tasks again from there.
-    adoptSource(app);
+    recordSource(app);
     // The users' door exports this class. Only a program that starts a worker loads the worker, not every
     // task module.
     const { WorkController } = await import("./worker.ts");

@@ -42,7 +42,7 @@ export interface ConnectBrokerOptions {
   /** AMQP: negotiate heartbeats. */
   heartbeat?: boolean;
   clientName?: string;
-  /** Opens one connection; for tests. Default: the transport room's `connect`. */
+  /** Opens one connection, or rejects with its error; for tests. Default: the transport room's `connect`. */
   connect?: (world: World, url: string, options: ConnectOptions) => Promise<Connection>;
   /**
    * Called after each failed attempt that will be followed by another: seconds until then (0: the next broker
@@ -104,7 +104,7 @@ export async function connectBroker(app: AppCore, options: ConnectBrokerOptions)
   const isRetried = options.retry ??
     (options.isStartup ? conf.broker_connection_retry_on_startup : conf.broker_connection_retry) ?? true;
   const max = conf.broker_connection_max_retries || null;
-  let isHopeful = false;
+  let isAnyRetryable = false;
   let waits = 0;
   for (let turn = 0;; turn++) {
     options.signal?.throwIfAborted();
@@ -114,15 +114,15 @@ export async function connectBroker(app: AppCore, options: ConnectBrokerOptions)
     } catch (error) {
       options.signal?.throwIfAborted();
       if (!(error instanceof Error)) throw error;
-      isHopeful ||= isWorthRetrying(error) || (options.isReconnect === true && mayPass(error));
+      isAnyRetryable ||= isWorthRetrying(error) || (options.isReconnect === true && mayBeTemporary(error));
       const isRoundDone = (turn + 1) % urls.length === 0;
-      if (isRoundDone && (!isRetried || !isHopeful)) throw error;
+      if (isRoundDone && (!isRetried || !isAnyRetryable)) throw error;
       if (max !== null && turn >= max) throw error;
       let delaySeconds = 0;
       if (isRoundDone) {
         delaySeconds = Math.min(INTERVAL_START + waits * INTERVAL_STEP, INTERVAL_MAX);
         waits++;
-        isHopeful = false;
+        isAnyRetryable = false;
       }
       options.onAttempt?.(error, delaySeconds, waits, max, url);
       if (delaySeconds > 0) await world.clock.sleep(delaySeconds * 1000, options.signal);
@@ -147,7 +147,7 @@ export function isWorthRetrying(error: unknown): boolean {
  * Returns true for any error of a broker that accepted this process before, except errors of usage such as a
  * bad URL.
  */
-export function mayPass(error: unknown): boolean {
+export function mayBeTemporary(error: unknown): boolean {
   return error instanceof OperatingError && !(error instanceof UsageError);
 }
 

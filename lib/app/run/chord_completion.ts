@@ -130,9 +130,9 @@ async function finishChord(
   if (failed) {
     const exception = failed.result as WireException;
     const reason = `Dependency ${failed.taskId} raised ${exceptionRepr(exception)}`;
-    const culprit = fromWireException(exception);
+    const memberError = fromWireException(exception);
     const sentErrbacks = chord.members.flatMap((member) => member.sentErrbacks);
-    return await failChord(app, backend, { groupId, wire: chord.wire, reason, culprit, sentErrbacks });
+    return await failChord(app, backend, { groupId, wire: chord.wire, reason, memberError, sentErrbacks });
   }
   try {
     const results = chord.members.map((member) => member.result);
@@ -163,7 +163,7 @@ interface FailedChord {
   /** The text of its ChordError. */
   readonly reason: string;
   /** The error of the member that failed, if one did. */
-  readonly culprit?: Error;
+  readonly memberError?: Error;
   /**
    * Errbacks that were called already for a chord inside this one: Celery's client links an outer chord's
    * errbacks to the inner chord too, and they are called once.
@@ -196,14 +196,14 @@ export async function sendChordBody(
 export async function failChord(
   app: AppCore,
   backend: Backend,
-  { groupId, wire, reason, culprit, sentErrbacks = [] }: FailedChord,
+  { groupId, wire, reason, memberError, sentErrbacks = [] }: FailedChord,
 ): Promise<void> {
   let facts = errorFacts(new ChordError(reason), wire.task);
   app.world.log.error(`Chord '${groupId}' raised: ${facts.repr}\n${facts.traceback.trimEnd()}`);
   const body = toSignature(wire, canvasSender(app));
   // Clients do not check the parents of a group's results, so these contain the original error.
-  if (culprit !== undefined && endsInGroup(body)) {
-    facts = { ...errorFacts(culprit, wire.task), traceback: facts.traceback };
+  if (memberError !== undefined && endsInGroup(body)) {
+    facts = { ...errorFacts(memberError, wire.task), traceback: facts.traceback };
   }
   const children = new Map<string, ResultTuple[]>();
   const sentTexts = new Set(sentErrbacks.map(toJson));

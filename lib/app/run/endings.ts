@@ -246,8 +246,8 @@ export class Endings {
       } catch (error) {
         // With late acknowledgement the message is still unacknowledged: put it back, unless it can never be
         // sent. Otherwise report a failure.
-        const isHopeless = error instanceof UsageError || error instanceof EncodeError;
-        if (run.options.acksLate && !isHopeless) {
+        const isUnsendable = error instanceof UsageError || error instanceof EncodeError;
+        if (run.options.acksLate && !isUnsendable) {
           return await this.#rejected(run, new Reject(error, { requeue: true }));
         }
         return await this.#failure(run, error);

@@ -22,7 +22,7 @@ export function hasHooks(options: ResolvedTaskOptions): boolean {
 }
 
 /** Returns true if a signal of runs has receivers. */
-export function hasListeners(): boolean {
+export function hasSignalReceivers(): boolean {
   return signals.taskPrerun.hasReceivers || signals.taskPostrun.hasReceivers ||
     signals.taskSuccess.hasReceivers || signals.taskFailure.hasReceivers || signals.taskRetry.hasReceivers;
 }

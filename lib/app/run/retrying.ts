@@ -64,7 +64,7 @@ function retryCall(run: Execution, options: RetryOptions): SendCall {
       (send as Record<string, unknown>)[name] = value;
     }
   }
-  if (!send.queue) Object.assign(send, whereItCameFrom(request));
+  if (!send.queue) Object.assign(send, originOf(request));
   if (!send.eta && (send.countdown === null || send.countdown === undefined)) {
     send.countdown = run.options.defaultRetryDelay;
   }
@@ -105,7 +105,7 @@ function executionOptions(request: TaskRequest): SendOptions {
   };
 }
 
-function whereItCameFrom(request: TaskRequest): SendOptions {
+function originOf(request: TaskRequest): SendOptions {
   const { exchange, routingKey } = request.deliveryInfo;
   if (exchange === "" && routingKey !== "") return { queue: routingKey };
   if (exchange === "" && routingKey === "") return {};

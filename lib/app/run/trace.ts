@@ -38,7 +38,7 @@ import type { AppCore, RunnableTask } from "../core.ts";
 import { callAfterEnd } from "./after_end.ts";
 import { Context } from "./context.ts";
 import { Endings } from "./endings.ts";
-import { hasHooks, hasListeners, hooksAfter, hooksOf } from "./hooks.ts";
+import { hasHooks, hasSignalReceivers, hooksAfter, hooksOf } from "./hooks.ts";
 import { isSandboxed, LOOPS } from "./loops.ts";
 import { Run, type RunHost } from "./run.ts";
 import {
@@ -221,7 +221,7 @@ export class Tracer implements RunHost {
   execute(run: Run): Outcome | Promise<Outcome> {
     run.startedMs = this.#app.world.clock.monoMs();
     const plan = this.#plans.get(run.name) ?? this.plan(run.task);
-    if (plan.hasHooks || hasListeners()) return this.#executeSlowly(run);
+    if (plan.hasHooks || hasSignalReceivers()) return this.#executeSlowly(run);
     let value: unknown;
     let isAwaited: boolean;
     try {

@@ -32,7 +32,7 @@ const UNSENT_MAX_BYTES = 1 << 16;
 export interface SlotPort {
   /** Sends the bytes; the port owns them afterwards. */
   send(bytes: Uint8Array<ArrayBuffer>): void;
-  /** Resolves when all sent bytes have left this slot; null if they have already. */
+  /** Resolves when all sent bytes have left this slot; null if they have already. Never rejects. */
   drained(): Promise<void> | null;
   /** The parent asked the slot to stop, and everything has been sent. */
   onStopped(): void;

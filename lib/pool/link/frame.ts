@@ -47,7 +47,7 @@ const GIVEN_AWAY_BYTES = 64 * 1024;
  * A reader allocates at most this many bytes on the strength of a frame's length field alone, since anyone
  * may connect and announce a gigabyte.
  */
-const BELIEVED_BYTES = 1024 * 1024;
+const PREALLOCATED_BYTES_MAX = 1024 * 1024;
 
 /** One decoded frame. `tail` is a copy, or null if empty. */
 export interface Frame {
@@ -245,8 +245,8 @@ export class FrameReader {
   }
 }
 
-/** Returns the total length of the frame that begins at `at`, at most BELIEVED_BYTES. */
+/** Returns the total length of the frame that begins at `at`, at most PREALLOCATED_BYTES_MAX. */
 function wholeBytes(piece: Uint8Array, at: number): number {
   const size = new DataView(piece.buffer, piece.byteOffset + at, 4).getUint32(0, true);
-  return Math.min(size + 4, BELIEVED_BYTES);
+  return Math.min(size + 4, PREALLOCATED_BYTES_MAX);
 }

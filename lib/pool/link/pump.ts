@@ -43,7 +43,7 @@ export class Pump {
     else this.#pending.push(bytes);
   }
 
-  /** Resolves when everything sent has been written; null if it has been already. */
+  /** Resolves when everything sent has been written; null if it has been already. Never rejects. */
   drained(): Promise<void> | null {
     return this.#writing;
   }

@@ -16,7 +16,7 @@ import type { World } from "../../base/mod.ts";
 import { collectGarbage, countedBytes, heapBytes } from "../../platform/mod.ts";
 
 /** Milliseconds between two measurements, in the isolate and outside it. */
-const LOOK_MS = 20;
+const MEASURE_MS = 20;
 /** Milliseconds without a report after which the isolate is taken to be in a busy loop. */
 const SILENT_MS = 60;
 /**
@@ -66,7 +66,7 @@ export class HeapReporter {
   touch(): void {
     if (this.#isArmed) return;
     this.#isArmed = true;
-    this.#world.clock.arm(this.#world.clock.monoMs() + LOOK_MS, () => {
+    this.#world.clock.arm(this.#world.clock.monoMs() + MEASURE_MS, () => {
       this.#isArmed = false;
       this.#report();
       if (this.#isBusy()) this.touch();
@@ -163,7 +163,7 @@ export class HeapWatch {
   }
 
   #arm(): void {
-    this.#disarm = this.#world.clock.arm(this.#world.clock.monoMs() + LOOK_MS, () => {
+    this.#disarm = this.#world.clock.arm(this.#world.clock.monoMs() + MEASURE_MS, () => {
       this.#disarm = null;
       if (!this.#isBusy()) return this.#rest();
       if (this.#isExceeded()) this.#onExceeded();

@@ -4,7 +4,7 @@
  * Source: celery 5.2.6 worker/consumer/consumer.py Consumer.
  */
 
-import { isWorthRetrying, mayPass } from "../../app/mod.ts";
+import { isWorthRetrying, mayBeTemporary } from "../../app/mod.ts";
 import {
   AccessRefused,
   assert,
@@ -291,7 +291,7 @@ export class Consumer implements ConsumerCore {
     if (broker_channel_error_retry && isOfChannel) return true;
     // A queue that this worker may not consume from. Later it may be a login that has run out.
     if (!this.wasReady && error instanceof AccessRefused) return isWorthRetrying(error);
-    if (this.wasReady || this.#isLost) return mayPass(error);
+    if (this.wasReady || this.#isLost) return mayBeTemporary(error);
     return isWorthRetrying(error);
   }
 
