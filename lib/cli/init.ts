@@ -6,6 +6,7 @@
 import { absolutePath, UsageError } from "../base/mod.ts";
 import { EXIT, makeFolder, projectTypes, readFile, replaceFile, TYPES_FILE } from "../platform/mod.ts";
 import { command, type CommandContext } from "./command.ts";
+import { shellLine } from "./output.ts";
 import { NO_REMOTE, PACKAGED_LINES, PROJECT_FILES, REMOTE_FILE, WANTED_LINES } from "./project_files.ts";
 
 /** The command. */
@@ -42,7 +43,7 @@ export const init = command({
     await writeTypes(folder);
     say(`wrote  ${TYPES_FILE}`);
     adviseOnConfigurations(context, folder);
-    const there = given === "." ? "" : `cd ${given} && `;
+    const there = given === "." ? "" : `${shellLine(["cd", given])} && `;
     say(`\nStart a worker:  ${there}lovage -A tasks.ts worker`);
     say(`Call a task:     ${there}lovage -A tasks.ts call --wait tasks.add -a '[2, 3]'`);
     return EXIT.OK;

@@ -27,7 +27,7 @@ import {
   type ValuesOf,
 } from "./command.ts";
 import { MULTI_HELP, multiUsage } from "./multi_help.ts";
-import { jsonLine } from "./output.ts";
+import { jsonLine, shellLine } from "./output.ts";
 
 /** The options of `multi` itself; the first occurrence of each is removed from the words. */
 const OPTIONS = {
@@ -298,10 +298,4 @@ class MultiTool {
 /** Returns the whole command line of a node. */
 function commandOf(node: Node): string[] {
   return [...node.executable === null ? programWords() : [node.executable], ...node.argv()];
-}
-
-/** Quotes words for a shell. */
-function shellLine(words: readonly string[]): string {
-  return words.map((word) => /^[\w@%+=:,./~-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
-    .join(" ");
 }

@@ -24,3 +24,10 @@ export function columns(rows: readonly (readonly string[])[]): string {
 export function jsonLine(value: unknown): string {
   return shownJson(value) + "\n";
 }
+
+/** Formats words as a line that a POSIX shell splits into the same words. */
+export function shellLine(words: readonly string[]): string {
+  return words.map((word) =>
+    /^[\w@%+=:,./-][\w@%+=:,./~-]*$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+  ).join(" ");
+}

@@ -22,7 +22,7 @@ const TASKS_IN_MEMORY = 50_000;
 /** A running console. */
 export class Console implements AsyncDisposable {
   readonly #open: AsyncDisposableStack;
-  /** The URL to open in a browser. */
+  /** The URL to open in a browser, or `unix:` and the path of the socket. */
   readonly url: string;
 
   private constructor(open: AsyncDisposableStack, url: string) {
@@ -83,7 +83,9 @@ export class Console implements AsyncDisposable {
       cluster.endWaits();
     });
     cluster.start();
-    return new Console(open.move(), `${service.url}${options.prefix}/`);
+    // What stands behind a socket's name is no longer a file.
+    const path = options.place.kind === "unix" ? "" : `${options.prefix}/`;
+    return new Console(open.move(), service.url + path);
   }
 
   /** Stops serving, writes what the history still holds in memory, and closes. */

@@ -1,7 +1,7 @@
 /** `lovage ui` and `lovage run` from outside: what they refuse, and what a pipe gets of them. */
 
 import assert from "node:assert/strict";
-import { lovage } from "../support/programs.ts";
+import { environment, LOVAGE, lovage, Program } from "../support/programs.ts";
 import { disposableFolder } from "../support/temporary.ts";
 
 Deno.test("ui: an option that is empty or cannot be is refused, and no door is left open for it", async () => {
@@ -54,6 +54,17 @@ Deno.test("ui: a socket where something else lies is refused with 73, and stays 
   const words = ["ui", "--no-history", "--unix-socket", path];
   const { code, err } = await lovage(words, { broker: "memory://" });
   assert.deepEqual([code, await Deno.readTextFile(path)], [73, "mine"], err);
+});
+
+Deno.test("ui: a socket is shown by its path, as it is", async () => {
+  await using folder = await disposableFolder();
+  const place = `unix:${folder.path}/ui.sock`;
+  await using program = new Program(
+    [...LOVAGE, "ui", "--no-history", "--unix-socket", place.slice("unix:".length)],
+    environment({ broker: "memory://" }),
+  );
+  await program.says(/^Console: .*\n/m);
+  assert.match(program.text, new RegExp(`^Console: ${place}$`, "m"));
 });
 
 Deno.test("run, test: an error that no terminal shows has no colours", async () => {

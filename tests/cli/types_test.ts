@@ -57,6 +57,14 @@ Deno.test("init: both compilers know the library, its results and a wrong argume
   assert.match(await Deno.readTextFile(`${folder}/tasks.ts`), /\/\/ mine\n$/);
 });
 
+Deno.test("init: the commands that it shows work as they stand, whatever the folder is called", async () => {
+  const { code, text } = await run([...LOVAGE, "init", "kim's shop"], base);
+  assert.equal(code, 0, text);
+  const there = /^Start a worker: {2}(cd .*) && lovage -A tasks\.ts worker$/m.exec(text)?.[1];
+  assert.ok(there, text);
+  assert.equal(await mustRun(["sh", "-c", `${there} && ls tasks.ts`], { cwd: base }), "tasks.ts\n");
+});
+
 Deno.test("init: a configuration that was there is told what it lacks", async () => {
   const other = `${base}/other`;
   await Deno.mkdir(other);

@@ -260,7 +260,8 @@ function Timeline({ events }: { events: Data["timeline"] }): JSX.Element {
           <b>{type.replace(/^task-/, "")}</b>
           <span class="num soft">{index === 0 ? "" : `+${span(at - events[index - 1]!.at)}`}</span>
           <p>
-            <Time at={at} fine /> {worker !== null && <WorkerLink name={worker} />}
+            <Time at={at} fine />{" "}
+            {type === "task-sent" ? worker : worker !== null && <WorkerLink name={worker} />}
           </p>
           {detail && (
             <p class="soft">

@@ -70,6 +70,57 @@ Deno.test("page draws the answers, and their texts stay texts", () => {
   assert.doesNotMatch(html, /\sstyle=|\son\w+="/);
 });
 
+Deno.test("page of a task links its workers, not the program that sent it", () => {
+  const event = { at: SESSION.now, detail: null };
+  const task: Shape<"Task"> = {
+    row: {
+      id: "1",
+      name: "shop.add",
+      state: "RECEIVED",
+      args: null,
+      kwargs: null,
+      result: null,
+      exception: null,
+      worker: null,
+      queue: null,
+      sent: SESSION.now,
+      received: SESSION.now,
+      started: null,
+      ended: null,
+      updated: SESSION.now,
+      runtime: null,
+      waited: null,
+      retries: null,
+      eta: null,
+      expires: null,
+      rootId: null,
+      parentId: null,
+    },
+    client: "gen1@web",
+    exchange: null,
+    routingKey: null,
+    traceback: null,
+    extra: {},
+    timeline: [
+      { ...event, type: "task-sent", worker: "gen1@web" },
+      { ...event, type: "task-received", worker: "celery@pod" },
+    ],
+    parent: null,
+    root: null,
+    children: [],
+    graph: { nodes: [], edges: [], isCut: false },
+    stored: null,
+    exact: null,
+    canRetry: true,
+    whyNot: null,
+  };
+  const html = page("/task/1", { "tasks/1": task }, SESSION);
+  assert.match(html, /gen1@web/);
+  assert.deepEqual([...html.matchAll(/href="(\/worker\/[^"]*)"/g)].map(([, link]) => link), [
+    "/worker/celery%40pod",
+  ]);
+});
+
 Deno.test("page has no button of an action that the session may not do", () => {
   const html = page("/queues", { queues: QUEUES }, { ...SESSION, actions: [], isReadOnly: true });
   assert.doesNotMatch(html, /Purge/);
