@@ -1,4 +1,4 @@
-/** Names in two spellings: `rateLimit`, as JavaScript has them, and `rate_limit`, as Python has them. */
+/** Converts names between JavaScript's spelling (`rateLimit`) and Python's (`rate_limit`). */
 
 /** Returns `rateLimit` for `rate_limit`. */
 export function camelCase(name: string): string {

@@ -188,7 +188,7 @@ class PatternReader {
       case "?":
         throw new SyntaxError("a repeat has nothing to repeat");
     }
-    return this.#asked(letter.replace(/[\\^$.*+?()[\]{}|/]/, "\\$&"));
+    return this.#single(letter.replace(/[\\^$.*+?()[\]{}|/]/, "\\$&"));
   }
 
   #group(): Part {
@@ -208,7 +208,7 @@ class PatternReader {
       this.#at += this.#text[this.#at] === "\\" ? 2 : 1;
     }
     if (!this.#takes("]")) throw new SyntaxError("a class of letters is not closed");
-    return this.#asked(this.#text.slice(start, this.#at));
+    return this.#single(this.#text.slice(start, this.#at));
   }
 
   #escape(): Part {
@@ -219,17 +219,17 @@ class PatternReader {
     if (/^[1-9k]$/.test(escape)) throw new RangeError("a pattern cannot refer to what a group matched");
     if (Object.hasOwn(PLACES, `\\${escape}`)) return place(`\\${escape}`);
     // JavaScript does not allow "\-" and similar escapes outside of classes.
-    return this.#asked(/^[\w\\^$.*+?()[\]{}|/]|^[pPxu]/.test(escape) ? `\\${escape}` : escape);
+    return this.#single(/^[\w\\^$.*+?()[\]{}|/]|^[pPxu]/.test(escape) ? `\\${escape}` : escape);
   }
 
-  #asked(source: string): Part {
-    let asked: RegExp;
+  #single(source: string): Part {
+    let single: RegExp;
     try {
-      asked = new RegExp(`^${source}$`, this.#flags);
+      single = new RegExp(`^${source}$`, this.#flags);
     } catch {
       throw new SyntaxError(`"${source.slice(0, 50)}" is neither a letter nor a class of letters`);
     }
-    return one((letter) => asked.test(letter));
+    return one((letter) => single.test(letter));
   }
 
   #takes(text: string): boolean {

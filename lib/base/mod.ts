@@ -11,10 +11,10 @@
  * of servers), unquote.ts (decodes their escapes), mask.ts (hides passwords in URLs), quoted.ts (texts in
  * quotes), shown.ts (makes text from outside safe for logs and terminals), glob.ts and linear_pattern.ts
  * (patterns from users and peers), nearest.ts (did-you-mean), known_names.ts (refuses unknown options),
- * letter_case.ts (`rateLimit` and `rate_limit`),
- * builtin.ts (Node's modules, on first use), values.ts (checks values from outside), file_url.ts (paths and
- * `file:` URLs), runtime_text.ts (the runtime's messages), own_frames.ts (stacks without our frames),
- * humanize.ts (durations in words), version.ts.
+ * letter_case.ts (converts between `rateLimit` and `rate_limit`), builtin.ts (Node's modules, on first use),
+ * values.ts (checks values from outside), file_url.ts (paths and `file:` URLs), runtime_text.ts (the
+ * runtime's messages), own_frames.ts (stacks without our frames), humanize.ts (durations in words),
+ * version.ts.
  */
 
 export * from "./assert.ts";

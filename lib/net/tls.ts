@@ -26,14 +26,15 @@ export interface TlsFiles {
  *
  * Source: kombu 5.2.4 utils/url.py parse_url.
  */
-export function tlsAsked(asked: {
+export function requestedTls(request: {
   readonly isTlsScheme: boolean;
   readonly useSsl: boolean | Readonly<Record<string, unknown>>;
   readonly query: Readonly<Record<string, string>>;
 }): TlsFiles | null {
-  const { isTlsScheme, useSsl, query } = asked;
-  const isAsked = isTlsScheme || useSsl !== false || Object.keys(query).some((key) => key.startsWith("ssl_"));
-  if (!isAsked) return null;
+  const { isTlsScheme, useSsl, query } = request;
+  const isRequested = isTlsScheme || useSsl !== false ||
+    Object.keys(query).some((key) => key.startsWith("ssl_"));
+  if (!isRequested) return null;
   return tlsFilesOf(typeof useSsl === "object" ? { ...useSsl, ...query } : query);
 }
 

@@ -180,7 +180,7 @@ function find(folder: string): Found | null {
 function joined(found: Found, path: string, moduleText: () => string): Json | null {
   const own = readJson(OWN_CONFIG);
   const ownImports = resolved(own.imports, OWN_CONFIG);
-  const { imports, scopes, options } = theirs(found);
+  const { imports, scopes, options } = projectOptions(found);
   const manifest = found.manifest === null ? {} : readJson(found.manifest);
   // Our own npm modules are in the runtime's cache and not in node_modules.
   const mayBeManual = !Object.values(ownImports).some((target) => target.startsWith("npm:"));
@@ -203,7 +203,7 @@ function joined(found: Found, path: string, moduleText: () => string): Json | nu
     lock: !isManual && lockOf(found) !== null ? { path: `${path}.lock`, frozen: false } : false,
     unstable,
     ...(Object.keys(compilerOptions).length > 0 ? { compilerOptions } : {}),
-    imports: { ...withDoors(imports), lovage: ours, ...markOf(path) },
+    imports: { ...withSubpaths(imports), lovage: ours, ...markOf(path) },
     scopes,
   };
 }
@@ -236,7 +236,7 @@ function usesModules(
  * Returns the imports, scopes and options of a project's configurations; the nearest overrides the
  * workspace's.
  */
-function theirs(
+function projectOptions(
   { config, workspace }: Found,
 ): { imports: Imports; scopes: Record<string, Imports>; options: Json } {
   const imports: Imports = {};
@@ -284,9 +284,9 @@ function membersOf(json: Json, path: string): Imports {
     if (config === undefined) continue;
     const { name, exports } = readJson(config);
     if (typeof name !== "string") continue;
-    const doors = typeof exports === "string" ? { ".": exports } : record(exports);
-    for (const [door, target] of Object.entries(doors)) {
-      if (typeof target === "string") imports[name + door.slice(1)] = resolvedOne(target, config);
+    const entries = typeof exports === "string" ? { ".": exports } : record(exports);
+    for (const [subpath, target] of Object.entries(entries)) {
+      if (typeof target === "string") imports[name + subpath.slice(1)] = resolvedOne(target, config);
     }
   }
   return imports;
@@ -307,8 +307,8 @@ function dependenciesOf(manifest: Json): Imports {
 
 /** Returns the text of the project's lock file; null if it has none. */
 function lockOf({ config, workspace, manifest }: Found): string | null {
-  const beside = workspace ?? config ?? manifest;
-  return beside === null ? null : readFile(`${parentOf(beside)}/deno.lock`);
+  const nearest = workspace ?? config ?? manifest;
+  return nearest === null ? null : readFile(`${parentOf(nearest)}/deno.lock`);
 }
 
 /** Returns a part of an import map with relative paths turned into URLs, relative to the file at `path`. */
@@ -324,7 +324,7 @@ function resolved(given: unknown, path: string): Imports {
  * Adds an entry with a trailing slash for each package, so that its subpaths resolve: deno.json implies
  * these, an import map does not.
  */
-function withDoors(imports: Imports): Imports {
+function withSubpaths(imports: Imports): Imports {
   const all: Imports = {};
   for (const [name, target] of Object.entries(imports)) {
     const match = /^(npm|jsr):\/?(.*[^/])$/.exec(target);

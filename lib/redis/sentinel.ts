@@ -21,13 +21,13 @@ interface SentinelRules {
 
 /** A group of sentinels, from the URL and settings. */
 export interface SentinelGroup extends SentinelRules {
-  /** At least one; asked in order. */
+  /** At least one; tried in order. */
   readonly nodes: readonly { readonly host: string; readonly port: number }[];
 }
 
 /** A group of sentinels, by their addresses. */
 export interface SentinelQuestion extends SentinelRules {
-  /** At least one; asked in order. */
+  /** At least one; tried in order. */
   readonly sentinels: readonly Address[];
 }
 

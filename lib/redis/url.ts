@@ -16,7 +16,7 @@
  */
 
 import { maskedPart, maskUrl, parseServerUrl, type ServerUrl, UsageError } from "../base/mod.ts";
-import { tlsAsked, type TlsFiles } from "../net/mod.ts";
+import { requestedTls, type TlsFiles } from "../net/mod.ts";
 import type { ClusterNode } from "./cluster.ts";
 import { type SentinelGroup, sentinelGroup } from "./sentinel.ts";
 
@@ -130,10 +130,10 @@ function tlsOf(
   const { kind, useSsl } = context;
   if (kind === "results" && !TLS_SCHEMES.has(scheme)) {
     const given = typeof useSsl === "object" ? { ...useSsl, ...query } : query;
-    if (CLUSTER_SCHEMES.has(scheme)) return tlsAsked({ isTlsScheme: false, useSsl, query });
+    if (CLUSTER_SCHEMES.has(scheme)) return requestedTls({ isTlsScheme: false, useSsl, query });
     const isMismatch = scheme !== "sentinel" && Object.keys(given).some((key) => key.startsWith("ssl_"));
     if (isMismatch) throw new UsageError(SSL_AND_SCHEME_MISMATCH);
     if (useSsl === false) return null;
   }
-  return tlsAsked({ isTlsScheme: TLS_SCHEMES.has(scheme), useSsl, query });
+  return requestedTls({ isTlsScheme: TLS_SCHEMES.has(scheme), useSsl, query });
 }

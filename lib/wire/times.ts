@@ -66,18 +66,18 @@ export function toPythonIsoIn(ms: number, timeZone: string): string {
   return toPythonIso(ms + aheadMs, { offset: null }) + offsetText(aheadMs);
 }
 
-/** True for the name of a time zone that there is, or an offset such as "+02:00". */
+/** Returns true for the name of a known time zone, or an offset such as "+02:00". */
 export function isTimeZone(name: string): boolean {
   try {
     zoneOffsetMs(0, name);
     return true;
   } catch {
-    // The RangeError says no more than that.
+    // A RangeError means an unknown zone.
     return false;
   }
 }
 
-/** The first and the last millisecond that Python's datetime knows: the years 1 to 9999. */
+/** The first and the last millisecond that Python's datetime can represent: the years 1 to 9999. */
 const PYTHON_FIRST_MS = -62_135_596_800_000;
 const PYTHON_LAST_MS = 253_402_300_799_999;
 
@@ -89,7 +89,7 @@ export function isPythonTime(ms: number): boolean {
   return ms >= PYTHON_FIRST_MS && ms <= PYTHON_LAST_MS;
 }
 
-/** What hinders a Date from being written, as in "an invalid Date"; null: nothing. */
+/** Returns why a Date cannot be written, such as "an invalid Date"; null if it can. */
 export function dateFault(date: Date): string | null {
   if (Number.isNaN(date.getTime())) return "an invalid Date";
   return isPythonTime(date.getTime()) ? null : "a Date outside of the years 1 to 9999";

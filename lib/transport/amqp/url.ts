@@ -6,7 +6,7 @@
 
 import type { AmqpTarget } from "../../amqp/mod.ts";
 import { parseServerUrl } from "../../base/mod.ts";
-import { readTlsOptions, tlsAsked } from "../../net/mod.ts";
+import { readTlsOptions, requestedTls } from "../../net/mod.ts";
 
 const PORT = 5672;
 const TLS_PORT = 5671;
@@ -21,7 +21,7 @@ export async function amqpTarget(
   useSsl: boolean | Readonly<Record<string, unknown>>,
 ): Promise<AmqpTarget> {
   const { scheme, host, port, user, password, path, query } = parseServerUrl(url, "broker URL");
-  const files = tlsAsked({ isTlsScheme: scheme === "amqps", useSsl, query });
+  const files = requestedTls({ isTlsScheme: scheme === "amqps", useSsl, query });
   const tls = files === null ? null : await readTlsOptions(files);
   return {
     address: { kind: "tcp", host: host ?? "localhost", port: port ?? (tls ? TLS_PORT : PORT), tls },

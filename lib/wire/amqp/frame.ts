@@ -62,7 +62,7 @@ export class AmqpFrameDecoder {
       const size = this.#sizeAt(chunk, at);
       const end = at + size + AMQP_FRAME_OVERHEAD;
       if (end > chunk.length) break;
-      this.#hand(chunk, at, size);
+      this.#deliver(chunk, at, size);
       at = end;
     }
     if (at < chunk.length) this.#keep(chunk, at);
@@ -77,7 +77,7 @@ export class AmqpFrameDecoder {
       at = Math.min(HEAD_BYTES - this.#keptLength, chunk.length);
       this.#append(chunk, 0, at);
       if (this.#keptLength < HEAD_BYTES) {
-        this.#looksRight(this.#kept, 0);
+        this.#checkType(this.#kept, 0);
         return -1;
       }
     }
@@ -87,12 +87,12 @@ export class AmqpFrameDecoder {
     this.#append(chunk, at, count);
     if (count < missing) return -1;
     this.#keptLength = 0;
-    this.#hand(this.#kept, 0, size);
+    this.#deliver(this.#kept, 0, size);
     return at + count;
   }
 
   #keep(chunk: Uint8Array, at: number): void {
-    this.#looksRight(chunk, at);
+    this.#checkType(chunk, at);
     this.#append(chunk, at, chunk.length - at);
   }
 
@@ -111,7 +111,7 @@ export class AmqpFrameDecoder {
   /**
    * Throws if the first octet is wrong. Checked at once, before all seven octets of the head have arrived.
    */
-  #looksRight(bytes: Uint8Array, at: number): void {
+  #checkType(bytes: Uint8Array, at: number): void {
     const type = bytes[at]!;
     if (type === LETTER_A && this.#isFirst) return;
     if (
@@ -129,7 +129,7 @@ export class AmqpFrameDecoder {
 
   #sizeAt(bytes: Uint8Array, at: number): number {
     if (bytes[at] === LETTER_A && this.#isFirst) throw foreignProtocol(bytes.subarray(at, at + HEAD_BYTES));
-    this.#looksRight(bytes, at);
+    this.#checkType(bytes, at);
     const size = (bytes[at + 3]! * 0x100_0000) +
       ((bytes[at + 4]! << 16) | (bytes[at + 5]! << 8) | bytes[at + 6]!);
     if (size + AMQP_FRAME_OVERHEAD > this.#frameMax) {
@@ -140,7 +140,7 @@ export class AmqpFrameDecoder {
     return size;
   }
 
-  #hand(bytes: Uint8Array, at: number, size: number): void {
+  #deliver(bytes: Uint8Array, at: number, size: number): void {
     const start = at + HEAD_BYTES;
     if (bytes[start + size] !== AMQP_FRAME_END) {
       throw new ProtocolError("Cannot read an AMQP frame: it does not end where it says");
