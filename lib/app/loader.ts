@@ -199,17 +199,17 @@ function splitSpec(spec: string): FoundModule {
   return match ? { path: match[1]!, exportName: match[2]! } : { path: spec, exportName: null };
 }
 
-/** Returns the absolute path of a file, folder or bare name. Searches the current folder, then `beside`. */
+/** Returns the absolute path of a file, folder or bare name. Searches the current folder, then `appFolder`. */
 function findFile(
   world: World,
   name: string,
   what: string,
   endings: readonly string[],
-  beside?: string,
+  appFolder?: string,
 ): string {
   const given = name.startsWith("file:") ? pathOfUrl(name, what) : name;
   const tried: string[] = [];
-  for (const folder of given.startsWith("/") ? ["/"] : [world.host.cwd, ...(beside ? [beside] : [])]) {
+  for (const folder of given.startsWith("/") ? ["/"] : [world.host.cwd, ...(appFolder ? [appFolder] : [])]) {
     const base = absolutePath(given, folder);
     for (const path of candidates(world, base, endings)) {
       if (world.host.fileKind(path) === "file") return path;
@@ -267,8 +267,8 @@ async function openFound(
     const path = MODULE_ENDINGS.map((ending) => `${folderOf(found.path)}/celery${ending}`)
       .find((one) => world.host.fileKind(one) === "file");
     if (!(error instanceof NoAppError) || !isOfFolder || path === undefined) throw error;
-    const beside = { path, exportName: found.exportName };
-    return { app: await openModule(world, beside), found: beside };
+    const celery = { path, exportName: found.exportName };
+    return { app: await openModule(world, celery), found: celery };
   }
 }
 

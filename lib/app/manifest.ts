@@ -117,9 +117,9 @@ function readTask(
   const wrong = (why: string) => new UsageError(`Cannot use task "${name}" of manifest "${shown}": ${why}`);
   if (!isRecord(given)) throw wrong("it must be a table");
   const { argv, cwd = null, env = {}, allow_options: allowOptions = false, ...rest } = given;
-  for (const ours of ["permissions", "memory_limit"]) {
-    if (ours in rest) {
-      throw wrong(`${ours} is only for tasks that are functions; the system decides what a command may do`);
+  for (const option of ["permissions", "memory_limit"]) {
+    if (option in rest) {
+      throw wrong(`${option} is only for tasks that are functions; the system decides what a command may do`);
     }
   }
   if (!Array.isArray(argv) || argv.length === 0 || !argv.every((item) => typeof item === "string")) {

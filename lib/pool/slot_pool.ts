@@ -307,7 +307,7 @@ export class SlotPool implements Pool, SlotOwner {
       this.#events.onSlot("ended", { name: slot.name, pid: slot.pid, reason });
     }
     this.#deliver(this.#processName(slot));
-    // A slot that was told to stop has been replaced already.
+    // A slot that was sent `stop` has been replaced already.
     if (slot.isStandby) this.#standby.drop(slot, state === "starting");
     else if ((state === "starting" || state === "ready") && !this.#isClosing) this.#afterDeath(slot, end);
     slot.state = "ended";

@@ -440,7 +440,7 @@ async function childrenOf(result: CanvasResult, isIntermediate: boolean): Promis
   if (!(result instanceof AsyncResult)) return (result as CanvasResult & { results: CanvasResult[] }).results;
   if (await result.ready()) return await result.children() ?? [];
   if (isIntermediate) return [];
-  const error = new Error(`Task ${result.id} has not ended: what it led to is not known yet`);
+  const error = new Error(`Task ${result.id} has not ended: its children are not known yet`);
   error.name = "IncompleteStream";
   throw error;
 }

@@ -85,7 +85,7 @@ function addSignatures(found: TaskCall[], given: unknown, depth: number): void {
     return;
   }
   if (!isRecord(given) || typeof given["task"] !== "string") {
-    throw new InvalidTaskError("A signature has no name of a task");
+    throw new InvalidTaskError("A signature has no task name");
   }
   const { task: name, args, kwargs, options } = given;
   const own = isRecord(options) ? options : {};

@@ -44,7 +44,7 @@ export async function runPoolChild(
   if (openRunner === undefined) void import("./child.ts");
   const path = address.startsWith("@") ? `\0${address.slice(1)}` : address;
   const stream = await dialParent(world, path);
-  if (stream === null) return 1; // The worker has ended; there is nobody to report to.
+  if (stream === null) return 1; // The worker has ended, so nothing is reported.
   slot = new ChildProcessSlot(world, stream, entry);
   return await slot.run(readTokenText(given), openRunner);
 }

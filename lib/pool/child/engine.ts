@@ -97,7 +97,7 @@ export class SlotEngine implements RunnerHost {
   #publishId = 0;
   #takeKept = (id: number): OutgoingMessage => {
     const kept = this.#publishes.get(id)?.kept ?? null;
-    assert(kept !== null, "a slot is told to run a message that it keeps");
+    assert(kept !== null, "a slot keeps the message of a job that comes without it");
     this.#answer(id, null);
     return kept;
   };
