@@ -98,9 +98,8 @@ export class Blueprint<P> {
   ): Promise<void> {
     const steps = options.forward ? this.#services : [...this.#services].reverse();
     for (const step of steps) {
-      const fn =
-        (step as unknown as Record<StepMethod, ((parent: P) => Promise<void> | void) | undefined>)[method];
-      if (typeof fn !== "function") continue;
+      const fn = step[method];
+      if (fn === undefined) continue;
       this.#debug(`${options.description} ${step.label}...`);
       try {
         await fn.call(step, parent);

@@ -37,7 +37,7 @@ export abstract class Step<P> {
 
 /**
  * A step that is also started and stopped. Each method may be overridden. By default `terminate` calls
- * `stop`, and the others do nothing.
+ * `stop`, and the others do nothing. `shutdown` and `register` are only in the services that need them.
  */
 export abstract class StartStopStep<P> extends Step<P> {
   /**
@@ -52,6 +52,10 @@ export abstract class StartStopStep<P> extends Step<P> {
   terminate(parent: P): Promise<void> | void {
     return this.stop(parent);
   }
+  /** Closes what the service kept open when it stopped, such as a connection. */
+  shutdown?(parent: P): Promise<void> | void;
+  /** Joins the event loop, which is about to run. */
+  register?(parent: P): Promise<void> | void;
 }
 
 /** The class of a step. One instance is made per parent. */

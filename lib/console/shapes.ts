@@ -336,7 +336,7 @@ const AuditLine = Type.Object({
 });
 
 /** The actions, as sessions and the audit log name them. */
-const ACTION_WORDS = [
+export const ACTION_WORDS = [
   "retry",
   "revoke",
   "terminate",

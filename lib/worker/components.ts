@@ -63,7 +63,7 @@ export class PoolStep extends StartStopStep<WorkerCore> {
   }
 
   /** Opens the lane when the event loop runs. */
-  register(worker: WorkerCore): void {
+  override register(worker: WorkerCore): void {
     worker.lane.open();
   }
 

@@ -53,13 +53,15 @@ export function Dialog(): JSX.Element | null {
     asked.value = null;
     question.answer(values);
   };
-  const send = (event: SubmitEvent) => {
-    event.preventDefault();
-    close(valuesOf(event.currentTarget as HTMLFormElement));
-  };
   return (
     <dialog ref={box} aria-labelledby="asked" onClose={() => close(null)}>
-      <form onSubmit={send as never} data-own>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          close(valuesOf(event.currentTarget));
+        }}
+        data-own
+      >
         <h2 id="asked">{question.title}</h2>
         {question.text && <div>{question.text}</div>}
         <Fields fields={question.fields ?? []} />

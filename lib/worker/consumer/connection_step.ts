@@ -34,7 +34,7 @@ export class ConnectionStep extends StartStopStep<Consumer> {
   }
 
   /** Closes the connection, after the pool has ended. */
-  async shutdown(consumer: Consumer): Promise<void> {
+  override async shutdown(consumer: Consumer): Promise<void> {
     await close(consumer);
   }
 

@@ -46,7 +46,7 @@ export class ControlStep extends StartStopStep<Consumer> {
   }
 
   /** Closes the subscription, after the pool has ended. */
-  async shutdown(consumer: Consumer): Promise<void> {
+  override async shutdown(consumer: Consumer): Promise<void> {
     await this.#close(consumer.connection);
   }
 

@@ -51,7 +51,7 @@ export class EventsStep extends StartStopStep<Consumer> {
   }
 
   /** Sends the last events and closes the dispatcher, after the pool has ended. */
-  async shutdown(consumer: Consumer): Promise<void> {
+  override async shutdown(consumer: Consumer): Promise<void> {
     const { worker } = consumer;
     worker.remote.events = null;
     await consumer.events?.close(worker.stopRequest.cold.aborted ? CLOSE_COLD_MS : CLOSE_MS);

@@ -92,7 +92,7 @@ export class GossipStep extends StartStopStep<Consumer> {
   }
 
   /** Does the same as `stop`, if the consumer was not stopped before. */
-  shutdown(consumer: Consumer): Promise<void> {
+  override shutdown(consumer: Consumer): Promise<void> {
     return this.stop(consumer);
   }
 

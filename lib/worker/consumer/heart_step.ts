@@ -50,7 +50,7 @@ export class HeartStep extends StartStopStep<Consumer> {
   }
 
   /** Does the same as `stop`, if the consumer was not stopped before. */
-  shutdown(consumer: Consumer): void {
+  override shutdown(consumer: Consumer): void {
     this.stop(consumer);
   }
 

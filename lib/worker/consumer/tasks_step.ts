@@ -41,7 +41,7 @@ export class TasksStep extends StartStopStep<Consumer> {
    * Closes the task consumer, after the pool has ended: unsettled messages go back to the heads of their
    * queues.
    */
-  async shutdown(consumer: Consumer): Promise<void> {
+  override async shutdown(consumer: Consumer): Promise<void> {
     const { tasks, worker } = consumer;
     const { state } = worker;
     let count = state.restored;

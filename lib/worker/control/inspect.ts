@@ -95,7 +95,7 @@ function registered(worker: WorkerCore, args: Record<string, unknown>): string[]
         fields.push(`${attribute}=${annotationsText(task.parameters)}`);
         continue;
       }
-      const value = attributeOf(name, task.options as unknown as Record<string, unknown>, attribute) ??
+      const value = attributeOf(name, task.options, attribute) ??
         settingOf(worker, attribute);
       if (value !== null && value !== undefined) fields.push(`${attribute}=${pythonText(value)}`);
     }
@@ -114,10 +114,10 @@ function annotationsText({ names, takesObject }: WorkerTask["parameters"]): stri
 }
 
 /** Returns a task's attribute by its Python name: `rate_limit` is `rateLimit` here. */
-function attributeOf(name: string, options: Record<string, unknown>, attribute: string): unknown {
+function attributeOf(name: string, options: object, attribute: string): unknown {
   if (attribute === "name") return name;
   const key = camelCase(attribute);
-  const value = Object.hasOwn(options, key) ? options[key] : null;
+  const value: unknown = Object.hasOwn(options, key) ? Reflect.get(options, key) : null;
   return typeof value === "function" || typeof value === "object" ? null : value;
 }
 

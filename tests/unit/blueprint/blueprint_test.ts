@@ -40,7 +40,7 @@ function service(
     override terminate(parent: Parent): void {
       parent.calls.push(`terminate ${name}`);
     }
-    shutdown(parent: Parent): void {
+    override shutdown(parent: Parent): void {
       parent.calls.push(`shutdown ${name}`);
     }
   }();
