@@ -1,26 +1,26 @@
 /**
- * Result stores: what memory, sqlite, redis, rpc and disabled all are.
+ * Result stores: the interface that memory, sqlite, redis, rpc and disabled implement.
  *
- * `store` is the data lane: it appends, and the store writes batches at the end of the turn. Everything else is
- * ordinary async code. The document is encoded by whoever ran the task (wire/message/result_meta.ts); a store moves
- * text.
+ * `store` is the data lane: it appends, and the store writes batches at the end of the turn. Everything else
+ * is ordinary async code. The document is encoded by whoever ran the task (wire/message/result_meta.ts); a
+ * store keeps text.
  */
 
 import { READY_STATES, type ResultMeta, type TaskState } from "../wire/mod.ts";
 import type { RpcOptions } from "./rpc_connection.ts";
 
-/** One result on its way in. */
+/** A result to store. */
 export interface ResultRecord {
   readonly taskId: string;
   readonly state: TaskState;
   /** The result document of Celery, encoded by `result_serializer`: JSON text, or bytes of a binary serializer. */
   readonly document: string | Uint8Array;
   /**
-   * True if a better state may be stored already (redelivered messages, retries): the store then reads it first, and
-   * `mustStay` decides. False skips that read.
+   * True if a better state may be stored already (redelivered messages, retries): the store then reads that
+   * state first, and `mustStay` decides. False skips the read.
    */
   readonly guard: boolean;
-  /** For rpc: the queue that waits for it. */
+  /** For rpc: the queue on which the task's sender receives results. */
   readonly replyTo: string | null;
 }
 
@@ -32,7 +32,7 @@ export function mustStay(stored: TaskState, comes: TaskState): boolean {
   return stored === "SUCCESS" || comes === "RETRY" && READY_STATES.has(stored);
 }
 
-/** One finished header task of a chord. */
+/** A finished header task of a chord. */
 export interface ChordPart {
   readonly groupId: string;
   readonly groupIndex: number | null;
@@ -44,13 +44,13 @@ export interface ChordPart {
   readonly traceparent?: string | undefined;
 }
 
-/** A chord's header that is complete. */
+/** A complete chord header. */
 export interface CompleteHeader {
-  /** Which of the parts counted made it so. */
+  /** The counted part that completed it. */
   readonly part: ChordPart;
   /**
-   * Its members in order; null if another process has ended the chord meanwhile. Rejects with HeaderJoinTimeout if the
-   * header holds groups and one of their results does not arrive in time.
+   * Resolves with its members in order; null if another process has ended the chord meanwhile. Rejects with
+   * HeaderJoinTimeout if the header holds groups and one of their results does not arrive in time.
    */
   members(): Promise<ChordMember[] | null>;
 }
@@ -81,28 +81,35 @@ export interface Backend extends AsyncDisposable {
   readonly kind: "memory" | "sqlite" | "redis" | "rpc" | "disabled";
   /** The URL with its password masked; "disabled://" for none. */
   readonly url: string;
-  /** Chord headers are counted by the store; otherwise `celery.chord_unlock` polls. */
+  /** True: the store counts chord headers. False: `celery.chord_unlock` polls. */
   readonly countsChords: boolean;
-  /** The store deletes results after `result_expires`; otherwise `celery.backend_cleanup` calls `cleanup`. */
+  /**
+   * True: the store deletes results after `result_expires`. False: `celery.backend_cleanup` calls `cleanup`.
+   */
   readonly expiresByItself: boolean;
 
   /**
-   * Appends a result. `done` is called once: with null when the result is stored for good, or with the error when it
-   * never will be (after the retries of `result_backend_*`); a late acknowledgement waits for it. Never throws.
-   * At most `appendedMax` records wait; past that, the oldest are given up, with an error to their `done`.
+   * Appends a result. `done` is called once: with null when the result is stored for good, or with the error
+   * when it never will be (after the retries of `result_backend_*`); a late acknowledgement waits for it.
+   * Never throws. At most `appendedMax` records wait; beyond that the oldest are given up, with an error to
+   * their `done`.
    */
   store(record: ResultRecord, done: ((error: Error | null) => void) | null): void;
-  /** True when so many records wait that no new task should be fetched. */
+  /** True if so many records wait that no new task should be fetched. */
   readonly isCongested: boolean;
   /** Resolves when everything appended so far is stored or given up. Never rejects. */
   flush(): Promise<void>;
 
   /**
-   * The stored document, decoded; null if there is none (PENDING). Rejects with an operating error if the store cannot
-   * be reached after its retries or the document cannot be decoded; so do all the calls below that name no error.
+   * Reads and decodes the stored document; null if there is none (PENDING). Rejects with an operating error
+   * if the store cannot be reached after its retries or the document cannot be decoded; so do the calls below
+   * that name no error.
    */
   fetch(taskId: string): Promise<ResultMeta | null>;
-  /** As `fetch`, in the order of `ids`; with `isCarried` for values that go on as they came (wire/json/carried.ts). */
+  /**
+   * As `fetch`, in the order of `ids`. `isCarried`: values are passed on as they were encoded
+   * (wire/json/carried.ts).
+   */
   fetchMany(ids: readonly string[], isCarried?: boolean): Promise<(ResultMeta | null)[]>;
   /**
    * Calls `onMeta` with each change stored for these ids from now on, and first with the state that is stored already.
@@ -126,22 +133,25 @@ export interface Backend extends AsyncDisposable {
   /** Raises the number of completions that a chord's header needs (`add_to_chord`). */
   growChord(groupId: string, by: number): Promise<void>;
   /**
-   * Counts finished members in their order, together. Resolves with the headers that they completed: nearly always
-   * none. Exactly one caller receives a header; a member counted twice counts once.
+   * Counts finished members in their order, together. Resolves with the headers that they completed, nearly
+   * always none. Exactly one caller receives a header; a member counted twice counts once.
    */
   countChordParts(parts: readonly ChordPart[]): Promise<readonly CompleteHeader[]>;
-  /** Deletes the counters of a chord whose body was published; for a while its header is not complete again. */
+  /**
+   * Deletes the counters of a chord whose body was published. For some minutes its header cannot be completed
+   * again.
+   */
   endChord(groupId: string): Promise<void>;
 
   /** Deletes expired results, unless the store does so itself. */
   cleanup(): Promise<void>;
-  /** The queue to which rpc results of this client are sent; null for other stores. */
+  /** The queue for this client's rpc results; null for other stores. */
   readonly replyTo: string | null;
   /** Only rpc: resolves when the results of tasks sent from now on will be received. */
   listen?(): Promise<void>;
   /** Only rpc: whether `listen` would resolve at once. */
   readonly isListening?: boolean;
-  /** Stores the records that wait, for a few seconds at most, and closes. Idempotent; never rejects. */
+  /** Stores the waiting records, for a few seconds at most, and closes. Idempotent; never rejects. */
   close(): Promise<void>;
 }
 

@@ -1,6 +1,6 @@
 /**
- * What every store that counts chords shares: a member's document, a saved group's document, and joining a header
- * that holds groups, whose shape a flat list of members would lose.
+ * Shared by the stores that count chords: the documents of members and of saved groups, and the join of a
+ * header that holds groups, whose structure a flat list of members would lose.
  *
  * Source: celery 5.2.6 backends/redis.py RedisBackend.on_chord_part_return, _unpack_chord_result; backends/base.py
  * BaseKeyValueStoreBackend._save_group, _restore_group; result.py GroupResult.join_native.
@@ -30,8 +30,8 @@ const JOIN_POLL_FIRST_MS = 5;
 const JOIN_POLL_MAX_MS = 500;
 
 /**
- * Seconds for which a chord that has ended is remembered: Celery's client builds canvases that send a header again
- * under the same ids, and its members are not to send the body again.
+ * Seconds for which a chord that has ended is remembered: Celery's client builds canvases that send a header
+ * again under the same ids, and its members must not send the body again.
  */
 export const ENDED_SECONDS = 300;
 /** The owner of a chord that has ended; no task has this id. */
@@ -40,18 +40,18 @@ export const ENDED = "";
 /** How documents of a store are encoded. */
 export type Codec = Pick<BackendOptions, "serializer" | "accept">;
 
-/** True where documents are text. */
+/** Whether a serializer's documents are text. */
 export function isTextSerializer(serializer: string): boolean {
   return serializer !== "msgpack" && serializer !== "application/x-msgpack" && serializer !== "cbor" &&
     serializer !== "application/cbor";
 }
 
-/** A header that is counted to its end has a member whose result does not come to the store. */
+/** The error of a complete header if a member's result does not reach the store in time. */
 export class HeaderJoinTimeout extends OperatingError {}
 
 /**
- * A finished member as Celery keeps it: `[1, "<task id>", "<state>", <value or exception>]`. Celery never looks at the
- * first element: in JSON a member that is traced has its span there.
+ * Encodes a finished member as Celery does: `[1, "<task id>", "<state>", <value or exception>]`. Celery
+ * ignores the first element, so a traced member has its span there in JSON.
  */
 export function encodeChordMember(part: ChordPart, serializer: string): string | Uint8Array {
   if (isJson(serializer)) {
@@ -61,12 +61,12 @@ export function encodeChordMember(part: ChordPart, serializer: string): string |
   return serialize([1, part.taskId, part.state, fromJson(part.result)], serializer).body;
 }
 
-/** The same without its span: two runs of a task differ in it. */
+/** Returns a member's JSON without its span, which differs between two runs of a task. */
 export function untraced(member: string): string {
   return member.replace(/^\["[^"]*",/, "[1,");
 }
 
-/** Reads what `encodeChordMember`, or Python, wrote. */
+/** Decodes members written by `encodeChordMember` or Python. */
 function decodeChordMembers(documents: readonly (string | Uint8Array)[], codec: Codec): ChordMember[] {
   const areTexts = isJson(codec.serializer) && documents.every((document) => typeof document === "string");
   const tuples = areTexts
@@ -83,7 +83,7 @@ function memberOf(tuple: unknown): ChordMember {
   return chordMember(tuple[1], String(tuple[2]), { value: tuple[3], traceparents });
 }
 
-/** A member from its value as it stands in a document. */
+/** Returns a member, from the value in its document. */
 function chordMember(
   taskId: string,
   state: string,
@@ -102,21 +102,21 @@ function chordMember(
 
 const NONE: readonly unknown[] = [];
 const NO_TEXTS: readonly string[] = [];
-/** The field of a member's exception that says which errbacks were called. Celery looks at no field but its own. */
+/** The field of a member's exception that lists the errbacks that were called. Celery ignores it. */
 const SENT_ERRBACKS = "told_errbacks";
 
-/** An exception as a chord's member carries it, with the errbacks that were called. */
+/** Returns the exception of a chord's member with the errbacks that were called. */
 export function withSentErrbacks(exception: object, errbacks: readonly unknown[]): object {
   return errbacks.length === 0 ? exception : { ...exception, [SENT_ERRBACKS]: errbacks };
 }
 
-/** A saved group's document: `{"result": <tuple>}`. `tuple` is JSON text. */
+/** Encodes a saved group: `{"result": <tuple>}`. `tuple` is JSON text. */
 export function encodeGroup(tuple: string, serializer: string): string | Uint8Array {
   if (isJson(serializer)) return `{"result": ${tuple}}`;
   return serialize({ result: fromJson(tuple) }, serializer).body;
 }
 
-/** The tuple of a saved group, as JSON text. */
+/** Decodes a saved group's tuple to JSON text. Throws OperatingError if there is none. */
 export function decodeGroup(document: string | Uint8Array, codec: Codec): string {
   const group = decode(document, codec);
   const tuple = typeof group === "object" && group !== null
@@ -129,9 +129,9 @@ export function decodeGroup(document: string | Uint8Array, codec: Codec): string
 }
 
 /**
- * The members of a header that was saved as a group, nested groups as lists of their own. Waits until every task
- * is ready, at most 3 s; then rejects with HeaderJoinTimeout, as Celery's join does. A nested group with a failed
- * task is that failure.
+ * Resolves with the members of a header that was saved as a group; nested groups become lists. Waits at most
+ * 3 s until every task is ready, then rejects with HeaderJoinTimeout, as Celery's join does. A nested group
+ * with a failed task becomes that failure.
  */
 async function joinHeader(
   tuple: string,
@@ -188,7 +188,7 @@ function joined(
   };
 }
 
-/** The spans of traced members by task id; nothing is decoded where none is. */
+/** Returns the spans of traced members by task id; decodes only these. */
 function spansOf(documents: readonly (string | Uint8Array)[]): ReadonlyMap<string, string> {
   const traced = documents.filter((document) => typeof document === "string" && document.startsWith('["'));
   return new Map(
@@ -210,8 +210,8 @@ function decode(document: string | Uint8Array, codec: Codec): unknown {
 }
 
 /**
- * The members of a complete header, from what was counted, or from the results themselves where the header holds
- * groups. Rejects as `joinHeader`.
+ * Resolves with the members of a complete header: from the counted documents, or from the results if the
+ * header holds groups. Rejects as `joinHeader` does.
  */
 export async function headerMembers(
   store: Pick<Backend, "fetchGroup" | "fetchMany">,

@@ -1,9 +1,9 @@
 /**
  * A result store on a cluster: each command goes to the master of its key's slot, over one connection to each node.
  *
- * Each result has a slot of its own, so results spread over the masters; a chord's keys are together. News of a result
- * is published in its slot's shard (Redis 7), so that it does not travel to every node. A node that redirects is
- * followed. If a connection is lost, all are: whoever needs the next ones asks the cluster anew.
+ * Each result has a slot of its own, so results spread over the masters; a chord's keys share a slot. A
+ * result is published in its slot's shard (Redis 7), so that it is not sent to every node. Redirections are
+ * followed. If a connection is lost, all are; the next use asks the cluster for its nodes again.
  */
 
 import { ConnectionLost, DialError, errorText, OperatingError, type World } from "../base/mod.ts";
@@ -20,28 +20,28 @@ import {
   type ReplyOptions,
 } from "./node_redis.ts";
 
-/** What it is opened with. */
+/** Options of `ClusterRedis.open`. */
 export interface ClusterParts {
   readonly world: World;
   readonly engine: Engine;
   readonly slotOf: SlotOf;
-  /** Asked in order which node has which slots; replaced by all nodes that a cluster has named. */
+  /** Asked in order which node has which slots, until one knows. */
   readonly seeds: readonly ClusterNode[];
   /** Connects to a node. */
   dial(node: ClusterNode, events: NodeRedisEvents): Promise<NodeRedis>;
-  /** Hears of the end of any node's connection. */
+  /** Called when a node's connection has ended. */
   onEnd(error: unknown): void;
-  /** Hears of channels that are subscribed to at another node by now: news may have been missed. */
+  /** Called when channels were moved to another node: messages may have been missed. */
   onMoved(channels: readonly string[]): void;
   /** How many replicas of a slot's master must have a result before it counts as stored; 0: none. */
   readonly waitReplicas: number;
 }
 
-/** The version from which on a shard has channels of its own. */
+/** The version from which shards have channels of their own. */
 const SHARDED_MAJOR = 7;
 const REDIRECTIONS_MAX = 8;
 const TRY_AGAIN_MS = 50;
-/** How long a command is tried whose keys are being moved. */
+/** How long a command is tried again while its keys are being moved. */
 const TRIED_MS = 30_000;
 
 /** The connections to one cluster. */
@@ -54,9 +54,9 @@ export class ClusterRedis implements RedisClient {
   #ready = new Map<string, NodeRedis>();
   #protocol: 2 | 3 = 2;
   #isSharded = false;
-  /** The channels of shards that are subscribed to, by slot. */
+  /** The subscribed channels of shards, by slot. */
   #channels = new Map<number, Map<string, ShardChannel>>();
-  /** By node: the waits for its replicas, where it has some. */
+  /** The waits for replicas, by the name of their master. */
   #waits = new Map<string, ReplicaWait>();
   #isOpen = false;
   #isEnded = false;
@@ -66,7 +66,9 @@ export class ClusterRedis implements RedisClient {
     this.#onEnd = parts.onEnd;
   }
 
-  /** Asks the seeds in order. Rejects with DialError that has the answer of each, or with a refusal that is final. */
+  /**
+   * Asks the seeds in order. Rejects with a DialError that has the answer of each, or with a final refusal.
+   */
   static async open(parts: ClusterParts): Promise<ClusterRedis> {
     const cluster = new ClusterRedis(parts);
     const answers: string[] = [];
@@ -102,7 +104,7 @@ export class ClusterRedis implements RedisClient {
     return this.#isSharded ? "SPUBLISH" : "PUBLISH";
   }
 
-  /** Of the connection that has been quiet the longest. */
+  /** That of the connection that has been idle longest. */
   get movedMs(): number {
     let least = Infinity;
     for (const node of this.#ready.values()) least = Math.min(least, node.movedMs);
@@ -115,10 +117,10 @@ export class ClusterRedis implements RedisClient {
     return bytes;
   }
 
-  /** Every node that the cluster has named. */
+  /** Every master that the cluster has named. */
   get nodes(): ClusterNode[] {
     const byName = new Map<string, ClusterNode>();
-    // A run of slots has one object.
+    // All slots of a range share one object.
     for (const node of new Set(this.#masters)) if (node !== null) byName.set(nameOf(node), node);
     return [...byName.values()];
   }
@@ -146,15 +148,15 @@ export class ClusterRedis implements RedisClient {
       }
       return wait;
     };
-    // They leave behind the commands, in the same write.
+    // The waits are sent after the commands, in the same write.
     for (const args of commands) {
       const master = masterOf(args);
       if (master) waited(master);
     }
     const errors = await done;
     for (let n = 0; n < errors.length; n++) {
-      // What a master has said is only a promise if it was lost before its replicas had it. A command that was
-      // sent on to another master is waited for there.
+      // A master's reply does not count if the master is lost before its replicas have the data. A redirected
+      // command waits at its new master.
       const master = masterOf(commands[n]!);
       if (errors[n] === null && master) errors[n] = await waited(master);
     }
@@ -171,7 +173,7 @@ export class ClusterRedis implements RedisClient {
         channels.map((name) => this.#subscribeShard(name, { listener, asBytes, node: null })),
       );
     } catch (error) {
-      // News would be missed: all is subscribed to anew, over new connections.
+      // Messages would be missed, so everything is subscribed again over new connections.
       this.#fail(error);
       throw error;
     }
@@ -210,7 +212,7 @@ export class ClusterRedis implements RedisClient {
     for (const node of this.#ready.values()) node.destroy();
   }
 
-  /** Reads the slots from one node; false: it knows none. */
+  /** Reads the slots from one node; resolves with false if it knows none. Rejects as the dial does. */
   async #askSeed(seed: ClusterNode): Promise<boolean> {
     const connection = await this.#dial(seed);
     this.#protocol = connection.protocol;
@@ -245,12 +247,12 @@ export class ClusterRedis implements RedisClient {
     return dialled;
   }
 
-  /** A node's connection ended, or could not be made: what it serves may be elsewhere by now. */
+  /** Handles a node's connection that ended or could not be made: its slots may be at another node by now. */
   #lose(name: string, error: unknown): void {
     if (this.#isEnded || !this.#nodes.has(name)) return;
     this.#nodes.delete(name);
     this.#ready.delete(name);
-    // A seed that cannot be asked: the next one is.
+    // If a seed cannot be asked, the next one is.
     if (this.#isOpen) this.#fail(error);
   }
 
@@ -287,7 +289,7 @@ export class ClusterRedis implements RedisClient {
     return ready.sendCommand(args, options).catch((error) => this.#redirected(text, { error, run }));
   }
 
-  /** Runs something on a node, and where that one sends it. */
+  /** Runs an operation on a node, and follows its redirections. */
   async #followed<T>(key: string, node: NodeRedis, run: Run<T>): Promise<T> {
     try {
       return await run(node, false);
@@ -333,7 +335,7 @@ export class ClusterRedis implements RedisClient {
     });
   }
 
-  /** A slot has another master: its channels are subscribed to there. */
+  /** Subscribes to a slot's channels at its new master. */
   #onMovedSlot(slot: number): void {
     const channels = [...this.#channels.get(slot) ?? []];
     if (channels.length === 0) return;
@@ -355,14 +357,14 @@ export class ClusterRedis implements RedisClient {
   }
 }
 
-/** A channel of a shard; `node`: where it is subscribed to. */
+/** A channel of a shard. `node`: where it is subscribed. */
 interface ShardChannel {
   readonly listener: Listener;
   readonly asBytes: boolean;
   node: NodeRedis | null;
 }
 
-/** The key that says where a command goes. */
+/** Returns the key that decides to which node a command goes. */
 function keyOf(args: readonly Argument[]): Argument {
   return args[args[0] === "EVAL" ? 3 : 1]!;
 }

@@ -4,7 +4,7 @@ import { OperatingError } from "../base/mod.ts";
 import type { ResultMeta } from "../wire/mod.ts";
 import type { Backend, ChordPart, CompleteHeader, ResultRecord, Watch } from "./backend.ts";
 
-/** What asking for a result says. Source: celery 5.2.6 backends/base.py DisabledBackend, E_NO_BACKEND. */
+/** The error of reading a result. Source: celery 5.2.6 backends/base.py DisabledBackend, E_NO_BACKEND. */
 const NO_BACKEND = "No result backend is configured. Set result_backend to keep results";
 const NO_CHORDS = "Starting chords requires a result backend to be configured. Set result_backend";
 
@@ -17,7 +17,7 @@ export class DisabledBackend implements Backend {
   readonly isCongested = false;
   readonly replyTo = null;
 
-  /** Stores nothing; `done` hears no error, for nothing was promised. */
+  /** Discards the result. `done` gets no error, since no storing was promised. */
   store(_record: ResultRecord, done: ((error: Error | null) => void) | null): void {
     done?.(null);
   }
@@ -70,7 +70,7 @@ export class DisabledBackend implements Backend {
     return refused(NO_CHORDS);
   }
 
-  /** Counts nothing: a chord sent by a producer that has a store is not ours to finish. */
+  /** Counts nothing: a chord whose producer has a store cannot be completed here. */
   countChordParts(_parts: readonly ChordPart[]): Promise<readonly CompleteHeader[]> {
     return Promise.resolve([]);
   }

@@ -1,6 +1,6 @@
 /**
- * Results in this process alone: for tests and one-process runs. Everyone who opens the same `memory://` URL in one
- * process shares one set of results; it goes with the last that closes.
+ * Results in this process alone, for tests and programs with a single process. All stores of one `memory://`
+ * URL share one set of results, which is deleted when the last of them closes.
  */
 
 import type { World } from "../base/mod.ts";
@@ -19,9 +19,9 @@ import { type StoreDone, StoreQueue } from "./queue.ts";
 import { retryPolicy } from "./retry.ts";
 import { Watchers } from "./watchers.ts";
 
-/** Results kept at most; past it the oldest go. */
+/** Results kept at most; beyond that the oldest are deleted. */
 const RESULTS_MAX = 1_000_000;
-/** Expired results deleted with each one stored: more than one, so that they do not heap up. */
+/** Expired results deleted for each result stored: more than one, so that they do not accumulate. */
 const EXPIRED_PER_STORE = 2;
 
 interface Stored {
@@ -35,17 +35,17 @@ interface Counted {
   size: number | null;
   grown: number;
   members: Map<string, { index: number; order: number; document: string | Uint8Array }>;
-  /** The task that completed it. */
+  /** The task that completed the header. */
   owner: string | null;
   expiresAt: number;
 }
 
 interface Shared {
-  /** In order of storing, so that the first expire first. */
+  /** In the order of storing, which is that of expiry. */
   results: Map<string, Stored>;
   groups: Map<string, { tuple: string; expiresAt: number }>;
   chords: Map<string, Counted>;
-  /** Chords that have ended, and until when that is remembered, milliseconds; in order of time. */
+  /** Ended chords with the time until which they are remembered, monotonic milliseconds; in order of time. */
   ended: Map<string, number>;
   watchers: Set<Watchers>;
   users: number;
@@ -53,7 +53,7 @@ interface Shared {
 
 const sharedByUrl = new Map<string, Shared>();
 
-/** The store. */
+/** The store of `memory://`. */
 export class MemoryBackend implements Backend {
   readonly kind = "memory" as const;
   readonly url: string;

@@ -2,9 +2,10 @@
  * One connection to Redis on node-redis's protocol engine: its commands queue (encoding, replies in order, RESP2 and
  * RESP3, subscriptions) and its socket (TCP, TLS, unix).
  *
- * The package's front door loads a module for each of Redis's 400 commands: a program that reads one result took 20 per
- * cent longer with it, packed and with the code cache (0.20 s of processor time against 0.25 s). The store sends its
- * commands in words, so it takes the engine by its parts, which tests/unit/backend/node_redis_test.ts watches over.
+ * The package's front door loads a module for each of Redis's 400 commands: a program that reads one result
+ * took 20 per cent longer with it, packed and with the code cache (0.20 s of processor time against 0.25 s).
+ * The store needs none of these modules, so it imports the engine's parts directly, which
+ * tests/unit/backend/node_redis_test.ts checks.
  */
 
 import { Buffer } from "node:buffer";
@@ -18,65 +19,73 @@ import { type Reply, type RespArg, RespError } from "../wire/mod.ts";
 /** An argument of a command. */
 export type Argument = string | Buffer;
 
-/** A reply whose bulk strings are text, or bytes where asked for. */
+/** How replies are decoded: bulk strings are text by default. */
 export interface ReplyOptions {
   readonly typeMapping?: Readonly<Record<number, unknown>>;
 }
 
-/** Hears of one message of a channel, bytes or text as subscribed. */
+/** Receives one message of a channel, bytes or text as subscribed. */
 export type Listener = (message: string | Buffer, channel: string | Buffer) => void;
 
-/** What the store sends its commands with: a connection, or the connections to a cluster's nodes. */
+/** The client of a store: a connection, or the connections to a cluster's nodes. */
 export interface RedisClient {
   /** Whether commands can be sent. */
   readonly isReady: boolean;
   /** 3 if the server speaks RESP3. */
   readonly protocol: 2 | 3;
-  /** When bytes came last, or when the server took some that had waited for it; monotonic milliseconds. */
+  /**
+   * When bytes last arrived, or the server last took bytes that had waited for it; monotonic milliseconds.
+   */
   readonly movedMs: number;
-  /** Bytes of the large commands that are not answered. */
+  /** Bytes of large commands without a reply. */
   readonly openBytes: number;
-  /** Sends one command in words, those of a turn in one write; rejects with `ErrorReply`, or as the connection ends. */
+  /**
+   * Sends one command; all commands of a turn leave in one write. Rejects with `ErrorReply`, or when the
+   * connection ends.
+   */
   sendCommand(args: readonly Argument[], options?: ReplyOptions): Promise<unknown>;
-  /** What tells of a result where it is stored: on a cluster of Redis 7 its shard alone hears of it. */
+  /** The command that publishes a result; on a cluster of Redis 7 it reaches the result's shard only. */
   readonly publishCommand: "PUBLISH" | "SPUBLISH";
   /**
-   * Sends commands in order, in one write, and waits until replicas have what they wrote. For each null, or the error
-   * that it came to; never rejects. Costs a promise for each command.
+   * Sends commands in order, in one write, and waits until replicas have the data. Resolves with null or an
+   * error for each command; never rejects. Costs a promise for each command.
    */
   sendEach(commands: readonly (readonly Argument[])[]): Promise<unknown[]>;
-  /** Subscribes; resolves when the server has said so. */
+  /** Subscribes; resolves when the server has confirmed it. Rejects when the connection ends. */
   subscribe(channels: readonly string[], listener: Listener, asBytes: boolean): Promise<void>;
-  /** Takes a listener from its channels; the server is told where it was the last one. */
+  /** Removes a listener from its channels; the last one of a channel ends its subscription. */
   unsubscribe(channels: readonly string[], listener: Listener, asBytes: boolean): Promise<void>;
-  /** Sends commands of one key's slot that are done together (MULTI); resolves with their replies. */
+  /**
+   * Sends commands of one key's slot as a transaction (MULTI); resolves with their replies, or rejects with
+   * the first error.
+   */
   transaction(commands: readonly (readonly Argument[])[]): Promise<unknown[]>;
-  /** Resolves when replicas have what was written under these keys; at once where nothing is waited for. */
+  /** Resolves when replicas have what was written under these keys; at once if no replicas are waited for. */
   replicated(keys: readonly string[]): Promise<void>;
-  /** Ends every connection; what waits for a reply is rejected. Twice is once. */
+  /** Ends every connection and rejects the calls without a reply. Idempotent. */
   destroy(): void;
 }
 
-/** How to connect. */
+/** Options of `NodeRedis`. */
 export interface NodeRedisOptions {
-  /** What node-redis's socket takes: host and port or path, `tls` and its certificates, time limits in ms. */
+  /** Options of node-redis's socket: host and port or path, `tls` and its certificates, time limits in ms. */
   readonly socket: Readonly<Record<string, unknown>>;
   /** How subscriptions are read: a server that speaks RESP2 sends them as replies. */
   readonly resp: 2 | 3;
   readonly credentials: RedisLogin;
-  /** Pause between the pings of an idle connection; null for none. */
+  /** Milliseconds between the pings of an idle connection; null: no pings. */
   readonly pingMs: number | null;
   /** How many replicas `replicated` waits for; 0: none. */
   readonly waitReplicas: number;
-  /** So long without a byte either way means a dead peer; null: none does. */
+  /** Milliseconds without a byte in either direction after which the peer counts as dead; null: never. */
   readonly timeoutMs: number | null;
 }
 
-/** What a connection tells its owner. */
+/** Events of a connection. */
 export interface NodeRedisEvents {
-  /** Hears of each error, and at the end of the connection, where it may be the same error again or null. */
+  /** Called for each error, and again at the end of the connection, with the same error or null. */
   onEnd(error: unknown): void;
-  /** A shard's channel ended unasked: its slot is another node's now. */
+  /** The server ended the subscription to a shard's channel: another node has its slot now. */
   onShardEnd(channel: string): void;
 }
 
@@ -115,12 +124,12 @@ export function loadEngine(): Promise<Engine> {
   })();
 }
 
-/** The package is CommonJS: an import of it has its exports behind `default`, bundled or not. */
+/** Returns a module's exports. The package is CommonJS, so they are behind `default`, bundled or not. */
 function exportsOf<T>(module: unknown): T {
   return (module as { readonly default: T }).default;
 }
 
-/** A connection that is dialled once and never again: its owner dials the next. */
+/** A connection that is dialled once; its owner dials the next one. */
 export class NodeRedis implements RedisClient {
   readonly #clock: Clock;
   readonly #options: NodeRedisOptions;
@@ -129,14 +138,14 @@ export class NodeRedis implements RedisClient {
   readonly #events: NodeRedisEvents;
   readonly #engine: Engine;
   #facts: ServerFacts | null = null;
-  /** How often the end of a shard's channel was asked for and not heard of. */
+  /** Requests to end the subscription to a shard's channel that are not confirmed yet, by channel. */
   #unsubscribing = new Map<string, number>();
   readonly #replicas: ReplicaWait | null;
   #renewal: Renewal | null = null;
   readonly publishCommand = "PUBLISH";
   movedMs: number;
   openBytes = 0;
-  /** What is left of a command too large for one write; nothing else goes before it. */
+  /** The rest of a command too large for one write; nothing else is written before it. */
   #rest: Argument[] = [];
   #writtenMs = 0;
   #isWriteDue = false;
@@ -216,11 +225,13 @@ export class NodeRedis implements RedisClient {
   async sendEach(commands: readonly (readonly Argument[])[]): Promise<unknown[]> {
     const done = errorsOf(commands.length, (n) => this.sendCommand(commands[n]!));
     const [errors, lost] = await Promise.all([done, this.replicated([]).then(() => null, (error) => error)]);
-    // What a master has said is only a promise if it was lost before its replicas had it.
+    // A master's reply does not count if the master is lost before its replicas have the data.
     return lost === null ? errors : errors.map((error) => error ?? lost);
   }
 
-  /** `sendCommand` for a key that the slot's old node says is here already (ASK). */
+  /**
+   * `sendCommand` for a key that has been moved to this node already, according to the slot's old node (ASK).
+   */
   sendAsking(args: readonly Argument[], options?: ReplyOptions): Promise<unknown> {
     this.sendCommand(["ASKING"]).catch(() => {});
     return this.sendCommand(args, options);
@@ -238,14 +249,14 @@ export class NodeRedis implements RedisClient {
     await done;
   }
 
-  /** `subscribe` to one channel of a slot that this node serves. */
+  /** Subscribes to one channel of a slot that this node serves. */
   async subscribeShard(channel: string, listener: Listener, asBytes: boolean): Promise<void> {
     const done = this.#queue.subscribe("SHARDED", channel, listener, asBytes);
     this.#scheduleWrite();
     await done;
   }
 
-  /** Ends it. */
+  /** Reverts `subscribeShard`. */
   async unsubscribeShard(channel: string, listener: Listener, asBytes: boolean): Promise<void> {
     const done = this.#queue.unsubscribe("SHARDED", channel, listener, asBytes);
     if (done === undefined) return;
@@ -267,13 +278,19 @@ export class NodeRedis implements RedisClient {
     if (this.#replicas !== null) await this.waitFor(this.#replicas);
   }
 
-  /** Resolves when the replicas have what was sent before, or do not follow. Rejects only as the connection ends. */
+  /**
+   * Resolves when the replicas have all earlier commands, or do not follow. Rejects only if the connection
+   * ends.
+   */
   async waitFor(replicas: ReplicaWait): Promise<void> {
     const { command } = replicas;
     if (command !== null) replicas.read(await this.#orError(this.sendCommand(command) as Promise<Reply>));
   }
 
-  /** A shard's channel that ends unasked: the engine overlooks it while a reply is open. */
+  /**
+   * Detects a subscription to a shard's channel that the server ends, which the engine misses while a reply
+   * is pending.
+   */
   #watchPushes(): void {
     const { decoder } = this.#queue as unknown as { decoder: { onPush(items: unknown[]): unknown } };
     const onPush = decoder.onPush;
@@ -289,7 +306,7 @@ export class NodeRedis implements RedisClient {
     };
   }
 
-  /** Stops a renewal of the credentials with the connection. */
+  /** Ties a renewal of the credentials to the connection: it stops with it. */
   keep(renewal: Renewal): void {
     this.#renewal = renewal;
     if (!this.isReady) renewal.stop();
@@ -307,7 +324,7 @@ export class NodeRedis implements RedisClient {
     return Promise.all(replies);
   }
 
-  /** An error reply as a value. */
+  /** Resolves with an error reply as a value. */
   #orError(replying: Promise<Reply>): Promise<Reply> {
     return replying.catch((error: unknown) => {
       if (error instanceof this.#engine.ErrorReply) return new RespError(error.message);
@@ -320,7 +337,7 @@ export class NodeRedis implements RedisClient {
     try {
       this.#queue.decoder.write(chunk);
     } catch (error) {
-      // After bytes that are not RESP nothing tells where the next reply begins.
+      // After bytes that are not RESP, the start of the next reply is unknown.
       this.#events.onEnd(error);
       this.destroy();
     }
@@ -339,9 +356,9 @@ export class NodeRedis implements RedisClient {
   }
 
   /**
-   * What is to be written: small commands joined, since each piece costs the socket as much as a command, large ones in
-   * slices. The socket takes pieces until it has to wait, and asks for the rest when it has drained, so that the
-   * progress of a long upload is seen.
+   * Returns the next pieces to write: small commands are joined, since each piece costs the socket as much as
+   * a command, and large ones are cut into slices. The socket takes pieces until it has to wait, and
+   * continues when it has drained, so that the progress of a long upload is seen.
    */
   #pieces(): Iterable<readonly Argument[]> {
     const commands = this.#queue.commandsToWrite();
@@ -358,7 +375,7 @@ export class NodeRedis implements RedisClient {
       if (text !== "") return { done: false, value: [text] };
       return this.#rest.length > 0 ? next() : { done: true, value: undefined };
     };
-    // Without `return`: that the socket stops in between ends nothing.
+    // Without `return`, so that the commands remain if the socket stops in between.
     return { [Symbol.iterator]: () => ({ next }) };
   }
 
@@ -369,14 +386,14 @@ export class NodeRedis implements RedisClient {
     this.#queue.flushAll(error);
   }
 
-  /** Ends the connection of a peer from which nothing comes and which takes nothing. */
+  /** Ends the connection if its peer neither sends nor takes bytes. */
   #armWatch(): void {
     const { timeoutMs } = this.#options;
     if (timeoutMs === null || !this.isReady) return;
     const plannedMs = this.#clock.monoMs() + timeoutMs / 4;
     this.#disarmWatch = this.#clock.arm(plannedMs, () => {
       const nowMs = this.#clock.monoMs();
-      // We ourselves were stopped: the peer gets its time anew.
+      // This process itself was stopped, so the peer's time begins again.
       if (nowMs - plannedMs > timeoutMs / 4) this.movedMs = nowMs;
       if (nowMs - this.movedMs <= timeoutMs + extraMs(this.openBytes)) return this.#armWatch();
       this.#events.onEnd(new ConnectionLost(`no answer in ${timeoutMs / 1000} s`, { isRetryable: true }));
@@ -384,7 +401,7 @@ export class NodeRedis implements RedisClient {
     });
   }
 
-  /** Idle connections are kept from the socket's time limit by a ping; it also finds a dead peer. */
+  /** Pings an idle connection, which keeps it below the time limit and detects a dead peer. */
   #armPing(): void {
     const { pingMs } = this.#options;
     if (pingMs === null || !this.isReady) return;
@@ -394,7 +411,7 @@ export class NodeRedis implements RedisClient {
   }
 }
 
-/** Runs all at once; for each null, or the error that it came to. */
+/** Runs `count` operations at once; resolves with null or an error for each. Never rejects. */
 export function errorsOf(count: number, run: (n: number) => Promise<unknown>): Promise<unknown[]> {
   if (count === 0) return Promise.resolve([]);
   return new Promise((resolve) => {

@@ -1,45 +1,46 @@
 /**
  * The data lane of every store: results are appended here and leave in batches, one batch under way at a time.
  *
- * One at a time keeps the states of one task in order through every retry, and makes the batches as large as the
- * store is slow. For a record that cannot be stored, `done` gets the error, and it is logged once; nothing vanishes in
- * silence.
+ * One batch at a time keeps the states of a task in order through every retry, and makes batches larger if
+ * the store is slower. If a record cannot be stored, `done` gets the error, which is also logged: no result
+ * is lost silently.
  */
 
 import { type Clock, errorText, isRetryable, type Log, LogThrottle, OperatingError } from "../base/mod.ts";
 import type { ResultRecord } from "./backend.ts";
-import { inPlaceOf } from "./refused.ts";
+import { replacementOf } from "./refused.ts";
 import type { RetryPolicy } from "./retry.ts";
 
-/** What a caller of `store` hears: null when stored for good, else why it never will be. */
+/** The callback of `store`: null when the result is stored for good, else the error why it never will be. */
 export type StoreDone = (error: Error | null) => void;
 
 /**
- * What writing a batch came to: null when all of it is stored, else for each record its own error or null. Throws
- * (or rejects) where the whole batch failed; an OperatingError with `isRetryable` is tried again.
+ * The result of writing a batch: null if all of it is stored, else an error or null for each record. If the
+ * whole batch failed, the write throws or rejects; it is tried again after an OperatingError with
+ * `isRetryable`.
  */
 export type BatchResult = (Error | null)[] | null;
 
-/** How a store uses its queue. */
+/** Options of `StoreQueue`. */
 export interface StoreQueueOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly policy: RetryPolicy;
   /** Runs `fn` once, soon: when a batch may begin. */
   schedule(fn: () => void): void;
-  /** Writes records in order. The array is the store's until it settles. */
+  /** Writes records in order. It owns the array until its result is there. */
   write(records: readonly ResultRecord[]): Promise<BatchResult> | BatchResult;
-  /** True for an error that is waited for as long as it takes, however few retries the policy allows. */
+  /** Returns true for an error after which writing is tried again without limit, whatever the policy says. */
   waitsFor?(error: Error): boolean;
-  /** Of what is stored in place of a result that was refused (refused.ts). Default: nothing is. */
+  /** Encodes the replacement of a refused result (refused.ts). Absent: nothing is stored instead. */
   readonly serializer?: string;
-  /** Says that a batch failed and will be tried again. */
+  /** Called when a batch has failed and will be tried again. */
   onRetry?(error: Error, retry: number, delayMs: number): void;
-  /** Records of one batch. */
+  /** Most records of one batch. */
   readonly batchMax?: number;
-  /** Characters (or bytes) of documents of one batch; one larger document goes alone. */
+  /** Most characters (or bytes) of one batch's documents; a larger document is written alone. */
   readonly batchBytesMax?: number;
-  /** Records that may wait; past it the oldest are given up. */
+  /** Most records that may wait; beyond that the oldest are given up. */
   readonly appendedMax?: number;
   readonly appendedBytesMax?: number;
 }
@@ -48,7 +49,7 @@ const BATCH_MAX = 2048;
 const BATCH_BYTES_MAX = 4 << 20;
 const APPENDED_MAX = 65_536;
 const APPENDED_BYTES_MAX = 256 << 20;
-/** Fetching stops at this part of either maximum. */
+/** The queue is congested, and fetching stops, at this part of either maximum. */
 const CONGESTED_SHARE = 1 / 4;
 /** Least time between two lines about lost results, milliseconds. */
 const LINE_EVERY_MS = 10_000;
@@ -74,7 +75,7 @@ export class StoreQueue {
   /** Where the oldest record is in the arrays. */
   #head = 0;
   #bytes = 0;
-  /** Being written, or waiting for its retry. */
+  /** The batch that is being written or waits for its retry. */
   #batch: Batch | null = null;
   #isWriting = false;
   #isScheduled = false;
@@ -97,7 +98,7 @@ export class StoreQueue {
     this.#losses = new LogThrottle(options, { everyMs: LINE_EVERY_MS });
   }
 
-  /** Appends one. Data lane, per message. */
+  /** Appends a record. Data lane, per message. */
   append(record: ResultRecord, done: StoreDone | null): void {
     this.#appended++;
     if (this.#isClosed) {
@@ -114,13 +115,13 @@ export class StoreQueue {
     }
   }
 
-  /** Records that are not settled, but for those under way right now. */
+  /** The number of records that wait, without those that are being written. */
   get waiting(): number {
     return this.#records.length - this.#head +
       (this.#batch && !this.#isWriting ? this.#batch.records.length : 0);
   }
 
-  /** True where a quarter of what may wait does. */
+  /** True once the queue is a quarter full. */
   get isCongested(): boolean {
     return this.waiting > this.#appendedMax * CONGESTED_SHARE ||
       this.#bytes > this.#appendedBytesMax * CONGESTED_SHARE;
@@ -141,7 +142,7 @@ export class StoreQueue {
     this.#pump();
   }
 
-  /** Gives up what waits; later records are refused. Twice is once. */
+  /** Gives up the waiting records and refuses later ones. Idempotent. */
   close(): void {
     this.#isClosed = true;
     this.#disarm?.();
@@ -163,7 +164,7 @@ export class StoreQueue {
     }
   }
 
-  /** The next batch: all that waits where it fits, without copying. */
+  /** Returns the next batch: all waiting records if they fit, without copying. */
   #take(): Batch {
     const records = this.#records;
     const count = records.length - this.#head;
@@ -193,7 +194,7 @@ export class StoreQueue {
 
   #advance(head: number): void {
     this.#head = head;
-    // Shifting costs the length of what stays, so it waits until half is behind.
+    // A shift costs the length of the rest, so it waits until half of the array is done.
     if (head === this.#records.length || head > 4096 && head * 2 > this.#records.length) {
       this.#records = this.#records.slice(head);
       this.#dones = this.#dones.slice(head);
@@ -233,8 +234,8 @@ export class StoreQueue {
     const error = thrown instanceof Error ? thrown : new OperatingError(errorText(thrown));
     const { policy, clock } = this.#options;
     const isWaitedFor = this.#options.waitsFor?.(error) ?? false;
-    const isOver = !isWaitedFor && (!isRetryable(error) || batch.retries >= policy.maxRetries);
-    if (isOver || this.#isClosed) {
+    const isFinal = !isWaitedFor && (!isRetryable(error) || batch.retries >= policy.maxRetries);
+    if (isFinal || this.#isClosed) {
       this.#batch = null;
       this.#bytes -= batch.bytes;
       this.#settle(batch, error, null);
@@ -262,8 +263,8 @@ export class StoreQueue {
       for (let n = 0; n < dones.length; n++) {
         const own = error ?? errors![n] ?? null;
         if (own !== null) {
-          this.#sayLost(records[n]!, own);
-          this.appendInPlaceOf(records[n]!, own);
+          this.#logLost(records[n]!, own);
+          this.appendReplacement(records[n]!, own);
         }
         dones[n]?.(own);
       }
@@ -273,7 +274,7 @@ export class StoreQueue {
 
   #settleOne(record: ResultRecord, done: StoreDone | null, error: Error): void {
     this.#settled++;
-    this.#sayLost(record, error);
+    this.#logLost(record, error);
     done?.(error);
     this.#resolveFlushes();
   }
@@ -304,15 +305,15 @@ export class StoreQueue {
     this.#settleOne(record, done, error);
   }
 
-  /** Appends what stands in place of a record that never will be stored, if anything does. */
-  appendInPlaceOf(record: ResultRecord, error: Error): void {
+  /** Appends the replacement of a record that will never be stored, if there is one. */
+  appendReplacement(record: ResultRecord, error: Error): void {
     const { clock, serializer } = this.#options;
     if (this.#isClosed || serializer === undefined) return;
-    const instead = inPlaceOf(record, error, { clock, serializer });
+    const instead = replacementOf(record, error, { clock, serializer });
     if (instead !== null) this.append(instead, null);
   }
 
-  #sayLost(record: ResultRecord, error: Error): void {
+  #logLost(record: ResultRecord, error: Error): void {
     this.#losses.log("ERROR", `Cannot store the result of task ${record.taskId}: ${errorText(error)}`);
   }
 }

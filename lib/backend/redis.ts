@@ -62,12 +62,12 @@ const RETRY_LIMIT =
   "The Celery application must be restarted.";
 /** Least time between two lines about a lost connection, milliseconds. */
 const LINE_EVERY_MS = 1000;
-/** How long `close` waits for what was appended, milliseconds. */
+/** How long `close` waits for appended results, milliseconds. */
 const CLOSE_WAIT_MS = 5000;
-/** Keys of one MGET. */
+/** Most keys of one MGET. */
 const MGET_MAX = 1000;
 
-/** The store. */
+/** The store on Redis. */
 export class RedisBackend implements Backend {
   readonly kind = "redis" as const;
   readonly url: string;
@@ -86,7 +86,7 @@ export class RedisBackend implements Backend {
   readonly #groupPrefix: string;
   /** Whole seconds as text; null: for ever. */
   readonly #ttl: string | null;
-  /** Whether a key's hash tag says which server has it. */
+  /** Whether the server is a cluster, which places a key by its hash tag. */
   readonly #isCluster: boolean;
   readonly #isBinary: boolean;
   readonly #isOrdered: boolean;
@@ -130,7 +130,7 @@ export class RedisBackend implements Backend {
       schedule: (fn) => queueMicrotask(fn),
       write: (records) => this.#writer.write(records),
       serializer: options.serializer,
-      onRetry: (_error, retry, delayMs) => this.#sayLost(retry, delayMs),
+      onRetry: (_error, retry, delayMs) => this.#logLost(retry, delayMs),
     });
     this.#watch = new RedisWatch({
       world,
@@ -144,13 +144,13 @@ export class RedisBackend implements Backend {
   }
 
   /**
-   * Makes the store, and starts to load the client and to connect in the background. Rejects with UsageError for a
-   * wrong URL; if the server cannot be reached, the first call that needs it rejects.
+   * Opens the store, and begins to load the client and to connect in the background. Rejects with UsageError
+   * for a wrong URL; if the server cannot be reached, the first call that needs it rejects.
    */
   static async open(world: World, url: string, options: BackendOptions): Promise<RedisBackend> {
     const backend = new RedisBackend(world, url, options);
     await loadSerializer(options.serializer);
-    // Whoever needs the connection dials again and hears of the failure then.
+    // The next call that needs the connection dials again and reports the failure.
     backend.#links.open().catch(() => {});
     return backend;
   }
@@ -160,7 +160,7 @@ export class RedisBackend implements Backend {
       const error = new OperatingError(`Cannot store the result of task ${record.taskId}: ${TOO_LARGE}`);
       this.#world.log.error(error.message);
       done?.(error);
-      this.#queue.appendInPlaceOf(record, error);
+      this.#queue.appendReplacement(record, error);
       return;
     }
     this.#queue.append(record, done);
@@ -201,7 +201,7 @@ export class RedisBackend implements Backend {
     await this.#do((client) => client.sendCommand(["DEL", this.#taskPrefix + taskId]));
   }
 
-  /** SETEX and PUBLISH of `{"result": tuple}`. */
+  /** Stores and publishes `{"result": tuple}`. */
   async saveGroup(groupId: string, tuple: string): Promise<void> {
     const document = argument(encodeGroup(tuple, this.#options.serializer));
     await this.#save(this.#groupKey(groupId), document);
@@ -222,7 +222,7 @@ export class RedisBackend implements Backend {
     await this.#save(`${this.#groupKey(groupId)}.s`, String(size));
   }
 
-  /** Adds to `.t`; tried once, for a second try could count twice. */
+  /** Adds to `.t`. It is not tried again, since that could count twice. */
   async growChord(groupId: string, by: number): Promise<void> {
     const key = `${this.#groupKey(groupId)}.t`;
     const link = await this.#openWithRetries();
@@ -238,9 +238,9 @@ export class RedisBackend implements Backend {
   }
 
   /**
-   * Counts members in Celery's keys. The step is one script, so that a member that is counted again with another
-   * result takes the place of its first one; who completed the header is kept beside it (`.o`, which Python never
-   * reads): only that task, run again after a crash, gets the members a second time.
+   * Counts members in Celery's keys. It is one script, so that a member counted again with another result
+   * replaces its first result. The key `.o`, which Python never reads, has the task that completed the
+   * header: only that task, run again after a crash, gets the members a second time.
    */
   async countChordParts(parts: readonly ChordPart[]): Promise<readonly CompleteHeader[]> {
     if (parts.length === 0) return [];
@@ -272,12 +272,12 @@ export class RedisBackend implements Backend {
   async #members(groupId: string, number: number): Promise<ChordMember[] | null> {
     const header = { key: this.#groupKey(groupId), isOrdered: this.#isOrdered };
     const documents = await this.#read((client) => headerDocuments(client, header, this.#as));
-    // Who counted the last one again, and was faster, has deleted them.
+    // Another process counted the last member again, and has ended the chord already.
     if (documents.length < number) return null;
     return await headerMembers(this, groupId, documents, this.#options, this.#world.clock);
   }
 
-  /** Deletes the counters, and keeps in `.o` for a while that it has ended. */
+  /** Deletes the counters, and records in `.o` for ENDED_SECONDS that the chord has ended. */
   async endChord(groupId: string): Promise<void> {
     const key = this.#groupKey(groupId);
     await this.#do((client) =>
@@ -288,7 +288,7 @@ export class RedisBackend implements Backend {
     );
   }
 
-  /** Keys expire by themselves. */
+  /** No effect: keys expire by themselves. */
   cleanup(): Promise<void> {
     return Promise.resolve();
   }
@@ -315,7 +315,10 @@ export class RedisBackend implements Backend {
     await this.#do((client) => this.#writer.save(client, key, document));
   }
 
-  /** The key of a group; those of its chord follow it, and on a cluster all of them have the group's slot. */
+  /**
+   * Returns the key of a group. The keys of its chord begin with it, and are all in the group's slot on a
+   * cluster.
+   */
   #groupKey(groupId: string): string {
     return this.#groupPrefix + (this.#isCluster ? `{${groupId}}` : groupId);
   }
@@ -324,7 +327,7 @@ export class RedisBackend implements Backend {
     return this.#isBinary ? AS_BYTES : AS_TEXT;
   }
 
-  /** Counts by script, or with Celery's own commands where scripts are refused. */
+  /** Counts by script, or with Celery's own commands if the server refuses scripts. */
   async #count(client: RedisClient, counts: readonly ChordCount[]): Promise<Counted[]> {
     if (this.#writer.canScript) {
       try {
@@ -340,12 +343,15 @@ export class RedisBackend implements Backend {
 
   // The control lane: connecting and trying again.
 
-  /** Something that may be done twice, with the retries of the settings. */
+  /** Runs an idempotent operation, with the retries of the settings. */
   #do<T>(run: (client: RedisClient) => Promise<T>): Promise<T> {
     return this.#attempt(run, this.#policy.maxRetries);
   }
 
-  /** A read: one more try for a connection that broke while idle, and all retries only where asked for. */
+  /**
+   * Runs a read: with one retry, for a connection that broke while idle, or all if
+   * `result_backend_always_retry` is on.
+   */
   #read<T>(run: (client: RedisClient) => Promise<T>): Promise<T> {
     return this.#attempt(run, this.#options.alwaysRetry ? this.#policy.maxRetries : 1, true);
   }
@@ -358,8 +364,8 @@ export class RedisBackend implements Backend {
     for (let retry = 0;; retry++) {
       let isDialing = false;
       try {
-        // The server cuts a subscriber off for an answer above its limit (32 MB): the second try is on a connection
-        // that subscribes to nothing.
+        // The server disconnects a subscriber for a reply above its limit (32 MB): the retry uses a
+        // connection without subscriptions.
         if (isRead && retry > 0 && this.#watch.watchers.size > 0) return await this.#links.apart(run);
         isDialing = this.#links.live === null;
         const link = this.#links.live ?? await this.#links.open();
@@ -367,11 +373,11 @@ export class RedisBackend implements Backend {
         return await run(link.client);
       } catch (thrown) {
         const error = this.#links.explain(thrown);
-        // A store that cannot be had is told of after one timeout: nothing broke that was there.
+        // An unreachable store is reported after one timeout: there was no connection that could have broken.
         const limit = isRead && isDialing && !this.#options.alwaysRetry ? 0 : maxRetries;
         if (retry >= limit || !(error instanceof OperatingError) || !error.isRetryable) throw error;
         const delayMs = this.#policy.delayMs(retry);
-        if (retry > 0) this.#sayLost(retry, delayMs);
+        if (retry > 0) this.#logLost(retry, delayMs);
         await this.#world.clock.sleep(delayMs, this.#closing.signal);
       }
     }
@@ -382,7 +388,10 @@ export class RedisBackend implements Backend {
     return this.#links.live ?? await this.#links.open();
   }
 
-  /** For waits: dials with the retries of the settings; after the last, Celery's line and the reason. */
+  /**
+   * Dials for waits, with the retries of the settings. After the last it logs Celery's line, and rejects with
+   * that line and the reason.
+   */
   async #reconnect(): Promise<RedisLink> {
     try {
       const link = await this.#openWithRetries();
@@ -397,7 +406,7 @@ export class RedisBackend implements Backend {
     }
   }
 
-  #sayLost(retry: number, delayMs: number): void {
+  #logLost(retry: number, delayMs: number): void {
     const { maxRetries } = this.#policy;
     const when = humanizeSeconds(delayMs / 1000, "in ");
     this.#lostLine.log(
@@ -407,7 +416,7 @@ export class RedisBackend implements Backend {
   }
 }
 
-/** A prefix given by the user, with `_` after it unless it ends in `:`, `_`, `-` or `.`. */
+/** Returns the user's prefix, with `_` after it unless it ends in `:`, `_`, `-` or `.`. */
 function globalPrefix(given: unknown): string {
   if (given === undefined || given === null || given === "") return "";
   if (typeof given !== "string") {

@@ -8,12 +8,12 @@ import { ENDED, untraced } from "./chord.ts";
 import type { Argument, RedisClient, ReplyOptions } from "./node_redis.ts";
 import { COUNT_SCRIPT } from "./redis_scripts.ts";
 
-/** One member to count. */
+/** A member to count. */
 export interface ChordCount {
   /** The group's key; `.j`, `.t`, `.s` and `.o` follow it. */
   readonly key: string;
   readonly taskId: string;
-  /** Its place in the header; null: it has none, and comes last. */
+  /** Its index in the header; null: it has none, and comes last. */
   readonly index: number | null;
   readonly member: Argument;
   /** A sorted set by index, else a list by time (`result_chord_ordered` off). */
@@ -22,15 +22,18 @@ export interface ChordCount {
   readonly ttl: string | null;
 }
 
-/** How many members a complete header has, or null: it is not complete, or another goes on. */
+/** How many members a complete header has; null: it is not complete, or another caller completes it. */
 export type Counted = number | null;
 
-/** The longest run; what Lua's `unpack` takes is some thousands. */
+/** The longest run; Lua's `unpack` takes a few thousand values. */
 const RUN_MAX = 1000;
-/** Ids that stand in JSON as they are; a member with another one is counted alone. */
+/** Ids that JSON does not escape; a member with any other id is counted alone. */
 const PLAIN_ID = /^[\w.:-]*$/;
 
-/** Counts many, in order; one round trip, on a cluster one for each group. All are ordered and kept alike. */
+/**
+ * Counts members in order, in one round trip, or on a cluster in one for each group. `isOrdered` and `ttl`
+ * are the same for all. Rejects as `sendCommand` does.
+ */
 export async function countByScript(
   client: RedisClient,
   counts: readonly ChordCount[],
@@ -67,7 +70,7 @@ async function countTogether(client: RedisClient, counts: readonly ChordCount[])
   ) as Counted[];
 }
 
-/** Where the run ends that begins at `from`: members of one group in order of their places, without a gap. */
+/** Returns the end of the run that begins at `from`: members of one group with consecutive indices. */
 function runEnd(counts: readonly ChordCount[], from: number): number {
   const { key, index, isOrdered } = counts[from]!;
   let to = from + 1;
@@ -80,7 +83,10 @@ function runEnd(counts: readonly ChordCount[], from: number): number {
   return to;
 }
 
-/** A list knows a member again by its whole text, in which spans would differ. */
+/**
+ * Returns the text of a member: in a list without its span, since lists find a repeated member by its whole
+ * text.
+ */
 function memberOf({ member, isOrdered }: ChordCount): Argument {
   return isOrdered || typeof member !== "string" ? member : untraced(member);
 }
@@ -93,7 +99,10 @@ function scoreOf({ index }: ChordCount): string {
   return index === null ? "+inf" : String(index);
 }
 
-/** The same with Celery's own commands, which cannot tell a member that is counted again with another result. */
+/**
+ * Counts one member with Celery's own commands, which cannot recognise a member counted again with another
+ * result. Rejects as `transaction` does.
+ */
 export async function countPlainly(client: RedisClient, count: ChordCount): Promise<Counted> {
   const { key, isOrdered, ttl } = count;
   const member = typeof count.member === "string" ? untraced(count.member) : count.member;
@@ -111,7 +120,7 @@ export async function countPlainly(client: RedisClient, count: ChordCount): Prom
     : null;
 }
 
-/** The documents of a header's members, in order. */
+/** Reads the documents of a header's members, in order. */
 export async function headerDocuments(
   client: RedisClient,
   header: Pick<ChordCount, "key" | "isOrdered">,

@@ -1,5 +1,5 @@
 /**
- * Connections to Redis through node-redis: dialled when first needed, never by a loop of the library's own.
+ * Connections to Redis through node-redis: dialled when needed, and never by a reconnect loop of the library.
  *
  * node-redis speaks the protocol, TLS and pub/sub; when to dial again and for how long is decided here and in
  * redis.ts, on the World's clock. With Redis 6 and later one connection carries commands and subscriptions (RESP3);
@@ -42,7 +42,7 @@ import {
 } from "./node_redis.ts";
 import type { RedisStoreOptions } from "./redis_options.ts";
 
-/** A document as an argument; bytes are not copied. */
+/** Returns a document as an argument; bytes are not copied. */
 export function argument(document: string | Uint8Array): Argument {
   return typeof document === "string"
     ? document
@@ -57,17 +57,19 @@ export const AS_TEXT: ReplyOptions = {};
 /** A live connection. */
 export interface RedisLink {
   readonly client: RedisClient;
-  /** The same one with RESP3. */
+  /** For subscriptions; with RESP3 the same connection. */
   readonly subscriber: RedisClient;
-  /** Whether the server does in order what the two send: not with two connections, nor with a cluster's nodes. */
+  /**
+   * Whether the server processes the commands of both in order: false with two connections, and on a cluster.
+   */
   readonly isInOrder: boolean;
 }
 
-/** What is told of the live connection. */
+/** Events of the live connection. */
 export interface RedisLinksEvents {
-  /** It ended by itself. Once for each. */
+  /** The connection was lost. Called once for each connection. */
   onLost(error: Error): void;
-  /** News of these channels may have been missed. */
+  /** Messages of these channels may have been missed. */
   onMissed(channels: readonly string[]): void;
 }
 
@@ -82,7 +84,7 @@ export class RedisLinks {
   #isClosed = false;
   #wasLive = false;
   #pendingClients = new Set<NodeRedis>();
-  /** Of a cluster: the nodes that it has named, which are asked where those of the URL do not answer. */
+  /** The nodes that a cluster has named, which are asked if those of the URL do not answer. */
   #known: readonly ClusterNode[] = [];
 
   constructor(world: World, options: RedisStoreOptions, events: RedisLinksEvents) {
@@ -96,7 +98,10 @@ export class RedisLinks {
     return this.#link;
   }
 
-  /** The live connection, dialled where there is none. Rejects with an operating error; one dial at a time. */
+  /**
+   * Resolves with the live connection; dials if there is none, once at a time. Rejects with an operating
+   * error.
+   */
   open(): Promise<RedisLink> {
     if (this.#link) return Promise.resolve(this.#link);
     if (this.#isClosed) return Promise.reject(new OperatingError("The result store is closed"));
@@ -104,7 +109,10 @@ export class RedisLinks {
     return this.#opening;
   }
 
-  /** Runs something on a connection of its own, closed after it. Rejects as `open` does, or as `run`. */
+  /**
+   * Runs an operation on a connection of its own, which is closed afterwards. Rejects as `open` does, or as
+   * `run`.
+   */
   async apart<T>(run: (client: RedisClient) => Promise<T>): Promise<T> {
     if (this.#isClosed) throw new OperatingError("The result store is closed");
     const client = await this.#connect(3);
@@ -115,13 +123,16 @@ export class RedisLinks {
     }
   }
 
-  /** Ends the live connection, so that the next `open` dials: `why`, as that the server turned into a replica. */
+  /**
+   * Drops the live connection, so that the next `open` dials. `why`: for example that the server became a
+   * replica.
+   */
   drop(why: string): void {
     const link = this.#link;
     if (link) this.#lose(link.client, new ConnectionLost(why, { isRetryable: true }));
   }
 
-  /** Closes. Twice is once. */
+  /** Closes. Idempotent. */
   close(): void {
     this.#isClosed = true;
     const link = this.#link;
@@ -131,14 +142,17 @@ export class RedisLinks {
     for (const client of this.#pendingClients) client.destroy();
   }
 
-  /** Any error of node-redis as one of ours. A server that says it is no longer the master loses its connection. */
+  /**
+   * Converts an error of node-redis to one of ours. Drops the connection if the server is no longer the
+   * master.
+   */
   explain(error: unknown): Error {
     if (error instanceof OperatingError) return error;
     if (this.#engine && error instanceof this.#engine.ErrorReply) {
       const said = serverError(error);
       if (said instanceof ServerError && isMovedError(said)) this.drop("The server is no longer the master");
       if (this.#options.credentials === null || !/\bNOAUTH\b/.test(said.message)) return said;
-      // Those that rotate have expired: the next connection asks for new ones.
+      // Rotating credentials have expired; the next connection asks for new ones.
       this.drop(said.message);
       return new ConnectionLost(said.message, { cause: said, isRetryable: true });
     }
@@ -179,7 +193,7 @@ export class RedisLinks {
     this.#events.onLost(this.explain(error));
   }
 
-  /** A connection of its own to the server as it is found now. Rejects with an operating error. */
+  /** Opens a connection to the server's current address. Rejects with an operating error. */
   async #connect(resp: 2 | 3): Promise<RedisClient> {
     const target = await this.#resolve();
     if (this.#options.server.place.kind === "cluster") return await this.#connectCluster(target, resp);
@@ -216,14 +230,14 @@ export class RedisLinks {
     return client;
   }
 
-  /** Connects to one server, with the credentials that are good now, and keeps them fresh. */
+  /** Connects to one server with current credentials, and renews them before they expire. */
   async #logIn(target: RedisTarget, resp: 2 | 3, events: NodeRedisEvents): Promise<NodeRedis> {
     const { credentials } = this.#options;
     if (credentials === null) return await this.#dialAs(target, resp, events);
     return await credentials.logIn(async (login) => {
       const username = login.username ?? target.username;
       const client = await this.#dialAs({ ...target, username, password: login.password }, resp, events);
-      // A subscriber of RESP2 may send nothing else.
+      // A subscriber with RESP2 may not send AUTH.
       if (resp === 2) return client;
       client.keep(credentials.keepFresh(login, async ({ username, password }) => {
         await client.sendCommand(["AUTH", username ?? target.username ?? "default", password]);
@@ -272,7 +286,7 @@ export class RedisLinks {
       return await resolveTarget(this.#world, server, { timeoutMs: connectTimeoutMs });
     } catch (error) {
       if (!(error instanceof UsageError)) throw error;
-      // A certificate that is being renewed is there again soon.
+      // A certificate file that is being replaced can be read again soon.
       const why = `Cannot connect to the result store at ${shownUrl}: ${error.message}`;
       throw new DialError(why, { cause: error, isRetryable: true });
     }
@@ -298,7 +312,8 @@ export class RedisLinks {
     const why = `Cannot connect to the result store at ${where}: ${
       isForeign ? "the server does not speak Redis's protocol" : reasonOf(error)
     }`;
-    // A store that has taken us before may take us again: a password that is being changed.
+    // A store that has accepted us before may do so again, for example once a change of its password is
+    // complete.
     const isFinal = isForeign || error instanceof AccessRefused ||
       error instanceof OperatingError && !error.isRetryable;
     const options = { cause: error, isRetryable: this.#wasLive || !isFinal };
@@ -314,13 +329,13 @@ function serverError(error: Error): OperatingError {
     : said;
 }
 
-/** Whether the library could not read what came: its parser says so, or runs out of its stack. */
+/** Whether the library could not read its input: its parser says so, or overflows the stack. */
 function isUnreadable(error: unknown): boolean {
   return error instanceof ProtocolError || error instanceof RangeError || error instanceof TypeError ||
     /^Unknown RESP type/.test(errorText(error));
 }
 
-/** Node tells of several addresses tried by an AggregateError without a text. */
+/** Returns an error's text. Node reports several addresses tried as an AggregateError without a text. */
 function reasonOf(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
   return errorText(error);

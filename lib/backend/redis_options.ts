@@ -1,5 +1,5 @@
 /**
- * Where a Redis result store is and how its connections behave: its URL and the `redis_*` settings.
+ * The address of a Redis result store and the options of its connections: its URL and the `redis_*` settings.
  *
  * Source: celery 5.2.6 backends/redis.py RedisBackend.__init__, _params_from_url.
  */
@@ -9,9 +9,9 @@ import { Credentials } from "../net/mod.ts";
 import { OptionReader, parseRedisUrl, type RedisServer } from "../redis/mod.ts";
 import type { BackendOptions } from "./backend.ts";
 
-/** Everything a connection needs to know. */
+/** The options of a connection. */
 export interface RedisStoreOptions {
-  /** For the log: no password in it. */
+  /** The URL with its password masked. */
   readonly shownUrl: string;
   readonly server: RedisServer;
   /** Milliseconds without an answer after which the connection counts as dead; null: never. */
@@ -19,7 +19,10 @@ export interface RedisStoreOptions {
   readonly connectTimeoutMs: number;
   /** TCP keepalive probes. */
   readonly keepAlive: boolean;
-  /** How often an idle connection is tried; null: seldom. */
+  /**
+   * Milliseconds between the pings of an idle connection, if that is less than half of `socketTimeoutMs`;
+   * null: not set.
+   */
   readonly healthCheckMs: number | null;
   readonly clientName: string | null;
   /** Credentials that rotate; null: those of the URL. */

@@ -1,10 +1,10 @@
-/** The scripts the Redis store runs on the server. They touch only the keys they are given. */
+/** The scripts that the Redis store runs on the server. They use only the keys that they are given. */
 
 /**
- * Stores documents and tells of each, in order.
+ * Stores and publishes documents, in order.
  *
- * KEYS: one per document. ARGV: seconds to keep ("0": for ever), then the documents. What a reader sees is what
- * Celery's SETEX and PUBLISH give.
+ * KEYS: one per document. ARGV: seconds to keep ("0": for ever), then the documents. Readers see the same as
+ * after Celery's SETEX and PUBLISH.
  */
 export const STORE_SCRIPT = `local call, ttl = redis.call, ARGV[1]
 for n = 1, #KEYS do
@@ -14,8 +14,8 @@ for n = 1, #KEYS do
 end`;
 
 /**
- * Stores one document and tells of it. KEYS: its key. ARGV: the document, and the seconds to keep it if it is not for
- * ever. The text is as short as it can be: it goes along with each.
+ * Returns a script that stores and publishes one document. KEYS: its key. ARGV: the document, and the seconds
+ * to keep it if it expires. The text is as short as possible, since it is sent with each document.
  */
 export function storeOneScript(publish: "PUBLISH" | "SPUBLISH", isExpiring: boolean): string {
   const set = isExpiring ? "'SETEX',KEYS[1],ARGV[2],ARGV[1]" : "'SET',KEYS[1],ARGV[1]";
@@ -23,19 +23,19 @@ export function storeOneScript(publish: "PUBLISH" | "SPUBLISH", isExpiring: bool
 }
 
 /**
- * Counts members of chords, in order; for each false, or the number of members where the header is complete and the
- * caller is the one to go on. They are read without a script: Lua would go over every byte of them.
+ * Counts members of chords, in order. Returns for each false, or the number of members if the header is
+ * complete and this caller completes it. The members are read without a script, since Lua would read every
+ * byte of them.
  *
- * KEYS: members, growth, size, owner ("": it has ended) of each group. ARGV: "1" ordered, seconds to keep ("0": for
- * ever), then runs: the number of the group's first key, the first score, the last task's id, how many, and the
- * members. In a run of several the scores follow each other, and the members are JSON. An earlier member of the same
- * task is replaced: its text begins with `[1, "<task id>"` as Python writes it, or without the blank, or with a span in
- * the place of the 1 (chord.ts). The size is
- * asked for by equality, as Celery does; it and the number of members are read once per group, since nobody else
- * writes meanwhile.
+ * KEYS: members, growth, size, owner ("": it has ended) of each group. ARGV: "1" ordered, seconds to keep
+ * ("0": for ever), then runs: the number of the group's first key, the first score, the last task's id, how
+ * many, and the members. In a run of several the scores follow each other, and the members are JSON. An
+ * earlier member of the same task is replaced: its text begins with `[1, "<task id>"` as Python writes it, or
+ * without the blank, or with a span instead of the 1 (chord.ts). A header is complete if the number of
+ * members equals the size, as in Celery; both are read once per group, since nothing else writes meanwhile.
  *
- * A run of which none is there, and which does not go beyond the size, is added in one call: members that are looked
- * for and added one by one cost the server three times as much.
+ * A run of new members that does not exceed the size is added in one call: members that are looked up and
+ * added one by one cost the server three times as much.
  */
 export const COUNT_SCRIPT = `local call = redis.call
 local ordered, ttl = ARGV[1] == '1', ARGV[2]

@@ -1,13 +1,13 @@
 /**
  * Waiting for results on Redis: every awaited id of a backend on one multiplexed subscription.
  *
- * SUBSCRIBE and MGET leave together. On one RESP3 connection their order is the server's order, so nothing falls
- * between them; on two connections, and on a cluster's, MGET waits for the subscription. A document that came as a
- * message is newer than any that MGET asked for before.
+ * SUBSCRIBE and MGET leave together. On one RESP3 connection the server processes them in that order, so no
+ * result is missed between them; on two connections, and on a cluster, MGET waits for the subscription. A
+ * document that arrives as a message is newer than the reply to an MGET that was sent before.
  *
- * The server cuts a subscriber off whose answers wait in more than 32 MB (client-output-buffer-limit pubsub): for one
- * large result, or many at once. So after a loss what is stored is asked for before anything is subscribed to again;
- * connections that are lost one right after the other are dialled in growing pauses.
+ * The server disconnects a subscriber with more than 32 MB of pending output (client-output-buffer-limit
+ * pubsub): for one large result, or many at once. So after a loss the stored results are read before anything
+ * is subscribed again, and connections that are lost in quick succession are dialled with growing pauses.
  *
  * Source: celery 5.2.6 backends/redis.py ResultConsumer.
  */
@@ -18,10 +18,10 @@ import type { ResultMeta } from "../wire/mod.ts";
 import { AS_BYTES, AS_TEXT, type RedisLink } from "./redis_link.ts";
 import { Watchers } from "./watchers.ts";
 
-/** What the subscription needs of its backend. */
+/** The backend, as the subscription sees it. */
 export interface RedisWatchHost {
   readonly world: World;
-  /** Documents are bytes. */
+  /** Whether documents are bytes. */
   readonly isBinary: boolean;
   /** Prefix of a task's key; the channel is the key. */
   readonly taskPrefix: string;
@@ -30,18 +30,18 @@ export interface RedisWatchHost {
   live(): RedisLink | null;
   /** Dials, with the retries of the settings; rejects when they are used up. */
   reconnect(): Promise<RedisLink>;
-  /** Any error as one of ours; ends the connection of a server that is no longer the one to ask. */
+  /** Converts an error to one of ours; drops the connection if the server is no longer the master. */
   explain(error: unknown): Error;
 }
 
-/** Channels of one SUBSCRIBE, and ids of the MGET beside it. */
+/** Most channels of one SUBSCRIBE, and ids of its MGET. */
 const SUBSCRIBE_MAX = 1000;
-/** A connection that lasted so long, milliseconds, was not cut for what we ask. */
+/** A connection that lasted so long, milliseconds, was not cut because of our requests. */
 const STEADY_MS = 3000;
-/** Pause between two looks at what is waited for, milliseconds: on one connection, and on several. */
+/** Pause between two periodic reads of awaited results, milliseconds: on one connection, and on several. */
 const CHECK_MS = 30_000;
 const CHECK_SEVERAL_MS = 5000;
-/** After two losses in that time: the first pause and the longest, milliseconds. */
+/** The first pause after two losses within STEADY_MS, and the longest one, milliseconds. */
 const PAUSE_MS = 100;
 const PAUSE_MAX_MS = 5000;
 
@@ -60,7 +60,7 @@ export class RedisWatch {
   #isClosed = false;
   #isCheckArmed = false;
   #disarmCheck: Disarm = () => {};
-  /** Ids whose MGET is under way, with its number; a message takes its id out. */
+  /** Ids whose MGET is under way, with its number; a message removes its id. */
   #asked = new Map<string, number>();
   #askNumber = 0;
   readonly #flushNow = () => {
@@ -77,15 +77,16 @@ export class RedisWatch {
   constructor(host: RedisWatchHost) {
     this.#host = host;
     this.watchers = new Watchers({
-      onFirst: (ids) => this.#want(ids),
-      // It is subscribed to and asked for already, or is about to be: whatever comes is told to all who wait by then.
+      onFirst: (ids) => this.#subscribeSoon(ids),
+      // The ids are subscribed and asked for already, or are about to be: a document is delivered to all
+      // watches of that time.
       onMore: () => {},
-      onLast: (id) => this.#unwant(id),
+      onLast: (id) => this.#unsubscribeSoon(id),
       decode: host.decode,
     });
   }
 
-  /** The connection is gone: dials again where anybody waits. */
+  /** Handles the loss of the connection: dials again if anybody waits. */
   onLost(): void {
     this.#asked.clear();
     this.#toUnsubscribe.clear();
@@ -96,7 +97,7 @@ export class RedisWatch {
     if (this.watchers.size > 0) this.#reconnect();
   }
 
-  /** News of these channels may have been missed: what is stored is asked for. */
+  /** Reads the stored results of channels whose messages may have been missed. */
   onMissed(channels: readonly string[]): void {
     const link = this.#host.live();
     if (link === null || this.#isClosed) return;
@@ -105,9 +106,9 @@ export class RedisWatch {
   }
 
   /**
-   * News can be missed in silence: while a shard of a cluster has a new master, by a proxy before the server that has
-   * another server now, by a worker that may store and not publish. So now and then what is waited for is asked for,
-   * which finds a new master too.
+   * Arms the periodic read of awaited results. Messages can be missed unnoticed: when a cluster's shard gets
+   * a new master, when a proxy switches to another server, or if a worker may store but not publish. The read
+   * also finds a new master.
    */
   #armCheck(isInOrder: boolean): void {
     if (this.#isCheckArmed || this.#isClosed) return;
@@ -130,7 +131,7 @@ export class RedisWatch {
     this.watchers.close();
   }
 
-  #want(ids: readonly string[]): void {
+  #subscribeSoon(ids: readonly string[]): void {
     for (const id of ids) this.#toSubscribe.add(id);
     if (this.#isScheduled) return;
     this.#isScheduled = true;
@@ -138,16 +139,17 @@ export class RedisWatch {
     queueMicrotask(this.#flushNow);
   }
 
-  #unwant(id: string): void {
+  #unsubscribeSoon(id: string): void {
     this.#asked.delete(id);
-    // Not subscribed yet: then there is nothing to undo.
+    // An id that is not subscribed yet needs no UNSUBSCRIBE.
     if (this.#toSubscribe.delete(id)) return;
     if (this.#toUnsubscribe.size === 0) this.#host.world.clock.defer(() => this.#unsubscribe());
     this.#toUnsubscribe.add(id);
   }
 
   #flush(): void {
-    // Subscribing with an answer on its way makes that answer a subscriber's: all is subscribed to after it.
+    // `#resume` is reading stored results, and a subscription would put its reply under a subscriber's output
+    // limit: everything is subscribed after it.
     if (this.#isClosed || this.#isReconnecting || this.#toSubscribe.size === 0) return;
     const link = this.#host.live();
     if (!link) {
@@ -156,7 +158,7 @@ export class RedisWatch {
     }
     const fresh = [...this.#toSubscribe];
     this.#toSubscribe.clear();
-    // Still subscribed from before.
+    // These ids are still subscribed.
     for (const id of fresh) this.#toUnsubscribe.delete(id);
     this.#subscribe(link, fresh);
   }
@@ -167,18 +169,18 @@ export class RedisWatch {
       const keys = part.map((id) => this.#host.taskPrefix + id);
       const subscribed = link.subscriber.subscribe(keys, this.#onMessage, this.#host.isBinary);
       if (link.isInOrder) {
-        subscribed.catch((error) => this.#isRefused(error));
+        subscribed.catch((error) => this.#failIfFinal(error));
         this.#ask(link, part);
-      } else subscribed.then(() => this.#ask(link, part), (error) => this.#isRefused(error));
+      } else subscribed.then(() => this.#ask(link, part), (error) => this.#failIfFinal(error));
     }
     this.#armCheck(link.isInOrder);
   }
 
   /**
-   * Whether the server refuses what the waits need, for good: then they end with its words. What passes is tried again,
-   * and a connection that is lost tells of it itself.
+   * Ends all waits with an error that is final, and returns whether it is. A temporary error is tried again,
+   * and `onLost` reports a lost connection.
    */
-  #isRefused(thrown: unknown): boolean {
+  #failIfFinal(thrown: unknown): boolean {
     const error = this.#host.explain(thrown);
     if (this.#isClosed || isRetryable(error)) return false;
     this.watchers.fail(error);
@@ -208,9 +210,10 @@ export class RedisWatch {
         if (document !== null && document !== undefined) this.watchers.deliver(id, document);
       }
     }, (error) => {
-      // A lost connection asks again after it is back. A server that refuses one MGET (loading) would not: so
-      // the connection is looked at, and where it lives the same ids are asked again a moment later.
-      if (this.#isRefused(error) || this.#host.live() !== link || this.#isClosed) return;
+      // After a reconnect everything is asked for again. After an MGET that the server refused (it is
+      // loading) nothing is, so if the connection still lives, the same ids are asked for again a moment
+      // later.
+      if (this.#failIfFinal(error) || this.#host.live() !== link || this.#isClosed) return;
       const { clock } = this.#host.world;
       clock.arm(clock.monoMs() + 250, () => {
         if (this.#host.live() === link) this.#ask(link, ids.filter((id) => this.watchers.has(id)));
@@ -224,7 +227,7 @@ export class RedisWatch {
     const link = this.#host.live();
     if (!link || ids.length === 0) return;
     const keys = ids.map((id) => this.#host.taskPrefix + id);
-    // Where it fails the connection is gone, and the subscription with it.
+    // If it fails, the connection is lost, and the subscription with it.
     link.subscriber.unsubscribe(keys, this.#onMessage, this.#host.isBinary).catch(() => {});
   }
 
@@ -244,7 +247,7 @@ export class RedisWatch {
     });
   }
 
-  /** Dials and tells what is stored; the connection, where nothing is subscribed to yet. */
+  /** Dials and delivers the stored results; resolves with the connection, which has no subscriptions yet. */
   async #resume(): Promise<RedisLink> {
     if (this.#losses > 1) {
       const pauseMs = Math.min(PAUSE_MAX_MS, PAUSE_MS * 2 ** (this.#losses - 2));
@@ -264,7 +267,7 @@ export class RedisWatch {
           this.#host.isBinary ? AS_BYTES : AS_TEXT,
         ) as typeof documents;
       } catch {
-        // Refused or cut: the MGET behind the subscription asks again.
+        // Refused, or the connection is lost: the MGET after the subscription asks again.
         return link;
       }
       part.forEach((id, n) => {

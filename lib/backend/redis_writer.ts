@@ -1,5 +1,6 @@
 /**
- * Writes batches of results to Redis: one script for all, or SETEX and PUBLISH for each where scripts are refused.
+ * Writes batches of results to Redis: by one script, or by SETEX and PUBLISH for each if the server refuses
+ * scripts.
  */
 
 import { type Disarm, errorText, isRetryable, OperatingError, type World } from "../base/mod.ts";
@@ -11,24 +12,30 @@ import type { BatchResult } from "./queue.ts";
 import { argument, AS_BYTES, AS_TEXT, type RedisLink, type RedisLinks } from "./redis_link.ts";
 import { STORE_SCRIPT, storeOneScript } from "./redis_scripts.ts";
 
-/** Characters or bytes of a document beyond which a script would read for too long while others wait. */
+/**
+ * Characters or bytes of a document beyond which, on a cluster, no script stores it: Lua would block the
+ * server for too long.
+ */
 const SCRIPTED_MAX = 16 * 1024;
-/** How long a batch of results waits for its answer before another connection is tried. */
+/** How long a batch of results waits for its answer before the connection is dropped, milliseconds. */
 const ANSWER_MS = 10_000;
 
-/** What a writer needs of its store. */
+/** The store, as its writer sees it. */
 export interface WriterParts {
   readonly world: World;
   readonly links: RedisLinks;
-  /** What stands before a task's id in its key. */
+  /** The prefix of a task's key. */
   readonly taskPrefix: string;
   /** Lifetime of a document in whole seconds, as text; null: for ever. */
   readonly ttl: string | null;
-  /** Whether it is a cluster: then each document has a slot of its own, and no script has two of them. */
+  /**
+   * Whether the store is on a cluster: then each document has a slot of its own, and no script stores two of
+   * them.
+   */
   readonly isCluster: boolean;
   /** Whether documents are bytes. */
   readonly isBinary: boolean;
-  /** Of the settings; null: none. */
+  /** The socket timeout of the settings, milliseconds; null: none. */
   readonly socketTimeoutMs: number | null;
   /** Reads a stored document; throws for one that cannot be read. */
   decode(document: string | Uint8Array): ResultMeta;
@@ -38,7 +45,7 @@ export interface WriterParts {
 export class RedisWriter {
   readonly #parts: WriterParts;
   readonly #answerMs: number;
-  /** The batch that is written now; there is one at a time. */
+  /** The batch that is being written; there is one at a time. */
   #unanswered: {
     readonly link: RedisLink;
     readonly sinceMs: number;
@@ -58,8 +65,8 @@ export class RedisWriter {
   }
 
   /**
-   * Stores and publishes a batch; one at a time. Null: all are stored; else what each record failed with. Rejects with
-   * OperatingError if the whole batch may be tried again.
+   * Stores and publishes a batch; one at a time. Resolves with null if all records are stored, else with an
+   * error or null for each. Rejects with OperatingError if the whole batch failed.
    */
   async write(records: readonly ResultRecord[]): Promise<BatchResult> {
     const link = this.#parts.links.live ?? await this.#parts.links.open();
@@ -69,7 +76,7 @@ export class RedisWriter {
     try {
       const wanted = await this.#unguarded(link, records);
       if (wanted.length === 0) return null;
-      // A single one is stored sooner without the script: Lua is what the server's caches hold least.
+      // A single result is stored sooner without the script: Lua's code is rarely in the server's CPU caches.
       if (wanted.length === 1 || !this.canScript || this.#parts.isCluster) {
         return await this.#writePlainly(link, records, wanted);
       }
@@ -80,7 +87,7 @@ export class RedisWriter {
       } catch (thrown) {
         const error = this.#parts.links.explain(thrown);
         if (!(error instanceof OperatingError) || error.isRetryable) throw error;
-        // Refused as a whole: one by one, so that each record hears its own answer.
+        // Refused as a whole: the records are written one by one, so that each gets its own answer.
         this.scriptRefused(error);
         return await this.#writePlainly(link, records, wanted);
       }
@@ -92,9 +99,9 @@ export class RedisWriter {
   }
 
   /**
-   * A socket whose other side is gone without a word takes everything and answers nothing. One timer looks after all
-   * writes, of which nearly every one is answered long before: one for each would cost as much as the rest of it. A
-   * server that still takes bytes is not gone.
+   * Arms the timer that drops a connection whose peer has vanished: its socket takes all bytes and never
+   * answers. One timer serves all writes, nearly all of which are answered long before; a timer for each
+   * would double the cost of a write. A server that still takes bytes is alive.
    */
   #armAnswer(atMs: number): Disarm {
     const { clock } = this.#parts.world;
@@ -111,7 +118,7 @@ export class RedisWriter {
     });
   }
 
-  /** The records but for those whose task has a stored state that must stay. */
+  /** Resolves with the records, without those whose stored state must stay. */
   async #unguarded(link: RedisLink, records: readonly ResultRecord[]): Promise<readonly ResultRecord[]> {
     let guarded = 0;
     for (let n = 0; n < records.length; n++) if (records[n]!.guard) guarded++;
@@ -134,12 +141,15 @@ export class RedisWriter {
     try {
       return this.#parts.decode(document).state;
     } catch {
-      // What cannot be read cannot be a result worth keeping.
+      // A document that cannot be read is not worth keeping.
       return null;
     }
   }
 
-  /** One EVAL for all: the client encodes each document once and awaits one reply (2 µs a result, against 5). */
+  /**
+   * Returns one EVAL for all: the client encodes each document once and awaits one reply (2 µs a result,
+   * against 5).
+   */
   #storeCommand(records: readonly ResultRecord[]): Argument[] {
     const count = records.length;
     const prefix = this.#parts.taskPrefix;
@@ -153,7 +163,7 @@ export class RedisWriter {
     return args;
   }
 
-  /** Each by itself. The answer has a place for every record of the batch. */
+  /** Writes the records with commands of their own. The result has an item for every record of `batch`. */
   async #writePlainly(
     link: RedisLink,
     batch: readonly ResultRecord[],
@@ -171,7 +181,7 @@ export class RedisWriter {
     }
     const failures = new Map<ResultRecord, Error>();
     const thrown = await client.sendEach(commands);
-    // Again, without scripts: what is stored already is stored once more.
+    // Written again without scripts; records stored already are stored once more.
     if (this.#scriptsRefused(commands, thrown)) return await this.#writePlainly(link, batch, wanted);
     thrown.forEach((one, n) => {
       const record = ofCommand[n]!;
@@ -184,7 +194,7 @@ export class RedisWriter {
     return batch.map((record) => failures.get(record) ?? null);
   }
 
-  /** Stores and publishes one document. Rejects with what went wrong. */
+  /** Stores and publishes one document. Rejects with an operating error. */
   async save(client: RedisClient, key: string, document: Argument): Promise<void> {
     const commands = this.#commandsOf(client, key, document);
     const thrown = await client.sendEach(commands);
@@ -193,8 +203,9 @@ export class RedisWriter {
   }
 
   /**
-   * SETEX (SET without a lifetime) and PUBLISH of one document. On a cluster, where each document goes alone, both are
-   * one script: a command less to encode and to await for each result (13 µs, against 22).
+   * Returns SETEX (SET without a lifetime) and PUBLISH of one document. On a cluster, where each document is
+   * written alone, both are one script, which is one command less to encode and await per result (13 µs,
+   * against 22).
    */
   #commandsOf(client: RedisClient, key: string, document: Argument): Argument[][] {
     const { ttl, isCluster } = this.#parts;
@@ -206,14 +217,14 @@ export class RedisWriter {
     return [set, [client.publishCommand, key, document]];
   }
 
-  /** Whether one of the commands was a script, and was refused for that. */
+  /** Whether one of the commands was a script that the server refused because it allows none. */
   #scriptsRefused(commands: readonly Argument[][], thrown: readonly unknown[]): boolean {
     return commands.some(([name], n) =>
       name === "EVAL" && thrown[n] !== null && this.scriptRefused(this.#parts.links.explain(thrown[n]))
     );
   }
 
-  /** Notes that the server allows no scripts, if that is why it refused one; whether it is. */
+  /** Returns whether a script was refused because the server allows none, and remembers that. */
   scriptRefused(error: Error): boolean {
     const isForbidden = /NOPERM|unknown command|not allowed|no permissions/i.test(errorText(error));
     if (!isForbidden || !this.#canScript) return isForbidden;
@@ -222,7 +233,7 @@ export class RedisWriter {
     return true;
   }
 
-  /** Stops the watch over unanswered writes. Twice is once. */
+  /** Stops the timer of unanswered writes. Idempotent. */
   close(): void {
     this.#disarmAnswer?.();
   }

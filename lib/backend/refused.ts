@@ -1,17 +1,18 @@
-/** What a store is given in place of a result that it refuses: who waits for one that never comes, waits for ever. */
+/** The replacement of a result that a store refuses: without it, waits for that result would never end. */
 
 import { AccessRefused, type Clock, errorText, isRetryable } from "../base/mod.ts";
 import { encodeResultMeta, READY_STATES, toPythonIsoIn } from "../wire/mod.ts";
 import type { ResultRecord } from "./backend.ts";
 
-/** A document that is refused for what it is has at least so many characters or bytes. */
+/** A document that is refused for its size has at least so many characters or bytes. */
 const LARGE = 64 * 1024;
 
 /**
- * The end of a task whose result was refused for good: FAILURE with Celery's BackendStoreError, which says why. Null if
- * nothing of the kind would be taken either: the store is what fails, or the document is small already.
+ * Returns the record that replaces a final result that was refused for good: FAILURE with Celery's
+ * BackendStoreError, which says why. Null if a replacement would be refused too: the store itself fails, or
+ * the document is small already.
  */
-export function inPlaceOf(
+export function replacementOf(
   record: ResultRecord,
   error: Error,
   { clock, serializer }: { readonly clock: Clock; readonly serializer: string },

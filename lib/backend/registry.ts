@@ -1,4 +1,4 @@
-/** Which store a result backend URL means. Each is loaded when it is first opened. */
+/** Opens the result store of a URL. Each store is loaded when it is first opened. */
 
 import { maskUrl, nearest, trimmedUrl, unusableByClient, UsageError, type World } from "../base/mod.ts";
 import type { Backend, BackendOptions } from "./backend.ts";
@@ -26,8 +26,8 @@ const SCHEMES = [
  * Opens a result store. `url` null, "" or `disabled` stores nothing; `redis` alone means the host, port, database and
  * password of the `redis_*` settings.
  *
- * Resolves before a server is reached. Rejects with UsageError for a URL that names no store of ours, or of this
- * World, and with OperatingError where a local file cannot be opened.
+ * Resolves before a server is reached. Rejects with UsageError for a URL without a store, or with one that is
+ * not available in this World, and with OperatingError if a local file cannot be opened.
  */
 export async function openBackend(
   world: World,
@@ -36,7 +36,7 @@ export async function openBackend(
 ): Promise<Backend> {
   const given = trimmedUrl(url ?? "") || "disabled";
   const scheme = (/^([a-z0-9+._-]+)(?::|$)/i.exec(given)?.[1] ?? "").toLowerCase();
-  // A bare "redis" takes its database from the settings; in a URL the path says it.
+  // A bare "redis" takes its database from the settings; a URL has it in its path.
   const bare = given === "redis" ? `redis:///${String(options.redis["redis_db"] ?? 0)}` : `${given}://`;
   const full = given.includes(":") ? given : bare;
   if (world.isClientOnly) mustReachWorkers(given, scheme);
@@ -71,7 +71,10 @@ export async function openBackend(
   );
 }
 
-/** Throws UsageError for a store that a client alone cannot use: one in its own memory, or that its runtime lacks. */
+/**
+ * Throws UsageError for a store that the client-only library cannot use: one in its own memory, or one that
+ * its runtime lacks.
+ */
 function mustReachWorkers(given: string, scheme: string): void {
   const why = unusableByClient(scheme === "cache+memory" ? "memory" : scheme);
   if (why === null) return;
@@ -82,7 +85,7 @@ function mustReachWorkers(given: string, scheme: string): void {
   );
 }
 
-/** Text that is not a URL may still hold a password before its @. */
+/** Masks passwords. Text that is not a URL may still have a password before its @. */
 function shown(given: string): string {
   return given.includes("://") ? maskUrl(given) : given.replace(/^.*@/s, "**@");
 }

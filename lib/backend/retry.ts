@@ -1,5 +1,5 @@
 /**
- * How often and how soon a store is tried again.
+ * How often and how soon a failed call to a store is tried again.
  *
  * Source: celery 5.2.6 backends/base.py Backend.store_result (`result_backend_always_retry`),
  * utils/time.py get_exponential_backoff_interval; backends/redis.py RedisBackend.retry_policy; kombu 5.2
@@ -9,18 +9,18 @@
 import type { Random } from "../base/mod.ts";
 import type { BackendOptions } from "./backend.ts";
 
-/** When to try again after a failure that may pass. */
+/** When to try again after a temporary failure. */
 export interface RetryPolicy {
   /** Tries after the first; Infinity: for ever. */
   readonly maxRetries: number;
-  /** Milliseconds before retry number `retry` (0 is the first). */
+  /** Returns the milliseconds before retry number `retry` (0 is the first). */
   delayMs(retry: number): number;
 }
 
 /**
- * The policy of the settings. With `result_backend_always_retry`: a random delay up to `baseSleepMs` doubled each
- * time, at most `maxSleepMs`, `maxRetries` times. Without: `retry_policy` of `result_backend_transport_options`,
- * by default 20 times after 0, 1, 1, … seconds.
+ * Returns the policy of the settings. With `result_backend_always_retry`: a random delay up to `baseSleepMs`
+ * doubled each time, at most `maxSleepMs`, `maxRetries` times. Without: `retry_policy` of
+ * `result_backend_transport_options`, by default 20 times after 0, 1, 1, … seconds.
  */
 export function retryPolicy(options: BackendOptions, random: Random): RetryPolicy {
   if (options.alwaysRetry) {

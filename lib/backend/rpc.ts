@@ -1,8 +1,9 @@
 /**
- * Results as messages: each goes to the queue that the task's sender listens on, and nowhere else.
+ * Results as messages: each is sent to the queue on which the task's sender listens, and nowhere else.
  *
- * It works over any broker, through a connection that the app brings. Only the process that sent a task can read its
- * result; results are told as they come and kept in memory until they are forgotten or too many.
+ * It works over any broker, through a connection that the app provides. Only the process that sent a task can
+ * read its result; results are delivered as they arrive, and kept in memory until they are forgotten or too
+ * many.
  *
  * Source: celery 5.2.6 backends/rpc.py RPCBackend; protocol.md 4.7.
  */
@@ -24,17 +25,20 @@ import { retryPolicy } from "./retry.ts";
 import type { RpcConnection, RpcOptions, RpcQueue } from "./rpc_connection.ts";
 import { Watchers } from "./watchers.ts";
 
-/** Results kept in memory at most, and characters of them; past either the oldest go. */
+/** Results kept in memory at most, and their characters or bytes; beyond either the oldest are dropped. */
 const RESULTS_MAX = 1_000_000;
 const RESULT_CHARS_MAX = 256 << 20;
 const NO_CHORDS = 'The "rpc" result backend does not support chords';
 const NO_GROUPS = 'The "rpc" result backend cannot save groups';
-/** Between attempts to listen again, milliseconds: the first, and the most. */
+/** Pauses between attempts to listen again, milliseconds: the first, and the longest. */
 const RELISTEN_MS = 200;
 const RELISTEN_MAX_MS = 5000;
-/** How long a client may be away before its queue goes with the results in it; less where results expire sooner. */
+/**
+ * How long a client may be disconnected before its queue is deleted with its results; less if results expire
+ * sooner.
+ */
 const AWAY_MAX_SECONDS = 3600;
-/** How long `close` waits for what was appended, milliseconds. */
+/** How long `close` waits for appended results, milliseconds. */
 const CLOSE_WAIT_MS = 5000;
 
 interface Received {
@@ -48,7 +52,7 @@ export class RpcBackend implements Backend {
   readonly url = "rpc://";
   readonly countsChords = false;
   readonly expiresByItself = true;
-  /** The queue of this process; there once `listen` has resolved. */
+  /** The queue of this process; it exists once `listen` has resolved. */
   readonly replyTo: string;
   readonly #world: World;
   readonly #options: BackendOptions;
@@ -61,8 +65,8 @@ export class RpcBackend implements Backend {
   #listening: Promise<void> | null = null;
   #isListening = false;
   #listens = 0;
-  /** The connection was lost: listening begins anew as soon as there is another. */
-  #isAwaitedAgain = false;
+  /** The connection was lost, and `#listenAgain` runs. */
+  #isRelistening = false;
   #isClosed = false;
 
   /** Use `open`. */
@@ -87,7 +91,7 @@ export class RpcBackend implements Backend {
     });
   }
 
-  /** Opens the store; the broker is reached by the first use. */
+  /** Opens the store; its first use connects to the broker. Rejects with OperatingError without an app. */
   static async open(world: World, options: BackendOptions): Promise<RpcBackend> {
     if (!options.rpc) {
       throw new OperatingError("Cannot use rpc:// without an app: results travel over its broker");
@@ -100,7 +104,10 @@ export class RpcBackend implements Backend {
     return this.#isListening;
   }
 
-  /** Resolves when results of what is sent from now on will be heard. Rejects where the broker cannot be had. */
+  /**
+   * Resolves when the results of tasks sent from now on will be received. Rejects if the broker cannot be
+   * reached.
+   */
   listen(): Promise<void> {
     if (this.#isClosed) return Promise.reject(new OperatingError("The result store is closed"));
     if (this.#isListening) return Promise.resolve();
@@ -110,7 +117,7 @@ export class RpcBackend implements Backend {
     return this.#listening;
   }
 
-  /** Sends a result to who waits for it; nobody does where the message names no queue. Data lane. */
+  /** Sends a result to the task's sender; discards it if the message names no queue. Data lane. */
   store(record: ResultRecord, done: StoreDone | null): void {
     if (!record.replyTo) {
       done?.(null);
@@ -128,16 +135,16 @@ export class RpcBackend implements Backend {
   }
 
   fetch(taskId: string): Promise<ResultMeta | null> {
-    return this.#heard().then(() => this.#received.get(taskId)?.meta ?? null);
+    return this.#ensureListening().then(() => this.#received.get(taskId)?.meta ?? null);
   }
 
   fetchMany(ids: readonly string[]): Promise<(ResultMeta | null)[]> {
-    return this.#heard().then(() => ids.map((id) => this.#received.get(id)?.meta ?? null));
+    return this.#ensureListening().then(() => ids.map((id) => this.#received.get(id)?.meta ?? null));
   }
 
   watch(ids: readonly string[], onMeta: (meta: ResultMeta) => void, onError: (error: Error) => void): Watch {
-    // After a loss the listening begins anew by itself, and whoever waits goes on waiting.
-    if (!this.#isAwaitedAgain) this.listen().catch((error) => this.#watchers.fail(error));
+    // After a loss `#listenAgain` listens again, and the waits go on.
+    if (!this.#isRelistening) this.listen().catch((error) => this.#watchers.fail(error));
     return this.#watchers.open(ids, onMeta, onError);
   }
 
@@ -146,12 +153,12 @@ export class RpcBackend implements Backend {
     return Promise.resolve();
   }
 
-  /** Rejects: there is nowhere to save it. */
+  /** Rejects: this store cannot keep it. */
   saveGroup(_groupId: string, _tuple: string): Promise<void> {
     return Promise.reject(new OperatingError(NO_GROUPS));
   }
 
-  /** None is ever saved. */
+  /** Resolves with null: no group is ever saved. */
   fetchGroup(_groupId: string): Promise<string | null> {
     return Promise.resolve(null);
   }
@@ -169,7 +176,7 @@ export class RpcBackend implements Backend {
     return Promise.reject(new OperatingError(NO_CHORDS));
   }
 
-  /** Counts nothing: a chord sent by a producer that has another store is not ours to finish. */
+  /** Counts nothing: a chord whose producer has another store cannot be completed here. */
   countChordParts(_parts: readonly ChordPart[]): Promise<readonly CompleteHeader[]> {
     return Promise.resolve([]);
   }
@@ -178,14 +185,14 @@ export class RpcBackend implements Backend {
     return Promise.resolve();
   }
 
-  /** The broker lets queues expire. */
+  /** No effect: the broker expires the queues. */
   cleanup(): Promise<void> {
     return Promise.resolve();
   }
 
   async close(): Promise<void> {
     if (this.#isClosed) return;
-    // A broker that takes nothing for now would be waited for without an end.
+    // Limited, since a broker may accept no messages for a long time.
     await atMost(this.#world.clock, CLOSE_WAIT_MS, this.#queue.flush());
     this.#isClosed = true;
     this.#isListening = false;
@@ -194,7 +201,7 @@ export class RpcBackend implements Backend {
     this.#received.clear();
     const opening = this.#connection;
     this.#connection = null;
-    // One that could not be opened was reported to whoever used it.
+    // A failed connection was reported to the caller that needed it.
     const connection = await opening?.catch(() => null);
     await connection?.close();
   }
@@ -203,7 +210,7 @@ export class RpcBackend implements Backend {
     return this.close();
   }
 
-  async #heard(): Promise<void> {
+  async #ensureListening(): Promise<void> {
     if (!this.#isListening) await this.listen();
   }
 
@@ -228,23 +235,26 @@ export class RpcBackend implements Backend {
     const connection = await opening;
     const queue = replyQueue(this.replyTo, this.#options.expiresSeconds, this.#listens++);
     await connection.subscribe(queue, ({ message }) => this.#onMessage(message));
-    // It may be gone by now: that was told while nobody was listening yet.
+    // The connection may be lost by now: that was reported before `#isListening` was set.
     if (this.#connection !== opening) {
       throw new ConnectionLost("The connection that results come over is lost", { isRetryable: true });
     }
     this.#isListening = true;
   }
 
-  /** After a loss: somebody may be waiting. What comes meanwhile waits in the queue. */
+  /**
+   * Listens again after a loss, since somebody may be waiting. Results that arrive meanwhile wait in the
+   * queue.
+   */
   async #listenAgain(): Promise<void> {
-    if (this.#isAwaitedAgain) return;
-    this.#isAwaitedAgain = true;
+    if (this.#isRelistening) return;
+    this.#isRelistening = true;
     const { clock, log } = this.#world;
-    log.warning("The connection that results come over is lost: listening anew");
+    log.warning("The connection that results come over is lost: listening again");
     for (let delayMs = RELISTEN_MS; !this.#isClosed && !this.#isListening;) {
       try {
         await this.listen();
-        // It may have been lost again meanwhile.
+        // The new connection may be lost already.
         continue;
       } catch (error) {
         if (this.#isClosed) break;
@@ -253,7 +263,7 @@ export class RpcBackend implements Backend {
       await clock.sleep(delayMs);
       delayMs = Math.min(delayMs * 2, RELISTEN_MAX_MS);
     }
-    this.#isAwaitedAgain = false;
+    this.#isRelistening = false;
   }
 
   async #write(records: readonly ResultRecord[]): Promise<BatchResult> {
@@ -284,7 +294,8 @@ export class RpcBackend implements Backend {
     } catch (error) {
       if (messages.length === 1 || isRetryable(error)) throw error;
     }
-    // One was refused (larger than the broker takes), and not all behind it were taken: each hears its own answer.
+    // A message was refused (too large for the broker), and messages after it may be lost: each is sent alone
+    // and gets its own answer.
     const errors: (Error | null)[] = [];
     for (const message of messages) {
       const error = await connection.publish([message]).then(() => null, (thrown: Error) => thrown);
@@ -307,7 +318,8 @@ export class RpcBackend implements Backend {
       return this.#world.log.warning(`Cannot read the result of task ${id}: ${errorText(error)}`);
     }
     if (meta.taskId === "") meta.taskId = id;
-    // Two attempts of a task send from two processes: the retry may come behind the end that it led to.
+    // Two attempts of a task send from two processes: a RETRY may arrive after the final state that followed
+    // it.
     const before = this.#received.get(id);
     if (before && READY_STATES.has(before.meta.state) && !READY_STATES.has(meta.state)) return;
     this.#drop(id);
@@ -344,7 +356,7 @@ export class RpcBackend implements Backend {
   }
   #delivering: ResultMeta | null = null;
 
-  /** What is told was decoded when it came, by the content type it came with. */
+  /** Returns the document that is being delivered, which was decoded on arrival by its content type. */
   #decoding(_document: string | Uint8Array): ResultMeta {
     return this.#delivering!;
   }
@@ -353,12 +365,14 @@ export class RpcBackend implements Backend {
 const encoder = new TextEncoder();
 
 /**
- * The queue of one client, deleted when the client is closed. What comes while the connection is away waits in it, and
- * is acknowledged when it was heard; a client that does not come back leaves it to expire. It is durable, since
- * RabbitMQ 4.3 keeps no transient queue that is not exclusive. `priority` is higher than that of all consumers before:
- * the broker may take one of them for alive whose connection is gone.
+ * Returns the queue of one client, which is deleted when the client is closed. Messages wait in it while the
+ * client is disconnected, and are acknowledged when they were received; if the client does not come back, the
+ * queue expires. It is durable, since RabbitMQ 4.3 keeps no transient queue that is not exclusive. `priority`
+ * is higher than that of the client's earlier consumers, since the broker may still take a lost one for
+ * alive.
  *
- * Source: celery main backends/rpc.py RPCBackend.binding (#10290), whose queue goes with the connection.
+ * Source: celery main backends/rpc.py RPCBackend.binding (#10290), whose queue is deleted with the
+ * connection.
  */
 function replyQueue(name: string, expiresSeconds: number | null, priority: number): RpcQueue {
   return {

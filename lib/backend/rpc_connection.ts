@@ -1,4 +1,4 @@
-/** What the results of `rpc://` need of a broker: the app brings it, so that a store knows no transport. */
+/** The broker as `rpc://` sees it. The app provides it, so that this room does not depend on transports. */
 
 import type { DeliveryInfo, EncodedMessage } from "../wire/mod.ts";
 
@@ -23,7 +23,7 @@ export interface RpcQueue {
   readonly alias: string | null;
 }
 
-/** What of a broker connection results need; a transport's Connection is one. */
+/** The part of a broker connection that results need; a transport's Connection implements it. */
 export interface RpcConnection {
   readonly lost: Promise<Error | null>;
   publish(
@@ -40,7 +40,7 @@ export interface RpcConnection {
   close(): Promise<void>;
 }
 
-/** What the app brings for `rpc://`. */
+/** Options of `rpc://`, which the app provides. */
 export interface RpcOptions {
   /** Opens one connection to the app's broker, or rejects; called again after a loss. */
   connect(): Promise<RpcConnection>;

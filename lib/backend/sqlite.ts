@@ -1,8 +1,8 @@
 /**
  * Results in a SQLite file of this machine: the store beside the embedded broker, in the same database.
  *
- * Many processes share it. Writing is one transaction a turn of the loop; a reader is woken by a file that each
- * writer touches (sqlite_news.ts). Chord counters: sqlite_chord.ts.
+ * Many processes share it. A turn of the event loop writes one transaction; readers are woken by a file that
+ * each writer touches (sqlite_news.ts). Chord counters: sqlite_chord.ts.
  *
  * | table | what |
  * |---|---|
@@ -49,15 +49,18 @@ CREATE TABLE IF NOT EXISTS result_chord_member (
 ) STRICT;
 `;
 
-/** Expired rows deleted at once, and how often, milliseconds. */
+/** How many expired rows are deleted at once, and how often, milliseconds. */
 const EXPIRED_PER_TURN = 200;
 const EXPIRED_EVERY_MS = 1000;
 const CLOSE_WAIT_MS = 5000;
-/** How often a batch is tried again before the log says so, and how soon at most, milliseconds. */
+/**
+ * How often a batch is tried again before the log says so; and the longest pause before a retry,
+ * milliseconds.
+ */
 const RETRIES_SILENT = 10;
 const RETRY_MAX_MS = 250;
 
-/** The store. */
+/** The store of `sqlite://`. */
 export class SqliteBackend implements Backend {
   readonly kind = "sqlite" as const;
   readonly url: string;
@@ -69,7 +72,7 @@ export class SqliteBackend implements Backend {
   readonly #database: Database;
   readonly #chords: SqliteChords;
   readonly #news: SqliteNews;
-  /** Results wait until the disk has room, or another process lets go of the file; the log has said so. */
+  /** Results wait until the disk has room or another process releases the file, and the log has said so. */
   #isHeldUp = false;
   readonly #queue: StoreQueue;
   #expireAfter = 0;
@@ -88,12 +91,12 @@ export class SqliteBackend implements Backend {
       clock,
       log,
       policy: {
-        // What may pass is waited for.
+        // `waitsFor` tries temporary errors again without limit.
         maxRetries: 0,
         delayMs: (n) => Math.min(RETRY_MAX_MS, 5 * 2 ** n),
       },
-      // There may be room again, and another process lets go of the file at some time. Until then the worker fetches
-      // nothing more once the queue is a quarter full.
+      // There may be room again, and another process releases the file at some time. Until then, once the
+      // queue is a quarter full, the worker fetches no more tasks.
       waitsFor: (error) => isDiskFull(error) || isRetryable(error),
       onRetry: (error, retry) => {
         if (this.#isHeldUp || !isDiskFull(error) && retry < RETRIES_SILENT) return;
@@ -114,7 +117,7 @@ export class SqliteBackend implements Backend {
     });
   }
 
-  /** Opens the database of a `sqlite:` URL, making what is missing. Rejects with an operating error. */
+  /** Opens the database of a `sqlite:` URL, and creates what is missing. Rejects with an operating error. */
   static async open(world: World, url: string, options: BackendOptions): Promise<SqliteBackend> {
     const path = embeddedDatabasePath(url, world.host);
     await loadSerializer(options.serializer);
@@ -258,7 +261,7 @@ export class SqliteBackend implements Backend {
       .run(taskId, state, document, this.#expiry());
   }
 
-  /** Deletes a few expired rows from time to time, so that the file does not grow and no turn is long. */
+  /** Deletes a few expired rows from time to time, so that the file does not grow and turns stay short. */
   #expireSome(): void {
     const now = this.#world.clock.monoMs();
     if (now < this.#expireAfter) return;

@@ -4,10 +4,10 @@ import type { Database } from "../sqlite/mod.ts";
 import type { ChordPart } from "./backend.ts";
 import { ENDED, ENDED_SECONDS } from "./chord.ts";
 
-/** What the counters need to know of the time. */
+/** The times that the counters need. */
 export interface ChordTimes {
   nowMs(): number;
-  /** When what is written now expires, or null for never. */
+  /** Returns when a row written now expires; null: never. */
   expiry(): number | null;
 }
 
@@ -32,7 +32,7 @@ export class SqliteChords {
     );
   }
 
-  /** Adds to the number of members that are expected. */
+  /** Adds to the number of expected members. */
   grow(groupId: string, by: number): void {
     this.#database.run(
       "INSERT INTO result_chord (group_id, grown, expires_at) VALUES (?, ?, ?) " +
@@ -43,7 +43,10 @@ export class SqliteChords {
     );
   }
 
-  /** Counts a member; the documents of all if it completed the chord, else null. Inside a transaction. */
+  /**
+   * Counts a member; returns the documents of all members if it completed the chord, else null. Inside a
+   * transaction.
+   */
   count(part: ChordPart, document: string | Uint8Array): (string | Uint8Array)[] | null {
     const { groupId, taskId, groupIndex } = part;
     const before = this.#chord(groupId);
@@ -73,7 +76,7 @@ export class SqliteChords {
       groupId,
     )!["n"];
     if (size === null || Number(count) !== Number(size) + Number(grown)) return null;
-    // Only the task that completed it, run again after a crash, goes on a second time.
+    // Only the task that completed the header, run again after a crash, completes it a second time.
     if (isSeen && owner !== null && owner !== taskId) return null;
     this.#database.run("UPDATE result_chord SET owner = ? WHERE group_id = ?", taskId, groupId);
     return this.#database.all(
@@ -82,7 +85,7 @@ export class SqliteChords {
     ).map((row) => row["document"] as string | Uint8Array);
   }
 
-  /** Deletes a chord's counters, and keeps for a while that it has ended. Inside a transaction. */
+  /** Deletes a chord's counters, and records for ENDED_SECONDS that it has ended. Inside a transaction. */
   end(groupId: string): void {
     this.#database.run("DELETE FROM result_chord_member WHERE group_id = ?", groupId);
     this.#database.run(
@@ -93,7 +96,7 @@ export class SqliteChords {
     );
   }
 
-  /** Deletes what has expired. Inside a transaction. */
+  /** Deletes expired chords. Inside a transaction. */
   expire(): void {
     const nowMs = this.#times.nowMs();
     this.#database.run(

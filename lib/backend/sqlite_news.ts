@@ -1,6 +1,6 @@
 /**
- * Waiting for results in a SQLite file: a reader is woken by a file that each writer touches, and looks by itself from
- * time to time, because a touch can be missed.
+ * Waiting for results in a SQLite file: readers are woken by a file that each writer touches, and also poll,
+ * because a touch can be missed.
  */
 
 import { type Clock, type Disarm, isRetryable } from "../base/mod.ts";
@@ -9,29 +9,29 @@ import { type ResultMeta, toJson } from "../wire/mod.ts";
 import type { Watch } from "./backend.ts";
 import { Watchers } from "./watchers.ts";
 
-/** How often a waiting reader looks by itself, milliseconds. */
-const LOOK_EVERY_MS = 200;
+/** How often a waiting reader polls, milliseconds. */
+const POLL_EVERY_MS = 200;
 /** The same if the system gives no file watches. */
-const LOOK_BLIND_MS = 20;
+const POLL_BLIND_MS = 20;
 /** How long the file watch outlives the last wait, milliseconds: making one costs more than a round trip. */
 const WATCH_IDLE_MS = 2000;
-/** With more ids than this awaited, news are read in order instead of by id. */
+/** If more ids than this are awaited, changes are read in order instead of by id. */
 const BY_ID_MAX = 64;
 const NEWS_MAX = 500;
 
-/** What was stored since a reader last looked, in the table `result`. */
+/** Delivers changes of the table `result` to waiting readers. */
 export class SqliteNews {
   readonly #clock: Clock;
   readonly #database: Database;
   readonly #watchers: Watchers;
   readonly #wakePath: string;
   readonly #wakes: WakeFiles;
-  /** The highest `seq` whose news were delivered, of the database's file opened so often. */
+  /** The highest `seq` that was delivered, of the file that `#openings` counts. */
   #seen = 0;
   #openings: number;
   #isBlind = false;
-  #disarmLook: Disarm | null = null;
-  #isLooking = false;
+  #disarmPoll: Disarm | null = null;
+  #isPolling = false;
   #idleSince = 0;
   #isClosed = false;
 
@@ -40,7 +40,7 @@ export class SqliteNews {
     this.#database = database;
     this.#openings = database.openings;
     this.#wakePath = `${database.path}-results`;
-    this.#wakes = new WakeFiles(clock, () => this.#watchers.size > 0 && this.#look());
+    this.#wakes = new WakeFiles(clock, () => this.#watchers.size > 0 && this.#poll());
     this.#watchers = new Watchers({
       onFirst: (ids) => this.#wait(ids),
       onMore: (ids) => this.#wait(ids),
@@ -51,12 +51,12 @@ export class SqliteNews {
     });
   }
 
-  /** Waits for results. */
+  /** Waits for results, as `Backend.watch`. */
   watch(ids: readonly string[], onMeta: (meta: ResultMeta) => void, onError: (error: Error) => void): Watch {
     return this.#watchers.open(ids, onMeta, onError);
   }
 
-  /** The document of a task's result; null if there is none, or if it has expired. */
+  /** Reads the document of a task's result; null if there is none, or if it has expired. */
   document(taskId: string): string | Uint8Array | null {
     const row = this.#database.get(
       "SELECT document FROM result WHERE task_id = ? AND coalesce(expires_at > ?, true)",
@@ -66,21 +66,21 @@ export class SqliteNews {
     return row ? row["document"] as string | Uint8Array : null;
   }
 
-  /** Something was stored by this process: wakes the readers. */
+  /** Wakes the readers, since this process has stored something. */
   stored(): void {
     this.#wakes.touch(this.#wakePath);
-    if (this.#watchers.size > 0) this.#look();
+    if (this.#watchers.size > 0) this.#poll();
   }
 
-  /** Ends looking, and every wait. */
+  /** Stops polling and ends every wait. */
   close(): void {
     this.#isClosed = true;
-    this.#stopLooking();
+    this.#stopPolling();
     this.#watchers.close();
   }
 
   #wait(ids: readonly string[]): void {
-    this.#startLooking();
+    this.#startPolling();
     queueMicrotask(() => {
       if (this.#isClosed) return;
       try {
@@ -89,22 +89,23 @@ export class SqliteNews {
           if (document !== null) this.#watchers.deliver(id, document);
         }
       } catch {
-        // Another process held the file; the next look finds them, for it reads from before.
+        // Another process held the file; the next poll finds the documents, since it reads from the
+        // beginning.
         this.#seen = 0;
       }
     });
   }
 
-  #startLooking(): void {
-    if (this.#isLooking) return;
-    this.#isLooking = true;
+  #startPolling(): void {
+    if (this.#isPolling) return;
+    this.#isPolling = true;
     this.#watchWakes();
     try {
       this.#seen = this.#lastSeq();
     } catch {
       this.#seen = 0;
     }
-    this.#armLook();
+    this.#armPoll();
   }
 
   #watchWakes(): void {
@@ -112,33 +113,33 @@ export class SqliteNews {
     try {
       this.#wakes.watch([this.#wakePath]);
     } catch {
-      // No inotify instance left: looking often makes up for it.
+      // No inotify instance is left: polling more often makes up for it.
       this.#isBlind = true;
     }
   }
 
-  #armLook(): void {
+  #armPoll(): void {
     const clock = this.#clock;
-    this.#disarmLook = clock.arm(clock.monoMs() + (this.#isBlind ? LOOK_BLIND_MS : LOOK_EVERY_MS), () => {
+    this.#disarmPoll = clock.arm(clock.monoMs() + (this.#isBlind ? POLL_BLIND_MS : POLL_EVERY_MS), () => {
       if (this.#watchers.size === 0) {
-        if (clock.monoMs() - this.#idleSince >= WATCH_IDLE_MS) return this.#stopLooking();
-      } else this.#look();
-      if (!this.#isClosed) this.#armLook();
+        if (clock.monoMs() - this.#idleSince >= WATCH_IDLE_MS) return this.#stopPolling();
+      } else this.#poll();
+      if (!this.#isClosed) this.#armPoll();
     });
   }
 
-  #stopLooking(): void {
-    this.#isLooking = false;
-    this.#disarmLook?.();
-    this.#disarmLook = null;
+  #stopPolling(): void {
+    this.#isPolling = false;
+    this.#disarmPoll?.();
+    this.#disarmPoll = null;
     this.#wakes.close();
   }
 
-  /** Delivers what was stored since the last look. */
-  #look(): void {
+  /** Delivers the changes since the last poll. */
+  #poll(): void {
     if (this.#isClosed) return;
     if (this.#openings !== this.#database.openings) {
-      // Another file, which counts anew; that beside it is another one too.
+      // The database is another file now, whose `seq` starts again; its wake file is another one too.
       this.#openings = this.#database.openings;
       this.#seen = 0;
       this.#wakes.close();
@@ -146,7 +147,7 @@ export class SqliteNews {
     }
     try {
       const ids = this.#watchers.size <= BY_ID_MAX ? this.#watchers.ids() : null;
-      // Read before the rows: what is stored in between is then delivered by the next look, not passed over.
+      // Read before the rows: a change stored in between is then delivered by the next poll, and not skipped.
       const upTo = ids ? this.#lastSeq() : 0;
       for (;;) {
         const rows = ids
@@ -170,7 +171,7 @@ export class SqliteNews {
         if (ids || rows.length < NEWS_MAX) return;
       }
     } catch (error) {
-      // Another process holds the file: the next look reads the same. Anything else is the end of the wait.
+      // Another process holds the file: the next poll reads the same. Any other error ends the waits.
       if (!isRetryable(error)) this.#watchers.fail(error as Error);
     }
   }

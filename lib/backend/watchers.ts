@@ -1,29 +1,29 @@
-/** Who waits for which result: one table per store, however the store learns of changes. */
+/** Waits for results: one table per store, whatever way the store learns of changes. */
 
 import type { ResultMeta } from "../wire/mod.ts";
 import { errorText, OperatingError } from "../base/mod.ts";
 import type { Watch } from "./backend.ts";
 
-/** What the store does when the table changes. Called synchronously; none may throw. */
+/** Callbacks to the store for changes of the table. Called synchronously; they must not throw. */
 export interface WatchersEvents {
-  /** Nobody waited for these ids before. */
+  /** The first watch on these ids. */
   onFirst(ids: readonly string[]): void;
-  /** A new watch on ids that others wait for already: the stored state must be delivered again. */
+  /** A further watch on awaited ids: the stored state must be delivered again. */
   onMore(ids: readonly string[]): void;
-  /** Nobody waits for this id any more. */
+  /** The last watch on this id has ended. */
   onLast(id: string): void;
   decode(document: string | Uint8Array): ResultMeta;
 }
 
-/** One awaited id. */
+/** An awaited id. */
 interface Awaited {
   readonly watches: Set<OpenWatch>;
-  /** The document delivered last: if it arrives again by another way, it is not delivered twice. */
+  /** The document delivered last: if it arrives again in another way, it is not delivered twice. */
   document: string | Uint8Array | null;
   meta: ResultMeta | null;
 }
 
-/** The table. */
+/** The table of awaited ids. */
 export class Watchers {
   readonly #events: WatchersEvents;
   readonly #awaited = new Map<string, Awaited>();
@@ -33,7 +33,7 @@ export class Watchers {
     this.#events = events;
   }
 
-  /** How many ids are awaited. */
+  /** The number of awaited ids. */
   get size(): number {
     return this.#awaited.size;
   }
@@ -61,7 +61,7 @@ export class Watchers {
     return watch;
   }
 
-  /** Tells a stored document to those who wait for it. */
+  /** Delivers a stored document to its watches. */
   deliver(id: string, document: string | Uint8Array): void {
     const awaited = this.#awaited.get(id);
     if (!awaited || sameDocument(awaited.document, document)) return;
@@ -82,7 +82,7 @@ export class Watchers {
     for (const watch of [...awaited.watches]) if (watch.ids.has(id)) watch.onMeta(meta);
   }
 
-  /** Tells everybody that nothing more will come, and forgets them. */
+  /** Ends all watches with an error. */
   fail(error: Error): void {
     const all = new Set<OpenWatch>();
     for (const { watches } of this.#awaited.values()) for (const watch of watches) all.add(watch);
@@ -93,13 +93,13 @@ export class Watchers {
     }
   }
 
-  /** The store is closed: as `fail`, and whoever waits later hears the same. */
+  /** Ends all watches, and all later ones, with the error that the store is closed. */
   close(): void {
     this.#closed = new OperatingError("The result store is closed");
     this.fail(this.#closed);
   }
 
-  /** Of OpenWatch. */
+  /** Called by OpenWatch. */
   add(watch: OpenWatch, ids: readonly string[]): void {
     if (this.#closed !== null) return;
     const first: string[] = [];
@@ -122,7 +122,7 @@ export class Watchers {
     if (more.length > 0) this.#events.onMore(more);
   }
 
-  /** Of OpenWatch. */
+  /** Called by OpenWatch. */
   drop(watch: OpenWatch, id: string): void {
     if (!watch.ids.delete(id)) return;
     const awaited = this.#awaited.get(id);

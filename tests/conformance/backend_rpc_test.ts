@@ -122,7 +122,7 @@ Deno.test("rpc: client and worker reopen a lost connection", async () => {
   assert.equal(connections.length, 2);
   for (const connection of connections) await connection.close();
   await eventually(() => connections.length >= 3 && client.isListening === true, "it listens again");
-  assert.ok(world.log.records.some(({ message }) => /listening anew/.test(message)));
+  assert.ok(world.log.records.some(({ message }) => /listening again/.test(message)));
   const { ready } = awaited(client, ["b"]);
   await stored(worker, to(client.replyTo, "b", "SUCCESS", 2));
   assert.equal((await ready)[0]!.result, 2);

@@ -1,6 +1,6 @@
 /**
- * The data lane over a store: what is settled in a turn leaves in the turn's one transaction, and what is fetched in
- * it is delivered right after. No promise per message.
+ * The data lane over a store: the settlements of a turn are written in the turn's one transaction, and the
+ * messages fetched in it are delivered right after. No promise per message.
  */
 
 import { assert, errorText } from "../../base/mod.ts";
@@ -12,20 +12,20 @@ import { type HeldMessage, queueTopic, type ReturnedMessage, type Store } from "
 
 /** How many messages one turn fetches at most, so that the loop stays responsive. */
 export const FETCH_MAX = 500;
-/** How much of an undecodable message is shown. */
+/** How many characters of an undecodable message are shown. */
 const SHOWN_MAX = 64 * 1024;
 
-/** What a consumer needs of its connection. */
+/** The connection, as a consumer sees it. */
 export interface ConsumerHost {
   readonly store: Store;
   readonly session: number;
-  /** Has the connection run a turn soon. */
+  /** Schedules a turn of the connection. */
   schedule(): void;
   /** Resolves when everything appended so far has reached the store. */
   flushed(): Promise<void>;
   /** Runs a write of the control lane. */
   write<T>(fn: () => T): Promise<T>;
-  /** Says that the queues listened to have changed. */
+  /** Called when the consumed queues have changed. */
   topicsChanged(): void;
   consumerClosed(): void;
 }
@@ -46,8 +46,10 @@ export class VirtualConsumer implements Consumer {
   #events: ConsumerEvents;
   #window: () => number;
   #queues: Queue[];
-  /** The queue that is asked first; moves on with every fetch, so that no queue starves another. */
-  #turnOf = 0;
+  /**
+   * The index of the queue that comes first; it advances with every fetch, so that no queue starves another.
+   */
+  #firstQueue = 0;
   #held = new Map<number, string>();
   #acked: number[] = [];
   #requeued: ReturnedMessage[] = [];
@@ -165,24 +167,24 @@ export class VirtualConsumer implements Consumer {
     return rest.length;
   }
 
-  /** Whether a turn has something to write for us. */
+  /** Whether a turn has something to write for this consumer. */
   get hasSettlements(): boolean {
     return this.#acked.length > 0 || this.#requeued.length > 0 || this.#restored.length > 0 ||
       this.#parked.length > 0 || this.#dead.length > 0 || this.#begun.length > 0;
   }
 
-  /** The queues that have something for us, in the order to ask them; empty if nothing may be fetched. */
+  /** Returns the queues that have messages, in the order of fetching; empty if nothing may be fetched. */
   readyQueues(): string[] {
     const names: string[] = [];
     if (this.#isPaused || this.#isClosed || !(this.#window() > 0)) return names;
     for (let n = 0; n < this.#queues.length; n++) {
-      const { name } = this.#queues[(this.#turnOf + n) % this.#queues.length]!;
+      const { name } = this.#queues[(this.#firstQueue + n) % this.#queues.length]!;
       if (this.#host.store.messages.isReady(name)) names.push(name);
     }
     return names;
   }
 
-  /** Inside the turn's transaction: writes the settlements. Adds the topics to wake. */
+  /** Writes the settlements, inside the turn's transaction. Adds the topics to wake. */
   writeSettlements(nowMs: number, topics: Set<string>): void {
     const { store, session } = this.#host;
     for (const id of this.#begun) store.messages.begun(id);
@@ -200,7 +202,7 @@ export class VirtualConsumer implements Consumer {
     for (const { id, reason } of this.#dead) store.dead.add(session, id, reason, nowMs);
   }
 
-  /** After the transaction: what was written is done. */
+  /** Clears the settlements after the transaction. */
   settlementsWritten(): void {
     this.#acked.length = 0;
     this.#requeued.length = 0;
@@ -210,15 +212,15 @@ export class VirtualConsumer implements Consumer {
     this.#begun.length = 0;
   }
 
-  /** Inside the turn's transaction: takes what the window allows. */
+  /** Fetches what the window allows, inside the turn's transaction. */
   fetch(queues: readonly string[]): HeldMessage[] {
     const limit = Math.min(this.#window(), FETCH_MAX);
     if (this.#isPaused || !(limit > 0)) return [];
-    this.#turnOf = (this.#turnOf + 1) % this.#queues.length;
+    this.#firstQueue = (this.#firstQueue + 1) % this.#queues.length;
     return this.#host.store.messages.fetch(this.#host.session, queues, limit);
   }
 
-  /** After the transaction: hands on what was fetched. */
+  /** Delivers the fetched messages, after the transaction. */
   deliver(rows: readonly HeldMessage[]): void {
     const batch: Delivery[] = [];
     for (const row of rows) {
@@ -232,7 +234,7 @@ export class VirtualConsumer implements Consumer {
     if (rows.length > 0 && this.#window() > 0) this.#host.schedule();
   }
 
-  /** A message as a delivery; null if it cannot be decoded, which is reported to the owner. */
+  /** Decodes a message; if it cannot be decoded, reports that to the owner and returns null. */
   #read(row: HeldMessage): Delivery | null {
     try {
       const { message, info } = decodeEnvelope(row.envelope);
@@ -251,8 +253,8 @@ export class VirtualConsumer implements Consumer {
   }
 
   /**
-   * Reads a message that a process died with. While it is read, it counts as begun: if reading it is what kills the
-   * process, the next death counts against it, and not against what came with it.
+   * Delivers a message that a process died with. It counts as begun while it is delivered: if that kills the
+   * process again, the death counts against this message, and not against the others of its fetch.
    */
   #deliverAlone(row: HeldMessage): void {
     const { store } = this.#host;
@@ -260,7 +262,7 @@ export class VirtualConsumer implements Consumer {
     const isMarked = attempted(() => store.transact(() => store.messages.begun(row.id)));
     const delivery = this.#read(row);
     if (delivery !== null) this.#events.onDeliveries([delivery]);
-    // If another process writes, the mark stays; it is deleted with the message.
+    // If another process is writing, the mark stays; it is deleted with the message.
     if (isMarked && !this.#begun.includes(row.id)) {
       attempted(() => store.transact(() => store.messages.notBegun(row.id)));
     }
@@ -284,12 +286,12 @@ export class VirtualConsumer implements Consumer {
   }
 }
 
-/** Does a write that may be left out; true if it was done. */
+/** Tries a write that may be left out; returns true if it was made. */
 function attempted(write: () => void): boolean {
   try {
     write();
     return true;
   } catch {
-    return false; // the store is busy: a death while the message is read does not count then
+    return false; // the store is busy: a death while the message is delivered does not count then
   }
 }

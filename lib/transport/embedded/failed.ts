@@ -7,7 +7,7 @@ import { priorityStep } from "../routing.ts";
 import type { DeadLetter } from "../message.ts";
 import { queueTopic, type Store } from "./store.ts";
 
-/** What the failed tasks need of their connection. */
+/** The connection, as the failed tasks see it. */
 export interface VirtualFailedHost {
   readonly world: World;
   readonly store: Store;

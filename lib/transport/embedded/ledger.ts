@@ -1,17 +1,17 @@
-/** The ledger of memory and sqlite: one transaction holds the record and its message. */
+/** The ledger of memory and sqlite: one transaction writes the record and its message. */
 
 import type { World } from "../../base/mod.ts";
 import type { LeaseState, Ledger, LedgerEntry, LedgerScope } from "../ledger.ts";
 import type { OutgoingMessage } from "../message.ts";
 import type { Store } from "./store.ts";
 
-/** What the ledger needs of its connection. */
+/** The connection, as the ledger sees it. */
 export interface LedgerHost {
   readonly world: World;
   readonly store: Store;
-  /** Runs a transaction; waits if other processes write. */
+  /** Runs a transaction; waits while other processes write. */
   write<T>(fn: () => T): Promise<T>;
-  /** Inside one: puts messages where they go; the topics to wake are added. */
+  /** Routes messages into their queues, inside a transaction; adds the topics to wake. */
   insert(messages: readonly OutgoingMessage[], topics: Set<string>): void;
 }
 
@@ -93,7 +93,7 @@ export class VirtualLedger implements Ledger {
   }
 }
 
-/** A lease whose beginning lies in the future is of a clock that was set back since: it ended. */
+/** Whether a lease is held. A lease that begins in the future has ended: the clock was set back since. */
 function isHeld(lease: { owner: string; sinceMs: number; endsMs: number }, nowMs: number): boolean {
   return lease.owner !== "" && nowMs < lease.endsMs && nowMs >= lease.sinceMs - 1000;
 }

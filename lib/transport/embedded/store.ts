@@ -1,9 +1,9 @@
 /**
- * What the memory and sqlite transports differ in: where messages lie and how others are woken. Everything above it
- * is the same for both (virtual.ts, consumer.ts).
+ * The interface in which the memory and sqlite transports differ: where messages are stored and how other
+ * connections are woken. All code above it serves both (virtual.ts, consumer.ts).
  *
- * A store has one member for each family of what it keeps. All calls are synchronous and cheap; those that write are
- * made inside `transact`. They throw OperatingErrors; one with `isRetryable` if another process was writing.
+ * A store has one member for each kind of data. All calls are synchronous and cheap; calls that write are
+ * made inside `transact`. They throw OperatingErrors, with `isRetryable` if another process was writing.
  */
 
 import { decodeEnvelope } from "../../wire/mod.ts";
@@ -13,10 +13,10 @@ import type { DeadLetter, Note, ParkedMessage } from "../message.ts";
 import type { RoutingTable } from "../routing.ts";
 import type { QueueStats } from "../transport.ts";
 
-/** The store of one connection. A session is what holds messages and listens; it dies with its process. */
+/** The store of one connection. A session holds messages and listens to queues; it ends with its process. */
 export interface Store {
   readonly kind: "memory" | "sqlite";
-  /** Whether others may die with messages in hand, so that sweeping and renewing are of use. */
+  /** Whether other processes may die while they hold messages, so that sweeps and leases are needed. */
   readonly isShared: boolean;
   readonly topology: TopologyStore;
   readonly messages: MessageStore;
@@ -27,11 +27,11 @@ export interface Store {
   readonly ledger: LedgerStore;
   readonly sessions: SessionStore;
 
-  /** Runs `fn` as one unit that is written wholly or not at all. */
+  /** Runs `fn` as one transaction. */
   transact<T>(fn: () => T): T;
-  /** Wakes whoever watches one of the topics, in this process and in others. Outside `transact`. */
+  /** Wakes the watchers of the topics, in this process and in others. Called outside of `transact`. */
   wake(topics: ReadonlySet<string>): void;
-  /** Calls `onWake` whenever one of the topics is woken; replaces the topics watched so far. */
+  /** Calls `onWake` whenever one of the topics is woken; replaces the topics of the last call. */
   watch(topics: ReadonlySet<string>, onWake: () => void): void;
   close(): void;
 }
@@ -39,25 +39,25 @@ export interface Store {
 /** Exchanges, queues and bindings. */
 export interface TopologyStore {
   declareExchange(exchange: Exchange): void;
-  /** Makes queue, exchange and binding; how many messages wait. */
+  /** Declares queue, exchange and binding; returns how many messages wait. */
   declareQueue(queue: Queue): number;
-  /** Deletes a queue, its bindings and what waits in it. */
+  /** Deletes a queue, its bindings and its waiting messages. */
   deleteQueue(name: string): void;
-  /** The exchanges and bindings as they are now. */
+  /** Returns the current exchanges and bindings. */
   routing(): RoutingTable;
   bindings(): Binding[];
 }
 
-/** A message taken by a consumer and not settled. */
+/** A message that a consumer has fetched and not settled. */
 export interface HeldMessage {
   readonly id: number;
   readonly queue: string;
-  /** How often its holder died. */
+  /** How often a process died while it held the message. */
   readonly attempts: number;
   readonly envelope: string;
 }
 
-/** A held message on its way back. */
+/** A held message that is returned to its queue. */
 export interface ReturnedMessage {
   readonly id: number;
   readonly envelope: string;
@@ -65,59 +65,62 @@ export interface ReturnedMessage {
 
 /** Messages that wait in queues, and those that a session holds. */
 export interface MessageStore {
-  /** The queues that there are, by name. */
+  /** Lists the names of all queues, in order. */
   names(): string[];
-  /** How many messages wait, or null if there is no such queue. */
+  /** Counts waiting messages; null if there is no such queue. */
   length(queue: string): number | null;
-  /** How many messages of a queue sessions hold. */
+  /** Counts the messages of a queue that sessions hold. */
   heldOf(queue: string): number;
   purge(queue: string): number;
   isReady(queue: string): boolean;
-  /** Adds a message at the tail of its step; makes the queue if there is none. */
+  /** Adds a message at the tail of its step; creates the queue if there is none. */
   insert(queue: string, step: number, envelope: string): void;
   /**
-   * Takes up to `limit` messages for a session: lowest step first, in a step the queues in the order given, in a
-   * queue oldest first.
+   * Fetches up to `limit` messages for a session: lowest step first, then in the order of `queues`, then
+   * oldest first.
    */
   fetch(session: number, queues: readonly string[], limit: number): HeldMessage[];
-  /** The next message of a queue, left where it is. */
+  /** Returns the next message of a queue without removing it. */
   peek(queue: string): string | null;
-  /** Takes up to `limit` messages for good. */
+  /** Removes and returns up to `limit` messages. */
   pop(queue: string, limit: number): string[];
-  /** Deletes held messages; those that the session does not hold (any more) are left alone. */
+  /** Deletes held messages; ignores those that the session does not hold (any more). */
   settle(session: number, ids: readonly number[]): void;
-  /** Puts held messages, in this order, at the head or the tail of their steps; the queues they went to. */
+  /** Puts held messages, in this order, at the head or the tail of their steps; returns their queues. */
   putBack(session: number, messages: readonly ReturnedMessage[], at: "head" | "tail"): string[];
-  /** Records that the task of a held message has begun; its holder's death counts as an attempt then. */
+  /** Records that the task of a held message has begun, so that its holder's death counts as an attempt. */
   begun(id: number): void;
-  /** Takes that back. */
+  /** Reverts `begun`. */
   notBegun(id: number): void;
 }
 
 /** Messages that are not due yet. */
 export interface ParkedStore {
-  /** Parks a held message until `dueMs`; its queue, or null if the session does not hold it. */
+  /** Parks a held message until `dueMs`; returns its queue, or null if the session does not hold it. */
   park(session: number, id: number, dueMs: number): string | null;
-  /** When the next parked message is due, or null. */
+  /** Returns when the next parked message is due; null if there is none. */
   nextDueMs(): number | null;
-  /** Puts parked messages that are due at the heads of their queues; those queues. */
+  /** Moves due messages to the heads of their queues; returns those queues. */
   releaseDue(nowMs: number): string[];
-  /** The soonest due first. */
+  /** Lists parked messages, soonest due first. */
   list(limit: number): ParkedMessage[];
-  /** Deletes a parked message by its id in `list`; false if it is not parked any more. */
+  /** Deletes a parked message by its id in `list`; returns false if it is no longer parked. */
   drop(id: string): boolean;
-  /** Deletes what is parked for a queue; how many. */
+  /** Deletes the messages parked for a queue; returns how many. */
   purge(queue: string): number;
 }
 
 /** Dead letters. */
 export interface DeadStore {
-  /** Moves a held message here; no effect if the session does not hold it. */
+  /** Moves a held message to the dead letters; no effect if the session does not hold it. */
   add(session: number, id: number, reason: string, nowMs: number): void;
   count(): number;
   /** Newest first. */
   list(limit: number): DeadLetter[];
-  /** Puts one at the tail of a queue's step, its attempts forgotten; false if there is none of that id. */
+  /**
+   * Moves a letter to the tail of a queue's step and resets its attempts; returns false if there is none of
+   * that id.
+   */
   revive(id: string, queue: string, step: number): boolean;
   drop(id: string): boolean;
 }
@@ -128,30 +131,30 @@ export interface FailedStore {
   count(): number;
   /** Newest first. */
   list(limit: number): DeadLetter[];
-  /** Deletes one; false if there is none of that id. */
+  /** Deletes a task; returns false if there is none of that id. */
   take(id: string): boolean;
 }
 
-/** A message of a fanout, as a subscriber reads it. `seq` grows without end and is never used twice. */
+/** A message of a fanout, as a subscriber reads it. `seq` always grows and is never used twice. */
 export interface FanoutRow {
   readonly seq: number;
   readonly routingKey: string;
   readonly envelope: string;
 }
 
-/** Seconds that a fanout's messages stay for subscribers who have not read them yet. */
+/** Seconds that a fanout's messages are kept for subscribers that have not read them yet. */
 export const FANOUT_TTL_SECONDS = 60;
 
-/** Messages of fanouts, until every subscriber can have read them. */
+/** Messages of fanouts, kept until every subscriber has had time to read them. */
 export interface FanoutStore {
   /** Adds a message for the subscribers of a fanout; no effect if there is none. */
   insert(exchange: string, routingKey: string, envelope: string, nowMs: number): void;
-  /** Where a subscription begins. */
+  /** Returns the last `seq` in use, after which a new subscription begins. */
   lastSeq(): number;
   after(exchange: string, seq: number, limit: number): FanoutRow[];
 }
 
-/** Who holds a lease of the ledger, from when until when (wall clock). `owner` "": nobody. */
+/** The holder of a lease of the ledger, from `sinceMs` to `endsMs` (wall clock). `owner` "": nobody. */
 export interface LeaseRow {
   readonly owner: string;
   readonly token: number;
@@ -165,45 +168,48 @@ export interface LedgerStore {
   writeLease(name: string, lease: LeaseRow): void;
   records(namespace: string): Map<string, string>;
   readRecord(namespace: string, key: string): string | null;
-  /** Null deletes it. */
+  /** Writes a record; null deletes it. */
   writeRecord(namespace: string, key: string, value: string | null): void;
 }
 
-/** What a sweep found. */
+/** The result of a sweep. */
 export interface Sweep {
   readonly restored: number;
-  /** The queues that got messages. */
+  /** The queues that messages were restored to. */
   readonly queues: readonly string[];
 }
 
 /** Sessions, and the queues that they listen to. */
 export interface SessionStore {
   open(name: string, leaseSeconds: number): number;
-  /** Prolongs the lease; false if the session was taken for dead. */
+  /** Prolongs the lease; returns false if the session was declared dead. */
   renew(session: number, leaseSeconds: number): boolean;
-  /** Records that a session receives from a queue; `isSubscriber`: its own copy of a fanout's messages. */
+  /**
+   * Records that a session receives from a queue; `isSubscriber`: it gets its own copy of a fanout's
+   * messages.
+   */
   listen(session: number, queue: Queue, isSubscriber: boolean): void;
-  /** Takes that back; a queue that deletes itself goes with its last listener. */
+  /** Reverts `listen`; an `autoDelete` queue is deleted with its last listener. */
   unlisten(session: number, queueName: string): void;
-  /** How many listen to an exchange. */
+  /** Counts the listeners of an exchange. */
   listeners(exchange: string): number;
   /** Ends a session that holds nothing. */
   close(session: number): void;
-  /** Restores what sessions of dead processes hold and forgets them. Outside `transact`. */
+  /** Restores the messages of dead processes' sessions and deletes these. Called outside of `transact`. */
   sweep(nowMs: number): Sweep;
 }
 
-/** The topic woken when a queue gets a message. */
+/** Returns the topic that is woken when a queue gets a message. */
 export function queueTopic(name: string): string {
   return `q:${name}`;
 }
 
-/** The topic woken when a fanout gets a message. */
+/** Returns the topic that is woken when a fanout gets a message. */
 export function fanoutTopic(name: string): string {
   return `x:${name}`;
 }
 
-/** What waits in a queue; null if there is no queue of that name. */
+/** Describes a queue; null if there is no queue of that name. */
 export function statsOf({ messages }: Store, queue: string): QueueStats | null {
   const ready = messages.length(queue);
   if (ready === null) return null;
@@ -216,7 +222,7 @@ export function statsOf({ messages }: Store, queue: string): QueueStats | null {
   };
 }
 
-/** Takes the next message of a queue for good; null: it is empty. */
+/** Removes and returns the next message of a queue; null if the queue is empty. */
 export function takeNote({ messages }: Store, queue: string): Note | null {
   const text = messages.peek(queue);
   if (text === null) return null;

@@ -8,25 +8,25 @@ import { fanoutFilter } from "../routing.ts";
 import { FETCH_MAX } from "./consumer.ts";
 import { fanoutTopic, queueTopic, type Store } from "./store.ts";
 
-/** One subscription. */
+/** A subscription. */
 export interface Listener {
   readonly queue: Queue;
   readonly onNote: (note: Note) => void;
   readonly isFanout: boolean;
   readonly filter: LinearPattern | null;
-  /** The last message of the fanout that was read. */
+  /** The number of the last message read from the fanout. */
   seq: number;
 }
 
-/** What subscriptions need of their connection. */
+/** The connection, as subscriptions see it. */
 export interface SubscriptionsHost {
   readonly store: Store;
   readonly log: Log;
-  /** Has the connection run a turn soon. */
+  /** Schedules a turn of the connection. */
   schedule(): void;
 }
 
-/** Those of one connection. */
+/** The subscriptions of one connection. */
 export class Subscriptions {
   readonly #host: SubscriptionsHost;
   readonly #listeners = new Set<Listener>();
@@ -35,13 +35,13 @@ export class Subscriptions {
     this.#host = host;
   }
 
-  /** Inside a transaction: records a subscription of a session. It receives once it is added. */
+  /** Records a session's subscription, inside a transaction. It receives messages once it is added. */
   open(session: number, queue: Queue, onNote: (note: Note) => void): Listener {
     const { topology, sessions, fanouts } = this.#host.store;
     const isFanout = queue.exchange.type === "fanout" && queue.exchange.name !== "";
     if (isFanout) {
       topology.declareExchange(queue.exchange);
-      // Copies of a fanout come by sequence; a queue that somebody declared would only fill up.
+      // Subscribers read a fanout by sequence numbers; a queue that somebody declared would only fill up.
       topology.deleteQueue(queue.name);
     } else {
       topology.declareQueue(queue);
@@ -51,34 +51,34 @@ export class Subscriptions {
     return { queue, onNote, isFanout, filter, seq: fanouts.lastSeq() };
   }
 
-  /** A subscription receives from now on. */
+  /** Starts delivering to a subscription. */
   add(listener: Listener): void {
     this.#listeners.add(listener);
   }
 
-  /** A subscription receives no more. */
+  /** Stops delivering to a subscription. */
   delete(listener: Listener): void {
     this.#listeners.delete(listener);
   }
 
-  /** Ends all. */
+  /** Stops delivering to all subscriptions. */
   clear(): void {
     this.#listeners.clear();
   }
 
-  /** Inside a transaction: a session stops listening. */
+  /** Ends a session's listening to all queues, inside a transaction. */
   unlistenAll(session: number): void {
     for (const { queue } of this.#listeners) this.#host.store.sessions.unlisten(session, queue.name);
   }
 
-  /** What is to wake the connection. */
+  /** Adds the topics that wake the connection. */
   addTopics(topics: Set<string>): void {
     for (const { queue, isFanout } of this.#listeners) {
       topics.add(isFanout ? fanoutTopic(queue.exchange.name) : queueTopic(queue.name));
     }
   }
 
-  /** Those whose queue has something. */
+  /** Returns the subscriptions whose queue has messages. */
   ready(): Listener[] {
     const ready: Listener[] = [];
     for (const listener of this.#listeners) {
@@ -87,7 +87,7 @@ export class Subscriptions {
     return ready;
   }
 
-  /** Delivers what fanouts have brought since. Callbacks may close the connection, which ends it. */
+  /** Delivers new messages of fanouts. Callbacks may close the connection, which ends the loop. */
   readFanouts(): void {
     for (const listener of this.#listeners) {
       if (!listener.isFanout) continue;
@@ -100,7 +100,7 @@ export class Subscriptions {
     }
   }
 
-  /** Delivers messages to one that may have ended meanwhile. */
+  /** Delivers messages to a subscription, unless it has ended meanwhile. */
   deliver(listener: Listener, envelopes: readonly string[]): void {
     for (const envelope of envelopes) {
       let note: Note;

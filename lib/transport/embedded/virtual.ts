@@ -1,8 +1,9 @@
 /**
- * The Connection of memory and sqlite: one turn of the loop, one transaction.
+ * The Connection of memory and sqlite: one transaction for each turn of the event loop.
  *
- * Whatever a turn appends (publishes, acks, rejects, parked messages) and what it may fetch go through one
- * transaction at its end; then promises resolve, others are woken and what was fetched is delivered.
+ * Everything that a turn appends (publishes, acks, rejects, parked messages), and its fetch, go through one
+ * transaction at its end. Then promises resolve, other connections are woken and fetched messages are
+ * delivered.
  */
 
 import {
@@ -36,14 +37,14 @@ import { VirtualLedger } from "./ledger.ts";
 import { fanoutTopic, type HeldMessage, queueTopic, statsOf, type Store, takeNote } from "./store.ts";
 import { type Listener, Subscriptions } from "./subscriptions.ts";
 
-/** How often a shared store is looked at for sessions of dead processes and for wake-ups that were missed. */
+/** How often a shared store is checked for sessions of dead processes and for missed wake-ups. */
 const TICK_MS = 1000;
 /** The lease of a connection that only subscribes, seconds. */
 const SUBSCRIBER_LEASE_SECONDS = 30;
 
 /** Options of one connection. */
 export interface VirtualOptions {
-  /** Masked. */
+  /** With its password masked. */
   readonly url: string;
   readonly prioritySteps: readonly number[];
   readonly clientName: string;
@@ -62,7 +63,7 @@ interface Publish {
   readonly reject: (error: Error) => void;
 }
 
-/** One connection over a store. */
+/** A connection over a store. */
 export class VirtualConnection implements Connection {
   readonly url: string;
   readonly lost: Promise<Error | null>;
@@ -152,7 +153,7 @@ export class VirtualConnection implements Connection {
     });
     this.#consumer = consumer;
     this.#watch();
-    // What a predecessor left behind comes first.
+    // Messages of dead sessions come first.
     await this.#retried(() => this.#sweep());
     this.#schedule();
     return consumer;
@@ -207,7 +208,7 @@ export class VirtualConnection implements Connection {
 
   async listeners(exchangeName: string): Promise<number | null> {
     this.#mustBeOpen();
-    // Those of dead processes are told apart first.
+    // Listeners of dead processes are removed first.
     if (this.#store.isShared) {
       await this.#retried(() => this.#store.sessions.sweep(this.#world.clock.wallMs()));
     }
@@ -260,7 +261,7 @@ export class VirtualConnection implements Connection {
         });
       }
     } catch (error) {
-      // The session dies with its lease; what it held comes back to others then.
+      // The session ends with its lease; then other connections get its messages.
       this.#world.log.debug(`Cannot close ${this.url} in order: ${errorText(error)}`);
     }
     this.#end(null);
@@ -275,16 +276,16 @@ export class VirtualConnection implements Connection {
   }
 
   // deno-lint-ignore require-await -- a read of the store, behind the interface's promise
-  async #read<T>(look: () => T): Promise<T> {
+  async #read<T>(fn: () => T): Promise<T> {
     this.#mustBeOpen();
-    return look();
+    return fn();
   }
 
   #mustBeOpen(): void {
     if (this.#state === "closed") throw new ConnectionLost(`Connection to ${this.url} is closed`);
   }
 
-  /** Asked anew after calls to others, which may have closed us. */
+  /** Checked again after callbacks, which may close the connection. */
   #isOpen(): boolean {
     return this.#state !== "closed";
   }
@@ -327,7 +328,7 @@ export class VirtualConnection implements Connection {
       });
     }
     this.#busySinceMs = null;
-    // Nothing below may leave the state half told: the store has it all.
+    // The store has committed everything: the state is updated before any callback runs.
     this.#publishes = [];
     if (settles) consumer.settlementsWritten();
     if (topics.size > 0) store.wake(topics);
@@ -380,7 +381,7 @@ export class VirtualConnection implements Connection {
     await this.#write(() => this.#store.sessions.unlisten(session, listener.queue.name));
   }
 
-  /** A write of the control lane, as a transaction of its own; waits if other processes write. */
+  /** Runs a write of the control lane as a transaction of its own; waits while other processes write. */
   #write<T>(fn: () => T): Promise<T> {
     return this.#retried(() => this.#store.transact(fn));
   }
@@ -427,7 +428,7 @@ export class VirtualConnection implements Connection {
     } catch (error) {
       this.#failed(error);
     }
-    // Makes good a wake-up that was missed.
+    // In case a wake-up was missed.
     this.#schedule();
   };
 
@@ -445,7 +446,7 @@ export class VirtualConnection implements Connection {
     this.#due = null;
     this.#dueAtMs = atMs;
     if (atMs !== null) {
-      // Up to a millisecond late rather than early: a message must be due when it comes.
+      // Up to a millisecond late and never early: a message must be due when it is delivered.
       this.#due = this.#timers.armIn(
         Math.max(0, atMs - this.#world.clock.wallMs()) + 1,
         () => this.#schedule(),
@@ -461,7 +462,7 @@ export class VirtualConnection implements Connection {
     this.#store.watch(topics, () => this.#schedule());
   }
 
-  /** A turn failed: it runs again soon if others were writing, else the connection is lost. */
+  /** Handles a failed turn: runs it again soon if another process was writing, else ends the connection. */
   #failed(error: unknown): void {
     if (this.#state === "closed") return;
     const reason = error instanceof OperatingError

@@ -1,4 +1,7 @@
-/** What the memory broker keeps for its users: tasks that failed for good, leases and records of the ledger. */
+/**
+ * Data that the memory broker keeps beside messages: tasks that failed for good, leases and records of the
+ * ledger.
+ */
 
 import type { FailedLimits } from "../../failed.ts";
 import type { DeadLetter } from "../../message.ts";

@@ -1,4 +1,4 @@
-/** What waits in a queue of the memory broker, by steps of priority. */
+/** The waiting messages of a queue of the memory broker, by priority step. */
 
 /** A message from publish to settlement. */
 export interface Message {
@@ -13,12 +13,12 @@ export class MessageQueue {
   /** Steps that ever had a message, lowest first. */
   readonly steps: number[] = [];
   #fifos = new Map<number, Fifo>();
-  /** How many messages wait. */
+  /** The number of waiting messages. */
   length = 0;
 
   /** Adds messages in their order. */
   add(messages: readonly Message[], at: "head" | "tail"): void {
-    // At the head: last of the batch first, so that the batch keeps its order.
+    // At the head, the last of the batch goes first, so that the batch keeps its order.
     for (let n = 0; n < messages.length; n++) {
       const message = messages[at === "tail" ? n : messages.length - 1 - n]!;
       let fifo = this.#fifos.get(message.step);
@@ -33,14 +33,14 @@ export class MessageQueue {
     }
   }
 
-  /** Takes the next message of a step. */
+  /** Removes and returns the next message of a step; null if there is none. */
   shift(step: number): Message | null {
     const message = this.#fifos.get(step)?.shift() ?? null;
     if (message) this.length--;
     return message;
   }
 
-  /** The message that is next of all, left in place. */
+  /** Returns the next message of all steps without removing it; null if there is none. */
   peek(): Message | null {
     for (const step of this.steps) {
       const message = this.#fifos.get(step)!.peek();
@@ -49,7 +49,7 @@ export class MessageQueue {
     return null;
   }
 
-  /** Drops everything. */
+  /** Drops all messages. */
   clear(): void {
     this.#fifos.clear();
     this.steps.length = 0;
@@ -57,7 +57,7 @@ export class MessageQueue {
   }
 }
 
-/** First in, first out, with room at the head for what comes back. Each call costs O(1) over time. */
+/** First in, first out, with room at the head for returned messages. Each call costs O(1) on average. */
 class Fifo {
   #head: Message[] = [];
   #items: Message[] = [];

@@ -11,13 +11,16 @@ interface Holding {
   readonly message: Message;
 }
 
-/** Queues, and what sessions hold. There is no limit: a process that sends to itself without consuming grows. */
+/**
+ * Queues, and the messages that sessions hold. There is no limit: a process that sends without consuming
+ * grows.
+ */
 export class MemoryMessages implements MessageStore {
   readonly #queues = new Map<string, MessageQueue>();
   readonly #held = new Map<number, Holding>();
   #nextId = 1;
 
-  /** A queue, made if there is none. */
+  /** Returns a queue; creates it if there is none. */
   queue(name: string): MessageQueue {
     let queue = this.#queues.get(name);
     if (!queue) this.#queues.set(name, queue = new MessageQueue());
@@ -28,7 +31,7 @@ export class MemoryMessages implements MessageStore {
     return [...this.#queues.keys()].sort();
   }
 
-  /** Deletes a queue and what waits in it. */
+  /** Deletes a queue and its waiting messages. */
   deleteQueue(name: string): void {
     this.#queues.delete(name);
   }
@@ -104,19 +107,19 @@ export class MemoryMessages implements MessageStore {
     return this.add(returned, at);
   }
 
-  /** Nobody dies here alone, so that nothing counts as an attempt. */
+  /** No effect: sessions never die without the process, so no attempt is counted. */
   begun(_id: number): void {}
 
   notBegun(_id: number): void {}
 
-  /** Adds messages to their queues, in this order; those queues. */
+  /** Adds messages to their queues, in this order; returns those queues. */
   add(messages: readonly Message[], at: "head" | "tail"): string[] {
     const byQueue = Map.groupBy(messages, (message) => message.queue);
     for (const [queue, list] of byQueue) this.queue(queue).add(list, at);
     return [...byQueue.keys()];
   }
 
-  /** Takes a held message from its session; null if it is not held. */
+  /** Takes a held message from its session and returns it; null if it is not held. */
   release(session: number, id: number): Message | null {
     const holding = this.#held.get(id);
     if (!holding) return null;
@@ -126,7 +129,7 @@ export class MemoryMessages implements MessageStore {
   }
 }
 
-/** Parked messages, soonest first. */
+/** Parked messages, soonest due first. */
 export class MemoryParked implements ParkedStore {
   readonly #messages: MemoryMessages;
   #parked: { dueMs: number; message: Message }[] = [];

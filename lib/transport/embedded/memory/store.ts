@@ -1,6 +1,6 @@
 /**
- * memory: a broker inside one process, shared by every connection to the same URL. For tests and programs of one
- * process; nothing survives the process.
+ * memory: a broker inside one process, shared by all connections to the same URL. It is for tests and for
+ * programs with a single process; nothing survives the process.
  */
 
 import { maskUrl, parseServerUrl } from "../../../base/mod.ts";
@@ -27,7 +27,7 @@ class MemoryBroker {
 
 const brokers = new Map<string, MemoryBroker>();
 
-/** One connection's view of a broker. */
+/** Returns one connection's view of a broker. */
 function memoryStore({ watchers, ...families }: MemoryBroker): Store {
   const store: Store = {
     kind: "memory",
@@ -45,14 +45,17 @@ function memoryStore({ watchers, ...families }: MemoryBroker): Store {
   return store;
 }
 
-/** Connects to the broker of this process that the URL names: `memory://`, `memory://name`. */
+/**
+ * Connects to this process's broker of that URL: `memory://`, `memory://name`. Rejects with UsageError for
+ * wrong options.
+ */
 export const connectMemory: Connect = async (world, url, options) => {
   options.signal?.throwIfAborted();
   const { host, path } = parseServerUrl(url, "broker URL");
   const name = `${host ?? ""}/${path ?? ""}`;
   let broker = brokers.get(name);
   if (!broker) brokers.set(name, broker = new MemoryBroker());
-  // The other kinds answer in a later turn; so does this one, lest somebody rely on less.
+  // Connects in a later turn, as the other transports do, so that nobody relies on less.
   await Promise.resolve();
   return new VirtualConnection(world, memoryStore(broker), {
     url: maskUrl(url),

@@ -18,7 +18,7 @@ interface Listener {
   readonly isSubscriber: boolean;
 }
 
-/** Exchanges, queues and bindings, and who listens to them. */
+/** Exchanges, queues, bindings and their listeners. */
 export class MemoryTopology implements TopologyStore {
   listeners: Listener[] = [];
   readonly #messages: MemoryMessages;
@@ -97,7 +97,7 @@ export class MemorySessions implements SessionStore {
     this.#topology.listeners = this.#topology.listeners.filter((one) => one.session !== session);
   }
 
-  /** Nobody dies here alone. */
+  /** Finds nothing: sessions never die without the process. */
   sweep(_nowMs: number): Sweep {
     return { restored: 0, queues: [] };
   }
@@ -114,10 +114,10 @@ export class MemoryFanouts implements FanoutStore {
   }
 
   insert(exchange: string, routingKey: string, envelope: string, nowMs: number): void {
-    const isHeard = this.#topology.listeners.some((one) =>
+    const hasSubscriber = this.#topology.listeners.some((one) =>
       one.isSubscriber && one.queue.exchange.name === exchange
     );
-    if (!isHeard) {
+    if (!hasSubscriber) {
       this.#rows.delete(exchange);
       return;
     }
@@ -125,7 +125,7 @@ export class MemoryFanouts implements FanoutStore {
     if (!rows) this.#rows.set(exchange, rows = []);
     rows.push({ seq: ++this.#last, routingKey, envelope, atMs: nowMs });
     const oldest = nowMs - FANOUT_TTL_SECONDS * 1000;
-    // Half at a time, so that dropping costs little per message.
+    // Drops half at a time, so that the cost per message is small.
     if (rows[rows.length >> 1]!.atMs < oldest) rows.splice(0, rows.length >> 1);
   }
 

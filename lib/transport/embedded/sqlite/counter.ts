@@ -1,6 +1,6 @@
 /**
- * The counter of an embedded database: ids, and places at the heads of queues. Read once in a transaction that uses
- * it, and written once at its end.
+ * The counter of an embedded database: ids, and positions at the heads of queues. A transaction that uses it
+ * reads it once, and writes it once at its end.
  */
 
 import type { Database } from "../../../sqlite/mod.ts";
@@ -16,30 +16,30 @@ export class Counter {
     this.#database = database;
   }
 
-  /** A transaction begins or has ended. */
+  /** Called when a transaction begins or has ended. */
   reset(): void {
     this.#isRead = false;
   }
 
-  /** The next id; also a position at the tail of any queue. */
+  /** Returns the next id; also a position at the tail of any queue. */
   next(): number {
     this.#read();
     return this.#nextId++;
   }
 
-  /** The id given last. */
+  /** Returns the last id in use. */
   last(): number {
     this.#read();
     return this.#nextId - 1;
   }
 
-  /** The first of `count` positions in a row, ahead of all others. */
+  /** Returns the first of `count` consecutive positions ahead of all others. */
   ahead(count: number): number {
     this.#read();
     return this.#head -= count;
   }
 
-  /** Before a transaction is committed: writes what was used. */
+  /** Writes the counter, if it was used, before a transaction is committed. */
   save(): void {
     if (!this.#isRead) return;
     this.#database.run("UPDATE broker_counter SET next_id = ?, head = ?", this.#nextId, this.#head);

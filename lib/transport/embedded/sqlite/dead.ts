@@ -53,7 +53,7 @@ export class SqliteDead implements DeadStore {
   }
 }
 
-/** The letter in a row of broker_dead or broker_failed. */
+/** Returns the letter in a row of broker_dead or broker_failed. */
 export function letterOf(row: Row): DeadLetter {
   return {
     id: String(row["id"]),

@@ -7,7 +7,7 @@ import type { FailedStore } from "../store.ts";
 import { letterOf } from "./dead.ts";
 import { ROWS_MAX } from "./messages.ts";
 
-/** The table broker_failed. `seq` counts up, so that those of one moment keep their order. */
+/** The table broker_failed. `seq` counts up, so that tasks of the same moment keep their order. */
 export class SqliteFailed implements FailedStore {
   #database: Database;
 

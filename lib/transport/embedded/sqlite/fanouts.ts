@@ -1,10 +1,16 @@
-/** Messages of fanouts in the embedded database: written once, read by each subscriber by their number. */
+/**
+ * Messages of fanouts in the embedded database: each is written once, and read by every subscriber by its
+ * number.
+ */
 
 import type { Database } from "../../../sqlite/mod.ts";
 import { FANOUT_TTL_SECONDS, type FanoutRow, type FanoutStore } from "../store.ts";
 import type { Counter } from "./counter.ts";
 
-/** How often a publisher drops what fanouts have left over, milliseconds, and how many messages stay at most. */
+/**
+ * How often a publisher deletes old messages of fanouts, milliseconds; and how many messages are kept at
+ * most.
+ */
 const CLEAN_MS = 5000;
 const ROWS_MAX = 200_000;
 

@@ -1,6 +1,7 @@
 /**
- * Waking connections to one embedded database: those of this process directly, those of other processes through wake
- * files. A topic hashes to one of a few files, so that a process wakes for little else than what it waits for.
+ * Waking connections to one embedded database: those of this process directly, those of other processes
+ * through wake files. A topic hashes to one of a few files, so that a process is rarely woken for other
+ * topics.
  */
 
 import { errorText, type World } from "../../../base/mod.ts";
@@ -16,14 +17,14 @@ interface Member {
 }
 
 const hubs = new Map<string, SqliteHub>();
-/** Tells our own sessions from those of other isolates and earlier starts; made once. */
+/** Distinguishes this isolate's sessions from those of other isolates and earlier starts; made once. */
 let instance: string | null = null;
 
-/** One per database and process (isolate). */
+/** The hub of one database in one isolate. */
 export class SqliteHub {
-  /** Names this start of this isolate among the sessions of a database. */
+  /** Identifies this isolate, and its start, among the sessions of a database. */
   readonly instance: string;
-  /** The sessions that connections of this process keep. */
+  /** The live sessions of this isolate's connections. */
   readonly sessions = new Set<number>();
   #path: string;
   #world: World;
@@ -38,7 +39,7 @@ export class SqliteHub {
     this.instance = instance ??= world.random.id();
   }
 
-  /** The hub of a database; each `open` is matched by a `close`. Makes the folder of the wake files. */
+  /** Returns the hub of a database; each `open` needs a `close`. Makes the folder of the wake files. */
   static open(world: World, path: string): SqliteHub {
     makePrivateFolder(`${path}-wake`);
     let hub = hubs.get(path);
@@ -47,7 +48,7 @@ export class SqliteHub {
     return hub;
   }
 
-  /** Forgets a member; the last one ends the watch. */
+  /** Removes a member; the last one ends the watch. */
   close(member: object): void {
     this.#members.delete(member);
     if (--this.#users > 0) return;
@@ -55,7 +56,10 @@ export class SqliteHub {
     this.#files.close();
   }
 
-  /** Calls `onWake` when one of the topics is woken, here or in another process; replaces what was watched. */
+  /**
+   * Calls `onWake` when one of the topics is woken, here or in another process; replaces the topics of the
+   * last call.
+   */
   watch(member: object, topics: ReadonlySet<string>, onWake: () => void): void {
     this.#members.set(member, { topics, onWake });
     try {
@@ -65,7 +69,7 @@ export class SqliteHub {
     }
   }
 
-  /** Wakes everyone who watches one of the topics. Cost: one file per topic, once a turn. */
+  /** Wakes the watchers of the topics. Cost: one file per topic, once a turn. */
   wake(topics: ReadonlySet<string>): void {
     const files = new Set<string>();
     for (const topic of topics) files.add(this.#fileOf(topic));
@@ -81,7 +85,7 @@ export class SqliteHub {
     }
   }
 
-  /** The wake file of a topic: by a hash (FNV-1a) that every process computes alike. */
+  /** Returns the wake file of a topic, by a hash (FNV-1a) that is the same in every process. */
   #fileOf(topic: string): string {
     let hash = 0x811c9dc5;
     for (let n = 0; n < topic.length; n++) hash = Math.imul(hash ^ topic.charCodeAt(n), 0x01000193);

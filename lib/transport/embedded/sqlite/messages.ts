@@ -1,6 +1,6 @@
 /**
- * Messages of the embedded broker: those that wait (broker_ready) and those that sessions hold (broker_held). The
- * message itself lies in broker_message (schema.ts).
+ * Messages of the embedded broker: those that wait (broker_ready) and those that sessions hold (broker_held).
+ * Both refer to broker_message (schema.ts).
  */
 
 import { ConnectionLost } from "../../../base/mod.ts";
@@ -9,7 +9,7 @@ import { toJson } from "../../../wire/mod.ts";
 import type { HeldMessage, MessageStore, ReturnedMessage } from "../store.ts";
 import type { Counter } from "./counter.ts";
 
-/** The largest number that SQLite's LIMIT takes from us; also above every step. */
+/** The largest LIMIT that is passed to SQLite; also above every step. */
 export const ROWS_MAX = 0x7fff_ffff;
 
 /** The queue and step of a message. */
@@ -18,7 +18,7 @@ export interface Place {
   readonly step: number;
 }
 
-/** The place in a row of broker_message. */
+/** Returns the place in a row of broker_message. */
 export function placeOf(row: Row): Place {
   return { queue: row["queue"] as string, step: row["step"] as number };
 }
@@ -35,7 +35,7 @@ export class SqliteMessages implements MessageStore {
     this.#counter = counter;
   }
 
-  /** A transaction begins. */
+  /** Called when a transaction begins. */
   reset(): void {
     this.#made.clear();
   }
@@ -168,7 +168,7 @@ export class SqliteMessages implements MessageStore {
     this.#database.run("DELETE FROM broker_begun WHERE id = ?", id);
   }
 
-  /** Takes a held message from its session; where it belongs, or null if the session does not hold it. */
+  /** Takes a held message from its session; returns its place, or null if the session does not hold it. */
   release(session: number, id: number): Place | null {
     const isHeld =
       this.#database.run("DELETE FROM broker_held WHERE id = ? AND session = ?", id, session) > 0;
@@ -176,20 +176,20 @@ export class SqliteMessages implements MessageStore {
     return row ? placeOf(row) : null;
   }
 
-  /** Lets a message wait at a position of its queue. */
+  /** Puts a message at a position of its queue. */
   makeReady({ queue, step }: Place, id: number, position: number): void {
     this.makeQueue(queue);
     this.#database.run("INSERT INTO broker_ready VALUES (?, ?, ?, ?)", queue, step, position, id);
   }
 
-  /** Makes a queue if there is none. */
+  /** Creates a queue if there is none. */
   makeQueue(name: string): void {
     if (this.#made.has(name)) return;
     this.#database.run("INSERT OR IGNORE INTO broker_queue VALUES (?)", name);
     this.#made.add(name);
   }
 
-  /** Deletes a queue and what waits in it. */
+  /** Deletes a queue and its waiting messages. */
   deleteQueue(name: string): void {
     this.purge(name);
     this.#database.run("DELETE FROM broker_queue WHERE name = ?", name);

@@ -4,16 +4,16 @@ import { ServerError } from "../../../base/mod.ts";
 import type { Database } from "../../../sqlite/mod.ts";
 
 /**
- * The version of the tables below; a database of a later one is refused. The result store keeps its own tables in the
- * same file, so `user_version` is left alone.
+ * The version of the tables below; a database with a later version is refused. `user_version` is not used,
+ * since the result store has its tables in the same file.
  */
 const VERSION = 1;
 
 /**
- * A message lies in broker_message from publish to ack and is written once. Where it is in between is one small row:
- * broker_ready (in order), broker_held (by a session) or broker_parked (until due). Positions count up at the tail and
- * down below zero at the head. Ids come from broker_counter and are never used twice, so that a late ack cannot hit
- * another message.
+ * A message is a row of broker_message from publish to ack. Its state is a second, small row, so that a fetch
+ * does not write its text again: in broker_ready (in order), broker_held (by a session) or broker_parked
+ * (until due). Positions count up at the tail, and down below zero at the head. Ids come from broker_counter
+ * and are never used twice, so that a late ack cannot hit another message.
  */
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS broker_counter (
@@ -61,7 +61,7 @@ CREATE INDEX IF NOT EXISTS broker_listener_exchange ON broker_listener (exchange
 CREATE INDEX IF NOT EXISTS broker_listener_queue ON broker_listener (queue);
 `;
 
-/** Makes the tables that are missing. Throws ServerError for those of a later version. */
+/** Creates the missing tables. Throws ServerError for tables of a later version. */
 export function makeTables(database: Database): void {
   database.transact(() => {
     database.exec(SCHEMA);

@@ -1,4 +1,7 @@
-/** Sessions of the embedded broker: who holds messages and listens, and whether they still live. */
+/**
+ * Sessions of the embedded broker: they hold messages and listen to queues for as long as their process
+ * lives.
+ */
 
 import type { World } from "../../../base/mod.ts";
 import { processMark, processSpace } from "../../../platform/mod.ts";
@@ -11,7 +14,7 @@ import type { SqliteHub } from "./hub.ts";
 import { placeOf, type SqliteMessages } from "./messages.ts";
 import type { SqliteTopology } from "./topology.ts";
 
-/** What sessions need of their store. */
+/** The parts of the store that sessions need. */
 export interface SessionParts {
   readonly world: World;
   readonly database: Database;
@@ -19,7 +22,10 @@ export interface SessionParts {
   readonly hub: SqliteHub;
   readonly messages: SqliteMessages;
   readonly topology: SqliteTopology;
-  /** How long a process that lives but does not renew its lease (stopped, hung) keeps its messages. */
+  /**
+   * How long a process that lives but does not renew its lease (stopped, hung) keeps its messages,
+   * milliseconds.
+   */
   readonly visibilityMs: number;
   transact<T>(fn: () => T): T;
 }
@@ -28,7 +34,7 @@ export interface SessionParts {
 export class SqliteSessions implements SessionStore {
   readonly #parts: SessionParts;
   readonly #database: Database;
-  /** Those of this connection. */
+  /** The sessions of this connection. */
   readonly #own: number[] = [];
 
   constructor(parts: SessionParts) {
@@ -103,26 +109,30 @@ export class SqliteSessions implements SessionStore {
     return this.#parts.transact(() => {
       const queues = new Set<string>();
       let restored = 0;
-      // Another sweep may have been faster; those gone meanwhile hold nothing.
+      // Another sweep may have been faster; a session that it ended holds nothing.
       for (const session of dead) restored += this.#restore(session, queues);
       return { restored, queues: [...queues] };
     });
   }
 
-  /** The connection closes: a session that was not closed in order is from now on a dead one, to this process too. */
+  /**
+   * Called when the connection closes: from now on this process, too, takes a session that was not closed for
+   * dead.
+   */
   abandon(): void {
     for (const session of this.#own) this.#parts.hub.sessions.delete(session);
   }
 
   /**
-   * The sessions whose processes are gone. Those of this isolate are known; of others the process table tells, if
-   * their ids mean the same to us; of the rest the lease. A process that lives but does not renew (stopped, hung) is
-   * left alone for `visibilityMs` past its lease, so that no work runs twice because a machine was slow.
+   * Returns the sessions whose processes are dead. For this isolate's sessions that is known; for others the
+   * process table tells, if it is the same for them; for the rest their leases tell. A process that lives but
+   * does not renew (stopped, hung) keeps its messages until `visibilityMs` after its lease, so that no task
+   * runs twice because a machine was slow.
    */
   #dead(nowMs: number): number[] {
     const { hub, visibilityMs } = this.#parts;
     const rows = this.#database.all("SELECT * FROM broker_session");
-    // The usual case costs nothing: nobody but us.
+    // The usual case, this isolate's sessions alone, needs no further checks.
     if (rows.every((row) => row["instance"] === hub.instance && hub.sessions.has(row["id"] as number))) {
       return [];
     }
@@ -135,7 +145,7 @@ export class SqliteSessions implements SessionStore {
       if (row["instance"] === hub.instance) {
         isDead = !hub.sessions.has(id);
       } else if (space && row["boot"] !== null && row["boot"] !== space.boot) {
-        isDead = true; // the machine was started anew since
+        isDead = true; // the machine was restarted since
       } else if (space && row["namespace"] === space.namespace && row["started"] !== null) {
         isDead = processMark(row["pid"] as number) !== row["started"] || expires + visibilityMs < nowMs;
       }
@@ -167,7 +177,7 @@ export class SqliteSessions implements SessionStore {
       queues.add(place.queue);
     }
     this.#end(session);
-    // Also of what was settled since: its rows are few, and ids are never used twice.
+    // Includes rows of messages settled since: they are few, and ids are never used twice.
     this.#database.run("DELETE FROM broker_begun WHERE id NOT IN (SELECT id FROM broker_held)");
     return rows.length;
   }

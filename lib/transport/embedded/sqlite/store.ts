@@ -1,10 +1,11 @@
 /**
  * sqlite: the embedded broker. One database file, many processes of one machine, no server.
  *
- * Messages are durable from the moment `publish` resolves. A consumer's messages lie under its session; a session ends
- * with its process, which others see from the process table at once (or, if process ids mean nothing to them, when
- * the lease has run out), and then its messages go back to the heads of their queues with the attempt counted.
- * Processes wake each other through files (hub.ts), so that an idle one only looks once a second.
+ * Messages are durable from the moment `publish` resolves. A consumer's messages belong to its session, which
+ * ends with its process. Other processes see that at once in the process table (or, if they have another
+ * process table, when the lease ends); then they put its messages back at the heads of their queues and count
+ * the attempt. Processes wake each other through files (hub.ts), so that an idle one only looks once a
+ * second.
  */
 
 import { embeddedDatabasePath, type World } from "../../../base/mod.ts";
@@ -25,10 +26,13 @@ import { makeTables } from "./schema.ts";
 import { SqliteSessions } from "./sessions.ts";
 import { SqliteTopology } from "./topology.ts";
 
-/** How long a process that lives but does not renew its lease (stopped, hung) keeps its messages; as kombu's. */
+/**
+ * How long a process that lives but does not renew its lease (stopped, hung) keeps its messages; kombu's
+ * default.
+ */
 const VISIBILITY_TIMEOUT_SECONDS = 3600;
 
-/** The database as a Store. One per connection. */
+/** Returns the database as a Store. One per connection. */
 function sqliteStore(world: World, database: Database, visibilityMs: number): Store {
   const hub = SqliteHub.open(world, database.path);
   const counter = new Counter(database);
@@ -81,9 +85,10 @@ function sqliteStore(world: World, database: Database, visibilityMs: number): St
 
 /**
  * Opens the embedded broker of `sqlite://` (default place), `sqlite:///absolute.db` or `sqlite://relative.db`
- * (base/paths.ts), making what is missing. Of `broker_transport_options` it reads `priority_steps` and
- * `visibility_timeout` (seconds; default 3600): how long a process that lives but has stopped keeps its messages.
- * Rejects with AccessRefused, ServerError or DialError, each one line with the path.
+ * (base/paths.ts), and creates what is missing. Of `broker_transport_options` it reads `priority_steps` and
+ * `visibility_timeout` (seconds; default 3600): how long a process that lives but does not renew its lease
+ * keeps its messages. Rejects with AccessRefused, ServerError or DialError, whose message is one line with
+ * the path.
  */
 export const connectSqlite: Connect = async (world, url, options) => {
   options.signal?.throwIfAborted();

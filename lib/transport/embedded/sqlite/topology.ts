@@ -6,12 +6,12 @@ import { bindingOf, RoutingTable } from "../../routing.ts";
 import type { TopologyStore } from "../store.ts";
 import type { SqliteMessages } from "./messages.ts";
 
-/** The tables broker_exchange and broker_binding; a number in broker_counter says when they have changed. */
+/** The tables broker_exchange and broker_binding. A number in broker_counter changes with them. */
 export class SqliteTopology implements TopologyStore {
   readonly #database: Database;
   readonly #messages: SqliteMessages;
   #routing = new RoutingTable();
-  /** The number that `#routing` was read under. */
+  /** The number with which `#routing` was read. */
   #version = 0;
 
   constructor(database: Database, messages: SqliteMessages) {
@@ -19,7 +19,7 @@ export class SqliteTopology implements TopologyStore {
     this.#messages = messages;
   }
 
-  /** A transaction was rolled back: what was read in it may not be so. */
+  /** Called after a rollback: what was read in the transaction may be wrong. */
   reset(): void {
     this.#version = 0;
   }
