@@ -37,12 +37,21 @@ function blocks(page: string, language: string): string[] {
   );
 }
 
+const TASKS_MODULE = `import { App } from "lovage";
+export const app = new App("shop");
+export const add = app.task("shop.add", (x: number, y: number) => x + y);
+export const sum = app.task("shop.sum", (numbers: number[]) => numbers.reduce((a, b) => a + b, 0));
+export const resize = app.task("shop.resize", (path: string) => path);
+`;
+
 Deno.test("docs: every TypeScript block type-checks", async () => {
   const folder = await Deno.makeTempDir({ dir: `${ROOT}tests`, prefix: ".docs-" });
   try {
     for (const page of PAGES) {
       const own = `${folder}/${page.replaceAll("/", "-")}`;
       await Deno.mkdir(own);
+      // The examples of the library's comments import the tasks of one module.
+      if (page === "docs/reference/api.md") await Deno.writeTextFile(`${own}/tasks.ts`, TASKS_MODULE);
       for (const [n, code] of blocks(page, "ts").entries()) {
         // Blocks with a name may import each other.
         const name = /^\/\/ (\S+\.ts)\n/.exec(code)?.[1] ?? `block-${n}.ts`;

@@ -94,7 +94,7 @@ export class RpcBackend implements Backend {
   /** Opens the store; its first use connects to the broker. Rejects with OperatingError without an app. */
   static async open(world: World, options: BackendOptions): Promise<RpcBackend> {
     if (!options.rpc) {
-      throw new OperatingError("Cannot use rpc:// without an app: results travel over its broker");
+      throw new OperatingError("Cannot use rpc:// without an app: results are sent over its broker");
     }
     await loadSerializer(options.serializer);
     return new RpcBackend(world, options, options.rpc);
@@ -237,7 +237,7 @@ export class RpcBackend implements Backend {
     await connection.subscribe(queue, ({ message }) => this.#onMessage(message));
     // The connection may be lost by now: that was reported before `#isListening` was set.
     if (this.#connection !== opening) {
-      throw new ConnectionLost("The connection that results come over is lost", { isRetryable: true });
+      throw new ConnectionLost("The connection for results is lost", { isRetryable: true });
     }
     this.#isListening = true;
   }
@@ -250,7 +250,7 @@ export class RpcBackend implements Backend {
     if (this.#isRelistening) return;
     this.#isRelistening = true;
     const { clock, log } = this.#world;
-    log.warning("The connection that results come over is lost: listening again");
+    log.warning("The connection for results is lost: listening again");
     for (let delayMs = RELISTEN_MS; !this.#isClosed && !this.#isListening;) {
       try {
         await this.listen();

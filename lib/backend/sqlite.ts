@@ -1,5 +1,5 @@
 /**
- * Results in a SQLite file of this machine: the store beside the embedded broker, in the same database.
+ * Results in a SQLite file of this machine, which by default is the database of the embedded broker.
  *
  * Many processes share it. A turn of the event loop writes one transaction; readers are woken by a file that
  * each writer touches (sqlite_news.ts). Chord counters: sqlite_chord.ts.

@@ -1,5 +1,5 @@
 /**
- * Calls that run one after the other, each with the result of the one before.
+ * Chains: calls that run one after the other, each with the result of the previous one.
  *
  * Source: celery 5.2.6 and 5.6 canvas.py _chain; protocol.md 8.3, 8.4.
  */
@@ -21,13 +21,15 @@ import {
   toSignature,
 } from "./signature.ts";
 
-/** A chain made ready: its steps frozen, the last one first, and the results to come in the same order. */
+/**
+ * A chain prepared for sending: its frozen steps, the last one first, and their results in the same order.
+ */
 export interface PreparedChain {
   steps: Signature[];
   results: Frozen[];
 }
 
-/** How a chain is made ready. */
+/** Options of `Chain.prepare`. */
 export interface PrepareOptions extends FreezeOptions {
   args?: readonly unknown[];
   kwargs?: Readonly<Record<string, unknown>>;
@@ -38,7 +40,7 @@ export interface PrepareOptions extends FreezeOptions {
 
 /** Calls one after the other; its result is the last one's. */
 export class Chain<R = unknown> extends Members<R, SentResult<R>> {
-  /** As `tasks`. */
+  /** The calls, as `tasks`. */
   get steps(): Signature[] {
     return this.tasks;
   }
@@ -51,7 +53,7 @@ export class Chain<R = unknown> extends Members<R, SentResult<R>> {
     super("chain", tasks, options, app);
   }
 
-  /** Copies of the steps, each with the chain's errbacks. */
+  /** Returns copies of the steps, each with the chain's errbacks. */
   unchainTasks(): Signature[] {
     const errbacks = optionList<SignatureLike>(this.options.linkError);
     return this.tasks.map((task) => {
@@ -72,9 +74,9 @@ export class Chain<R = unknown> extends Members<R, SentResult<R>> {
   }
 
   /**
-   * Makes the steps ready to be sent: chains inside are spliced in, groups of one unrolled, empty groups left out,
-   * what ends in a group before a step becomes the header of a chord; all get ids. The id, group and chord that are
-   * given belong to the last step.
+   * Prepares the steps for sending: inserts the steps of chains among them, unrolls groups of one, leaves out
+   * empty groups, makes a step that ends in a group the header of a chord with the next step, and freezes
+   * all. The id, group and chord in `how` are those of the last step.
    */
   prepare(how: PrepareOptions): PreparedChain {
     const clone = how.clone ?? true;
@@ -93,7 +95,7 @@ export class Chain<R = unknown> extends Members<R, SentResult<R>> {
       if (isHeader) {
         steps.pop();
         results.pop();
-        step = headerOf(step, after!, how.rootId);
+        step = chordOf(step, after!, how.rootId);
       }
       const frozen = isLast
         ? step.freeze({
@@ -104,7 +106,7 @@ export class Chain<R = unknown> extends Members<R, SentResult<R>> {
           groupIndex: how.groupIndex,
         })
         : step.freeze({ rootId: how.rootId });
-      // A group upgraded with the last step stays last: the ids belong to its body, which has them already.
+      // A chord made with the last step does not get the ids: its body has them already.
       isLast = false;
       if (after !== null && !isHeader) {
         if (this.sender.linksChains) step.link(after);
@@ -114,13 +116,13 @@ export class Chain<R = unknown> extends Members<R, SentResult<R>> {
       steps.push(step);
       results.push(frozen);
       after = step;
-      // A chord's result is its body's; what comes before is the parent of its header.
+      // A chord's result is its body's; the previous step is the parent of its header.
       afterFrozen = step instanceof Chord ? firstFrozen(frozen) : frozen;
     }
     return { steps, results };
   }
 
-  /** That of its last step that has one. */
+  /** Returns the size of its last step whose size is not 0. */
   override chordSize(): number {
     for (let at = this.tasks.length - 1; at >= 0; at--) {
       const size = this.tasks[at]!.chordSize();
@@ -141,7 +143,7 @@ export class Chain<R = unknown> extends Members<R, SentResult<R>> {
   }
 }
 
-/** Steps in a row: the steps of chains among them, of a group of one its task. */
+/** Returns the steps, with those of chains among them, and the task of a group of one in its place. */
 function spliced(tasks: readonly SignatureLike[], app: CanvasSender | null): Signature[] {
   return tasks.flatMap((task) => {
     const step = unrollSingle(toSignature(task, app));
@@ -150,16 +152,17 @@ function spliced(tasks: readonly SignatureLike[], app: CanvasSender | null): Sig
 }
 
 /**
- * The step that gives the results of a group at the end of `step` to `after`, which waits for all of them. Celery does
- * so for a group alone; behind a chord with a group as body it runs `after` once for each member.
+ * Returns the chord that passes the results of a group at the end of `step` to `after`, once all are there.
+ * Celery does so for a plain group only; after a chord whose body is a group it runs `after` once for each
+ * member.
  */
-function headerOf(step: Signature, after: Signature, rootId: string | null | undefined): Signature {
+function chordOf(step: Signature, after: Signature, rootId: string | null | undefined): Signature {
   if (step instanceof Chord) {
     const chord = step.clone();
     const body = chord.body!;
     chord.body = body instanceof Chain
       ? new Chain([...body.unchainTasks(), after], { ...body.options, linkError: null }, body.app)
-      : headerOf(body, after, rootId);
+      : chordOf(body, after, rootId);
     return chord;
   }
   const options: SignatureOptions = {};
@@ -167,7 +170,7 @@ function headerOf(step: Signature, after: Signature, rootId: string | null | und
   return new Chord(step as Group, after, options, step.app);
 }
 
-/** Whether the end of a canvas is a group: a list of results, of which there is no single one to wait for. */
+/** Whether a canvas ends in a group: its end is a list of results instead of one that can be waited for. */
 export function endsInGroup(signature: Signature): boolean {
   if (signature instanceof Group) return true;
   const last = signature instanceof Chain

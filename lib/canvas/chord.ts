@@ -1,5 +1,5 @@
 /**
- * A group, the header, and a call that gets the list of its results, the body.
+ * Chords: a group (the header), and a call that gets the list of its results (the body).
  *
  * Source: celery 5.2.6 and 5.6 canvas.py _chord; protocol.md 8.3, 8.4.
  */
@@ -63,7 +63,7 @@ export class Chord<R = unknown, Sent extends CanvasResult = SentResult<R>> exten
     });
   }
 
-  /** Sends it with this body. */
+  /** Sends a copy with this body. Rejects as `applyAsync` does. */
   call(body: Signature<R>): Promise<Sent> {
     const copy = this.clone();
     copy.body = body;
@@ -89,7 +89,7 @@ export class Chord<R = unknown, Sent extends CanvasResult = SentResult<R>> exten
     };
   }
 
-  /** Of the header; the body takes its results as it is. */
+  /** Applies to the header; the body still gets its results. */
   override setImmutable(immutable: boolean): this {
     for (const task of this.tasks) task.setImmutable(immutable);
     return this;
@@ -106,13 +106,14 @@ export class Chord<R = unknown, Sent extends CanvasResult = SentResult<R>> exten
         task.linkError(toSignature(errback, this.app).clone().setImmutable(true));
       }
     }
-    // A chord in the header links it by the same rules, so that its body's failure is heard too (Celery 5.3 and newer).
+    // A chord in the header gets the errback too, which is then called if that chord's body fails (Celery 5.3
+    // and newer).
     for (const task of this.tasks) if (task instanceof Chord) task.linkError(errback);
     needBody(this).linkError(errback);
     return errback;
   }
 
-  /** Freezes header and body; the result to come is the body's, whose first parent is the header's. */
+  /** Freezes header and body; returns the body's result, whose first parent is the header's. */
   override freeze(how: FreezeOptions = {}): Frozen {
     if (!(this.header instanceof Group)) this.header = new Group(this.header, null, this.app);
     const header = this.header.freeze({ parentId: how.parentId, rootId: how.rootId, chord: this.body });
@@ -172,7 +173,20 @@ registerKind("chord", (wire, app) => {
   return made;
 });
 
-/** A chord; without a body it is sent by `call(body)`. */
+/**
+ * Returns a chord: the body gets the list of the header's results. Without a body it is sent by `call(body)`.
+ *
+ * @example
+ * ```ts
+ * import { chord } from "lovage";
+ * import { add, sum } from "./tasks.ts";
+ *
+ * const result = await chord([add.s(1, 1), add.s(2, 2)], sum.s()).delay();
+ * console.log(await result.get({ timeout: 5 })); // sum([2, 4])
+ * ```
+ *
+ * @throws {UsageError} For a member of the header that is not a signature.
+ */
 export function chord<R = unknown, Sent extends CanvasResult = SentResult<R>>(
   header: Iterable<Signature> | Group,
   body: Signature<R, Sent> | null = null,

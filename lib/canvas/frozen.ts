@@ -1,24 +1,24 @@
 /**
- * What freezing a signature gives: the ids its results will have, before anything is sent.
+ * Frozen signatures' results: their ids, known before anything is sent.
  *
  * Source: celery 5.2.6 canvas.py freeze, result.py as_tuple; protocol.md 4.4.
  */
 
 import type { ResultTuple } from "../wire/mod.ts";
 
-/** A result to come. `members` is null for a task, the members for a group. */
+/** The result of a frozen signature. `members`: those of a group; null for a task. */
 export interface Frozen {
   readonly id: string;
   parent: Frozen | null;
   readonly members: Frozen[] | null;
 }
 
-/** A task's result to come. */
+/** Returns the result of a frozen task. */
 export function frozenTask(id: string): Frozen {
   return { id, parent: null, members: null };
 }
 
-/** The result tuple that Celery would write for it. */
+/** Returns the result tuple that Celery would write for a frozen result. */
 export function frozenTuple(frozen: Frozen): ResultTuple {
   return [
     [frozen.id, frozen.parent === null ? null : frozenTuple(frozen.parent)],
@@ -26,7 +26,7 @@ export function frozenTuple(frozen: Frozen): ResultTuple {
   ];
 }
 
-/** The first result of a line of parents. */
+/** Returns the first result in a chain of parents. */
 export function firstFrozen(frozen: Frozen): Frozen {
   let node = frozen;
   const seen = new Set<Frozen>();

@@ -1,7 +1,7 @@
 /**
- * Calls that run side by side, and the loops of one task over many arguments.
+ * Groups: calls that run in parallel.
  *
- * Source: celery 5.2.6 and 5.6 canvas.py group, xmap, xstarmap, chunks; protocol.md 8.3, 8.4.
+ * Source: celery 5.2.6 and 5.6 canvas.py group; protocol.md 8.3, 8.4.
  */
 
 import { UsageError } from "../base/mod.ts";
@@ -19,7 +19,7 @@ import {
   toSignature,
 } from "./signature.ts";
 
-/** Calls that run side by side; its result is the list of theirs. */
+/** Calls that run in parallel; the result is the list of their results. */
 export class Group<R = unknown> extends Members<R[], SentGroup<R>> {
   constructor(
     tasks: readonly SignatureLike[],
@@ -29,7 +29,10 @@ export class Group<R = unknown> extends Members<R[], SentGroup<R>> {
     super("group", tasks, options, app);
   }
 
-  /** Spreads the start of its calls: countdowns from `start`, `step` apart, no later than `stop`. Seconds. */
+  /**
+   * Spreads the start of its calls: sets countdowns from `start`, `step` apart, up to `stop`, in seconds.
+   * Returns this.
+   */
   skew(start = 1, stop: number | null = null, step = 1): this {
     let countdown = start;
     for (const task of this.tasks) {
@@ -44,7 +47,7 @@ export class Group<R = unknown> extends Members<R[], SentGroup<R>> {
     return this;
   }
 
-  /** Links to the first call alone, as Celery does; the callback does not get the group's results. */
+  /** Links to the first call only, as Celery does; the callback gets no results of the group. */
   override link<S extends SignatureLike>(callback: S): S {
     const copy = toSignature(callback, this.app).clone().setImmutable(true);
     this.tasks[0]?.link(copy);
@@ -101,10 +104,23 @@ registerKind("group", (wire, app) => {
   return new Group(tasks, optionsFromWire(wire.options), app);
 });
 
-/** What any of these comes to. */
+/** The result of any of these signatures. */
 type ResultIn<T extends readonly unknown[]> = T[number] extends Signature<infer R> ? R : unknown;
 
-/** A group of calls; one list, or the calls one by one. */
+/**
+ * Returns a group of calls, given as one list or one by one.
+ *
+ * @example
+ * ```ts
+ * import { group } from "lovage";
+ * import { add } from "./tasks.ts";
+ *
+ * const result = await group(add.s(1, 1), add.s(2, 2)).delay();
+ * console.log(await result.get({ timeout: 5 })); // [2, 4]
+ * ```
+ *
+ * @throws {UsageError} For a member that is not a signature.
+ */
 export function group<R = unknown>(tasks: Iterable<Signature<R>>): Group<R>;
 export function group<T extends readonly Signature[]>(...tasks: T): Group<ResultIn<T>>;
 export function group<R>(...tasks: Signature<R>[]): Group<R>;
@@ -115,7 +131,7 @@ export function group(...given: unknown[]): Group {
   return new Group(listOf(given));
 }
 
-/** The arguments of a composite: one iterable of signatures, or signatures one by one. */
+/** Returns the calls given to a composite: one iterable of signatures, or the signatures one by one. */
 export function listOf(given: readonly unknown[]): SignatureLike[] {
   const [first] = given;
   if (given.length === 1 && !(first instanceof Signature) && Symbol.iterator in Object(first)) {
@@ -124,7 +140,7 @@ export function listOf(given: readonly unknown[]): SignatureLike[] {
   return [...given] as SignatureLike[];
 }
 
-/** The tasks with the groups among them replaced by their members, in order. */
+/** Returns the tasks, in order, with the members of groups in their place. */
 export function unrollGroups(tasks: readonly Signature[]): Signature[] {
   const flat: Signature[] = [];
   for (const task of tasks) {
@@ -134,19 +150,19 @@ export function unrollGroups(tasks: readonly Signature[]): Signature[] {
   return flat;
 }
 
-/** A group of one is its one task. */
+/** Returns the task of a group of one; any other signature unchanged. */
 export function unrollSingle(signature: Signature): Signature {
   if (signature instanceof Group && signature.tasks.length === 1) return signature.tasks[0]!;
   return signature;
 }
 
-/** Whether it is a group without members. */
+/** Whether a signature is a group without members. */
 export function isEmptyGroup(signature: Signature): boolean {
   return signature instanceof Group && signature.tasks.length === 0;
 }
 
 /**
- * The steps of a chain without its empty groups, which do nothing; the first of them where there is nothing else.
+ * Returns a chain's steps without empty groups, which do nothing; the first one if there is no other step.
  * Source: celery main (5.7) canvas.py _chain.prepare_steps.
  */
 export function withoutEmptyGroups(steps: readonly Signature[]): Signature[] {

@@ -22,7 +22,17 @@ function loop<R>(name: string, task: Signature, more: Record<string, unknown>): 
   return new Signature<R, SentResult<R>>(name, { kwargs: { task, ...more }, immutable: true, app: task.app });
 }
 
-/** `[task(item) for item in it]` in one message; the result is the list. */
+/**
+ * Returns a call that runs `[task(item) for item in it]` from one message; its result is the list.
+ *
+ * @example
+ * ```ts
+ * import { xmap } from "lovage";
+ * import { resize } from "./tasks.ts";
+ *
+ * await xmap(resize.s(), ["a.png", "b.png"]).delay();
+ * ```
+ */
 export function xmap<R = unknown>(
   task: Signature<R>,
   it: Iterable<unknown>,
@@ -30,7 +40,17 @@ export function xmap<R = unknown>(
   return loop("celery.map", task, { it: itemsOf("map", task, it) });
 }
 
-/** `[task(*item) for item in it]` in one message; the result is the list. */
+/**
+ * Returns a call that runs `[task(*item) for item in it]` from one message; its result is the list.
+ *
+ * @example
+ * ```ts
+ * import { xstarmap } from "lovage";
+ * import { add } from "./tasks.ts";
+ *
+ * await xstarmap(add.s(), [[1, 1], [2, 2]]).delay();
+ * ```
+ */
 export function xstarmap<R = unknown>(
   task: Signature<R>,
   it: Iterable<readonly unknown[]>,
@@ -38,7 +58,7 @@ export function xstarmap<R = unknown>(
   return loop("celery.starmap", task, { it: itemsOf("starmap", task, it) });
 }
 
-/** A partition of arguments into `xstarmap`s of at most `n`. Sending it sends the group of them. */
+/** Arguments divided into `xstarmap`s of at most `n` calls each. Sending it sends the group of them. */
 export class Chunks<R = unknown> extends Signature<R[][], SentGroup<R[]>> {
   constructor(task: Signature<R>, it: Iterable<readonly unknown[]>, n: number) {
     if (!Number.isInteger(n) || n < 1) {
@@ -51,7 +71,7 @@ export class Chunks<R = unknown> extends Signature<R[][], SentGroup<R[]>> {
     });
   }
 
-  /** The group of `xstarmap`s. */
+  /** Returns the group of `xstarmap`s. */
   group(): Group<R[]> {
     const task = toSignature(this.kwargs["task"] as Signature, this.app) as Signature<R>;
     const it = this.kwargs["it"] as unknown[][];
@@ -70,14 +90,29 @@ export class Chunks<R = unknown> extends Signature<R[][], SentGroup<R[]>> {
   }
 }
 
-/** The task whose routes hold for a loop over it: its own, not `celery.map`'s. Null for other signatures. */
+/**
+ * Returns the task whose routes apply to a loop: the looped one and not `celery.map`. Null for other
+ * signatures.
+ */
 export function routeName(signature: Signature): string | null {
   if (!/^celery\.(map|starmap|chunks)$/.test(signature.task)) return null;
   const task = signature.kwargs["task"] as { task?: unknown } | undefined;
   return typeof task?.task === "string" ? task.task : null;
 }
 
-/** A partition of arguments into messages of `n` calls each. */
+/**
+ * Divides arguments into messages of `n` calls each; the result is a list of lists.
+ *
+ * @example
+ * ```ts
+ * import { chunks } from "lovage";
+ * import { add } from "./tasks.ts";
+ *
+ * await chunks(add.s(), [[1, 1], [2, 2], [3, 3]], 2).delay(); // two messages
+ * ```
+ *
+ * @throws {UsageError} If `n` is not a whole number from 1.
+ */
 export function chunks<R = unknown>(
   task: Signature<R>,
   it: Iterable<readonly unknown[]>,

@@ -1,12 +1,12 @@
-/** What a chain and a group have in common: a list of calls. Source: celery 5.2.6 canvas.py _chain, group. */
+/** The base of chains and groups: a list of calls. Source: celery 5.2.6 canvas.py _chain, group. */
 
 import type { SignatureLike, SignatureOptions } from "./options.ts";
 import type { CanvasResult, CanvasSender } from "./sender.ts";
 import { Signature, toSignature } from "./signature.ts";
 
-/** A call of Celery's builtin task that stands for a list of calls. */
+/** A call of Celery's builtin task that represents a list of calls. */
 export abstract class Members<R, Sent extends CanvasResult> extends Signature<R, Sent> {
-  /** `kind` is its `subtask_type`; the builtin task is named by it. */
+  /** `kind` is the `subtask_type`, and names the builtin task. */
   constructor(
     kind: "chain" | "group",
     tasks: readonly SignatureLike[],
@@ -42,7 +42,7 @@ export abstract class Members<R, Sent extends CanvasResult> extends Signature<R,
   }
 }
 
-/** The app of the first task that names one. */
+/** Returns the app of the first task that has one; null if none has. */
 export function appOf(tasks: readonly SignatureLike[]): CanvasSender | null {
   for (const task of tasks) if (task instanceof Signature && task.app) return task.app;
   return null;

@@ -1,13 +1,13 @@
 /**
- * canvas: calls as data and the rules by which they are joined. Sends nothing and touches nothing; imports base and
- * the types of wire.
+ * canvas: calls as data, and the rules that join them. Does no I/O; imports base and wire.
  *
- * A signature is one call. A chain, a group and a chord are signatures too, made of others; they travel as calls of
- * Celery's builtin tasks with a `subtask_type`. The app sends them (app/send/canvas_send.ts) through `CanvasSender`.
+ * A signature is one call. A chain, a group and a chord are signatures too, made of others; they are sent as
+ * calls of Celery's builtin tasks with a `subtask_type`. The app sends them (app/send/canvas_send.ts) through
+ * `CanvasSender`.
  *
- * Reading order: options.ts (Celery's option names), frozen.ts (results to come), sender.ts (who sends),
- * signature.ts (one call), members.ts (a list of calls), group.ts, map.ts (loops of one task), chord.ts, chain.ts (and
- * how it is made ready), pipe.ts (the rules of `|`).
+ * Reading order: options.ts (Celery's option names), frozen.ts (results before sending), sender.ts (the app
+ * as the canvas sees it), signature.ts (one call), members.ts (a list of calls), group.ts, map.ts (loops of
+ * one task), chord.ts, chain.ts (with its preparation for sending), pipe.ts (the rules of `|`).
  */
 
 export * from "./chain.ts";

@@ -1,19 +1,19 @@
 /**
  * A signature's options: Celery's names on the wire, camelCase here.
  *
- * Every name that is not Celery's is the caller's own (stamps) and travels as it is.
+ * Any name that Celery does not have is the caller's own (a stamp) and is sent unchanged.
  * Source: celery 5.2.6 canvas.py Signature.options, app/task.py apply_async; protocol.md 8.3.
  */
 
 import { isRecord, namesOf, unknownName, UsageError } from "../base/mod.ts";
 import { ChainSteps, shownJson, type WireSignature } from "../wire/mod.ts";
 
-/** Anything that is a signature on the wire. */
+/** A signature, or anything with the wire form of one. */
 export type SignatureLike = WireSignature | { toJSON(): WireSignature };
 
 /**
- * Options of a signature: what `applyAsync` takes, and stamps under their own names. Durations are seconds. Null means
- * "not given" where the option has no null of its own.
+ * Options of a signature: those of `applyAsync`, and stamps under their own names. Durations are seconds.
+ * Null means "not given", unless null is a value of the option.
  */
 export interface SignatureOptions {
   taskId?: string | null;
@@ -55,7 +55,7 @@ export interface SignatureOptions {
   routeName?: string | null;
   correlationId?: string | null;
   stamps?: Record<string, unknown> | null;
-  /** Stamps, and options of versions we do not know. */
+  /** Stamps, and options of other versions. */
   [stamp: string]: unknown;
 }
 
@@ -74,7 +74,9 @@ export function refuseWrongArguments(verb: string, name: string, args: unknown, 
   }
 }
 
-/** Every option of a signature, which are those of sending; for lists of names that hold more. */
+/**
+ * The names of all options of a signature, which are those of sending. Longer lists of names include them.
+ */
 export const SIGNATURE_OPTIONS = {
   taskId: true,
   replyTo: true,
@@ -118,8 +120,8 @@ export const SIGNATURE_OPTIONS = {
 const OPTION_NAMES = namesOf<SignatureOptions>(SIGNATURE_OPTIONS);
 
 /**
- * Throws UsageError for options that a program gives a signature and that there are not. A name among the stamped
- * headers, of these options or of those that it has, is the caller's own.
+ * Throws UsageError for an unknown option that a program gives a signature. A name in `stampedHeaders`, of
+ * `given` or of the signature's `own` options, is a stamp.
  */
 export function refuseUnknownInSignature(
   given: SignatureOptions,
@@ -158,28 +160,28 @@ const NAMES: readonly (readonly [string, string])[] = [
 const TO_WIRE: ReadonlyMap<string, string> = new Map(NAMES);
 const FROM_WIRE: ReadonlyMap<string, string> = new Map(NAMES.map(([ours, wire]) => [wire, ours]));
 
-/** The wire's name of an option: "task_id" of "taskId"; a name of the caller's own is kept. */
+/** Returns the wire's name of an option: "task_id" for "taskId"; any other name unchanged. */
 export function optionToWire(name: string): string {
   return TO_WIRE.get(name) ?? name;
 }
 
-/** Our name of an option of the wire. */
+/** Returns our name of an option of the wire. */
 function optionFromWire(name: string): string {
   return FROM_WIRE.get(name) ?? name;
 }
 
-/** The option `chain` as a list. */
+/** Returns the option `chain` as a list. */
 export function chainList(chain: SignatureOptions["chain"]): readonly SignatureLike[] {
   return chain instanceof ChainSteps ? chain.all() : chain ?? [];
 }
 
-/** An option as a list: one thing, many, or none. */
+/** Returns an option as a list, whether it is one value, a list or absent. */
 export function optionList<T>(value: T | readonly T[] | null | undefined): T[] {
   if (value === null || value === undefined) return [];
   return Array.isArray(value) ? [...value as readonly T[]] : [value as T];
 }
 
-/** Options in camelCase, of options of the wire. */
+/** Converts options of the wire to our names. */
 export function optionsFromWire(wire: Record<string, unknown> | null | undefined): SignatureOptions {
   const options: SignatureOptions = {};
   if (!wire) return options;
@@ -187,7 +189,7 @@ export function optionsFromWire(wire: Record<string, unknown> | null | undefined
   return options;
 }
 
-/** Options over options; the group id and stamps that are set are kept. */
+/** Returns `own` with the options of `over`; a group id and stamps in `own` are kept. */
 export function mergeOptions(own: SignatureOptions, over: SignatureOptions): SignatureOptions {
   const merged: SignatureOptions = { ...own };
   const stamped = own.stampedHeaders ?? [];

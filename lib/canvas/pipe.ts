@@ -1,9 +1,9 @@
 /**
- * The rules of `a | b`: what two signatures in a row become.
+ * The rules of `a | b`: what two joined signatures become.
  *
- * task|task is a chain; chain|task a longer one; group|task a chord; a chain that ends in a group, then a task: that
- * group becomes the header of a chord; chord|task extends the body; a group of one counts as its task; an empty group
- * behind anything is left out.
+ * task|task is a chain; chain|task a longer one; group|task a chord; a chain that ends in a group, then a
+ * task: that group becomes the header of a chord; chord|task extends the body; a group of one counts as its
+ * task; an empty group on the right is left out.
  * Source: celery 5.6 canvas.py __or__ of each kind, chain.__new__; protocol.md 8.3.
  */
 
@@ -44,12 +44,13 @@ function pipeChain(left: Chain, right: Signature): Signature {
     const chain = left.clone();
     const made = new Chord(chain.tasks.pop() as Group, next, null, left.app);
     const before = chain.tasks.at(-1);
-    // Two chords in a row are one chord whose body goes on.
+    // Two consecutive chords are one chord with a longer body.
     if (before instanceof Chord && before.body !== null) before.body = pipe(before.body, made);
     else chain.tasks.push(made);
     return chain;
   }
-  // A chord behind a chord is the next step, not part of the body: nested, each would carry all that follow it again.
+  // A chord after a chord is the next step and not part of the body: nested, each would contain all later
+  // ones again.
   // Source: celery 5.6.3 canvas.py _chain.__or__.
   if (last instanceof Chord && last.body !== null && !(next instanceof Chord)) {
     const chain = left.clone();
@@ -60,7 +61,7 @@ function pipeChain(left: Chain, right: Signature): Signature {
   return keepOptions(left, new Chain([...left.unchainTasks(), next], null, left.app));
 }
 
-/** The options that were set on a chain stay with the longer one; its errbacks are on its steps already. */
+/** Copies a chain's options to the longer chain; its errbacks are on its steps already. */
 function keepOptions(from: Chain, to: Chain): Chain {
   for (const [name, value] of Object.entries(from.options)) {
     if (name !== "linkError") to.options[name] = value;
@@ -71,8 +72,20 @@ function keepOptions(from: Chain, to: Chain): Chain {
 installPipe(pipe);
 
 /**
- * A chain of signatures: one list, or the steps one by one. As in Celery it is `a | b | c`, so that it may become a
- * chord or, of one group alone, that group; with one step given alone it is a chain of that step.
+ * Returns a chain of signatures, given as one list or one by one. As in Celery it is `a | b | c`, and so it may
+ * become a chord, or the group if that is the only step of a list. One signature given alone is a chain of that
+ * step.
+ *
+ * @example
+ * ```ts
+ * import { chain } from "lovage";
+ * import { add } from "./tasks.ts";
+ *
+ * const result = await chain(add.s(2, 2), add.s(4)).delay();
+ * console.log(await result.get({ timeout: 5 })); // 8
+ * ```
+ *
+ * @throws {UsageError} For a step that is not a signature.
  */
 export function chain<T extends readonly Signature[]>(...tasks: T): Piped<Signature, T>;
 export function chain(tasks: Iterable<Signature>): Signature<unknown, SentResult>;

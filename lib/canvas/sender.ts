@@ -1,5 +1,5 @@
 /**
- * Who sends signatures: the app, seen from the canvas, which knows nothing of brokers.
+ * The sender of signatures: the app as the canvas sees it, which itself does not depend on brokers.
  *
  * Source: celery 5.2.6 canvas.py Signature._apply_async, _state.py current_app.
  */
@@ -8,33 +8,36 @@ import { assert } from "../base/mod.ts";
 import type { ResultTuple, WireSignature } from "../wire/mod.ts";
 import type { SignatureOptions } from "./options.ts";
 
-/** What `AsyncResult`, `GroupResult` and `EagerResult` have in common. */
+/** The common interface of `AsyncResult`, `GroupResult` and `EagerResult`. */
 export interface CanvasResult<R = unknown> {
   readonly id: string;
-  /** The result of what came before it in a chain. */
+  /** The result of the previous step of its chain. */
   parent: CanvasResult | null;
-  /** The value. Rejects with the task's error, or after `timeout` seconds. */
+  /** Resolves with the value. Rejects with the task's error, or after `timeout` seconds. */
   get(options?: { timeout?: number | null; propagate?: boolean }): Promise<R>;
   ready(): Promise<boolean>;
   successful(): Promise<boolean>;
   failed(): Promise<boolean>;
-  /** `hasEnded`: what follows has ended, so that a group is done as a chord's header too. */
+  /** `hasEnded`: the later steps have ended, so that a group is done as a chord's header too. */
   forget(options?: { hasEnded?: boolean }): Promise<void>;
-  /** Celery's JSON form. */
+  /** Returns Celery's JSON form. */
   asTuple(): ResultTuple;
-  /** Ids of the tasks it stands for. */
+  /** Returns the ids of its tasks. */
   leafIds(): readonly string[];
 }
 
-/** What sending one call, a chain of calls or a chord resolves to: an `AsyncResult`, as the app says. */
+/** The result of sending one call, a chain or a chord: an `AsyncResult`, as which the app declares it. */
 // deno-lint-ignore no-empty-interface -- app/result/results.ts fills it in
 export interface SentResult<R = unknown> {}
 
-/** What sending a group resolves to: a `GroupResult`, as the app says. `R` is what each of its calls comes to. */
+/**
+ * The result of sending a group: a `GroupResult`, as which the app declares it. `R` is the result of each of
+ * its calls.
+ */
 // deno-lint-ignore no-empty-interface -- app/result/group_result.ts fills it in
 export interface SentGroup<R = unknown> {}
 
-/** What a sender is given: in truth a `Signature`. */
+/** The part of a `Signature` that a sender needs. */
 export interface Sendable {
   readonly task: string;
   toJSON(): WireSignature;
@@ -43,9 +46,12 @@ export interface Sendable {
 /** An app, as the canvas sees it. */
 export interface CanvasSender {
   newId(): string;
-  /** Where rpc results of this process go. */
+  /** Returns the queue for rpc results of this process. */
   replyTo(): string;
-  /** A signature as plain data, its parts as the running task's message brought them where they are unchanged. */
+  /**
+   * Returns a signature's wire form, with the original data of parts that came unchanged with the running
+   * task's message.
+   */
   restored(wire: WireSignature): WireSignature;
   /** `task_protocol` 1: chains are made of links. */
   readonly linksChains: boolean;
@@ -67,17 +73,17 @@ export interface CanvasSender {
 
 let current: CanvasSender | null = null;
 
-/** Sets who sends signatures that name no app: the app made last. */
+/** Sets the sender of signatures without an app: the app that was created last. */
 export function setCurrentSender(sender: CanvasSender): void {
   current = sender;
 }
 
-/** As `currentSender`, or null before an App was made. */
+/** As `currentSender`; null before an App is created. */
 export function currentSenderOrNull(): CanvasSender | null {
   return current;
 }
 
-/** Who sends signatures that name no app. */
+/** Returns the sender of signatures without an app. Fails if no App was created. */
 export function currentSender(): CanvasSender {
   assert(current, "an App was made before a signature is frozen or sent");
   return current;

@@ -25,7 +25,7 @@ import {
   type SentResult,
 } from "./sender.ts";
 
-/** How to freeze: ids that are given from outside; each may be absent. */
+/** Options of `freeze`: ids that the caller determines; each may be absent. */
 export interface FreezeOptions {
   id?: string | null | undefined;
   groupId?: string | null | undefined;
@@ -54,15 +54,20 @@ const INIT_NAMES = namesOf<SignatureInit>({
   app: true,
 });
 
-/** What `stamp` takes: stamps by name, a visitor that gives more, and whether equal names collect their values. */
+/**
+ * Options of `stamp`: stamps by name, a visitor that returns more, and whether equal names collect their
+ * values.
+ */
 export interface StampOptions {
   visitor?: StampingVisitor | null;
-  /** True: a stamp that is there already becomes a list of both values. Default false: it is kept. */
+  /** True: a stamp that exists already becomes a list of both values. Default false: it is kept. */
   appendStamps?: boolean;
   [stamp: string]: unknown;
 }
 
-/** Gives stamps while a canvas is walked. Each returns stamps for what it is given, or nothing. */
+/**
+ * Returns stamps during the traversal of a canvas. Each method returns stamps for its argument, or nothing.
+ */
 export interface StampingVisitor {
   onSignature(signature: Signature, stamps: Readonly<Record<string, unknown>>): Stamps;
   onGroupStart?(group: Signature, stamps: Readonly<Record<string, unknown>>): Stamps;
@@ -76,27 +81,30 @@ export interface StampingVisitor {
   onErrback?(errback: Signature, stamps: Readonly<Record<string, unknown>>): Stamps;
 }
 
-/** Stamps of a visitor; `stampedHeaders` inside narrows which of the names are stamps. */
+/** Stamps of a visitor. `stampedHeaders` in them limits which of the names are stamps. */
 export type Stamps = Record<string, unknown> | null | undefined | void;
 
-/** A chain of signatures, as sending it resolves: to the result of the last, or of the first if none follows. */
+/**
+ * The type of joined signatures: sending them resolves with the result of the last, or of the first if none
+ * follows.
+ */
 export type Piped<First, Next extends readonly unknown[]> = Next extends readonly [...unknown[], infer Last]
   ? SentBy<Last>
   : Next extends readonly [] ? First
   : Signature;
 
-/** A signature of any kind that is sent as this one is. */
+/** A signature whose sending resolves with the same type as `S`. */
 type SentBy<S> = S extends Signature<infer R, infer Sent> ? Signature<R, Sent> : Signature;
 
-/** Makes a composite of its wire form. */
+/** Reads a composite from its wire form. */
 type FromWire = (wire: WireSignature, app: CanvasSender | null) => Signature;
-/** The pipe rules; they know all kinds, so they install themselves (pipe.ts). */
+/** The rules of `pipe`. They depend on all kinds of signatures, so pipe.ts installs them. */
 type PipeRule = (left: Signature, right: Signature) => Signature;
 
 const kinds = new Map<string, FromWire>();
 let pipeRule: PipeRule | null = null;
 
-/** Names how a kind (`subtask_type`) is read from the wire. */
+/** Registers how a kind (`subtask_type`) is read from the wire. */
 export function registerKind(subtaskType: string, fromWire: FromWire): void {
   kinds.set(subtaskType, fromWire);
 }
@@ -107,9 +115,19 @@ export function installPipe(rule: PipeRule): void {
 }
 
 /**
- * A call: the task's name, arguments, options. `R` is what the task returns, `Sent` what sending it resolves to.
+ * A call as data: the task's name, arguments and options. `R` is what the task returns, `Sent` what sending it
+ * resolves with.
  *
  * Partial arguments of `delay`, `applyAsync` and `clone` are put before its own, unless it is immutable.
+ *
+ * @example
+ * ```ts
+ * import { add } from "./tasks.ts";
+ *
+ * const plusTwo = add.s(2).set({ countdown: 5 });
+ * const result = await plusTwo.delay(40);
+ * console.log(await result.get({ timeout: 30 })); // 42
+ * ```
  */
 export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>> {
   readonly task: string;
@@ -118,7 +136,7 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
   options: SignatureOptions;
   subtaskType: string | null;
   immutable: boolean;
-  /** Who sends it; null: the app made last. */
+  /** The app that sends it; null: the app that was created last. */
   app: CanvasSender | null;
 
   constructor(task: string, init: SignatureInit = {}) {
@@ -137,17 +155,21 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
     return this.options.taskId ?? null;
   }
 
-  /** As `id`; Celery's duck typing with tasks. */
+  /** As `task`, so that code for Celery's tasks works with signatures too. */
   get name(): string {
     return this.task;
   }
 
-  /** Sends it. Resolves when the broker has it. */
+  /** Sends it with these arguments before its own. Resolves and rejects as `applyAsync` does. */
   delay(...args: unknown[]): Promise<Sent> {
     return this.applyAsync(args);
   }
 
-  /** Sends it with partial arguments before its own and options over its own. */
+  /**
+   * Sends it with partial arguments before its own and options over its own. Resolves with its result when
+   * the broker has it. Rejects with UsageError for a wrong argument or option, with EncodeError for arguments that
+   * cannot be encoded, and with an operating error if the broker did not accept it.
+   */
   async applyAsync(
     args: readonly unknown[] | null = null,
     kwargs: Readonly<Record<string, unknown>> | null = null,
@@ -163,7 +185,10 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
     ) as CanvasResult as Sent;
   }
 
-  /** Runs it here and now, without a broker. */
+  /**
+   * Runs it in this process, without a broker. Resolves with its result when it has ended. Rejects with
+   * UsageError for a wrong argument or option.
+   */
   async apply(
     args: readonly unknown[] | null = null,
     kwargs: Readonly<Record<string, unknown>> | null = null,
@@ -174,14 +199,14 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
     return await this.sender.apply(this, args ?? [], kwargs ?? {}, options ?? {}) as CanvasResult as Sent;
   }
 
-  /** Who sends it. */
+  /** The app that sends it. */
   get sender(): CanvasSender {
     return this.app ?? currentSender();
   }
 
   /**
-   * Its arguments and options joined with partial ones. An immutable signature keeps its arguments unless `force`; the
-   * group id and stamps that are set stay.
+   * Returns its arguments and options joined with partial ones. An immutable signature keeps its arguments
+   * unless `force`; a group id and stamps that are set are kept.
    */
   merge(
     args: readonly unknown[] | null,
@@ -198,7 +223,7 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
     };
   }
 
-  /** A copy, with partial arguments before and options over its own. */
+  /** Returns a copy, with partial arguments before its own and options over its own. */
   clone(
     args: readonly unknown[] | null = null,
     kwargs: Readonly<Record<string, unknown>> | null = null,
@@ -218,12 +243,12 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
     });
   }
 
-  /** Copies what kwargs hold; composites copy their parts. */
+  /** Copies kwargs; composites copy the signatures in them too. */
   protected cloneKwargs(kwargs: Record<string, unknown>): Record<string, unknown> {
     return { ...kwargs };
   }
 
-  /** A copy with other arguments, kwargs or options in place of its own. */
+  /** Returns a copy with other arguments, kwargs or options instead of its own. */
   replace(
     parts: { args?: readonly unknown[]; kwargs?: Record<string, unknown>; options?: SignatureOptions },
   ): this {
@@ -234,7 +259,7 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
     return copy;
   }
 
-  /** Sets options; `immutable` among them sets that. Returns this. */
+  /** Sets options, and whether it is `immutable`. Returns this. Throws UsageError for an unknown option. */
   set(options: SignatureOptions & { immutable?: boolean }): this {
     const { immutable: _, ...rest } = options;
     refuseUnknownInSignature(rest, this.task, this.options);
@@ -246,19 +271,19 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
     return this;
   }
 
-  /** An immutable signature takes no results and no partial arguments. */
+  /** Sets whether it takes results and partial arguments: an immutable signature does not. Returns this. */
   setImmutable(immutable: boolean): this {
     this.immutable = immutable;
     return this;
   }
 
-  /** Sends `callback` with the result when this succeeds. Returns the callback. */
+  /** Adds a callback, which is sent with the result when this succeeds. Returns the callback. */
   link<S extends SignatureLike>(callback: S): S {
     appendLink(this.options, "link", callback);
     return callback;
   }
 
-  /** Sends `errback` when this fails for good. Returns the errback. */
+  /** Adds an errback, which is called when this fails for good. Returns the errback. */
   linkError<S extends SignatureLike>(errback: S): S {
     appendLink(this.options, "linkError", errback);
     return errback;
@@ -270,13 +295,13 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
     return this;
   }
 
-  /** This and everything linked to it, depth first. */
+  /** Returns this and every signature linked to it, depth first. */
   flattenLinks(): Signature[] {
     const links = optionList<SignatureLike>(this.options.link);
     return [this, ...links.flatMap((link) => toSignature(link, this.app).flattenLinks())];
   }
 
-  /** Celery's `|`, from left to right, with its upgrades (group | task is a chord, …). */
+  /** Joins signatures from left to right, as Celery's `|` does: group | task is a chord, and so on. */
   pipe<T extends readonly Signature[]>(...next: T): Piped<this, T>;
   pipe(...next: Signature[]): Signature {
     if (pipeRule === null) throw new UsageError("Cannot pipe: import canvas through its mod.ts");
@@ -284,7 +309,7 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
     return next.reduce((left, right) => rule(left, right), this as Signature);
   }
 
-  /** Gives it the ids it will have, once; the result to come. */
+  /** Assigns the ids of its result, once; returns that result. */
   freeze(how: FreezeOptions = {}): Frozen {
     const options = this.options;
     const id = options.taskId ||= how.id ?? this.sender.newId();
@@ -297,19 +322,19 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
     return frozenTask(id);
   }
 
-  /** How many completions it brings to a chord whose header it is in. */
+  /** Returns how many completions it counts for in a chord's header. */
   chordSize(): number {
     return 1;
   }
 
-  /** Puts stamps on it and on all it holds or links to. Returns this. */
+  /** Stamps it, the signatures that it contains, and those that it links to. Returns this. */
   stamp(options: StampOptions): this {
     const { visitor = null, appendStamps = false, ...stamps } = options;
     this.stampWith(visitor, appendStamps, stamps);
     return this;
   }
 
-  /** What `stamp` does, one level of a walk. */
+  /** Does the work of `stamp` for one level of the traversal. */
   stampWith(
     visitor: StampingVisitor | null,
     append: boolean,
@@ -328,8 +353,8 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
   }
 
   /**
-   * Stamps what it links to. A chain, a group and a chord have no stamps themselves: what sends one would give them to
-   * its parts over their own.
+   * Stamps the signatures that it links to. A chain, a group and a chord have no stamps themselves: sending
+   * one would put them over the stamps of its parts.
    */
   protected stampLinks(
     visitor: StampingVisitor | null,
@@ -347,7 +372,7 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
     }
   }
 
-  /** Its wire form (plain data, Celery's names and order). */
+  /** Returns its wire form: plain data, with Celery's names and order. */
   toJSON(): WireSignature {
     return {
       task: this.task,
@@ -359,14 +384,14 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
     };
   }
 
-  /** Its kwargs with all signatures inside in wire form. */
+  /** Returns its kwargs with all signatures in wire form. */
   protected kwargsToWire(): Record<string, unknown> {
     const wire: Record<string, unknown> = {};
     for (const name of Object.keys(this.kwargs)) wire[name] = valueToWire(this.kwargs[name]);
     return wire;
   }
 
-  /** Reads a signature of any kind. Throws UsageError for what is not one. */
+  /** Reads a signature of any kind. Throws UsageError for anything else. */
   static fromWire(wire: WireSignature, app: CanvasSender | null = null): Signature {
     if (wire === null || typeof wire !== "object" || typeof wire.task !== "string") {
       throw new UsageError(
@@ -387,10 +412,19 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
 }
 
 /**
- * A signature of a task by name. Given a signature, or the plain data that one is where it comes as an argument: one
- * like it, of its own; `init` says the app alone then. Throws UsageError for anything else.
+ * Returns a signature of a task by name. Given a signature, or its plain data as a task gets it as an argument,
+ * returns a copy, for which `init` gives the app only.
  *
  * Source: celery 5.2.6 canvas.py signature.
+ *
+ * @example
+ * ```ts
+ * import { signature } from "lovage";
+ *
+ * const result = await signature("shop.add", { args: [2, 3], options: { queue: "sums" } }).delay();
+ * ```
+ *
+ * @throws {UsageError} For an unknown option, or for anything that is not a signature.
  */
 export function signature<S extends Signature>(task: S, init?: SignatureInit): S;
 export function signature<R = unknown>(
@@ -406,7 +440,7 @@ export function signature(task: string | SignatureLike, init: SignatureInit = {}
   return toSignature(task instanceof Signature ? task.clone() : task, init.app ?? null);
 }
 
-/** The signature itself, or one read from its wire form. */
+/** Returns the signature itself, or one read from its wire form. Throws UsageError for anything else. */
 export function toSignature(value: SignatureLike, app: CanvasSender | null = null): Signature {
   if (value instanceof Signature) {
     if (app !== null && value.app === null) value.app = app;
@@ -418,19 +452,19 @@ export function toSignature(value: SignatureLike, app: CanvasSender | null = nul
   return Signature.fromWire(wire, app);
 }
 
-/** The wire form of a signature. */
+/** Returns the wire form of a signature. */
 export function toWire(value: SignatureLike): WireSignature {
   return typeof (value as { toJSON?: unknown }).toJSON === "function"
     ? (value as { toJSON(): WireSignature }).toJSON()
     : value as WireSignature;
 }
 
-/** An argument as it travels: a signature in wire form, anything else as it is. */
+/** Returns an argument as it is sent: a signature in wire form, anything else unchanged. */
 export function valueToWire(value: unknown): unknown {
   return value instanceof Signature ? value.toJSON() : value;
 }
 
-/** Options under the wire's names, signatures inside in wire form. */
+/** Returns options under the wire's names, with signatures in wire form. */
 function optionsToWire(options: SignatureOptions): Record<string, unknown> {
   const wire: Record<string, unknown> = {};
   for (const name of Object.keys(options)) {
@@ -446,7 +480,10 @@ function optionsToWire(options: SignatureOptions): Record<string, unknown> {
   return wire;
 }
 
-/** A copy whose links can be changed; the chord's body stays the same object, as all its header shares it. */
+/**
+ * Copies options with their links. A chord's body stays the same object, since all tasks of its header share
+ * it.
+ */
 function cloneOptions(options: SignatureOptions): SignatureOptions {
   const copy: SignatureOptions = { ...options };
   for (const name of ["link", "linkError"] as const) {
@@ -457,7 +494,7 @@ function cloneOptions(options: SignatureOptions): SignatureOptions {
   return copy;
 }
 
-/** Adds to a list of links what is not there yet. */
+/** Adds a link, unless the list has it already. */
 function appendLink(options: SignatureOptions, name: "link" | "linkError", value: SignatureLike): void {
   const list = optionList<SignatureLike>(options[name]);
   const text = linkText(value);
@@ -465,7 +502,7 @@ function appendLink(options: SignatureOptions, name: "link" | "linkError", value
   options[name] = list;
 }
 
-/** A link as it is compared; null: it cannot be written, which sending it tells. */
+/** Returns a link as text for comparisons; null if it cannot be encoded, which sending it reports. */
 function linkText(link: SignatureLike): string | null {
   try {
     return toJson(link);
@@ -479,7 +516,7 @@ function cloneLink(link: SignatureLike): SignatureLike {
   return link instanceof Signature ? link.clone() : link;
 }
 
-/** Stamps and a visitor's, without the visitor's own list of names. */
+/** Joins stamps with those of a visitor, as its `stampedHeaders` limits them. */
 export function joinStamps(
   stamps: Readonly<Record<string, unknown>>,
   given: Stamps,

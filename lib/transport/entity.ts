@@ -54,7 +54,18 @@ const EXCHANGE_NAMES = namesOf<Omit<Exchange, "name">>({
   noDeclare: true,
 });
 
-/** An exchange with Celery's defaults: direct, durable. */
+/**
+ * Returns an exchange with Celery's defaults: direct, durable.
+ *
+ * @example
+ * ```ts
+ * import { exchange } from "lovage";
+ *
+ * const images = exchange("images", { type: "topic" });
+ * ```
+ *
+ * @throws {UsageError} For an unknown option.
+ */
 export function exchange(name: string, options: Partial<Omit<Exchange, "name">> = {}): Exchange {
   refuseUnknown(options, EXCHANGE_NAMES, `exchange "${name}"`);
   return { name, type: "direct", durable: true, autoDelete: false, arguments: {}, ...options };
@@ -75,7 +86,20 @@ const QUEUE_NAMES = namesOf<Omit<Queue, "name">>({
   isPersonal: true,
 });
 
-/** A queue with Celery's defaults: exchange and routing key named as the queue. */
+/**
+ * Returns a queue with Celery's defaults: durable, its exchange and routing key named after the queue.
+ *
+ * @example
+ * ```ts
+ * import { App, exchange, queue } from "lovage";
+ *
+ * const images = exchange("images", { type: "topic" });
+ * const all = queue("images", { exchange: images, routingKey: "image.#" });
+ * const app = new App("shop", { task_queues: [all] });
+ * ```
+ *
+ * @throws {UsageError} For an unknown option.
+ */
 export function queue(name: string, options: Partial<Omit<Queue, "name">> = {}): Queue {
   refuseUnknown(options, QUEUE_NAMES, `queue "${name}"`);
   return {

@@ -24,7 +24,7 @@ export abstract class JointConnection {
     this.#resolveLost = resolve;
   }
 
-  /** Closes every socket; `error` is what ended the connection, or null. */
+  /** Closes every socket; `error`: why the connection ended, or null. */
   protected abstract closeSockets(error: Error | null): Promise<unknown>;
 
   /** Throws UsageError if there is a consumer already. */

@@ -1,6 +1,6 @@
 /**
- * The ledger of a broker: leases, and records that change together with what is published. Beats use it to
- * elect one of them, and to share the record of what they have sent.
+ * The ledger of a broker: leases, and records that change in one step with a publish. Beats use it to elect
+ * one of them, and to share the record of what they have sent.
  *
  * Names are chosen by the caller; those of one kind of use share a prefix. Records are deleted after a year
  * without use.
@@ -42,12 +42,15 @@ export interface Ledger {
   /**
    * Asks for a lease of `ms` milliseconds. `token` 0: takes the lease under a new token if it is free or held
    * by the same owner (a process that was restarted). Else: prolongs the lease if it still has that token, or
-   * takes it anew if it has ended and is free.
+   * takes it again if it has ended and is free.
    */
   lease(name: string, owner: string, ms: number, token: number): Promise<LeaseState>;
   /** Resolves with the `owner` that holds a lease; null: nobody. Absent if the broker cannot tell. */
   holder?(name: string): Promise<string | null>;
-  /** Returns the queue that implements a lease, if only the broker's management API tells who holds it. */
+  /**
+   * Returns the queue that implements a lease. Present only if the holder is known to the broker's management
+   * API alone.
+   */
   queueOf?(name: string): string;
   /** Releases a lease; no effect if it has another token by now. */
   release(name: string, token: number): Promise<void>;

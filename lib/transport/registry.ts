@@ -32,9 +32,9 @@ export const connect: Connect = async (
   try {
     return await open(world, url, options);
   } catch (error) {
-    if (error instanceof DialError) throw inWordsOf(url, error);
+    if (error instanceof DialError) throw withSchemeOf(url, error);
     if (error instanceof ProtocolError) {
-      throw failedLogin(url, error, `${SPEAKS_NOT[transportOf(url)]} (${clause(error)})`);
+      throw failedLogin(url, error, `${WRONG_PROTOCOL[transportOf(url)]} (${clause(error)})`);
     }
     if (error instanceof ServerError) {
       // The database's own message names its path.
@@ -53,22 +53,22 @@ function mustReachWorkers(url: string, kind: TransportKind): void {
   const why = unusableByClient(kind);
   if (why === null) return;
   throw new UsageError(
-    `Cannot use broker "${maskUrl(url)}": ${why}; set broker_url to a Redis or RabbitMQ`,
+    `Cannot use broker "${maskUrl(url)}": ${why}; set broker_url to that of a Redis or RabbitMQ`,
   );
 }
 
 /** Returns the error of a failed dial with the scheme that the user wrote instead of the socket's. */
-function inWordsOf(url: string, error: DialError): DialError {
+function withSchemeOf(url: string, error: DialError): DialError {
   const scheme = /^\s*([\w+.-]+)/.exec(url)?.[1] ?? "tcp";
   const message = error.message.replace(/^Cannot connect to (?:tcp|tls):/, `Cannot connect to ${scheme}:`);
   return new DialError(message, { cause: error, isRetryable: error.isRetryable });
 }
 
 /** The reason given for a server that does not speak the protocol. */
-const SPEAKS_NOT: Readonly<Record<TransportKind, string>> = {
+const WRONG_PROTOCOL: Readonly<Record<TransportKind, string>> = {
   amqp: "the server does not speak AMQP 0-9-1",
   redis: "the server does not speak Redis's protocol",
-  sqlite: "it is not a database of ours",
+  sqlite: "it is not a database of Lovage",
   memory: "it cannot be read",
 };
 

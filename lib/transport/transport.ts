@@ -174,7 +174,7 @@ export interface Connection extends AsyncDisposable {
   readonly lost: Promise<Error | null>;
   /** Declares exchange, queue and binding; idempotent. Resolves with the number of waiting messages. */
   declare(queue: Queue): Promise<number>;
-  /** Declares an exchange alone. */
+  /** Declares an exchange without a queue. */
   declareExchange(exchange: Exchange): Promise<void>;
   /**
    * Publishes a batch in order; resolves when the broker has it (with confirms if asked for). After a rejection none,
@@ -207,7 +207,7 @@ export interface Connection extends AsyncDisposable {
   deleteQueue(queueName: string): Promise<void>;
   /** Lists the bindings that Celery made on the broker (AMQP: those that this connection declared). */
   bindings(): Promise<Binding[]>;
-  /** Leases, and records that change together with what is published; absent if the broker cannot do that. */
+  /** Leases, and records that change in one step with a publish; absent if the broker cannot do that. */
   readonly ledger?: Ledger;
   /** Counts the subscribers that a fanout reaches right now; null if the broker cannot tell. */
   listeners(exchangeName: string): Promise<number | null>;

@@ -141,7 +141,7 @@ await other.AsyncResult("1").get().catch((error) => console.log(String(error)));
 await other.sendTask("t.add").catch((error) => console.log(String(error)));
 await other.close();
 `);
-  const elsewhere = "set broker_url to a Redis or RabbitMQ";
+  const elsewhere = "set broker_url to that of a Redis or RabbitMQ";
   const sqlite = "it needs node:sqlite, which Node has from 22.16 on";
   const memory = "no worker shares this process's memory";
   assert.deepEqual(said, [

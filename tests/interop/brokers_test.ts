@@ -276,8 +276,8 @@ Deno.test("LavinMQ: low on disk space, publishers wait and workers go on; nothin
   const numbers = got.map((delivery) => Number(textOf(delivery))).sort((a, b) => a - b);
   assert.deepEqual(numbers, Array.from({ length: 101 }, (_, n) => n));
   assert.deepEqual(world.log.messages(), [
-    "The broker takes no messages for now: low on disk space",
-    "The broker takes messages again",
+    "The broker accepts no messages for now: low on disk space",
+    "The broker accepts messages again",
   ]);
   assertNothingWithdrawn(await proxy.seen());
 });

@@ -85,8 +85,8 @@ function openAs(world: World, target: AmqpTarget, options: ConnectOptions): Prom
     ...(options.signal ? { signal: options.signal } : {}),
     onBlocked: (now) => {
       if (now === reason) return;
-      if (now !== null) world.log.warning(`The broker takes no messages for now: ${now}`);
-      else world.log.info("The broker takes messages again");
+      if (now !== null) world.log.warning(`The broker accepts no messages for now: ${now}`);
+      else world.log.info("The broker accepts messages again");
       reason = now;
     },
   });

@@ -360,7 +360,7 @@ export class AmqpConsumer implements Consumer {
   #onCancelled(source: Source): void {
     source.tag = null;
     if (this.#isClosing || !this.#sources.includes(source)) return;
-    this.#log.warning(`consumer: The broker has cancelled queue "${source.queue.name}": consuming anew`);
+    this.#log.warning(`consumer: The broker has cancelled queue "${source.queue.name}": consuming it again`);
     declareQueue(this.#channel, source.queue, this.#options.server).then(
       () => this.#isPaused || this.#isClosing ? undefined : this.#consume(source),
     ).catch((error) => this.#failed(error));

@@ -108,7 +108,9 @@ export class Subscriptions {
         const { message, info } = decodeEnvelope(envelope);
         note = { message, info };
       } catch (error) {
-        this.#host.log.warning(`Ignored a message of ${listener.queue.name}: ${errorText(error)}`);
+        this.#host.log.warning(
+          `Cannot read a message of queue "${listener.queue.name}": ${errorText(error)}`,
+        );
         continue;
       }
       if (this.#listeners.has(listener)) listener.onNote(note);

@@ -75,7 +75,7 @@ export class RedisConsumer implements Consumer {
   /** Messages taken over and not yet delivered. */
   #takenOver: TakenOver[] = [];
   #isClosing = false;
-  /** Of a lost consumer: what its successor takes over. */
+  /** The handover of a lost consumer to its successor. */
   #handover: Handover | null = null;
   #closing: Promise<number> | null = null;
 

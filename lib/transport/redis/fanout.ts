@@ -15,7 +15,7 @@ import {
 import { decodeEnvelope, type Reply } from "../../wire/mod.ts";
 import type { Note } from "../message.ts";
 
-/** How long one BRPOP waits on the server, in seconds; far below what counts as a dead connection. */
+/** How long one BRPOP waits on the server, in seconds; far below the timeout of a dead connection. */
 const POP_SECONDS = 2;
 
 /**

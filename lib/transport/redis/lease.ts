@@ -282,9 +282,9 @@ export class Lease {
   }
 
   /**
-   * Restores the messages of these tags, so that the oldest is fetched first. `begun`: their process died,
-   * and had begun the tasks of these tags, of messages that a process died with before. Null: no death is
-   * counted.
+   * Restores the messages of these tags, so that the oldest is fetched first. `begun`: their process died;
+   * these tags are those whose task had begun, as recorded for messages that a process died with before.
+   * Null: no death is counted.
    */
   async #restore(tags: readonly string[], begun: ReadonlySet<string> | null): Promise<void> {
     const { keys, connection } = this.#base;

@@ -34,13 +34,15 @@ export function readQueueGroups(given: OptionReader, main: string): QueueGroups 
   }
   const tagByQueue = new Map<string, string>();
   for (const [tag, queues] of Object.entries(value)) {
-    if (tag === "" || /[{}]/.test(tag)) throw given.wrong("queue_groups", "by hash tags without braces");
+    if (tag === "" || /[{}]/.test(tag)) {
+      throw given.wrong("queue_groups", "an object whose hash tags have no braces");
+    }
     if (!Array.isArray(queues) || queues.some((name) => typeof name !== "string" || name === "")) {
-      throw given.wrong("queue_groups", `lists of names of queues, also for "${tag}"`);
+      throw given.wrong("queue_groups", `an object of lists of queue names, for "${tag}" too`);
     }
     for (const name of queues as string[]) {
       if ((tagByQueue.get(name) ?? tag) !== tag) {
-        throw given.wrong("queue_groups", `lists in which no queue stands twice, as "${name}" does`);
+        throw given.wrong("queue_groups", `an object in which each queue has one tag; "${name}" has two`);
       }
       tagByQueue.set(name, tag);
     }

@@ -1,9 +1,9 @@
 /**
- * The Redis transport: kombu's keys, so that Python workers share queues with ours, with leases beside them.
+ * The Redis transport: kombu's keys, so that Python workers share queues with ours, and leases of our own.
  *
- * Connections: one for commands and publishing; one for the consumer, where fetches and settlements leave together;
- * one for all fanout subscriptions, opened with the first; one for each other queue that is listened to. If one of them
- * is lost, all are: the owner connects anew.
+ * Connections: one for commands and publishing; one for the consumer, where fetches and settlements leave
+ * together; one for all fanout subscriptions, opened with the first; one for each other queue that is
+ * listened to. If one of them is lost, all are: the owner connects again.
  *
  * On a cluster all keys share one hash tag, and so one slot: what is said here of one server holds for that
  * slot's master, to which all connections go. When another node becomes its master, the connections are lost,

@@ -14,7 +14,7 @@ export async function refuseActiveReplica(connection: RedisConnection): Promise<
   // A user who may not call ROLE (an ACL without @dangerous) gets an error reply, and the server is accepted.
   if (!Array.isArray(reply) || reply[0] !== "active-replica") return;
   throw new UsageError(
-    `Cannot use ${connection.serverName} with active replicas as a broker: two masters would each hand out the same ` +
+    `Cannot use ${connection.serverName} with active replicas as a broker: two masters would each deliver the same ` +
       'message; use one master ("active-replica no"), or Sentinel',
     { exitCode: UNUSABLE_SERVER },
   );

@@ -5,7 +5,7 @@ import { type RedisConnection, type ReplicaWait, type ReplySink, toOperatingErro
 import { type Reply, RespError } from "../../wire/mod.ts";
 
 const REPLICAS_BEHIND =
-  "The broker's replicas do not follow their master: what is published now is lost if the master dies";
+  "The broker's replicas do not follow their master: messages published now are lost if the master dies";
 
 /** A sink that counts the replies that it expects. */
 export interface ExpectingSink extends ReplySink {

@@ -181,7 +181,7 @@ export class Unacked {
     for (const number of [...this.#unrecorded.keys()]) this.#record(number);
   }
 
-  /** Ends recording, since the connection is lost; notifies the unrecorded messages. */
+  /** Called when the connection is lost: notifies the unrecorded messages. */
   lose(): void {
     const lost = [...this.#unrecorded.values()];
     this.#unrecorded.clear();

@@ -1,7 +1,4 @@
-/**
- * Data that the memory broker keeps beside messages: tasks that failed for good, leases and records of the
- * ledger.
- */
+/** Other data of the memory broker: tasks that failed for good, leases and records of the ledger. */
 
 import type { FailedLimits } from "../../failed.ts";
 import type { DeadLetter } from "../../message.ts";

@@ -55,7 +55,7 @@ export const connectMemory: Connect = async (world, url, options) => {
   const name = `${host ?? ""}/${path ?? ""}`;
   let broker = brokers.get(name);
   if (!broker) brokers.set(name, broker = new MemoryBroker());
-  // Connects in a later turn, as the other transports do, so that nobody relies on less.
+  // Connects in a later turn, as the other transports do, so that no caller relies on an immediate answer.
   await Promise.resolve();
   return new VirtualConnection(world, memoryStore(broker), {
     url: maskUrl(url),

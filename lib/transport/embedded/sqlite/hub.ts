@@ -65,7 +65,7 @@ export class SqliteHub {
     try {
       this.#files.watch([...topics].map((topic) => this.#fileOf(topic)));
     } catch (error) {
-      this.#world.log.warning(`${errorText(error)}: new messages are noticed within a second only`);
+      this.#world.log.warning(`${errorText(error)}: new messages are noticed up to a second later`);
     }
   }
 

@@ -68,8 +68,8 @@ export function makeTables(database: Database): void {
     const version = Number(database.get("SELECT version FROM broker_counter")!["version"]);
     if (version <= VERSION) return;
     throw new ServerError(
-      `Cannot use database "${database.path}": it is of version ${version}, made by a later Lovage; ` +
-        `this one knows ${VERSION}`,
+      `Cannot use database "${database.path}": it has version ${version}, made by a later Lovage; ` +
+        `this one supports ${VERSION}`,
       { code: "VERSION" },
     );
   });

@@ -124,10 +124,10 @@ export class SqliteSessions implements SessionStore {
   }
 
   /**
-   * Returns the sessions whose processes are dead. For this isolate's sessions that is known; for others the
-   * process table tells, if it is the same for them; for the rest their leases tell. A process that lives but
-   * does not renew (stopped, hung) keeps its messages until `visibilityMs` after its lease, so that no task
-   * runs twice because a machine was slow.
+   * Returns the sessions whose processes are dead. For this isolate's sessions that is known; for others of
+   * the same process table that table shows it; for the rest their leases do. A process that lives but does
+   * not renew (stopped, hung) keeps its messages until `visibilityMs` after its lease, so that no task runs
+   * twice because a machine was slow.
    */
   #dead(nowMs: number): number[] {
     const { hub, visibilityMs } = this.#parts;

@@ -4,7 +4,7 @@
  * Messages are durable from the moment `publish` resolves. A consumer's messages belong to its session, which
  * ends with its process. Other processes see that at once in the process table (or, if they have another
  * process table, when the lease ends); then they put its messages back at the heads of their queues and count
- * the attempt. Processes wake each other through files (hub.ts), so that an idle one only looks once a
+ * the attempt. Processes wake each other through files (hub.ts), so that an idle one polls only once a
  * second.
  */
 

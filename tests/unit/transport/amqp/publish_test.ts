@@ -56,8 +56,8 @@ Deno.test("AmqpPublisher: a broker low on disk space is waited for; what it had 
   await first;
   assert.deepEqual(script.bodies, []);
   assert.deepEqual(world.log.messages(), [
-    "The broker takes no messages for now: low on disk space",
-    "The broker takes messages again",
+    "The broker accepts no messages for now: low on disk space",
+    "The broker accepts messages again",
   ]);
   await connection.close();
   world.clock.checkNothingArmed();
