@@ -10,7 +10,7 @@
  *
  * Reading order: backend.ts (the interfaces), registry.ts (the store of a URL), queue.ts, retry.ts and
  * refused.ts (how every store writes), watchers.ts (waits), chord.ts (shared by stores that count chords),
- * memory.ts, sqlite.ts with sqlite_news.ts (waiting) and sqlite_chord.ts, disabled.ts; Redis:
+ * memory.ts, sqlite.ts with sqlite_watch.ts (waiting) and sqlite_chord.ts, disabled.ts; Redis:
  * redis_options.ts (URL and settings), node_redis.ts (one connection on node-redis's engine; the only file
  * that imports it), cluster_redis.ts (one for each node of a cluster), redis_link.ts (dialing),
  * redis_scripts.ts, redis_chord.ts, redis_watch.ts (waiting), redis_writer.ts (writing batches), redis.ts;

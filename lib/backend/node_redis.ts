@@ -2,7 +2,7 @@
  * One connection to Redis on node-redis's protocol engine: its commands queue (encoding, replies in order, RESP2 and
  * RESP3, subscriptions) and its socket (TCP, TLS, unix).
  *
- * The package's front door loads a module for each of Redis's 400 commands: a program that reads one result
+ * The package's main module loads a module for each of Redis's 400 commands: a program that reads one result
  * took 20 per cent longer with it, packed and with the code cache (0.20 s of processor time against 0.25 s).
  * The store needs none of these modules, so it imports the engine's parts directly, which
  * tests/unit/backend/node_redis_test.ts checks.

@@ -167,7 +167,7 @@ export class RpcBackend implements Backend {
     return Promise.resolve();
   }
 
-  /** Rejects: workers cannot read one another's results. */
+  /** Rejects: workers cannot read each other's results. */
   startChord(_groupId: string, _size: number): Promise<void> {
     return Promise.reject(new OperatingError(NO_CHORDS));
   }

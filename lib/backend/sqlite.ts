@@ -2,7 +2,7 @@
  * Results in a SQLite file of this machine, which by default is the database of the embedded broker.
  *
  * Many processes share it. A turn of the event loop writes one transaction; readers are woken by a file that
- * each writer touches (sqlite_news.ts). Chord counters: sqlite_chord.ts.
+ * each writer touches (sqlite_watch.ts). Chord counters: sqlite_chord.ts.
  *
  * | table | what |
  * |---|---|
@@ -26,7 +26,7 @@ import {
 import { encodeChordMember, headerMembers } from "./chord.ts";
 import { type StoreDone, StoreQueue } from "./queue.ts";
 import { SqliteChords } from "./sqlite_chord.ts";
-import { SqliteNews } from "./sqlite_news.ts";
+import { SqliteWatch } from "./sqlite_watch.ts";
 
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS result (
@@ -71,7 +71,7 @@ export class SqliteBackend implements Backend {
   readonly #options: BackendOptions;
   readonly #database: Database;
   readonly #chords: SqliteChords;
-  readonly #news: SqliteNews;
+  readonly #watch: SqliteWatch;
   /** Results wait until the disk has room or another process releases the file, and the log has said so. */
   #isHeldUp = false;
   readonly #queue: StoreQueue;
@@ -86,7 +86,7 @@ export class SqliteBackend implements Backend {
     this.url = url;
     this.#database = database;
     this.#chords = new SqliteChords(database, { nowMs: () => this.#nowMs(), expiry: () => this.#expiry() });
-    this.#news = new SqliteNews(clock, database, (document) => decodeResultMeta(document, this.#options));
+    this.#watch = new SqliteWatch(clock, database, (document) => decodeResultMeta(document, this.#options));
     this.#queue = new StoreQueue({
       clock,
       log,
@@ -111,7 +111,7 @@ export class SqliteBackend implements Backend {
           this.#expireSome();
         });
         this.#isHeldUp = false;
-        this.#news.stored();
+        this.#watch.stored();
         return null;
       },
     });
@@ -152,7 +152,7 @@ export class SqliteBackend implements Backend {
   }
 
   watch(ids: readonly string[], onMeta: (meta: ResultMeta) => void, onError: (error: Error) => void): Watch {
-    return this.#news.watch(ids, onMeta, onError);
+    return this.#watch.watch(ids, onMeta, onError);
   }
 
   async forget(taskId: string): Promise<void> {
@@ -229,7 +229,7 @@ export class SqliteBackend implements Backend {
     await atMost(this.#world.clock, CLOSE_WAIT_MS, this.#queue.flush());
     this.#isClosed = true;
     this.#queue.close();
-    this.#news.close();
+    this.#watch.close();
     this.#database.close();
   }
 
@@ -243,7 +243,7 @@ export class SqliteBackend implements Backend {
   }
 
   #meta(id: string, isCarried = false): ResultMeta | null {
-    const document = this.#news.document(id);
+    const document = this.#watch.document(id);
     return document === null ? null : decodeResultMeta(document, this.#options, isCarried);
   }
 

@@ -14,12 +14,12 @@ import { optionList, optionsFromWire, type SignatureLike, type SignatureOptions 
 import type { CanvasSender, SentResult } from "./sender.ts";
 import {
   type FreezeOptions,
-  joinStamps,
   registerKind,
   Signature,
   type StampingVisitor,
   toSignature,
 } from "./signature.ts";
+import { joinStamps } from "./stamps.ts";
 
 /**
  * A chain prepared for sending: its frozen steps, the last one first, and their results in the same order.

@@ -13,12 +13,12 @@ import { optionsFromWire, type SignatureLike, type SignatureOptions } from "./op
 import type { CanvasResult, CanvasSender, SentResult } from "./sender.ts";
 import {
   type FreezeOptions,
-  joinStamps,
   registerKind,
   Signature,
   type StampingVisitor,
   toSignature,
 } from "./signature.ts";
+import { joinStamps } from "./stamps.ts";
 
 /** A header of calls and the body that gets the list of their results. */
 export class Chord<R = unknown, Sent extends CanvasResult = SentResult<R>> extends Signature<R, Sent> {

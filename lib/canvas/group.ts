@@ -12,12 +12,12 @@ import { optionsFromWire, type SignatureLike, type SignatureOptions } from "./op
 import type { CanvasSender, SentGroup } from "./sender.ts";
 import {
   type FreezeOptions,
-  joinStamps,
   registerKind,
   Signature,
   type StampingVisitor,
   toSignature,
 } from "./signature.ts";
+import { joinStamps } from "./stamps.ts";
 
 /** Calls that run in parallel; the result is the list of their results. */
 export class Group<R = unknown> extends Members<R[], SentGroup<R>> {

@@ -6,7 +6,7 @@
  */
 
 import { isRecord, namesOf, unknownName, UsageError } from "../base/mod.ts";
-import { ChainSteps, shownJson, type WireSignature } from "../wire/mod.ts";
+import { ChainSteps, EncodeError, shownJson, toJson, type WireSignature } from "../wire/mod.ts";
 
 /** A signature, or anything with the wire form of one. */
 export type SignatureLike = WireSignature | { toJSON(): WireSignature };
@@ -200,4 +200,26 @@ export function mergeOptions(own: SignatureOptions, over: SignatureOptions): Sig
     if (!isKept) merged[name] = value;
   }
   return merged;
+}
+
+/** Adds a link, unless the list has it already. */
+export function appendLink(
+  options: SignatureOptions,
+  name: "link" | "linkError",
+  value: SignatureLike,
+): void {
+  const list = optionList<SignatureLike>(options[name]);
+  const text = linkText(value);
+  if (!list.some((item) => item === value || text !== null && linkText(item) === text)) list.push(value);
+  options[name] = list;
+}
+
+/** Returns a link as text for comparisons; null if it cannot be encoded, which sending it reports. */
+function linkText(link: SignatureLike): string | null {
+  try {
+    return toJson(link);
+  } catch (error) {
+    if (error instanceof EncodeError) return null;
+    throw error;
+  }
 }

@@ -5,9 +5,10 @@
  */
 
 import { namesOf, refuseUnknown, UsageError } from "../base/mod.ts";
-import { ChainSteps, EncodeError, shownJson, toJson, type WireSignature } from "../wire/mod.ts";
+import { ChainSteps, shownJson, type WireSignature } from "../wire/mod.ts";
 import { type Frozen, frozenTask } from "./frozen.ts";
 import {
+  appendLink,
   mergeOptions,
   optionList,
   optionsFromWire,
@@ -24,6 +25,7 @@ import {
   currentSenderOrNull,
   type SentResult,
 } from "./sender.ts";
+import { joinStamps, putStamps, type Stamps } from "./stamps.ts";
 
 /** Options of `freeze`: ids that the caller determines; each may be absent. */
 export interface FreezeOptions {
@@ -80,9 +82,6 @@ export interface StampingVisitor {
   onCallback?(callback: Signature, stamps: Readonly<Record<string, unknown>>): Stamps;
   onErrback?(errback: Signature, stamps: Readonly<Record<string, unknown>>): Stamps;
 }
-
-/** Stamps of a visitor. `stampedHeaders` in them limits which of the names are stamps. */
-export type Stamps = Record<string, unknown> | null | undefined | void;
 
 /**
  * The type of joined signatures: sending them resolves with the result of the last, or of the first if none
@@ -341,15 +340,7 @@ export class Signature<R = unknown, Sent extends CanvasResult = CanvasResult<R>>
     stamps: Readonly<Record<string, unknown>>,
   ): void {
     this.stampLinks(visitor, append, stamps);
-    const all = joinStamps(stamps, visitor?.onSignature(this, stamps));
-    const names = new Set(this.options.stampedHeaders ?? []);
-    for (const [name, value] of Object.entries(all)) {
-      const own = this.options[name];
-      if (!names.has(name)) this.options[name] = value;
-      else if (append && own !== value) this.options[name] = [...new Set([...asList(own), ...asList(value)])];
-      names.add(name);
-    }
-    if (names.size > 0) this.options.stampedHeaders = [...names];
+    putStamps(this.options, joinStamps(stamps, visitor?.onSignature(this, stamps)), append);
   }
 
   /**
@@ -494,44 +485,6 @@ function cloneOptions(options: SignatureOptions): SignatureOptions {
   return copy;
 }
 
-/** Adds a link, unless the list has it already. */
-function appendLink(options: SignatureOptions, name: "link" | "linkError", value: SignatureLike): void {
-  const list = optionList<SignatureLike>(options[name]);
-  const text = linkText(value);
-  if (!list.some((item) => item === value || text !== null && linkText(item) === text)) list.push(value);
-  options[name] = list;
-}
-
-/** Returns a link as text for comparisons; null if it cannot be encoded, which sending it reports. */
-function linkText(link: SignatureLike): string | null {
-  try {
-    return toJson(link);
-  } catch (error) {
-    if (error instanceof EncodeError) return null;
-    throw error;
-  }
-}
-
 function cloneLink(link: SignatureLike): SignatureLike {
   return link instanceof Signature ? link.clone() : link;
-}
-
-/** Joins stamps with those of a visitor, as its `stampedHeaders` limits them. */
-export function joinStamps(
-  stamps: Readonly<Record<string, unknown>>,
-  given: Stamps,
-): Record<string, unknown> {
-  const joined: Record<string, unknown> = { ...stamps };
-  if (given) {
-    const only = given["stampedHeaders"] as string[] | undefined;
-    for (const [name, value] of Object.entries(given)) {
-      if (name === "stampedHeaders") continue;
-      if (only === undefined || only.includes(name)) joined[name] = value;
-    }
-  }
-  return joined;
-}
-
-function asList(value: unknown): unknown[] {
-  return Array.isArray(value) ? value : [value];
 }

@@ -11,7 +11,7 @@ export type FailedEntry = Omit<DeadLetter, "id">;
 
 /** How many failed tasks are kept, and for how long. */
 export interface FailedLimits {
-  /** Tasks; beyond that the oldest are deleted. RabbitMQ keeps 10,000 in any case. */
+  /** Tasks; beyond that the oldest are deleted. RabbitMQ keeps at most 10,000. */
   readonly count: number;
   /** Seconds after which a task is deleted. */
   readonly seconds: number;

@@ -2,13 +2,13 @@
  * The ledger of a broker: leases, and records that change in one step with a publish. Beats use it to elect
  * one of them, and to share the record of what they have sent.
  *
- * Names are chosen by the caller; those of one kind of use share a prefix. Records are deleted after a year
- * without use.
+ * Names are chosen by the caller; those of one kind of use share a prefix. Unused records expire: on Redis
+ * after 400 days, on RabbitMQ after 49.
  */
 
 import type { OutgoingMessage } from "./message.ts";
 
-/** The answer to asking for a lease. */
+/** The result of asking for a lease. */
 export interface LeaseState {
   /** The fencing token, which grows with every new holder; 0 if somebody else holds the lease. */
   readonly token: number;

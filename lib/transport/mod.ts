@@ -1,5 +1,5 @@
 /**
- * transport: Celery's view of a broker. One interface, four kinds, chosen by the URL.
+ * transport: Celery's view of a broker. One interface and four transports, chosen by the URL.
  *
  *   memory:  one process                           sqlite:  one machine, many processes, durable, no server
  *   redis:   kombu's own keys, with leases         amqp:    RabbitMQ
@@ -19,12 +19,12 @@
  * embedded/sqlite/fanouts.ts, embedded/sqlite/ledger.ts, embedded/sqlite/sessions.ts (which processes live);
  * embedded/sqlite/hub.ts (waking other processes).
  *
- * Redis: redis/redis.ts (the connection), redis/url.ts, redis/options.ts, redis/keys.ts, redis/scripts.ts,
- * redis/envelope.ts, redis/publish.ts with redis/expiry.ts and redis/replica_wait.ts; redis/consumer.ts (the data lane)
- * with redis/fetch.ts, redis/inbox.ts, redis/hand_on.ts (a chain's next step), redis/unacked.ts, redis/lease.ts,
- * redis/sorted.ts, redis/handover.ts (after a cut) and redis/park.ts; redis/fanout.ts, redis/dead.ts and
- * redis/failed.ts over redis/letter.ts, redis/ledger.ts, redis/relatives.ts (servers that are refused); on clusters
- * redis/queue_groups.ts and redis/groups.ts (queues with a hash tag of their own).
+ * Redis: redis/redis.ts (the connection), redis/options.ts, redis/keys.ts, redis/scripts.ts,
+ * redis/envelope.ts, redis/publish.ts with redis/expiry.ts and redis/replica_wait.ts; redis/consumer.ts (the
+ * data lane) with redis/fetch.ts, redis/inbox.ts, redis/hand_on.ts (a chain's next step), redis/unacked.ts,
+ * redis/lease.ts, redis/sorted.ts, redis/handover.ts (after a cut) and redis/park.ts; redis/fanout.ts,
+ * redis/dead.ts and redis/failed.ts over redis/letter.ts, redis/ledger.ts, redis/relatives.ts (servers that
+ * are refused); on clusters redis/queue_groups.ts and redis/groups.ts (queues with a hash tag of their own).
  *
  * AMQP: amqp/amqp.ts (the connection), amqp/url.ts, amqp/server.ts (which broker it is), amqp/control.ts (declaring),
  * amqp/message.ts, amqp/publish.ts (confirms), amqp/consumer.ts (the data lane) with amqp/prefetch.ts,

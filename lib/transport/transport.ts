@@ -35,7 +35,7 @@ export interface ConsumerEvents {
    * it; the owner publishes it again. Called before `onLost`.
    */
   onStranded?(delivery: Delivery): void;
-  /** How many messages of dead workers this consumer's sweep gave back; for the log. */
+  /** How many messages of dead workers this consumer's sweep restored; for the log. */
   onRestored?(count: number): void;
 }
 
@@ -229,7 +229,7 @@ export interface Connection extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** Options of a connection; from `broker_transport_options` and its neighbours. */
+/** Options of a connection, from the `broker_*` settings. */
 export interface ConnectOptions {
   /** Milliseconds for connecting and for logging in. */
   readonly timeoutMs: number;

@@ -12,7 +12,7 @@ import { AmqpConnection, type AmqpTarget } from "../../amqp/mod.ts";
 import { AccessRefused, errorText, maskUrl, ServerError, type World } from "../../base/mod.ts";
 import { Credentials } from "../../net/mod.ts";
 import { parseIso } from "../../wire/mod.ts";
-import { AmqpControl, declareExchange, declareQueue, lookAtQueue, withLogin } from "./control.ts";
+import { AmqpControl, declareExchange, declareQueue, inspectQueue, withLogin } from "./control.ts";
 import { AmqpDeadLetters, type AmqpDeadOptions, deadQueue } from "./dead.ts";
 import { AmqpFailedTasks, FAILED_QUEUE } from "./failed.ts";
 import type { FailedTasks } from "../failed.ts";
@@ -253,7 +253,7 @@ class AmqpTransport extends JointConnection implements Connection {
   queueStats(queueName: string): Promise<QueueStats | null> {
     return this.#orNone(null, async () => {
       const control = await this.#controlOf(queueName);
-      const found = await control.run((channel) => lookAtQueue(channel, queueName));
+      const found = await control.run((channel) => inspectQueue(channel, queueName));
       return { ...found, priorities: [], next: null, unacked: null };
     });
   }

@@ -48,7 +48,7 @@ interface Source {
   /** Null while paused or starting. */
   tag: string | null;
   /** We have cancelled its consumer; an `autoDelete` queue is gone. */
-  isLeft: boolean;
+  wasCancelled: boolean;
 }
 
 const UNDECODABLE_BYTES_MAX = 64 * 1024;
@@ -272,7 +272,7 @@ export class AmqpConsumer implements Consumer {
   }
 
   #sourceOf(queue: Queue): Source {
-    return { queue, limit: this.#options.server.deliveryLimit(queue), tag: null, isLeft: false };
+    return { queue, limit: this.#options.server.deliveryLimit(queue), tag: null, wasCancelled: false };
   }
 
   #giveBack(tag: number, how: "drop" | "requeue" | "restore"): void {
@@ -319,8 +319,10 @@ export class AmqpConsumer implements Consumer {
     if (source.tag !== null) return;
     const tag = source.tag = `lovage-${++this.#nextConsumer}`;
     // The queue is deleted if a pause ended its last consumer.
-    if (queue.autoDelete && source.isLeft) await declareQueue(this.#channel, queue, this.#options.server);
-    source.isLeft = false;
+    if (queue.autoDelete && source.wasCancelled) {
+      await declareQueue(this.#channel, queue, this.#options.server);
+    }
+    source.wasCancelled = false;
     await this.#channel.consume(queue.name, {
       tag,
       noAck: queue.noAck,
@@ -349,7 +351,7 @@ export class AmqpConsumer implements Consumer {
     await Promise.all(this.#sources.map(async (source) => {
       if (source.tag !== null) await this.#channel.cancel(source.tag);
       source.tag = null;
-      source.isLeft = true;
+      source.wasCancelled = true;
     }));
   }
 

@@ -71,7 +71,7 @@ export async function declareExchange(channel: AmqpChannel, exchange: Exchange):
  * Counts the messages that wait in a queue, and its consumers. Rejects with ServerError 404 if there is no
  * such queue.
  */
-export async function lookAtQueue(
+export async function inspectQueue(
   channel: AmqpChannel,
   name: string,
 ): Promise<{ ready: number; consumers: number }> {
@@ -86,7 +86,7 @@ export async function lookAtQueue(
  * UsageError for arguments that the server no longer supports.
  */
 export async function declareQueue(channel: AmqpChannel, given: Queue, server: AmqpServer): Promise<number> {
-  if (given.noDeclare) return (await lookAtQueue(channel, given.name)).ready;
+  if (given.noDeclare) return (await inspectQueue(channel, given.name)).ready;
   const queue = server.shaped(given);
   try {
     return await declareShaped(channel, queue);

@@ -39,7 +39,7 @@ export class AmqpPrefetch {
   #count = -1;
   #restarting: Promise<void> | null = null;
   #restartedMs = -Infinity;
-  #lookAgain: Disarm | null = null;
+  #disarmRestart: Disarm | null = null;
   #isStopped = false;
 
   constructor(options: AmqpPrefetchOptions) {
@@ -87,7 +87,7 @@ export class AmqpPrefetch {
   /** Ends restarts. */
   stop(): void {
     this.#isStopped = true;
-    this.#lookAgain?.();
+    this.#disarmRestart?.();
   }
 
   #restart(wanted: number, everyMs: number): void {
@@ -95,10 +95,10 @@ export class AmqpPrefetch {
     const nowMs = clock.monoMs();
     if (this.#restarting !== null || this.#isStopped) return;
     if (Math.min(PREFETCH_MAX, wanted) === this.#count || (wanted === Infinity && this.#count === 0)) return;
-    this.#lookAgain?.();
-    this.#lookAgain = null;
+    this.#disarmRestart?.();
+    this.#disarmRestart = null;
     if (nowMs - this.#restartedMs < everyMs) {
-      this.#lookAgain = clock.arm(this.#restartedMs + everyMs, () => channel.connection.touch());
+      this.#disarmRestart = clock.arm(this.#restartedMs + everyMs, () => channel.connection.touch());
       return;
     }
     this.#restartedMs = nowMs;

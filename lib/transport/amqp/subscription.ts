@@ -32,7 +32,7 @@ export class AmqpSubscription implements Subscription {
   #queue: Queue;
   #tag: string | null = null;
   /** The delivery tag up to which received messages are to be acknowledged; 0: none. */
-  #heard = 0;
+  #receivedTag = 0;
   #closing: Promise<void> | null = null;
 
   private constructor(channel: AmqpChannel, options: AmqpSubscriptionOptions) {
@@ -100,12 +100,12 @@ export class AmqpSubscription implements Subscription {
 
   /** Acknowledges the messages of one chunk together, after they were received. */
   #ackSoon(tag: number): void {
-    const isPlanned = this.#heard > 0;
-    this.#heard = tag;
+    const isPlanned = this.#receivedTag > 0;
+    this.#receivedTag = tag;
     if (isPlanned) return;
     queueMicrotask(() => {
-      this.#channel.ack(this.#heard, true);
-      this.#heard = 0;
+      this.#channel.ack(this.#receivedTag, true);
+      this.#receivedTag = 0;
     });
   }
 

@@ -193,7 +193,7 @@ export interface SessionStore {
   unlisten(session: number, queueName: string): void;
   /** Counts the listeners of an exchange. */
   listeners(exchange: string): number;
-  /** Ends a session that holds nothing. */
+  /** Ends a session that holds no messages. */
   close(session: number): void;
   /** Restores the messages of dead processes' sessions and deletes these. Called outside of `transact`. */
   sweep(nowMs: number): Sweep;

@@ -17,10 +17,10 @@ const POLL_BLIND_MS = 20;
 const WATCH_IDLE_MS = 2000;
 /** If more ids than this are awaited, changes are read in order instead of by id. */
 const BY_ID_MAX = 64;
-const NEWS_MAX = 500;
+const CHANGES_MAX = 500;
 
 /** Delivers changes of the table `result` to waiting readers. */
-export class SqliteNews {
+export class SqliteWatch {
   readonly #clock: Clock;
   readonly #database: Database;
   readonly #watchers: Watchers;
@@ -160,7 +160,7 @@ export class SqliteNews {
           : this.#database.all(
             "SELECT seq, task_id, document FROM result WHERE seq > ? ORDER BY seq LIMIT ?",
             this.#seen,
-            NEWS_MAX,
+            CHANGES_MAX,
           );
         if (ids) this.#seen = Math.max(this.#seen, upTo);
         for (const row of rows) {
@@ -168,7 +168,7 @@ export class SqliteNews {
           const id = String(row["task_id"]);
           if (this.#watchers.has(id)) this.#watchers.deliver(id, row["document"] as string | Uint8Array);
         }
-        if (ids || rows.length < NEWS_MAX) return;
+        if (ids || rows.length < CHANGES_MAX) return;
       }
     } catch (error) {
       // Another process holds the file: the next poll reads the same. Any other error ends the waits.
