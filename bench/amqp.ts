@@ -1,9 +1,10 @@
 /**
- * Lovage beside Celery on one private RabbitMQ, results in one private Redis, in one run; what counts are the ratios.
+ * Compares Lovage with Celery on one private RabbitMQ, with results in one private Redis, in one run; the
+ * ratios matter.
  *
  *   drain     20,000 add(1, 2) wait in a durable queue; tasks/s from the first result to the last
- *   publish   messages/s of 20,000 persistent messages in batches of 256, each batch confirmed by the broker; beside it
- *             the same frames encoded beforehand, which is what this broker takes at most
+ *   publish   messages/s of 20,000 persistent messages in batches of 256, each batch confirmed by the broker; compared
+ *             with the same frames encoded beforehand, which is this broker's maximum
  *   send      tasks/s of sendMany with confirms
  *   trip      the median idle round trip of send and get, ms; by default, and without confirms as Celery publishes
  *
@@ -76,7 +77,7 @@ async function drain(argv: string[]): Promise<number> {
   let firstCount = 0;
   using asking = await Deno.connect({ hostname: "127.0.0.1", port: redis.port });
   for (;;) {
-    // Redis holds what is Celery's own beside the results: a few keys at most.
+    // Besides the results, Redis holds at most a few keys of Celery's own.
     const done = await keys(asking);
     const now = performance.now();
     if (first === 0 && done > 0) [first, firstCount] = [now, done];
@@ -89,7 +90,9 @@ async function drain(argv: string[]): Promise<number> {
   }
 }
 
-/** DBSIZE over a connection that stays: a redis-cli for each look would take a good part of the machine. */
+/**
+ * DBSIZE over a persistent connection: starting redis-cli each time would use a large part of the machine.
+ */
 async function keys(connection: Deno.Conn): Promise<number> {
   await connection.write(new TextEncoder().encode("DBSIZE\r\n"));
   const answer = new Uint8Array(64);
@@ -139,14 +142,14 @@ async function benchTrip(): Promise<void> {
     ["Lovage solo", solo, client("trip", "300")],
     ["Lovage processes -c 2", processes, client("trip", "300")],
   ];
-  // A broker that confirms a message writes it to the disk first, on the cores that the trip needs.
+  // To confirm a message, the broker writes it to disk first, on the cores that the trip needs.
   const settings: [title: string, more: Record<string, string>][] = [
     ["each by its default: Lovage publishes with confirms, Celery without", {}],
     ["both without confirms", { BENCH_CONFIRMS: "no" }],
   ];
   for (const [title, more] of settings) {
     const medians: number[][] = contenders.map(() => []);
-    // In turns, since a shared machine has quick and slow minutes.
+    // In turns, since a shared machine has fast and slow minutes.
     for (let run = 0; run < runs; run++) {
       for (const [n, [, worker, argv]] of contenders.entries()) {
         medians[n]!.push(await trip(worker, argv, more));
@@ -161,7 +164,7 @@ async function benchTrip(): Promise<void> {
   }
 }
 
-/** Puts `n` calls of bench.add into the queue, as Celery's own producer would; messages/s. */
+/** Puts `n` calls of bench.add into the queue, as Celery's own producer would. Returns messages/s. */
 async function publish(n: number, isEmptied = true): Promise<number> {
   if (isEmptied) await purge();
   await using connection = await connect(realTestWorld(), rabbit.url(), CONNECT_OPTIONS);
@@ -174,7 +177,7 @@ async function publish(n: number, isEmptied = true): Promise<number> {
   const inFlight: Promise<void>[] = [];
   for (let at = 0; at < n; at += 256) {
     const publishing = connection.publish(messages.slice(at, at + 256));
-    // Awaited below; an earlier one that fails must not leave this one unheard, and the servers running.
+    // Awaited below; if an earlier one fails, this rejection must still be handled and the servers stopped.
     publishing.catch(() => {});
     inFlight.push(publishing);
     if (inFlight.length >= 3) await inFlight.shift();
@@ -183,7 +186,9 @@ async function publish(n: number, isEmptied = true): Promise<number> {
   return n / (performance.now() - began) * 1000;
 }
 
-/** Writes `n` calls whose frames were made before the clock starts, confirmed as `publish` does; messages/s. */
+/**
+ * Writes `n` calls from frames made before the clock starts, confirmed as in `publish`. Returns messages/s.
+ */
 async function publishBare(n: number): Promise<number> {
   await purge();
   const world = realTestWorld();

@@ -1,12 +1,12 @@
 /**
- * `deno run -A bench/beat.ts`: a beat of 10,000 entries, as a process on a private Redis.
+ * `deno run -A bench/beat.ts`: measures a beat with 10,000 entries, as a process on a private Redis.
  *
  *   start     from starting the process to its first sleep, ms; first with a new schedule file, then with a full one
  *   tick      the scheduler alone, ms; CPU of a whole turn with broker, disk and log, once a second, ms
  *   idle      CPU per second while one entry a second is sent, and its context switches
  *   memory    RSS after 20 s, MiB
  *
- * ENTRIES sets how many. LOVAGE=dist/lovage benches the built file.
+ * ENTRIES sets the number of entries. LOVAGE=dist/lovage benches the built file.
  */
 
 import { crontab } from "../lib/app/mod.ts";
@@ -28,7 +28,7 @@ const env = {
 const argv = [...LOVAGE, "-A", `${root}bench/beat_app.ts`, "beat", "-l", "INFO", "-s", `${folder}/s`];
 const SECONDS = 20;
 
-/** Milliseconds that the scheduler takes for one due entry among all, over ten thousand turns. */
+/** Returns the milliseconds that the scheduler takes for one due entry among all, over ten thousand turns. */
 function tickMs(count: number): number {
   const scheduler = new Scheduler();
   const entries = new Map<string, Entry>();
@@ -45,7 +45,7 @@ function tickMs(count: number): number {
   return (performance.now() - began) / 10_000;
 }
 
-/** CPU of all threads of a process, exact. */
+/** Returns the exact CPU time of all threads of a process. */
 function cpuMs(pid: number): number {
   let nanoseconds = 0;
   for (const { name } of Deno.readDirSync(`/proc/${pid}/task`)) {
@@ -60,7 +60,7 @@ function statusOf(pid: number, name: string): number {
   );
 }
 
-/** Milliseconds from starting to the first sleep, told by the DEBUG log. */
+/** Returns the milliseconds from starting to the first sleep, from the DEBUG log. */
 async function startMs(): Promise<number> {
   const began = performance.now();
   const beat = new Program([...argv.map((word) => word === "INFO" ? "DEBUG" : word)], env);

@@ -1,4 +1,7 @@
-/** The schedule that bench/beat.ts loads: ENTRIES of them, half crontabs over five zones; one fires each second. */
+/**
+ * The schedule that bench/beat.ts loads: ENTRIES entries, half of them crontabs over five zones; one fires
+ * each second.
+ */
 
 import { App, crontab } from "lovage";
 

@@ -1,4 +1,4 @@
-/** What the benches ask of their Redis, over a connection of their own. */
+/** The Redis commands of the benches, over their own connection. */
 
 /** The connection. One command at a time. */
 export class BenchRedis {
@@ -13,7 +13,7 @@ export class BenchRedis {
     return new BenchRedis(await Deno.connect({ hostname: "127.0.0.1", port }));
   }
 
-  /** One command on the bench's own connection, and its reply. */
+  /** Sends one command on the bench's own connection and returns the reply. */
   async call(...words: string[]): Promise<unknown> {
     const encoder = new TextEncoder();
     const text = words.map((word) => `$${encoder.encode(word).length}\r\n${word}\r\n`).join("");
@@ -90,7 +90,7 @@ export class BenchRedis {
   }
 }
 
-/** Reads one RESP2 value; null where more is to come. */
+/** Reads one RESP2 value; null if it is incomplete. */
 function reply(text: string, at: number): [unknown, number] | null {
   const end = text.indexOf("\r\n", at);
   if (end < 0) return null;

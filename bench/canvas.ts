@@ -1,6 +1,7 @@
 /**
- * Canvas beside Celery's on one private Redis: a chord of 10,000 no-ops and a chain of 1,000 steps, both sent before the
- * worker starts, timed from the line that says it is ready to the last result. The ratios count.
+ * Compares canvas with Celery's on one private Redis: a chord of 10,000 no-ops and a chain of 1,000 steps,
+ * both sent before the worker starts, timed from the worker's ready line to the last result. The ratios
+ * matter.
  *
  *   deno run -A bench/canvas.ts [chord] [chain]        CHORD=10000 CHAIN=1000 are the sizes
  */
@@ -44,12 +45,12 @@ function manyInChain(app: App): Signature {
   return chain(Array.from({ length: sizes.chain }, (_, n) => add(n === 0 ? [0, 1] : [1])));
 }
 
-/** Seconds from the worker's readiness to the canvas's result. */
+/** Returns the seconds from the worker's readiness to the canvas's result. */
 async function measure(argv: string[], make: (app: App) => Signature): Promise<number> {
   await redis.cli("FLUSHALL");
   await using app = new App("bench", { broker_url: redis.url(0), result_backend: redis.url(0) });
   const result = await make(app).applyAsync();
-  // Into a file: a pipe would make this process, which has to empty it, a part of what is measured.
+  // To a file: this process would have to read a pipe, and so become part of the measurement.
   const log = await Deno.makeTempFile();
   const worker = new Deno.Command(argv[0]!, {
     args: [...argv.slice(1), "--logfile", log],

@@ -1,6 +1,6 @@
 /**
- * Lovage as a client: `send N` prints tasks/s of sendMany; `trip N` prints the median idle round trip in ms, after 500
- * that do not count: of a client and a worker that are in service, not of machine code that is still being made.
+ * Lovage as a client: `send N` prints tasks/s of sendMany; `trip N` prints the median idle round trip in ms,
+ * after a warm-up of 500 trips in which machine code is compiled.
  */
 
 import { add, app } from "./tasks.ts";

@@ -1,8 +1,8 @@
 /**
- * `make bench-compare`: what Lovage costs, beside what it cost when bench/baseline.json was written.
+ * `make bench-compare`: compares Lovage's costs with those when bench/baseline.json was written.
  *
  * Costs are ratios: processor time (user and system, children included) over that of a yardstick that runs in turn with
- * the rest, so that neither the machine's speed nor what else it does counts for much. Of some rounds the least counts.
+ * the rest, so that the machine's speed and other load hardly matter. The minimum of several rounds counts.
  *
  *   solo       10,000 no-ops with results, by a solo worker
  *   processes  the same, by -P processes -c 2
@@ -10,8 +10,8 @@
  *   start      a solo worker that finds nothing to do
  *   help       `lovage --help`
  *
- * Exits with 1 if one of them is more than 10 % above the baseline of this machine. On another machine it compares and
- * does not judge: `deno run -A bench/compare.ts --write` makes a baseline there. About two minutes.
+ * Exits with 1 if a ratio is more than 10 % above the baseline of this machine. On another machine it only
+ * compares: `deno run -A bench/compare.ts --write` makes a baseline there. Takes about two minutes.
  */
 
 import { filePath } from "../lib/base/mod.ts";
@@ -58,7 +58,10 @@ try {
   await redis.stop();
 }
 
-/** The least processor time of each contender in seconds, over that of the yardstick. The first round warms caches. */
+/**
+ * Returns the minimum processor time of each contender over that of the yardstick. The first round warms
+ * caches.
+ */
 async function measured(): Promise<Record<string, number>> {
   const least: Record<string, number> = {};
   for (let round = 0; round <= ROUNDS; round++) {
@@ -77,7 +80,7 @@ async function measured(): Promise<Record<string, number>> {
   return Object.fromEntries(Object.entries(rest).map(([name, seconds]) => [name, seconds / yardstick!]));
 }
 
-/** Prints the ratios beside the baseline, or writes it; the exit status. */
+/** Prints the ratios next to the baseline, or writes the baseline. Returns the exit status. */
 async function compare(ratios: Record<string, number>): Promise<number> {
   if (Deno.args.includes("--write")) {
     const rounded = Object.entries(ratios).map(([name, ratio]) => [name, Number(ratio.toFixed(3))]);
@@ -101,11 +104,13 @@ async function compare(ratios: Record<string, number>): Promise<number> {
     );
   }
   if (isSame) return isWorse ? 1 : 0;
-  console.log(`The baseline is of another machine (${before.machine}; this one: ${machine}): not judged`);
+  console.log(
+    `The baseline was made on another machine (${before.machine}; this one: ${machine}), so nothing is judged`,
+  );
   return 0;
 }
 
-/** User and system time of a command and of all that it waited for. Throws if it fails. */
+/** Returns the user and system time of a command and its children. Throws if it fails. */
 async function cpuSecondsOf(argv: readonly string[]): Promise<number> {
   const script = '"$@" >/dev/null || exit; times';
   const { success, stdout, stderr } = await new Deno.Command("bash", {

@@ -1,6 +1,6 @@
 /**
- * The npm package on Node, Bun and Deno beside the library in this program, and beside BullMQ; what counts are the
- * ratios, of programs that run in turns.
+ * Compares the npm package on Node, Bun and Deno with the library in this program and with BullMQ. The
+ * programs run in turns; the ratios matter.
  *
  *   send      10,000 tasks by sendMany (BullMQ: addBulk): tasks/s, and tasks per second of processor time
  *   results   10,000 tasks sent, run by a worker, and every result waited for: tasks/s
@@ -20,7 +20,7 @@ const parts = new Set(Deno.args.length > 0 ? Deno.args : ["send", "results"]);
 const count = Deno.env.get("TASKS") ?? "10000";
 const runs = Number(Deno.env.get("RUNS") ?? 3);
 
-/** A program that sends: its command, and the library that it takes. */
+/** A program that sends: its command and its library. */
 interface Sender {
   readonly name: string;
   readonly command: readonly string[];
@@ -99,7 +99,7 @@ async function benchResults(): Promise<void> {
   }
 }
 
-/** What a sender prints: tasks/s, and tasks per second of processor time. */
+/** Reads a sender's output: tasks/s, and tasks per second of processor time. */
 async function rates({ command, library }: Sender, what: string, broker: string): Promise<[number, number]> {
   const text = await output([...command, what, count], {
     BENCH_BROKER: broker,

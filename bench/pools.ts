@@ -1,12 +1,13 @@
 /**
- * What pools are held to, beside Python Celery on one private Redis, in one run; what counts are the ratios.
+ * Measures the pools and compares them with Python Celery on one private Redis, in one run; the ratios
+ * matter.
  *
  *   drain     no-ops with results, tasks/s: processes and threads with two slots, and Celery's prefork with two
  *   awaits    1,000 tasks that each await 100 ms, in async with a thousand at once: seconds
- *   cpu       tasks of 30 ms of computation: two slots beside one
- *   memory    RSS per slot, MiB: what eight slots take more than two, divided by six
- *   replace   short tasks while a neighbour's slot is replaced over and over, beside quiet; and slots that are
- *             recycled after so many tasks
+ *   cpu       tasks of 30 ms of computation: two slots compared with one
+ *   memory    RSS per slot, MiB: the difference between eight slots and two, divided by six
+ *   replace   short tasks while another slot is replaced repeatedly, compared with none replaced; and slots that are
+ *             recycled after a number of tasks
  *
  * Arguments choose parts: `deno run -A bench/pools.ts drain awaits`. LOVAGE=dist/lovage benches the built file.
  */
@@ -93,7 +94,7 @@ async function benchCpu(): Promise<void> {
     for (const slots of [1, 2]) {
       await using _running = await start(worker(pool, slots));
       await warm(slots * 4);
-      // In service: the worker's own machine code is no longer being made.
+      // Warm: the worker's machine code has been compiled.
       await flush();
       await send("bench.add", Array.from({ length: 1000 }, () => [1, 2]));
       await results(1000);
@@ -127,8 +128,9 @@ async function benchMemory(): Promise<void> {
 }
 
 /**
- * Short tasks one after the other, while a neighbour's slot is replaced twice a second, and while it is not. They all
- * run in the first slot: it is kept busy for a moment, so that the task that ends its slot is given to another one.
+ * Runs short tasks one after the other, while another slot is replaced twice a second, and while none is.
+ * They all run in the first slot: it is kept busy for a moment, so that the task that ends its slot goes to
+ * another slot.
  */
 async function benchReplace(): Promise<void> {
   console.log("\nreplace: median and 95th percentile of a trip, ms; trips each second");
@@ -168,7 +170,9 @@ async function benchReplace(): Promise<void> {
   }
 }
 
-/** Fills the queue, starts the worker, and watches results: tasks/s from the first to the last. */
+/**
+ * Fills the queue, starts the worker, and watches the results. Returns tasks/s from the first to the last.
+ */
 async function drain(argv: string[], n: number): Promise<number> {
   await flush();
   await send("bench.add", Array.from({ length: n }, () => [1, 2]));
@@ -197,13 +201,16 @@ function burn(rounds: number): number {
   return x;
 }
 
-/** Every slot has run something. */
+/** Waits until every slot has run a task. */
 async function warm(times = 1): Promise<void> {
   const all = await app.sendMany(Array.from({ length: times }, () => ({ task: "bench.wait", args: [50] })));
   for (const one of all) await one.get({ timeout: 60 });
 }
 
-/** `taskMs`: how long one takes; with many missing it looks less often, which takes time from who computes. */
+/**
+ * `taskMs` is the duration of a task. Checks less often while many are missing, since a check takes processor
+ * time.
+ */
 async function results(n: number, taskMs = 0): Promise<void> {
   for (;;) {
     const left = n - await resultCount(call);
@@ -230,7 +237,7 @@ function start(argv: string[]): Promise<Deno.ChildProcess> {
   return Promise.resolve(new Deno.Command(program!, { args, env, stdout: "null", stderr: "null" }).spawn());
 }
 
-/** Resident bytes of a process and all below it. */
+/** Returns the resident bytes of a process and all its descendants. */
 function treeRss(pid: number): number {
   const status = Deno.readTextFileSync(`/proc/${pid}/status`);
   let sum = Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024;
@@ -241,7 +248,7 @@ function treeRss(pid: number): number {
   return sum;
 }
 
-/** One Redis command of texts; a number or a text comes back. */
+/** Sends a Redis command of texts and returns the number or text of the reply. */
 async function call(...words: string[]): Promise<string> {
   const bytes = new TextEncoder().encode(
     `*${words.length}\r\n${

@@ -1,5 +1,5 @@
 /**
- * `make bench`: Lovage beside its peers on one private Redis, in one run; what counts are the ratios.
+ * `make bench`: compares Lovage with its peers on one private Redis, in one run; the ratios matter.
  *
  *   drain     20,000 add(1, 2) with results wait in the queue; tasks/s from the first result to the last
  *   send      tasks/s of publishing 20,000 calls in bulk
@@ -7,7 +7,7 @@
  *   start     from starting the process to the first result, ms
  *   memory    a solo worker's RSS after 200,000 tasks, MiB, and half-way
  *
- * Beside Lovage's rates stand commands and socket writes per task, counted by Redis.
+ * Lovage's rates are shown with commands and socket writes per task, counted by Redis.
  * Arguments choose parts: `deno run -A bench/run.ts drain trip`. LOVAGE=dist/lovage benches the built file.
  */
 
@@ -31,13 +31,13 @@ const env: Record<string, string> = {
   C_FORCE_ROOT: "1",
   NO_COLOR: "1",
 };
-/** Looks at the counters, taken off the commands and writes counted. */
+/** Number of the bench's own polls, subtracted from the counted commands and writes. */
 let pollCount = 0;
 const control = await BenchRedis.connect(redis.port);
 const call = control.call.bind(control);
 const fill = control.fill.bind(control);
 
-/** A worker to measure: how it is started, and where its finished tasks are counted. */
+/** A worker to measure: its command, and where its finished tasks are counted. */
 interface Contender {
   name: string;
   argv: string[];
@@ -223,7 +223,7 @@ async function benchMemory(): Promise<void> {
   await stop(worker);
 }
 
-/** 1 where any result is there. */
+/** Returns 1 if any result exists. */
 async function finishedOne(): Promise<number> {
   const [, keys] = await call("SCAN", "0", "MATCH", "celery-task-meta-*", "COUNT", "1000") as [
     string,

@@ -1,4 +1,4 @@
-/** Lovage's side of the bench: the tasks. */
+/** The tasks of Lovage's side of the bench. */
 
 import { App } from "lovage";
 
@@ -15,7 +15,7 @@ export const add = app.task("bench.add", (x: number, y: number) => x + y);
 export const wait = app.task("bench.wait", async (ms: number) => {
   await new Promise<void>((done) => setTimeout(done, ms));
 });
-/** Computes: so many rounds, whatever the time. */
+/** Computes a fixed number of rounds. */
 export const burn = app.task("bench.burn", (rounds: number) => {
   let x = 1;
   for (let n = 0; n < rounds; n++) x = (x * 1103515245 + 12345) % 2147483648;

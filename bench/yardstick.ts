@@ -1,6 +1,6 @@
 /**
- * Work that never changes, of the kind that a worker does: envelopes read and written as JSON, maps, bytes. What it
- * costs on a machine is the unit of `make bench-compare`. Changing it makes every baseline void.
+ * A fixed amount of work of the kind that a worker does: envelopes read and written as JSON, maps, bytes. Its
+ * cost on a machine is the unit of `make bench-compare`. Changing it invalidates every baseline.
  */
 
 const ENVELOPE = JSON.stringify({

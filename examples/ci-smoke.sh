@@ -4,8 +4,8 @@
 #   sh examples/ci-smoke.sh                    with lovage on the PATH
 #   LOVAGE=dist/lovage sh examples/ci-smoke.sh
 #
-# No server is needed: without a broker's URL everything goes over the embedded one, here in a folder of its own.
-# Every step ends the script where it fails.
+# No server is needed: without a broker URL, everything uses the embedded broker, here in its own folder.
+# The script ends at the first step that fails.
 set -eu
 program=$(command -v "${LOVAGE:-lovage}") || { echo "There is no ${LOVAGE:-lovage}" >&2; exit 1; }
 program=$(realpath "$program")
@@ -34,7 +34,7 @@ lovage -A tasks.ts worker --burst -P solo -l WARNING -q
 [ "$(lovage -A tasks.ts result "$(cat id-3)")" = 6 ]
 
 echo "2. A worker in the background; go on when it is there"
-# Not through the function: $! is then the worker itself.
+# Not through the function, so that $! is the worker itself.
 "$program" -A tasks.ts worker -P solo -l WARNING -q &
 worker=$!
 lovage -A tasks.ts status --min 1 --wait 30

@@ -1,10 +1,10 @@
 #!/bin/sh
-# A fleet of named workers on one machine: started, looked at, changed, repaired and stopped.
+# A fleet of named workers on one machine: start, inspect, change, repair and stop it.
 #
 #   sh examples/fleet.sh                    with lovage on the PATH
 #   LOVAGE=dist/lovage BROKER=redis://localhost:6379/0 sh examples/fleet.sh
 #
-# Without BROKER the workers share the embedded broker, here in a folder of its own.
+# Without BROKER the workers share the embedded broker, here in its own folder.
 set -eu
 program=$(command -v "${LOVAGE:-lovage}") || { echo "There is no ${LOVAGE:-lovage}" >&2; exit 1; }
 program=$(realpath "$program")
@@ -26,7 +26,7 @@ finish() {
 trap finish EXIT
 
 echo "1. What would be started"
-# From the folder that the nodes work in: a percent sign in its path would have to be written twice.
+# Run in the nodes' folder: a percent sign in its path would have to be written twice.
 files="--pidfile=%n.pid --logfile=%n.log"
 fleet="images mail -A tasks.ts -P solo -l INFO -Q:images images,celery -Q:mail mail"
 lovage multi show $fleet $files

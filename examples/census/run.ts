@@ -43,7 +43,10 @@ try {
   await Deno.remove(home, { recursive: true });
 }
 
-/** The files below a folder: those git knows in a checkout, else all but hidden folders and node_modules. */
+/**
+ * Returns the files below a folder: in a git checkout those in git, else all but hidden folders and
+ * node_modules.
+ */
 async function filesOf(folder: string): Promise<string[]> {
   const git = await new Deno.Command("git", {
     args: ["-C", folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -73,7 +76,7 @@ function isFile(path: string): boolean {
   }
 }
 
-/** The table: a row per language, the totals, and how fast it went. */
+/** Formats the table: a row per language, the totals, and the speed. */
 function print(counted: Awaited<ReturnType<typeof count>>[], seconds: number): void {
   const rows = new Map<string, number[]>();
   const total = [0, 0, 0, 0];

@@ -1,10 +1,10 @@
-/** The census's task: one file in, its lines, words, bytes and language out. */
+/** The census's task: counts the lines, words and bytes of one file, and finds its language. */
 
 import { App } from "lovage";
 
 export const app = new App("census");
 
-/** What is counted of one file. */
+/** The counts of one file. */
 export interface FileCount {
   path: string;
   language: string;

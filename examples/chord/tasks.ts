@@ -6,7 +6,7 @@ export const count = app.task("chord.count", (text: string) => text.split(/\s+/)
 
 export const total = app.task("chord.total", (counts: number[]) => counts.reduce((sum, n) => sum + n, 0));
 
-/** The number of words of all texts: one task for each text, then one with all their results. */
+/** Counts the words of all texts: one task for each text, then one with all their results. */
 export async function words(texts: readonly string[]): Promise<number> {
   const sum = await chord(texts.map((text) => count.s(text)), total.s()).delay();
   return await sum.get({ timeout: 60 });

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Plug-ins that may touch nothing. With lovage on the PATH, or named in LOVAGE: sh run.sh
+# Plug-ins without permissions. With lovage on the PATH, or named in LOVAGE: sh run.sh
 set -eu
 here=$(dirname "$0")
 lovage=${LOVAGE:-lovage}

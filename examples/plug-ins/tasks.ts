@@ -2,10 +2,10 @@ import { App } from "lovage";
 
 export const app = new App("plug-ins");
 
-/** Nothing of the machine, and 64 MiB. */
+/** No permissions, and 64 MiB of memory. */
 const LIMITS = { permissions: {}, memoryLimit: 64, timeLimit: 30 } as const;
 
-// Imported inside the function: a plug-in is loaded in the sandbox alone, never in the worker.
+// Imported inside the function, so that a plug-in is loaded only in the sandbox, never in the worker.
 export const shout = app.task("plug-ins.shout", LIMITS, async (text: string) => {
   return (await import("./plugins/shout.ts")).default(text);
 });

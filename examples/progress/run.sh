@@ -1,5 +1,5 @@
 #!/bin/sh
-# A page that shows how far a task is. With lovage on the PATH, or named in LOVAGE: sh run.sh
+# A page that shows the progress of a task. With lovage on the PATH, or named in LOVAGE: sh run.sh
 set -eu
 here=$(dirname "$0")
 lovage=${LOVAGE:-lovage}

@@ -2,7 +2,9 @@ import { app, bake } from "./tasks.ts";
 
 const page = await Deno.readTextFile(new URL("page.html", import.meta.url));
 
-/** `POST /bake?what=bread` starts a task, `GET /bake/ID` says how far it is, everything else is the page. */
+/**
+ * `POST /bake?what=bread` starts a task, `GET /bake/ID` returns its progress, everything else is the page.
+ */
 async function answer(request: Request): Promise<Response> {
   const { pathname, searchParams } = new URL(request.url);
   if (request.method === "POST" && pathname === "/bake") {

@@ -2,7 +2,7 @@ import { App } from "lovage";
 
 export const app = new App("shop");
 
-/** Python catches it as ValueError: errors travel by their names. */
+/** Python catches the error as ValueError, since errors travel by name. */
 class ValueError extends Error {
   override name = "ValueError";
 }

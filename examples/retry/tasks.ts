@@ -2,7 +2,7 @@ import { App } from "lovage";
 
 export const app = new App("retry");
 
-/** Fails twice, as a server does that is being restarted. */
+/** Fails twice, like a server that is being restarted. */
 export const order = app.task("retry.order", {
   bind: true,
   autoretryFor: [TypeError], // what fetch throws when nobody is there

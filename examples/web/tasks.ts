@@ -1,4 +1,4 @@
-/** What the workers run, beside each of these web servers: `lovage -A tasks.ts worker`. */
+/** The workers' tasks, for each of these web servers: `lovage -A tasks.ts worker`. */
 
 import { App } from "lovage";
 

@@ -1,2 +1,2 @@
-/** The package is loaded by Node as it is, not bundled. */
+/** Node loads the package directly; it is not bundled. */
 export default { serverExternalPackages: ["lovage"] };
