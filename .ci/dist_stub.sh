@@ -1,20 +1,20 @@
 #!/bin/sh
-# Lovage, packed: this stub, then a tar archive of the runtime and the program. The first start unpacks it into a
-# cache folder named by its content; every start runs it from there.
+# Lovage as one file: this script, then a tar archive of the runtime and the program. The first start unpacks it into a
+# cache folder named after its content; every start runs it from there.
 #
-# Only a copy that nobody else can have made or changed is run: it, its files and every folder above belong to this user
-# or to root, and nobody else may write there. A folder with the sticky bit, such as /tmp, may be writable by all: what
-# lies directly in it must belong to this user or to root. A copy from which something was removed or cut off is mended.
-# All of that costs a start one call of `stat`.
+# Only a copy that nobody else can have made or changed is run: it, its files and every folder above it belong to this
+# user or to root, and nobody else may write there. A folder with the sticky bit, such as /tmp, may be writable by
+# all: what is directly in it must belong to this user or to root. A copy with missing or shortened files is repaired.
+# All of that takes one call of `stat` per start.
 set -u
 mark=@MARK@
 names="@NAMES@"
 sizes="@SIZES@"
 offset="@OFFSET@"
 
-# Looks at folder $1, which is to hold the files $2 with the sizes $3. Sets `state`: ready (without files: safe),
-# incomplete, missing or unsafe (`reason` says why); `home`: the folder's path without links; `uid`: who we are; `age`:
-# seconds since it was touched.
+# Checks folder $1, which should contain the files $2 with the sizes $3. Sets `state`: ready (if no files were given:
+# safe), incomplete, missing or unsafe (`reason` says why); `home`: the folder's path without links; `uid`: our user;
+# `age`: seconds since the folder was last modified.
 look() {
   state=missing reason="cannot be entered" home=$1
   # The mode (hexadecimal), owner, size and time of this process, of each folder from the root down, and of each file.
@@ -33,8 +33,8 @@ look() {
   uid=$2 age=$4
   shift 4
   state=unsafe reason="belongs to another user, or a folder above it does"
-  # Where the root folder belongs to another (a user namespace shows strangers as one user), its owner rules the machine
-  # and may own what lies above. Nothing that lies in a sticky folder, and not the copy.
+  # If the root folder belongs to another user (a user namespace shows all unknown users as one), that user controls the
+  # machine and may own the folders above, but nothing that is in a sticky folder, and not the copy.
   ruler=$2 sticky=0
   while [ $# -gt 0 ]; do
     case $1 in 4*) ;; *) break ;; esac
@@ -60,7 +60,7 @@ look() {
   state=ready
 }
 
-# Unpacks into "$base/lovage", or fails and says why in `reason`.
+# Unpacks into "$base/lovage", or fails and sets `reason`.
 unpack() {
   copy=$base/lovage/$mark
   near=$base/lovage
@@ -75,28 +75,28 @@ unpack() {
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 143' TERM
-  # In a process whose current folder is the new one: `tidy` of another start sees by that that it is in use.
+  # In a process whose current folder is the new one: that shows `tidy` of another start that it is in use.
   reason=$(
     cd -- "$new" || exit
     { echo '#!/bin/sh' >deno && chmod 700 deno && ./deno; } 2>/dev/null || { echo "does not let programs run"; exit; }
     rm deno
     tail -c "+${offset%% *}" -- "$self" | tar -xzmf - 2>&1 || exit
-    # Another start may have been faster, or the copy is to be mended: each file takes its place in one step.
+    # Another start may have been faster, or the copy needs repair: then each file is replaced in one step.
     mv -T -- "$new" "$copy" 2>/dev/null || mv -f -- "$new"/* "$copy" 2>&1
   )
   rm -rf -- "$new"
   trap - EXIT HUP INT TERM
   look "$copy" "$names" "$sizes"
   [ $state != ready ] || { unpacked=1; return 0; }
-  # One line, whatever was said.
+  # On one line, whatever the commands printed.
   set -f
   reason=$(echo cannot be filled: $reason)
   set +f
   return 1
 }
 
-# Removes what older versions and broken-off starts have left beside the copy: only ours, and nothing that is in use or
-# was used in the last hour.
+# Removes what older versions and interrupted starts have left beside the copy: only our own, and nothing that is in use
+# or was used in the last hour.
 tidy() {
   h="[0-9a-f][0-9a-f][0-9a-f][0-9a-f]" used=
   for old in "${home%/*}"/*; do
@@ -122,7 +122,7 @@ mask=$(umask)
 umask 077
 state= own= tried= cache= unpacked=
 [ ! -d "${HOME:-}" ] || cache=$HOME/.cache
-# By preference. Folders that all users share come last; there, this user's own is below them.
+# In order of preference. Folders shared by all users come last; in them, this user has a folder of their own.
 for base in "${LOVAGE_CACHE:-}" "${XDG_CACHE_HOME:-}" "$cache" SHARED "${TMPDIR:-/tmp}" /var/tmp; do
   case $base in
     "") continue ;;
@@ -142,16 +142,17 @@ if [ $state != ready ]; then
   exit 73
 fi
 umask "$mask"
-# After unpacking, and four times an hour: cleaners of temporary folders go by the times of files, as does `tidy`.
+# After unpacking, and at most every 15 minutes: programs that clean up temporary folders decide by the times of files,
+# as does `tidy`.
 if [ -n "$unpacked" ] || { [ $age -ge 900 ] && [ -O "$home" ]; }; then
   tidy
   touch -c -- "$home" "$home"/* 2>/dev/null
 fi
-# What the runtime compiles is code as well: it stays out of a home that is not there or not ours.
+# The runtime's compile cache is code as well: do not put it into a home folder that is missing or not ours.
 [ -z "$own" ] || [ -n "${DENO_DIR:-}" ] || { DENO_DIR=${home%/lovage/*}/deno; export DENO_DIR; }
 #@@START@@
-# A project's own dependencies: the configuration that the program made of them when it last loaded a module from there
-# (lib/platform/project.ts). The program looks whether it still holds, and would start again under it.
+# A project's own dependencies: the configuration that the program made from them when it last loaded a module from
+# there (lib/platform/project.ts). The program checks whether it is still valid, and would start again with it.
 config=${LOVAGE_CONFIG:-$home/deno.json}
 unset LOVAGE_CONFIG
 if [ -d "$home/projects" ] && [ "$config" = "$home/deno.json" ]; then
@@ -167,7 +168,7 @@ if [ -d "$home/projects" ] && [ "$config" = "$home/deno.json" ]; then
 fi
 set -- "$home/main.js" "$@"
 [ "$config" = "$home/deno.json" ] || { set -- --import-map "$config.imports" "$@"; LOVAGE_PROJECT=1; export LOVAGE_PROJECT; }
-# The runtime's own telemetry stays off, as in what `deno compile` makes: the program traces by itself.
+# The runtime's own telemetry stays off, as in programs built by `deno compile`: the program does its own tracing.
 unset OTEL_DENO
 LOVAGE_SELF=$self
 DENO_NO_UPDATE_CHECK=1
