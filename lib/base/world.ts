@@ -1,9 +1,9 @@
 /**
  * Everything outside the program as one value: clock, chance, sockets, processes, terminal, host and log.
  *
- * Code outside `platform/` uses no global for the time, a timer, a socket or a process. `main.ts` builds the
- * real World (platform/real_world.ts), tests build one of doubles (tests/support/fake_world.ts), and the same
- * code runs on both.
+ * Only `platform/` and `net/` use the runtime's globals for time, timers, sockets and processes. `main.ts`
+ * builds the real World (platform/real_world.ts), tests build one of doubles (tests/support/fake_world.ts),
+ * and the same code runs on both.
  */
 
 import type { Log } from "./log.ts";
