@@ -7,7 +7,7 @@
  * Source: celery-exporter (August 2026) exporter.py (labels, what counts as what); flower events.py (`flower_*`).
  */
 
-import { errorText, forgetOldest, isRecord } from "../../base/mod.ts";
+import { atMost, errorText, forgetOldest, isRecord } from "../../base/mod.ts";
 import type { ReceivedEvent } from "../../event/mod.ts";
 import {
   type Buckets,
@@ -38,6 +38,8 @@ const FORGET_SECONDS = 600;
 const RUNTIME_MAX = 3_155_760_000;
 /** Maximum number of workers counted separately. */
 const WORKERS_MAX = 5000;
+/** How long a scrape waits for the queues. Prometheus gives up after 10 s, and then has no metrics at all. */
+const QUEUES_PATIENCE_MS = 5000;
 /** The label of every host, if hosts are not counted separately. */
 const GENERIC = "generic";
 /** Python's repr of an unknown value, which celery-exporter shows. */
@@ -122,7 +124,7 @@ export class ClusterMetrics {
     if (this.#options.hasFlower) this.#flowerCount(event, known);
   }
 
-  /** Returns the metrics as text, without queues if the broker is away. Never rejects. */
+  /** Returns the metrics as text, without queues if the broker is away or does not answer. Never rejects. */
   async text(parts: MeasuredParts, isOpenMetrics: boolean): Promise<string> {
     const { cluster } = parts;
     const queues = await queuesOf(parts);
@@ -263,10 +265,13 @@ export class ClusterMetrics {
   }
 }
 
-/** Returns the queues; null if the broker is away. */
+/** Returns the queues; null if the broker is away or does not answer. */
 async function queuesOf({ cluster, queues }: MeasuredParts): Promise<Shape<"QueueList"> | null> {
   try {
-    return await queues.list();
+    const looking = queues.list();
+    if (await atMost(cluster.world.clock, QUEUES_PATIENCE_MS, looking)) return await looking;
+    cluster.world.log.debug("Cannot read the queues: no answer in time");
+    return null;
   } catch (error) {
     cluster.world.log.debug(`Cannot read the queues: ${errorText(error)}`);
     return null;

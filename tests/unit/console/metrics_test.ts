@@ -49,6 +49,7 @@ function rig(options: Partial<ConstructorParameters<typeof ClusterMetrics>[0]> =
   };
   return {
     world,
+    queues,
     take(type: string, hostname: string, fields: Record<string, unknown> = {}, at = now()) {
       const event = { type, hostname, utcoffset: 0, pid: 1, clock: 1, timestamp: at, local_received: now() };
       metrics.take({ ...event, ...fields } as ReceivedEvent);
@@ -59,6 +60,17 @@ function rig(options: Partial<ConstructorParameters<typeof ClusterMetrics>[0]> =
       ),
   };
 }
+
+Deno.test("ClusterMetrics: a broker that does not answer costs the queues, not the scrape", async () => {
+  const { take, lines, world, queues } = rig();
+  take("worker-heartbeat", "w@h1");
+  queues.list = () => new Promise(() => {});
+  const scrape = lines();
+  await world.clock.advance(5000);
+  const all = await scrape;
+  has(all, 'celery_worker_up{hostname="h1"} 1');
+  assert.ok(!all.some((line) => line.startsWith("celery_queue_length{")));
+});
 
 function has(lines: readonly string[], ...wanted: string[]): void {
   for (const line of wanted) assert.ok(lines.includes(line), `${line}\nnot in:\n${lines.join("\n")}`);
