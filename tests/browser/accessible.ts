@@ -95,4 +95,24 @@ export const accessible: Readonly<Record<string, Step>> = {
     assert.equal(await purge.evaluate((button: unknown) => button === document.activeElement), true);
     await page.context().close();
   },
+
+  async "the focus goes to the heading of a new page, to the search, and back from a dialog"(
+    { browser, console },
+  ) {
+    const page = await browser.page();
+    page.setDefaultTimeout(15_000);
+    await page.goto(`${console.url}/`);
+    await page.locator("h1").waitFor();
+    await page.keyboard.press("g");
+    await page.keyboard.press("q");
+    await page.locator("h1:focus", { hasText: "Queues" }).waitFor();
+    const purge = page.getByRole("button", { name: "Purge mail" });
+    await purge.focus();
+    await page.keyboard.press("Enter");
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await page.locator("button:focus", { hasText: "Purge mail" }).waitFor();
+    await page.keyboard.press("/");
+    await page.locator("[type=search]:focus").waitFor();
+    await page.context().close();
+  },
 };

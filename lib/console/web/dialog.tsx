@@ -46,10 +46,16 @@ export function Dialog(): JSX.Element | null {
   const question = asked.value;
   const box = useRef<HTMLDialogElement>(null);
   useEffect(() => {
-    if (question !== null) box.current?.showModal();
+    if (question === null) return;
+    box.current?.showModal();
+    // What is typed replaces the value that stands there.
+    if (document.activeElement instanceof HTMLInputElement) document.activeElement.select();
   }, [question]);
   if (question === null) return null;
   const close = (values: Values | null) => {
+    if (asked.peek() !== question) return;
+    // Puts the focus back where it was; a dialog that is only removed does not.
+    box.current?.close();
     asked.value = null;
     question.answer(values);
   };

@@ -37,8 +37,14 @@ const TOLD: readonly (readonly [string, string])[] = [
 /** The key in local storage that disables the shortcuts. */
 const OFF_KEY = "lovage-keys-off";
 
-/** Handles keyboard shortcuts. `go` opens an address. */
-export function listen(go: (url: string) => void): void {
+/** Opens an address and, on another page, focuses what a selector finds there. */
+type Go = (url: string, options?: { focus: string }) => void;
+
+/** The field that searches tasks. */
+const SEARCH = "input[type=search]";
+
+/** Handles keyboard shortcuts. */
+export function listen(go: Go): void {
   let isAfterG = false;
   document.addEventListener("keydown", (event) => {
     const { key, target } = event;
@@ -60,9 +66,9 @@ export function listen(go: (url: string) => void): void {
   });
 }
 
-function search(go: (url: string) => void): void {
-  const field = document.querySelector<HTMLElement>("input[type=search]");
-  if (field === null) go(to(["tasks"]));
+function search(go: Go): void {
+  const field = document.querySelector<HTMLElement>(SEARCH);
+  if (field === null) go(to(["tasks"]), { focus: SEARCH });
   else field.focus();
 }
 

@@ -13,6 +13,8 @@ import { entry, isLoading, load, shown } from "./store.ts";
 
 /** How long a click waits for the next page's data; then the page is shown without it. */
 const PATIENCE_MS = 500;
+/** A page is drawn at the end of the turn in which its signals change. */
+const DRAWN_MS = 0;
 /** A fetch that takes longer than this shows the loading bar. */
 const NOTICED_MS = 150;
 
@@ -37,13 +39,15 @@ function settle(): void {
   for (const path of shown.value) if (entry(path).peek() === null) load(path);
 }
 
-/** Opens an address of the console when its data has arrived, or PATIENCE_MS have passed. */
-async function go(url: string, isBack = false): Promise<void> {
+/**
+ * Opens an address of the console when its data has arrived, or PATIENCE_MS have passed. On another page, the
+ * focus goes to the element that `focus` selects.
+ */
+async function go(url: string, { isBack = false, focus = "h1" } = {}): Promise<void> {
   const needs = pageOf(placeOf(url))?.needs ?? [];
   const cancel = after(NOTICED_MS, () => isLoading.value = true);
-  if (!isBack) {
-    await Promise.race([Promise.all(needs.map(load)), new Promise<void>((done) => after(PATIENCE_MS, done))]);
-  }
+  const loading = isBack ? null : Promise.all(needs.map(load));
+  if (loading !== null) await Promise.race([loading, new Promise<void>((done) => after(PATIENCE_MS, done))]);
   cancel();
   const isSamePath = placeOf(url).path === place.value.path;
   if (!isBack) {
@@ -58,11 +62,17 @@ async function go(url: string, isBack = false): Promise<void> {
   settle();
   if (isSamePath || isBack) return;
   scrollTo(0, 0);
-  document.querySelector("h1")?.focus({ preventScroll: true });
+  const turnTo = () => document.querySelector<HTMLElement>(focus)?.focus({ preventScroll: true });
+  after(DRAWN_MS, turnTo);
+  await loading;
+  // With its data the page is drawn again, and what had the focus may be gone.
+  after(DRAWN_MS, () => {
+    if (address.peek() === url && document.activeElement === document.body) turnTo();
+  });
 }
 
 function listenToLinks(): void {
-  addEventListener("popstate", () => go(location.pathname + location.search, true));
+  addEventListener("popstate", () => go(location.pathname + location.search, { isBack: true }));
   document.addEventListener("click", (event) => {
     const target = event.target as Element;
     for (const menu of document.querySelectorAll("details.menu[open]")) {

@@ -27,8 +27,8 @@ export function Toasts(): JSX.Element {
   return (
     <div class="toasts" role="status" aria-live="polite">
       {toasts.value.map(({ id, text, isFault }) => (
-        <div class="toast" key={id}>
-          <p>{isFault && <span class="sr">Failed:</span>} {text}</p>
+        <div class={`toast ${isFault ? "bad" : ""}`} key={id}>
+          <p>{isFault && <b>Failed:</b>} {text}</p>
           <button type="button" onClick={() => close(id)}>Close</button>
         </div>
       ))}
