@@ -8,13 +8,13 @@ SEED ?=
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## the main job on the embedded broker: a census of a directory (DIR=... for another than this one)
+run: ## the main job on the embedded broker: a census of a directory (DIR=... for a directory other than this one)
 	@$(DENO) run -A --quiet examples/census/run.ts "$(DIR)"
 
 unit: ## house rules, unit tests and simulation: no servers, no root, under a minute
 	@$(DENO) run -A --quiet .ci/test.ts --unit
 
-test: ## installs what the tests need, then every check and test; T=tests/unit/wire: those tests alone
+test: ## installs what the tests need, then every check and test; T=tests/unit/wire: only those tests
 	@.ci/setup && $(DENO) run -A --quiet .ci/test.ts $(T)
 
 sim: ## the simulation of workers on a faulty network; SEED=17: that seed, with its trace
@@ -44,16 +44,16 @@ docs: ## dist/docs: the documentation as a site, with npm's VitePress
 reference: ## docs/reference, from the tables of options, settings, metrics and the library's declarations
 	@$(DENO) run -A --quiet .ci/reference/mod.ts
 
-bench: ## Lovage beside its peers on one Redis: rates and ratios
+bench: ## Lovage compared with its peers on one Redis: rates and ratios
 	@.ci/setup && $(DENO) run -A --quiet bench/run.ts
 
-bench-compare: ## what Lovage costs beside bench/baseline.json, as ratios; fails above 110 % on the same machine
+bench-compare: ## what Lovage costs compared with bench/baseline.json, as ratios; fails above 110 % on the same machine
 	@.ci/setup && $(DENO) run -A --quiet bench/compare.ts
 
-bench-baseline: ## writes bench/baseline.json anew, on this machine
+bench-baseline: ## writes a new bench/baseline.json, on this machine
 	@.ci/setup && $(DENO) run -A --quiet bench/compare.ts --write
 
-pictures: ## the pictures of docs/console.md, made again; SECONDS=240
+pictures: ## the pictures of docs/console.md; SECONDS=240
 	@.ci/setup && $(DENO) run -A --quiet .ci/pictures.ts
 
 fmt: ## formats the source
