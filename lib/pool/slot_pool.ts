@@ -10,6 +10,7 @@ import type { Job, Pool, PoolEvents, PoolInfo, PoolOptions } from "./pool.ts";
 import { Feeder } from "./feeder.ts";
 import type { TaskLabel } from "./runner.ts";
 import type { LinkFactory, SlotEnd } from "./link/link.ts";
+import type { Verdict } from "./held.ts";
 import { Slot, type SlotOwner } from "./slot.ts";
 import { endText, returnedOutcome } from "./link/slot_end.ts";
 import type { SlotInit, SlotPublish } from "./link/slot_message.ts";
@@ -140,7 +141,7 @@ export class SlotPool implements Pool, SlotOwner {
     }
     if (slot.isConcurrent) {
       slot.interrupt(seq, "terminated", 0);
-      this.#killLater(slot, seq, "terminated", signal, GIVE_UP_GRACE_MS);
+      this.#killLater(slot, { seq, kind: "terminated", signal });
       return true;
     }
     if (slot.running()?.job.seq !== seq) return false;
@@ -441,11 +442,11 @@ export class SlotPool implements Pool, SlotOwner {
         slot.interrupt(job.seq, "soft", job.softTimeLimit!);
       },
       onNear: () => this.#standBy(slot),
-      onHard: ({ job }) => {
-        if (slot.isConcurrent) {
-          slot.interrupt(job.seq, "hard", job.timeLimit!);
-          this.#killLater(slot, job.seq, "timeout", "SIGKILL", GIVE_UP_GRACE_MS);
-        } else slot.kill("SIGKILL", { seq: job.seq, kind: "timeout", signal: "SIGKILL" });
+      onHard: ({ job: { seq, timeLimit } }) => {
+        const verdict = { seq, kind: "timeout", signal: "SIGKILL" } as const;
+        if (!slot.isConcurrent) return slot.kill("SIGKILL", verdict);
+        slot.interrupt(seq, "hard", timeLimit!);
+        this.#killLater(slot, verdict);
       },
       onRecall: () => this.#recall(slot),
     });
@@ -471,10 +472,8 @@ export class SlotPool implements Pool, SlotOwner {
     this.#deliver(this.#processName(slot));
   }
 
-  #killLater(slot: Slot, seq: number, kind: "timeout" | "terminated", signal: string, ms: number): void {
-    this.#timers.armIn(ms, () => {
-      if (slot.held.has(seq)) slot.kill("SIGKILL", { seq, kind, signal });
-    });
+  #killLater(slot: Slot, verdict: Verdict): void {
+    this.#timers.armIn(GIVE_UP_GRACE_MS, () => slot.held.has(verdict.seq) && slot.kill("SIGKILL", verdict));
   }
 
   #deliver(process: string): void {
