@@ -27,14 +27,12 @@ export const FAILED: LetterKind = {
               "arguments were not kept",
           );
         }
-        // Protocol 1 has the id in the body, so the message is sent unchanged.
-        const taskId = typeof headers["id"] === "string" ? world.random.id() : null;
-        const envelope = taskId === null ? task.envelope : resendEnvelope(task.envelope, taskId);
+        const { envelope, id } = resendEnvelope(task.envelope, () => world.random.id());
         if (!await failedTasks.retry(task, queueName, envelope)) return false;
         if (isExpired(headers["expires"], world.clock.wallMs())) {
           world.terminal.err(`Warning: workers will discard it: it expired at ${headers["expires"]}\n`);
         }
-        return { taskId };
+        return { taskId: id };
       },
       drop: (task) => failedTasks.drop(task),
     };

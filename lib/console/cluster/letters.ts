@@ -189,11 +189,8 @@ async function sendLetter(
   const read = readMessage(letter.envelope);
   if (kind === "dead") return await connection.deadLetters!.retry(letter, queue) && (read?.id ?? letter.id);
   if (read === null || read.isEmpty) throw new UsageError(`Cannot send ${letter.id} again: ${NO_ARGUMENTS}`);
-  // Protocol 1 has the id in its body, so the message is resent unchanged.
-  const hasHeader = typeof read.headers["id"] === "string";
-  const id = hasHeader ? cluster.world.random.id() : read.id ?? letter.id;
-  const envelope = hasHeader ? resendEnvelope(letter.envelope, id) : letter.envelope;
-  return await connection.failedTasks!.retry(letter, queue, envelope) && id;
+  const { envelope, id } = resendEnvelope(letter.envelope, () => cluster.world.random.id());
+  return await connection.failedTasks!.retry(letter, queue, envelope) && (id ?? read.id ?? letter.id);
 }
 
 /** Declares a missing queue as the App configures it: otherwise workers could not declare it later. */

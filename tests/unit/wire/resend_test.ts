@@ -10,7 +10,8 @@ const envelope = (headers: string, correlationId = "old-1") =>
   `"redelivered":true},"priority":0,"body_encoding":"base64","delivery_tag":"t"}}`;
 
 Deno.test("resendEnvelope: all stays to the letter but the id, the retries and the marks of a redelivery", () => {
-  const text = resendEnvelope(envelope(HEADERS), "new-1");
+  const { envelope: text, id } = resendEnvelope(envelope(HEADERS), () => "new-1");
+  assert.equal(id, "new-1");
   const expected = envelope(HEADERS, "new-1").replace('"id":"old-1"', '"id":"new-1"').replace(
     '"retries":3',
     '"retries":0',
@@ -20,11 +21,20 @@ Deno.test("resendEnvelope: all stays to the letter but the id, the retries and t
 });
 
 Deno.test("resendEnvelope: a correlation id of the caller's own stays", () => {
-  assert.match(resendEnvelope(envelope(HEADERS, "mine"), "new-1"), /"correlation_id": ?"mine"/);
+  assert.match(
+    resendEnvelope(envelope(HEADERS, "mine"), () => "new-1").envelope,
+    /"correlation_id": ?"mine"/,
+  );
 });
 
-Deno.test("resendEnvelope: what is not the envelope of a task is refused", () => {
-  for (const text of ["", "[]", "{}", envelope("{}"), envelope('{"id":7}')]) {
-    assert.throws(() => resendEnvelope(text, "new-1"), DecodeError);
+Deno.test("resendEnvelope: a task without an id among its headers, as of protocol 1, goes as it is", () => {
+  for (const text of [envelope("{}"), envelope('{"id":7}')]) {
+    assert.deepEqual(resendEnvelope(text, () => "new-1"), { envelope: text, id: null });
+  }
+});
+
+Deno.test("resendEnvelope: what is not an envelope is refused", () => {
+  for (const text of ["", "[]", "{}", '{"headers":{"id":"old-1"}}']) {
+    assert.throws(() => resendEnvelope(text, () => "new-1"), DecodeError);
   }
 });
