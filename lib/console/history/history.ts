@@ -16,7 +16,7 @@ import { type HistoryLimits, Pruning } from "./pruning.ts";
 import { exceptionClass, TaskRecord } from "./record.ts";
 import { readSearch } from "./search.ts";
 import { type SearchSql, searchSql } from "./search_sql.ts";
-import { makeTables, TABLES_VERSION } from "./tables.ts";
+import { makeTables } from "./tables.ts";
 import { SORTS, TaskTable } from "./task_table.ts";
 import { Words } from "./words.ts";
 
@@ -109,17 +109,14 @@ export class History {
   }
 
   /**
-   * Opens the history, or creates it. Rejects as `Database.open`, and if another console has the file open.
+   * Opens the history, or creates it. Rejects as `Database.open` and `makeTables`, and if another console has
+   * the file open.
    */
   static async open(world: World, { path, limits }: HistoryOptions): Promise<History> {
     const noun = "history";
-    const making = (database: Database) => {
-      makeTables(database);
-      database.run("INSERT OR IGNORE INTO console_meta (key, value) VALUES ('version', ?)", TABLES_VERSION);
-    };
     const database = path === null
-      ? await Database.openInMemory({ noun, makeTables: making })
-      : await Database.open({ path, clock: world.clock, noun, isExclusive: true, makeTables: making })
+      ? await Database.openInMemory({ noun, makeTables })
+      : await Database.open({ path, clock: world.clock, noun, isExclusive: true, makeTables })
         .catch((error) => {
           throw error instanceof DialError ? takenError(path, error) : error;
         });

@@ -7,17 +7,27 @@
  * then their texts are compared. `console_detail` has the columns that few tasks need.
  */
 
+import { ServerError } from "../../base/mod.ts";
 import type { Database } from "../../sqlite/mod.ts";
 
-/** Version of the tables. */
-export const TABLES_VERSION = 1;
+/** Version of the tables; a file with a later one is refused. */
+const VERSION = 1;
 
-/** Creates missing tables and indexes. */
+/** Creates missing tables and indexes. Throws ServerError for tables of a later version. */
 export function makeTables(database: Database): void {
+  database.exec("CREATE TABLE IF NOT EXISTS console_meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID");
+  database.run("INSERT OR IGNORE INTO console_meta (key, value) VALUES ('version', ?)", VERSION);
+  const version = Number(database.get("SELECT value FROM console_meta WHERE key = 'version'")!["value"]);
+  if (version > VERSION) {
+    throw new ServerError(
+      `Cannot use history "${database.path}": it has version ${version}, made by a later Lovage; ` +
+        `this one supports ${VERSION}`,
+      { code: "VERSION" },
+    );
+  }
   // Checkpoints at 16 MiB of log instead of 4, since each checkpoint waits for the disk.
   database.exec("PRAGMA wal_autocheckpoint = 4000");
   database.exec(`
-    CREATE TABLE IF NOT EXISTS console_meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS console_word (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
     CREATE TABLE IF NOT EXISTS console_task (
       seq INTEGER PRIMARY KEY, id NOT NULL, name INTEGER, state INTEGER NOT NULL, worker INTEGER, queue INTEGER,

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
 import { History, type HistoryOptions } from "../../../lib/console/history/history.ts";
 import type { ReceivedEvent } from "../../../lib/event/mod.ts";
 import { fakeWorld } from "../../support/fake_world.ts";
@@ -230,4 +231,19 @@ Deno.test("history: a file is one console's, and tasks in memory are few however
   assert.equal(found(history, "state:SUCCESS").length, 1);
   assert.equal(history.task(id(1))!.state.args, "(1,)");
   history.close();
+});
+
+Deno.test("History.open: a file of a later version is refused, and stays as it is", async () => {
+  await using folder = await disposableFolder();
+  const path = `${folder.path}/console.db`;
+  (await History.open(world(), { path, limits: ROOMY })).close();
+  using other = new DatabaseSync(path);
+  other.exec("UPDATE console_meta SET value = 2; DROP TABLE console_figures");
+  other.close();
+  await assert.rejects(History.open(world(), { path, limits: ROOMY }), {
+    name: "ServerError",
+    message: `Cannot use history "${path}": it has version 2, made by a later Lovage; this one supports 1`,
+  });
+  using after = new DatabaseSync(path);
+  assert.equal(after.prepare("SELECT 1 FROM sqlite_master WHERE name = 'console_figures'").get(), undefined);
 });
