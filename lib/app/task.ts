@@ -4,7 +4,7 @@
  * Source: celery 5.2.6 app/task.py Task; contract.md section 2, "Task<Args, R>".
  */
 
-import { refuseUnknown, UsageError } from "../base/mod.ts";
+import { refuseUnknown } from "../base/mod.ts";
 import {
   Chunks,
   refuseUnknownInSignature,
@@ -23,13 +23,7 @@ import { directExecution } from "./run/execution.ts";
 import type { EagerResult } from "./run/eager.ts";
 import { loadRunning } from "./run/running.ts";
 import { AsyncResult } from "./result/results.ts";
-import {
-  checkCall,
-  checkPriority,
-  isPriority,
-  SEND_OPTION_NAMES,
-  type SendOptions,
-} from "./call/send_options.ts";
+import { checkCall, checkPriority, SEND_OPTION_NAMES, type SendOptions } from "./call/send_options.ts";
 import { callOptions, execOptions } from "./conf/call_options.ts";
 import {
   checkTaskOptions,
@@ -314,9 +308,6 @@ export function createTask(
   isBuiltin = false,
 ): AnyTask {
   checkTaskOptions(name, options);
-  if (!isPriority(options.priority)) {
-    throw new UsageError(`Option "priority" of task "${name}" must be a whole number from 0 to 255`);
-  }
   const core = new TaskCore(app, name, options, fn, isBuiltin);
   const plain = fn as (...args: unknown[]) => unknown;
   const direct = options.bind

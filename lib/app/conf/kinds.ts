@@ -115,6 +115,17 @@ export function text(defaultValue: string): Setting<string> {
   );
 }
 
+/** How often a task may start: Celery's text, or a number a second; 0 and "" are no limit. */
+export function rate(): Setting<string | number> {
+  return shaped<string | number>(
+    'a rate such as "10/m"',
+    0,
+    (value) => typeof value === "number" ? value >= 0 : typeof value === "string" && RATE.test(value),
+  );
+}
+
+const RATE = /^(?:\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\s*(?:\/[smh]?)?)?$/;
+
 /** The name of a time zone, or null; "" is null, as in Celery. */
 export function timeZone(): Setting<string | null> {
   return setting<string | null>(

@@ -10,6 +10,7 @@ import {
   count,
   flag,
   orNull,
+  rate,
   REFUSED,
   seconds,
   type Setting,
@@ -144,13 +145,6 @@ const taskRoutes = shaped<TaskRoutes>(
   {},
   (value) => isRecord(value) || Array.isArray(value) || typeof value === "function",
 );
-const rate = shaped<string | number>(
-  'a rate such as "10/m"',
-  0,
-  (value) =>
-    (typeof value === "number" && value >= 0) ||
-    (typeof value === "string" && /^\s*\d+(\.\d+)?(\/[smh])?\s*$/.test(value)),
-);
 const DELIVERY_MODES: ReadonlyMap<unknown, 1 | 2> = new Map<unknown, 1 | 2>([
   [1, 1],
   [2, 2],
@@ -185,7 +179,7 @@ export const TASK_SETTINGS: SettingTable<TaskSettings> = {
   task_default_priority: orNull(count(0, 0, PRIORITY_MAX)),
   task_default_queue: text("celery"),
   task_default_queue_type: choice("classic", ["classic", "quorum"]),
-  task_default_rate_limit: orNull(rate),
+  task_default_rate_limit: orNull(rate()),
   task_default_routing_key: orNull(text("")),
   task_eager_propagates: flag(false),
   task_ignore_result: flag(false),

@@ -134,10 +134,10 @@ export class Context {
   /**
    * Ends this run at once; `signature` runs in its place, under its id.
    *
-   * @throws always: the code after it does not run.
+   * @throws always: the code after it does not run. UsageError if `signature` is not one.
    */
   replace(signature: Signature): never {
-    this.#run.replacement = signature;
+    this.#run.replacement = toSignature(signature, canvasSender(this.#run.app));
     throw new Replaced();
   }
 

@@ -193,6 +193,37 @@ for (const [where, call, reason] of REFUSED) {
   });
 }
 
+const WRONG: readonly [string, unknown, string][] = [
+  ["bind", "yes", 'true or false or null, not "yes"'],
+  ["acksLate", "false", 'true or false or null, not "false"'],
+  ["maxRetries", "3", 'a number or null, not "3"'],
+  ["defaultRetryDelay", "5", 'a number of seconds or null, not "5"'],
+  ["retryBackoff", "1", 'true, false or a number of seconds or null, not "1"'],
+  ["rateLimit", "10/d", 'a rate such as "10/m" or null, not "10/d"'],
+  ["timeLimit", -1, "a number of seconds or null, not -1"],
+  ["softTimeLimit", "5", 'a number of seconds or null, not "5"'],
+  ["priority", 300, "a whole number from 0 to 255 or null, not 300"],
+  ["queue", 5, "text or null, not 5"],
+  ["params", "a", 'an array of names or null, not "a"'],
+  ["onFailure", true, "a function or null, not true"],
+];
+
+for (const [option, value, reason] of WRONG) {
+  Deno.test(`options: ${option} of a task refuses a value that it cannot have`, () => {
+    const name = `wrong.${option}`;
+    assert.throws(() => app.task(name, js({ [option]: value }), () => 1), {
+      name: "UsageError",
+      message: `Option "${option}" of task "${name}" must be ${reason}`,
+    });
+  });
+}
+
+Deno.test("options: what is not given may be null, undefined or an empty text", () => {
+  app.task("blank.text", js({ queue: "", serializer: "", rateLimit: "", maxRetries: Infinity }), () => 1);
+  app.task("blank.null", js({ timeLimit: null, acksLate: undefined, onFailure: null, bind: null }), () => 1);
+  app.task("rate.forms", js({ rateLimit: " 1.5e1/h" }), () => 1);
+});
+
 Deno.test("options: what is the caller's own in a signature is a stamp that is named", () => {
   const stamped = add.s(1, 2).set({ stampedHeaders: ["tenant"], tenant: "a" }).set({ tenant: "b" });
   assert.equal(stamped.options["tenant"], "b");

@@ -192,6 +192,14 @@ Deno.test("outside a worker retry throws what it was given", async () => {
   assert.throws(() => bare(), Retry);
 });
 
+Deno.test("self.replace with what is no signature fails the task, which would wait for ever", async () => {
+  await using worker = new MiniWorker({}, (app) => {
+    app.task("unit.nothing", { bind: true }, (self) => self.replace(null as never));
+  });
+  const outcome = await worker.call("unit.nothing");
+  assert.deepEqual([outcome.kind, outcome.document !== null], ["failure", true]);
+});
+
 Deno.test("self.replace ends the task at once; the replacement has its id, chain and place", async () => {
   let after = 0;
   await using worker = new MiniWorker({}, (app) => {
