@@ -346,19 +346,19 @@ function userError(error: unknown): string {
 async function readSettings(world: World, path: string): Promise<Record<string, unknown>> {
   const isDocument = DOCUMENT_ENDINGS.some((ending) => path.endsWith(ending));
   const given = isDocument ? await readDocument(world, path) : await importModule(world, path);
-  const settings = !isDocument && isRecord(given) && isRecord(given.default) ? given.default : given;
+  const settings = !isDocument && isRecord(given) && "default" in given ? given.default : given;
   if (!isRecord(settings)) {
     throw new UsageError(
       `Cannot use settings "${relative(world, path)}": an object of name to value is expected`,
     );
   }
   // A module's namespace object has no prototype and is read-only.
-  return Object.fromEntries(Object.entries(settings).filter(([name]) => name !== "default"));
+  return { ...settings };
 }
 
 async function readDocument(world: World, path: string): Promise<unknown> {
   try {
-    const text = nodeFs().readFileSync(path, "utf-8");
+    const text = nodeFs().readFileSync(path, "utf-8").replace(/^\uFEFF/, "");
     if (path.endsWith(".json")) return JSON.parse(text);
     const { parse } = await import("smol-toml");
     // Make plain objects, as from JSON: the parser's objects have no prototype.

@@ -166,8 +166,16 @@ Deno.test("loadApp: settings of a file, of the environment and of the command li
     "conf.json": '{"task_time_limit": 4}',
     "conf.toml": "task_time_limit = 5\n[broker_transport_options]\nvisibility_timeout = 60\n",
     "wrong.json": '{"task_time_limitt": 4}',
+    "app6.ts": own,
+    "app7.ts": own,
+    "marked.json": '\uFEFF{"task_time_limit": 6}',
+    "marked.toml": "\uFEFFtask_time_limit = 7\n",
+    "made.ts": "export default () => ({ task_time_limit: 8 });\n",
   };
   await using folder = new Folder(files);
+  assert.equal((await folder.load("app6", { config: "marked.json" })).conf.task_time_limit, 6);
+  assert.equal((await folder.load("app7", { config: "marked.toml" })).conf.task_time_limit, 7);
+  await refused(folder.load("app5", { config: "made.ts" }), 64, /an object of name to value is expected$/);
   assert.equal((await folder.load("app1", { config: "conf.ts" })).conf.task_time_limit, 2);
   assert.equal((await folder.load("app2", { config: "conf2" })).conf.task_time_limit, 3);
   assert.equal((await folder.load("app3", { config: "conf.json" })).conf.task_time_limit, 4);
