@@ -172,9 +172,15 @@ export class App implements AppCore, AsyncDisposable {
   /**
    * `settings` are the module's own; environment and command line override them.
    *
-   * @throws {UsageError} for an unknown setting, or a value of the wrong kind.
+   * @throws {UsageError} for a name that is not text, an unknown setting, or a value of the wrong kind.
    */
   constructor(name: string, settings: Partial<Settings> = {}, options: { world?: World } = {}) {
+    // Settings in the name's place would be lost without a word.
+    if (typeof (name ?? "") !== "string") {
+      throw new UsageError(
+        'Cannot make an App: its name comes first, as in new App("shop", { broker_url: "…" })',
+      );
+    }
     this.name = name;
     this.world = options.world ?? currentWorld();
     this.conf = createConf(this.world, settings);

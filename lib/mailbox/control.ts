@@ -55,6 +55,8 @@ const OPTION_NAMES = namesOf<
   reload: true,
 });
 
+const LIMIT_NAMES = namesOf<{ soft?: unknown; hard?: unknown }>({ soft: true, hard: true });
+
 type Connecting = Pick<ConnectBrokerOptions, "retry" | "signal" | "clientName">;
 
 /** Remote control of one App's workers. */
@@ -112,12 +114,14 @@ export class AppControl implements Control {
     return this.#command("rate_limit", { task_name: taskName, rate_limit: rate }, options);
   }
 
-  timeLimit(
+  async timeLimit(
     taskName: string,
-    { soft = null, hard = null }: { soft?: number | null; hard?: number | null },
+    limits: { soft?: number | null; hard?: number | null },
     options: CommandOptions = {},
   ): Promise<Replies> {
-    return this.#command("time_limit", { task_name: taskName, hard, soft }, options);
+    refuseUnknown(limits, LIMIT_NAMES, "timeLimit");
+    const { soft = null, hard = null } = limits;
+    return await this.#command("time_limit", { task_name: taskName, hard, soft }, options);
   }
 
   addConsumer(

@@ -103,6 +103,11 @@ const REFUSED: readonly [string, () => unknown, RegExp][] = [
     () => app.control.revoke("x", js({ destinations: ["a"] })),
     /"destinations" of command "revoke": did you mean "destination"\?/,
   ],
+  [
+    "control, limits",
+    () => app.control.timeLimit("x", js({ sofft: 5 })),
+    /"sofft" of timeLimit: did you mean "soft"\?/,
+  ],
   ["inspect", () => app.control.inspect(js({ timout: 1 })).ping(), /did you mean "timeout"\?/],
   [
     "inspectCommand",
@@ -157,6 +162,11 @@ const REFUSED: readonly [string, () => unknown, RegExp][] = [
     "crontab, mixed",
     () => crontab(0, js({ hour: 4 })),
     /Cannot read a crontab: give one object of fields, or/,
+  ],
+  [
+    "an App without a name",
+    () => new App(js({ broker_url: "memory://" })),
+    /its name comes first, as in new App/,
   ],
   ["crontab, too many", () => js(crontab)(0, 1, 2, 3, 4, 5), /Cannot read a crontab of 6 fields/],
   [
