@@ -4,6 +4,7 @@
 
 import { UsageError } from "./errors.ts";
 import { nearest } from "./nearest.ts";
+import { isOptions } from "./values.ts";
 
 /** The named members of `T`, without index signatures. */
 type NamedIn<T> = keyof { [K in keyof T as string extends K ? never : K]: true };
@@ -24,8 +25,9 @@ export function namesOf<T extends object>(names: Readonly<Record<NamedIn<T>, tru
  * known one. `of` says whose options they are: `task "a.b"`. Cost: per name.
  */
 export function refuseUnknown(given: object, known: ReadonlySet<string>, of: string): void {
-  if (typeof given !== "object" || given === null || Array.isArray(given)) {
-    throw new UsageError(`The options of ${of} must be an object`);
+  if (!isOptions(given)) {
+    const hint = (given as unknown) instanceof Promise ? ", not a Promise: await it" : "";
+    throw new UsageError(`The options of ${of} must be an object${hint}`);
   }
   for (const name of Object.keys(given)) {
     if (!known.has(name)) throw unknownName(name, known, of);

@@ -14,6 +14,11 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** Returns true for a record that can hold options by name: a Promise and a Map have none, whatever they stand for. */
+export function isOptions(value: unknown): value is Record<string, unknown> {
+  return isRecord(value) && !(value instanceof Promise) && !(value instanceof Map);
+}
+
 /** Returns a string as it is; null for any other value. */
 export function textOrNull(value: unknown): string | null {
   return typeof value === "string" ? value : null;

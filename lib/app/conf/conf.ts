@@ -7,7 +7,7 @@
  * Source: celery 5.2.6 app/utils.py Settings, app/base.py; surface (b).
  */
 
-import { isRecord, maskUrl, nearest, UsageError, type World } from "../../base/mod.ts";
+import { isOptions, isRecord, maskUrl, nearest, UsageError, type World } from "../../base/mod.ts";
 import { shownJson } from "../../wire/mod.ts";
 import { REFUSED } from "./kinds.ts";
 import { INERT_SETTINGS, settingName, SETTINGS, type Settings } from "./table.ts";
@@ -123,7 +123,7 @@ class ConfStore implements ConfMethods {
   }
 
   apply(values: Readonly<Record<string, unknown>>, source: SettingSource): void {
-    if (!isRecord(values)) throw new UsageError("Settings must be an object of name to value");
+    if (!isOptions(values)) throw new UsageError("Settings must be an object of name to value");
     const checked: [string, unknown][] = [];
     for (const [given, value] of Object.entries(values)) {
       // Undefined means "not given": `{ broker_url: env ?? undefined }`.

@@ -6,7 +6,7 @@
  * Source: celery 5.2.6 app/routes.py MapRoute, Router, prepare.
  */
 
-import { Glob, isRecord, refuseUnknown, UsageError } from "../../base/mod.ts";
+import { Glob, isOptions, isRecord, refuseUnknown, UsageError } from "../../base/mod.ts";
 import type { Queue } from "../../transport/mod.ts";
 import { shownJson } from "../../wire/mod.ts";
 import { isQueue, type Queues } from "./queues.ts";
@@ -189,6 +189,6 @@ function routeOptions(route: Route | null, where: string): SendOptions | null {
   if (route === null) return null;
   if (typeof route === "string") return { queue: route };
   if (isQueue(route)) return { queue: route };
-  if (!isRecord(route)) throw new UsageError(`task_routes: ${where} gives neither a queue nor options`);
+  if (!isOptions(route)) throw new UsageError(`task_routes: ${where} gives neither a queue nor options`);
   return camelOptions(route, `task_routes: ${where}`);
 }

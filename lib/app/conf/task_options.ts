@@ -5,7 +5,7 @@
  * section 5.
  */
 
-import { camelCase, namesOf, nearest, refuseUnknown, UsageError } from "../../base/mod.ts";
+import { camelCase, isOptions, namesOf, nearest, refuseUnknown, UsageError } from "../../base/mod.ts";
 import type { Configured } from "./conf.ts";
 import { SIGNATURE_OPTIONS } from "../../canvas/mod.ts";
 import { shownJson } from "../../wire/mod.ts";
@@ -511,7 +511,8 @@ function annotationsOf(app: Configured, name: string): TaskOptions {
 }
 
 function addAnnotation(found: Record<string, unknown>, annotation: unknown): void {
-  if (annotation === null || typeof annotation !== "object") return;
+  if (annotation === null || annotation === undefined) return;
+  if (!isOptions(annotation)) throw new UsageError("task_annotations: a function gives no object of options");
   for (const [option, value] of Object.entries(annotation)) {
     found[camelCase(option)] = value;
   }

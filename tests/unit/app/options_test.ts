@@ -168,6 +168,10 @@ const REFUSED: readonly [string, () => unknown, RegExp][] = [
     () => new App(js({ broker_url: "memory://" })),
     /its name comes first, as in new App/,
   ],
+  ["applyAsync, not awaited", () => add.applyAsync([1, 2], {}, js(late())), /not a Promise: await it/],
+  ["an App's settings, not awaited", () => new App("a", js(late())), /Settings must be an object/],
+  ["a route, not awaited", () => routedBy(late), /a route function gives neither a queue nor options/],
+  ["annotations, not awaited", () => annotatedBy(late), /task_annotations: a function gives no object/],
   ["crontab, too many", () => js(crontab)(0, 1, 2, 3, 4, 5), /Cannot read a crontab of 6 fields/],
   [
     "schedule",
@@ -180,6 +184,22 @@ const REFUSED: readonly [string, () => unknown, RegExp][] = [
     /"nam" of a periodic task: did you mean "name"\?/,
   ],
 ];
+
+function late(): Promise<object> {
+  return Promise.resolve({ queue: "q" });
+}
+
+function routedBy(route: () => unknown): Promise<unknown> {
+  const task_routes = [js(route)];
+  const other = new App("r", { broker_url: "memory://", task_routes }, { world: fakeWorld() });
+  return other.sendTask("t.add", { args: [1, 2] });
+}
+
+function annotatedBy(options: () => unknown): unknown {
+  const task_annotations = [js(options)];
+  const other = new App("r", { broker_url: "memory://", task_annotations }, { world: fakeWorld() });
+  return other.task("t.annotated", () => 1).options;
+}
 
 function queues(one: object): void {
   const strict = new App("q", { broker_url: "memory://", task_queues: [js(one)] }, { world: fakeWorld() });
