@@ -423,6 +423,10 @@ export function signature<R = unknown>(
   init?: SignatureInit,
 ): Signature<R, SentResult<R>>;
 export function signature(task: string | SignatureLike, init: SignatureInit = {}): Signature {
+  // Celery's `signature` takes an App here, which lacks the methods of a sender.
+  if (init.app && typeof init.app.applyAsync !== "function") {
+    throw new UsageError("Cannot make a signature of an App so: call app.signature(…)");
+  }
   if (typeof task === "string") {
     refuseUnknown(init, INIT_NAMES, `signature "${task}"`);
     if (init.options) refuseUnknownInSignature(init.options, task);

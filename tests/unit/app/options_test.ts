@@ -168,6 +168,7 @@ const REFUSED: readonly [string, () => unknown, RegExp][] = [
     () => new App(js({ broker_url: "memory://" })),
     /its name comes first, as in new App/,
   ],
+  ["a signature with an App", () => signature("t.add", js({ app })), /call app\.signature/],
   ["applyAsync, not awaited", () => add.applyAsync([1, 2], {}, js(late())), /not a Promise: await it/],
   ["an App's settings, not awaited", () => new App("a", js(late())), /Settings must be an object/],
   ["a route, not awaited", () => routedBy(late), /a route function gives neither a queue nor options/],
