@@ -13,7 +13,7 @@
  *   conf    settings and what they determine: conf/conf.ts, conf/table.ts with its groups conf/general.ts,
  *           conf/task.ts, conf/worker.ts, conf/broker.ts and conf/result.ts, conf/kinds.ts; conf/queues.ts,
  *           conf/routing.ts and conf/amqp.ts (destination of a message), conf/schedules.ts,
- *           conf/task_options.ts, conf/call_options.ts
+ *           conf/task_options.ts with conf/option_kinds.ts, conf/call_options.ts
  *   core.ts the App and its tasks as the rooms inside see them
  *   broker  broker/connecting.ts, broker/publisher_broker.ts
  *   result  result/app_backend.ts (the store), result/result_ahead.ts, result/results.ts, result/group_result.ts

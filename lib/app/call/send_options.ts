@@ -183,7 +183,7 @@ export function checkCall(name: unknown, args: unknown, kwargs: unknown): void {
 }
 
 /** Returns true for a whole number that fits in a byte, and for null and undefined. */
-export function isPriority(priority: number | null | undefined): boolean {
+function isPriority(priority: number | null | undefined): boolean {
   if (priority === null || priority === undefined) return true;
   return Number.isInteger(priority) && priority >= 0 && priority <= PRIORITY_MAX;
 }

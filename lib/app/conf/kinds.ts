@@ -115,7 +115,7 @@ export function text(defaultValue: string): Setting<string> {
   );
 }
 
-/** How often a task may start: Celery's text, or a number a second; 0 and "" are no limit. */
+/** How often a task may start: Celery's text, or a number a second; 0 and "" mean no limit. */
 export function rate(): Setting<string | number> {
   return shaped<string | number>(
     'a rate such as "10/m"',

@@ -8,11 +8,10 @@
 import { camelCase, isOptions, namesOf, nearest, refuseUnknown, UsageError } from "../../base/mod.ts";
 import type { Configured } from "./conf.ts";
 import { SIGNATURE_OPTIONS } from "../../canvas/mod.ts";
-import { shownJson } from "../../wire/mod.ts";
 import { checkSchema } from "../call/schema.ts";
-import { PRIORITY_MAX, type SendOptions } from "../call/send_options.ts";
+import type { SendOptions } from "../call/send_options.ts";
 import type { TaskRequest } from "../call/request.ts";
-import { amount, count, flag, orNull, rate, REFUSED, type Setting, shaped, text } from "./kinds.ts";
+import { checkOptionValues } from "./option_kinds.ts";
 
 /** A class of errors, for `instanceof`. */
 export type ErrorClass = abstract new (...args: never[]) => unknown;
@@ -310,84 +309,14 @@ export const RETRY_OPTION_NAMES: ReadonlySet<string> = namesOf<RetryOptions>({
   maxRetries: true,
 });
 
-const isSet = orNull(flag(false));
-const someText = orNull(text(""));
-const someSeconds = orNull(amount(0, "seconds"));
-const hook = orNull(shaped("a function", null, (value) => typeof value === "function"));
-/** What the values of options must be. Those that are missing here are looked at by themselves. */
-const OPTION_KINDS: { readonly [K in keyof TaskOptions]: Setting<unknown> } = {
-  bind: isSet,
-  typing: isSet,
-  maxRetries: orNull(shaped("a number", 3, (value) => typeof value === "number" && !Number.isNaN(value))),
-  defaultRetryDelay: someSeconds,
-  retryBackoff: orNull(
-    shaped(
-      "true, false or a number of seconds",
-      false,
-      (value) => typeof value === "boolean" || (typeof value === "number" && value >= 0),
-    ),
-  ),
-  retryBackoffMax: someSeconds,
-  retryJitter: isSet,
-  rateLimit: orNull(rate()),
-  timeLimit: someSeconds,
-  softTimeLimit: someSeconds,
-  ignoreResult: isSet,
-  storeErrorsEvenIfIgnored: isSet,
-  storeEagerResult: isSet,
-  trackStarted: isSet,
-  acksLate: isSet,
-  acksOnFailureOrTimeout: isSet,
-  acksOnFailure: isSet,
-  acksOnTimeout: isSet,
-  rejectOnWorkerLost: isSet,
-  priority: orNull(count(0, 0, PRIORITY_MAX)),
-  serializer: someText,
-  compression: someText,
-  queue: someText,
-  exchange: someText,
-  exchangeType: someText,
-  routingKey: someText,
-  sendEvents: isSet,
-  trail: isSet,
-  resultreprMaxsize: orNull(count(1024)),
-  shadowName: hook,
-  params: orNull(
-    shaped(
-      "an array of names",
-      [],
-      (value) => Array.isArray(value) && value.every((one) => typeof one === "string"),
-    ),
-  ),
-  beforeStart: hook,
-  onSuccess: hook,
-  onFailure: hook,
-  onRetry: hook,
-  afterReturn: hook,
-  onReplace: hook,
-};
-
 /** Throws UsageError for an unknown option or an invalid value. */
 export function checkTaskOptions(name: string, options: TaskOptions): void {
   refuseUnknown(options, NAMES, `task "${name}"`);
-  for (const [option, value] of Object.entries(options)) {
-    const kind = OPTION_KINDS[option as keyof TaskOptions];
-    if (kind === undefined || kind.accept(value) !== REFUSED) continue;
-    throw new UsageError(
-      `Option "${option}" of task "${name}" must be ${kind.expected}, not ${shownJson(value)}`,
-    );
-  }
+  checkOptionValues(name, options);
   if (options.retryKwargs) {
     refuseUnknown(options.retryKwargs, RETRY_OPTION_NAMES, `retryKwargs of task "${name}"`);
   }
   checkSandbox(name, options);
-  for (const option of ["autoretryFor", "dontAutoretryFor", "throws"] as const) {
-    const classes = options[option];
-    if (classes === undefined) continue;
-    if (!Array.isArray(classes) || classes.some((one) => typeof one !== "function")) {
-      throw new UsageError(`Option "${option}" of task "${name}" must be an array of error classes`);
-    }
-  }
 }
 
 /** Throws UsageError for invalid permissions, memory limit or schema. */
