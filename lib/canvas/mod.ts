@@ -5,9 +5,10 @@
  * calls of Celery's builtin tasks with a `subtask_type`. The app sends them (app/send/canvas_send.ts) through
  * `CanvasSender`.
  *
- * Reading order: options.ts (Celery's option names), stamps.ts, frozen.ts (results before sending), sender.ts (the app
- * as the canvas sees it), signature.ts (one call), members.ts (a list of calls), group.ts, map.ts (loops of
- * one task), chord.ts, chain.ts (with its preparation for sending), pipe.ts (the rules of `|`).
+ * Reading order: options.ts (Celery's option names), stamps.ts (how stamps are joined and kept), frozen.ts
+ * (results before sending), sender.ts (the app as the canvas sees it), signature.ts (one call), members.ts (a
+ * list of calls), group.ts, map.ts (loops of one task), chord.ts, chain.ts (with its preparation for sending),
+ * pipe.ts (the rules of `|`).
  */
 
 export * from "./chain.ts";
