@@ -9,7 +9,7 @@ export const live: Readonly<Record<string, Step>> = {
     const page = await browser.page();
     await page.goto(`${console.url}/tasks?search=name:shop.stock`);
     await page.getByRole("heading", { name: "No task matches" }).waitFor();
-    await send("shop.stock.sync", ["first"]);
+    await reaches(await send("shop.stock.sync", ["first"]), "SUCCESS");
     await page.getByText("1 found", { exact: true }).waitFor();
     await page.getByRole("switch", { name: "Live" }).click();
     const streams = page.waitForRequest(/stream/);
