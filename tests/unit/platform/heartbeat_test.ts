@@ -25,6 +25,7 @@ Deno.test("Heartbeat: a file for each node, touched while the loop turns, and go
     const own = `${folder}/own`;
     heartbeat.start(host, () => ({ kind: "worker", node: "a/b@web1", state }), own);
     const [node] = localNodes(host, Date.now());
+    assert.ok(node, `nothing in ${[...Deno.readDirSync(`${folder}/nodes`)].map(({ name }) => name)}`);
     assert.deepEqual({ ...node, ageMs: 0 }, {
       kind: "worker",
       node: "a/b@web1",
