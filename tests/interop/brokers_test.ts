@@ -340,7 +340,9 @@ Deno.test("credentials that rotate: the password changes while tasks run; none i
   assert.equal(ids.length, count);
   assert.match(worker.text, /Connection to broker lost/);
   assert.doesNotMatch(worker.text, /Cannot renew/);
-  const stats = await lovage(["-A", module, "inspect", "stats", "--json"], {});
+  // Named, so that it is waited for.
+  const ask = ["inspect", "stats", "--json", "--destination", "w@h", "--timeout", "60"];
+  const stats = await lovage(["-A", module, ...ask], {});
   assert.equal(stats.code, 0, stats.out + stats.err);
   const { credentials } = JSON.parse(stats.out)["w@h"].broker.transport_options;
   assert.equal(credentials, "<function credentials>");
