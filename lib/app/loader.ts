@@ -10,7 +10,7 @@ import {
   errorText,
   filePath,
   fileUrl,
-  isRecord,
+  isOptions,
   nearest,
   nodeFs,
   OperatingError,
@@ -346,8 +346,8 @@ function userError(error: unknown): string {
 async function readSettings(world: World, path: string): Promise<Record<string, unknown>> {
   const isDocument = DOCUMENT_ENDINGS.some((ending) => path.endsWith(ending));
   const given = isDocument ? await readDocument(world, path) : await importModule(world, path);
-  const settings = !isDocument && isRecord(given) && "default" in given ? given.default : given;
-  if (!isRecord(settings)) {
+  const settings = !isDocument && isOptions(given) && "default" in given ? given.default : given;
+  if (!isOptions(settings)) {
     throw new UsageError(
       `Cannot use settings "${relative(world, path)}": an object of name to value is expected`,
     );

@@ -4,7 +4,7 @@
  *
  * Source: celery 5.2.6 and 5.6.3 app/defaults.py.
  */
-import { isRecord } from "../../base/mod.ts";
+import { isOptions } from "../../base/mod.ts";
 import {
   choice,
   count,
@@ -133,7 +133,7 @@ const FAILED_KEEP = { count: 10_000, seconds: 604_800, bytes: 65_536 };
 
 function isFailedKeep(value: unknown): boolean {
   if (value === 0) return true;
-  return isRecord(value) &&
+  return isOptions(value) &&
     Object.entries(value).every(([name, amount]) =>
       Object.hasOwn(FAILED_KEEP, name) && typeof amount === "number" && Number.isFinite(amount) && amount >= 0
     );
@@ -159,7 +159,7 @@ export const GENERAL_SETTINGS: SettingTable<GeneralSettings> = {
   event_queue_prefix: text("celeryev"),
   event_queue_ttl: orNull(seconds(5), 5),
   event_serializer: text("json"),
-  beat_schedule: shaped("an object of schedule entries", {}, isRecord),
+  beat_schedule: shaped("an object of schedule entries", {}, isOptions),
   beat_scheduler: text("celery.beat:PersistentScheduler"),
   beat_schedule_filename: text("celerybeat-schedule"),
   beat_max_loop_interval: seconds(0),

@@ -5,7 +5,7 @@
  * Source: the types of celery 5.2.6 app/defaults.py Option.typemap.
  */
 
-import { booleanOf, isRecord, trimmedUrl } from "../../base/mod.ts";
+import { booleanOf, isOptions, trimmedUrl } from "../../base/mod.ts";
 import { canCompress, isTimeZone, shownJson } from "../../wire/mod.ts";
 
 /** Returned by `accept` and `parse` for a value that is not of the kind. */
@@ -186,7 +186,7 @@ export function options(): Setting<Record<string, unknown>> {
   return setting<Record<string, unknown>>(
     "an object",
     {},
-    (value) => isRecord(value) ? value : REFUSED,
+    (value) => isOptions(value) ? value : REFUSED,
     parsedJson,
   );
 }
@@ -218,7 +218,7 @@ export function tls(defaultValue: boolean): Setting<boolean | Record<string, unk
   return setting<boolean | Record<string, unknown>>(
     "true, false or an object of TLS options",
     defaultValue,
-    (value) => typeof value === "boolean" || isRecord(value) ? value : REFUSED,
+    (value) => typeof value === "boolean" || isOptions(value) ? value : REFUSED,
     (given) => {
       const word = flag(false).parse(given);
       return word === REFUSED ? parsedJson(given) : word;

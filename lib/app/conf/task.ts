@@ -3,7 +3,7 @@
  *
  * Source: celery 5.2.6 and 5.6.3 app/defaults.py.
  */
-import { isRecord } from "../../base/mod.ts";
+import { isOptions } from "../../base/mod.ts";
 import {
   choice,
   compressor,
@@ -124,7 +124,7 @@ export interface TaskSettings {
 }
 
 function areAnnotations(value: unknown): boolean {
-  return isRecord(value) && Object.values(value).every((options) => options === null || isRecord(options));
+  return isOptions(value) && Object.values(value).every((options) => options === null || isOptions(options));
 }
 
 const annotations = shaped<TaskAnnotations>(
@@ -138,12 +138,12 @@ const annotations = shaped<TaskAnnotations>(
 const taskQueues = shaped<TaskQueues>(
   "a list of queues, or an object of name to options",
   [],
-  (value) => isRecord(value) || Array.isArray(value),
+  (value) => isOptions(value) || Array.isArray(value),
 );
 const taskRoutes = shaped<TaskRoutes>(
   "an object of task name to route, a function, or a list of those",
   {},
-  (value) => isRecord(value) || Array.isArray(value) || typeof value === "function",
+  (value) => isOptions(value) || Array.isArray(value) || typeof value === "function",
 );
 const DELIVERY_MODES: ReadonlyMap<unknown, 1 | 2> = new Map<unknown, 1 | 2>([
   [1, 1],
@@ -189,7 +189,7 @@ export const TASK_SETTINGS: SettingTable<TaskSettings> = {
   task_publish_retry_policy: shaped<PublishRetryPolicy>(
     "an object of max_retries, interval_start, interval_step, interval_max",
     { max_retries: 3, interval_start: 0, interval_max: 1, interval_step: 0.2 },
-    (value) => isRecord(value) && Object.keys(value).every((name) => RETRY_POLICY_NAMES.has(name)),
+    (value) => isOptions(value) && Object.keys(value).every((name) => RETRY_POLICY_NAMES.has(name)),
   ),
   task_queue_max_priority: orNull(count(0, 0, PRIORITY_MAX)),
   task_queues: orNull(taskQueues),

@@ -171,11 +171,14 @@ Deno.test("loadApp: settings of a file, of the environment and of the command li
     "marked.json": '\uFEFF{"task_time_limit": 6}',
     "marked.toml": "\uFEFFtask_time_limit = 7\n",
     "made.ts": "export default () => ({ task_time_limit: 8 });\n",
+    "late.ts": "export default Promise.resolve({ task_time_limit: 9 });\n",
+    "app8.ts": own,
   };
   await using folder = new Folder(files);
   assert.equal((await folder.load("app6", { config: "marked.json" })).conf.task_time_limit, 6);
   assert.equal((await folder.load("app7", { config: "marked.toml" })).conf.task_time_limit, 7);
   await refused(folder.load("app5", { config: "made.ts" }), 64, /an object of name to value is expected$/);
+  await refused(folder.load("app8", { config: "late.ts" }), 64, /an object of name to value is expected$/);
   assert.equal((await folder.load("app1", { config: "conf.ts" })).conf.task_time_limit, 2);
   assert.equal((await folder.load("app2", { config: "conf2" })).conf.task_time_limit, 3);
   assert.equal((await folder.load("app3", { config: "conf.json" })).conf.task_time_limit, 4);

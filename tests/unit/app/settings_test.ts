@@ -68,6 +68,19 @@ Deno.test("settings: an unknown one names the nearest", () => {
   assert.throws(() => c.read("qqqqqqqqqqqqqqqqqqqqqq"), usage('Unknown setting "qqqqqqqqqqqqqqqqqqqqqq"'));
 });
 
+Deno.test("settings: a Promise or a Map is no object of names, and is refused", () => {
+  const objects = [
+    ...["task_routes", "task_queues", "task_annotations", "task_publish_retry_policy", "beat_schedule"],
+    ...["broker_transport_options", "broker_use_ssl", "failed_keep"],
+  ];
+  for (const name of objects) {
+    for (const value of [Promise.resolve({}), new Map([["a", "b"]])]) {
+      assert.throws(() => conf().update({ [name]: value }), { message: new RegExp(`^${name} must be `) });
+    }
+  }
+  assert.throws(() => conf().update({ task_annotations: { "t.add": new Map() as never } }), UsageError);
+});
+
 Deno.test("settings: an ill-typed one says what is expected, and nothing is changed", () => {
   const c = conf();
   const wrong: [string, unknown, string][] = [
