@@ -1,7 +1,8 @@
 /** The pages of events, metrics and environment variables. */
 
 import { FAMILIES, MetricsText, TaskMetrics, writeTasks } from "../../lib/metrics/mod.ts";
-import { GLOBAL_OPTIONS, longName, type Option } from "../../lib/cli/command.ts";
+import { longName } from "../../lib/base/mod.ts";
+import { GLOBAL_OPTIONS, type Option } from "../../lib/cli/command.ts";
 import { code, page, sentence, table } from "./markdown.ts";
 
 /**

@@ -1,4 +1,7 @@
-/** Converts names between JavaScript's spelling (`rateLimit`) and Python's (`rate_limit`). */
+/**
+ * Converts names between JavaScript's spelling (`rateLimit`), Python's (`rate_limit`) and that of options
+ * (`--rate-limit`).
+ */
 
 /** Returns `rateLimit` for `rate_limit`. */
 export function camelCase(name: string): string {
@@ -8,4 +11,9 @@ export function camelCase(name: string): string {
 /** Returns `rate_limit` for `rateLimit`. */
 export function snakeCase(name: string): string {
   return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+/** Returns the option `--rate-limit` for `rateLimit` or `rate_limit`. */
+export function longName(name: string): string {
+  return `--${snakeCase(name).replaceAll("_", "-")}`;
 }

@@ -3,7 +3,7 @@
  * `run`.
  */
 
-import { snakeCase } from "../base/mod.ts";
+import { longName } from "../base/mod.ts";
 import type { RealWorld } from "../platform/mod.ts";
 import type { App } from "../app/mod.ts";
 import { type OneOf, oneOf } from "./arguments.ts";
@@ -133,11 +133,6 @@ export function command<O extends Options>(
   given: Command<ValuesOf<O>> & { readonly options: O },
 ): Command {
   return given;
-}
-
-/** Returns the long spelling of an option: `--task-events` for `taskEvents`. */
-export function longName(key: string): string {
-  return `--${snakeCase(key).replaceAll("_", "-")}`;
 }
 
 /** Returns all options of a command, global ones included, in the order of the help. */

@@ -5,7 +5,7 @@
  * statuses, JSON, and options remembered for restart and stop.
  */
 
-import { maskUrls, nearest, type SignalName, UsageError, VERSION } from "../base/mod.ts";
+import { longName, maskUrls, nearest, type SignalName, UsageError, VERSION } from "../base/mod.ts";
 import {
   Cluster,
   type ClusterEvents,
@@ -21,7 +21,6 @@ import {
   command,
   type CommandContext,
   GLOBAL_OPTIONS,
-  longName,
   type Option,
   type Options,
   type ValuesOf,

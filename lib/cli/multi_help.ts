@@ -1,6 +1,7 @@
 /** The help texts of `lovage multi`. */
 
-import { longName, type Options } from "./command.ts";
+import { longName } from "../base/mod.ts";
+import type { Options } from "./command.ts";
 
 /** Returns the short form, which is printed on usage errors. */
 export function multiUsage(options: Options): string {

@@ -7,15 +7,8 @@
  * options); click 8.0 core.py Option.resolve_envvar_value.
  */
 
-import { booleanOf, nearest, quoted, UsageError } from "../base/mod.ts";
-import {
-  allOptions,
-  type Command,
-  type GlobalValues,
-  longName,
-  type Option,
-  variablesOf,
-} from "./command.ts";
+import { booleanOf, longName, nearest, quoted, UsageError } from "../base/mod.ts";
+import { allOptions, type Command, type GlobalValues, type Option, variablesOf } from "./command.ts";
 import { InvalidValue } from "./arguments.ts";
 
 /**

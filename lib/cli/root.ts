@@ -10,6 +10,7 @@ import {
   errorText,
   isRetryable,
   isUnreachable,
+  longName,
   maskUrls,
   nearest,
   OperatingError,
@@ -19,14 +20,7 @@ import {
   withoutStyles,
 } from "../base/mod.ts";
 import { enterProject, EXIT, type RealWorld, restartUnder, staleTypes, TYPES_FILE } from "../platform/mod.ts";
-import {
-  type CommandContext,
-  factsOf,
-  GLOBAL_OPTIONS,
-  type GlobalValues,
-  longName,
-  type Option,
-} from "./command.ts";
+import { type CommandContext, factsOf, GLOBAL_OPTIONS, type GlobalValues, type Option } from "./command.ts";
 import { type Env, MisreadWords, readWords, variableOf } from "./reader.ts";
 import { withLoggedErrors } from "./logged_terminal.ts";
 import { COMMANDS, PROGRAM } from "./table.ts";

@@ -14,10 +14,10 @@
 import {
   currentWorld,
   type Disarm,
+  longName,
   namesOf,
   refuseUnknown,
   type SignalName,
-  snakeCase,
   type World,
 } from "../base/mod.ts";
 import { nodesOf } from "./cluster_names.ts";
@@ -141,7 +141,7 @@ export class Cluster {
     return Cluster.parse([
       ...names,
       ...given.map(([name, value]) => {
-        const option = `--${snakeCase(name).replaceAll("_", "-")}`;
+        const option = longName(name);
         return value === true ? option : `${option}=${value}`;
       }),
     ], options);

@@ -1,7 +1,8 @@
 /** How the words of a command line are read: a table of words and readings, what is refused, and what variables give. */
 
 import assert from "node:assert/strict";
-import { allOptions, command, factsOf, longName } from "../../../lib/cli/command.ts";
+import { longName } from "../../../lib/base/mod.ts";
+import { allOptions, command, factsOf } from "../../../lib/cli/command.ts";
 import { readWords } from "../../../lib/cli/reader.ts";
 import { COMMANDS } from "../../../lib/cli/table.ts";
 

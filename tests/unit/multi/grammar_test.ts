@@ -1,7 +1,8 @@
 /** The grammar of `multi`, compared with what Celery 5.2.6 prints for the same words. */
 
 import assert from "node:assert/strict";
-import { allOptions, GLOBAL_OPTIONS, longName } from "../../../lib/cli/command.ts";
+import { longName } from "../../../lib/base/mod.ts";
+import { allOptions, GLOBAL_OPTIONS } from "../../../lib/cli/command.ts";
 import { worker } from "../../../lib/cli/worker.ts";
 import { isGlobalOption, longOption, nodesOf, readWords, signalOf } from "../../../lib/multi/mod.ts";
 
