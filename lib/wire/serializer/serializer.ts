@@ -31,6 +31,8 @@ export const RAW_TYPE = "application/data";
 /** Signed messages have the content type of raw data: once keys are loaded, all raw data must be signed. */
 const AUTH = "auth";
 const PICKLE_TYPE = "application/x-python-serialize";
+/** The length of a library's reason in our errors, characters. */
+const REASON_CHARS_MAX = 200;
 
 const TYPES: Readonly<Record<string, string>> = {
   json: JSON_TYPE,
@@ -120,7 +122,7 @@ export function serialize(value: unknown, name: string): SerializedBody {
     return { body, contentType: codec.contentType, contentEncoding: codec.contentEncoding };
   } catch (error) {
     if (error instanceof EncodeError) throw error;
-    throw new EncodeError(`Cannot encode ${known}: ${firstLine(error).slice(0, 200)}`, { cause: error });
+    throw new EncodeError(`Cannot encode ${known}: ${reasonOf(error)}`, { cause: error });
   }
 }
 
@@ -145,7 +147,7 @@ export function deserialize(
       return codec.decode(body);
     } catch (error) {
       if (error instanceof DecodeError) throw error;
-      throw new DecodeError(`Cannot decode ${codec.name}: ${firstLine(error).slice(0, 200)}`, {
+      throw new DecodeError(`Cannot decode ${codec.name}: ${reasonOf(error)}`, {
         cause: error,
       });
     }
@@ -243,4 +245,9 @@ function notLoadedText(verb: string, name: string): string {
   return Object.hasOwn(TYPES, name)
     ? `Cannot ${verb} ${name}: this serializer is not loaded`
     : `Cannot ${verb}: unknown serializer "${name}"`;
+}
+
+/** Returns why a library cannot encode or decode, on one line. */
+function reasonOf(error: unknown): string {
+  return firstLine(error).slice(0, REASON_CHARS_MAX);
 }
