@@ -425,7 +425,7 @@ export function signature<R = unknown>(
 export function signature(task: string | SignatureLike, init: SignatureInit = {}): Signature {
   // Celery's `signature` takes an App here, which lacks the methods of a sender.
   if (init.app && typeof init.app.applyAsync !== "function") {
-    throw new UsageError("Cannot make a signature of an App so: call app.signature(…)");
+    throw new UsageError("Cannot use an App as the sender of a signature: call app.signature(…)");
   }
   if (typeof task === "string") {
     refuseUnknown(init, INIT_NAMES, `signature "${task}"`);
