@@ -13,7 +13,7 @@ Deno.test.beforeAll(async () => {
   server = await startRabbit();
   await server.addVhosts(Array.from({ length: VHOSTS }, (_, n) => `t${n}`));
 });
-Deno.test.afterAll(() => server.stop());
+Deno.test.afterAll(() => server?.stop());
 
 for (const delayed of [false, true]) {
   transportConformance(delayed ? "amqp with native delayed delivery" : "amqp", () =>

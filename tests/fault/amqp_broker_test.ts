@@ -23,7 +23,7 @@ Deno.test.beforeAll(async () => {
   await rabbit.addVhosts(Array.from({ length: 6 }, (_, n) => `f${n}`));
 });
 Deno.test.afterAll(async () => {
-  await Promise.all([rabbit.stop(), second.stop(), redis.stop()]);
+  await Promise.all([rabbit?.stop(), second?.stop(), redis?.stop()]);
 });
 
 /** A worker's place over a proxy, and an App that goes past it. */

@@ -36,7 +36,7 @@ Deno.test.beforeAll(async () => {
   await rabbit.addVhosts(Array.from({ length: 16 }, (_, n) => `i${n}`));
 });
 Deno.test.afterAll(async () => {
-  await Promise.all([rabbit.stop(), redis.stop()]);
+  await Promise.all([rabbit?.stop(), redis?.stop()]);
 });
 
 /** A place of one test's own. */

@@ -32,7 +32,7 @@ Deno.test.beforeAll(async () => {
   rabbit = await startRabbit();
   await rabbit.addVhosts(Array.from({ length: 8 }, (_, n) => `b${n}`));
 });
-Deno.test.afterAll(() => rabbit.stop());
+Deno.test.afterAll(() => rabbit?.stop());
 
 /** A virtual host of one test's own, reached through a proxy; null: without one. */
 function urlOf(proxy: AmqpProxy | null, login = "guest:guest"): string {

@@ -18,7 +18,7 @@ Deno.test.beforeAll(async () => {
   rabbit = await startRabbit();
   await rabbit.addVhosts(Array.from({ length: 8 }, (_, n) => `n${n}`));
 });
-Deno.test.afterAll(() => rabbit.stop());
+Deno.test.afterAll(() => rabbit?.stop());
 
 /** A virtual host of one test's own. */
 function newVhost(

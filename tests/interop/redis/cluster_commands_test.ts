@@ -25,7 +25,7 @@ Deno.test.beforeAll(async () => {
   cluster = await startRedisCluster({ password: PASSWORD, tls });
 });
 Deno.test.afterAll(async () => {
-  await cluster.stop();
+  await cluster?.stop();
   await Deno.remove(folder, { recursive: true });
 });
 

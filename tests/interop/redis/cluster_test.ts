@@ -27,7 +27,7 @@ let cluster: RedisCluster;
 Deno.test.beforeAll(async () => {
   cluster = await startRedisCluster();
 });
-Deno.test.afterAll(() => cluster.stop());
+Deno.test.afterAll(() => cluster?.stop());
 
 const PYTHON = `
 import sys

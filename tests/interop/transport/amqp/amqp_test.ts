@@ -67,7 +67,7 @@ Deno.test.beforeAll(async () => {
   await server.addVhosts(Array.from({ length: 24 }, (_, n) => `u${n}`));
 });
 Deno.test.afterAll(async () => {
-  await server.stop();
+  await server?.stop();
 });
 
 function open(
