@@ -129,8 +129,8 @@ export class Slot {
   #isAheadShort = false;
   /** Whether `takeBack` may take back the frame ahead. */
   #isAheadOpen = false;
-  /** Jobs taken back by `takeBack`, which the slot will return as well. */
-  readonly #takenBack = new Set<number>();
+  /** Jobs taken back by `takeBack`, once for each time that the slot will return them as well. */
+  readonly #takenBack: number[] = [];
   #onFrame = (frame: Frame): void => this.#take(frame);
 
   constructor(
@@ -204,7 +204,7 @@ export class Slot {
     for (const { job, frame } of this.held.values()) {
       if (frame !== this.#aheadFrame) continue;
       this.held.delete(job.seq);
-      this.#takenBack.add(job.seq);
+      this.#takenBack.push(job.seq);
       this.#aheadFrame = 0;
       this.#aheadLeft = 0;
       this.sent--;
@@ -399,8 +399,11 @@ export class Slot {
   }
 
   #onOutcome(outcome: Outcome): void {
-    // The job may have been sent here again since it was taken back: ignore only one return.
-    if (outcome.kind === "returned" && this.#takenBack.delete(outcome.seq)) return;
+    // The job may have been sent here again since it was taken back: ignore one return for each time.
+    if (outcome.kind === "returned") {
+      const at = this.#takenBack.indexOf(outcome.seq);
+      if (at >= 0) return void this.#takenBack.splice(at, 1);
+    }
     const held = this.held.get(outcome.seq);
     if (held === undefined) return;
     this.held.delete(outcome.seq);

@@ -467,6 +467,10 @@ export class SlotPool implements Pool, SlotOwner {
   #recall(slot: Slot): void {
     const job = slot.takeBack();
     if (job === null) return slot.recall();
+    if (this.#acceptedBefore.has(job.seq)) {
+      this.#feeder.giveBack(job);
+      return this.#feeder.feed();
+    }
     // The worker may meanwhile have a reason not to run it.
     this.#gathered.push(returnedOutcome(job));
     this.#deliver(this.#processName(slot));

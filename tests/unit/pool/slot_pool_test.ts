@@ -312,6 +312,46 @@ Deno.test("SlotPool: what waits behind a job that turns out long goes back to th
   await end(all);
 });
 
+Deno.test("SlotPool: a job taken back twice from a slot that stands still runs once", async () => {
+  const all = await started(1);
+  const { pool, links, world } = all;
+  const of = { expectedMs: 30 };
+  pool.submit(jobs(2, of));
+  await world.clock.advance(60);
+  links[0]!.done(1);
+  // The slot has not met the frame that was taken back.
+  pool.submit([...jobs(1, of, 3), ...jobs(1, of, 2)]);
+  await world.clock.advance(60);
+  assert.deepEqual(kinds(all.outcomes), ["2 returned", "1 success", "2 returned"]);
+  links[0]!.returned(2);
+  links[0]!.done(3);
+  pool.submit(jobs(1, of, 2));
+  links[0]!.returned(2);
+  assert.deepEqual(links[0]!.frames.map(({ seqs }) => seqs), [[1], [2], [3], [2], [2]]);
+  links[0]!.done(2);
+  assert.deepEqual(kinds(all.outcomes).slice(3), ["3 success", "2 success"]);
+  await end(all);
+});
+
+Deno.test("SlotPool: a job that was accepted and taken back is not accepted again", async () => {
+  const all = await started(2);
+  const { pool, links, world } = all;
+  pool.submit(jobs(1, { expectedMs: 30 }));
+  pool.submit(jobs(2, {}, 2));
+  links[1]!.record = { frameNumber: 1, outcomes: [] };
+  links[1]!.end(-1, "SIGKILL");
+  // The other slot's second job, which that had accepted with the first, waits behind job 1.
+  assert.deepEqual(links[0]!.frames.map(({ seqs }) => seqs), [[1], [3]]);
+  await world.clock.advance(60);
+  assert.deepEqual(links[0]!.recalled, [2]);
+  links[0]!.done(1);
+  links[0]!.returned(3);
+  links[0]!.done(3);
+  assert.deepEqual(kinds(all.outcomes), ["2 lost", "1 success", "3 success"]);
+  assert.deepEqual(all.accepted, [1, 2, 3]);
+  await end(all);
+});
+
 Deno.test("SlotPool: a job that a slot may have begun is left to it", async () => {
   const all = await started(2);
   const { pool, links } = all;
