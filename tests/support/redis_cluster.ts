@@ -194,6 +194,8 @@ class Cluster implements RedisCluster {
           if (!/cluster_known_nodes:6/.test(info)) return false;
           const replication = await node.cli("info", "replication");
           if (/role:slave/.test(replication) && !/master_link_status:up/.test(replication)) return false;
+          // A node that follows again may still count as failed elsewhere.
+          if (this.#dead.size === 0 && /\bfail\b/.test(await node.cli("cluster", "nodes"))) return false;
         }
         return true;
       },
