@@ -167,8 +167,7 @@ export class SlotPool implements Pool, SlotOwner {
     const leaving = Math.min(by, this.#concurrency - 1);
     this.#concurrency -= leaving;
     if (this.#kind.isConcurrent) return;
-    const live = this.#live();
-    live.sort((a, b) => a.held.size - b.held.size);
+    const live = this.#live().sort((a, b) => a.held.size - b.held.size);
     const chosen = live.slice(0, Math.max(0, live.length - this.#concurrency));
     for (const slot of chosen) this.#release(slot);
     await this.#waiters.until(() => chosen.every((slot) => slot.state === "ended"));
@@ -467,13 +466,11 @@ export class SlotPool implements Pool, SlotOwner {
   #recall(slot: Slot): void {
     const job = slot.takeBack();
     if (job === null) return slot.recall();
-    if (this.#acceptedBefore.has(job.seq)) {
-      this.#feeder.giveBack(job);
-      return this.#feeder.feed();
-    }
-    // The worker may meanwhile have a reason not to run it.
-    this.#gathered.push(returnedOutcome(job));
+    // The worker may meanwhile have a reason not to run it, unless the job was accepted.
+    if (this.#acceptedBefore.has(job.seq)) this.#feeder.giveBack(job);
+    else this.#gathered.push(returnedOutcome(job));
     this.#deliver(this.#processName(slot));
+    this.#feeder.feed();
   }
 
   #killLater(slot: Slot, verdict: Verdict): void {
