@@ -286,7 +286,10 @@ export class StoreQueue {
   }
 
   #giveUpOldest(): void {
-    const error = new OperatingError(`More than ${this.#appendedMax} results wait for the result store`);
+    const what = this.waiting > this.#appendedMax
+      ? `${this.#appendedMax} results wait`
+      : `${this.#appendedBytesMax >> 20} MiB of results wait`;
+    const error = new OperatingError(`More than ${what} for the result store`);
     const batch = this.#batch;
     if (batch !== null && !this.#isWriting) {
       this.#disarm?.();

@@ -568,6 +568,37 @@ export function transportConformance(
     assert.ok(!(await failed.list(10)).some(({ envelope }) => idOf(envelope) === "old"));
   });
 
+  test("what is put back or sent again is news, though it was parked before", async (lab) => {
+    await using connection = await lab.connect();
+    const celery = queue("celery");
+    await connection.declare(celery);
+    await connection.publish(to("celery", "a"));
+    const recorder = await Recorder.start(connection, [celery]);
+    const next = async () => {
+      const [delivery] = await recorder.until(1) as [Delivery];
+      recorder.deliveries.splice(0);
+      return delivery;
+    };
+    recorder.consumer.park((await next()).tag, Date.now() + 100);
+    const parked = await next();
+    assert.equal(parked.wasReported, true);
+    recorder.consumer.deadLetter(parked.tag, "why");
+    await recorder.consumer.flush();
+    const [letter] = await connection.deadLetters!.list(1) as [DeadLetter];
+    assert.equal(await connection.deadLetters!.retry(letter, "celery"), true);
+    const revived = await next();
+    assert.equal(revived.wasReported, false);
+    recorder.consumer.ack(revived.tag);
+    const { envelope } = parked;
+    const entry = { queue: "celery", reason: "why", atMs: Date.now(), envelope: envelope! };
+    await connection.failedTasks!.keep([entry], { count: 1, seconds: 60 });
+    const [failed] = await connection.failedTasks!.list(1) as [DeadLetter];
+    assert.equal(await connection.failedTasks!.retry(failed, "celery", envelope!), true);
+    const again = await next();
+    assert.equal(again.wasReported, false);
+    recorder.consumer.ack(again.tag);
+  }, ["dropping"]);
+
   test("pause, resume, adding and cancelling queues", async (lab) => {
     await using connection = await lab.connect();
     await using sender = await lab.connect();

@@ -1,7 +1,7 @@
 /** Failed tasks on memory and sqlite. */
 
 import type { World } from "../../base/mod.ts";
-import { envelopePriority } from "../../wire/mod.ts";
+import { envelopePriority, unmarkReported } from "../../wire/mod.ts";
 import { type FailedEntry, type FailedLimits, type FailedTasks, withId } from "../failed.ts";
 import { priorityStep } from "../routing.ts";
 import type { DeadLetter } from "../message.ts";
@@ -42,7 +42,7 @@ export class VirtualFailedTasks implements FailedTasks {
     const step = priorityStep(envelopePriority(envelope), prioritySteps);
     const isSent = await write(() => {
       if (!store.failed.take(id)) return false;
-      store.messages.insert(queueName, step, envelope);
+      store.messages.insert(queueName, step, unmarkReported(envelope));
       return true;
     });
     if (isSent) store.wake(new Set([queueTopic(queueName)]));

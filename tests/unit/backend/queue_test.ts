@@ -173,6 +173,17 @@ Deno.test("StoreQueue: past its maximum the oldest are given up, each told once"
   world.clock.checkNothingArmed();
 });
 
+Deno.test("StoreQueue: what is given up for its size is told apart", async () => {
+  const { world, append, settle, dones } = writer({ appendedBytesMax: 1 << 20 });
+  append("under way");
+  await world.clock.settle();
+  append("a", 600_000);
+  append("b", 600_000);
+  assert.deepEqual(dones, ["a: More than 1 MiB of results wait for the result store"]);
+  await settle(null);
+  await settle(null);
+});
+
 Deno.test("StoreQueue: lines about lost results are few and say how many they stand for", async () => {
   const { world, append, settle } = writer();
   for (let n = 0; n < 50; n++) append(`a${n}`);

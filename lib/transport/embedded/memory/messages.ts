@@ -1,7 +1,7 @@
 /** Messages of the memory broker: waiting, held, parked and dead. */
 
 import { assert } from "../../../base/mod.ts";
-import { markReported } from "../../../wire/mod.ts";
+import { markReported, unmarkReported } from "../../../wire/mod.ts";
 import { DEAD_LETTERS_MAX, type DeadLetter, type ParkedMessage } from "../../message.ts";
 import type { DeadStore, HeldMessage, MessageStore, ParkedStore, ReturnedMessage } from "../store.ts";
 import { type Message, MessageQueue } from "./message_queue.ts";
@@ -216,7 +216,7 @@ export class MemoryDead implements DeadStore {
 
   revive(id: string, queue: string, step: number): boolean {
     const letter = this.#take(id);
-    if (letter !== null) this.#messages.insert(queue, step, letter.envelope);
+    if (letter !== null) this.#messages.insert(queue, step, unmarkReported(letter.envelope));
     return letter !== null;
   }
 

@@ -1,6 +1,7 @@
 /** Dead letters of the embedded broker. */
 
 import type { Database, Row } from "../../../sqlite/mod.ts";
+import { unmarkReported } from "../../../wire/mod.ts";
 import { DEAD_LETTERS_MAX, type DeadLetter } from "../../message.ts";
 import type { DeadStore } from "../store.ts";
 import { ROWS_MAX, type SqliteMessages } from "./messages.ts";
@@ -44,7 +45,7 @@ export class SqliteDead implements DeadStore {
   revive(id: string, queue: string, step: number): boolean {
     const row = this.#database.get("DELETE FROM broker_dead WHERE id = ? RETURNING envelope", Number(id));
     if (row === undefined) return false;
-    this.#messages.insert(queue, step, row["envelope"] as string);
+    this.#messages.insert(queue, step, unmarkReported(row["envelope"] as string));
     return true;
   }
 
