@@ -13,8 +13,12 @@ import type { Database } from "../../sqlite/mod.ts";
 /** Version of the tables; a file with a later one is refused. */
 const VERSION = 1;
 
-/** Creates missing tables and indexes. Throws ServerError for tables of a later version. */
+/**
+ * Creates missing tables and indexes. Throws ServerError for tables of a later version, and for a file of another
+ * program.
+ */
 export function makeTables(database: Database): void {
+  refuseForeign(database);
   database.exec("CREATE TABLE IF NOT EXISTS console_meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID");
   database.run("INSERT OR IGNORE INTO console_meta (key, value) VALUES ('version', ?)", VERSION);
   const version = Number(database.get("SELECT value FROM console_meta WHERE key = 'version'")!["value"]);
@@ -55,4 +59,17 @@ export function makeTables(database: Database): void {
       at INTEGER, class INTEGER, name INTEGER, count INTEGER, last_at REAL, last_id, last_text TEXT,
       PRIMARY KEY (at, class, name)) WITHOUT ROWID;
   `);
+}
+
+/** Throws ServerError for a file that has tables, but not those of a history. */
+function refuseForeign(database: Database): void {
+  const names = database.all("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+    .map(({ name }) => String(name));
+  if (names.length === 0 || names.includes("console_meta")) return;
+  throw new ServerError(
+    `Cannot use history "${database.path}": it has the tables of something else (${
+      names[0]
+    }); name a file of its own`,
+    { code: "FOREIGN" },
+  );
 }

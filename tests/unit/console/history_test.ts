@@ -233,6 +233,19 @@ Deno.test("history: a file is one console's, and tasks in memory are few however
   history.close();
 });
 
+Deno.test("History.open: another program's database is refused, and stays as it is", async () => {
+  await using folder = await disposableFolder();
+  const path = `${folder.path}/shop.db`;
+  using shop = new DatabaseSync(path);
+  shop.exec("CREATE TABLE orders (id INTEGER PRIMARY KEY)");
+  await assert.rejects(History.open(world(), { path, limits: ROOMY }), {
+    name: "ServerError",
+    message:
+      `Cannot use history "${path}": it has the tables of something else (orders); name a file of its own`,
+  });
+  assert.deepEqual(shop.prepare("SELECT name FROM sqlite_master").all().map(({ name }) => name), ["orders"]);
+});
+
 Deno.test("History.open: a file of a later version is refused, and stays as it is", async () => {
   await using folder = await disposableFolder();
   const path = `${folder.path}/console.db`;
