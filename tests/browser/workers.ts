@@ -47,8 +47,14 @@ export const workers: Readonly<Record<string, Step>> = {
 
     await page.getByRole("link", { name: /^Limits \d/ }).click();
     await page.getByRole("button", { name: "Rate limit shop.echo" }).click();
-    await page.getByRole("dialog").getByLabel("Rate").fill("10/m");
-    await page.getByRole("dialog").getByRole("button", { name: "Set" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("Rate").fill("fast");
+    await dialog.getByRole("button", { name: "Set" }).click();
+    // What is refused is said where it was typed, and can be corrected there.
+    await dialog.getByRole("alert").getByText("fast").waitFor();
+    assert.equal(await dialog.getByLabel("Rate").inputValue(), "fast");
+    await dialog.getByLabel("Rate").fill("10/m");
+    await dialog.getByRole("button", { name: "Set" }).click();
     await becomes(
       "limited",
       ({ registered }) =>

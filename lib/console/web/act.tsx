@@ -52,27 +52,48 @@ export function Act(action: Action): JSX.Element | null {
 
 /** Takes an action. Resolves to true if it was done, false if it was cancelled or failed. */
 export async function carryOut(
-  { label, path, body, ask: question, isDanger = false }: Action,
+  { label, path, body, ask: asking, isDanger = false }: Action,
 ): Promise<boolean> {
-  let values: Values | null = {};
-  if (question !== undefined) {
-    values = await ask({ title: `${label}?`, button: label, isDanger, ...question });
+  let question: Question | null = asking ? { title: `${label}?`, button: label, isDanger, ...asking } : null;
+  for (;;) {
+    const values: Values | null = question === null ? {} : await ask(question);
     if (values === null) return false;
-  }
-  try {
-    report(label, await call<Answer>(path, body?.(values) ?? "{}"));
-  } catch (error) {
-    regret(label, error);
-    return false;
+    try {
+      const answer = await call<Answer>(path, body?.(values) ?? "{}");
+      const { replies = [] } = answer;
+      // What every worker refused can be corrected, like what the console refused.
+      const isRefused = replies.length > 0 && !replies.some(({ isOk }) => isOk);
+      if (!isRefused || !question?.fields) {
+        report(label, answer);
+        break;
+      }
+      question = again(question, values, replies.map(({ worker, text }) => `${worker}: ${text}`).join("; "));
+    } catch (error) {
+      if (!question?.fields) {
+        regret(label, error);
+        return false;
+      }
+      question = again(question, values, reasonOf(error));
+    }
   }
   await Promise.all(shown.peek().map(load));
   return true;
 }
 
+/** Returns a question that is asked again, with what was answered and why that failed. */
+function again(question: Question, values: Values, fault: string): Question {
+  const fields = question.fields!.map((field) => ({ ...field, value: values[field.name] ?? "" }));
+  return { ...question, fields, fault };
+}
+
 /** Reports why an action failed. */
 export function regret(label: string, error: unknown): void {
+  say(`${label}: ${reasonOf(error)}`, true);
+}
+
+function reasonOf(error: unknown): string {
   const { error: why, hint } = faultOf(error);
-  say(`${label}: ${why}${hint ? `. ${hint}` : ""}`, true);
+  return `${why}${hint ? `. ${hint}` : ""}`;
 }
 
 /** Reports the answer of an action. */

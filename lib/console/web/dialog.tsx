@@ -3,6 +3,7 @@
 import { type Signal, signal } from "@preact/signals";
 import type { ComponentChild, JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
+import { Note } from "./parts.tsx";
 
 /** A field of a form. `json` is a text area whose text must be JSON. */
 export interface Field {
@@ -25,6 +26,8 @@ export interface Question {
   readonly title: string;
   readonly text?: ComponentChild;
   readonly fields?: readonly Field[];
+  /** Why what was answered before failed. */
+  readonly fault?: string;
   /** The text that must be typed to enable the button. */
   readonly typed?: string;
   /** The button's text. */
@@ -70,6 +73,7 @@ export function Dialog(): JSX.Element | null {
       >
         <h2 id="asked">{question.title}</h2>
         {question.text && <div>{question.text}</div>}
+        {question.fault && <Note kind="bad">{question.fault}</Note>}
         <Fields fields={question.fields ?? []} />
         {question.typed !== undefined && (
           <label class="field">
