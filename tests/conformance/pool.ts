@@ -43,6 +43,10 @@ export const listen = async (self) => {
 };
 const isThere = (path) => { try { return Deno.statSync(path).isFile; } catch { return false; } };
 export const open = (_self, path) => Deno.writeTextFileSync(path, "");
+export const note = async (self, path, ms) => {
+  Deno.writeTextFileSync(path, self.seq + "\\n", { append: true });
+  if (ms > 0) await wait(self, ms);
+};
 export const gate = async (self, path) => { while (!isThere(path)) await wait(self, 20); };
 export const spin = (_self, path) => { while (!isThere(path)); };
 export const big = (_self, n) => "x".repeat(n);
@@ -148,6 +152,23 @@ export class Rig {
       return jobs.every(({ seq }) => this.outcomes.has(seq));
     });
     return jobs.map(({ seq }) => this.outcomes.get(seq)!);
+  }
+
+  /**
+   * Returns a function that submits jobs as `free` allows, and again those that were returned, and returns how many
+   * have ended: a condition for `until`.
+   */
+  submitter(jobs: readonly Job[]): () => number {
+    const waiting = [...jobs];
+    return () => {
+      for (const job of jobs) {
+        if (this.outcomes.get(job.seq)?.kind !== "returned") continue;
+        this.outcomes.delete(job.seq);
+        waiting.push(job);
+      }
+      while (waiting.length > 0 && this.pool.free > 0) this.pool.submit(waiting.splice(0, this.pool.free));
+      return jobs.filter(({ seq }) => this.outcomes.has(seq)).length;
+    };
   }
 
   /** Resolves when short jobs are sent several at a time. */
@@ -446,18 +467,8 @@ function testBusyLoops(subject: PoolUnderTest, test: Test): void {
       { length: 40 },
       (_, n) => n === 2 ? rig.job("spin", [go], some) : rig.job("slowAdd", [5, n, 0], some),
     );
-    const waiting = [...jobs];
-    /** Submits what waits, and again what came back; returns how many have ended. */
-    const ended = (): number => {
-      for (const job of jobs) {
-        // On a busy machine any job may take long, and the spinning one may wait behind it.
-        if (rig.outcomes.get(job.seq)?.kind !== "returned") continue;
-        rig.outcomes.delete(job.seq);
-        waiting.push(job);
-      }
-      while (waiting.length > 0 && rig.pool.free > 0) rig.pool.submit(waiting.splice(0, rig.pool.free));
-      return jobs.filter(({ seq }) => rig.outcomes.has(seq)).length;
-    };
+    // On a busy machine any job may take long, and the spinning one may wait behind it and come back.
+    const ended = rig.submitter(jobs);
     await rig.until(() => ended() === 39);
     assert.ok(!rig.outcomes.has(jobs[2]!.seq));
     Deno.writeTextFileSync(go, "");
@@ -465,7 +476,43 @@ function testBusyLoops(subject: PoolUnderTest, test: Test): void {
     assert.deepEqual([...new Set(rig.outcomes.values().map(({ kind }) => kind))], ["success"]);
     assert.equal(new Set(rig.accepted).size, rig.accepted.length, "accepted once");
   });
+
+  test("slots that stand still now and then begin each job once", { concurrency: 2 }, async (rig, folder) => {
+    await rig.pool.start();
+    const chance = (max: number) => Math.floor(Math.random() * max);
+    const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+    const log = `${folder}/runs`;
+    const jobs = Array.from({ length: STILL_JOBS }, (_, n) => {
+      const expectedMs = [0.05, 0.5, 5, 20, 20, Infinity][n % 6]!;
+      return rig.job("note", [log, n % 3 === 0 ? chance(20) : 0], { expectedMs });
+    });
+    let isOver = false;
+    const still = async () => {
+      while (!isOver) {
+        const pids = rig.pool.info().pids;
+        const pid = pids[chance(pids.length)]!;
+        Deno.kill(pid, "SIGSTOP");
+        await pause(chance(150));
+        Deno.kill(pid, "SIGCONT");
+        await pause(chance(15));
+      }
+    };
+    const stopping = still();
+    const ended = rig.submitter(jobs);
+    try {
+      await rig.until(() => ended() === jobs.length);
+    } finally {
+      isOver = true;
+      await stopping;
+    }
+    const runs = Deno.readTextFileSync(log).trim().split("\n").map(Number);
+    assert.deepEqual(runs.toSorted((a, b) => a - b), jobs.map(({ seq }) => seq), "each runs once");
+    assert.equal(new Set(rig.accepted).size, rig.accepted.length, "accepted once");
+  });
 }
+
+/** Jobs for slots that are stopped at random: some seconds of them. */
+const STILL_JOBS = Number(Deno.env.get("LOVAGE_STILL_JOBS") ?? 400);
 
 function short(timeLimit: number | null): Partial<Job> {
   return { expectedMs: 0.01, timeLimit };
