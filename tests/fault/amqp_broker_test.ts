@@ -50,7 +50,9 @@ async function allRun(app: App, worker: Program, sent: readonly { id: string }[]
     () => sent.every(({ id }) => new RegExp(`accepted: t\\.\\w+\\[${id}\\]`).test(worker.text)),
     "all run",
   );
-  assert.equal(Object.keys(await app.control.inspect({ timeout: 60, limit: 1 }).ping()).length, 1);
+  const ping = async () =>
+    Object.keys(await app.control.inspect({ timeout: 5, limit: 1 }).ping()).length === 1;
+  await eventually(ping, "an answer");
 }
 
 /** Tasks that run until `release`, so for as long as a worker needs to find its broker again. */
