@@ -7,16 +7,16 @@
  *     .ci/test.ts --dist            everything, then the built file and its smoke test
  *     .ci/test.ts tests/unit/wire   only these tests
  *
- * Unit tests run in one process, in as many isolates as there are cores. Each isolate takes files in turn, so
- * that modules are loaded once for many files, which takes a third of the time. Every other file has its own
- * process, since tests set variables and check open resources. One more of these runs at a time than there
- * are cores, since they also wait. The longest start first, and the output of a file is printed when it has
- * ended.
+ * Unit tests run in as many processes as there are cores. Each takes files in turn, so that modules are loaded
+ * once for many files, which takes a third of the time. Every other file has its own process. No process runs
+ * two tests at the same time, since tests set variables and the umask and check open resources. One more
+ * process runs at a time than there are cores, since they also wait. The longest start first, and the output
+ * of a file is printed when it has ended.
  */
 
 /** Tests that need only Deno. */
 const UNIT = ["tests/sim/sim_test.ts", "tests/tidy_test.ts"];
-/** Tests that need only Deno, and whose files share isolates. */
+/** Tests that need only Deno, and whose files share processes. */
 const SHARED = "tests/unit";
 /** Tests that start servers or programs. */
 const OTHERS = [
@@ -86,7 +86,7 @@ function tests(paths: readonly string[], env: Record<string, string> = {}): Run 
   const version = env.LOVAGE_RABBITMQ ? ` as on RabbitMQ ${env.LOVAGE_RABBITMQ}` : "";
   return {
     name: paths.join(" ") + version,
-    args: ["test", "-A", "--quiet", "--no-check", "--parallel", ...paths],
+    args: ["test", "-A", "--quiet", "--no-check", ...paths],
     env,
   };
 }
@@ -99,7 +99,8 @@ async function unit(): Promise<void> {
     files([SHARED]).forEach((file, n) => parts[n % cores]!.push(`import "${url(file)}";\n`));
     const paths = parts.map((_, n) => `${folder}/${n + 1}_test.ts`);
     for (const [n, lines] of parts.entries()) await Deno.writeTextFile(paths[n]!, lines.join(""));
-    await run({ ...tests([...paths, ...UNIT], { DENO_JOBS: String(cores) }), name: "unit tests" });
+    const shared = paths.map((path, n) => ({ ...tests([path]), name: `unit tests, part ${n + 1}` }));
+    await all([...shared, ...UNIT.map((path) => tests([path]))]);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

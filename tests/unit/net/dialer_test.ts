@@ -18,17 +18,19 @@ async function readText(stream: { read(buffer: Uint8Array): Promise<number | nul
   return text;
 }
 
-/** An echo server on whatever listens. */
+/** An echo server on whatever listens. It has ended when the last connection has. */
 function echo(listener: Deno.Listener): AsyncDisposable {
+  const echoing: Promise<void>[] = [];
   const serving = (async () => {
-    for await (const connection of listener) {
-      void connection.readable.pipeTo(connection.writable).catch(() => {});
+    for await (const { readable, writable } of listener) {
+      echoing.push(readable.pipeTo(writable).catch(() => {}));
     }
   })().catch(() => {});
   return {
     async [Symbol.asyncDispose]() {
       listener.close();
       await serving;
+      await Promise.all(echoing);
     },
   };
 }
