@@ -65,11 +65,10 @@ export function makeTables(database: Database): void {
 function refuseForeign(database: Database): void {
   const names = database.all("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
     .map(({ name }) => String(name));
-  if (names.length === 0 || names.includes("console_meta")) return;
+  const [first] = names;
+  if (first === undefined || names.includes("console_meta")) return;
   throw new ServerError(
-    `Cannot use history "${database.path}": it has the tables of something else (${
-      names[0]
-    }); name a file of its own`,
+    `Cannot use history "${database.path}": it has the tables of something else (${first}); name a file of its own`,
     { code: "FOREIGN" },
   );
 }

@@ -58,23 +58,24 @@ export async function carryOut(
   for (;;) {
     const values: Values | null = question === null ? {} : await ask(question);
     if (values === null) return false;
+    let fault: string;
     try {
       const answer = await call<Answer>(path, body?.(values) ?? "{}");
-      const { replies = [] } = answer;
+      const refused = refusalsIn(answer);
       // What every worker refused can be corrected, like what the console refused.
-      const isRefused = replies.length > 0 && !replies.some(({ isOk }) => isOk);
-      if (!isRefused || !question?.fields) {
+      if (!question?.fields || refused.length === 0 || refused.length < answer.replies!.length) {
         report(label, answer);
         break;
       }
-      question = again(question, values, replies.map(({ worker, text }) => `${worker}: ${text}`).join("; "));
+      fault = refused.join("; ");
     } catch (error) {
       if (!question?.fields) {
         regret(label, error);
         return false;
       }
-      question = again(question, values, reasonOf(error));
+      fault = reasonOf(error);
     }
+    question = again(question, values, fault);
   }
   await Promise.all(shown.peek().map(load));
   return true;
@@ -96,14 +97,16 @@ function reasonOf(error: unknown): string {
   return `${why}${hint ? `. ${hint}` : ""}`;
 }
 
+/** Returns what workers answered that refused. */
+function refusalsIn({ replies = [] }: Answer): string[] {
+  return replies.filter(({ isOk }) => !isOk).map(({ worker, text }) => `${worker}: ${text}`);
+}
+
 /** Reports the answer of an action. */
-function report(label: string, { message, taskId, replies, done, failures = [] }: Answer): void {
-  const refused = (replies ?? []).filter(({ isOk }) => !isOk);
+function report(label: string, answer: Answer): void {
+  const { message, taskId, done, failures = [] } = answer;
   const told: ComponentChild = message ?? `${label}: ${done ?? 0} done`;
-  const wrong = [
-    ...refused.map(({ worker, text }) => `${worker}: ${text}`),
-    ...failures.map(({ id, why }) => `${id}: ${why}`),
-  ];
+  const wrong = [...refusalsIn(answer), ...failures.map(({ id, why }) => `${id}: ${why}`)];
   say(
     <>
       {told} {taskId && <a href={to(["task", taskId])}>Open the task</a>}
